@@ -1,0 +1,65 @@
+/**
+ * What is asked of the model for one sample, and what comes back. Plain data that crosses process
+ * boundaries.
+ *
+ * @module
+ */
+
+/** One sample: its context and query as token ids, and how to generate. */
+export interface GenerateRequest {
+  /** Names the sample in progress and error messages. */
+  readonly sample: string;
+  /** Ids of the context, tokenized without added special tokens. */
+  readonly contextIds: Int32Array;
+  /** Ids of the query, tokenized on its own; at least one. */
+  readonly queryIds: Int32Array;
+  /** How many tokens to generate, at least 1. */
+  readonly tokensToGenerate: number;
+  /** Ids after which generation may end early; such an id is the last of the result. */
+  readonly stopIds: readonly number[];
+  /** How many of the first position's largest logits to return; 0 for none. */
+  readonly topLogits: number;
+}
+
+/** How much one rank computed: the proof of who did what. */
+export interface RankCounters {
+  readonly rank: number;
+  /** Context blocks that this rank encoded. */
+  readonly blocks: number;
+  /** Context tokens that this rank encoded as part of blocks, the anchor not included. */
+  readonly blockTokens: number;
+  /** Times that this rank encoded the anchor block on its own: 0 (it owns block 0) or 1. */
+  readonly anchorPasses: number;
+  /** Query-key blocks of 128 x 128 that sparse attention computed, over all layers and heads. */
+  readonly selectedBlocks: number;
+  /** Causal 128 x 128 blocks that dense attention would have computed in their place. */
+  readonly causalBlocks: number;
+  /** Seconds from the request's arrival to the end of phase 1. */
+  readonly prefillSeconds: number;
+  /** Seconds spent in phase 2: query and generated tokens. */
+  readonly decodeSeconds: number;
+}
+
+/** The outcome of one sample. */
+export interface GenerateResult {
+  /** Generated ids, a stop id included if one ended the generation. */
+  readonly ids: readonly number[];
+  /** `[id, logit]` of the first generated position, largest first. */
+  readonly topLogits: readonly (readonly [number, number])[];
+  /**
+   * Blocks selected per layer and local sequence, in that order: layer 0 of block 0, layer 1 of
+   * block 0, ...; `[taken, causal]` over all query heads. Empty in modes without selection.
+   */
+  readonly selectedBlocks: readonly (readonly [number, number])[];
+  /** One entry per rank, in rank order. */
+  readonly ranks: readonly RankCounters[];
+}
+
+/** Where a run stands, for a progress bar. */
+export interface Progress {
+  readonly phase: "phase 1" | "phase 2";
+  /** Share of the phase that is done, 0 to 1, over all ranks. */
+  readonly fraction: number;
+  /** Tokens generated so far. */
+  readonly generatedTokens: number;
+}
