@@ -1,0 +1,84 @@
+/**
+ * Reads whole text and JSON files, and words what is wrong with them.
+ *
+ * @module
+ */
+import { errorText, FileError } from "./errors.ts";
+
+/** Options of {@linkcode readTextFile} and {@linkcode readJsonFile}. */
+export interface ReadTextOptions {
+  /** A larger file is refused before it is read. */
+  readonly maxBytes: number;
+}
+
+/**
+ * Reads a UTF-8 file; a byte order mark at its start is dropped.
+ *
+ * @param path The file.
+ * @param options The limit on its size.
+ * @returns Its text.
+ * @throws {FileError} If it is missing, no file, larger than the limit, or not UTF-8.
+ */
+export async function readTextFile(path: string, options: ReadTextOptions): Promise<string> {
+  let bytes: Uint8Array;
+  try {
+    const { isFile, size } = await Deno.stat(path);
+    if (!isFile) throw new FileError(`Cannot read ${path}: it is not a file`);
+    if (size > options.maxBytes) {
+      throw new FileError(
+        `Cannot read ${path} as it may have at most ${options.maxBytes} bytes: current value is ${size}`,
+      );
+    }
+    bytes = await Deno.readFile(path);
+  } catch (error) {
+    throw fileError(path, error);
+  }
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new FileError(`Cannot read ${path}: it is not UTF-8 text`, { cause: error });
+  }
+}
+
+/**
+ * Reads a JSON file.
+ *
+ * @param path The file.
+ * @param options The limit on its size.
+ * @returns The parsed value.
+ * @throws {FileError} As {@linkcode readTextFile}, and if it is not JSON.
+ */
+export async function readJsonFile(path: string, options: ReadTextOptions): Promise<unknown> {
+  const text = await readTextFile(path, options);
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new FileError(`Cannot read ${path}: it is not JSON (${errorText(error)})`, {
+      cause: error,
+    });
+  }
+}
+
+/** The error of the operating system about `path` as a {@linkcode FileError}; passes those on. */
+export function fileError(path: string, error: unknown): FileError {
+  if (error instanceof FileError) return error;
+  const reason = error instanceof Deno.errors.NotFound ? "it does not exist" : errorText(error);
+  return new FileError(`Cannot read ${path}: ${reason}`, { cause: error });
+}
+
+/** Whether a parsed JSON value is an object. */
+export function isJsonObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** A parsed JSON value in a few words, for the end of an error message. */
+export function describeValue(value: unknown): string {
+  if (value === undefined) return "missing";
+  if (Array.isArray(value)) {
+    const simple = value.length <= 8 && value.every((item) => typeof item === "number");
+    return simple ? `[${value.join(", ")}]` : `an array of ${value.length}`;
+  }
+  if (typeof value === "object" && value !== null) return "an object";
+  if (typeof value !== "string") return String(value);
+  return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}...` : value);
+}

@@ -1,0 +1,238 @@
+import { FileError } from "../../lib/errors.ts";
+import { inverseFrequencies, parseConfig, readConfig } from "../../lib/model/config.ts";
+import {
+  assertAlmostEquals,
+  assertEquals,
+  assertRejects,
+  assertThrows,
+} from "../helpers/assert.ts";
+
+const TINY = new URL("../../models/starx-tiny", import.meta.url).pathname;
+
+const LLAMA3_SCALING = {
+  rope_type: "llama3",
+  factor: 32,
+  low_freq_factor: 1,
+  high_freq_factor: 4,
+  original_max_position_embeddings: 8192,
+};
+
+/** Keys of a valid configuration, with some replaced; `undefined` removes a key. */
+function values(changes: Record<string, unknown> = {}): Record<string, unknown> {
+  const all: Record<string, unknown> = {
+    architectures: ["LlamaForCausalLM"],
+    hidden_size: 2048,
+    intermediate_size: 8192,
+    max_position_embeddings: 131072,
+    num_attention_heads: 32,
+    num_hidden_layers: 16,
+    num_key_value_heads: 8,
+    rms_norm_eps: 1e-5,
+    rope_theta: 500000,
+    vocab_size: 128256,
+    ...changes,
+  };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+}
+
+function parse(changes: Record<string, unknown> = {}) {
+  return parseConfig(values(changes), { path: "m/config.json" });
+}
+
+Deno.test("readConfig() reads the model that the repository ships", async () => {
+  assertEquals(await readConfig(TINY), {
+    architecture: "LlamaForCausalLM",
+    hiddenSize: 256,
+    intermediateSize: 768,
+    layerCount: 6,
+    queryHeads: 8,
+    kvHeads: 2,
+    headDim: 64,
+    vocabularySize: 4096,
+    maxPositions: 16384,
+    rmsNormEps: 1e-5,
+    ropeTheta: 500000,
+    ropeScaling: undefined,
+    tiedEmbeddings: true,
+    bosTokenId: 4089,
+    eosTokenIds: [4093],
+  });
+});
+
+Deno.test("readConfig() throws if the folder, the file or its syntax is wrong", async () => {
+  const folder = await Deno.makeTempDir();
+  const path = `${folder}/config.json`;
+  await assertRejects(
+    () => readConfig(folder),
+    FileError,
+    `Cannot read ${path}: it does not exist`,
+  );
+  await Deno.writeTextFile(path, `{"hidden_size": }`);
+  await assertRejects(() => readConfig(folder), FileError, `Cannot read ${path}: it is not JSON`);
+  await Deno.writeFile(path, new Uint8Array([0x22, 0xff, 0xfe, 0x22]));
+  await assertRejects(() => readConfig(folder), FileError, `${path}: it is not UTF-8 text`);
+  await Deno.writeTextFile(path, "[1, 2]");
+  await assertRejects(
+    () => readConfig(folder),
+    FileError,
+    `Cannot read ${path} as it must hold a JSON object: current value is [1, 2]`,
+  );
+  await Deno.writeTextFile(path, " ".repeat((1 << 20) + 1));
+  await assertRejects(
+    () => readConfig(folder),
+    FileError,
+    "as it may have at most 1048576 bytes: current value is 1048577",
+  );
+  await Deno.remove(path);
+  await Deno.mkdir(path);
+  await assertRejects(() => readConfig(folder), FileError, `Cannot read ${path}: it is not a file`);
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("parseConfig() takes transformers' defaults for optional keys", () => {
+  const config = parse({ rope_theta: undefined, num_key_value_heads: undefined });
+  assertEquals(config.ropeTheta, 10000);
+  assertEquals(config.kvHeads, 32);
+  assertEquals(config.headDim, 64);
+  assertEquals(config.tiedEmbeddings, false);
+  assertEquals(config.bosTokenId, undefined);
+  assertEquals(config.eosTokenIds, []);
+});
+
+Deno.test("parseConfig() accepts a head size that differs from hidden size by heads", () => {
+  assertEquals(parse({ head_dim: 128 }).headDim, 128);
+  assertEquals(parse({ hidden_size: 2000, head_dim: 128 }).hiddenSize, 2000);
+});
+
+Deno.test("parseConfig() accepts one or several end tokens", () => {
+  assertEquals(parse({ eos_token_id: 7 }).eosTokenIds, [7]);
+  assertEquals(parse({ eos_token_id: [7, 9] }).eosTokenIds, [7, 9]);
+});
+
+Deno.test("parseConfig() reads rope scaling in each of its spellings", () => {
+  const { rope_type: _, ...unnamed } = LLAMA3_SCALING;
+  const expected = {
+    kind: "llama3" as const,
+    factor: 32,
+    lowFrequencyFactor: 1,
+    highFrequencyFactor: 4,
+    originalMaxPositions: 8192,
+  };
+  assertEquals(parse({ rope_scaling: LLAMA3_SCALING }).ropeScaling, expected);
+  assertEquals(parse({ rope_scaling: { ...unnamed, type: "llama3" } }).ropeScaling, expected);
+  const parameters = { ...LLAMA3_SCALING, rope_theta: 20000 };
+  const newer = parse({ rope_theta: undefined, rope_parameters: parameters });
+  assertEquals(newer.ropeScaling, expected);
+  assertEquals(newer.ropeTheta, 20000);
+  const plain = parse({ rope_parameters: { rope_type: "default", rope_theta: 1234 } });
+  assertEquals(plain.ropeScaling, undefined);
+  assertEquals(plain.ropeTheta, 1234);
+  assertEquals(parse({ rope_scaling: null }).ropeScaling, undefined);
+});
+
+Deno.test("parseConfig() throws if a key is missing", () => {
+  const required = [
+    "hidden_size",
+    "intermediate_size",
+    "max_position_embeddings",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "rms_norm_eps",
+    "vocab_size",
+    "architectures",
+  ];
+  for (const key of required) {
+    const error = assertThrows(() => parse({ [key]: undefined }), FileError);
+    assertEquals(error.message.includes(`'${key}' in m/config.json must be`), true, error.message);
+    assertEquals(error.message.endsWith(": current value is missing"), true, error.message);
+  }
+});
+
+const REFUSED: readonly (readonly [Record<string, unknown>, string])[] = [
+  [
+    { hidden_size: -3 },
+    "'hidden_size' in m/config.json must be a whole number from 1 to 65536: current value is -3",
+  ],
+  [{ hidden_size: 2048.5 }, "a whole number from 1 to 65536: current value is 2048.5"],
+  [{ hidden_size: "2048" }, `a whole number from 1 to 65536: current value is "2048"`],
+  [{ hidden_size: 2 ** 53 }, "current value is 9007199254740992"],
+  [{ vocab_size: 1e300 }, "'vocab_size' in m/config.json must be a whole number from 1 to"],
+  [{ num_hidden_layers: 0 }, "a whole number from 1 to 1024: current value is 0"],
+  [{ rms_norm_eps: 0 }, "'rms_norm_eps' in m/config.json must be a number from 1e-12 to 1"],
+  [{ rope_theta: [5] }, "'rope_theta' in m/config.json must be a number from 1.0001 to"],
+  [{ architectures: ["MistralForCausalLM"] }, `[LlamaForCausalLM]: current value is "Mistral`],
+  [{ architectures: "LlamaForCausalLM" }, `current value is "LlamaForCausalLM"`],
+  [{ model_type: "mistral" }, `'model_type' in m/config.json must be "llama"`],
+  [{ hidden_act: "gelu" }, `'hidden_act' in m/config.json must be "silu": current value is "gelu"`],
+  [{ attention_bias: true }, "'attention_bias' in m/config.json must be false"],
+  [{ mlp_bias: true }, "'mlp_bias' in m/config.json must be false: current value is true"],
+  [{ partial_rotary_factor: 0.5 }, "'partial_rotary_factor' in m/config.json must be 1"],
+  [
+    { quantization_config: { bits: 4 } },
+    "'quantization_config' in m/config.json must be absent: current value is an object",
+  ],
+  [
+    { num_key_value_heads: 5 },
+    "must be a divisor of 'num_attention_heads' 32: current value is 5",
+  ],
+  [{ head_dim: 96 }, "'head_dim' in m/config.json must be 64 or 128: current value is 96"],
+  [{ hidden_size: 1024 }, "by 'hidden_size' / 'num_attention_heads': current value is 32"],
+  [{ tie_word_embeddings: "yes" }, 'must be true or false: current value is "yes"'],
+  [{ eos_token_id: [1, 128256] }, "'eos_token_id' in m/config.json must be made of whole numbers"],
+  [
+    { rope_scaling: { rope_type: "yarn", factor: 4 } },
+    `'rope_scaling.rope_type' in m/config.json must be "llama3" or "default": current value is "yarn"`,
+  ],
+  [{ rope_scaling: { type: "linear", factor: 4 } }, "'rope_scaling.type' in m/config.json"],
+  [{ rope_scaling: { factor: 4 } }, "current value is missing"],
+  [{ rope_scaling: 4 }, "'rope_scaling' in m/config.json must be an object or null"],
+  [
+    { rope_scaling: { ...LLAMA3_SCALING, factor: "8" } },
+    `'rope_scaling.factor' in m/config.json must be a number from 1 to 1000000`,
+  ],
+  [
+    { rope_scaling: { ...LLAMA3_SCALING, high_freq_factor: 1 } },
+    "must be above 'low_freq_factor' 1: current value is 1",
+  ],
+  [
+    { rope_scaling: { ...LLAMA3_SCALING, original_max_position_embeddings: undefined } },
+    "'rope_scaling.original_max_position_embeddings' in m/config.json",
+  ],
+];
+
+for (const [changes, message] of REFUSED) {
+  Deno.test(`parseConfig() throws for ${JSON.stringify(changes)}`, () => {
+    assertThrows(() => parse(changes), FileError, message);
+  });
+}
+
+Deno.test("inverseFrequencies() is 1 / theta^(2i / headDim) in float32", () => {
+  const config = parse({ head_dim: 128 });
+  const found = inverseFrequencies(config);
+  assertEquals(found.length, 64);
+  // Values of NumPy in float32, in transformers' order of operations.
+  const expected: readonly (readonly [number, number])[] = [
+    [0, 1],
+    [1, 0.8146172165870667],
+    [2, 0.663601279258728],
+    [13, 0.06956595182418823],
+  ];
+  for (const [pair, value] of expected) assertAlmostEquals(found[pair] ?? 0, value, value * 1.2e-7);
+});
+
+Deno.test("inverseFrequencies() scales as Llama 3.1 does", () => {
+  // Values of NumPy in float32, in transformers' order of operations: untouched up to 14, mixed
+  // from 15 to 17, divided by 32 from 18 on.
+  const expected: readonly (readonly [number, number])[] = [
+    [0, 1],
+    [14, 0.0032114461064338684],
+    [15, 0.0012905480107292533],
+    [16, 0.000429556705057621],
+    [17, 0.00009708286233944818],
+    [18, 0.000019461638657958247],
+    [19, 0.00001291476746700937],
+  ];
+  const found = inverseFrequencies(parse({ rope_scaling: LLAMA3_SCALING }));
+  assertEquals(found.length, 32);
+  for (const [pair, value] of expected) assertAlmostEquals(found[pair] ?? 0, value, value * 1.2e-7);
+});
