@@ -1,0 +1,365 @@
+/**
+ * The collective of one machine: shared memory and futex(2).
+ *
+ * A group exchanges in epochs: everyone writes its slot, arrives, waits until all have arrived, and
+ * reads. Slots are doubled by the epoch's parity: who writes in epoch e + 2 knows that all have
+ * arrived in e + 1, hence have read e. So one wait per exchange is enough.
+ *
+ * @module
+ */
+import { invariant, WorkerError } from "../errors.ts";
+import { Libc, type Timespec, timespec } from "../ffi/libc.ts";
+import {
+  type Bytes,
+  type CreatedMemory,
+  createSharedMemory,
+  openSharedMemory,
+  type SharedMemory,
+} from "../ffi/memory.ts";
+import {
+  AbortedError,
+  type BroadcastOptions,
+  checkGatherLengths,
+  checkRoot,
+  checkTimeout,
+  closedError,
+  type Collective,
+  type CollectiveOptions,
+} from "./collective.ts";
+import { GroupState, lostRankError, type RankStatus, StallClock } from "./state.ts";
+
+/** What all ranks of a group must agree on. */
+export interface ShmShape {
+  /** The number of ranks. */
+  size: number;
+  /** The bytes that a rank exchanges at once; longer parts go in several epochs. */
+  slotBytes: number;
+}
+
+/** What a rank needs to join. */
+export interface ShmJoinOptions extends ShmShape {
+  rank: number;
+  /** The longest wait for a rank that makes no progress. */
+  timeoutMs: number;
+}
+
+/** Parts up to this length need one epoch: 16 KB per layer is common in phase 2. */
+export const DEFAULT_SLOT_BYTES = 256 * 1024;
+
+const SLOT_HEADER_BYTES = 64;
+/** Bounds the time until an abort is noticed when its wake-up comes between look and sleep. */
+const SLEEP_SLICE_US = 50_000;
+/** A sleep that blocks the event loop saves the 10 us of a call on another thread. */
+const BLOCKING_SLEEP_US = 500;
+const BLOCKING_SLEEPS = 2;
+/** Spinning pays only while nobody else needs this core. */
+const SPIN_US = 30;
+/** The longest time without a turn of the event loop. */
+const MAX_BUSY_MS = 20;
+
+const OPERATIONS = ["none", "a barrier", "an all-gather", "a broadcast"] as const;
+const BARRIER = 1;
+const ALL_GATHER = 2;
+const BROADCAST = 3;
+
+/** What an exchange consists of; `detail` must be equal on all ranks, too. */
+interface Exchange {
+  operation: number;
+  byteLength: number;
+  detail: number;
+}
+
+/** The shared memory of a group, created by the process that watches over it. */
+export class ShmGroup implements Disposable {
+  readonly shape: ShmShape;
+  /** What the ranks say about themselves. */
+  readonly state: GroupState;
+  /** Where the ranks find the memory. */
+  readonly path: string;
+  readonly #created: CreatedMemory;
+  readonly #libc = new Libc();
+  #disposed = false;
+
+  /** @throws {DeviceError} If there is not enough memory. */
+  constructor(shape: ShmShape) {
+    this.shape = { size: shape.size, slotBytes: shape.slotBytes };
+    this.#created = createSharedMemory("starx", groupByteLength(shape));
+    this.path = this.#created.path;
+    this.state = new GroupState(this.#created.memory.bytes, shape);
+  }
+
+  /** Lets nobody else join. */
+  seal(): void {
+    this.#created.release();
+  }
+
+  /** Makes all ranks' operations throw. */
+  abort(reason: string): void {
+    if (this.#disposed) return;
+    this.state.abort({ rank: -1, reason });
+    this.#libc.wakeAll(this.#created.memory.pointer + BigInt(GroupState.doneByteOffset));
+  }
+
+  /** Gives the memory back; the ranks keep theirs. A second call does nothing. */
+  [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#created.release();
+    this.#created.memory[Symbol.dispose]();
+    this.#libc[Symbol.dispose]();
+  }
+}
+
+/** One rank's end. */
+export class ShmCollective implements Collective {
+  readonly rank: number;
+  readonly size: number;
+  /** How this rank tells the others how far it is. */
+  readonly status: RankStatus;
+  readonly #libc = new Libc();
+  readonly #memory: SharedMemory;
+  readonly #bytes: Bytes;
+  readonly #state: GroupState;
+  readonly #doneWord: bigint;
+  readonly #slotBytes: number;
+  readonly #timeoutMs: number;
+  readonly #spinUs: number;
+  readonly #slice: Timespec = timespec(SLEEP_SLICE_US);
+  readonly #blockingSlice: Timespec = timespec(BLOCKING_SLEEP_US);
+  #epoch = 0;
+  #busy = false;
+  #closed = false;
+  #lastTurnMs = performance.now();
+
+  /**
+   * Joins a group.
+   *
+   * @param path The path of a `ShmGroup` with the same shape.
+   * @throws {FileError} If the group is gone.
+   */
+  constructor(path: string, options: ShmJoinOptions) {
+    const { rank, size, slotBytes } = options;
+    invariant(rank >= 0 && rank < size, "a rank is below the group's size");
+    this.rank = rank;
+    this.size = size;
+    this.#slotBytes = slotBytes;
+    this.#timeoutMs = checkTimeout(options.timeoutMs);
+    this.#spinUs = size <= navigator.hardwareConcurrency ? SPIN_US : 0;
+    this.#memory = openSharedMemory(path, groupByteLength(options));
+    this.#bytes = this.#memory.bytes;
+    this.#state = new GroupState(this.#bytes, options);
+    this.#doneWord = this.#memory.pointer + BigInt(GroupState.doneByteOffset);
+    this.status = this.#state.status(rank);
+  }
+
+  async allGather(
+    part: Uint8Array,
+    out: Uint8Array,
+    options: CollectiveOptions = {},
+  ): Promise<void> {
+    using _operation = this.#begin("an all-gather");
+    checkGatherLengths(part, out, this);
+    const byteLength = part.byteLength;
+    const exchange = { operation: ALL_GATHER, byteLength, detail: 0 };
+    let offset = 0;
+    do {
+      const end = Math.min(offset + this.#slotBytes, byteLength);
+      this.#slot(this.rank).set(part.subarray(offset, end));
+      await this.#step(exchange, options);
+      for (let rank = 0; rank < this.size; rank++) {
+        out.set(this.#arrivedSlot(rank).subarray(0, end - offset), rank * byteLength + offset);
+      }
+      offset = end;
+    } while (offset < byteLength);
+  }
+
+  async broadcast(data: Uint8Array, options: BroadcastOptions): Promise<void> {
+    using _operation = this.#begin("a broadcast");
+    checkRoot(options.root, this);
+    const isRoot = options.root === this.rank;
+    const byteLength = data.byteLength;
+    const exchange = { operation: BROADCAST, byteLength, detail: options.root };
+    let offset = 0;
+    do {
+      const end = Math.min(offset + this.#slotBytes, byteLength);
+      if (isRoot) this.#slot(this.rank).set(data.subarray(offset, end));
+      await this.#step(exchange, options);
+      if (!isRoot) data.set(this.#arrivedSlot(options.root).subarray(0, end - offset), offset);
+      offset = end;
+    } while (offset < byteLength);
+  }
+
+  async barrier(options: CollectiveOptions = {}): Promise<void> {
+    using _operation = this.#begin("a barrier");
+    await this.#step({ operation: BARRIER, byteLength: 0, detail: 0 }, options);
+  }
+
+  abort(reason: string): void {
+    if (this.#closed) return;
+    this.#state.abort({ rank: this.rank, reason });
+    this.#libc.wakeAll(this.#doneWord);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    // An operation under way still looks at the memory; it gives it back when it has noticed.
+    if (this.#busy) this.#libc.wakeAll(this.#doneWord);
+    else this.#release();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #begin(operation: string): Disposable {
+    if (this.#closed) throw closedError(operation);
+    if (this.#busy) {
+      throw new TypeError(`Cannot start ${operation} as another operation is under way`);
+    }
+    this.#busy = true;
+    return {
+      [Symbol.dispose]: () => {
+        this.#busy = false;
+        if (this.#closed) this.#release();
+      },
+    };
+  }
+
+  #release(): void {
+    this.#memory[Symbol.dispose]();
+    this.#libc[Symbol.dispose]();
+  }
+
+  /** This rank's slot in the epoch to come. */
+  #slot(rank: number): Bytes {
+    return this.#slotOf(rank, this.#epoch + 1);
+  }
+
+  /** A rank's slot in the epoch that is done. */
+  #arrivedSlot(rank: number): Bytes {
+    return this.#slotOf(rank, this.#epoch);
+  }
+
+  #slotOf(rank: number, epoch: number): Bytes {
+    const start = this.#slotStart(rank, epoch) + SLOT_HEADER_BYTES;
+    return this.#bytes.subarray(start, start + this.#slotBytes);
+  }
+
+  #slotStart(rank: number, epoch: number): number {
+    return GroupState.byteLength(this.size) +
+      (rank * 2 + (epoch & 1)) * slotStride(this.#slotBytes);
+  }
+
+  #header(rank: number, epoch: number): Float64Array {
+    return new Float64Array(this.#bytes.buffer, this.#slotStart(rank, epoch), 3);
+  }
+
+  /** One epoch: arrive with what the slot has, return when all have arrived. */
+  async #step(exchange: Exchange, options: CollectiveOptions): Promise<void> {
+    const timeoutMs = checkTimeout(options.timeoutMs ?? this.#timeoutMs);
+    const epoch = (this.#epoch + 1) | 0;
+    this.#throwIfAborted();
+    const { operation, byteLength, detail } = exchange;
+    this.#header(this.rank, epoch).set([operation, byteLength, detail]);
+    this.#state.beginWait(this.rank, epoch);
+    try {
+      if (this.#state.arrive(this.rank, epoch)) this.#libc.wakeAll(this.#doneWord);
+      else await this.#wait(epoch, timeoutMs);
+    } finally {
+      this.#state.endWait(this.rank);
+    }
+    this.#epoch = epoch;
+    this.#checkAgreement(exchange);
+    // The word has this value no more, so that the sleep is only a turn of the event loop.
+    if (performance.now() - this.#lastTurnMs > MAX_BUSY_MS) await this.#sleepAsync((epoch - 1) | 0);
+  }
+
+  async #wait(epoch: number, timeoutMs: number): Promise<void> {
+    if (this.#spin(epoch)) return;
+    const before = (epoch - 1) | 0;
+    for (let i = 0; i < BLOCKING_SLEEPS && !this.#state.isDone(epoch); i++) {
+      this.#libc.waitWhile(this.#doneWord, { value: before, timeout: this.#blockingSlice });
+    }
+    const clock = new StallClock({ maxStepMs: SLEEP_SLICE_US / 500 });
+    while (!this.#state.isDone(epoch)) {
+      this.#throwIfAborted();
+      this.#throwIfStalled(epoch, { clock, timeoutMs });
+      await this.#sleepAsync(before);
+      if (this.#closed) throw closedError("an operation");
+    }
+  }
+
+  /** Whether the epoch was done within the time in which looking is cheaper than sleeping. */
+  #spin(epoch: number): boolean {
+    const endMs = performance.now() + this.#spinUs / 1000;
+    do {
+      for (let i = 0; i < 32; i++) if (this.#state.isDone(epoch)) return true;
+    } while (performance.now() < endMs);
+    return false;
+  }
+
+  async #sleepAsync(value: number): Promise<void> {
+    await this.#libc.waitWhileAsync(this.#doneWord, { value, timeout: this.#slice });
+    this.#lastTurnMs = performance.now();
+  }
+
+  #throwIfAborted(): void {
+    const abort = this.#state.aborted;
+    if (abort === undefined) return;
+    const who = abort.rank < 0 ? "The parent process" : `Rank ${abort.rank}`;
+    const position = this.#state.snapshot(Math.max(abort.rank, 0));
+    throw new AbortedError(`${who} ended the run: ${abort.reason}`, {
+      rank: abort.rank,
+      phase: abort.rank < 0 ? "unknown" : position.phase,
+    });
+  }
+
+  #throwIfStalled(epoch: number, options: { clock: StallClock; timeoutMs: number }): void {
+    const { clock, timeoutMs } = options;
+    const nowMs = performance.now();
+    for (const rank of this.#state.missing(epoch)) {
+      const position = this.#state.snapshot(rank);
+      const { progress } = position;
+      if (clock.look(rank, { progress, excused: false, nowMs }) < timeoutMs) continue;
+      const cause = `it made no progress for ${timeoutMs} ms`;
+      throw this.#give(lostRankError(rank, { position, cause }));
+    }
+  }
+
+  /** All ranks must have called the same; otherwise their bytes mean something else. */
+  #checkAgreement(exchange: Exchange): void {
+    const { operation, byteLength, detail } = exchange;
+    for (let rank = 0; rank < this.size; rank++) {
+      const [theirs = 0, theirLength = 0, theirDetail] = this.#header(rank, this.#epoch);
+      if (theirs === operation && theirLength === byteLength && theirDetail === detail) continue;
+      const { phase } = this.#state.snapshot(rank);
+      throw this.#give(
+        new WorkerError(
+          `Cannot exchange as all ranks must call the same: rank ${this.rank} calls ` +
+            `${OPERATIONS[operation]} of ${byteLength} bytes, rank ${rank} ` +
+            `${OPERATIONS[theirs]} of ${theirLength} bytes`,
+          { rank, phase },
+        ),
+      );
+    }
+  }
+
+  /** The group is out of step from here on: the others need not find out by themselves. */
+  #give(error: WorkerError): WorkerError {
+    this.abort(error.message);
+    return error;
+  }
+}
+
+function slotStride(slotBytes: number): number {
+  return Math.ceil((SLOT_HEADER_BYTES + slotBytes) / 4096) * 4096;
+}
+
+function groupByteLength(shape: ShmShape): number {
+  const { size, slotBytes } = shape;
+  const isValid = Number.isInteger(size) && size > 0 && Number.isInteger(slotBytes) &&
+    slotBytes > 0;
+  invariant(isValid, "a group has a positive number of ranks and of bytes per slot");
+  return GroupState.byteLength(size) + size * 2 * slotStride(slotBytes);
+}
