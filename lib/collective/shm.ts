@@ -69,6 +69,13 @@ interface Exchange {
   detail: number;
 }
 
+/** Where a rank puts its bytes. */
+interface Slot {
+  /** Operation, byte length, detail: what this rank believes to take part in. */
+  readonly header: Float64Array<ArrayBuffer>;
+  readonly data: Bytes;
+}
+
 /** The shared memory of a group, created by the process that watches over it. */
 export class ShmGroup implements Disposable {
   readonly shape: ShmShape;
@@ -118,7 +125,8 @@ export class ShmCollective implements Collective {
   readonly status: RankStatus;
   readonly #libc = new Libc();
   readonly #memory: SharedMemory;
-  readonly #bytes: Bytes;
+  /** Two for each rank, by the epoch's parity. */
+  readonly #slots: readonly Slot[];
   readonly #state: GroupState;
   readonly #doneWord: bigint;
   readonly #slotBytes: number;
@@ -146,8 +154,8 @@ export class ShmCollective implements Collective {
     this.#timeoutMs = checkTimeout(options.timeoutMs);
     this.#spinUs = size <= navigator.hardwareConcurrency ? SPIN_US : 0;
     this.#memory = openSharedMemory(path, groupByteLength(options));
-    this.#bytes = this.#memory.bytes;
-    this.#state = new GroupState(this.#bytes, options);
+    this.#slots = slotViews(this.#memory.bytes, options);
+    this.#state = new GroupState(this.#memory.bytes, options);
     this.#doneWord = this.#memory.pointer + BigInt(GroupState.doneByteOffset);
     this.status = this.#state.status(rank);
   }
@@ -164,10 +172,11 @@ export class ShmCollective implements Collective {
     let offset = 0;
     do {
       const end = Math.min(offset + this.#slotBytes, byteLength);
-      this.#slot(this.rank).set(part.subarray(offset, end));
+      this.#slot(this.rank, this.#epoch + 1).data.set(part.subarray(offset, end));
       await this.#step(exchange, options);
       for (let rank = 0; rank < this.size; rank++) {
-        out.set(this.#arrivedSlot(rank).subarray(0, end - offset), rank * byteLength + offset);
+        const { data } = this.#slot(rank, this.#epoch);
+        out.set(data.subarray(0, end - offset), rank * byteLength + offset);
       }
       offset = end;
     } while (offset < byteLength);
@@ -182,9 +191,10 @@ export class ShmCollective implements Collective {
     let offset = 0;
     do {
       const end = Math.min(offset + this.#slotBytes, byteLength);
-      if (isRoot) this.#slot(this.rank).set(data.subarray(offset, end));
+      if (isRoot) this.#slot(this.rank, this.#epoch + 1).data.set(data.subarray(offset, end));
       await this.#step(exchange, options);
-      if (!isRoot) data.set(this.#arrivedSlot(options.root).subarray(0, end - offset), offset);
+      const arrived = this.#slot(options.root, this.#epoch).data;
+      if (!isRoot) data.set(arrived.subarray(0, end - offset), offset);
       offset = end;
     } while (offset < byteLength);
   }
@@ -231,28 +241,11 @@ export class ShmCollective implements Collective {
     this.#libc[Symbol.dispose]();
   }
 
-  /** This rank's slot in the epoch to come. */
-  #slot(rank: number): Bytes {
-    return this.#slotOf(rank, this.#epoch + 1);
-  }
-
-  /** A rank's slot in the epoch that is done. */
-  #arrivedSlot(rank: number): Bytes {
-    return this.#slotOf(rank, this.#epoch);
-  }
-
-  #slotOf(rank: number, epoch: number): Bytes {
-    const start = this.#slotStart(rank, epoch) + SLOT_HEADER_BYTES;
-    return this.#bytes.subarray(start, start + this.#slotBytes);
-  }
-
-  #slotStart(rank: number, epoch: number): number {
-    return GroupState.byteLength(this.size) +
-      (rank * 2 + (epoch & 1)) * slotStride(this.#slotBytes);
-  }
-
-  #header(rank: number, epoch: number): Float64Array {
-    return new Float64Array(this.#bytes.buffer, this.#slotStart(rank, epoch), 3);
+  /** A rank's slot in an epoch. */
+  #slot(rank: number, epoch: number): Slot {
+    const slot = this.#slots[rank * 2 + (epoch & 1)];
+    invariant(slot !== undefined, "every rank has two slots");
+    return slot;
   }
 
   /** One epoch: arrive with what the slot has, return when all have arrived. */
@@ -261,7 +254,10 @@ export class ShmCollective implements Collective {
     const epoch = (this.#epoch + 1) | 0;
     this.#throwIfAborted();
     const { operation, byteLength, detail } = exchange;
-    this.#header(this.rank, epoch).set([operation, byteLength, detail]);
+    const { header } = this.#slot(this.rank, epoch);
+    header[0] = operation;
+    header[1] = byteLength;
+    header[2] = detail;
     this.#state.beginWait(this.rank, epoch);
     try {
       if (this.#state.arrive(this.rank, epoch)) this.#libc.wakeAll(this.#doneWord);
@@ -331,8 +327,10 @@ export class ShmCollective implements Collective {
   #checkAgreement(exchange: Exchange): void {
     const { operation, byteLength, detail } = exchange;
     for (let rank = 0; rank < this.size; rank++) {
-      const [theirs = 0, theirLength = 0, theirDetail] = this.#header(rank, this.#epoch);
-      if (theirs === operation && theirLength === byteLength && theirDetail === detail) continue;
+      const { header } = this.#slot(rank, this.#epoch);
+      const theirs = header[0] ?? 0;
+      const theirLength = header[1] ?? 0;
+      if (theirs === operation && theirLength === byteLength && header[2] === detail) continue;
       const { phase } = this.#state.snapshot(rank);
       throw this.#give(
         new WorkerError(
@@ -350,6 +348,18 @@ export class ShmCollective implements Collective {
     this.abort(error.message);
     return error;
   }
+}
+
+function slotViews(bytes: Bytes, shape: ShmShape): Slot[] {
+  const { size, slotBytes } = shape;
+  return Array.from({ length: size * 2 }, (_, i) => {
+    const start = GroupState.byteLength(size) + i * slotStride(slotBytes);
+    const dataStart = start + SLOT_HEADER_BYTES;
+    return {
+      header: new Float64Array(bytes.buffer, start, 3),
+      data: bytes.subarray(dataStart, dataStart + slotBytes),
+    };
+  });
 }
 
 function slotStride(slotBytes: number): number {
