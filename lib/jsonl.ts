@@ -1,0 +1,234 @@
+/**
+ * Reads and writes files of JSON lines: one JSON value per line.
+ *
+ * @module
+ */
+import { errorText, FileError } from "./errors.ts";
+import { readRange } from "./file_range.ts";
+import { fileError, isJsonObject } from "./text_file.ts";
+
+const NEWLINE = 0x0a;
+
+/** Far above a context of a million tokens, and below what a JavaScript string can hold. */
+const MAX_LINE_BYTES = 1 << 28;
+
+/** A value and where it stood. */
+export interface JsonLine {
+  /** Counted from 1. */
+  readonly line: number;
+  readonly value: unknown;
+}
+
+/**
+ * Reads a file line by line, so that only one line is in memory.
+ *
+ * Blank lines at the end and a byte order mark at the start are allowed.
+ *
+ * @param path The file.
+ * @returns The values in their order.
+ * @throws {FileError} If the file is missing, or a line is blank, too long, not UTF-8 or not JSON;
+ * the message names file and line.
+ */
+export async function* readJsonLines(path: string): AsyncGenerator<JsonLine> {
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  let line = 0;
+  let blankLine = 0;
+  for await (const bytes of readLines(path)) {
+    line++;
+    let text: string;
+    try {
+      text = decoder.decode(bytes);
+    } catch (error) {
+      throw new FileError(`Cannot read ${path}: line ${line} is not UTF-8 text`, { cause: error });
+    }
+    if (line === 1 && text.startsWith("\ufeff")) text = text.slice(1);
+    if (text.trim() === "") {
+      blankLine ||= line;
+      continue;
+    }
+    if (blankLine > 0) throw new FileError(`Cannot read ${path}: line ${blankLine} is blank`);
+    yield { line, value: parseLine(text, { path, line }) };
+  }
+}
+
+function parseLine(text: string, place: { path: string; line: number }): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new FileError(
+      `Cannot read ${place.path}: line ${place.line} is not JSON (${errorText(error)})`,
+      { cause: error },
+    );
+  }
+}
+
+/** The lines of a file as bytes, without their newline. */
+async function* readLines(path: string): AsyncGenerator<Uint8Array> {
+  let parts: Uint8Array[] = [];
+  let partBytes = 0;
+  let line = 1;
+  for await (const chunk of readChunks(path)) {
+    let start = 0;
+    for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
+      yield joinParts(parts, chunk.subarray(start, end));
+      parts = [];
+      partBytes = 0;
+      start = end + 1;
+      line++;
+    }
+    parts.push(chunk.subarray(start));
+    partBytes += chunk.byteLength - start;
+    if (partBytes > MAX_LINE_BYTES) {
+      throw new FileError(
+        `Cannot read ${path} as a line may have at most ${MAX_LINE_BYTES} bytes: line ${line} has more`,
+      );
+    }
+  }
+  if (partBytes > 0) yield joinParts(parts, new Uint8Array(0));
+}
+
+function joinParts(parts: readonly Uint8Array[], last: Uint8Array): Uint8Array {
+  if (parts.length === 0) return last;
+  const all = [...parts, last];
+  const joined = new Uint8Array(all.reduce((sum, part) => sum + part.byteLength, 0));
+  let at = 0;
+  for (const part of all) {
+    joined.set(part, at);
+    at += part.byteLength;
+  }
+  return joined;
+}
+
+async function* readChunks(path: string): AsyncGenerator<Uint8Array> {
+  try {
+    const file = await Deno.open(path, { read: true });
+    yield* file.readable;
+  } catch (error) {
+    throw fileError(path, error);
+  }
+}
+
+/** Options of {@linkcode JsonLinesWriter.open}. */
+export interface JsonLinesWriterOptions {
+  /**
+   * Turns a record into one line of JSON.
+   *
+   * @default {JSON.stringify}
+   */
+  readonly format?: (record: unknown) => string;
+}
+
+/** Appends records to a file of JSON lines, each on disk before `append()` returns. */
+export class JsonLinesWriter implements Disposable {
+  readonly #file: Deno.FsFile;
+  readonly #path: string;
+  readonly #format: (record: unknown) => string;
+  #disposed = false;
+
+  private constructor(file: Deno.FsFile, path: string, format: (record: unknown) => string) {
+    this.#file = file;
+    this.#path = path;
+    this.#format = format;
+  }
+
+  /**
+   * Opens a file for appending; it is created if it is missing.
+   *
+   * @param path The file.
+   * @param options How records are formatted.
+   * @throws {FileError} If it cannot be written.
+   */
+  static async open(path: string, options: JsonLinesWriterOptions = {}): Promise<JsonLinesWriter> {
+    try {
+      const file = await Deno.open(path, { append: true, create: true });
+      return new JsonLinesWriter(file, path, options.format ?? JSON.stringify);
+    } catch (error) {
+      throw writeError(path, error);
+    }
+  }
+
+  /**
+   * Appends one record: its line and the newline in one write, then waits for the disk.
+   *
+   * @param record A JSON value.
+   * @throws {TypeError} If the writer is disposed, or the formatted record is not one line.
+   * @throws {FileError} If the disk is full or fails.
+   */
+  async append(record: unknown): Promise<void> {
+    if (this.#disposed) throw new TypeError(`Cannot write ${this.#path} as it is closed`);
+    const text = this.#format(record);
+    if (text === undefined || text.includes("\n")) {
+      throw new TypeError(`Cannot write ${this.#path} as a record must be one line of JSON`);
+    }
+    const bytes = new TextEncoder().encode(`${text}\n`);
+    try {
+      // A disk that fills up may take only a part; the next call then says why.
+      for (let at = 0; at < bytes.byteLength;) at += await this.#file.write(bytes.subarray(at));
+      await this.#file.syncData();
+    } catch (error) {
+      throw writeError(this.#path, error);
+    }
+  }
+
+  /** Closes the file; a second call does nothing. */
+  [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#file.close();
+  }
+}
+
+/**
+ * Repairs a file whose writer was killed while writing: an unfinished last line is cut off. A last
+ * line that is whole but for its newline is kept, and the newline added.
+ *
+ * @param path The file; a missing one is left missing.
+ * @returns How many bytes were cut off.
+ * @throws {FileError} If it cannot be read or written.
+ */
+export async function recoverJsonLines(path: string): Promise<number> {
+  try {
+    using file = await Deno.open(path, { read: true, write: true });
+    const { size } = await file.stat();
+    const end = await lastLineEnd(file, size);
+    if (end === size) return 0;
+    const rest = await readRange(file, { begin: end, end: size });
+    if (isWholeRecord(rest)) {
+      await file.seek(size, Deno.SeekMode.Start);
+      await file.write(new Uint8Array([NEWLINE]));
+      return 0;
+    }
+    await file.truncate(end);
+    await file.syncData();
+    return size - end;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return 0;
+    throw writeError(path, error);
+  }
+}
+
+/** The offset behind the last newline; 0 without one. */
+async function lastLineEnd(file: Deno.FsFile, size: number): Promise<number> {
+  const stepBytes = 1 << 16;
+  for (let end = size; end > 0;) {
+    const begin = Math.max(0, end - stepBytes);
+    const at = (await readRange(file, { begin, end })).lastIndexOf(NEWLINE);
+    if (at >= 0) return begin + at + 1;
+    end = begin;
+  }
+  return 0;
+}
+
+/** Only an object is known to be whole: `12` may be the start of `123`. */
+function isWholeRecord(bytes: Uint8Array): boolean {
+  try {
+    return isJsonObject(JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)));
+  } catch {
+    return false;
+  }
+}
+
+function writeError(path: string, error: unknown): FileError {
+  if (error instanceof FileError) return error;
+  return new FileError(`Cannot write ${path}: ${errorText(error)}`, { cause: error });
+}

@@ -1,0 +1,83 @@
+/**
+ * A fingerprint of a model folder, so that results are never continued with another model.
+ *
+ * It reads about 8 MiB of each weight file, whatever its size: 0.1 s where hashing 16 GB would take
+ * half a minute. It tells models apart that differ in shape, training or fine-tuning, as these
+ * change nearly every weight; it is no protection against somebody who edits single weights.
+ *
+ * @module
+ */
+import { createHash, type Hash } from "node:crypto";
+import { basename, join } from "node:path";
+import { FileError } from "../errors.ts";
+import { readRange } from "../file_range.ts";
+import { fileError } from "../text_file.ts";
+import { CONFIG_FILE } from "./config.ts";
+import { listWeightFiles } from "./weight_files.ts";
+
+const EDGE_BYTES = 1 << 20;
+const PAGE_BYTES = 1 << 12;
+/** Pages between the edges, at equal distances: 6 MiB. */
+const PAGE_COUNT = 1536;
+/** Files up to this size are hashed in full. */
+const WHOLE_BYTES = 2 * EDGE_BYTES + PAGE_COUNT * PAGE_BYTES;
+
+/** A stretch of a file, in bytes. */
+interface Span {
+  readonly begin: number;
+  readonly end: number;
+}
+
+/**
+ * The fingerprint of a model folder.
+ *
+ * SHA-256 over `config.json`, `tokenizer.json`, and each weight file's name, size, first and last
+ * MiB (the first holds the header) and 1,536 pages of 4 KiB at equal distances between them; files
+ * up to 8 MiB count in full.
+ *
+ * @param folder The model folder.
+ * @returns 64 hexadecimal digits.
+ * @throws {FileError} If one of the files is missing or not readable.
+ */
+export async function modelDigest(folder: string): Promise<string> {
+  const { paths } = await listWeightFiles(folder);
+  const hash = createHash("sha256");
+  for (const name of [CONFIG_FILE, "tokenizer.json"]) {
+    await hashFile(hash, join(folder, name), (size) => [{ begin: 0, end: size }]);
+  }
+  for (const path of paths) await hashFile(hash, path, sampleSpans);
+  return hash.digest("hex");
+}
+
+/** What is hashed of a file of `size` bytes. */
+function sampleSpans(size: number): readonly Span[] {
+  if (size <= WHOLE_BYTES) return [{ begin: 0, end: size }];
+  const pitch = (size - 2 * EDGE_BYTES) / PAGE_COUNT;
+  const pages = Array.from({ length: PAGE_COUNT }, (_, page) => {
+    const begin = EDGE_BYTES + Math.floor(page * pitch);
+    return { begin, end: begin + PAGE_BYTES };
+  });
+  return [{ begin: 0, end: EDGE_BYTES }, ...pages, { begin: size - EDGE_BYTES, end: size }];
+}
+
+async function hashFile(
+  hash: Hash,
+  path: string,
+  spansOf: (size: number) => readonly Span[],
+): Promise<void> {
+  try {
+    using file = await Deno.open(path, { read: true });
+    const { size } = await file.stat();
+    // Name and size in front keep the files' bytes from running into each other.
+    hash.update(`${basename(path)}\0${size}\0`);
+    for (const span of spansOf(size)) {
+      const bytes = await readRange(file, span);
+      if (bytes.byteLength !== span.end - span.begin) {
+        throw new FileError(`Cannot read ${path}: it became shorter while it was read`);
+      }
+      hash.update(bytes);
+    }
+  } catch (error) {
+    throw fileError(path, error);
+  }
+}

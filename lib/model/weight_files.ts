@@ -1,0 +1,138 @@
+/**
+ * Opens the weight files of a model folder: one `model.safetensors`, or the shards that
+ * `model.safetensors.index.json` lists, as transformers lays them out.
+ *
+ * The files are mapped, so that worker processes share one copy, and only pages that are used are
+ * read. A file that is truncated before it is opened is refused here; one that somebody cuts while
+ * it is mapped ends the process by SIGBUS, which no check can prevent.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { FileError } from "../errors.ts";
+import { mapFile, type MappedFile } from "../ffi/memory.ts";
+import { describeValue, fileError, isJsonObject, readJsonFile } from "../text_file.ts";
+import { parseSafetensors, type TensorEntry } from "./safetensors.ts";
+
+const SINGLE_FILE = "model.safetensors";
+const INDEX_FILE = "model.safetensors.index.json";
+const MAX_INDEX_BYTES = 100_000_000;
+
+/** A tensor in a mapped file. */
+export interface WeightEntry extends TensorEntry {
+  /** The file, for error messages. */
+  readonly path: string;
+  /** The address of its first byte; valid until the files are disposed. */
+  readonly address: bigint;
+}
+
+/** Which files hold a model's weights. */
+export interface WeightFileList {
+  /** In the order of their names. */
+  readonly paths: readonly string[];
+  /** The file of each tensor by its name; `undefined` for a single file. */
+  readonly pathOfTensor: ReadonlyMap<string, string> | undefined;
+}
+
+/** The mapped weight files of a model. Disposing it unmaps them. */
+export interface WeightFiles extends Disposable {
+  readonly paths: readonly string[];
+  /** All tensors by name. */
+  readonly entries: ReadonlyMap<string, WeightEntry>;
+}
+
+/**
+ * Finds the weight files of a model folder; `model.safetensors` wins over an index.
+ *
+ * @param folder The model folder.
+ * @returns The files; whether a shard exists is not checked.
+ * @throws {FileError} If there is neither file, or the index is damaged or names a file outside
+ * the folder.
+ */
+export async function listWeightFiles(folder: string): Promise<WeightFileList> {
+  const single = join(folder, SINGLE_FILE);
+  if (await exists(single)) return { paths: [single], pathOfTensor: undefined };
+  const index = join(folder, INDEX_FILE);
+  if (!(await exists(index))) {
+    throw new FileError(
+      `Cannot read the model as ${folder} holds neither ${SINGLE_FILE} nor ${INDEX_FILE}`,
+    );
+  }
+  const pathOfTensor = await readIndex(index, folder);
+  return { paths: [...new Set(pathOfTensor.values())].sort(), pathOfTensor };
+}
+
+/**
+ * Maps the weight files of a model folder and checks every header.
+ *
+ * @param folder The model folder.
+ * @returns The files; their owner disposes them.
+ * @throws {FileError} As {@linkcode listWeightFiles} and `parseSafetensors()`, and if a shard is
+ * missing or lacks a tensor that the index places there.
+ */
+export async function openWeightFiles(folder: string): Promise<WeightFiles> {
+  const { paths, pathOfTensor } = await listWeightFiles(folder);
+  using stack = new DisposableStack();
+  const entries = new Map<string, WeightEntry>();
+  for (const path of paths) {
+    const file = stack.use(mapFile(path));
+    for (const entry of locate(file, path)) {
+      // Hugging Face's loaders read a tensor from the shard that the index names, too.
+      if (pathOfTensor === undefined || pathOfTensor.get(entry.name) === path) {
+        entries.set(entry.name, entry);
+      }
+    }
+  }
+  for (const [name, path] of pathOfTensor ?? []) {
+    if (entries.has(name)) continue;
+    throw new FileError(
+      `Cannot read the model as ${path} must hold tensor ${describeValue(name)}, ` +
+        `which ${join(folder, INDEX_FILE)} places there: it is missing`,
+    );
+  }
+  const owned = stack.move();
+  return { paths, entries, [Symbol.dispose]: () => owned.dispose() };
+}
+
+function locate(file: MappedFile, path: string): WeightEntry[] {
+  const { pointer } = file;
+  return [...parseSafetensors(file.bytes, { path }).values()].map((entry) => ({
+    ...entry,
+    path,
+    address: pointer + BigInt(entry.begin),
+  }));
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.stat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw fileError(path, error);
+  }
+}
+
+async function readIndex(index: string, folder: string): Promise<ReadonlyMap<string, string>> {
+  const content = await readJsonFile(index, { maxBytes: MAX_INDEX_BYTES });
+  const map = isJsonObject(content) ? content.weight_map : content;
+  if (!isJsonObject(map)) {
+    throw new FileError(
+      `Cannot read ${index} as 'weight_map' must be an object: current value is ${
+        describeValue(map)
+      }`,
+    );
+  }
+  const pathOfTensor = new Map<string, string>();
+  for (const [name, shard] of Object.entries(map)) {
+    // A shard lies in the folder itself: an index must not lead anywhere else on the disk.
+    if (typeof shard !== "string" || !/^[^/\\\0]+\.safetensors$/.test(shard)) {
+      throw new FileError(
+        `Cannot read ${index} as the shard of tensor ${describeValue(name)} must be a plain ` +
+          `name that ends in .safetensors: current value is ${describeValue(shard)}`,
+      );
+    }
+    pathOfTensor.set(name, join(folder, shard));
+  }
+  return pathOfTensor;
+}

@@ -1,0 +1,358 @@
+/**
+ * Writes a Llama model folder with random weights, for tests and for benchmarks of sizes that the
+ * repository does not ship. The same seed gives the same bytes.
+ *
+ * Its text is noise; its shapes, dtypes and files are those of a real model.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { errorText, EXIT_CODES, UsageError } from "../lib/errors.ts";
+import type { LlamaConfig } from "../lib/model/config.ts";
+import { allWeightSpecs, type WeightSpec } from "../lib/model/weight_names.ts";
+
+/** What a random model is made of. */
+export interface MakeModelOptions {
+  readonly config: LlamaConfig;
+  readonly dtype: "bf16" | "f16" | "f32";
+  /** Files over which the weights are spread; 1 writes a single file without an index. */
+  readonly shards: number;
+  readonly seed: number;
+  /** A folder whose `tokenizer.json` is copied. */
+  readonly tokenizerFolder?: string;
+}
+
+const LLAMA3_SCALING = {
+  kind: "llama3",
+  factor: 32,
+  lowFrequencyFactor: 1,
+  highFrequencyFactor: 4,
+  originalMaxPositions: 8192,
+} as const;
+
+const COMMON = {
+  architecture: "LlamaForCausalLM",
+  rmsNormEps: 1e-5,
+  ropeScaling: undefined,
+  tiedEmbeddings: true,
+  bosTokenId: undefined,
+  eosTokenIds: [],
+} as const;
+
+/** Shapes by name: published models', and a small one for tests. */
+export const MODEL_SHAPES: Readonly<Record<string, LlamaConfig>> = {
+  small: {
+    ...COMMON,
+    hiddenSize: 128,
+    intermediateSize: 192,
+    layerCount: 2,
+    queryHeads: 4,
+    kvHeads: 2,
+    headDim: 64,
+    vocabularySize: 4096,
+    maxPositions: 4096,
+    ropeTheta: 10000,
+  },
+  // HuggingFaceTB/SmolLM2-135M
+  "135m": {
+    ...COMMON,
+    hiddenSize: 576,
+    intermediateSize: 1536,
+    layerCount: 30,
+    queryHeads: 9,
+    kvHeads: 3,
+    headDim: 64,
+    vocabularySize: 49152,
+    maxPositions: 8192,
+    ropeTheta: 100000,
+  },
+  "llama-3.2-1b": {
+    ...COMMON,
+    hiddenSize: 2048,
+    intermediateSize: 8192,
+    layerCount: 16,
+    queryHeads: 32,
+    kvHeads: 8,
+    headDim: 64,
+    vocabularySize: 128256,
+    maxPositions: 131072,
+    ropeTheta: 500000,
+    ropeScaling: LLAMA3_SCALING,
+  },
+  "llama-3.1-8b": {
+    ...COMMON,
+    hiddenSize: 4096,
+    intermediateSize: 14336,
+    layerCount: 32,
+    queryHeads: 32,
+    kvHeads: 8,
+    headDim: 128,
+    vocabularySize: 128256,
+    maxPositions: 131072,
+    ropeTheta: 500000,
+    ropeScaling: { ...LLAMA3_SCALING, factor: 8 },
+    tiedEmbeddings: false,
+  },
+};
+
+const ELEMENT_BYTES = { bf16: 2, f16: 2, f32: 4 } as const;
+
+/** Elements of the pool of normal numbers from which all weights are taken. */
+const POOL_ELEMENTS = 1 << 20;
+/** Elements taken from one place of the pool before the next random place is chosen. */
+const RUN_ELEMENTS = 1 << 12;
+
+/**
+ * Writes the model folder; only a few megabytes are in memory at any time.
+ *
+ * @param folder The folder; it is made if it is missing.
+ * @param options Shape, dtype, number of files, seed.
+ */
+export async function makeModel(folder: string, options: MakeModelOptions): Promise<void> {
+  const { config, dtype, shards, seed, tokenizerFolder } = options;
+  await Deno.mkdir(folder, { recursive: true });
+  await writeJson(join(folder, "config.json"), configJson(config, dtype));
+  if (tokenizerFolder !== undefined) {
+    await Deno.copyFile(join(tokenizerFolder, "tokenizer.json"), join(folder, "tokenizer.json"));
+  }
+  const source = new WeightSource(dtype, seed);
+  const groups = splitSpecs(allWeightSpecs(config), shards);
+  const weightMap: Record<string, string> = {};
+  for (const [index, specs] of groups.entries()) {
+    const number = (value: number) => String(value).padStart(5, "0");
+    const name = shards === 1
+      ? "model.safetensors"
+      : `model-${number(index + 1)}-of-${number(groups.length)}.safetensors`;
+    for (const spec of specs) weightMap[spec.name] = name;
+    await writeSafetensors(join(folder, name), { specs, source, dtype });
+  }
+  if (shards > 1) {
+    await writeJson(join(folder, "model.safetensors.index.json"), {
+      metadata: {},
+      weight_map: weightMap,
+    });
+  }
+}
+
+/** `config.json` in transformers' spelling. */
+function configJson(
+  config: LlamaConfig,
+  dtype: MakeModelOptions["dtype"],
+): Record<string, unknown> {
+  const scaling = config.ropeScaling;
+  return {
+    architectures: [config.architecture],
+    attention_bias: false,
+    bos_token_id: config.bosTokenId ?? null,
+    eos_token_id: config.eosTokenIds,
+    head_dim: config.headDim,
+    hidden_act: "silu",
+    hidden_size: config.hiddenSize,
+    intermediate_size: config.intermediateSize,
+    max_position_embeddings: config.maxPositions,
+    mlp_bias: false,
+    model_type: "llama",
+    num_attention_heads: config.queryHeads,
+    num_hidden_layers: config.layerCount,
+    num_key_value_heads: config.kvHeads,
+    rms_norm_eps: config.rmsNormEps,
+    rope_scaling: scaling === undefined ? null : {
+      rope_type: scaling.kind,
+      factor: scaling.factor,
+      low_freq_factor: scaling.lowFrequencyFactor,
+      high_freq_factor: scaling.highFrequencyFactor,
+      original_max_position_embeddings: scaling.originalMaxPositions,
+    },
+    rope_theta: config.ropeTheta,
+    tie_word_embeddings: config.tiedEmbeddings,
+    torch_dtype: { bf16: "bfloat16", f16: "float16", f32: "float32" }[dtype],
+    vocab_size: config.vocabularySize,
+  };
+}
+
+async function writeJson(path: string, value: unknown): Promise<void> {
+  await Deno.writeTextFile(path, `${JSON.stringify(value, null, 2)}\n`);
+}
+
+function elementCount(spec: WeightSpec): number {
+  return spec.shape.reduce((product, extent) => product * extent, 1);
+}
+
+/** Cuts the list into runs of about equal size, as transformers does with its shards. */
+function splitSpecs(specs: readonly WeightSpec[], shards: number): WeightSpec[][] {
+  const total = specs.reduce((sum, spec) => sum + elementCount(spec), 0);
+  const groups: WeightSpec[][] = Array.from({ length: shards }, () => []);
+  let before = 0;
+  for (const spec of specs) {
+    groups[Math.min(shards - 1, Math.floor(before / total * shards))]?.push(spec);
+    before += elementCount(spec);
+  }
+  return groups.filter((group) => group.length > 0);
+}
+
+async function writeSafetensors(
+  path: string,
+  options: {
+    specs: readonly WeightSpec[];
+    source: WeightSource;
+    dtype: MakeModelOptions["dtype"];
+  },
+): Promise<void> {
+  const { specs, source, dtype } = options;
+  const header: Record<string, unknown> = { __metadata__: { format: "pt" } };
+  let end = 0;
+  for (const { name, shape } of specs) {
+    const begin = end;
+    end += elementCount({ name, shape }) * ELEMENT_BYTES[dtype];
+    header[name] = { dtype: dtype.toUpperCase(), shape, data_offsets: [begin, end] };
+  }
+  const json = JSON.stringify(header);
+  const text = new TextEncoder().encode(json.padEnd(Math.ceil(json.length / 8) * 8));
+  using file = await Deno.open(path, { write: true, create: true, truncate: true });
+  const length = new Uint8Array(8);
+  new DataView(length.buffer).setBigUint64(0, BigInt(text.byteLength), true);
+  await writeAll(file, length);
+  await writeAll(file, text);
+  for (const spec of specs) {
+    for (const part of source.parts(spec)) await writeAll(file, part);
+  }
+}
+
+async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.byteLength;) at += await file.write(bytes.subarray(at));
+}
+
+/** Random weights in a file's dtype. */
+class WeightSource {
+  readonly #dtype: MakeModelOptions["dtype"];
+  readonly #random: () => number;
+  readonly #pool: Float32Array;
+  /** The pool in the file's dtype, by mean and standard deviation. */
+  readonly #encoded = new Map<string, Uint8Array>();
+
+  constructor(dtype: MakeModelOptions["dtype"], seed: number) {
+    this.#dtype = dtype;
+    this.#random = uniformNumbers(seed);
+    this.#pool = Float32Array.from({ length: POOL_ELEMENTS }, () => this.#normal());
+  }
+
+  /** A weight's bytes in pieces: matrices keep the size of their input, norms are near 1. */
+  *parts(spec: WeightSpec): Generator<Uint8Array> {
+    const inputs = spec.shape[1];
+    const pool = inputs === undefined
+      ? this.#encode({ mean: 1, deviation: 0.1 })
+      : this.#encode({ mean: 0, deviation: 1 / Math.sqrt(inputs) });
+    const size = ELEMENT_BYTES[this.#dtype];
+    for (let left = elementCount(spec); left > 0; left -= RUN_ELEMENTS) {
+      const count = Math.min(left, RUN_ELEMENTS);
+      const start = Math.floor(this.#random() * (POOL_ELEMENTS - count));
+      yield pool.subarray(start * size, (start + count) * size);
+    }
+  }
+
+  #encode(shape: { mean: number; deviation: number }): Uint8Array {
+    const key = `${shape.mean} ${shape.deviation}`;
+    const known = this.#encoded.get(key);
+    if (known !== undefined) return known;
+    const values = this.#pool.map((value) => shape.mean + shape.deviation * value);
+    const encoded = encodeFloats(values, this.#dtype);
+    this.#encoded.set(key, encoded);
+    return encoded;
+  }
+
+  /** One normal number by Box and Muller's transform. */
+  #normal(): number {
+    const radius = Math.sqrt(-2 * Math.log(1 - this.#random()));
+    return radius * Math.cos(2 * Math.PI * this.#random());
+  }
+}
+
+function encodeFloats(values: Float32Array, dtype: MakeModelOptions["dtype"]): Uint8Array {
+  if (dtype === "f32") return new Uint8Array(values.buffer);
+  if (dtype === "f16") return new Uint8Array(Float16Array.from(values).buffer);
+  // bfloat16 is the upper half of a float32; adding 0x7fff and the lowest kept bit rounds to even.
+  const bits = new Uint32Array(values.buffer);
+  const rounded = Uint16Array.from(bits, (word) => (word + 0x7fff + ((word >>> 16) & 1)) >>> 16);
+  return new Uint8Array(rounded.buffer);
+}
+
+/** Uniform numbers in [0, 1) by Marsaglia's 32-bit xorshift over a Weyl sequence. */
+function uniformNumbers(seed: number): () => number {
+  let state = (seed ^ 0x9e3779b9) >>> 0 || 1;
+  let weyl = 0;
+  return () => {
+    state = (state ^ (state << 13)) >>> 0;
+    state = (state ^ (state >>> 17)) >>> 0;
+    state = (state ^ (state << 5)) >>> 0;
+    weyl = (weyl + 362437) >>> 0;
+    return ((state + weyl) >>> 0) / 2 ** 32;
+  };
+}
+
+const HELP = `Writes a Llama model folder with random weights.
+
+Usage: deno run --allow-read --allow-write scripts/make_model.ts --output DIR [flags]
+
+  --output DIR      folder to write
+  --shape NAME      ${Object.keys(MODEL_SHAPES).join(", ")} (default small)
+  --dtype TYPE      bf16, f16 or f32 (default bf16)
+  --shards N        number of weight files (default 1)
+  --seed N          default 1
+  --tokenizer DIR   copies tokenizer.json from this folder
+`;
+
+/** The command line as {@linkcode makeModel} wants it; `undefined` asks for the help. */
+function parseFlags(args: string[]): { output: string; options: MakeModelOptions } | undefined {
+  const text = { type: "string" } as const;
+  const { values } = parseArgs({
+    args,
+    options: {
+      output: text,
+      shape: { ...text, default: "small" },
+      dtype: { ...text, default: "bf16" },
+      shards: { ...text, default: "1" },
+      seed: { ...text, default: "1" },
+      tokenizer: text,
+      help: { type: "boolean", short: "h" },
+    },
+  });
+  if (values.help === true) return undefined;
+  const { output, shape, dtype, tokenizer } = values;
+  const config = MODEL_SHAPES[shape];
+  if (output === undefined) throw new UsageError("--output: a folder is needed");
+  if (config === undefined) throw new UsageError(`--shape: ${shape} is not known`);
+  if (dtype !== "bf16" && dtype !== "f16" && dtype !== "f32") {
+    throw new UsageError(`--dtype: must be bf16, f16 or f32: current value is ${dtype}`);
+  }
+  const shards = wholeFlag("--shards", { text: values.shards, max: 100 });
+  const seed = wholeFlag("--seed", { text: values.seed, max: 2 ** 31 });
+  const options: MakeModelOptions = { config, dtype, shards, seed };
+  return {
+    output,
+    options: tokenizer === undefined ? options : { ...options, tokenizerFolder: tokenizer },
+  };
+}
+
+function wholeFlag(flag: string, options: { text: string; max: number }): number {
+  const value = Number(options.text);
+  if (Number.isInteger(value) && value >= 1 && value <= options.max) return value;
+  throw new UsageError(
+    `${flag}: must be a whole number from 1 to ${options.max}: current value is ${options.text}`,
+  );
+}
+
+async function main(): Promise<number> {
+  try {
+    const flags = parseFlags(Deno.args);
+    if (flags === undefined) await Deno.stdout.write(new TextEncoder().encode(HELP));
+    else await makeModel(flags.output, flags.options);
+    return EXIT_CODES.done;
+  } catch (error) {
+    await Deno.stderr.write(new TextEncoder().encode(`make_model: ${errorText(error)}\n`));
+    const isUsage = error instanceof UsageError || error instanceof TypeError;
+    return isUsage ? EXIT_CODES.usage : EXIT_CODES.file;
+  }
+}
+
+if (import.meta.main) Deno.exit(await main());
