@@ -1,0 +1,106 @@
+/**
+ * What the rest of the program knows of a device: memory, ops, copies.
+ *
+ * @module
+ */
+import type { OpArguments } from "../ffi/nonblocking.ts";
+import type { Bytes } from "../ffi/memory.ts";
+import type { DTYPE_CODES } from "../ffi/status.ts";
+import type { OpName } from "../ffi/symbols.ts";
+
+/** The type of a tensor's elements. */
+export type DType = keyof typeof DTYPE_CODES;
+
+/** Bytes of one element. */
+export const DTYPE_BYTES: Readonly<Record<DType, number>> = { f32: 4, bf16: 2, f16: 2, i32: 4 };
+
+/** Device memory with one owner. */
+export interface DeviceMemory extends Disposable {
+  /** What it holds, for messages. */
+  readonly label: string;
+  readonly byteLength: number;
+  /** Whether ops may write into it; a mapped file is read-only. */
+  readonly writable: boolean;
+  /**
+   * The device address of the first byte.
+   *
+   * @throws {TypeError} After disposal.
+   */
+  readonly address: bigint;
+  /**
+   * All bytes without a copy, where device memory is host memory; detached on disposal.
+   *
+   * @throws {TypeError} After disposal, or on a device with memory of its own.
+   */
+  readonly bytes: Bytes;
+}
+
+/** A contiguous piece of device memory, for example a contiguous tensor. */
+export interface Region {
+  readonly label: string;
+  readonly byteLength: number;
+  readonly address: bigint;
+  readonly contiguous: boolean;
+  hostBytes(): Bytes;
+}
+
+/** What the queue must know of one call besides its arguments. */
+export interface OpCall {
+  /** Floating-point operations, estimated. */
+  readonly flops: number;
+  /** Bytes read and written, estimated. */
+  readonly bytes: number;
+  /** The shapes, for an error's text; called only then. */
+  readonly shapes: () => string;
+  /** Checks that need the data of earlier ops; runs right before the call and throws. */
+  readonly check?: () => void;
+}
+
+/** The ops of a device, in the order in which they were started. */
+export interface Kernels {
+  /**
+   * Runs an op after all that were started before it.
+   *
+   * Small work is done before this returns; the event loop goes on during large work.
+   *
+   * @param op The C name.
+   * @param args What it takes after its context; memory they point to must not be reused, written
+   * or read until the promise settles. Disposing of it is safe: it is freed afterwards.
+   * @throws {KernelError} If the library refuses or fails.
+   * @throws {TypeError} If the device is disposed.
+   */
+  run<K extends OpName>(op: K, args: OpArguments<K>, call: OpCall): Promise<void>;
+  /** Settles when all ops that were started have ended, well or not. */
+  idle(): Promise<void>;
+}
+
+/** A device that is opened. Disposal frees its memory after the op under way. */
+export interface Device extends Disposable {
+  readonly kind: "cpu" | "cuda";
+  /** One line for people, for example `cpu avx2, 2 threads`. */
+  readonly description: string;
+  /** What the ops are compiled for, for example `avx2`. */
+  readonly instructionSet: string;
+  /** Threads that an op uses. */
+  readonly threads: number;
+  readonly kernels: Kernels;
+  /** Allocations that nobody has disposed of yet. */
+  readonly liveAllocations: number;
+  /**
+   * Zero-filled memory, 64-byte aligned.
+   *
+   * @param byteLength May be 0.
+   * @param label What it is for.
+   * @throws {RangeError} If `byteLength` is no size.
+   * @throws {KernelError} If there is not enough memory.
+   */
+  allocate(byteLength: number, label: string): DeviceMemory;
+  /**
+   * Copies to the device, after the ops that were started.
+   *
+   * @throws {RangeError} If the lengths differ.
+   */
+  upload(target: Region, data: Uint8Array): Promise<void>;
+  /** Copies from the device, after the ops that were started. */
+  download(source: Region): Promise<Bytes>;
+}

@@ -1,0 +1,135 @@
+/**
+ * What the attention ops have in common: queries against an own and a prefix segment of keys.
+ *
+ * @module
+ */
+import type { Device, DType } from "../device/device.ts";
+import type { KvSegment, SegmentLayout } from "../device/kv_segment.ts";
+import type { Tensor } from "../device/tensor.ts";
+import { SX_BLOCK } from "../ffi/symbols.ts";
+import { F32, F32_OR_BF16, type OpCheck } from "./op_check.ts";
+
+/** What dense and block-sparse attention read and write. */
+export interface AttentionArguments {
+  /** [T, q_heads, head_dim] f32 or bf16. */
+  readonly out: Tensor;
+  /** [T, q_heads] f32, log2 of the sum of exponentials; -inf without a visible key. */
+  readonly lse?: Tensor | undefined;
+  /** [T, q_heads, head_dim] f32 (CPU) or bf16 (CUDA). */
+  readonly q: Tensor;
+  /** The keys after the prefix. */
+  readonly keys: KvSegment;
+  /** The first keys of the sequence; absent if all are in `keys`. */
+  readonly prefix?: KvSegment | undefined;
+  /** Query i sees the keys j <= qOffset + i, counted from the prefix's first key. */
+  readonly qOffset: number;
+  /** Factor of the logits, usually 1 / sqrt(head_dim). */
+  readonly scale: number;
+}
+
+/** Queries and segments, checked. */
+export interface AttentionSizes {
+  readonly q: bigint;
+  readonly own: SegmentLayout;
+  /** Null pointers and strides 0 where there is no prefix. */
+  readonly prefix: Pick<SegmentLayout, "keys" | "values" | "tokenStride" | "headStride">;
+  readonly prefixTokens: number;
+  readonly keyTokens: number;
+  readonly tokens: number;
+  readonly qHeads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly qOffset: bigint;
+  /** Pairs of a query token and a key that it sees. */
+  readonly visiblePairs: number;
+}
+
+/** The dtypes of queries: the CPU computes with f32, CUDA with bf16. */
+export function queryDtypes(device: Device): readonly DType[] {
+  return device.kind === "cpu" ? F32 : ["bf16"];
+}
+
+/** The number of blocks that some tokens fill, the last one partly. */
+export function blockCount(tokens: number): number {
+  return Math.ceil(tokens / SX_BLOCK);
+}
+
+/**
+ * Checks queries and segments.
+ *
+ * @throws {TypeError} If a dtype or rank is wrong or a tensor is disposed.
+ * @throws {RangeError} If extents do not fit.
+ */
+export function checkAttention(
+  check: OpCheck,
+  options: Pick<AttentionArguments, "q" | "keys" | "prefix" | "qOffset"> & { device: Device },
+): AttentionSizes {
+  const { q, keys, prefix, qOffset, device } = options;
+  const [tokens, qHeads, headDim] = check.cube("q", q);
+  const own = check.segment("keys", keys);
+  const { kvHeads } = own;
+  check.extent(
+    own.headDim === headDim,
+    `'keys' must have the queries' head size ${headDim}`,
+    own.headDim,
+  );
+  check.extent(
+    kvHeads > 0 && qHeads % kvHeads === 0,
+    `query heads must be a multiple of the ${kvHeads} key heads`,
+    qHeads,
+  );
+  const prefixTokens = prefix?.tokens ?? 0;
+  return {
+    q: check.input("q", q, { dtypes: queryDtypes(device), shape: [tokens, qHeads, headDim] }),
+    own,
+    prefix: prefix === undefined || prefixTokens === 0
+      ? { keys: 0n, values: 0n, tokenStride: 0, headStride: 0 }
+      : checkPrefix(check, { prefix, keys, own }),
+    prefixTokens,
+    keyTokens: keys.tokens,
+    tokens,
+    qHeads,
+    kvHeads,
+    headDim,
+    qOffset: check.integer("qOffset", qOffset, { min: 0 }),
+    visiblePairs: tokens * Math.min(prefixTokens + keys.tokens, qOffset + (tokens + 1) / 2),
+  };
+}
+
+function checkPrefix(
+  check: OpCheck,
+  options: { prefix: KvSegment; keys: KvSegment; own: SegmentLayout },
+): SegmentLayout {
+  const { prefix, keys, own } = options;
+  const layout = check.segment("prefix", prefix);
+  check.extent(
+    layout.kvHeads === own.kvHeads && layout.headDim === own.headDim,
+    `'prefix' must have ${own.kvHeads} key heads of ${own.headDim}`,
+    `${layout.kvHeads} of ${layout.headDim}`,
+  );
+  if (prefix.keys.dtype !== keys.keys.dtype) {
+    throw new TypeError(
+      `Cannot run attention as 'prefix' must be ${keys.keys.dtype} as 'keys' is: ` +
+        `current value is ${prefix.keys.dtype}`,
+    );
+  }
+  return layout;
+}
+
+/**
+ * Checks what attention writes.
+ *
+ * @returns The addresses of out and lse; 0 for an absent lse.
+ * @throws {TypeError} If a dtype or rank is wrong or a tensor is disposed.
+ * @throws {RangeError} If extents do not fit.
+ */
+export function checkAttentionOutputs(
+  check: OpCheck,
+  options: Pick<AttentionArguments, "out" | "lse"> & { q: Tensor },
+): readonly [bigint, bigint] {
+  const { out, lse, q } = options;
+  return [
+    check.output("out", out, { dtypes: F32_OR_BF16, shape: q.shape }),
+    lse === undefined ? 0n : check.output("lse", lse, { dtypes: F32, shape: q.shape.slice(0, 2) }),
+  ];
+}

@@ -1,0 +1,139 @@
+/**
+ * Rotary positions (RoPE, arXiv 2104.09864): `sx_rope_table` and `sx_rope`.
+ *
+ * @module
+ */
+import type { Device } from "../device/device.ts";
+import type { Tensor } from "../device/tensor.ts";
+import { DTYPE_CODES } from "../ffi/status.ts";
+import { bytesOf, F32, F32_OR_BF16, I32, OpCheck, shapesOf } from "./op_check.ts";
+
+/** What `ropeTable()` reads and writes. */
+export interface RopeTableArguments {
+  /** [tokens, head_dim] f32: cosines, then sines. */
+  readonly table: Tensor;
+  /** [head_dim / 2] f32. */
+  readonly inverseFrequency: Tensor;
+  /** [tokens] i32. */
+  readonly positions: Tensor;
+}
+
+/**
+ * table[t,d] = cos(positions[t] * inverseFrequency[d]), table[t,D/2+d] its sine.
+ *
+ * @throws {TypeError} If a dtype or rank is wrong or a tensor is disposed.
+ * @throws {RangeError} If extents do not fit.
+ */
+export async function ropeTable(device: Device, args: RopeTableArguments): Promise<void> {
+  const check = new OpCheck(device, "ropeTable");
+  const { table, inverseFrequency, positions } = args;
+  const tokens = check.vector("positions", positions);
+  const half = check.vector("inverseFrequency", inverseFrequency);
+  await device.kernels.run("sx_rope_table", [
+    check.output("table", table, { dtypes: F32, shape: [tokens, 2 * half] }),
+    check.input("inverseFrequency", inverseFrequency, { dtypes: F32, shape: [half] }),
+    check.input("positions", positions, { dtypes: I32, shape: [tokens] }),
+    BigInt(tokens),
+    BigInt(2 * half),
+    // A sine and a cosine cost about 40 operations together.
+  ], {
+    flops: 40 * tokens * half,
+    bytes: bytesOf(table),
+    shapes: shapesOf({ table, inverseFrequency, positions }),
+  });
+}
+
+/** What `rope()` reads and writes. */
+export interface RopeArguments {
+  /** [tokens, q_heads, head_dim] f32 or bf16. */
+  readonly qOut: Tensor;
+  /** Both [kv_heads, capacity, head_dim] f32 or bf16; absent if every row is -1. */
+  readonly cache?: { readonly keys: Tensor; readonly values: Tensor } | undefined;
+  /** [tokens, (q_heads + 2 * kv_heads) * head_dim] f32: queries, keys, values of a token. */
+  readonly qkv: Tensor;
+  /** [tokens, head_dim] f32, from `ropeTable()`. */
+  readonly table: Tensor;
+  /** [tokens] i32: the cache row of each token, or -1 for none. */
+  readonly rows: Tensor;
+  readonly qHeads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+}
+
+/**
+ * Rotates queries and keys, and writes keys and values to the cache.
+ *
+ * @throws {TypeError} If a dtype or rank is wrong or a tensor is disposed.
+ * @throws {RangeError} If extents do not fit, or (on the CPU) a row lies outside of the cache.
+ */
+export async function rope(device: Device, args: RopeArguments): Promise<void> {
+  const check = new OpCheck(device, "rope");
+  const { qOut, cache, qkv, table, rows, qHeads, kvHeads, headDim } = args;
+  const tokens = check.vector("rows", rows);
+  const heads = [
+    check.integer("qHeads", qHeads, { min: 1 }),
+    check.integer("kvHeads", kvHeads, { min: 1 }),
+    check.integer("headDim", headDim, { min: 1 }),
+  ] as const;
+  const width = (qHeads + 2 * kvHeads) * headDim;
+  const target = cacheTarget(check, args);
+  await device.kernels.run("sx_rope", [
+    check.output("qOut", qOut, { dtypes: F32_OR_BF16, shape: [tokens, qHeads, headDim] }),
+    target.keys,
+    target.values,
+    check.input("qkv", qkv, { dtypes: F32, shape: [tokens, width] }),
+    check.input("table", table, { dtypes: F32, shape: [tokens, headDim] }),
+    check.input("rows", rows, { dtypes: I32, shape: [tokens] }),
+    DTYPE_CODES[qOut.dtype],
+    DTYPE_CODES[cache?.keys.dtype ?? "f32"],
+    BigInt(tokens),
+    ...heads,
+    heads[2],
+    target.headStride,
+  ], {
+    flops: 6 * qkv.size,
+    bytes: 2 * bytesOf(qkv),
+    shapes: shapesOf({ qOut, keys: cache?.keys, values: cache?.values, qkv, table, rows }),
+    // The C function does not know the capacity; on a GPU the rows are not visible from here.
+    check: () => {
+      if (device.kind === "cpu") checkRows(check, rows, target.capacity);
+    },
+  });
+}
+
+/** Where keys and values go. */
+interface CacheTarget {
+  readonly keys: bigint;
+  readonly values: bigint;
+  readonly headStride: bigint;
+  readonly capacity: number;
+}
+
+function cacheTarget(check: OpCheck, args: RopeArguments): CacheTarget {
+  const { cache, kvHeads, headDim } = args;
+  if (cache === undefined) {
+    return { keys: 0n, values: 0n, headStride: BigInt(headDim), capacity: 0 };
+  }
+  const { keys, values } = cache;
+  const [, capacity] = check.cube("cache.keys", keys);
+  const demand = { dtypes: F32_OR_BF16, shape: [kvHeads, capacity, headDim], strided: true };
+  const keysAddress = check.output("cache.keys", keys, demand);
+  const valuesAddress = check.output("cache.values", values, { ...demand, dtypes: [keys.dtype] });
+  check.extent(
+    keys.rowStride === values.rowStride,
+    `'cache.values' must have the keys' row stride ${keys.rowStride}`,
+    values.rowStride,
+  );
+  const headStride = BigInt(keys.rowStride);
+  return { keys: keysAddress, values: valuesAddress, headStride, capacity };
+}
+
+function checkRows(check: OpCheck, rows: Tensor, capacity: number): void {
+  for (const row of rows.hostInts()) {
+    check.extent(
+      row >= -1 && row < capacity,
+      `'rows' must lie within -1 to ${capacity - 1}`,
+      row,
+    );
+  }
+}
