@@ -1,0 +1,47 @@
+/**
+ * Python's `str.strip()` and its centred padding (`format(text, "^width")`).
+ *
+ * @module
+ */
+
+/**
+ * What `str.isspace()` accepts. Unlike JavaScript's, it holds the separators U+001C to U+001F and
+ * U+0085, and not the byte order mark.
+ */
+const SPACE =
+  "[\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]";
+
+const FIRST_SPACE = new RegExp(`^${SPACE}+`);
+const ANY_SPACE = new RegExp(SPACE);
+
+/**
+ * A text without the white space at its ends.
+ *
+ * @param text Any text.
+ * @returns What `text.strip()` is in Python.
+ */
+export function strip(text: string): string {
+  let end = text.length;
+  // A regular expression that ends in `$` would try every run of spaces inside a long text.
+  while (end > 0 && ANY_SPACE.test(text.charAt(end - 1))) end--;
+  return text.slice(0, end).replace(FIRST_SPACE, "");
+}
+
+/**
+ * A text in the middle of a field; an odd space goes to its right.
+ *
+ * @param text Any text.
+ * @param width The field's width in code points; a longer text is returned as it is.
+ */
+export function center(text: string, width: number): string {
+  const spare = Math.max(0, width - codePointCount(text));
+  const left = Math.floor(spare / 2);
+  return " ".repeat(left) + text + " ".repeat(spare - left);
+}
+
+/** How many code points a text has: Python's `len`. */
+export function codePointCount(text: string): number {
+  let count = 0;
+  for (const _ of text) count++;
+  return count;
+}
