@@ -84,7 +84,6 @@ export class ShmGroup implements Disposable {
   /** Where the ranks find the memory. */
   readonly path: string;
   readonly #created: CreatedMemory;
-  readonly #libc = new Libc();
   #disposed = false;
 
   /** @throws {DeviceError} If there is not enough memory. */
@@ -100,20 +99,12 @@ export class ShmGroup implements Disposable {
     this.#created.release();
   }
 
-  /** Makes all ranks' operations throw. */
-  abort(reason: string): void {
-    if (this.#disposed) return;
-    this.state.abort({ rank: -1, reason });
-    this.#libc.wakeAll(this.#created.memory.pointer + BigInt(GroupState.doneByteOffset));
-  }
-
   /** Gives the memory back; the ranks keep theirs. A second call does nothing. */
   [Symbol.dispose](): void {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#created.release();
     this.#created.memory[Symbol.dispose]();
-    this.#libc[Symbol.dispose]();
   }
 }
 
@@ -303,12 +294,9 @@ export class ShmCollective implements Collective {
   #throwIfAborted(): void {
     const abort = this.#state.aborted;
     if (abort === undefined) return;
-    const who = abort.rank < 0 ? "The parent process" : `Rank ${abort.rank}`;
-    const position = this.#state.snapshot(Math.max(abort.rank, 0));
-    throw new AbortedError(`${who} ended the run: ${abort.reason}`, {
-      rank: abort.rank,
-      phase: abort.rank < 0 ? "unknown" : position.phase,
-    });
+    const { rank, reason } = abort;
+    const { phase } = this.#state.snapshot(rank);
+    throw new AbortedError(`Rank ${rank} ended the run: ${reason}`, { rank, phase });
   }
 
   #throwIfStalled(epoch: number, options: { clock: StallClock; timeoutMs: number }): void {

@@ -32,7 +32,6 @@ export interface RankSnapshot extends RankPosition {
 
 /** The first rank that gave up, and why. */
 export interface Abort {
-  /** -1 when the parent process did. */
   readonly rank: number;
   readonly reason: string;
 }
@@ -171,8 +170,8 @@ export class GroupState {
     if (Atomics.compareExchange(this.#words, ABORT_CLAIM, 0, 1) !== 0) return;
     const { written } = new TextEncoder().encodeInto(abort.reason, this.#text);
     Atomics.store(this.#words, ABORT_LENGTH, written);
-    // Rank -1 is 1 here, so that 0 can mean none.
-    Atomics.store(this.#words, ABORT, abort.rank + 2);
+    // Zero, as at first, means none.
+    Atomics.store(this.#words, ABORT, abort.rank + 1);
   }
 
   /** Who ended the group, if someone did. */
@@ -180,7 +179,7 @@ export class GroupState {
     const code = Atomics.load(this.#words, ABORT);
     if (code === 0) return undefined;
     const length = Atomics.load(this.#words, ABORT_LENGTH);
-    return { rank: code - 2, reason: new TextDecoder().decode(this.#text.slice(0, length)) };
+    return { rank: code - 1, reason: new TextDecoder().decode(this.#text.slice(0, length)) };
   }
 
   #rankWord(rank: number, word: number): number {

@@ -12,7 +12,7 @@ import {
   RankStatus,
   StallClock,
 } from "../../lib/collective/state.ts";
-import { assert, assertEquals, assertRejects } from "../helpers/assert.ts";
+import { assert, assertEquals } from "../helpers/assert.ts";
 import { testCollective, type TestGroup } from "../helpers/collective_suite.ts";
 import { WorkerError } from "../../lib/errors.ts";
 
@@ -52,21 +52,6 @@ function shmGroup(size: number, timeoutMs: number): TestGroup {
     },
   };
 }
-
-Deno.test("ShmGroup.abort() ends the ranks' operations", async () => {
-  using group = new ShmGroup({ size: 2, slotBytes: SLOT_BYTES });
-  using rank = new ShmCollective(group.path, {
-    rank: 0,
-    size: 2,
-    slotBytes: SLOT_BYTES,
-    timeoutMs: 600_000,
-  });
-  const waiting = assertRejects(() => rank.barrier(), WorkerError);
-  group.abort("rank 1 is gone");
-  const error = await waiting;
-  assertEquals(error.message, "The parent process ended the run: rank 1 is gone");
-  assertEquals(error.rank, -1);
-});
 
 Deno.test("ShmCollective waits beyond its time-out while the others make progress", async () => {
   using group = new ShmGroup({ size: 2, slotBytes: SLOT_BYTES });

@@ -1,0 +1,23 @@
+/**
+ * A program that starts a pool, prints the ranks' process numbers, and runs one request.
+ *
+ * Arguments: the entry's address, the number of ranks, the request as JSON.
+ *
+ * @module
+ */
+import { WorkerPool } from "../../lib/star/pool.ts";
+import type { FakeTypes } from "./fake_rank.ts";
+
+if (import.meta.main) {
+  const [entry = "", size = "", request = ""] = Deno.args;
+  await using pool = await WorkerPool.start<FakeTypes>({ greeting: "hello" }, {
+    entry: new URL(entry),
+    size: Number(size),
+    permissions: [],
+    timeoutMs: 20_000,
+  });
+  const write = (value: unknown) =>
+    Deno.stdout.writeSync(new TextEncoder().encode(`${JSON.stringify(value)}\n`));
+  write(pool.pids);
+  write(await pool.run(JSON.parse(request)));
+}

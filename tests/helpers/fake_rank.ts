@@ -1,0 +1,143 @@
+/**
+ * A rank that does as it is told: computes, gathers, hangs, fails.
+ *
+ * @module
+ */
+import {
+  DeviceError,
+  FileError,
+  InvariantError,
+  KernelError,
+  UsageError,
+} from "../../lib/errors.ts";
+import { Libc, timespec } from "../../lib/ffi/libc.ts";
+import { addressOf } from "../../lib/ffi/memory.ts";
+import { type RankContext, type RankService, serveRank } from "../../lib/star/serve.ts";
+
+/** What a fake rank can be asked to do; `rank` limits it to one rank. */
+export type FakeRequest =
+  | { kind: "echo"; value: string }
+  /** Phase 1: small steps for a time. */
+  | { kind: "compute"; sample: number; durationMs: number }
+  /** Phase 2: all-gathers for a number of rounds. */
+  | { kind: "gather"; sample: number; rounds: number }
+  /** One rank is alone in phase 1 for a time, the others wait for it. */
+  | { kind: "wait"; sample: number; rank: number; durationMs: number }
+  /** A foreign call that blocks the event loop. */
+  | { kind: "block"; durationMs: number }
+  | { kind: "throw"; rank: number; name: string; message: string }
+  | { kind: "crash"; rank: number; message: string }
+  | { kind: "print"; rank: number; text: string }
+  | { kind: "report"; count: number };
+
+/** The bodies of the fake protocol. */
+export interface FakeTypes {
+  init: { greeting: string; fail?: string };
+  ready: { greeting: string; rank: number; size: number; pid: number };
+  request: FakeRequest;
+  result: { rank: number; value: string };
+  progress: { done: number };
+}
+
+const ERRORS: Readonly<Record<string, (message: string) => Error>> = {
+  UsageError: (message) => new UsageError(message),
+  FileError: (message) => new FileError(message),
+  DeviceError: (message) => new DeviceError(message),
+  KernelError: (message) => new KernelError(message, { op: "sx_matmul", status: "SX_ERROR" }),
+  RangeError: (message) => new RangeError(message),
+  InvariantError: (message) => new InvariantError(message),
+};
+
+function sleep(durationMs: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, durationMs));
+}
+
+async function compute(durationMs: number, { status }: RankContext): Promise<void> {
+  const endMs = performance.now() + durationMs;
+  while (performance.now() < endMs) {
+    status.advance();
+    await sleep(5);
+  }
+}
+
+async function gather(rounds: number, { collective, rank, size }: RankContext): Promise<string> {
+  const part = new Uint8Array(100);
+  const out = new Uint8Array(size * 100);
+  let sum = 0;
+  for (let round = 0; round < rounds; round++) {
+    part.fill(rank * 10 + round);
+    await collective.allGather(part, out);
+    for (let i = 0; i < size; i++) sum += out[i * 100 + 99] ?? 0;
+  }
+  return String(sum);
+}
+
+async function act(
+  request: FakeRequest,
+  options: { context: RankContext; progress(body: { done: number }): void },
+): Promise<string> {
+  const { context, progress } = options;
+  const { status, collective, rank } = context;
+  switch (request.kind) {
+    case "echo":
+      return request.value;
+    case "compute":
+      status.enter("phase 1", request.sample);
+      await compute(request.durationMs, context);
+      return "";
+    case "gather":
+      status.enter("phase 2", request.sample);
+      return await gather(request.rounds, context);
+    case "wait":
+      status.enter("phase 1", request.sample);
+      if (rank === request.rank) await compute(request.durationMs, context);
+      await collective.barrier();
+      return "";
+    case "block": {
+      status.enter("phase 1", 0);
+      using libc = new Libc();
+      const timeout = timespec(request.durationMs * 1000);
+      libc.waitWhile(addressOf(new Int32Array(1)), { value: 0, timeout });
+      return "";
+    }
+    case "report":
+      for (let done = 1; done <= request.count; done++) {
+        progress({ done });
+        await sleep(2);
+      }
+      return "";
+    default:
+      if (rank === request.rank) await misbehave(request);
+      status.enter("phase 2", 0);
+      await collective.barrier();
+      return "";
+  }
+}
+
+async function misbehave(
+  request: Extract<FakeRequest, { kind: "throw" | "crash" | "print" }>,
+): Promise<void> {
+  if (request.kind === "print") {
+    Deno.stdout.writeSync(new TextEncoder().encode(request.text));
+    await sleep(60_000);
+  } else if (request.kind === "crash") {
+    Deno.stderr.writeSync(new TextEncoder().encode(`${request.message}\n`));
+    Deno.exit(70);
+  } else {
+    throw ERRORS[request.name]?.(request.message);
+  }
+}
+
+function load(init: FakeTypes["init"], context: RankContext): Promise<RankService<FakeTypes>> {
+  const { rank, size } = context;
+  if (init.fail !== undefined) throw new FileError(init.fail);
+  return Promise.resolve({
+    ready: { greeting: init.greeting, rank, size, pid: Deno.pid },
+    run: async (request, { progress }) => ({
+      rank,
+      value: await act(request, { context, progress }),
+    }),
+  });
+}
+
+if (import.meta.main) await serveRank<FakeTypes>(load);
