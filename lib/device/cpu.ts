@@ -1,0 +1,249 @@
+/**
+ * The CPU as a device: its memory is host memory, its ops run on a thread pool of the library.
+ *
+ * @module
+ */
+import { DeviceError, invariant } from "../errors.ts";
+import { type KernelLibrary, openKernelLibrary } from "../ffi/locate.ts";
+import { type Bytes, bytesAt } from "../ffi/memory.ts";
+import { checkStatus, INSTRUCTION_SET_CODES, type InstructionSet } from "../ffi/status.ts";
+import { type CpuDescription, describeLibrary } from "./cpu_description.ts";
+import type { Device, DeviceMemory, Kernels, Region } from "./device.ts";
+import { type KernelFunctions, KernelQueue } from "./queue.ts";
+
+/** What `openCpuDevice()` takes. */
+export interface CpuOptions {
+  /** Threads that an op uses, 1 to 256, the calling one among them. */
+  readonly threads: number;
+  /** @default {"auto"} The environment variable STARX_ISA, or else the best of this machine. */
+  readonly instructionSet?: InstructionSet;
+  /** Whether to open the tests' library, which has the scalar twins too. @default {false} */
+  readonly tests?: boolean;
+}
+
+/** The most threads that the library takes. */
+const MAX_THREADS = 256;
+/** Operations of one thread per microsecond; half of what the slowest large ops reach. */
+const FLOPS_PER_US = 20_000;
+const BYTES_PER_US = 10_000;
+
+/**
+ * Opens the CPU.
+ *
+ * @throws {DeviceError} If the library is missing or damaged, or the machine lacks the
+ * instruction set.
+ * @throws {RangeError} If the number of threads is out of its range.
+ */
+export async function openCpuDevice(options: CpuOptions): Promise<Device> {
+  const { threads, tests = false } = options;
+  if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS) {
+    throw new RangeError(
+      `Cannot open the CPU as 'threads' must be 1 to ${MAX_THREADS}: current value is ${threads}`,
+    );
+  }
+  const requested = requestedSet(options.instructionSet ?? "auto");
+  const library = await openKernelLibrary({ backend: "cpu", tests });
+  try {
+    const description = describeLibrary(library);
+    const instructionSet = chooseSet(requested, description);
+    const context = createContext(library.functions, { threads, instructionSet });
+    return new CpuDevice(library, { context, threads, instructionSet });
+  } catch (error) {
+    library.close();
+    throw error;
+  }
+}
+
+/** The set that the caller or else the environment names. */
+function requestedSet(named: InstructionSet): InstructionSet {
+  if (named !== "auto") return named;
+  const forced = Deno.env.get("STARX_ISA") ?? "auto";
+  const names = Object.keys(INSTRUCTION_SET_CODES);
+  if (!isInstructionSet(forced)) {
+    throw new DeviceError(
+      `Cannot open the CPU as the environment's STARX_ISA must be one of ${names.join(", ")}: ` +
+        `current value is ${JSON.stringify(forced)}`,
+    );
+  }
+  return forced;
+}
+
+function isInstructionSet(name: string): name is InstructionSet {
+  return Object.hasOwn(INSTRUCTION_SET_CODES, name);
+}
+
+function chooseSet(requested: InstructionSet, found: CpuDescription): InstructionSet {
+  const { best, instructionSets } = found;
+  if (requested === "auto") {
+    if (!isInstructionSet(best)) {
+      throw new DeviceError(
+        "Cannot open the CPU as it must have AVX2, FMA and F16C: this machine lacks them",
+      );
+    }
+    return best;
+  }
+  const available = requested === "scalar" ? found.scalar : instructionSets.includes(requested);
+  if (!available) {
+    const sets = [...instructionSets, ...(found.scalar ? ["scalar"] : [])];
+    throw new DeviceError(
+      `Cannot open the CPU as the machine and the library must have ${requested}: ` +
+        `current value is ${sets.join(", ") || "none"}`,
+    );
+  }
+  return requested;
+}
+
+function createContext(
+  functions: KernelFunctions,
+  options: { threads: number; instructionSet: InstructionSet },
+): bigint {
+  const { threads, instructionSet } = options;
+  const out = new BigUint64Array(1);
+  const code = INSTRUCTION_SET_CODES[instructionSet];
+  checkStatus(functions.sx_context_create(0, threads, code, 0n, out), {
+    op: "sx_context_create",
+    shapes: () => `${threads} threads, ${instructionSet}`,
+    errorText: () => "",
+  });
+  const context = out[0] ?? 0n;
+  invariant(context !== 0n, "a created context has an address");
+  return context;
+}
+
+class CpuDevice implements Device {
+  readonly kind = "cpu";
+  readonly instructionSet: string;
+  readonly threads: number;
+  readonly description: string;
+  readonly #library: KernelLibrary;
+  readonly #context: bigint;
+  readonly #queue: KernelQueue;
+  readonly #memories = new Set<CpuMemory>();
+  #disposed = false;
+
+  constructor(
+    library: KernelLibrary,
+    options: { context: bigint; threads: number; instructionSet: string },
+  ) {
+    const { context, threads, instructionSet } = options;
+    this.#library = library;
+    this.#context = context;
+    this.threads = threads;
+    this.instructionSet = instructionSet;
+    this.description = `cpu ${instructionSet}, ${threads} thread${threads === 1 ? "" : "s"}`;
+    const cost = { flopsPerUs: FLOPS_PER_US * threads, bytesPerUs: BYTES_PER_US };
+    this.#queue = new KernelQueue(library.functions, { context, cost });
+  }
+
+  get kernels(): Kernels {
+    return this.#queue;
+  }
+
+  get liveAllocations(): number {
+    return this.#memories.size;
+  }
+
+  allocate(byteLength: number, label: string): DeviceMemory {
+    if (this.#disposed) throw new TypeError(`Cannot allocate '${label}' as the device is disposed`);
+    if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
+      throw new RangeError(
+        `Cannot allocate '${label}' as its bytes must be a whole number, at least 0: ` +
+          `current value is ${byteLength}`,
+      );
+    }
+    const out = new BigUint64Array(1);
+    // Empty tensors get an address too, since ops refuse null pointers.
+    const bytes = BigInt(Math.max(byteLength, 1));
+    checkStatus(this.#library.functions.sx_alloc(this.#context, bytes, out), {
+      op: "sx_alloc",
+      shapes: () => `${byteLength} bytes for '${label}'`,
+      errorText: () => this.#queue.errorText(),
+    });
+    const address = out[0] ?? 0n;
+    const release = (memory: CpuMemory): void => {
+      this.#memories.delete(memory);
+      this.#queue.whenIdle(() => {
+        this.#library.functions.sx_free(this.#context, address);
+      });
+    };
+    const memory = new CpuMemory({ address, byteLength, label, release });
+    this.#memories.add(memory);
+    return memory;
+  }
+
+  async upload(target: Region, data: Uint8Array): Promise<void> {
+    if (data.byteLength !== target.byteLength) {
+      throw new RangeError(
+        `Cannot upload '${target.label}' as it must get ${target.byteLength} bytes: ` +
+          `current value is ${data.byteLength}`,
+      );
+    }
+    await this.#queue.idle();
+    target.hostBytes().set(data);
+  }
+
+  async download(source: Region): Promise<Bytes> {
+    await this.#queue.idle();
+    return source.hostBytes().slice();
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#queue.close();
+    for (const memory of this.#memories) memory[Symbol.dispose]();
+    // The library closes last: an op under way runs its code.
+    this.#queue.whenIdle(() => {
+      this.#library.functions.sx_context_destroy(this.#context);
+      this.#library.close();
+    });
+  }
+}
+
+/** Host memory that the library allocated. */
+class CpuMemory implements DeviceMemory {
+  readonly label: string;
+  readonly byteLength: number;
+  readonly writable = true;
+  readonly #address: bigint;
+  readonly #release: (memory: CpuMemory) => void;
+  #view: Bytes | undefined;
+  #disposed = false;
+
+  constructor(
+    options: {
+      address: bigint;
+      byteLength: number;
+      label: string;
+      release: (memory: CpuMemory) => void;
+    },
+  ) {
+    this.#address = options.address;
+    this.byteLength = options.byteLength;
+    this.label = options.label;
+    this.#release = options.release;
+  }
+
+  get address(): bigint {
+    this.#check();
+    return this.#address;
+  }
+
+  get bytes(): Bytes {
+    this.#check();
+    this.#view ??= bytesAt(this.#address, this.byteLength);
+    return this.#view;
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    // A late access through a view then finds no bytes, and not freed memory.
+    this.#view?.buffer.transfer();
+    this.#release(this);
+  }
+
+  #check(): void {
+    if (this.#disposed) throw new TypeError(`Cannot use memory '${this.label}' as it is disposed`);
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * The order of a device's ops, and the choice between blocking and nonblocking calls.
+ *
+ * A context runs one op at a time. While none is under way, a small op is a plain call of some
+ * nanoseconds; a large one runs on another thread, so that timers, progress and messages go on.
+ *
+ * @module
+ */
+import { checkStatus } from "../ffi/status.ts";
+import type { KERNEL_SYMBOLS, OpArguments } from "../ffi/nonblocking.ts";
+import type { ForeignLibrary } from "../ffi/library.ts";
+import type { OpName } from "../ffi/symbols.ts";
+import type { Kernels, OpCall } from "./device.ts";
+
+/** The bound functions of a kernel library. */
+export type KernelFunctions = ForeignLibrary<typeof KERNEL_SYMBOLS>["symbols"];
+
+/** How long a call takes, roughly. */
+export interface CostModel {
+  /** Operations per microsecond, of all threads together. */
+  readonly flopsPerUs: number;
+  /** Bytes per microsecond. */
+  readonly bytesPerUs: number;
+}
+
+/** What every op costs at least, for the sum of many small ones. */
+const CALL_US = 2;
+/** From here on the 10 to 14 us of a nonblocking call are worth it. */
+const NONBLOCKING_FROM_US = 100;
+/** Small ops may hold the event loop for so long in a row; the next one then lets it run. */
+const BLOCKING_BUDGET_US = 2_000;
+
+/** The ops of one context, one after the other. */
+export class KernelQueue implements Kernels {
+  readonly #functions: KernelFunctions;
+  readonly #context: bigint;
+  readonly #cost: CostModel;
+  /** Settles, never rejects, when the last op has ended; undefined while none is under way. */
+  #tail: Promise<void> | undefined;
+  #closed = false;
+  #blockedUs = 0;
+
+  constructor(functions: KernelFunctions, options: { context: bigint; cost: CostModel }) {
+    this.#functions = functions;
+    this.#context = options.context;
+    this.#cost = options.cost;
+  }
+
+  /** See `Kernels.run()`. */
+  async run<K extends OpName>(op: K, args: OpArguments<K>, call: OpCall): Promise<void> {
+    if (this.#closed) throw new TypeError(`Cannot run ${op} as the device is disposed`);
+    const before = this.#tail;
+    const ended = before === undefined
+      ? this.#start(op, args, call)
+      : before.then(() => this.#start(op, args, call));
+    if (ended === undefined) return;
+    this.#track(ended);
+    await ended;
+  }
+
+  /** See `Kernels.idle()`. */
+  async idle(): Promise<void> {
+    while (this.#tail !== undefined) await this.#tail;
+  }
+
+  /** Calls back when the ops that were started have ended: at once if there is none. */
+  whenIdle(callback: () => void): void {
+    if (this.#tail === undefined) callback();
+    else this.#track(this.#tail.then(callback));
+  }
+
+  /** Refuses further ops; those that were started still run. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  /** The text of the context's last failure. */
+  errorText(): string {
+    const text = new Uint8Array(512);
+    this.#functions.sx_error_text(this.#context, text, BigInt(text.length));
+    const end = text.indexOf(0);
+    return new TextDecoder().decode(text.subarray(0, end < 0 ? text.length : end));
+  }
+
+  /** Makes the call; the promise of a nonblocking one, undefined after a blocking one. */
+  #start<K extends OpName>(
+    op: K,
+    args: OpArguments<K>,
+    call: OpCall,
+  ): Promise<void> | undefined {
+    call.check?.();
+    const check = (status: number): void =>
+      checkStatus(status, { op, shapes: call.shapes, errorText: () => this.errorText() });
+    if (this.#isNonblocking(call)) {
+      const start = this.#functions[`${op}_nonblocking`] as (
+        ...args: unknown[]
+      ) => Promise<number>;
+      return start(this.#context, ...(args as unknown[])).then(check);
+    }
+    const run = this.#functions[op] as (...args: unknown[]) => number;
+    check(run(this.#context, ...(args as unknown[])));
+    return undefined;
+  }
+
+  /** The one decision on how a call is made. */
+  #isNonblocking(call: OpCall): boolean {
+    const { flopsPerUs, bytesPerUs } = this.#cost;
+    const estimateUs = CALL_US + Math.max(call.flops / flopsPerUs, call.bytes / bytesPerUs);
+    this.#blockedUs += estimateUs;
+    if (estimateUs < NONBLOCKING_FROM_US && this.#blockedUs < BLOCKING_BUDGET_US) return false;
+    this.#blockedUs = 0;
+    return true;
+  }
+
+  #track(ended: Promise<void>): void {
+    const settle = (): void => {
+      if (this.#tail === settled) this.#tail = undefined;
+    };
+    const settled: Promise<void> = ended.then(settle, settle);
+    this.#tail = settled;
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * Finds, verifies and opens the kernel library.
+ *
+ * Nothing is given to the dynamic loader before its digest is checked: a truncated library would
+ * end the process with a signal. Run from http(s), the library is fetched from beside this module
+ * and kept in the user's cache folder under its digest.
+ *
+ * @module
+ */
+import { resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { DeviceError, errorText } from "../errors.ts";
+import { type ForeignLibrary, openLibrary } from "./library.ts";
+import {
+  chooseLibrary,
+  type LibraryEntry,
+  type Manifest,
+  parseManifest,
+  verifyLibrary,
+} from "./manifest.ts";
+import { KERNEL_SYMBOLS } from "./nonblocking.ts";
+import { ABI_VERSION } from "./symbols.ts";
+
+/** An opened kernel library. */
+export interface KernelLibrary {
+  readonly path: string;
+  readonly abiVersion: number;
+  readonly functions: ForeignLibrary<typeof KERNEL_SYMBOLS>["symbols"];
+  /** Unloads it; no function may be under way. */
+  close(): void;
+}
+
+/** What `openKernelLibrary()` takes. */
+export interface KernelLibraryOptions {
+  readonly backend: "cpu" | "cuda";
+  /** Whether to take the library with the scalar twins. */
+  readonly tests: boolean;
+  /**
+   * The folder's URL, with a slash at its end.
+   * @default {URL} The folder that the environment variable STARX_KERNELS names, or else
+   * `kernels/prebuilt` of this repository or web site.
+   */
+  readonly folder?: URL;
+}
+
+/** How long the manifest or the library may take to arrive. */
+const FETCH_TIMEOUT_MS = 60_000;
+
+/**
+ * Opens the kernel library of a backend for this machine.
+ *
+ * @throws {DeviceError} If there is none for this machine, or if it is missing, damaged, of another
+ * version, or cannot be loaded; the message names path, expected and found value.
+ */
+export async function openKernelLibrary(options: KernelLibraryOptions): Promise<KernelLibrary> {
+  const folder = options.folder ?? kernelFolder();
+  const manifest = await readManifest(new URL("MANIFEST.json", folder));
+  const entry = chooseLibrary(manifest, options);
+  const url = new URL(entry.file, folder);
+  const path = url.protocol === "file:"
+    ? await verifiedFile(url, entry)
+    : await cachedFile(url, entry);
+  const library = openLibrary(path, KERNEL_SYMBOLS);
+  const abiVersion = library.symbols.sx_abi_version();
+  if (abiVersion !== ABI_VERSION) {
+    library.close();
+    throw abiError(path, abiVersion);
+  }
+  return { path, abiVersion, functions: library.symbols, close: () => library.close() };
+}
+
+/** The folder of the libraries: the environment's choice, or the one beside the sources. */
+export function kernelFolder(): URL {
+  const named = Deno.env.get("STARX_KERNELS");
+  if (named === undefined || named === "") {
+    return new URL("../../kernels/prebuilt/", import.meta.url);
+  }
+  return pathToFileURL(`${resolve(named)}/`);
+}
+
+/** Reads and checks the manifest. @throws {DeviceError} If it is missing or of another version. */
+export async function readManifest(url: URL): Promise<Manifest> {
+  const source = displayName(url);
+  const text = new TextDecoder().decode(await readBytes(url));
+  const manifest = parseManifest(text, source);
+  if (manifest.abi !== ABI_VERSION) throw abiError(source, manifest.abi);
+  return manifest;
+}
+
+async function verifiedFile(url: URL, entry: LibraryEntry): Promise<string> {
+  const path = displayName(url);
+  await verifyLibrary(await readBytes(url), { entry, source: path });
+  return path;
+}
+
+/** The path of the library in the user's cache, fetched if it is not there or damaged. */
+async function cachedFile(url: URL, entry: LibraryEntry): Promise<string> {
+  const folder = `${cacheFolder()}/starx/kernels/${entry.sha256}`;
+  const path = `${folder}/${entry.file}`;
+  if (await isIntact(path, entry)) return path;
+  const bytes = await readBytes(url);
+  await verifyLibrary(bytes, { entry, source: displayName(url) });
+  const temporary = `${path}.${crypto.randomUUID()}.tmp`;
+  try {
+    await Deno.mkdir(folder, { recursive: true });
+    await Deno.writeFile(temporary, bytes, { createNew: true, mode: 0o644 });
+    await Deno.rename(temporary, path);
+  } catch (error) {
+    await Deno.remove(temporary).catch(() => {
+      // It may never have been created; the first error says more.
+    });
+    throw new DeviceError(`Cannot keep the library in ${folder}: ${errorText(error)}`, {
+      cause: error,
+    });
+  }
+  return path;
+}
+
+/** Whether a cached library is there and is the right one. */
+async function isIntact(path: string, entry: LibraryEntry): Promise<boolean> {
+  try {
+    await verifyLibrary(await Deno.readFile(path), { entry, source: path });
+    return true;
+  } catch (error) {
+    if (error instanceof DeviceError || error instanceof Deno.errors.NotFound) return false;
+    throw new DeviceError(`Cannot read the library ${path}: ${errorText(error)}`, { cause: error });
+  }
+}
+
+/** The user's cache folder (XDG Base Directory Specification: a relative path is ignored). */
+function cacheFolder(): string {
+  const named = Deno.env.get("XDG_CACHE_HOME");
+  if (named?.startsWith("/")) return named;
+  const home = Deno.env.get("HOME");
+  if (home === undefined || home === "") {
+    throw new DeviceError(
+      "Cannot keep the library as the environment must name a folder: XDG_CACHE_HOME and HOME " +
+        "are not set",
+    );
+  }
+  return `${home}/.cache`;
+}
+
+async function readBytes(url: URL): Promise<Uint8Array<ArrayBuffer>> {
+  const source = displayName(url);
+  try {
+    if (url.protocol === "file:") return await Deno.readFile(url);
+    const response = await fetch(url, { signal: AbortSignal.timeout(FETCH_TIMEOUT_MS) });
+    if (!response.ok) {
+      await response.body?.cancel();
+      throw new DeviceError(`the server answered ${response.status}`);
+    }
+    return await response.bytes();
+  } catch (error) {
+    throw new DeviceError(`Cannot read ${source}: ${errorText(error)}`, { cause: error });
+  }
+}
+
+/** A path where there is one. */
+function displayName(url: URL): string {
+  return url.protocol === "file:" ? fileURLToPath(url) : url.href;
+}
+
+function abiError(source: string, found: number): DeviceError {
+  return new DeviceError(
+    `Cannot use ${source} as its interface version must be ${ABI_VERSION}: ` +
+      `current value is ${found}`,
+  );
+}
