@@ -1,0 +1,88 @@
+/*
+ * What the scalar twins of attention and selection share: reading and writing one element of a
+ * given dtype, and the exact attention of one query over a list of keys in double precision.
+ */
+#ifndef SX_REFERENCE_VALUES_H
+#define SX_REFERENCE_VALUES_H
+
+#include <cmath>
+
+#include "../cpu/attention.h"
+
+namespace sx {
+namespace scalar {
+
+inline float read_element(const void* row, sx_dtype dtype, int64_t index) {
+  return dtype == SX_F32 ? static_cast<const float*>(row)[index]
+                         : widen(static_cast<const bf16*>(row)[index]);
+}
+
+inline void write_element(void* out, sx_dtype dtype, int64_t index, float value) {
+  if (dtype == SX_F32) {
+    static_cast<float*>(out)[index] = value;
+  } else {
+    static_cast<bf16*>(out)[index] = narrow_bf16(value);
+  }
+}
+
+/* One query of one head over the keys of some ranges, in two passes and in double precision. */
+class ExactRow {
+ public:
+  ExactRow(const AttentionArgs& args, int64_t token, int64_t head)
+      : args_(args), kv_head_(head / (args.q_heads / args.kv.kv_heads)),
+        row_(token * args.q_heads + head),
+        q_(static_cast<const float*>(args.q) + row_ * args.kv.head_dim) {}
+
+  double logit(int64_t key) const {
+    const char* k = key_address(args_.kv, kv_head_, key);
+    double sum = 0;
+    for (int64_t d = 0; d < args_.kv.head_dim; d++) {
+      sum += static_cast<double>(q_[d]) * read_element(k, args_.kv.dtype, d);
+    }
+    return sum * args_.scale;
+  }
+
+  void find_max(int64_t begin, int64_t end) {
+    for (int64_t key = begin; key < end; key++) {
+      const double value = logit(key);
+      if (!seen_ || value > max_) max_ = value;
+      seen_ = true;
+    }
+  }
+
+  void add(int64_t begin, int64_t end) {
+    for (int64_t key = begin; key < end; key++) {
+      const double weight = std::exp(logit(key) - max_);
+      const char* v = value_address(args_.kv, kv_head_, key);
+      sum_ += weight;
+      for (int64_t d = 0; d < args_.kv.head_dim; d++) {
+        out_[d] += weight * read_element(v, args_.kv.dtype, d);
+      }
+    }
+  }
+
+  void write() const {
+    for (int64_t d = 0; d < args_.kv.head_dim; d++) {
+      const double value = seen_ ? out_[d] / sum_ : 0;
+      write_element(args_.out, args_.out_dtype, row_ * args_.kv.head_dim + d,
+                    static_cast<float>(value));
+    }
+    if (args_.lse_log2 != nullptr) {
+      const double lse = seen_ ? (max_ + std::log(sum_)) / std::log(2.0) : -INFINITY;
+      args_.lse_log2[row_] = static_cast<float>(lse);
+    }
+  }
+
+ private:
+  const AttentionArgs& args_;
+  int64_t kv_head_, row_;
+  const float* q_;
+  bool seen_ = false;
+  double max_ = 0, sum_ = 0;
+  double out_[128] = {}; /* the largest head size */
+};
+
+}  // namespace scalar
+}  // namespace sx
+
+#endif
