@@ -1,0 +1,18 @@
+/**
+ * Where the keys of one local sequence lie: an anchor block in front, and the block's own.
+ *
+ * @module
+ */
+import type { KvSegment } from "../device/kv_segment.ts";
+
+/** The keys and values that a chunk of queries attends to, per layer. */
+export interface SequenceKeys {
+  /** The anchor block's keys; absent for the first block and in modes without blocks. */
+  readonly prefix: ((layer: number) => KvSegment) | undefined;
+  /** The block's own keys up to the chunk's last token. */
+  readonly own: (layer: number) => KvSegment;
+  /** The chunk's first query is key number `qOffset`, the prefix counted in. */
+  readonly qOffset: number;
+  /** Factor of the logits. */
+  readonly scale: number;
+}

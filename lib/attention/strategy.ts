@@ -1,0 +1,20 @@
+/**
+ * What the forward pass asks of an attention mode.
+ *
+ * @module
+ */
+import type { Tensor } from "../device/tensor.ts";
+
+/** One layer's queries, already rotated; the layer's new keys and values are in the cache. */
+export interface LayerQueries {
+  readonly layer: number;
+  /** [tokens, q_heads, head_dim], f32. */
+  readonly q: Tensor;
+  /** [tokens, q_heads, head_dim], receives the attention's output. */
+  readonly out: Tensor;
+}
+
+/** Attention of some tokens over what an implementation lets them see. */
+export interface AttentionStrategy {
+  attend(queries: LayerQueries): Promise<void>;
+}

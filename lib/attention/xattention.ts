@@ -1,0 +1,76 @@
+/**
+ * Antidiagonal block selection, then attention over the selected blocks only (XAttention,
+ * arXiv 2503.16428, section 2).
+ *
+ * @module
+ */
+import type { Device } from "../device/device.ts";
+import type { Workspace } from "../device/workspace.ts";
+import { antidiagonalScore } from "../ops/antidiagonal_score.ts";
+import { attentionBlockSparse } from "../ops/attention_block_sparse.ts";
+import { selectBlocks } from "../ops/select_blocks.ts";
+import { SPARSE_BLOCK_TOKENS } from "./plan.ts";
+import type { SequenceKeys } from "./sequence.ts";
+import type { AttentionStrategy } from "./strategy.ts";
+
+/** How many 128 x 128 blocks were taken, of how many causal ones, over all query heads. */
+export interface BlockCount {
+  taken: number;
+  causal: number;
+}
+
+/** What the selection needs besides the keys. */
+export interface SelectionOptions {
+  /** Tokens per group of the antidiagonal sums. */
+  readonly stride: number;
+  /** Share of a row's mass that the selected blocks must hold. */
+  readonly threshold: number;
+  /** Has room for `selectionTensors()`. */
+  readonly scratch: Workspace;
+  /** One per layer; added to. */
+  readonly counts: readonly BlockCount[];
+}
+
+/** The scratch tensors of one selection, for sizing a workspace. */
+export function selectionTensors(
+  options: { queryHeads: number; queryTokens: number; keyTokens: number },
+): { mass: readonly number[]; counts: readonly number[]; indices: readonly number[] } {
+  const qBlocks = Math.ceil(options.queryTokens / SPARSE_BLOCK_TOKENS);
+  const keyBlocks = Math.ceil(options.keyTokens / SPARSE_BLOCK_TOKENS);
+  const cells = [options.queryHeads, qBlocks, keyBlocks];
+  return { mass: cells, counts: [options.queryHeads, qBlocks], indices: cells };
+}
+
+/** Every query block sees the key blocks that its antidiagonal mass selects. */
+export function selectedAttention(
+  device: Device,
+  options: { keys: SequenceKeys; selection: SelectionOptions },
+): AttentionStrategy {
+  const { keys, selection } = options;
+  const { qOffset, scale } = keys;
+  return {
+    async attend({ layer, q, out }) {
+      const [queryTokens = 0, queryHeads = 0] = q.shape;
+      const segments = { keys: keys.own(layer), prefix: keys.prefix?.(layer) };
+      const { scratch, stride, threshold } = selection;
+      scratch.reset();
+      const shapes = selectionTensors({
+        queryHeads,
+        queryTokens,
+        keyTokens: qOffset + queryTokens,
+      });
+      const mass = scratch.take({ dtype: "f32", shape: shapes.mass, label: "mass" });
+      const counts = scratch.take({ dtype: "i32", shape: shapes.counts, label: "counts" });
+      const indices = scratch.take({ dtype: "i32", shape: shapes.indices, label: "indices" });
+      await antidiagonalScore(device, { mass, q, ...segments, qOffset, stride, scale });
+      const firstBlock = qOffset / SPARSE_BLOCK_TOKENS;
+      await selectBlocks(device, { counts, indices, mass, firstBlock, threshold });
+      await attentionBlockSparse(device, { out, q, ...segments, counts, indices, qOffset, scale });
+      const count = selection.counts[layer];
+      if (count === undefined) return;
+      for (const taken of await counts.toInts()) count.taken += taken;
+      const [, qBlocks = 0] = shapes.counts;
+      count.causal += queryHeads * (qBlocks * firstBlock + qBlocks * (qBlocks + 1) / 2);
+    },
+  };
+}

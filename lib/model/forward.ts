@@ -1,0 +1,267 @@
+/**
+ * The Llama forward pass over one chunk of tokens, top-down (arXiv 2302.13971; grouped-query
+ * attention, arXiv 2305.13245).
+ *
+ * The residual stream stays in f32. With dtype bf16 the inputs of matrix products, keys and values
+ * are rounded to bf16; sums are f32 everywhere.
+ *
+ * @module
+ */
+import type { AttentionStrategy } from "../attention/strategy.ts";
+import type { Device } from "../device/device.ts";
+import { Tensor } from "../device/tensor.ts";
+import { invariant } from "../errors.ts";
+import { embedding } from "../ops/embedding.ts";
+import { matmul } from "../ops/matmul.ts";
+import { rmsNorm } from "../ops/rms_norm.ts";
+import { rope, ropeTable } from "../ops/rope.ts";
+import { swiglu } from "../ops/swiglu.ts";
+import { inverseFrequencies, type LlamaConfig } from "./config.ts";
+import type { KvCache } from "./kv_cache.ts";
+import type { LayerWeights, ModelWeights } from "./weights.ts";
+
+/** What the matrix products compute with. */
+export type ComputeDType = "bf16" | "f32";
+
+/** Some consecutive tokens to run through the model. */
+export interface Chunk {
+  /** At most `maxTokens` ids. */
+  readonly ids: Int32Array;
+  /** The position of the first; the others follow. */
+  readonly firstPosition: number;
+  /** Where keys and values go; absent on hosts that do not keep them. */
+  readonly target?: { readonly cache: KvCache; readonly firstRow: number } | undefined;
+  readonly attention: AttentionStrategy;
+  /**
+   * Whether only keys and values are wanted: then the last layer stops after them, and there are
+   * no hidden states to read.
+   */
+  readonly keysOnly: boolean;
+  /** Called after every layer. */
+  readonly onLayer?: () => void;
+}
+
+/** Scratch tensors for chunks of a given length. */
+interface Buffers {
+  readonly ids: Tensor;
+  readonly positions: Tensor;
+  readonly rows: Tensor;
+  readonly table: Tensor;
+  readonly residual: Tensor;
+  readonly normed: Tensor;
+  readonly qkv: Tensor;
+  readonly q: Tensor;
+  readonly attended: Tensor;
+  readonly gateUp: Tensor;
+  readonly activated: Tensor;
+}
+
+/** A model that is ready to run, with the scratch memory that it needs. */
+export class Transformer implements Disposable {
+  readonly config: LlamaConfig;
+  /** The longest chunk. */
+  readonly maxTokens: number;
+  readonly #device: Device;
+  readonly #weights: ModelWeights;
+  readonly #buffers: Buffers;
+  readonly #inverseFrequency: Tensor;
+  readonly #logits: Tensor;
+  readonly #views = new Map<number, Buffers>();
+
+  constructor(
+    device: Device,
+    options: {
+      config: LlamaConfig;
+      weights: ModelWeights;
+      dtype: ComputeDType;
+      maxTokens: number;
+    },
+  ) {
+    const { config, weights, dtype, maxTokens } = options;
+    this.config = config;
+    this.maxTokens = maxTokens;
+    this.#device = device;
+    this.#weights = weights;
+    this.#buffers = allocateBuffers(device, { config, dtype, tokens: maxTokens });
+    const shape = [config.headDim / 2];
+    this.#inverseFrequency = Tensor.allocate(device, {
+      dtype: "f32",
+      shape,
+      label: "inverse frequencies",
+    });
+    this.#logits = Tensor.allocate(device, {
+      dtype: "f32",
+      shape: [1, config.vocabularySize],
+      label: "logits",
+    });
+  }
+
+  /** Fills what does not change between chunks; call it once before the first. */
+  async prepare(): Promise<void> {
+    await this.#inverseFrequency.writeFrom(inverseFrequencies(this.config));
+  }
+
+  /**
+   * Runs a chunk through all layers.
+   *
+   * @throws {RangeError} If the chunk is empty or too long.
+   */
+  async forward(chunk: Chunk): Promise<void> {
+    const tokens = chunk.ids.length;
+    if (tokens < 1 || tokens > this.maxTokens) {
+      throw new RangeError(
+        `Cannot run a chunk as it must have 1 to ${this.maxTokens} tokens: current value is ${tokens}`,
+      );
+    }
+    const buffers = this.#buffersFor(tokens);
+    const { ids, positions, rows, table, residual } = buffers;
+    const firstRow = chunk.target?.firstRow;
+    await ids.writeFrom(chunk.ids);
+    await positions.writeFrom(consecutive(chunk.firstPosition, tokens));
+    await rows.writeFrom(
+      firstRow === undefined ? new Int32Array(tokens).fill(-1) : consecutive(firstRow, tokens),
+    );
+    await ropeTable(this.#device, { table, positions, inverseFrequency: this.#inverseFrequency });
+    await embedding(this.#device, { out: residual, table: this.#weights.embedding, ids });
+    for (const [layer, weights] of this.#weights.layers.entries()) {
+      await this.#attentionInputs(layer, { weights, buffers, chunk });
+      chunk.onLayer?.();
+      if (chunk.keysOnly && layer === this.config.layerCount - 1) return;
+      await chunk.attention.attend({ layer, q: buffers.q, out: this.#headsOf(buffers.attended) });
+      await this.#afterAttention({ weights, buffers });
+    }
+  }
+
+  /**
+   * The logits after a token of the last chunk.
+   *
+   * @param row Which token of the chunk.
+   * @returns [1, vocabulary] f32; overwritten by the next call.
+   */
+  async logits(row: number): Promise<Tensor> {
+    const { residual, normed } = this.#buffers;
+    const out = normed.rows(0, 1);
+    await rmsNorm(this.#device, {
+      out,
+      residual: residual.rows(row, 1),
+      weight: this.#weights.norm,
+      eps: this.config.rmsNormEps,
+    });
+    await matmul(this.#device, { out: this.#logits, x: out, weight: this.#weights.head });
+    return this.#logits;
+  }
+
+  /** Normalizes, projects to queries, keys and values, rotates, and writes to the cache. */
+  async #attentionInputs(
+    layer: number,
+    options: { weights: LayerWeights; buffers: Buffers; chunk: Chunk },
+  ): Promise<void> {
+    const { weights, buffers, chunk } = options;
+    const { queryHeads, kvHeads, headDim, rmsNormEps: eps } = this.config;
+    const { residual, normed: x, qkv } = buffers;
+    await rmsNorm(this.#device, { out: x, residual, weight: weights.inputNorm, eps });
+    const queryColumns = queryHeads * headDim;
+    const keyColumns = kvHeads * headDim;
+    const project = (weight: Tensor, column: number, width: number) =>
+      matmul(this.#device, { out: qkv.columns(column, width), x, weight });
+    const last = layer === this.config.layerCount - 1;
+    if (!chunk.keysOnly || !last) await project(weights.qProj, 0, queryColumns);
+    await project(weights.kProj, queryColumns, keyColumns);
+    await project(weights.vProj, queryColumns + keyColumns, keyColumns);
+    await rope(this.#device, {
+      qOut: buffers.q,
+      cache: chunk.target?.cache.layer(layer),
+      qkv,
+      table: buffers.table,
+      rows: buffers.rows,
+      qHeads: queryHeads,
+      kvHeads,
+      headDim,
+    });
+  }
+
+  /** The attention's output projection and the feed-forward part. */
+  async #afterAttention(options: { weights: LayerWeights; buffers: Buffers }): Promise<void> {
+    const { weights, buffers } = options;
+    const { residual, normed, attended, gateUp, activated } = buffers;
+    const { intermediateSize, rmsNormEps: eps } = this.config;
+    const device = this.#device;
+    await matmul(device, { out: residual, x: attended, weight: weights.oProj, accumulate: true });
+    await rmsNorm(device, { out: normed, residual, weight: weights.postAttentionNorm, eps });
+    const gate = gateUp.columns(0, intermediateSize);
+    const up = gateUp.columns(intermediateSize, intermediateSize);
+    await matmul(device, { out: gate, x: normed, weight: weights.gateProj });
+    await matmul(device, { out: up, x: normed, weight: weights.upProj });
+    await swiglu(device, { out: activated, gateUp });
+    await matmul(device, {
+      out: residual,
+      x: activated,
+      weight: weights.downProj,
+      accumulate: true,
+    });
+  }
+
+  #headsOf(attended: Tensor): Tensor {
+    const [tokens = 0] = attended.shape;
+    return attended.reshape([tokens, this.config.queryHeads, this.config.headDim]);
+  }
+
+  /** The buffers' first rows; made once per length, as decoding uses the same ones again. */
+  #buffersFor(tokens: number): Buffers {
+    const known = this.#views.get(tokens);
+    if (known !== undefined) return known;
+    // Lengths other than 1 and the full chunk seldom come back.
+    if (this.#views.size > 8) this.#views.clear();
+    const cut = (name: keyof Buffers) => this.#buffers[name].rows(0, tokens);
+    const views: Buffers = {
+      ids: cut("ids"),
+      positions: cut("positions"),
+      rows: cut("rows"),
+      table: cut("table"),
+      residual: cut("residual"),
+      normed: cut("normed"),
+      qkv: cut("qkv"),
+      q: cut("q"),
+      attended: cut("attended"),
+      gateUp: cut("gateUp"),
+      activated: cut("activated"),
+    };
+    this.#views.set(tokens, views);
+    return views;
+  }
+
+  /** Frees the scratch memory; the weights belong to the caller. */
+  [Symbol.dispose](): void {
+    for (const tensor of Object.values(this.#buffers)) tensor[Symbol.dispose]();
+    this.#inverseFrequency[Symbol.dispose]();
+    this.#logits[Symbol.dispose]();
+  }
+}
+
+function allocateBuffers(
+  device: Device,
+  options: { config: LlamaConfig; dtype: ComputeDType; tokens: number },
+): Buffers {
+  const { config, dtype, tokens } = options;
+  const { hiddenSize, intermediateSize, queryHeads, kvHeads, headDim } = config;
+  invariant(tokens >= 1, "a chunk has at least one token");
+  const make = (label: string, type: "f32" | "bf16" | "i32", ...shape: number[]) =>
+    Tensor.allocate(device, { dtype: type, shape, label });
+  return {
+    ids: make("ids", "i32", tokens),
+    positions: make("positions", "i32", tokens),
+    rows: make("cache rows", "i32", tokens),
+    table: make("rotation table", "f32", tokens, headDim),
+    residual: make("residual stream", "f32", tokens, hiddenSize),
+    normed: make("normalized input", dtype, tokens, hiddenSize),
+    qkv: make("queries, keys, values", "f32", tokens, (queryHeads + 2 * kvHeads) * headDim),
+    q: make("queries", "f32", tokens, queryHeads, headDim),
+    attended: make("attention output", dtype, tokens, queryHeads * headDim),
+    gateUp: make("gate and up", "f32", tokens, 2 * intermediateSize),
+    activated: make("activated", dtype, tokens, intermediateSize),
+  };
+}
+
+function consecutive(first: number, count: number): Int32Array {
+  return Int32Array.from({ length: count }, (_, i) => first + i);
+}

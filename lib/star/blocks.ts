@@ -1,0 +1,69 @@
+/**
+ * How a context is cut into blocks and dealt to hosts (Star Attention, arXiv 2411.17116, 2.1).
+ *
+ * Pure arithmetic: the same numbers on every rank, without a word between them. Modes without
+ * blocks are the case of one block, one host and no anchor.
+ *
+ * @module
+ */
+import { type AttentionPlan, hasBlocks } from "../attention/plan.ts";
+import { invariant } from "../errors.ts";
+
+/** A run of context tokens that is encoded as one local sequence. */
+export interface ContextBlock {
+  readonly index: number;
+  /** First context token, inclusive. */
+  readonly start: number;
+  /** Last context token, exclusive. */
+  readonly end: number;
+}
+
+/** Who encodes what. */
+export interface BlockLayout {
+  /** Anchor tokens in front of every block but the first; at most the context's length. */
+  readonly anchorTokens: number;
+  /** The blocks of each host that has any; its length is the number of hosts. */
+  readonly hosts: readonly (readonly ContextBlock[])[];
+  /** The last host: it also holds the keys and values of query and generated tokens. */
+  readonly queryHost: number;
+}
+
+/**
+ * Lays a context out over hosts. Blocks are dealt in order, the first hosts getting one more when
+ * the number does not divide, as numpy's `array_split` deals them; ranks beyond the number of
+ * blocks get none.
+ *
+ * @param plan A checked attention plan.
+ * @param options `contextTokens`, 0 or more, and `ranks`, how many processes there are.
+ * @returns The layout; an empty context is one empty block on one host.
+ */
+export function layOutBlocks(
+  plan: AttentionPlan,
+  options: { contextTokens: number; ranks: number },
+): BlockLayout {
+  const { contextTokens, ranks } = options;
+  invariant(contextTokens >= 0 && ranks >= 1, "a layout needs a context and a rank");
+  const size = hasBlocks(plan.mode) ? plan.blockTokens : Math.max(1, contextTokens);
+  const blockCount = Math.max(1, Math.ceil(contextTokens / size));
+  const hostCount = Math.min(hasBlocks(plan.mode) ? ranks : 1, blockCount);
+  const hosts: ContextBlock[][] = [];
+  let next = 0;
+  for (let host = 0; host < hostCount; host++) {
+    const share = Math.floor(blockCount / hostCount) + (host < blockCount % hostCount ? 1 : 0);
+    hosts.push(Array.from({ length: share }, (_, i) => {
+      const index = next + i;
+      return { index, start: index * size, end: Math.min((index + 1) * size, contextTokens) };
+    }));
+    next += share;
+  }
+  return {
+    anchorTokens: blockCount > 1 ? plan.anchorTokens : 0,
+    hosts,
+    queryHost: hostCount - 1,
+  };
+}
+
+/** Context tokens that a host holds in its cache. */
+export function hostTokens(blocks: readonly ContextBlock[]): number {
+  return blocks.reduce((sum, block) => sum + block.end - block.start, 0);
+}
