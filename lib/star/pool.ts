@@ -340,7 +340,7 @@ function checkOptions(options: PoolOptions): void {
   }
 }
 
-/** Checks that nothing but permissions is passed on. */
+/** Checks that nothing but permissions is passed on; a list of libraries would revoke all others. */
 function checkPermissions(permissions: readonly string[]): readonly string[] {
   for (const flag of permissions) {
     if (/^--(allow|deny)-[a-z-]+(=|$)/.test(flag)) continue;
@@ -348,7 +348,7 @@ function checkPermissions(permissions: readonly string[]): readonly string[] {
       `Cannot start workers as 'permissions' must be permission flags: current value is ${flag}`,
     );
   }
-  return permissions;
+  return permissions.filter((flag) => !flag.startsWith("--allow-ffi"));
 }
 
 /** Whether a promise settles in time; what it settles to is looked at by its owner. */

@@ -114,7 +114,9 @@ export function parseMessage(value: unknown): Message {
   }
   for (const [name, type] of Object.entries(FIELDS[kind as Message["kind"]])) {
     if (typeof value[name] !== type || value[name] === null) {
-      throw new SyntaxError(`Cannot read a message as '${name}' must be a ${type}: ${clip(value)}`);
+      throw new SyntaxError(
+        `Cannot read a message as '${name}' must be of type ${type}: ${clip(value)}`,
+      );
     }
   }
   if (isRecord(value.error)) {
