@@ -1,5 +1,5 @@
 /**
- * Python's `str.strip()` and its centred padding (`format(text, "^width")`).
+ * Python's `str.strip()` and its centred padding (`format(text, "^width")`), by Unicode's rules.
  *
  * @module
  */
@@ -44,4 +44,27 @@ export function codePointCount(text: string): number {
   let count = 0;
   for (const _ of text) count++;
   return count;
+}
+
+/**
+ * A list of texts as `repr` prints it.
+ *
+ * @param items Texts; `null` is printed as `None`.
+ */
+export function listRepr(items: readonly (string | null)[]): string {
+  return `[${items.map((item) => item === null ? "None" : textRepr(item)).join(", ")}]`;
+}
+
+function textRepr(text: string): string {
+  const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
+  const escaped = text.replace(/[\\'\p{C}\p{Z}]/gu, (character) => {
+    if (character === " ") return character;
+    if (character === "'") return quote === "'" ? "\\'" : character;
+    const named = { "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t" }[character];
+    if (named !== undefined) return named;
+    const hex = (character.codePointAt(0) ?? 0).toString(16);
+    if (hex.length <= 2) return `\\x${hex.padStart(2, "0")}`;
+    return hex.length <= 4 ? `\\u${hex.padStart(4, "0")}` : `\\U${hex.padStart(8, "0")}`;
+  });
+  return quote + escaped + quote;
 }
