@@ -26,8 +26,6 @@ const SYMBOLS = {
   mmap: { parameters: ["u64", "usize", "i32", "i32", "i32", "i64"], result: "u64" },
   // int munmap(void *addr, size_t length)
   munmap: { parameters: ["u64", "usize"], result: "i32" },
-  // int madvise(void *addr, size_t length, int advice)
-  madvise: { parameters: ["u64", "usize", "i32"], result: "i32" },
   // int prctl(int option, unsigned long arg2)
   prctl: { parameters: ["i32", "u64"], result: "i32" },
   // pid_t getppid(void)
