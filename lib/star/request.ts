@@ -47,8 +47,10 @@ export interface GenerateResult {
   /** `[id, logit]` of the first generated position, largest first. */
   readonly topLogits: readonly (readonly [number, number])[];
   /**
-   * Blocks selected per layer and local sequence, in that order: layer 0 of block 0, layer 1 of
-   * block 0, ...; `[taken, causal]` over all query heads. Empty in modes without selection.
+   * Blocks of the attention matrix per context block and layer: layer 0 of block 0, layer 1 of
+   * block 0, ...; `[taken, causal]` over all query heads and the block's own rows (the anchor's rows
+   * are counted nowhere). The last layer is missing: phase 1 needs only its keys and values. Empty
+   * in modes without selection.
    */
   readonly selectedBlocks: readonly (readonly [number, number])[];
   /** One entry per rank, in rank order. */

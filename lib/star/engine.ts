@@ -1,0 +1,202 @@
+/**
+ * Runs samples on one process or on a pool of worker processes, behind one interface.
+ *
+ * @module
+ */
+import { SelfCollective } from "../collective/self.ts";
+import { RankStatus } from "../collective/state.ts";
+import { WorkerError } from "../errors.ts";
+import type { LlamaConfig } from "../model/config.ts";
+import { WorkerPool } from "./pool.ts";
+import { decodeInt32, encodeInt32 } from "./protocol.ts";
+import { RankModel, type RankOptions, type RankProgress, type RankResult } from "./rank.ts";
+import type { GenerateRequest, GenerateResult, Progress } from "./request.ts";
+
+/** What an engine is started with. */
+export interface EngineOptions extends RankOptions {
+  /** How many processes share the work; 1 runs in this one. */
+  readonly processCount: number;
+  /** How long a rank may make no progress, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+/** A model that is ready for samples, one at a time. */
+export interface Engine extends AsyncDisposable {
+  readonly config: LlamaConfig;
+  /** One line for people: device and processes. */
+  readonly deviceDescription: string;
+  /**
+   * Runs one sample.
+   *
+   * @throws {RangeError} If the query is empty.
+   * @throws {WorkerError} If a worker process is lost; the message names rank, phase and sample.
+   */
+  generate(
+    request: GenerateRequest,
+    options?: { onProgress?: ((progress: Progress) => void) | undefined },
+  ): Promise<GenerateResult>;
+}
+
+/** A request as it crosses to a worker. */
+export interface WireRequest extends Omit<GenerateRequest, "contextIds" | "queryIds"> {
+  /** Base64 of 32-bit integers. */
+  readonly context: string;
+  readonly query: string;
+}
+
+/** The bodies that this engine and its workers exchange. */
+export interface StarTypes {
+  init: RankOptions;
+  ready: { readonly config: LlamaConfig; readonly deviceDescription: string };
+  request: WireRequest;
+  result: RankResult;
+  progress: Progress;
+}
+
+/** The permissions of a worker: files it maps, its place in the processes' shared memory. */
+const WORKER_PERMISSIONS = ["--allow-read", "--allow-env", "--allow-sys"];
+/** A worker started from a URL keeps the kernel library in the user's cache folder. */
+const REMOTE_PERMISSIONS = ["--allow-net", "--allow-write"];
+
+/**
+ * Loads the model.
+ *
+ * @throws {FileError} If the model is missing or damaged.
+ * @throws {DeviceError} If the kernel library or the device cannot be used.
+ * @throws {WorkerError} If a worker process is lost.
+ */
+export function openEngine(options: EngineOptions): Promise<Engine> {
+  return options.processCount === 1 ? LocalEngine.open(options) : PoolEngine.open(options);
+}
+
+/** Turns a request into what crosses to a worker. */
+export function toWire(request: GenerateRequest): WireRequest {
+  const { contextIds, queryIds, ...rest } = request;
+  return { ...rest, context: encodeInt32(contextIds), query: encodeInt32(queryIds) };
+}
+
+/** The inverse of `toWire()`. */
+export function fromWire(wire: WireRequest): GenerateRequest {
+  const { context, query, ...rest } = wire;
+  return { ...rest, contextIds: decodeInt32(context), queryIds: decodeInt32(query) };
+}
+
+/** One rank, in this process. */
+class LocalEngine implements Engine {
+  readonly #model: RankModel;
+  readonly #collective = new SelfCollective();
+  readonly #status = new RankStatus();
+
+  private constructor(model: RankModel) {
+    this.#model = model;
+  }
+
+  static async open(options: EngineOptions): Promise<Engine> {
+    const { modelFolder, plan, dtype, threads } = options;
+    return new LocalEngine(await RankModel.load({ modelFolder, plan, dtype, threads }));
+  }
+
+  get config(): LlamaConfig {
+    return this.#model.config;
+  }
+
+  get deviceDescription(): string {
+    return this.#model.deviceDescription;
+  }
+
+  async generate(
+    request: GenerateRequest,
+    options: { onProgress?: ((progress: Progress) => void) | undefined } = {},
+  ): Promise<GenerateResult> {
+    const onProgress: RankProgress = options.onProgress ?? (() => {});
+    const result = await this.#model.run(request, {
+      collective: this.#collective,
+      status: this.#status,
+      onProgress,
+    });
+    return joinResults([result]);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#collective.close();
+    this.#model[Symbol.dispose]();
+    return Promise.resolve();
+  }
+}
+
+/** Several ranks, each a child process. */
+class PoolEngine implements Engine {
+  readonly config: LlamaConfig;
+  readonly deviceDescription: string;
+  readonly #pool: WorkerPool<StarTypes>;
+
+  private constructor(pool: WorkerPool<StarTypes>, ready: StarTypes["ready"]) {
+    this.#pool = pool;
+    this.config = ready.config;
+    this.deviceDescription = `${ready.deviceDescription}, ${pool.size} processes`;
+  }
+
+  static async open(options: EngineOptions): Promise<Engine> {
+    const { modelFolder, plan, dtype, threads, processCount: size, timeoutMs } = options;
+    const entry = new URL("./worker.ts", import.meta.url);
+    const remote = entry.protocol !== "file:";
+    const pool = await WorkerPool.start<StarTypes>({ modelFolder, plan, dtype, threads }, {
+      entry,
+      size,
+      permissions: remote ? [...WORKER_PERMISSIONS, ...REMOTE_PERMISSIONS] : WORKER_PERMISSIONS,
+      timeoutMs,
+    });
+    const [ready] = pool.ready;
+    if (ready === undefined) {
+      throw new WorkerError("Cannot start workers as none answered", { rank: 0, phase: "load" });
+    }
+    return new PoolEngine(pool, ready);
+  }
+
+  async generate(
+    request: GenerateRequest,
+    options: { onProgress?: ((progress: Progress) => void) | undefined } = {},
+  ): Promise<GenerateResult> {
+    const slowest = new SlowestRank(this.#pool.size);
+    try {
+      const results = await this.#pool.run(toWire(request), {
+        onProgress: (progress, rank) => options.onProgress?.(slowest.update(progress, rank)),
+      });
+      return joinResults(results);
+    } catch (error) {
+      if (!(error instanceof WorkerError)) throw error;
+      const { rank, phase, message } = error;
+      throw new WorkerError(`${message} (sample ${request.sample})`, { rank, phase, cause: error });
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#pool.close();
+  }
+}
+
+/** The progress of a pool is that of its slowest rank. */
+class SlowestRank {
+  readonly #latest: Progress[];
+
+  constructor(size: number) {
+    const start: Progress = { phase: "phase 1", fraction: 0, generatedTokens: 0 };
+    this.#latest = Array.from({ length: size }, () => start);
+  }
+
+  update(progress: Progress, rank: number): Progress {
+    this.#latest[rank] = progress;
+    const order = (p: Progress) => (p.phase === "phase 1" ? 0 : 1) + p.fraction;
+    return this.#latest.reduce((a, b) => order(b) < order(a) ? b : a);
+  }
+}
+
+/** Joins the ranks' results; only the query host has logits. */
+function joinResults(results: readonly RankResult[]): GenerateResult {
+  return {
+    ids: results[0]?.ids ?? [],
+    topLogits: results.find((result) => result.topLogits.length > 0)?.topLogits ?? [],
+    selectedBlocks: results.flatMap((result) => result.selectedBlocks),
+    ranks: results.map((result) => result.counters),
+  };
+}

@@ -1,0 +1,193 @@
+/**
+ * Phase 2 of Star Attention (arXiv 2411.17116, section 2.2): the query, then each generated token,
+ * attends to all cached keys; only the query host keeps their keys and values.
+ *
+ * The query host alone computes logits and chooses the token, and tells the others.
+ *
+ * @module
+ */
+import { GlobalAttention } from "../attention/global.ts";
+import type { AttentionPlan } from "../attention/plan.ts";
+import type { Collective } from "../collective/collective.ts";
+import type { Device } from "../device/device.ts";
+import type { KvSegment } from "../device/kv_segment.ts";
+import { Tensor } from "../device/tensor.ts";
+import type { Transformer } from "../model/forward.ts";
+import type { KvCache } from "../model/kv_cache.ts";
+import { keyMean } from "../ops/antidiagonal_score.ts";
+import { argmax, topK } from "../ops/sample.ts";
+import type { BlockLayout } from "./blocks.ts";
+import type { GenerateRequest } from "./request.ts";
+
+/** What phase 2 works with. */
+export interface Phase2Options {
+  readonly device: Device;
+  readonly transformer: Transformer;
+  readonly plan: AttentionPlan;
+  readonly layout: BlockLayout;
+  readonly collective: Collective;
+  /** This host's keys and values; on the query host with room for query and generated tokens. */
+  readonly cache: KvCache;
+  /** Context rows in the cache. */
+  readonly cachedTokens: number;
+  /** The anchor's keys, for merge antidiagonal. */
+  readonly anchor: ((layer: number) => KvSegment) | undefined;
+  readonly request: GenerateRequest;
+  /** Called after every layer of a step. */
+  readonly onLayer: () => void;
+  /** Called for every generated token, with how many there are. */
+  readonly onToken: (count: number) => void;
+}
+
+/** What phase 2 found; the same on every rank, but for the logits. */
+export interface Phase2Result {
+  readonly ids: number[];
+  /** Only on the query host. */
+  readonly topLogits: (readonly [number, number])[];
+}
+
+/** The longest step for a query, unless the merge needs the whole of it. */
+export function stepTokens(
+  options: { plan: AttentionPlan; queryTokens: number; maxTokens: number },
+): number {
+  // The seed's score looks at all query tokens at once.
+  if (options.plan.merge === "antidiagonal") return options.queryTokens;
+  return Math.min(options.queryTokens, options.maxTokens);
+}
+
+/** Encodes the query and generates greedily. */
+export async function generate(options: Phase2Options): Promise<Phase2Result> {
+  using phase = new Phase2(options);
+  await phase.prepare();
+  return await phase.run();
+}
+
+class Phase2 implements Disposable {
+  readonly #options: Phase2Options;
+  readonly #attention: GlobalAttention;
+  readonly #anchorMeans: Tensor[] = [];
+  readonly #token: Tensor;
+  readonly #isQueryHost: boolean;
+  /** Query and generated tokens so far. */
+  #steps = 0;
+
+  constructor(options: Phase2Options) {
+    this.#options = options;
+    const { device, transformer, layout, collective, plan, request } = options;
+    const { kvHeads, headDim, queryHeads, layerCount } = transformer.config;
+    this.#isQueryHost = collective.rank === layout.queryHost;
+    if (plan.merge === "antidiagonal" && layout.hosts.length > 1 && options.anchor !== undefined) {
+      for (let layer = 0; layer < layerCount; layer++) {
+        const shape = [kvHeads, headDim];
+        this.#anchorMeans.push(
+          Tensor.allocate(device, { dtype: "f32", shape, label: "mean of the anchor's keys" }),
+        );
+      }
+    }
+    this.#token = Tensor.allocate(device, { dtype: "i32", shape: [1], label: "token" });
+    const queryTokens = request.queryIds.length;
+    this.#attention = new GlobalAttention(device, {
+      collective,
+      hostCount: layout.hosts.length,
+      merge: plan.merge,
+      queryHeads,
+      headDim,
+      scale: 1 / Math.sqrt(headDim),
+      maxTokens: stepTokens({ plan, queryTokens, maxTokens: transformer.maxTokens }),
+      anchorMeans: this.#anchorMeans,
+    });
+  }
+
+  async prepare(): Promise<void> {
+    const { anchor, device } = this.#options;
+    if (anchor === undefined) return;
+    for (const [layer, out] of this.#anchorMeans.entries()) {
+      await keyMean(device, { out, keys: anchor(layer) });
+    }
+  }
+
+  async run(): Promise<Phase2Result> {
+    const { request, transformer, plan, onToken } = this.#options;
+    const { queryIds, tokensToGenerate, stopIds } = request;
+    const maxTokens = stepTokens({
+      plan,
+      queryTokens: queryIds.length,
+      maxTokens: transformer.maxTokens,
+    });
+    let lastRow = 0;
+    for (let begin = 0; begin < queryIds.length; begin += maxTokens) {
+      const ids = queryIds.subarray(begin, begin + maxTokens);
+      await this.#step(ids);
+      lastRow = ids.length - 1;
+    }
+    const ids: number[] = [];
+    let topLogits: (readonly [number, number])[] = [];
+    while (ids.length < tokensToGenerate) {
+      const chosen = await this.#choose(lastRow, ids.length === 0 ? request.topLogits : 0);
+      if (ids.length === 0) topLogits = chosen.topLogits;
+      ids.push(chosen.id);
+      onToken(ids.length);
+      if (stopIds.includes(chosen.id) || ids.length === tokensToGenerate) break;
+      await this.#step(Int32Array.of(chosen.id));
+      lastRow = 0;
+    }
+    return { ids, topLogits };
+  }
+
+  /** Runs query or generated tokens through the model on all hosts. */
+  async #step(ids: Int32Array): Promise<void> {
+    const { transformer, request, cache, cachedTokens, onLayer } = this.#options;
+    const firstPosition = request.contextIds.length + this.#steps;
+    const firstRow = cachedTokens + this.#steps;
+    const tokens = this.#isQueryHost ? firstRow + ids.length : cachedTokens;
+    await transformer.forward({
+      ids,
+      firstPosition,
+      target: this.#isQueryHost ? { cache, firstRow } : undefined,
+      attention: this.#attention.step({
+        keys: (layer) => cache.segment(layer, { start: 0, tokens }),
+        isQueryHost: this.#isQueryHost,
+      }),
+      keysOnly: false,
+      onLayer,
+    });
+    this.#steps += ids.length;
+  }
+
+  /** The query host chooses the most likely token; all ranks learn it. */
+  async #choose(
+    row: number,
+    topCount: number,
+  ): Promise<{ id: number; topLogits: (readonly [number, number])[] }> {
+    const { transformer, device, collective, layout } = this.#options;
+    let topLogits: (readonly [number, number])[] = [];
+    if (this.#isQueryHost) {
+      const logits = await transformer.logits(row);
+      await argmax(device, { out: this.#token, logits });
+      if (topCount > 0) topLogits = await largest(device, { logits, count: topCount });
+    }
+    const bytes = new Uint8Array(await this.#token.toBytes());
+    await collective.broadcast(bytes, { root: layout.queryHost });
+    return { id: new DataView(bytes.buffer).getInt32(0, true), topLogits };
+  }
+
+  [Symbol.dispose](): void {
+    this.#attention[Symbol.dispose]();
+    this.#token[Symbol.dispose]();
+    for (const mean of this.#anchorMeans) mean[Symbol.dispose]();
+  }
+}
+
+async function largest(
+  device: Device,
+  options: { logits: Tensor; count: number },
+): Promise<[number, number][]> {
+  const { logits } = options;
+  const size = logits.size;
+  const shape = [Math.min(options.count, size)];
+  using ids = Tensor.allocate(device, { dtype: "i32", shape, label: "largest logits' ids" });
+  using values = Tensor.allocate(device, { dtype: "f32", shape, label: "largest logits" });
+  await topK(device, { ids, values, logits: logits.reshape([size]) });
+  const found = await values.toFloats();
+  return [...await ids.toInts()].map((id, i) => [id, found[i] ?? NaN]);
+}

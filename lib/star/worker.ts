@@ -1,0 +1,20 @@
+/**
+ * The entry of a worker process: one rank of a pool.
+ *
+ * @module
+ */
+import { fromWire, type StarTypes } from "./engine.ts";
+import { RankModel } from "./rank.ts";
+import { serveRank } from "./serve.ts";
+
+if (import.meta.main) {
+  await serveRank<StarTypes>(async (init, { collective, status }) => {
+    const model = await RankModel.load(init);
+    const { config, deviceDescription } = model;
+    return {
+      ready: { config, deviceDescription },
+      run: (request, { progress }) =>
+        model.run(fromWire(request), { collective, status, onProgress: progress }),
+    };
+  });
+}
