@@ -89,7 +89,6 @@ export class GlobalAttention implements Disposable {
     await this.#local({ queries, step, out: partOut, lse });
     if (merge === "antidiagonal") await this.#score({ queries, step, score });
     const parts = this.#parts.rows(0, collective.size * length);
-    await this.#device.kernels.idle();
     await collective.allGather(part.hostBytes(), parts.hostBytes());
     await mergeStates(this.#device, {
       out,

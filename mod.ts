@@ -1,0 +1,36 @@
+/**
+ * StarX: Llama models over long contexts, with Star Attention and antidiagonal block selection.
+ *
+ * @module
+ */
+export {
+  type AttentionMode,
+  type AttentionPlan,
+  checkPlan,
+  type MergeRule,
+} from "./lib/attention/plan.ts";
+export {
+  DeviceError,
+  EXIT_CODES,
+  FileError,
+  KernelError,
+  UsageError,
+  WorkerError,
+} from "./lib/errors.ts";
+export { type LlamaConfig, readConfig } from "./lib/model/config.ts";
+export { loadTokenizer, type Tokenizer } from "./lib/model/tokenizer.ts";
+export { type BlockLayout, type ContextBlock, layOutBlocks } from "./lib/star/blocks.ts";
+export {
+  type GenerateOptions,
+  type Generation,
+  loadModel,
+  type LoadOptions,
+  type Model,
+  type Prompt,
+} from "./lib/star/load_model.ts";
+export type {
+  GenerateRequest,
+  GenerateResult,
+  Progress,
+  RankCounters,
+} from "./lib/star/request.ts";
