@@ -24,6 +24,8 @@ export interface WeightEntry extends TensorEntry {
   readonly path: string;
   /** The address of its first byte; valid until the files are disposed. */
   readonly address: bigint;
+  /** The mapping that it lies in. */
+  readonly file: MappedFile;
 }
 
 /** Which files hold a model's weights. */
@@ -99,6 +101,7 @@ function locate(file: MappedFile, path: string): WeightEntry[] {
   return [...parseSafetensors(file.bytes, { path }).values()].map((entry) => ({
     ...entry,
     path,
+    file,
     address: pointer + BigInt(entry.begin),
   }));
 }

@@ -1,0 +1,49 @@
+/**
+ * Hugging Face's tokenizers, compiled to WebAssembly: the only module that names the package.
+ *
+ * @module
+ */
+import { createRequire } from "node:module";
+
+/** A tokenizer of the package. Memory outside of JavaScript: dispose of it. */
+export interface WasmTokenizer {
+  /** Ids of a text, the special tokens in it recognized. */
+  encode(text: string): Int32Array;
+  decode(ids: Int32Array): string;
+  getVocabSize(): number;
+  idToToken(id: number): string;
+  dispose(): void;
+}
+
+interface Package {
+  Tokenizer: { fromJSON(json: ArrayBuffer): Promise<WasmTokenizer> };
+}
+
+/**
+ * Makes a tokenizer from the text of a `tokenizer.json`.
+ *
+ * The package is UMD for browsers and CommonJS: it leaves its exports on the global object, and asks
+ * for `require` and file names while it loads and starts, which are lent to it for that time.
+ *
+ * @param json UTF-8 bytes; checked before, as the package aborts on some mistakes.
+ */
+export async function wasmTokenizer(json: ArrayBuffer): Promise<WasmTokenizer> {
+  const globals = globalThis as unknown as Record<string, unknown>;
+  const lent: Record<string, unknown> = {
+    // Any file URL does: only Node's own modules are asked for.
+    require: createRequire("file:///x.js"),
+    __filename: "/x.js",
+    __dirname: "/",
+  };
+  const before = Object.keys(lent).map((name) => [name, globals[name]] as const);
+  Object.assign(globals, lent);
+  try {
+    if (globals.tokenizers === undefined) await import("npm:@mlc-ai/web-tokenizers@0.1.6");
+    return await (globals.tokenizers as Package).Tokenizer.fromJSON(json);
+  } finally {
+    for (const [name, value] of before) {
+      if (value === undefined) delete globals[name];
+      else globals[name] = value;
+    }
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * A model's weights as tensors on a device.
+ *
+ * bf16 weights are used where they are mapped, whatever is computed with: f32 arithmetic widens them
+ * exactly. f32 weights are used in place with dtype f32. All others are converted once.
+ *
+ * @module
+ */
+import type { Device } from "../device/device.ts";
+import { Tensor } from "../device/tensor.ts";
+import { FileError } from "../errors.ts";
+import { convert } from "../ops/convert.ts";
+import type { LlamaConfig } from "./config.ts";
+import { openWeightFiles, type WeightEntry, type WeightFiles } from "./weight_files.ts";
+import { layerWeightSpecs, modelWeightSpecs, type WeightSpec } from "./weight_names.ts";
+
+/** One layer's weights; matrices are [outputs, inputs]. */
+export interface LayerWeights {
+  readonly inputNorm: Tensor;
+  readonly qProj: Tensor;
+  readonly kProj: Tensor;
+  readonly vProj: Tensor;
+  readonly oProj: Tensor;
+  readonly postAttentionNorm: Tensor;
+  readonly gateProj: Tensor;
+  readonly upProj: Tensor;
+  readonly downProj: Tensor;
+}
+
+/** All weights of a model. Disposal frees the converted ones and unmaps the files. */
+export interface ModelWeights extends Disposable {
+  /** [vocabulary, hidden]. */
+  readonly embedding: Tensor;
+  readonly layers: readonly LayerWeights[];
+  /** [hidden]. */
+  readonly norm: Tensor;
+  /** [vocabulary, hidden]; the embedding itself where the two are tied. */
+  readonly head: Tensor;
+}
+
+/** What to load, and for which arithmetic. */
+export interface WeightOptions {
+  readonly folder: string;
+  readonly config: LlamaConfig;
+  readonly dtype: "bf16" | "f32";
+}
+
+const DTYPES: Readonly<Record<string, "f32" | "bf16" | "f16">> = {
+  F32: "f32",
+  BF16: "bf16",
+  F16: "f16",
+};
+
+/**
+ * Loads the weights.
+ *
+ * @throws {FileError} If a file is missing or damaged, or a tensor is missing or has another shape
+ * or dtype than the config says, or the model has biases.
+ */
+export async function loadWeights(device: Device, options: WeightOptions): Promise<ModelWeights> {
+  using owned = new DisposableStack();
+  const files = owned.use(await openWeightFiles(options.folder));
+  refuseBiases(files);
+  const loader = new WeightLoader(device, { files, options, owned });
+  const { config } = options;
+  const specs = modelWeightSpecs(config);
+  const embedding = await loader.load(specs.embedding);
+  const layers: LayerWeights[] = [];
+  for (let layer = 0; layer < config.layerCount; layer++) {
+    layers.push(await loader.loadLayer(layer));
+  }
+  const norm = await loader.load(specs.norm);
+  const head = specs.head === specs.embedding ? embedding : await loader.load(specs.head);
+  const kept = owned.move();
+  return { embedding, layers, norm, head, [Symbol.dispose]: () => kept.dispose() };
+}
+
+class WeightLoader {
+  readonly #device: Device;
+  readonly #files: WeightFiles;
+  readonly #options: WeightOptions;
+  readonly #owned: DisposableStack;
+
+  constructor(
+    device: Device,
+    parts: { files: WeightFiles; options: WeightOptions; owned: DisposableStack },
+  ) {
+    this.#device = device;
+    this.#files = parts.files;
+    this.#options = parts.options;
+    this.#owned = parts.owned;
+  }
+
+  async loadLayer(layer: number): Promise<LayerWeights> {
+    const specs = layerWeightSpecs(this.#options.config, layer);
+    return {
+      inputNorm: await this.load(specs.inputNorm),
+      qProj: await this.load(specs.qProj),
+      kProj: await this.load(specs.kProj),
+      vProj: await this.load(specs.vProj),
+      oProj: await this.load(specs.oProj),
+      postAttentionNorm: await this.load(specs.postAttentionNorm),
+      gateProj: await this.load(specs.gateProj),
+      upProj: await this.load(specs.upProj),
+      downProj: await this.load(specs.downProj),
+    };
+  }
+
+  /** A weight in place, or converted to what the arithmetic takes. */
+  async load(spec: WeightSpec): Promise<Tensor> {
+    const entry = this.#find(spec);
+    const dtype = DTYPES[entry.dtype];
+    if (dtype === undefined) {
+      throw new FileError(
+        `Cannot use ${entry.path} as tensor ${spec.name} must be BF16, F16 or F32: ` +
+          `current value is ${entry.dtype}`,
+      );
+    }
+    const { shape, name: label } = spec;
+    const { address, file } = entry;
+    const mapped = Tensor.foreign(this.#device, { dtype, shape, label, address, keepAlive: file });
+    const wanted = dtype === "bf16" ? "bf16" : this.#options.dtype;
+    if (dtype === wanted) return mapped;
+    const out = this.#owned.use(Tensor.allocate(this.#device, { dtype: wanted, shape, label }));
+    await convert(this.#device, { out, in: mapped });
+    return out;
+  }
+
+  #find(spec: WeightSpec): WeightEntry {
+    const entry = this.#files.entries.get(spec.name);
+    if (entry === undefined) {
+      throw new FileError(
+        `Cannot use the weights in ${this.#options.folder} as tensor ${spec.name} must be there: ` +
+          "it is missing",
+      );
+    }
+    if (String(entry.shape) !== String(spec.shape)) {
+      throw new FileError(
+        `Cannot use ${entry.path} as tensor ${spec.name} must have the shape ` +
+          `[${spec.shape.join(", ")}] of config.json: current value is [${entry.shape.join(", ")}]`,
+      );
+    }
+    return entry;
+  }
+}
+
+/** A bias that is silently left out would give wrong results. */
+function refuseBiases(files: WeightFiles): void {
+  for (const [name, { path }] of files.entries) {
+    if (!/_proj\.bias$/.test(name)) continue;
+    throw new FileError(`Cannot use ${path} as biases are not supported: tensor ${name} is one`);
+  }
+}
