@@ -1,0 +1,59 @@
+import type { AttentionMode, AttentionPlan } from "../../../lib/attention/plan.ts";
+import { hostTokens, layOutBlocks } from "../../../lib/star/blocks.ts";
+import { assertEquals } from "../../helpers/assert.ts";
+
+function plan(mode: AttentionMode, blockTokens: number, anchorTokens = blockTokens): AttentionPlan {
+  return { mode, blockTokens, anchorTokens, stride: 16, threshold: 0.9, merge: "lse" };
+}
+
+Deno.test("layOutBlocks() cuts the context into blocks, the last one shorter", () => {
+  const layout = layOutBlocks(plan("star", 300, 100), { contextTokens: 700, ranks: 1 });
+  assertEquals(layout, {
+    anchorTokens: 100,
+    hosts: [[
+      { index: 0, start: 0, end: 300 },
+      { index: 1, start: 300, end: 600 },
+      { index: 2, start: 600, end: 700 },
+    ]],
+    queryHost: 0,
+  });
+});
+
+Deno.test("layOutBlocks() deals blocks as numpy's array_split does", () => {
+  for (
+    const [blocks, ranks, expected] of [
+      [7, 3, [3, 2, 2]],
+      [8, 3, [3, 3, 2]],
+      [4, 4, [1, 1, 1, 1]],
+      [2, 4, [1, 1]],
+    ] as const
+  ) {
+    const layout = layOutBlocks(plan("starx", 128), { contextTokens: blocks * 128, ranks });
+    assertEquals(layout.hosts.map((host) => host.length), [...expected]);
+    assertEquals(layout.queryHost, expected.length - 1);
+    assertEquals(
+      layout.hosts.flat().map((block) => block.index),
+      Array.from({ length: blocks }, (_, i) => i),
+    );
+    assertEquals(layout.hosts.reduce((sum, host) => sum + hostTokens(host), 0), blocks * 128);
+  }
+});
+
+Deno.test("layOutBlocks() gives modes without blocks one block on one host", () => {
+  const layout = layOutBlocks(plan("dense", 0), { contextTokens: 1000, ranks: 3 });
+  assertEquals(layout, {
+    anchorTokens: 0,
+    hosts: [[{ index: 0, start: 0, end: 1000 }]],
+    queryHost: 0,
+  });
+});
+
+Deno.test("layOutBlocks() has no anchor when there is one block, and an empty block for no context", () => {
+  assertEquals(
+    layOutBlocks(plan("star", 512), { contextTokens: 512, ranks: 2 }).anchorTokens,
+    0,
+  );
+  assertEquals(layOutBlocks(plan("star", 512), { contextTokens: 0, ranks: 2 }).hosts, [
+    [{ index: 0, start: 0, end: 0 }],
+  ]);
+});
