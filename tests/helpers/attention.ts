@@ -1,0 +1,78 @@
+/**
+ * Random sequences for the tests of attention: queries and caches with more rows than are used.
+ *
+ * @module
+ */
+import type { DType } from "../../lib/device/device.ts";
+import type { KvSegment } from "../../lib/device/kv_segment.ts";
+import type { Tensor } from "../../lib/device/tensor.ts";
+import type { Bench } from "./twin.ts";
+
+/** The sizes of one sequence. */
+export interface SequenceSizes {
+  readonly tokens: number;
+  readonly keyTokens: number;
+  readonly prefixTokens?: number;
+  readonly qHeads: number;
+  readonly kvHeads: number;
+  readonly headDim: 64 | 128;
+  readonly kvDtype?: DType;
+  /** Tokens of the own segment, counted from its first, that are NaN as well. */
+  readonly unread?: (token: number, head: number) => boolean;
+}
+
+/** Queries and their keys and values. */
+export interface Sequence {
+  readonly q: Tensor;
+  readonly keys: KvSegment;
+  readonly prefix: KvSegment | undefined;
+  readonly scale: number;
+}
+
+/** Rows of a cache in front of and behind a segment; they hold NaN, as nothing may use them. */
+const SPARE_ROWS = { front: 3, behind: 5 } as const;
+
+/** A random sequence. */
+export async function makeSequence(bench: Bench, sizes: SequenceSizes): Promise<Sequence> {
+  const { tokens, keyTokens, prefixTokens = 0, qHeads, headDim } = sizes;
+  const prefix = prefixTokens === 0
+    ? undefined
+    : await makeSegment(bench, "prefix", { ...sizes, keyTokens: prefixTokens, offset: 0 });
+  return {
+    q: await bench.floats("q", [tokens, qHeads, headDim]),
+    keys: await makeSegment(bench, "keys", { ...sizes, keyTokens, offset: prefixTokens }),
+    prefix,
+    scale: headDim ** -0.5,
+  };
+}
+
+/** A segment inside a cache; `offset` is the sequence's number of its first token. */
+export async function makeSegment(
+  bench: Bench,
+  label: string,
+  sizes: SequenceSizes & { readonly offset: number },
+): Promise<KvSegment> {
+  const { keyTokens, kvHeads, headDim, kvDtype = "f32", unread = () => false, offset } = sizes;
+  const capacity = keyTokens + SPARE_ROWS.front + SPARE_ROWS.behind;
+  const cache = (name: string): Promise<Tensor> =>
+    bench.data(`${label}.${name}`, {
+      dtype: kvDtype,
+      shape: [kvHeads, capacity, headDim],
+      make: (count, random) => {
+        const values = random.floats(count, 1);
+        for (let row = 0; row < kvHeads * capacity; row++) {
+          const token = row % capacity - SPARE_ROWS.front;
+          const used = token >= 0 && token < keyTokens &&
+            !unread(offset + token, Math.floor(row / capacity));
+          if (!used) values.fill(NaN, row * headDim, (row + 1) * headDim);
+        }
+        return values;
+      },
+    });
+  return {
+    keys: await cache("keys"),
+    values: await cache("values"),
+    start: SPARE_ROWS.front,
+    tokens: keyTokens,
+  };
+}

@@ -1,0 +1,21 @@
+/**
+ * How far a kernel may be from its scalar twin, and why.
+ *
+ * @module
+ */
+import type { Tolerance } from "./compare.ts";
+
+/** Copies, selections and conversions: the same bits. */
+export const EXACT: Tolerance = { absolute: 0, relative: 0, cosine: 0 };
+
+/**
+ * Numbers near 1 that are sums of some hundred f32 products: another order of the sum moves them by
+ * about sqrt(terms) times 2^-24 of their size, and the vectorised exponential by some 1e-7.
+ */
+export const F32_SUMS: Tolerance = { absolute: 2e-5, relative: 2e-5, cosine: 1e-9 };
+
+/**
+ * Results rounded to bf16: two f32 numbers that differ in the last bit may fall on both sides of a
+ * rounding boundary, one bf16 step apart, which is at most 2^-7 of the number.
+ */
+export const BF16_STEP: Tolerance = { absolute: 2e-5, relative: 2 ** -7, cosine: 1e-5 };

@@ -1,0 +1,233 @@
+/**
+ * Tests of an op against its scalar twin: every instruction set of this machine, with one and two
+ * threads, on the same random inputs.
+ *
+ * Outputs lie between guards, and start as NaN (integers: -1), so that a kernel that writes too
+ * much or too little is found. One and two threads must give the same bits.
+ *
+ * @module
+ */
+import { type Device, type DType, DTYPE_BYTES } from "../../lib/device/device.ts";
+import { elementsToFloats } from "../../lib/device/elements.ts";
+import { Tensor } from "../../lib/device/tensor.ts";
+import { openCpuDevice } from "../../lib/device/cpu.ts";
+import { assert, assertEquals, assertGreater } from "./assert.ts";
+import {
+  assertClose,
+  assertSameBytes,
+  assertSameInts,
+  type Subject,
+  type Tolerance,
+} from "./compare.ts";
+import { machineSets } from "./device.ts";
+import { Random, seedOf } from "./random.ts";
+
+/** Bytes in front of and behind an output. */
+const GUARD_BYTES = 256;
+const GUARD = 0xa5;
+const UNWRITTEN = 0xff;
+
+/** One set of sizes. */
+export interface TwinCase {
+  readonly name: string;
+  /** Calls the op on tensors from the bench. */
+  readonly run: (bench: Bench) => Promise<void>;
+}
+
+/** An output's final content. */
+interface Output extends Subject {
+  readonly dtype: DType;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** Makes the tensors of one case on one device. */
+export class Bench implements Disposable {
+  readonly device: Device;
+  readonly #inputs: Map<string, Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer>>;
+  readonly #random: Random;
+  readonly #owned: Tensor[] = [];
+  readonly #outputs: { whole: Tensor; tensor: Tensor }[] = [];
+
+  constructor(
+    device: Device,
+    shared: {
+      inputs: Map<string, Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer>>;
+      random: Random;
+    },
+  ) {
+    this.device = device;
+    this.#inputs = shared.inputs;
+    this.#random = shared.random;
+  }
+
+  /** Random floats; the same on every device for the same label. */
+  async floats(
+    label: string,
+    shape: readonly number[],
+    options: { dtype?: DType; scale?: number } = {},
+  ): Promise<Tensor> {
+    const { dtype = "f32", scale = 1 } = options;
+    const make = (count: number): Float32Array<ArrayBuffer> => this.#random.floats(count, scale);
+    return await this.data(label, { dtype, shape, make });
+  }
+
+  /** Random integers of [low, high); the same on every device for the same label. */
+  async ints(
+    label: string,
+    shape: readonly number[],
+    range: { low: number; high: number },
+  ): Promise<Tensor> {
+    const make = (count: number): Int32Array<ArrayBuffer> => this.#random.ints(count, range);
+    return await this.data(label, { dtype: "i32", shape, make });
+  }
+
+  /** Numbers of any origin; `make` runs once per label. */
+  async data(
+    label: string,
+    options: {
+      dtype: DType;
+      shape: readonly number[];
+      make: (count: number, random: Random) => Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer>;
+    },
+  ): Promise<Tensor> {
+    const { dtype, shape, make } = options;
+    const tensor = Tensor.allocate(this.device, { dtype, shape, label });
+    this.#owned.push(tensor);
+    const values = this.#inputs.get(label) ?? make(tensor.size, this.#random);
+    this.#inputs.set(label, values);
+    await tensor.writeFrom(values);
+    return tensor;
+  }
+
+  /** An output between guards; compared with the twin's after the case. */
+  async output(label: string, dtype: DType, shape: readonly number[]): Promise<Tensor> {
+    const guard = GUARD_BYTES / DTYPE_BYTES[dtype];
+    const size = shape.reduce((product, extent) => product * extent, 1);
+    const whole = Tensor.allocate(this.device, { dtype, shape: [size + 2 * guard], label });
+    this.#owned.push(whole);
+    const bytes = new Uint8Array(whole.byteLength).fill(GUARD);
+    bytes.fill(UNWRITTEN, GUARD_BYTES, bytes.length - GUARD_BYTES);
+    await whole.writeFrom(bytes);
+    const tensor = whole.rows(guard, size).reshape(shape);
+    this.#outputs.push({ whole, tensor });
+    return tensor;
+  }
+
+  /** An output that starts with the numbers of another tensor of its shape and dtype. */
+  async outputFrom(label: string, initial: Tensor): Promise<Tensor> {
+    const tensor = await this.output(label, initial.dtype, initial.shape);
+    await tensor.writeFrom(await initial.toBytes());
+    return tensor;
+  }
+
+  /** The outputs so far, in the order in which they were made. */
+  outputTensors(): Tensor[] {
+    return this.#outputs.map(({ tensor }) => tensor);
+  }
+
+  /** The outputs, their guards checked. */
+  async collect(): Promise<Output[]> {
+    const outputs: Output[] = [];
+    for (const { whole, tensor } of this.#outputs) {
+      const bytes = await whole.toBytes();
+      const guards = [...bytes.subarray(0, GUARD_BYTES), ...bytes.subarray(-GUARD_BYTES)];
+      const at = guards.findIndex((byte) => byte !== GUARD);
+      assert(at < 0, `${tensor.label} must not be written outside: guard byte ${at} has changed`);
+      const { dtype, label: name, shape } = tensor;
+      outputs.push({ name, shape, dtype, bytes: await tensor.toBytes() });
+    }
+    return outputs;
+  }
+
+  [Symbol.dispose](): void {
+    for (const tensor of this.#owned) tensor[Symbol.dispose]();
+  }
+}
+
+/**
+ * Registers a test of one op.
+ *
+ * @param name The op as the test's name begins, for example `rmsNorm()`.
+ * @param options `tolerance` by dtype of the output, and the cases.
+ */
+export function twinTest(
+  name: string,
+  options: {
+    readonly tolerance: Readonly<Partial<Record<DType, Tolerance>>>;
+    readonly cases: readonly TwinCase[];
+  },
+): void {
+  Deno.test(`${name} equals its scalar twin`, async (t) => {
+    using twin = await openCpuDevice({ threads: 1, instructionSet: "scalar", tests: true });
+    const sets = await machineSets();
+    assertGreater(sets.length, 0, "this machine must have an instruction set of the library");
+    using devices = new DisposableStack();
+    const kernels: Device[] = [];
+    for (const instructionSet of sets) {
+      for (const threads of [1, 2]) {
+        const open = await openCpuDevice({ threads, instructionSet, tests: true });
+        kernels.push(devices.use(open));
+      }
+    }
+    for (const twinCase of options.cases) {
+      const seed = seedOf(`${name} ${twinCase.name}`);
+      await t.step(`${twinCase.name}, seed ${seed}`, async () => {
+        const shared = { inputs: new Map(), random: new Random(seed) };
+        const expected = await runCase(twin, { twinCase, shared });
+        let before: Output[] | undefined;
+        for (const device of kernels) {
+          const actual = await runCase(device, { twinCase, shared });
+          compareOutputs(actual, { expected, device, tolerance: options.tolerance });
+          if (device.threads > 1 && before !== undefined) compareBits(actual, before);
+          before = actual;
+        }
+      });
+    }
+    for (const device of [twin, ...kernels]) assertEquals(device.liveAllocations, 0);
+  });
+}
+
+async function runCase(
+  device: Device,
+  options: { twinCase: TwinCase; shared: ConstructorParameters<typeof Bench>[1] },
+): Promise<Output[]> {
+  using bench = new Bench(device, options.shared);
+  await options.twinCase.run(bench);
+  const outputs = await bench.collect();
+  assertGreater(outputs.length, 0, "a case must have an output");
+  return outputs;
+}
+
+function compareOutputs(
+  actual: readonly Output[],
+  options: {
+    expected: readonly Output[];
+    device: Device;
+    tolerance: Readonly<Partial<Record<DType, Tolerance>>>;
+  },
+): void {
+  for (const [i, output] of options.expected.entries()) {
+    const { dtype, shape } = output;
+    const found = actual[i];
+    assert(found !== undefined, "each device must have the same outputs");
+    const subject = { name: `${options.device.description}: ${output.name}`, shape };
+    if (dtype === "i32") {
+      const expected = new Int32Array(output.bytes.buffer);
+      assertSameInts(new Int32Array(found.bytes.buffer), { expected, subject });
+      continue;
+    }
+    const tolerance = options.tolerance[dtype];
+    assert(tolerance !== undefined, `the test must have a tolerance for ${dtype}`);
+    const expected = elementsToFloats(output.bytes, dtype);
+    assertClose(elementsToFloats(found.bytes, dtype), { expected, tolerance, subject });
+  }
+}
+
+function compareBits(actual: readonly Output[], before: readonly Output[]): void {
+  for (const [i, { bytes: expected, name, shape }] of before.entries()) {
+    const found = actual[i];
+    assert(found !== undefined, "each device must have the same outputs");
+    const subject = { name: `${name} with two threads`, shape };
+    assertSameBytes(found.bytes, { expected, subject });
+  }
+}

@@ -1,0 +1,288 @@
+/**
+ * @module
+ */
+import type { DType } from "../../lib/device/device.ts";
+import { elementsToFloats } from "../../lib/device/elements.ts";
+import type { Tensor } from "../../lib/device/tensor.ts";
+import { KernelError } from "../../lib/errors.ts";
+import { attentionBlockSparse } from "../../lib/ops/attention_block_sparse.ts";
+import { attentionDense } from "../../lib/ops/attention_dense.ts";
+import { assert, assertEquals, assertRejects } from "../helpers/assert.ts";
+import { makeSequence, type SequenceSizes } from "../helpers/attention.ts";
+import { assertClose } from "../helpers/compare.ts";
+import { withCpu } from "../helpers/device.ts";
+import { Random } from "../helpers/random.ts";
+import { refusalTest } from "../helpers/refusal.ts";
+import { BF16_STEP, F32_SUMS } from "../helpers/tolerances.ts";
+import { Bench, type TwinCase, twinTest } from "../helpers/twin.ts";
+
+const BLOCK = 128;
+
+interface Sizes extends SequenceSizes {
+  readonly qOffset: number;
+  readonly outDtype?: DType;
+  /** Which causal key blocks a row block takes. */
+  readonly takes: (head: number, row: number, column: number) => boolean;
+}
+
+/** A pattern without order, about `percent` of the blocks, block 0 and the diagonal not always. */
+function scattered(percent: number): Sizes["takes"] {
+  return (head, row, column) => (head * 31 + row * 17 + column * 29 + 11) % 100 < percent;
+}
+
+/** Block 0 and the diagonal. */
+const slim: Sizes["takes"] = (_, row, column) => column === 0 || column === row;
+
+const SIZES: readonly Sizes[] = [
+  { tokens: 1, qOffset: 0, keyTokens: 1, qHeads: 1, kvHeads: 1, headDim: 64, takes: () => true },
+  { tokens: 127, qOffset: 0, keyTokens: 127, qHeads: 4, kvHeads: 1, headDim: 64, takes: slim },
+  {
+    tokens: 129,
+    qOffset: 0,
+    keyTokens: 129,
+    qHeads: 2,
+    kvHeads: 2,
+    headDim: 128,
+    takes: scattered(50),
+  },
+  {
+    tokens: 512,
+    qOffset: 0,
+    keyTokens: 512,
+    qHeads: 4,
+    kvHeads: 1,
+    headDim: 64,
+    kvDtype: "bf16",
+    takes: slim,
+  },
+  {
+    tokens: 257,
+    qOffset: 256,
+    prefixTokens: 256,
+    keyTokens: 257,
+    qHeads: 8,
+    kvHeads: 2,
+    headDim: 64,
+    kvDtype: "bf16",
+    outDtype: "bf16",
+    takes: scattered(60),
+  },
+  {
+    tokens: 200,
+    qOffset: 384,
+    prefixTokens: 128,
+    keyTokens: 456,
+    qHeads: 2,
+    kvHeads: 1,
+    headDim: 128,
+    takes: scattered(40),
+  },
+  {
+    tokens: 300,
+    qOffset: 0,
+    keyTokens: 300,
+    qHeads: 8,
+    kvHeads: 1,
+    headDim: 64,
+    takes: () => false,
+  },
+];
+
+/** The block list as the op takes it; numbers beyond a row's count are out of range. */
+function blockList(sizes: Sizes): {
+  counts: Int32Array<ArrayBuffer>;
+  indices: Int32Array<ArrayBuffer>;
+  qBlocks: number;
+  indexStride: number;
+} {
+  const { tokens, qOffset, qHeads, keyTokens, prefixTokens = 0, takes } = sizes;
+  const qBlocks = Math.ceil(tokens / BLOCK);
+  const keyBlocks = Math.ceil((keyTokens + prefixTokens) / BLOCK);
+  const indexStride = keyBlocks + 2;
+  const counts = new Int32Array(qHeads * qBlocks);
+  const indices = new Int32Array(qHeads * qBlocks * indexStride).fill(2 ** 31 - 1);
+  for (let head = 0; head < qHeads; head++) {
+    for (let block = 0; block < qBlocks; block++) {
+      const row = qOffset / BLOCK + block;
+      const taken = Array.from({ length: Math.min(row + 1, keyBlocks) }, (_, column) => column)
+        .filter((column) => takes(head, row, column));
+      const at = head * qBlocks + block;
+      counts[at] = taken.length;
+      indices.set(taken, at * indexStride);
+    }
+  }
+  return { counts, indices, qBlocks, indexStride };
+}
+
+/** Runs the op; keys and values of blocks that no query head of a key head takes are NaN. */
+async function runSparse(bench: Bench, sizes: Sizes): Promise<Tensor> {
+  const { tokens, qOffset, qHeads, kvHeads, outDtype = "f32", takes } = sizes;
+  const { counts, indices, qBlocks, indexStride } = blockList(sizes);
+  const group = qHeads / kvHeads;
+  const unread = (token: number, kvHead: number): boolean => {
+    const column = Math.floor(token / BLOCK);
+    for (let head = kvHead * group; head < (kvHead + 1) * group; head++) {
+      for (let block = 0; block < qBlocks; block++) {
+        const row = qOffset / BLOCK + block;
+        if (column <= row && takes(head, row, column)) return false;
+      }
+    }
+    return true;
+  };
+  const sequence = await makeSequence(bench, { ...sizes, unread });
+  const out = await bench.output("out", outDtype, sequence.q.shape);
+  await attentionBlockSparse(bench.device, {
+    out,
+    lse: await bench.output("lse", "f32", [tokens, qHeads]),
+    ...sequence,
+    qOffset,
+    counts: await bench.data("counts", {
+      dtype: "i32",
+      shape: [qHeads, qBlocks],
+      make: () => counts,
+    }),
+    indices: await bench.data("indices", {
+      dtype: "i32",
+      shape: [qHeads, qBlocks, indexStride],
+      make: () => indices,
+    }),
+  });
+  return out;
+}
+
+const nameOf = (sizes: Sizes): string =>
+  `${sizes.tokens} queries from ${sizes.qOffset}, ${sizes.prefixTokens ?? 0} + ` +
+  `${sizes.keyTokens} keys, ${sizes.qHeads}/${sizes.kvHeads} heads of ${sizes.headDim}`;
+
+twinTest("attentionBlockSparse()", {
+  tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
+  cases: SIZES.map((sizes): TwinCase => ({
+    name: nameOf(sizes),
+    run: async (bench) => {
+      const out = await runSparse(bench, sizes);
+      const finite = elementsToFloats(
+        await out.toBytes(),
+        sizes.outDtype === "bf16" ? "bf16" : "f32",
+      )
+        .every(Number.isFinite);
+      assert(finite, "blocks that are not selected must not reach the output");
+    },
+  })),
+});
+
+Deno.test("attentionBlockSparse() reads no block that only another head takes", async () => {
+  // One key head, so that its blocks are needed, but never by query head 0: it takes block 0 only,
+  // and all of its results must stay those of a run without the other blocks.
+  const base = { tokens: 384, qOffset: 0, keyTokens: 384, qHeads: 2, kvHeads: 1 } as const;
+  const run = (keep: (column: number) => boolean): Promise<Float32Array> =>
+    withCpu(async (device) => {
+      using bench = new Bench(device, { inputs: new Map(), random: new Random(5) });
+      const sizes: Sizes = {
+        ...base,
+        headDim: 64,
+        takes: (head, _, column) => head === 0 ? column === 0 : keep(column),
+      };
+      const out = await (await runSparse(bench, sizes)).toFloats();
+      return out.filter((_, i) => Math.floor(i / 64) % 2 === 0);
+    });
+  assertEquals(await run(() => true), await run((column) => column === 0));
+});
+
+Deno.test("attentionBlockSparse() over all causal blocks equals attentionDense()", async () => {
+  await withCpu(async (device) => {
+    using bench = new Bench(device, { inputs: new Map(), random: new Random(6) });
+    const sizes: Sizes = {
+      tokens: 300,
+      qOffset: 128,
+      prefixTokens: 128,
+      keyTokens: 300,
+      qHeads: 4,
+      kvHeads: 2,
+      headDim: 64,
+      kvDtype: "bf16",
+      takes: () => true,
+    };
+    const actual = await runSparse(bench, sizes);
+    const sequence = await makeSequence(bench, sizes);
+    const dense = await bench.output("dense", "f32", sequence.q.shape);
+    await attentionDense(device, { out: dense, ...sequence, qOffset: 128 });
+    assertClose(await actual.toFloats(), {
+      expected: await dense.toFloats(),
+      tolerance: F32_SUMS,
+      subject: { name: "out", shape: actual.shape },
+    });
+  });
+});
+
+Deno.test("attentionBlockSparse() throws if the block list is out of range", async (t) => {
+  const sizes: Sizes = {
+    tokens: 256,
+    qOffset: 0,
+    keyTokens: 256,
+    qHeads: 1,
+    kvHeads: 1,
+    headDim: 64,
+    takes: () => true,
+  };
+  const faults: [string, number[], number[]][] = [
+    ["a count above the row's room", [1, 5], [0, 9, 9, 9, 0, 1, 9, 9]],
+    ["a negative count", [-1, 1], [0, 9, 9, 9, 0, 9, 9, 9]],
+    ["a block beyond the keys", [1, 2], [0, 9, 9, 9, 0, 2, 9, 9]],
+    ["a negative block", [1, 2], [0, 9, 9, 9, -1, 1, 9, 9]],
+    ["the smallest number", [1, 1], [0, 9, 9, 9, -(2 ** 31), 9, 9, 9]],
+  ];
+  for (const [name, counts, indices] of faults) {
+    await t.step(name, () =>
+      withCpu(async (device) => {
+        using bench = new Bench(device, { inputs: new Map(), random: new Random(7) });
+        const { q, keys, scale } = await makeSequence(bench, sizes);
+        const out = await bench.output("out", "f32", q.shape);
+        const before = await out.toBytes();
+        const make = (shape: number[], values: number[]): Promise<Tensor> =>
+          bench.data(`list ${shape}`, { dtype: "i32", shape, make: () => Int32Array.from(values) });
+        const list = {
+          counts: await make([1, 2], counts),
+          indices: await make([1, 2, 4], indices),
+        };
+        const error = await assertRejects(
+          () => attentionBlockSparse(device, { out, q, keys, qOffset: 0, scale, ...list }),
+          KernelError,
+          "Cannot run sx_attention_block_sparse with out [256, 1, 64] f32",
+        );
+        assertEquals(error.status, "SX_INVALID_ARGUMENT");
+        assertEquals(await out.toBytes(), before);
+      }));
+  }
+});
+
+refusalTest("sx_attention_block_sparse", (scene) => ({
+  args: [
+    scene.zeros("f32", [2, 2, 64]),
+    scene.zeros("f32", [2, 2]),
+    scene.zeros("f32", [2, 2, 64]),
+    scene.zeros("f32", [1, 2, 64]),
+    scene.zeros("f32", [1, 2, 64]),
+    scene.zeros("f32", [1, 128, 64]),
+    scene.zeros("f32", [1, 128, 64]),
+    scene.ints([2, 1]),
+    scene.ints([0, 1, 1, 0]),
+    0,
+    0,
+    0,
+    2n,
+    128n,
+    2n,
+    128n,
+    2n,
+    1n,
+    64n,
+    64n,
+    128n,
+    64n,
+    8192n,
+    2n,
+    0.125,
+  ],
+  unchecked: [1],
+  faults: [[13, 127n], [15, 127n], [10, 1], [18, 63n]],
+}));

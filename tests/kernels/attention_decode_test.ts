@@ -1,0 +1,147 @@
+/**
+ * @module
+ */
+import type { DType } from "../../lib/device/device.ts";
+import { KernelError } from "../../lib/errors.ts";
+import { attentionDecode } from "../../lib/ops/attention_decode.ts";
+import { assertEquals, assertRejects } from "../helpers/assert.ts";
+import { makeSequence } from "../helpers/attention.ts";
+import { withCpu } from "../helpers/device.ts";
+import { Random } from "../helpers/random.ts";
+import { refusalTest } from "../helpers/refusal.ts";
+import { BF16_STEP, F32_SUMS } from "../helpers/tolerances.ts";
+import { Bench, type TwinCase, twinTest } from "../helpers/twin.ts";
+
+interface Sizes {
+  readonly tokens: number;
+  /** Keys in the cache; rows beyond them are NaN. */
+  readonly count: number;
+  readonly capacity: number;
+  readonly causal: boolean;
+  readonly qHeads: number;
+  readonly kvHeads: number;
+  readonly headDim: 64 | 128;
+  readonly kvDtype?: DType;
+  readonly outDtype?: DType;
+}
+
+const SIZES: readonly Sizes[] = [
+  { tokens: 1, count: 1, capacity: 1, causal: true, qHeads: 1, kvHeads: 1, headDim: 64 },
+  { tokens: 1, count: 0, capacity: 9, causal: true, qHeads: 4, kvHeads: 1, headDim: 64 },
+  { tokens: 2, count: 0, capacity: 0, causal: false, qHeads: 4, kvHeads: 1, headDim: 64 },
+  { tokens: 0, count: 4, capacity: 9, causal: true, qHeads: 4, kvHeads: 1, headDim: 64 },
+  // The first queries of a causal call see no key at all.
+  { tokens: 5, count: 3, capacity: 9, causal: true, qHeads: 2, kvHeads: 1, headDim: 64 },
+  { tokens: 3, count: 127, capacity: 128, causal: true, qHeads: 8, kvHeads: 2, headDim: 128 },
+  { tokens: 16, count: 129, capacity: 200, causal: true, qHeads: 4, kvHeads: 4, headDim: 64 },
+  { tokens: 16, count: 128, capacity: 128, causal: false, qHeads: 8, kvHeads: 1, headDim: 64 },
+  {
+    tokens: 1,
+    count: 5_001,
+    capacity: 6_000,
+    causal: true,
+    qHeads: 8,
+    kvHeads: 2,
+    headDim: 64,
+    kvDtype: "bf16",
+  },
+  {
+    tokens: 7,
+    count: 1_500,
+    capacity: 1_500,
+    causal: true,
+    qHeads: 8,
+    kvHeads: 1,
+    headDim: 128,
+    kvDtype: "bf16",
+    outDtype: "bf16",
+  },
+  {
+    tokens: 2,
+    count: 66_000,
+    capacity: 66_001,
+    causal: false,
+    qHeads: 1,
+    kvHeads: 1,
+    headDim: 64,
+    kvDtype: "bf16",
+  },
+];
+
+twinTest("attentionDecode()", {
+  tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
+  cases: SIZES.map((sizes): TwinCase => {
+    const { tokens, count, capacity, causal, qHeads, kvHeads, headDim } = sizes;
+    const { kvDtype = "f32", outDtype = "f32" } = sizes;
+    return {
+      name: `${tokens} queries, ${count} of ${capacity} ${kvDtype} keys, ` +
+        `${qHeads}/${kvHeads} heads of ${headDim}, ${causal ? "causal" : "all"}`,
+      run: async (bench) => {
+        const unread = (token: number): boolean => token >= count;
+        const { q, keys, scale } = await makeSequence(bench, {
+          ...{ tokens, keyTokens: capacity, qHeads, kvHeads, headDim, kvDtype },
+          unread,
+        });
+        await attentionDecode(bench.device, {
+          out: await bench.output("out", outDtype, q.shape),
+          lse: await bench.output("lse", "f32", [tokens, qHeads]),
+          q,
+          keys,
+          keyCount: await bench.data("keyCount", {
+            dtype: "i32",
+            shape: [1],
+            make: () => Int32Array.of(count),
+          }),
+          causal,
+          scale,
+        });
+      },
+    };
+  }),
+});
+
+Deno.test("attentionDecode() throws if the number of keys is out of range", async () => {
+  await withCpu(async (device) => {
+    using bench = new Bench(device, { inputs: new Map(), random: new Random(8) });
+    const sizes = { tokens: 1, keyTokens: 10, qHeads: 1, kvHeads: 1, headDim: 64 } as const;
+    const { q, keys, scale } = await makeSequence(bench, sizes);
+    const out = await bench.output("out", "f32", q.shape);
+    const before = await out.toBytes();
+    const keyCount = await bench.ints("keyCount", [1], { low: 0, high: 1 });
+    for (const count of [11, -1, 2 ** 31 - 1]) {
+      await keyCount.writeFrom(Int32Array.of(count));
+      const error = await assertRejects(
+        () => attentionDecode(device, { out, q, keys, keyCount, causal: true, scale }),
+        KernelError,
+        "Cannot run sx_attention_decode with out [1, 1, 64] f32",
+      );
+      assertEquals(error.status, "SX_INVALID_ARGUMENT");
+    }
+    assertEquals(await out.toBytes(), before);
+  });
+});
+
+refusalTest("sx_attention_decode", (scene) => ({
+  args: [
+    scene.zeros("f32", [2, 2, 64]),
+    scene.zeros("f32", [2, 2]),
+    scene.zeros("f32", [2, 2, 64]),
+    scene.zeros("f32", [1, 4, 64]),
+    scene.zeros("f32", [1, 4, 64]),
+    scene.ints([3]),
+    0,
+    0,
+    0,
+    1,
+    2n,
+    4n,
+    2n,
+    1n,
+    64n,
+    64n,
+    256n,
+    0.125,
+  ],
+  unchecked: [1],
+  faults: [[10, 17n], [7, 1], [14, 63n], [13, 0n]],
+}));

@@ -1,0 +1,151 @@
+/**
+ * @module
+ */
+import type { DType } from "../../lib/device/device.ts";
+import { Tensor } from "../../lib/device/tensor.ts";
+import { attentionDense } from "../../lib/ops/attention_dense.ts";
+import { assertEquals } from "../helpers/assert.ts";
+import { makeSequence, type SequenceSizes } from "../helpers/attention.ts";
+import { withCpu } from "../helpers/device.ts";
+import { refusalTest } from "../helpers/refusal.ts";
+import { BF16_STEP, F32_SUMS } from "../helpers/tolerances.ts";
+import { type TwinCase, twinTest } from "../helpers/twin.ts";
+
+interface Sizes extends SequenceSizes {
+  readonly qOffset: number;
+  readonly outDtype?: DType;
+  readonly lse?: boolean;
+}
+
+const SIZES: readonly Sizes[] = [
+  { tokens: 1, qOffset: 0, keyTokens: 1, qHeads: 1, kvHeads: 1, headDim: 64 },
+  { tokens: 0, qOffset: 0, keyTokens: 5, qHeads: 2, kvHeads: 1, headDim: 64 },
+  { tokens: 3, qOffset: 9, keyTokens: 0, qHeads: 4, kvHeads: 1, headDim: 64 },
+  { tokens: 127, qOffset: 0, keyTokens: 127, qHeads: 4, kvHeads: 1, headDim: 64, kvDtype: "bf16" },
+  { tokens: 128, qOffset: 0, keyTokens: 128, qHeads: 2, kvHeads: 2, headDim: 128 },
+  { tokens: 129, qOffset: 0, keyTokens: 129, qHeads: 8, kvHeads: 1, headDim: 64, lse: false },
+  {
+    tokens: 65,
+    qOffset: 200,
+    keyTokens: 265,
+    qHeads: 8,
+    kvHeads: 2,
+    headDim: 128,
+    kvDtype: "bf16",
+    outDtype: "bf16",
+  },
+  // Queries that see all keys, some keys, and a segment longer than any query sees.
+  { tokens: 33, qOffset: 1_000, keyTokens: 77, qHeads: 4, kvHeads: 4, headDim: 64 },
+  { tokens: 40, qOffset: 10, keyTokens: 300, qHeads: 3, kvHeads: 3, headDim: 64 },
+  // Prefixes at multiples of tiles and between them, longer and shorter than the own segment.
+  {
+    tokens: 100,
+    qOffset: 128,
+    prefixTokens: 128,
+    keyTokens: 100,
+    qHeads: 4,
+    kvHeads: 1,
+    headDim: 64,
+    kvDtype: "bf16",
+  },
+  {
+    tokens: 130,
+    qOffset: 77,
+    prefixTokens: 77,
+    keyTokens: 130,
+    qHeads: 4,
+    kvHeads: 2,
+    headDim: 128,
+  },
+  { tokens: 5, qOffset: 290, prefixTokens: 257, keyTokens: 38, qHeads: 8, kvHeads: 1, headDim: 64 },
+  { tokens: 9, qOffset: 4, prefixTokens: 31, keyTokens: 0, qHeads: 2, kvHeads: 1, headDim: 64 },
+  { tokens: 20, qOffset: 0, prefixTokens: 1, keyTokens: 19, qHeads: 2, kvHeads: 2, headDim: 64 },
+  { tokens: 66_000, qOffset: 7, keyTokens: 3, qHeads: 1, kvHeads: 1, headDim: 64 },
+];
+
+twinTest("attentionDense()", {
+  tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
+  cases: SIZES.map((sizes): TwinCase => {
+    const { tokens, qOffset, keyTokens, prefixTokens = 0, qHeads, kvHeads, headDim } = sizes;
+    const { kvDtype = "f32", outDtype = "f32", lse = true } = sizes;
+    return {
+      name: `${tokens} queries from ${qOffset}, ${prefixTokens} + ${keyTokens} ${kvDtype} keys, ` +
+        `${qHeads}/${kvHeads} heads of ${headDim}`,
+      run: async (bench) => {
+        const sequence = await makeSequence(bench, sizes);
+        await attentionDense(bench.device, {
+          out: await bench.output("out", outDtype, sequence.q.shape),
+          lse: lse ? await bench.output("lse", "f32", [tokens, qHeads]) : undefined,
+          ...sequence,
+          qOffset,
+        });
+      },
+    };
+  }),
+});
+
+twinTest("attentionDense() with large logits", {
+  // Logits of some hundreds: an error of 2^-24 of a logit moves a weight by 1e-5 of it.
+  tolerance: { f32: { absolute: 2e-4, relative: 2e-4, cosine: 1e-7 } },
+  cases: [64, 128].map((headDim): TwinCase => ({
+    name: `head size ${headDim}`,
+    run: async (bench) => {
+      const sizes = { tokens: 70, keyTokens: 140, qHeads: 2, kvHeads: 1 };
+      const sequence = await makeSequence(bench, { ...sizes, headDim: headDim === 64 ? 64 : 128 });
+      await attentionDense(bench.device, {
+        out: await bench.output("out", "f32", sequence.q.shape),
+        lse: await bench.output("lse", "f32", [70, 2]),
+        ...sequence,
+        scale: 5,
+        qOffset: 70,
+      });
+    },
+  })),
+});
+
+Deno.test("attentionDense() gives zeros and -inf without a key", async () => {
+  await withCpu(async (device) => {
+    const make = (dtype: DType, shape: number[]): Tensor =>
+      Tensor.allocate(device, { dtype, shape, label: "t" });
+    using q = make("f32", [2, 4, 64]);
+    using cache = make("bf16", [2, 8, 64]);
+    using out = make("f32", [2, 4, 64]);
+    using lse = make("f32", [2, 4]);
+    await q.writeFrom(new Float32Array(q.size).fill(1));
+    await out.writeFrom(new Float32Array(out.size).fill(NaN));
+    const keys = { keys: cache, values: cache, start: 8, tokens: 0 };
+    await attentionDense(device, { out, lse, q, keys, qOffset: 3, scale: 1 });
+    assertEquals(await out.toFloats(), new Float32Array(out.size));
+    assertEquals(await lse.toFloats(), new Float32Array(lse.size).fill(-Infinity));
+  });
+});
+
+refusalTest("sx_attention_dense", (scene) => ({
+  args: [
+    scene.zeros("f32", [2, 2, 64]),
+    scene.zeros("f32", [2, 2]),
+    scene.zeros("f32", [2, 2, 64]),
+    scene.zeros("f32", [1, 4, 64]),
+    scene.zeros("f32", [1, 4, 64]),
+    scene.zeros("f32", [1, 4, 64]),
+    scene.zeros("f32", [1, 4, 64]),
+    0,
+    0,
+    0,
+    2n,
+    5n,
+    3n,
+    4n,
+    2n,
+    1n,
+    64n,
+    64n,
+    256n,
+    64n,
+    256n,
+    0.125,
+  ],
+  unchecked: [1],
+  // Queries are f32 here; head sizes and groups.
+  faults: [[8, 1], [7, 2], [9, 2], [9, 3], [16, 63n], [16, 0n], [15, 0n], [14, 0n]],
+}));

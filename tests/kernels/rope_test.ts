@@ -1,0 +1,156 @@
+/**
+ * @module
+ */
+import type { DType } from "../../lib/device/device.ts";
+import { Tensor } from "../../lib/device/tensor.ts";
+import { rope, ropeTable } from "../../lib/ops/rope.ts";
+import { assertEquals, assertRejects } from "../helpers/assert.ts";
+import { withCpu } from "../helpers/device.ts";
+import { refusalTest } from "../helpers/refusal.ts";
+import { BF16_STEP, F32_SUMS } from "../helpers/tolerances.ts";
+import { type Bench, type TwinCase, twinTest } from "../helpers/twin.ts";
+
+/** 10,000^(-2i / headDim), as plain RoPE has it. */
+async function inverseFrequency(bench: Bench, headDim: number): Promise<Tensor> {
+  return await bench.data("inverseFrequency", {
+    dtype: "f32",
+    shape: [headDim / 2],
+    make: (count) => Float32Array.from({ length: count }, (_, i) => 10_000 ** (-i / count)),
+  });
+}
+
+twinTest("ropeTable()", {
+  // Both round the angle to f32 first, and cosines are accurate to some units of 2^-24.
+  tolerance: { f32: { absolute: 5e-7, relative: 0, cosine: 1e-10 } },
+  cases: [
+    { tokens: 1, headDim: 64, high: 1 },
+    { tokens: 0, headDim: 64, high: 1 },
+    { tokens: 127, headDim: 128, high: 200 },
+    { tokens: 129, headDim: 64, high: 131_072 },
+    { tokens: 100, headDim: 128, high: 2 ** 24 },
+    { tokens: 66_000, headDim: 64, high: 66_000 },
+  ].map(({ tokens, headDim, high }): TwinCase => ({
+    name: `${tokens} tokens, head size ${headDim}, positions below ${high}`,
+    run: async (bench) =>
+      await ropeTable(bench.device, {
+        table: await bench.output("table", "f32", [tokens, headDim]),
+        inverseFrequency: await inverseFrequency(bench, headDim),
+        positions: await bench.ints("positions", [tokens], { low: 0, high }),
+      }),
+  })),
+});
+
+interface Sizes {
+  readonly tokens: number;
+  readonly qHeads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly qDtype?: DType;
+  readonly cacheDtype?: DType;
+  /** Rows of the cache; 0 for no cache. */
+  readonly capacity: number;
+}
+
+const SIZES: readonly Sizes[] = [
+  { tokens: 1, qHeads: 1, kvHeads: 1, headDim: 64, capacity: 1 },
+  { tokens: 0, qHeads: 4, kvHeads: 1, headDim: 64, capacity: 5 },
+  { tokens: 127, qHeads: 4, kvHeads: 1, headDim: 64, cacheDtype: "bf16", capacity: 130 },
+  { tokens: 128, qHeads: 8, kvHeads: 2, headDim: 128, qDtype: "bf16", capacity: 128 },
+  { tokens: 129, qHeads: 3, kvHeads: 3, headDim: 128, cacheDtype: "bf16", capacity: 200 },
+  { tokens: 50, qHeads: 4, kvHeads: 2, headDim: 64, capacity: 0 },
+  { tokens: 66_000, qHeads: 1, kvHeads: 1, headDim: 64, cacheDtype: "bf16", capacity: 66_001 },
+];
+
+/** Tokens go to the cache's rows in falling order; every fifth goes to none. */
+function cacheRows(tokens: number, capacity: number): Int32Array<ArrayBuffer> {
+  return Int32Array.from(
+    { length: tokens },
+    (_, t) => capacity === 0 || t % 5 === 4 ? -1 : capacity - 1 - t,
+  );
+}
+
+twinTest("rope()", {
+  tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
+  cases: SIZES.map((sizes): TwinCase => {
+    const { tokens, qHeads, kvHeads, headDim, capacity } = sizes;
+    const { qDtype = "f32", cacheDtype = "f32" } = sizes;
+    return {
+      name: `${tokens} tokens, ${qHeads}/${kvHeads} heads of ${headDim}, cache of ${capacity}`,
+      run: async (bench) => {
+        const shape = [kvHeads, capacity, headDim];
+        await rope(bench.device, {
+          qOut: await bench.output("qOut", qDtype, [tokens, qHeads, headDim]),
+          cache: capacity === 0 ? undefined : {
+            keys: await bench.output("keys", cacheDtype, shape),
+            values: await bench.output("values", cacheDtype, shape),
+          },
+          qkv: await bench.floats("qkv", [tokens, (qHeads + 2 * kvHeads) * headDim]),
+          table: await bench.floats("table", [tokens, headDim]),
+          rows: await bench.data("rows", {
+            dtype: "i32",
+            shape: [tokens],
+            make: () => cacheRows(tokens, capacity),
+          }),
+          qHeads,
+          kvHeads,
+          headDim,
+        });
+      },
+    };
+  }),
+});
+
+Deno.test("rope() throws if a row lies outside of the cache", async () => {
+  await withCpu(async (device) => {
+    const make = (dtype: DType, shape: number[]): Tensor =>
+      Tensor.allocate(device, { dtype, shape, label: "t" });
+    using qOut = make("f32", [1, 1, 64]);
+    using keys = make("f32", [1, 4, 64]);
+    using values = make("f32", [1, 4, 64]);
+    using qkv = make("f32", [1, 192]);
+    using table = make("f32", [1, 64]);
+    using rows = make("i32", [1]);
+    await qkv.writeFrom(new Float32Array(192).fill(1));
+    const sizes = { qHeads: 1, kvHeads: 1, headDim: 64 };
+    for (const row of [4, -2, 2 ** 31 - 1]) {
+      await rows.writeFrom(Int32Array.of(row));
+      await assertRejects(
+        () => rope(device, { qOut, cache: { keys, values }, qkv, table, rows, ...sizes }),
+        RangeError,
+        `Cannot run rope as 'rows' must lie within -1 to 3: current value is ${row}`,
+      );
+    }
+    await rows.writeFrom(Int32Array.of(0));
+    await assertRejects(
+      () => rope(device, { qOut, qkv, table, rows, ...sizes }),
+      RangeError,
+      "Cannot run rope as 'rows' must lie within -1 to -1: current value is 0",
+    );
+    assertEquals(await qOut.toFloats(), new Float32Array(64));
+  });
+});
+
+refusalTest("sx_rope_table", (scene) => ({
+  args: [scene.zeros("f32", [2, 64]), scene.zeros("f32", [32]), scene.ints([0, 1]), 2n, 64n],
+  faults: [[4, 63n]],
+}));
+
+refusalTest("sx_rope", (scene) => ({
+  args: [
+    scene.zeros("f32", [2, 2, 64]),
+    scene.zeros("f32", [1, 4, 64]),
+    scene.zeros("f32", [1, 4, 64]),
+    scene.zeros("f32", [2, 256]),
+    scene.zeros("f32", [2, 64]),
+    scene.ints([0, 1]),
+    0,
+    0,
+    2n,
+    2n,
+    1n,
+    64n,
+    64n,
+    256n,
+  ],
+  faults: [[6, 2], [7, 3], [11, 63n]],
+}));
