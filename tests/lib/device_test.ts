@@ -1,0 +1,208 @@
+/**
+ * The CPU as a device: opening it, the order of its ops, and disposal while they run.
+ *
+ * @module
+ */
+import { openCpuDevice } from "../../lib/device/cpu.ts";
+import { describeCpu } from "../../lib/device/cpu_description.ts";
+import type { Device } from "../../lib/device/device.ts";
+import { Tensor } from "../../lib/device/tensor.ts";
+import { DeviceError, KernelError } from "../../lib/errors.ts";
+import type { InstructionSet } from "../../lib/ffi/status.ts";
+import { matmul } from "../../lib/ops/matmul.ts";
+import { argmax } from "../../lib/ops/sample.ts";
+import { assert, assertEquals, assertRejects, assertThrows } from "../helpers/assert.ts";
+import { withCpu } from "../helpers/device.ts";
+
+function make(device: Device, shape: readonly number[]): Tensor {
+  return Tensor.allocate(device, { dtype: "f32", shape, label: "t" });
+}
+
+Deno.test("openCpuDevice() throws if the number of threads is out of range", async () => {
+  for (const threads of [0, -1, 1.5, 257, NaN]) {
+    await assertRejects(
+      () => openCpuDevice({ threads }),
+      RangeError,
+      `Cannot open the CPU as 'threads' must be 1 to 256: current value is ${threads}`,
+    );
+  }
+});
+
+Deno.test("openCpuDevice() throws if machine or library lack the instruction set", async () => {
+  const { instructionSets, scalar } = await describeCpu();
+  assertEquals(scalar, false, "the library that is used has no twins");
+  const all: InstructionSet[] = ["avx2", "avx512", "avx512_bf16"];
+  for (const instructionSet of ["scalar" as const, ...all]) {
+    if (instructionSets.includes(instructionSet)) continue;
+    await assertRejects(
+      () => openCpuDevice({ threads: 1, instructionSet }),
+      DeviceError,
+      `Cannot open the CPU as the machine and the library must have ${instructionSet}: ` +
+        `current value is ${instructionSets.join(", ")}`,
+    );
+  }
+});
+
+Deno.test("openCpuDevice() takes the instruction set that STARX_ISA names", async () => {
+  const before = Deno.env.get("STARX_ISA");
+  try {
+    Deno.env.set("STARX_ISA", "scalar");
+    using device = await openCpuDevice({ threads: 2, tests: true });
+    assertEquals(
+      [device.kind, device.instructionSet, device.threads, device.description],
+      ["cpu", "scalar", 2, "cpu scalar, 2 threads"],
+    );
+    Deno.env.set("STARX_ISA", "sse9");
+    await assertRejects(
+      () => openCpuDevice({ threads: 1 }),
+      DeviceError,
+      "Cannot open the CPU as the environment's STARX_ISA must be one of auto, scalar, avx2, " +
+        'avx512, avx512_bf16: current value is "sse9"',
+    );
+  } finally {
+    if (before === undefined) Deno.env.delete("STARX_ISA");
+    else Deno.env.set("STARX_ISA", before);
+  }
+});
+
+Deno.test("Device refuses allocations and ops after disposal", async () => {
+  const device = await openCpuDevice({ threads: 1 });
+  const [out, x] = [make(device, [1, 1]), make(device, [1, 1])];
+  device[Symbol.dispose]();
+  device[Symbol.dispose]();
+  assertEquals(device.liveAllocations, 0, "a device takes its memory along");
+  assertThrows(() => make(device, [1]), TypeError, "as the device is disposed");
+  await assertRejects(() => matmul(device, { out, x, weight: x }), TypeError, "is disposed");
+  await assertRejects(
+    () => device.kernels.run("sx_argmax", [0n, 0n, 0n, 0n], { flops: 0, bytes: 0, shapes: String }),
+    TypeError,
+    "Cannot run sx_argmax as the device is disposed",
+  );
+});
+
+Deno.test("Kernels run in the order in which they were started", async () => {
+  await withCpu(async (device) => {
+    const size = 300;
+    using one = make(device, [size, size]);
+    using sum = make(device, [size, size]);
+    using ids = Tensor.allocate(device, { dtype: "i32", shape: [1], label: "ids" });
+    await one.writeFrom(new Float32Array(size * size).fill(1));
+    const ended: string[] = [];
+    const note = (name: string) => (): void => void ended.push(name);
+    // A large op leaves the thread; the small one behind it must wait, and then see its result.
+    const large = matmul(device, { out: sum, x: one, weight: one }).then(note("large"));
+    const small = argmax(device, { out: ids, logits: sum.rows(0, 1) }).then(note("small"));
+    const again = matmul(device, { out: sum, x: one, weight: one, accumulate: true });
+    const upload = one.rows(0, 1).writeFrom(new Float32Array(size).fill(5)).then(note("upload"));
+    assertEquals(ended, []);
+    await Promise.all([large, small, again, upload]);
+    assertEquals(ended, ["large", "small", "upload"]);
+    assertEquals(await sum.toFloats(), new Float32Array(size * size).fill(2 * size));
+  }, { threads: 2 });
+});
+
+Deno.test("Kernels let the event loop run during a long row of small ops", async () => {
+  await withCpu(async (device) => {
+    using one = make(device, [16, 256]);
+    using weight = make(device, [16, 256]);
+    using out = make(device, [16, 16]);
+    let ticks = 0;
+    const timer = setInterval(() => void ticks++, 1);
+    for (let i = 0; i < 5_000 && ticks === 0; i++) {
+      await matmul(device, { out, x: one, weight });
+    }
+    clearInterval(timer);
+    assert(ticks > 0, "a timer must fire between the ops");
+  });
+});
+
+Deno.test("Kernels go on after an op that failed", async () => {
+  await withCpu(async (device) => {
+    const call = { flops: 1e9, bytes: 0, shapes: (): string => "no tensors" };
+    const failing = device.kernels.run("sx_argmax", [0n, 0n, 1n, 1n], call);
+    using out = make(device, [1, 1]);
+    using one = make(device, [1, 1]);
+    await one.writeFrom(Float32Array.of(3)).catch(() => assert(false));
+    const after = matmul(device, { out, x: one, weight: one });
+    const error = await assertRejects(
+      () => failing,
+      KernelError,
+      "Cannot run sx_argmax with no tensors as it returned SX_INVALID_ARGUMENT: ",
+    );
+    assertEquals([error.op, error.status], ["sx_argmax", "SX_INVALID_ARGUMENT"]);
+    await after;
+    assertEquals(await out.toFloats(), Float32Array.of(9));
+  });
+});
+
+Deno.test("Tensor and device may be disposed of while an op is under way", async () => {
+  const device = await openCpuDevice({ threads: 2 });
+  const size = 700;
+  const [out, one] = [make(device, [size, size]), make(device, [size, size])];
+  const first = matmul(device, { out, x: one, weight: one });
+  const second = matmul(device, { out, x: one, weight: one, accumulate: true });
+  out[Symbol.dispose]();
+  one[Symbol.dispose]();
+  assertEquals(device.liveAllocations, 0);
+  device[Symbol.dispose]();
+  await Promise.all([first, second]);
+  await device.kernels.idle();
+});
+
+Deno.test("ops throw if their tensors do not fit, before any call", async (t) => {
+  await withCpu(async (device) => {
+    using other = await openCpuDevice({ threads: 1 });
+    using foreign = make(other, [2, 3]);
+    using x = make(device, [2, 3]);
+    using weight = make(device, [4, 3]);
+    using out = make(device, [2, 4]);
+    using ids = Tensor.allocate(device, { dtype: "i32", shape: [2, 3], label: "ids" });
+    const gone = make(device, [2, 3]);
+    gone[Symbol.dispose]();
+    const faults: [string, () => Promise<void>, typeof RangeError, string][] = [
+      [
+        "dtype",
+        () => matmul(device, { out, x: ids, weight }),
+        TypeError,
+        "Cannot run matmul as 'x' must be f32 or bf16: current value is [2, 3] i32",
+      ],
+      [
+        "rank",
+        () => matmul(device, { out, x: x.reshape([6]), weight }),
+        TypeError,
+        "Cannot run matmul as 'x' must have 2 dimensions: current value is [6] f32",
+      ],
+      [
+        "extent",
+        () => matmul(device, { out, x, weight: weight.reshape([3, 4]) }),
+        RangeError,
+        "Cannot run matmul as 'out' must have shape [2, 3]: current value is [2, 4] f32",
+      ],
+      [
+        "disposed",
+        () => matmul(device, { out, x: gone, weight }),
+        TypeError,
+        "Cannot use tensor 't' as it is disposed",
+      ],
+      [
+        "gaps",
+        () =>
+          matmul(device, { out: out.columns(0, 2), x: x.columns(0, 2), weight: x.columns(0, 2) }),
+        TypeError,
+        "Cannot run matmul as 'weight' must be contiguous: current value is [2, 2] f32 with row " +
+        "stride 3",
+      ],
+      [
+        "another device",
+        () => matmul(device, { out, x: foreign, weight }),
+        TypeError,
+        "Cannot run matmul as 'x' must be on the op's device",
+      ],
+    ];
+    for (const [name, run, errorClass, message] of faults) {
+      await t.step(name, async () => {
+        await assertRejects(run, errorClass, message);
+      });
+    }
+  });
+});
