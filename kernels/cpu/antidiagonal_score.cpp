@@ -1,0 +1,244 @@
+/*
+ * Antidiagonal mass of every 128 x 128 block (see sx_antidiagonal_score in ../sx_kernels.h;
+ * XAttention, arXiv 2503.16428, section 2.1).
+ *
+ * logits[i][j] = sum over s < S of q[i*S + S-1-s] . k[j*S + s] * scale / S for j <= i;
+ * mass[b][c] = sum over the groups i of row block b and j of key block c of softmax_j(logits[i]).
+ * Accumulates in f32. A product of [HQ * T/S] x [N/S] of depth S*D, causal half: FLOPs
+ * HQ*T*N*D/S; bytes read T*HQ*D*4 + N*HK*D*sizeof(k) for every unit of work.
+ *
+ * A unit is some 252 rows: all query heads of a key head times the groups of some row blocks. It
+ * walks the keys in chunks of 128 groups and the depth in steps of 256, packing keys once for all
+ * its rows. Each chunk ends in an online softmax: the chunk's cells keep the maximum that they were
+ * computed with, and are brought to the row's maximum and sum when the row is complete.
+ */
+#include <math.h>
+
+#include "attention_tile.h"
+#include "thread_pool.h"
+
+namespace sx {
+namespace SX_ISA {
+
+namespace {
+
+/* Key groups per chunk and depth per step: a packed step takes 128 KiB, the logits of a unit take
+ * 126 KiB, both in L2; every divisor of 128 divides a chunk into whole cells. */
+constexpr int64_t kGroups = 128;
+constexpr int64_t kDepth = 256;
+static_assert(kGroups % kMicroColumns == 0, "a chunk is whole panels");
+
+/* With fewer units than this, units of half the rows. */
+constexpr int64_t kEnoughUnits = 48;
+
+struct Plan {
+  int64_t group;       /* query heads per key head */
+  int64_t cell;        /* groups per block of 128 */
+  int64_t q_blocks, key_blocks;
+  int64_t unit_blocks; /* row blocks per unit */
+  int64_t rows;        /* rows of a full unit */
+  int64_t chunks;      /* at most so many chunks of keys */
+  int64_t units;
+  int64_t floats;      /* scratch of a worker */
+};
+
+Plan make_plan(const AntidiagonalArgs& args) {
+  Plan plan = {};
+  plan.group = args.q_heads / args.kv.kv_heads;
+  plan.cell = SX_BLOCK / args.stride;
+  plan.q_blocks = ceil_div(args.q_tokens, SX_BLOCK);
+  plan.key_blocks = ceil_div(all_keys(args.kv), SX_BLOCK);
+  for (int64_t rows = kTileRows; rows >= kTileRows / 2; rows -= kTileRows / 2) {
+    plan.unit_blocks = max64(1, min64(plan.q_blocks, rows / (plan.group * plan.cell)));
+    plan.units = args.kv.kv_heads * ceil_div(plan.q_blocks, plan.unit_blocks);
+    if (plan.units >= kEnoughUnits) break;
+  }
+  plan.rows = plan.unit_blocks * plan.cell * plan.group;
+  plan.chunks = ceil_div(plan.key_blocks, args.stride) + 2;
+  plan.floats = kGroups * kDepth + kMicroRows * kDepth + plan.rows * kGroups +
+                plan.rows * (plan.key_blocks + plan.chunks) + plan.rows * 2;
+  plan.floats = round_up(plan.floats, 16);
+  return plan;
+}
+
+/* The work of one unit in the memory of one worker. */
+class Unit {
+ public:
+  Unit(const AntidiagonalArgs& args, const Plan& plan, int64_t unit, float* memory)
+      : args_(args), plan_(plan), kv_head_(unit % args.kv.kv_heads) {
+    const int64_t tiles = plan.units / args.kv.kv_heads;
+    first_block_ = (tiles - 1 - unit / args.kv.kv_heads) * plan.unit_blocks;
+    blocks_ = min64(plan.unit_blocks, plan.q_blocks - first_block_);
+    first_group_ = first_block_ * plan.cell;
+    const int64_t groups = ceil_div(args.q_tokens, args.stride) - first_group_;
+    rows_ = min64(blocks_ * plan.cell, groups) * plan.group;
+    keys_ = memory;
+    queries_ = keys_ + kGroups * kDepth;
+    logits_ = queries_ + kMicroRows * kDepth;
+    cells_ = logits_ + plan.rows * kGroups;
+    chunk_max_ = cells_ + plan.rows * plan.key_blocks;
+    state_ = reinterpret_cast<RowState*>(chunk_max_ + plan.rows * plan.chunks);
+  }
+
+  void run() {
+    for (int64_t r = 0; r < rows_; r++) state_[r] = {-INFINITY, 0};
+    const int64_t end = visible_groups(rows_ - 1, 0, INT64_MAX);
+    const int64_t prefix_groups = args_.kv.prefix_tokens / args_.stride;
+    int64_t chunk = 0;
+    for (int64_t begin = 0; begin < end; chunk++) {
+      const int64_t segment_end = begin < prefix_groups ? min64(prefix_groups, end) : end;
+      const int64_t next = min64(begin + kGroups, segment_end);
+      multiply_chunk(begin, next);
+      for (int64_t r = 0; r < rows_; r++) add_chunk(r, chunk, begin, next);
+      begin = next;
+    }
+    write_mass();
+  }
+
+ private:
+  /* How many key groups from `begin` on row r sees, at most `count`. */
+  int64_t visible_groups(int64_t r, int64_t begin, int64_t count) const {
+    const int64_t group = args_.q_offset / args_.stride + first_group_ + r / plan_.group;
+    return max64(0, min64(group + 1 - begin, count));
+  }
+
+  /* logits = queries . keys of the groups begin..end - 1, all rows. */
+  void multiply_chunk(int64_t begin, int64_t end) {
+    const int64_t dim = args_.kv.head_dim;
+    const int64_t step = kDepth / dim;
+    for (int64_t s = 0; s < args_.stride; s += step) {
+      const int64_t count = min64(step, args_.stride - s);
+      for (int64_t i = 0; i < count; i++) pack_keys(begin, end, s + i, keys_ + i * dim * kMicroColumns);
+      for (int64_t r = 0; r < rows_; r += kMicroRows) {
+        const int64_t rows = min64(kMicroRows, rows_ - r);
+        const int64_t visible = visible_groups(r + rows - 1, begin, end - begin);
+        if (visible == 0) continue;
+        for (int64_t i = 0; i < rows; i++) load_query(r + i, s, count, queries_ + i * kDepth);
+        with_rows<kMicroRows>(rows, [&](auto size) {
+          this->multiply_rows<size()>(r, visible, count * dim, s > 0);
+        });
+      }
+    }
+  }
+
+  /* Packs element s of the key groups begin..end - 1, zeros past the last key. */
+  void pack_keys(int64_t begin, int64_t end, int64_t s, float* out) {
+    const KeyValues& kv = args_.kv;
+    const int64_t first = begin * args_.stride + s;
+    const int64_t left = all_keys(kv) - first;
+    const int64_t count = left <= 0 ? 0 : min64(end - begin, ceil_div(left, args_.stride));
+    const int64_t padded = round_up(end - begin, kMicroColumns);
+    const char* rows = count == 0 ? nullptr : key_address(kv, kv_head_, first);
+    const int64_t bytes = row_bytes(kv, first) * args_.stride;
+    if (kv.dtype == SX_BF16) {
+      pack_transposed<true>(out, kDepth, rows, bytes, count, padded, kv.head_dim);
+    } else {
+      pack_transposed<false>(out, kDepth, rows, bytes, count, padded, kv.head_dim);
+    }
+  }
+
+  /* Copies the elements s..s + count - 1 of row r's reversed group, scaled for base 2. */
+  void load_query(int64_t r, int64_t s, int64_t count, float* out) const {
+    const int64_t dim = args_.kv.head_dim;
+    const int64_t head = kv_head_ * plan_.group + r % plan_.group;
+    const int64_t group = first_group_ + r / plan_.group;
+    const float scale = args_.scale * 1.44269504088896341f / static_cast<float>(args_.stride);
+    for (int64_t i = 0; i < count; i++) {
+      const int64_t token = group * args_.stride + args_.stride - 1 - (s + i);
+      const float* q = static_cast<const float*>(args_.q) + (token * args_.q_heads + head) * dim;
+      for (int64_t d = 0; d < dim; d += kLanes) {
+        store(out + i * dim + d,
+              token < args_.q_tokens ? mul(load(q + d), broadcast(scale)) : zero());
+      }
+    }
+  }
+
+  template <int R>
+  void multiply_rows(int64_t first, int64_t groups, int64_t depth, bool accumulate) {
+    Vec c[R][2];
+    for (int64_t k = 0; k < groups; k += kMicroColumns) {
+      multiply_panel<R, kDepth>(queries_, keys_ + k * kDepth, depth, c);
+#pragma GCC unroll 16
+      for (int r = 0; r < R; r++) {
+        float* out = logits_ + (first + r) * kGroups + k;
+        store(out, accumulate ? add(load(out), c[r][0]) : c[r][0]);
+        store(out + kLanes, accumulate ? add(load(out + kLanes), c[r][1]) : c[r][1]);
+      }
+    }
+  }
+
+  /* Takes a row's logits of a chunk into its cells. */
+  void add_chunk(int64_t r, int64_t chunk, int64_t begin, int64_t end) {
+    const int64_t visible = visible_groups(r, begin, end - begin);
+    if (visible == 0) return;
+    float* weights = logits_ + r * kGroups;
+    softmax_row(weights, visible, state_[r]);
+    chunk_max_[r * plan_.chunks + chunk] = state_[r].max_log2;
+    float* cells = cells_ + r * plan_.key_blocks + begin / plan_.cell;
+    for (int64_t k = 0; k < visible; k += plan_.cell) {
+      const int64_t stop = min64(k + plan_.cell, visible);
+      float sum = 0;
+      for (int64_t i = k; i < stop; i++) sum += weights[i];
+      cells[k / plan_.cell] = sum;
+    }
+  }
+
+  /* Adds up the rows of every head and row block, each brought to its maximum and sum. */
+  void write_mass() const {
+    for (int64_t n = 0; n < blocks_ * plan_.group; n++) {
+      const int64_t head = kv_head_ * plan_.group + n % plan_.group;
+      const int64_t block = first_block_ + n / plan_.group;
+      float* out = args_.mass + (head * plan_.q_blocks + block) * plan_.key_blocks;
+      for (int64_t c = 0; c < plan_.key_blocks; c++) out[c] = 0;
+      for (int64_t i = 0; i < plan_.cell; i++) {
+        const int64_t r = (n / plan_.group * plan_.cell + i) * plan_.group + n % plan_.group;
+        if (r < rows_) add_row(r, out);
+      }
+    }
+  }
+
+  void add_row(int64_t r, float* out) const {
+    const float factor = 1 / state_[r].sum;
+    const float* cells = cells_ + r * plan_.key_blocks;
+    const int64_t end = visible_groups(r, 0, INT64_MAX);
+    const int64_t prefix_groups = args_.kv.prefix_tokens / args_.stride;
+    int64_t chunk = 0;
+    for (int64_t begin = 0; begin < end; chunk++) {
+      const int64_t segment_end = begin < prefix_groups ? min64(prefix_groups, end) : end;
+      const int64_t next = min64(begin + kGroups, segment_end);
+      const float weight =
+          factor * exp2f(chunk_max_[r * plan_.chunks + chunk] - state_[r].max_log2);
+      const int64_t last = ceil_div(next, plan_.cell);
+      for (int64_t c = begin / plan_.cell; c < last; c++) out[c] += cells[c] * weight;
+      begin = next;
+    }
+  }
+
+  const AntidiagonalArgs& args_;
+  const Plan& plan_;
+  int64_t kv_head_, first_block_, blocks_, first_group_, rows_;
+  float* keys_;      /* panels [kDepth][kMicroColumns] */
+  float* queries_;   /* [kMicroRows][kDepth] */
+  float* logits_;    /* [rows][kGroups] */
+  float* cells_;     /* [rows][key_blocks], relative to chunk_max_ */
+  float* chunk_max_; /* [rows][chunks] */
+  RowState* state_;  /* [rows] */
+};
+
+}  // namespace
+
+sx_status antidiagonal_score(Context& context, const AntidiagonalArgs& args) {
+  const Plan plan = make_plan(args);
+  const int64_t bytes = plan.floats * 4 * context.threads;
+  float* memory = static_cast<float*>(scratch(context, bytes));
+  if (memory == nullptr) return out_of_scratch(context, "antidiagonal_score", bytes);
+  parallel_for(context, plan.units, 1, [&](int64_t begin, int64_t end, int32_t worker) {
+    for (int64_t unit = begin; unit < end; unit++) {
+      Unit(args, plan, unit, memory + worker * plan.floats).run();
+    }
+  });
+  return SX_OK;
+}
+
+}  // namespace SX_ISA
+}  // namespace sx

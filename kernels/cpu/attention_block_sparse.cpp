@@ -1,0 +1,67 @@
+/*
+ * Attention over chosen blocks of 128 keys (see sx_attention_block_sparse in ../sx_kernels.h;
+ * XAttention, arXiv 2503.16428, section 2).
+ *
+ * The formula is attention_dense's, the sum running over the visible keys of the blocks
+ * indices[h, b, 0..counts[h, b]) of row block b. Accumulates in f32. FLOPs 4*D per chosen visible
+ * (query, key) pair and query head; keys and values of other blocks are never read.
+ *
+ * Every query head has its own blocks, so a unit of work is one head's row block of 128 queries: a
+ * tile of attention_tile.h that packs 2*128*D keys and values for each of its key blocks (bytes
+ * read: that times sizeof(kv)), at some 5 % of the cost of multiplying them. A key block never
+ * lies in both segments since P is a multiple of 128.
+ */
+#include "attention_tile.h"
+#include "thread_pool.h"
+
+namespace sx {
+namespace SX_ISA {
+
+namespace {
+
+static_assert(SX_BLOCK <= kTileRows, "the queries of a row block fit a tile");
+static_assert(SX_BLOCK <= kTileKeys<128>, "a key block fits a tile");
+
+/* Runs row block `unit % q_blocks` of head `unit / q_blocks`. */
+template <int D>
+void run_row_block(const AttentionArgs& args, int64_t unit, void* scratch) {
+  const int64_t q_blocks = ceil_div(args.q_tokens, SX_BLOCK);
+  const int64_t head = unit / q_blocks;
+  const int64_t first_token = unit % q_blocks * SX_BLOCK;
+  const int64_t tokens = min64(SX_BLOCK, args.q_tokens - first_token);
+  const int64_t kv_head = head / (args.q_heads / args.kv.kv_heads);
+  const int64_t visible =
+      visible_keys(args.q_offset, first_token + tokens - 1, all_keys(args.kv));
+  const int32_t* blocks = args.indices + unit * args.index_stride;
+  AttentionTile<D> tile(scratch);
+  tile.begin(args, first_token, tokens, head, 1);
+  for (int32_t i = 0; i < args.counts[unit]; i++) {
+    const int64_t begin = static_cast<int64_t>(blocks[i]) * SX_BLOCK;
+    if (begin >= visible) break;
+    tile.add_keys(args, kv_head, begin, min64(begin + SX_BLOCK, visible));
+  }
+  tile.finish(args);
+}
+
+template <int D>
+sx_status run(Context& context, const AttentionArgs& args) {
+  const int64_t bytes = context.threads * AttentionTile<D>::kBytes;
+  char* memory = static_cast<char*>(scratch(context, bytes));
+  if (memory == nullptr) return out_of_scratch(context, "attention_block_sparse", bytes);
+  const int64_t units = args.q_heads * ceil_div(args.q_tokens, SX_BLOCK);
+  parallel_for(context, units, 1, [&](int64_t begin, int64_t end, int32_t worker) {
+    for (int64_t unit = begin; unit < end; unit++) {
+      run_row_block<D>(args, units - 1 - unit, memory + worker * AttentionTile<D>::kBytes);
+    }
+  });
+  return SX_OK;
+}
+
+}  // namespace
+
+sx_status attention_block_sparse(Context& context, const AttentionArgs& args) {
+  return args.kv.head_dim == 64 ? run<64>(context, args) : run<128>(context, args);
+}
+
+}  // namespace SX_ISA
+}  // namespace sx

@@ -1,0 +1,34 @@
+/*
+ * Rows of the embedding table (see sx_embedding in ../sx_kernels.h): out[t,:] = table[ids[t],:].
+ * No arithmetic but widening; bytes tokens * dim * (4 + sizeof(table)).
+ */
+#include <string.h>
+
+#include "ops.h"
+#include "simd.h"
+#include "thread_pool.h"
+
+namespace sx {
+namespace SX_ISA {
+
+sx_status embedding(Context& context, const EmbeddingArgs& args) {
+  parallel_for(context, args.tokens, row_grain(args.dim * 8),
+               [&](int64_t begin, int64_t end, int32_t) {
+                 for (int64_t t = begin; t < end; t++) {
+                   float* out = args.out + t * args.dim;
+                   const int64_t first = args.ids[t] * args.dim;
+                   if (args.table_dtype == SX_F32) {
+                     memcpy(out, static_cast<const float*>(args.table) + first, args.dim * 4);
+                     continue;
+                   }
+                   const bf16* row = static_cast<const bf16*>(args.table) + first;
+                   int64_t d = 0;
+                   for (; d + kLanes <= args.dim; d += kLanes) store(out + d, load(row + d));
+                   for (; d < args.dim; d++) out[d] = widen(row[d]);
+                 }
+               });
+  return SX_OK;
+}
+
+}  // namespace SX_ISA
+}  // namespace sx

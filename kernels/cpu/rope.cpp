@@ -1,0 +1,94 @@
+/*
+ * Rotary positions (RoPE, arXiv 2104.09864; see sx_rope_table and sx_rope in ../sx_kernels.h):
+ * (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin) on the halves of a head; keys and values go to the
+ * cache. The angle is rounded to f32 before its sine and cosine, as Hugging Face does.
+ * Bytes per token (HQ + 2*HK)*D*4 read, HQ*D*sizeof(q) + 2*HK*D*sizeof(cache) written.
+ */
+#include <math.h>
+
+#include "ops.h"
+#include "simd.h"
+#include "thread_pool.h"
+
+namespace sx {
+namespace SX_ISA {
+
+namespace {
+
+template <class Out>
+SX_INLINE void rotate(Out* out, const float* x, const float* table, int64_t half) {
+  for (int64_t d = 0; d < half; d += kLanes) {
+    const Vec x1 = load(x + d), x2 = load(x + half + d);
+    const Vec cosine = load(table + d), sine = load(table + half + d);
+    store(out + d, fms(x1, cosine, mul(x2, sine)));
+    store(out + half + d, fma(x2, cosine, mul(x1, sine)));
+  }
+}
+
+template <class Out>
+SX_INLINE void copy_row(Out* out, const float* in, int64_t count) {
+  for (int64_t d = 0; d < count; d += kLanes) store(out + d, load(in + d));
+}
+
+template <class Q, class Cache>
+void rotate_token(const RopeArgs& args, int64_t t) {
+  const int64_t dim = args.head_dim, half = dim / 2;
+  const float* table = args.table + t * dim;
+  const float* x = args.qkv + t * (args.q_heads + 2 * args.kv_heads) * dim;
+  Q* q = static_cast<Q*>(args.q_out) + t * args.q_heads * dim;
+  for (int64_t h = 0; h < args.q_heads; h++) rotate(q + h * dim, x + h * dim, table, half);
+  if (args.rows[t] < 0) return;
+  const float* keys = x + args.q_heads * dim;
+  const float* values = keys + args.kv_heads * dim;
+  for (int64_t h = 0; h < args.kv_heads; h++) {
+    const int64_t at = h * args.head_stride + args.rows[t] * args.token_stride;
+    rotate(static_cast<Cache*>(args.keys) + at, keys + h * dim, table, half);
+    copy_row(static_cast<Cache*>(args.values) + at, values + h * dim, dim);
+  }
+}
+
+template <class Q, class Cache>
+void run(Context& context, const RopeArgs& args) {
+  const int64_t bytes = (args.q_heads + 2 * args.kv_heads) * args.head_dim * 8;
+  parallel_for(context, args.tokens, row_grain(bytes), [&](int64_t begin, int64_t end, int32_t) {
+    for (int64_t t = begin; t < end; t++) rotate_token<Q, Cache>(args, t);
+  });
+}
+
+}  // namespace
+
+sx_status rope_table(Context& context, const RopeTableArgs& args) {
+  const int64_t half = args.head_dim / 2;
+  /* A sine costs as much as some 64 bytes of memory traffic. */
+  parallel_for(context, args.tokens, row_grain(args.head_dim * 64),
+               [&](int64_t begin, int64_t end, int32_t) {
+                 for (int64_t t = begin; t < end; t++) {
+                   float* row = args.table + t * args.head_dim;
+                   for (int64_t d = 0; d < half; d++) {
+                     const float angle =
+                         static_cast<float>(args.positions[t]) * args.inverse_frequency[d];
+                     row[d] = cosf(angle);
+                     row[half + d] = sinf(angle);
+                   }
+                 }
+               });
+  return SX_OK;
+}
+
+sx_status rope(Context& context, const RopeArgs& args) {
+  if (args.q_dtype == SX_F32) {
+    if (args.cache_dtype == SX_F32) {
+      run<float, float>(context, args);
+    } else {
+      run<float, bf16>(context, args);
+    }
+  } else if (args.cache_dtype == SX_F32) {
+    run<bf16, float>(context, args);
+  } else {
+    run<bf16, bf16>(context, args);
+  }
+  return SX_OK;
+}
+
+}  // namespace SX_ISA
+}  // namespace sx

@@ -1,0 +1,6 @@
+/**
+ * Zip archives, by the fflate package.
+ *
+ * @module
+ */
+export { unzipSync } from "npm:fflate@0.8.3";

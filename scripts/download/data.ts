@@ -1,0 +1,197 @@
+/**
+ * Fills the data folder with RULER's source data, from the network or from local copies.
+ *
+ * @module
+ */
+import { errorText, FileError } from "../../lib/errors.ts";
+import { unzipSync } from "../../lib/deps/zip.ts";
+import { type FileCheck, isIntact, WrongBytesError } from "./check.ts";
+import type { DataArchive, DataFile } from "./data_files.ts";
+import { fetchFile } from "./fetch_file.ts";
+import type { Patience } from "./http.ts";
+import { PartFile } from "./part_file.ts";
+import { formatBytes, type Progress } from "./progress.ts";
+
+/** Options of {@linkcode downloadData}. */
+export interface DownloadDataOptions {
+  readonly files: readonly DataFile[];
+  /** Holds the files without an address. */
+  readonly archive: DataArchive;
+  /** An address below which all files lie under their names; it replaces their own addresses. */
+  readonly mirror?: string;
+  readonly progress: Progress;
+  readonly patience: Patience;
+}
+
+/**
+ * Downloads the files that are not there yet.
+ *
+ * @param folder The data folder; it is created.
+ * @param options What is downloaded.
+ * @throws {FileError} If a file cannot be had or written, or has other content than the known one.
+ */
+export async function downloadData(folder: string, options: DownloadDataOptions): Promise<void> {
+  const { files, mirror, progress, patience } = options;
+  const packed: DataFile[] = [];
+  for (const file of files) {
+    const { name, check } = file;
+    const addresses = mirror === undefined
+      ? file.addresses
+      : [`${mirror.replace(/\/+$/, "")}/${name}`];
+    if (addresses.length === 0) packed.push(file);
+    else {await fetchFile(`${folder}/${name}`, addresses, {
+        check,
+        label: name,
+        progress,
+        patience,
+      });}
+  }
+  if (packed.length > 0) await downloadPacked(folder, packed, options);
+}
+
+/** Downloads the archive if one of its files is missing, and unpacks them. */
+async function downloadPacked(
+  folder: string,
+  files: readonly DataFile[],
+  options: DownloadDataOptions,
+): Promise<void> {
+  const { archive, progress, patience } = options;
+  const intact = await Promise.all(
+    files.map(({ name, check }) => isIntact(`${folder}/${name}`, check)),
+  );
+  if (intact.every(Boolean)) {
+    for (const { name } of files) progress.note(`${name}: already there`);
+    return;
+  }
+  const path = `${folder}/${archive.name}`;
+  // Only its members are fixed: the archive may be packed anew.
+  await fetchFile(path, archive.addresses, { check: {}, label: archive.name, progress, patience });
+  try {
+    const members = unpack(await Deno.readFile(path), { files, archive });
+    for (const { name, check } of files) {
+      const content = members[name];
+      if (content === undefined) {
+        throw new FileError(`Cannot unpack ${archive.name} as it must hold ${name}: it does not`);
+      }
+      await writeWhole(`${folder}/${name}`, [content], { check });
+      progress.note(`${name}: unpacked ${formatBytes(content.length)}`);
+    }
+  } finally {
+    await Deno.remove(path);
+  }
+}
+
+function unpack(
+  content: Uint8Array,
+  options: { files: readonly DataFile[]; archive: DataArchive },
+): Record<string, Uint8Array> {
+  const { files, archive } = options;
+  const wanted = new Set(files.map(({ name }) => name));
+  try {
+    return unzipSync(content, {
+      filter: ({ name, originalSize }) =>
+        wanted.has(name) && originalSize <= archive.maxMemberBytes,
+    });
+  } catch (error) {
+    throw new FileError(`Cannot unpack ${archive.name}: ${errorText(error)}`, { cause: error });
+  }
+}
+
+/** Options of {@linkcode importData}. */
+export interface ImportDataOptions {
+  readonly files: readonly DataFile[];
+  readonly progress: Progress;
+}
+
+/**
+ * Copies files from a local folder of the data folder's layout. All are checked before the first one
+ * is copied.
+ *
+ * @param source Where the copies lie.
+ * @param folder The data folder; it is created.
+ * @param options What is copied.
+ * @throws {FileError} If a copy is missing or has other content than the known one (question sets
+ * may be shortened ones), or a file cannot be written.
+ */
+export async function importData(
+  source: string,
+  folder: string,
+  options: ImportDataOptions,
+): Promise<void> {
+  const { files, progress } = options;
+  const checks: FileCheck[] = [];
+  for (const file of files) checks.push(await checkCopy(`${source}/${file.name}`, file));
+  for (const [index, { name, check: official }] of files.entries()) {
+    const check = checks[index] ?? official;
+    const isOfficial = check === official;
+    const bytes = await writeWhole(`${folder}/${name}`, readChunks(`${source}/${name}`), { check });
+    const remark = isOfficial ? "" : " (not the official file)";
+    progress.note(`${name}: copied ${formatBytes(bytes)}${remark}`);
+  }
+}
+
+/** What a copy must hold; throws if it is neither the known content nor an accepted other one. */
+async function checkCopy(path: string, file: DataFile): Promise<FileCheck> {
+  const check = { bytes: 0, hex: "" };
+  try {
+    const { createHash } = await import("node:crypto");
+    const hash = createHash("sha256");
+    for await (const chunk of readChunks(path)) {
+      hash.update(chunk);
+      check.bytes += chunk.length;
+    }
+    check.hex = hash.digest("hex");
+  } catch (error) {
+    throw new FileError(`Cannot import ${path}: ${errorText(error)}`, { cause: error });
+  }
+  const { bytes, digest } = file.check;
+  if (check.bytes === bytes && check.hex === digest.hex) return file.check;
+  if (file.acceptsCopy === undefined) {
+    throw new WrongBytesError(
+      `Cannot import ${path} as its content must be the known one (${bytes} bytes, SHA-256 ` +
+        `${digest.hex}): found ${check.bytes} bytes, SHA-256 ${check.hex}`,
+    );
+  }
+  if (!file.acceptsCopy(await parseFile(path))) {
+    throw new FileError(
+      `Cannot import ${path} as it must hold questions in the form of the official file`,
+    );
+  }
+  return { bytes: check.bytes, digest: { kind: "sha256", hex: check.hex } };
+}
+
+async function parseFile(path: string): Promise<unknown> {
+  try {
+    return JSON.parse(await Deno.readTextFile(path));
+  } catch (error) {
+    throw new FileError(`Cannot import ${path}: it is not JSON (${errorText(error)})`, {
+      cause: error,
+    });
+  }
+}
+
+async function* readChunks(path: string): AsyncGenerator<Uint8Array> {
+  using file = await Deno.open(path);
+  const chunk = new Uint8Array(1 << 20);
+  for (let read = await file.read(chunk); read !== null; read = await file.read(chunk)) {
+    yield chunk.subarray(0, read);
+  }
+}
+
+/** Writes a file that is whole or not there; its size in bytes. */
+async function writeWhole(
+  path: string,
+  content: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  options: { check: FileCheck },
+): Promise<number> {
+  using part = await PartFile.open(path, options);
+  await part.restart();
+  try {
+    for await (const chunk of content) await part.append(chunk);
+    await part.finish();
+  } catch (error) {
+    await part.discard();
+    throw error;
+  }
+  return part.bytes;
+}
