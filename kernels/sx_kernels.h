@@ -28,6 +28,9 @@
 extern "C" {
 #endif
 
+/* The libraries are built with everything else hidden. */
+#pragma GCC visibility push(default)
+
 /* Raised whenever a signature or a meaning changes; checked when a library is loaded. */
 #define SX_ABI_VERSION 1u
 
@@ -251,6 +254,8 @@ sx_status sx_argmax(sx_context* context, int32_t* out, const float* logits, int6
  * out_ids [k] i32; out_values [k] f32; logits [count] f32; 1 <= k <= count. */
 sx_status sx_top_k(sx_context* context, int32_t* out_ids, float* out_values, const float* logits,
                    int64_t count, int64_t k);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }
