@@ -17,6 +17,11 @@ export {
   UsageError,
   WorkerError,
 } from "./lib/errors.ts";
+export {
+  selectAttentionBlocks,
+  type Selection,
+  type SelectionInput,
+} from "./lib/attention/selection.ts";
 export { type LlamaConfig, readConfig } from "./lib/model/config.ts";
 export { loadTokenizer, type Tokenizer } from "./lib/model/tokenizer.ts";
 export { type BlockLayout, type ContextBlock, layOutBlocks } from "./lib/star/blocks.ts";
@@ -28,6 +33,13 @@ export {
   type Model,
   type Prompt,
 } from "./lib/star/load_model.ts";
+export {
+  type Answer,
+  type Encoded,
+  openPhases,
+  type Phases,
+  type PhasesOptions,
+} from "./lib/star/phases.ts";
 export type {
   GenerateRequest,
   GenerateResult,

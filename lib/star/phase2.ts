@@ -28,11 +28,13 @@ export interface Phase2Options {
   readonly collective: Collective;
   /** This host's keys and values; on the query host with room for query and generated tokens. */
   readonly cache: KvCache;
+  /** Tokens of the whole context, on all hosts: the position of the query's first token. */
+  readonly contextTokens: number;
   /** Context rows in the cache. */
   readonly cachedTokens: number;
   /** The anchor's keys, for merge antidiagonal. */
   readonly anchor: ((layer: number) => KvSegment) | undefined;
-  readonly request: GenerateRequest;
+  readonly request: Omit<GenerateRequest, "contextIds">;
   /** Called after every layer of a step. */
   readonly onLayer: () => void;
   /** Called for every generated token, with how many there are. */
@@ -136,8 +138,8 @@ class Phase2 implements Disposable {
 
   /** Runs query or generated tokens through the model on all hosts. */
   async #step(ids: Int32Array): Promise<void> {
-    const { transformer, request, cache, cachedTokens, onLayer } = this.#options;
-    const firstPosition = request.contextIds.length + this.#steps;
+    const { transformer, contextTokens, cache, cachedTokens, onLayer } = this.#options;
+    const firstPosition = contextTokens + this.#steps;
     const firstRow = cachedTokens + this.#steps;
     const tokens = this.#isQueryHost ? firstRow + ids.length : cachedTokens;
     await transformer.forward({

@@ -12,9 +12,9 @@ import { type LlamaConfig, readConfig } from "../model/config.ts";
 import { type ComputeDType, Transformer } from "../model/forward.ts";
 import { KvCache } from "../model/kv_cache.ts";
 import { loadWeights, type ModelWeights } from "../model/weights.ts";
-import { type BlockLayout, hostTokens, layOutBlocks } from "./blocks.ts";
+import { type BlockLayout, type ContextBlock, hostTokens, layOutBlocks } from "./blocks.ts";
 import { encodeBlocks, type Phase1Result } from "./phase1.ts";
-import { generate, stepTokens } from "./phase2.ts";
+import { generate, type Phase2Result, stepTokens } from "./phase2.ts";
 import type { GenerateRequest, RankCounters } from "./request.ts";
 
 /** The longest chunk of tokens that runs through the layers at once. */
@@ -38,6 +38,18 @@ export interface RankResult {
   /** As in `GenerateResult`, for this rank's blocks. */
   readonly selectedBlocks: readonly (readonly [number, number])[];
   readonly counters: RankCounters;
+}
+
+/** A context as one host keeps it after phase 1. */
+export interface EncodedContext extends Disposable {
+  readonly layout: BlockLayout;
+  /** The blocks of this host. */
+  readonly blocks: readonly ContextBlock[];
+  readonly contextTokens: number;
+  /** Tokens for which the query host's cache has room behind the context. */
+  readonly room: number;
+  readonly cache: KvCache;
+  readonly phase1: Phase1Result;
 }
 
 /** Told where a rank stands. */
@@ -104,52 +116,131 @@ export class RankModel implements Disposable {
   ): Promise<RankResult> {
     checkRequest(request);
     const { collective, status, onProgress } = context;
-    const { plan } = this.#options;
     const { rank, size: ranks } = collective;
-    const layout = layOutBlocks(plan, { contextTokens: request.contextIds.length, ranks });
-    const blocks = layout.hosts[rank] ?? [];
-    const transformer = await this.#transformerFor(request);
     const report = (phase: "phase 1" | "phase 2", fraction: number, generatedTokens: number) => {
       status.advance();
       onProgress({ phase, fraction, generatedTokens });
     };
-    using cache = this.#allocateCache(request, { layout, rank });
-    const common = { device: this.#device, transformer, plan, layout, cache };
-
-    status.enter("phase 1");
     const startMs = performance.now();
-    using encoded = await encodeBlocks({
-      ...common,
-      blocks,
-      contextIds: request.contextIds,
-      cacheDtype: this.#options.dtype,
+    status.enter("phase 1");
+    using encoded = await this.encode(request.contextIds, {
+      rank,
+      ranks,
+      room: request.queryIds.length + request.tokensToGenerate,
       onProgress: (fraction) => report("phase 1", fraction, 0),
     });
     const encodedMs = performance.now();
-
     status.enter("phase 2");
-    const { ids, topLogits } = await generate({
-      ...common,
-      collective,
-      cachedTokens: hostTokens(blocks),
-      anchor: encoded.anchor,
+    const { ids, topLogits } = await this.answer(encoded, {
       request,
+      collective,
       onLayer: () => status.advance(),
       onToken: (count) => report("phase 2", count / request.tokensToGenerate, count),
     });
-    const selectedBlocks = encoded.selected.flatMap((layers) =>
+    const { phase1, blocks } = encoded;
+    const selectedBlocks = phase1.selected.flatMap((layers) =>
       layers.map(({ taken, causal }) => [taken, causal] as const)
     );
     const counters = {
-      ...countWork(encoded, { rank, blocks: blocks.length, blockTokens: hostTokens(blocks) }),
+      ...countWork(phase1, { rank, blocks: blocks.length, blockTokens: hostTokens(blocks) }),
       prefillSeconds: (encodedMs - startMs) / 1000,
       decodeSeconds: (performance.now() - encodedMs) / 1000,
     };
     return { ids, topLogits, selectedBlocks, counters };
   }
 
+  /**
+   * Phase 1 of one host: encodes its blocks.
+   *
+   * @param contextIds The whole context; its length is every host's.
+   * @param options `rank` of `ranks`, and `room` in the query host's cache, in tokens, for a query
+   * and what is generated.
+   */
+  async encode(
+    contextIds: Int32Array,
+    options: {
+      rank: number;
+      ranks: number;
+      room: number;
+      onProgress: (fraction: number) => void;
+    },
+  ): Promise<EncodedContext> {
+    const { rank, ranks, room, onProgress } = options;
+    const { plan, dtype } = this.#options;
+    const layout = layOutBlocks(plan, { contextTokens: contextIds.length, ranks });
+    const blocks = layout.hosts[rank] ?? [];
+    const { layerCount: layers, kvHeads, headDim } = this.config;
+    const capacity = hostTokens(blocks) + (rank === layout.queryHost ? room : 0);
+    using owned = new DisposableStack();
+    const cache = owned.use(
+      new KvCache(this.#device, { layers, kvHeads, headDim, capacity, dtype }),
+    );
+    const phase1 = owned.use(
+      await encodeBlocks({
+        device: this.#device,
+        transformer: this.#transformer,
+        plan,
+        layout,
+        cache,
+        blocks,
+        contextIds,
+        cacheDtype: dtype,
+        onProgress,
+      }),
+    );
+    const memory = owned.move();
+    const contextTokens = contextIds.length;
+    return {
+      layout,
+      blocks,
+      contextTokens,
+      room,
+      cache,
+      phase1,
+      [Symbol.dispose]: () => memory[Symbol.dispose](),
+    };
+  }
+
+  /**
+   * Phase 2 of one host: encodes the query and generates. The context stays encoded: a later call
+   * answers another query about it.
+   *
+   * @throws {RangeError} If there is no query, or query and generated tokens exceed the room.
+   * @throws {WorkerError} If another rank is lost.
+   */
+  async answer(
+    encoded: EncodedContext,
+    options: {
+      request: Omit<GenerateRequest, "contextIds">;
+      collective: Collective;
+      onLayer: () => void;
+      onToken: (count: number) => void;
+    },
+  ): Promise<Phase2Result> {
+    const { request } = options;
+    checkRequest(request);
+    const needed = request.queryIds.length + request.tokensToGenerate;
+    if (needed > encoded.room) {
+      throw new RangeError(
+        `Cannot generate for sample ${request.sample} as query and generated tokens must be at ` +
+          `most the ${encoded.room} that the cache has room for: current value is ${needed}`,
+      );
+    }
+    return await generate({
+      ...options,
+      device: this.#device,
+      transformer: await this.#transformerFor(request),
+      plan: this.#options.plan,
+      layout: encoded.layout,
+      contextTokens: encoded.contextTokens,
+      cache: encoded.cache,
+      cachedTokens: hostTokens(encoded.blocks),
+      anchor: encoded.phase1.anchor,
+    });
+  }
+
   /** A transformer whose chunks are long enough for the sample's query. */
-  async #transformerFor(request: GenerateRequest): Promise<Transformer> {
+  async #transformerFor(request: Omit<GenerateRequest, "contextIds">): Promise<Transformer> {
     const { plan, dtype } = this.#options;
     const queryTokens = request.queryIds.length;
     const needed = stepTokens({ plan, queryTokens, maxTokens: this.#transformer.maxTokens });
@@ -166,22 +257,6 @@ export class RankModel implements Disposable {
     return larger;
   }
 
-  #allocateCache(
-    request: GenerateRequest,
-    options: { layout: BlockLayout; rank: number },
-  ): KvCache {
-    const { layout, rank } = options;
-    const { layerCount: layers, kvHeads, headDim } = this.config;
-    const generated = request.queryIds.length + request.tokensToGenerate;
-    return new KvCache(this.#device, {
-      layers,
-      kvHeads,
-      headDim,
-      capacity: hostTokens(layout.hosts[rank] ?? []) + (rank === layout.queryHost ? generated : 0),
-      dtype: this.#options.dtype,
-    });
-  }
-
   /** Frees everything; a second call does nothing. */
   [Symbol.dispose](): void {
     this.#transformer[Symbol.dispose]();
@@ -190,7 +265,7 @@ export class RankModel implements Disposable {
   }
 }
 
-function checkRequest(request: GenerateRequest): void {
+function checkRequest(request: Omit<GenerateRequest, "contextIds">): void {
   const { queryIds, tokensToGenerate } = request;
   if (queryIds.length === 0) {
     throw new RangeError(
