@@ -8,7 +8,7 @@
  * What `str.isspace()` accepts. Unlike JavaScript's, it holds the separators U+001C to U+001F and
  * U+0085, and not the byte order mark.
  */
-const SPACE =
+export const SPACE =
   "[\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]";
 
 const FIRST_SPACE = new RegExp(`^${SPACE}+`);
