@@ -55,8 +55,12 @@ export interface StarTypes {
 
 /** The permissions of a worker: files it maps, its place in the processes' shared memory. */
 const WORKER_PERMISSIONS = ["--allow-read", "--allow-env", "--allow-sys"];
-/** A worker started from a URL keeps the kernel library in the user's cache folder. */
-const REMOTE_PERMISSIONS = ["--allow-net", "--allow-write"];
+
+/** A worker started from a URL fetches the kernel library and keeps it in the user's cache. */
+function remotePermissions(entry: URL): readonly string[] {
+  if (entry.protocol === "file:") return [];
+  return [`--allow-net=${entry.host}`, `--allow-import=${entry.host}`, "--allow-write"];
+}
 
 /**
  * Loads the model.
@@ -139,11 +143,10 @@ class PoolEngine implements Engine {
   static async open(options: EngineOptions): Promise<Engine> {
     const { modelFolder, plan, dtype, threads, processCount: size, timeoutMs } = options;
     const entry = new URL("./worker.ts", import.meta.url);
-    const remote = entry.protocol !== "file:";
     const pool = await WorkerPool.start<StarTypes>({ modelFolder, plan, dtype, threads }, {
       entry,
       size,
-      permissions: remote ? [...WORKER_PERMISSIONS, ...REMOTE_PERMISSIONS] : WORKER_PERMISSIONS,
+      permissions: [...WORKER_PERMISSIONS, ...remotePermissions(entry)],
       timeoutMs,
     });
     const [ready] = pool.ready;

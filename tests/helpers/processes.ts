@@ -46,3 +46,24 @@ export function leftovers(text: string): string[] {
   const maps = Deno.readTextFileSync("/proc/self/maps").split("\n");
   return [...found, ...maps.filter((line) => line.includes(text))];
 }
+
+/** The running child processes of a process, with their command lines. */
+export function childrenOf(parent: number): { pid: number; command: string }[] {
+  const found: { pid: number; command: string }[] = [];
+  for (const { name } of Deno.readDirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const stat = Deno.readTextFileSync(`/proc/${name}/stat`);
+      const ppid = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+      if (ppid !== parent) continue;
+      const command = Deno.readTextFileSync(`/proc/${name}/cmdline`).replaceAll("\0", " ");
+      found.push({ pid: Number(name), command });
+    } catch (error) {
+      // It ended between listing and reading.
+      if (!(error instanceof Deno.errors.NotFound) && !String(error).includes("os error 3")) {
+        throw error;
+      }
+    }
+  }
+  return found;
+}

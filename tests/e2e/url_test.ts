@@ -1,0 +1,117 @@
+/**
+ * The project imported and run from a web site, with empty caches: modules, the kernel library and
+ * workers all come over http.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertMatch } from "../helpers/assert.ts";
+import { inFolder } from "../helpers/folder.ts";
+import { goldenEntries } from "../helpers/golden.ts";
+import { MODEL } from "../helpers/prompts.ts";
+import { ROOT } from "../helpers/sources.ts";
+
+/** A web site of the repository's files. */
+function serveRepository(requested: string[]): Deno.HttpServer<Deno.NetAddr> {
+  return Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
+    const { pathname } = new URL(request.url);
+    requested.push(pathname);
+    try {
+      const file = await Deno.open(new URL(`.${pathname}`, ROOT));
+      const type = pathname.endsWith(".ts") ? "application/typescript" : "application/octet-stream";
+      return new Response(file.readable, { headers: { "content-type": type } });
+    } catch {
+      return new Response("not here", { status: 404 });
+    }
+  });
+}
+
+/** Runs Deno with caches of its own. */
+async function runDeno(
+  args: readonly string[],
+  folder: string,
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  const output = await new Deno.Command(Deno.execPath(), {
+    args: [...args],
+    env: {
+      HOME: folder,
+      DENO_DIR: `${folder}/deno`,
+      XDG_CACHE_HOME: `${folder}/cache`,
+      // The library is to come from the web site.
+      STARX_KERNELS: "",
+      NO_COLOR: "1",
+    },
+    cwd: folder,
+  }).output();
+  const decoder = new TextDecoder();
+  return {
+    code: output.code,
+    stdout: decoder.decode(output.stdout),
+    stderr: decoder.decode(output.stderr),
+  };
+}
+
+const GOLDEN_TASK = "niah_single_3";
+
+async function goldenPrompt(): Promise<{ context: string; query: string; ids: number[] }> {
+  const entry = (await goldenEntries()).find(({ task }) => task === GOLDEN_TASK);
+  assert(entry !== undefined);
+  const { context, query, modes } = entry;
+  return { context, query, ids: [...modes["dense"]?.greedy_ids ?? []] };
+}
+
+Deno.test("mod.ts can be imported from a web site", async () => {
+  const requested: string[] = [];
+  await using server = serveRepository(requested);
+  await inFolder({}, async (folder) => {
+    const base = `http://127.0.0.1:${server.addr.port}`;
+    const { context, query, ids } = await goldenPrompt();
+    await Deno.writeTextFile(`${folder}/prompt.json`, JSON.stringify({ context, query }));
+    await Deno.writeTextFile(
+      `${folder}/main.ts`,
+      `import { loadModel } from "${base}/mod.ts";
+const prompt = { ...JSON.parse(Deno.readTextFileSync("prompt.json")), sample: "1" };
+const plan = { mode: "star", blockTokens: 512, anchorTokens: 512, stride: 16, threshold: 0.95,
+  merge: "lse" } as const;
+await using model = await loadModel(${JSON.stringify(MODEL)}, { plan, device: "cpu",
+  dtype: "f32", processCount: 2, threads: 1, timeoutMs: 60_000 });
+const { ids, result } = await model.generate(prompt,
+  { tokensToGenerate: ${ids.length}, stopWords: [], topLogits: 0 });
+console.log(JSON.stringify({ ids, ranks: result.ranks.length }));
+`,
+    );
+    const { code, stdout, stderr } = await runDeno(
+      ["run", "-A", "main.ts"],
+      folder,
+    );
+    assertEquals(code, 0, stderr);
+    const found = JSON.parse(stdout);
+    assertEquals(found.ranks, 2);
+    assertEquals(found.ids.length, ids.length);
+    assert(requested.includes("/lib/star/worker.ts"));
+    assert(requested.some((path) => path.endsWith(".so")));
+    const kept = [...Deno.readDirSync(`${folder}/cache/starx/kernels`)];
+    assertEquals(kept.length, 1);
+    assertMatch(kept[0]?.name ?? "", /^[0-9a-f]{64}$/);
+  });
+});
+
+Deno.test("cli.ts runs from a web site", async () => {
+  await using server = serveRepository([]);
+  await inFolder({}, async (folder) => {
+    const { context, query, ids } = await goldenPrompt();
+    const record = { index: 0, input_context: context, input_query: query, outputs: ["x"] };
+    await Deno.writeTextFile(`${folder}/in.jsonl`, `${JSON.stringify(record)}\n`);
+    const { code, stderr } = await runDeno([
+      "run",
+      "-A",
+      `http://127.0.0.1:${server.addr.port}/cli.ts`,
+      "infer",
+      ...["--model_path", MODEL, "--attn_type", "dense", "--dtype", "f32"],
+      ...["--tokens_to_generate", String(ids.length), "--top_logits", "1"],
+      ...["--input_path", `${folder}/in.jsonl`, "--output_path", `${folder}/out.jsonl`],
+    ], folder);
+    assertEquals(code, 0, stderr);
+    const [line = ""] = (await Deno.readTextFile(`${folder}/out.jsonl`)).split("\n");
+    assertEquals(JSON.parse(line).generated_ids, ids);
+  });
+});

@@ -1,0 +1,53 @@
+/**
+ * Engines and requests on the model of the repository, with the reference's prompts.
+ *
+ * @module
+ */
+import { type Engine, openEngine } from "../../lib/star/engine.ts";
+import type { AttentionPlan } from "../../lib/attention/plan.ts";
+import type { GenerateRequest } from "../../lib/star/request.ts";
+import { goldenEntries } from "./golden.ts";
+
+/** The folder of the model. */
+export const MODEL = new URL("../../models/starx-tiny", import.meta.url).pathname;
+
+/** Star Attention with blocks of 256 tokens. */
+export const STAR: AttentionPlan = {
+  mode: "star",
+  blockTokens: 256,
+  anchorTokens: 256,
+  stride: 16,
+  threshold: 0.95,
+  merge: "lse",
+};
+
+/** An engine with one thread per process. */
+export function openTiny(
+  options: {
+    plan: AttentionPlan;
+    processCount: number;
+    dtype?: "f32" | "bf16";
+    timeoutMs?: number;
+  },
+): Promise<Engine> {
+  const { plan, processCount, dtype = "bf16", timeoutMs = 60_000 } = options;
+  return openEngine({ modelFolder: MODEL, plan, dtype, threads: 1, processCount, timeoutMs });
+}
+
+/** A request made of a reference prompt. `repeat` takes the context several times in a row. */
+export async function goldenRequest(
+  options: { task: string; repeat?: number; tokensToGenerate?: number },
+): Promise<GenerateRequest> {
+  const { task, repeat = 1, tokensToGenerate = 12 } = options;
+  const entry = (await goldenEntries()).find((entry) => entry.task === task);
+  if (entry === undefined) throw new TypeError(`No reference prompt is called ${task}`);
+  const context = Array.from({ length: repeat }, () => entry.context_ids).flat();
+  return {
+    sample: task,
+    contextIds: Int32Array.from(context),
+    queryIds: Int32Array.from(entry.query_ids),
+    tokensToGenerate,
+    stopIds: [],
+    topLogits: 24,
+  };
+}
