@@ -16,6 +16,8 @@ const MAX_BYTES = 256 * 2 ** 20;
 export interface Tokenizer extends Disposable {
   /** How many different ids there are. */
   readonly vocabularySize: number;
+  /** What `tokenizer.json` holds besides the tables of the vocabulary and the merges. */
+  readonly settings: Readonly<Record<string, unknown>>;
   /** Ids of a text: no special tokens are added, those in the text are recognized. */
   encode(text: string): Int32Array;
   /** The text of some ids, special tokens included unless they are skipped. */
@@ -52,6 +54,7 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
 interface CheckedTokenizer {
   readonly path: string;
   readonly values: Record<string, unknown>;
+  readonly settings: Readonly<Record<string, unknown>>;
   readonly ids: ReadonlyMap<string, number>;
   readonly special: ReadonlySet<number>;
 }
@@ -96,7 +99,8 @@ function checkTokenizer(values: unknown, path: string): CheckedTokenizer {
     ids.set(entry.content, id);
     if (entry.special === true) special.add(id);
   }
-  return { path, values, ids, special };
+  const { vocab: _vocab, merges: _merges, ...modelSettings } = model;
+  return { path, values, settings: { ...values, model: modelSettings }, ids, special };
 }
 
 function checkId(id: unknown, options: { token: string; path: string }): number {
@@ -112,6 +116,7 @@ function checkId(id: unknown, options: { token: string; path: string }): number 
 
 class FileTokenizer implements Tokenizer {
   readonly vocabularySize: number;
+  readonly settings: Readonly<Record<string, unknown>>;
   readonly #wasm: WasmTokenizer;
   readonly #checked: CheckedTokenizer;
   #disposed = false;
@@ -120,6 +125,7 @@ class FileTokenizer implements Tokenizer {
     this.#wasm = wasm;
     this.#checked = checked;
     this.vocabularySize = wasm.getVocabSize();
+    this.settings = checked.settings;
   }
 
   encode(text: string): Int32Array {
