@@ -1,0 +1,344 @@
+/**
+ * The command line: its subcommands, their flags, and the defaults of all of them.
+ *
+ * Flags are spelled as in the programs of NVIDIA/Star-Attention that the subcommands stand for.
+ *
+ * @module
+ */
+import { fileURLToPath } from "node:url";
+import { type Command, defineCommand, endingOf } from "./commands/command.ts";
+import {
+  choiceFlag,
+  choicesFlag,
+  decimalFlag,
+  switchFlag,
+  textFlag,
+  wholeFlag,
+  wholesFlag,
+  wordsFlag,
+} from "./commands/flags.ts";
+import { programHelp } from "./commands/help.ts";
+import { Interrupts } from "./commands/interrupts.ts";
+import { openScreen, type Screen } from "./commands/screen.ts";
+import { VERSION } from "./commands/version.ts";
+import { EXIT_CODES, UsageError } from "./lib/errors.ts";
+
+const MODES = ["dense", "xattn", "star", "starx"] as const;
+const TEMPLATES = ["base", "llama3"] as const;
+const TASKS = [
+  ...["niah_single_1", "niah_single_2", "niah_single_3"],
+  ...["niah_multikey_1", "niah_multikey_2", "niah_multikey_3"],
+  ...["niah_multivalue", "niah_multiquery", "vt", "cwe", "fwe", "qa_1", "qa_2"],
+];
+/** Tasks that need no downloaded data. */
+const DEMO_TASKS = ["niah_single_1", "niah_multikey_2", "niah_multikey_3", "vt", "fwe"] as const;
+
+const MODE_HELP = "dense, xattn (selected blocks), star (blocks with an anchor) or starx (both)";
+const BLOCK_HELP = "tokens per context block; a multiple of 128 in starx";
+const ANCHOR_HELP = "tokens of the anchor block, at most the block size; -1 takes the block size";
+
+/** How to compute: the same for every command that runs the model. */
+const ENGINE_FLAGS = {
+  stride: wholeFlag({
+    default: 16,
+    help: "tokens per group of the antidiagonal sums, a divisor of 128 (xattn, starx)",
+  }),
+  threshold: decimalFlag({
+    default: 0.95,
+    help: "share of a row's antidiagonal mass that the selected blocks must hold, above 0 and at " +
+      "most 1; 1 selects every block (xattn, starx)",
+  }),
+  merge: choiceFlag(["lse", "antidiagonal"], {
+    default: "lse",
+    help: "how phase 2 merges the processes' parts; 'antidiagonal' is the per-process weighting " +
+      "of StarXAttention, kept for comparison: it loses most of the accuracy (star, starx)",
+  }),
+  device: choiceFlag(["auto", "cpu"], {
+    default: "auto",
+    help: "where to compute; auto takes the best that is usable",
+  }),
+  dtype: choiceFlag(["bf16", "f32"], {
+    default: "bf16",
+    help: "what keys, values and the inputs of matrix products are rounded to",
+  }),
+  threads: wholeFlag({
+    default: 0,
+    max: 1024,
+    help: "threads of each process; 0 divides the cores among the processes",
+  }),
+  timeout: decimalFlag({
+    default: 60,
+    value: "SECONDS",
+    help: "how long a process may make no progress before it counts as lost",
+  }),
+} as const;
+
+const BLOCK_FLAGS = {
+  block_size: wholeFlag({ short: "-bs", min: -1, default: -1, demo: 1024, help: BLOCK_HELP }),
+  anchor_block_size: wholeFlag({ short: "-as", min: -1, default: -1, help: ANCHOR_HELP }),
+} as const;
+
+const CONTINUE_NOTE =
+  "Running the same command again continues: finished samples are kept. run.json beside the " +
+  "results holds what they were made with; a run with another model, data or option that changes " +
+  "results is refused. --device, --threads, --timeout and, with --merge lse, --nproc_per_node " +
+  "change no result.";
+
+const ruler = defineCommand({
+  name: "ruler",
+  summary: "run RULER: make the data, generate, score, and show a table of scores",
+  demoUnless: "model_path",
+  flags: {
+    model_name: textFlag({
+      short: "-n",
+      value: "NAME",
+      required: true,
+      demo: "starx-tiny",
+      help: "the experiment's name, the first part of its folder's",
+    }),
+    model_path: textFlag({
+      short: "-p",
+      value: "FOLDER",
+      help: "a Llama model in Hugging Face's format; without it the model of this repository is " +
+        "taken, and demonstration values stand for every flag that is absent",
+    }),
+    prompt_config: choiceFlag(TEMPLATES, {
+      short: "-pc",
+      required: true,
+      demo: "llama3",
+      help: "the prompt template",
+    }),
+    attn_type: choiceFlag(MODES, { short: "-a", default: "star", demo: "starx", help: MODE_HELP }),
+    ...BLOCK_FLAGS,
+    seq_lengths: wholesFlag({
+      short: "-l",
+      min: 1,
+      required: true,
+      demo: [4096],
+      help: "sequence lengths in tokens",
+    }),
+    tasks: choicesFlag(TASKS, {
+      short: "-t",
+      default: TASKS,
+      demo: DEMO_TASKS,
+      help: "RULER's tasks",
+    }),
+    pregen_data_dir: textFlag({
+      short: "-d",
+      value: "FOLDER",
+      help: "data made before, as FOLDER/<length>/<task>/validation.jsonl; a name without a " +
+        "slash may also stand for dataset/NAME; tasks that it lacks are made",
+    }),
+    num_samples_per_task: wholeFlag({ min: 1, default: 500, demo: 5, help: "samples per task" }),
+    num_nodes: wholeFlag({ short: "-nn", min: 1, default: 1, help: "machines; only 1 for now" }),
+    nproc_per_node: wholeFlag({
+      short: "-np",
+      min: 1,
+      max: 1024,
+      demo: 2,
+      help: "processes that share the blocks; required in star and starx; dense and xattn use one",
+    }),
+    output_dir: textFlag({ value: "FOLDER", default: "results", help: "folder of all results" }),
+    source_dir: textFlag({
+      value: "FOLDER",
+      help: "RULER's source data (default: STARX_DATA, or starx/data in the user's cache folder)",
+    }),
+    cwe_freq: wholesFlag({
+      count: 2,
+      min: 1,
+      default: [300, 30],
+      value: "COMMON OTHER",
+      help: "how often cwe's common and other words occur; 300 30 leaves no answers below about " +
+        "15,500 tokens, 30 3 are newer RULER's values",
+    }),
+    ...ENGINE_FLAGS,
+  },
+  notes: [
+    "Results: <output_dir>/<name>_<mode>_b1ka1k/<length>/<task>.jsonl and summary.csv, data in " +
+    "data/<task>/validation.jsonl, logs in logs/. Tasks whose source data is not on this machine " +
+    "are skipped with the line that says how to get it.",
+    CONTINUE_NOTE,
+  ],
+  run: async (flags, context) => {
+    const { runRuler } = await import("./commands/ruler.ts");
+    const modelPath = flags.model_path ?? await demoModel();
+    await runRuler({ ...flags, modelPath, isDemo: flags.model_path === undefined }, context);
+  },
+});
+
+const infer = defineCommand({
+  name: "infer",
+  summary: "generate for the samples of a file of JSON lines",
+  flags: {
+    model_path: textFlag({
+      short: "-p",
+      value: "FOLDER",
+      required: true,
+      help: "a Llama model in Hugging Face's format",
+    }),
+    attn_type: choiceFlag(MODES, { short: "-a", required: true, help: MODE_HELP }),
+    ...BLOCK_FLAGS,
+    tokens_to_generate: wholeFlag({
+      required: true,
+      min: 1,
+      help: "tokens per sample; an end-of-sequence token does not end it, a stop word may",
+    }),
+    stop_words: wordsFlag({ default: [], help: "the text is cut at the first of them" }),
+    input_path: textFlag({
+      value: "FILE",
+      required: true,
+      help: "JSON lines with input_context, input_query, output or outputs, and perhaps index",
+    }),
+    num_samples: wholeFlag({ min: -1, default: -1, help: "only the first N samples; -1 for all" }),
+    output_path: textFlag({ value: "FILE", required: true, help: "where the records go" }),
+    use_cache: switchFlag({
+      help: "accepted as in the original; finished samples are always kept",
+    }),
+    nproc_per_node: wholeFlag({
+      short: "-np",
+      min: 1,
+      max: 1024,
+      default: 1,
+      help: "processes that share the blocks; dense and xattn use one",
+    }),
+    top_logits: wholeFlag({
+      default: 0,
+      max: 1 << 20,
+      value: "K",
+      help: "adds to each record top_logits, the K largest logits of the first generated " +
+        "position as [id, logit] pairs, and generated_ids",
+    }),
+    ...ENGINE_FLAGS,
+  },
+  notes: [
+    `${CONTINUE_NOTE} run.json lies in the folder of --output_path and has an entry for each ` +
+    "output file there.",
+  ],
+  run: async (flags, context) => {
+    const { runInfer } = await import("./commands/infer.ts");
+    const { engineOptions, planOf } = await import("./commands/engine_flags.ts");
+    await runInfer({
+      ...engineOptions(flags),
+      modelPath: flags.model_path,
+      plan: planOf(flags),
+      processCount: flags.nproc_per_node,
+      inputPath: flags.input_path,
+      outputPath: flags.output_path,
+      sampleLimit: flags.num_samples,
+      tokensToGenerate: flags.tokens_to_generate,
+      stopWords: flags.stop_words,
+      topLogits: flags.top_logits,
+    }, context);
+  },
+});
+
+const evaluate = defineCommand({
+  name: "evaluate",
+  summary: "score the predictions of one length and write summary.csv",
+  flags: {
+    data_dir: textFlag({ value: "FOLDER", required: true, help: "holds <task>.jsonl files" }),
+    benchmark: textFlag({ value: "NAME", default: "synthetic", help: "there is only 'synthetic'" }),
+    verbose: wholeFlag({ min: -1, default: 0, help: "how many samples to print, plus 2" }),
+  },
+  run: async ({ data_dir: dataDir, benchmark, verbose }, { screen }) => {
+    const { runEvaluate } = await import("./commands/evaluate.ts");
+    await runEvaluate({ dataDir, benchmark, verbose }, (text) => screen.print(text));
+  },
+});
+
+const gather = defineCommand({
+  name: "gather",
+  summary: "show the scores of all lengths of an experiment",
+  flags: {
+    exp: textFlag({
+      short: "-e",
+      value: "NAME",
+      required: true,
+      help: "an experiment's folder, or its name in --output_dir",
+    }),
+    output_dir: textFlag({ value: "FOLDER", default: "results", help: "folder of all results" }),
+  },
+  run: async ({ exp, output_dir: outputDir }, { screen }) => {
+    const { runGather } = await import("./commands/gather.ts");
+    await runGather({ exp, outputDir }, (text) => screen.print(text));
+  },
+});
+
+const doctor = defineCommand({
+  name: "doctor",
+  summary: "show what was found on this machine, and what is missing",
+  flags: {
+    model_path: textFlag({
+      short: "-p",
+      value: "FOLDER",
+      help: "the model to look at (default: the model of this repository)",
+    }),
+    source_dir: textFlag({
+      value: "FOLDER",
+      help: "RULER's source data (default: STARX_DATA, or starx/data in the user's cache folder)",
+    }),
+  },
+  run: async (flags, { screen }) => {
+    const { runDoctor } = await import("./commands/doctor.ts");
+    const modelPath = flags.model_path ?? await demoModel();
+    await runDoctor({ modelPath, sourceDir: flags.source_dir }, screen);
+  },
+});
+
+/** All subcommands, in the order of the help text. */
+const COMMANDS: readonly Command[] = [ruler, infer, evaluate, gather, doctor];
+
+/** The folder of the model that comes with this program. */
+async function demoModel(): Promise<string> {
+  const url = new URL("./models/starx-tiny", import.meta.url);
+  if (url.protocol === "file:") return fileURLToPath(url);
+  // Weights are mapped into memory, which takes a file.
+  const local = "models/starx-tiny";
+  if (await Deno.stat(local).then(({ isDirectory }) => isDirectory, () => false)) return local;
+  throw new UsageError(
+    `--model_path: is required when this program runs from ${url.protocol}// as a model has to ` +
+      "lie on this machine",
+  );
+}
+
+/**
+ * Runs the program.
+ *
+ * @param args The arguments, the subcommand first.
+ * @param options Where it writes.
+ * @returns The exit code.
+ */
+export async function main(
+  args: readonly string[],
+  options: { screen: Screen },
+): Promise<number> {
+  const { screen } = options;
+  using interrupts = new Interrupts(() => Deno.exit(EXIT_CODES.interrupted));
+  interrupts.listen();
+  try {
+    const [name, ...rest] = args;
+    if (name === undefined || name === "--help" || name === "-h" || name === "help") {
+      screen.print(programHelp(COMMANDS.map(({ help }) => help), VERSION));
+      return name === undefined ? EXIT_CODES.usage : EXIT_CODES.done;
+    }
+    if (name === "--version") {
+      screen.print(`${VERSION}\n`);
+      return EXIT_CODES.done;
+    }
+    const command = COMMANDS.find(({ help }) => help.name === name);
+    if (command === undefined) {
+      const names = COMMANDS.map(({ help }) => help.name).join(", ");
+      throw new UsageError(`'${name}': is not a command: must be one of ${names}`);
+    }
+    await command.run(rest, { screen, cleanup: interrupts });
+    return EXIT_CODES.done;
+  } catch (error) {
+    // What failed did so because of the signal, whose listener ends the process.
+    if (interrupts.isInterrupted) return await new Promise<number>(() => {});
+    const { code, text } = endingOf(error);
+    screen.log(text);
+    return code;
+  }
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args, { screen: openScreen() }));

@@ -1,0 +1,107 @@
+/**
+ * The flags of the `bench` command.
+ *
+ * @module
+ */
+import type { AttentionMode } from "../lib/attention/plan.ts";
+import { UsageError } from "../lib/errors.ts";
+import type { ComputeDType } from "../lib/model/forward.ts";
+import { MODEL_SHAPES } from "../lib/model/shapes.ts";
+import type { BenchOptions } from "./bench.ts";
+import {
+  choiceFlag,
+  choicesFlag,
+  decimalFlag,
+  type FlagValues,
+  switchFlag,
+  textFlag,
+  wholeFlag,
+  wholesFlag,
+} from "./flags.ts";
+import type { CommandHelp } from "./help.ts";
+
+const MODES: readonly AttentionMode[] = ["dense", "xattn", "star", "starx"];
+const DTYPES: readonly ComputeDType[] = ["bf16", "f32"];
+
+/** The flags; several of them take lists. */
+export const BENCH_FLAGS = {
+  model_path: textFlag({ short: "-n", value: "DIR", help: "model folder; or else --shape" }),
+  shape: choiceFlag(Object.keys(MODEL_SHAPES), {
+    help: "takes random weights of this shape instead of a model's",
+  }),
+  device: choiceFlag(["auto", "cpu", "cuda"], { default: "auto", help: "where to compute" }),
+  dtype: choiceFlag(DTYPES, {
+    default: "bf16",
+    help: "what keys, values and the inputs of matrix products are rounded to",
+  }),
+  threads: wholeFlag({ default: 0, max: 256, help: "threads of an op; 0 takes all cores" }),
+  attn_type: choicesFlag(MODES, { short: "-a", default: ["dense"], help: "attention modes" }),
+  lengths: wholesFlag({ short: "-l", min: 1, default: [512, 2048], help: "tokens to prefill" }),
+  decode: wholesFlag({ min: 1, default: [], help: "context lengths at which to time decoding" }),
+  decode_tokens: wholeFlag({ min: 2, default: 32, help: "generated tokens per context length" }),
+  block_size: wholeFlag({ short: "-bs", min: 1, default: 4096, help: "tokens per context block" }),
+  anchor_block_size: wholeFlag({
+    short: "-as",
+    min: 1,
+    help: "tokens of the anchor block (default: --block_size)",
+  }),
+  stride: wholeFlag({ min: 1, default: 16, help: "tokens per group of the antidiagonal sums" }),
+  threshold: decimalFlag({ default: 0.9, help: "share of the mass that selected blocks hold" }),
+  density: decimalFlag({
+    help: "forces the share of selected blocks, above 0 and at most 1; they are drawn at random, " +
+      "mass and selection still run",
+  }),
+  repeats: wholeFlag({ min: 1, max: 1000, default: 3, help: "timed runs per length" }),
+  json: switchFlag({ help: "prints JSON: per mode a line of details, then a line of times" }),
+} as const;
+
+/** What the program's help says of the command. */
+export const BENCH_HELP: CommandHelp = {
+  name: "bench",
+  summary: "times prefill and decoding, and says where the time goes",
+  flags: BENCH_FLAGS,
+  notes: [
+    "A prefill's time is from an empty context to the last token's logits. A token's time in " +
+    "decoding is the median of those generated after the context. Without natural text, blocks " +
+    "are not sparse: give --density for xattn and starx.",
+  ],
+};
+
+/**
+ * Turns flags into options.
+ *
+ * @throws {UsageError} If neither or both of model and shape are given, or density is out of range.
+ */
+export function benchOptions(values: FlagValues<typeof BENCH_FLAGS>): BenchOptions {
+  const { model_path: folder, shape: name, density } = values;
+  const shape = name === undefined ? undefined : MODEL_SHAPES[name];
+  if ((folder === undefined) === (shape === undefined)) {
+    throw new UsageError(
+      `--model_path: either it or --shape must be given: current value is '${folder ?? ""}'`,
+    );
+  }
+  if (density !== undefined && !(density > 0 && density <= 1)) {
+    throw new UsageError(
+      `--density: must be above 0 and at most 1: current value is '${density}'`,
+    );
+  }
+  return {
+    model: folder !== undefined
+      ? { kind: "folder", folder }
+      : { kind: "shape", name: name ?? "", config: shape ?? MODEL_SHAPES.small },
+    device: values.device,
+    dtype: values.dtype,
+    threads: values.threads,
+    modes: values.attn_type as readonly AttentionMode[],
+    lengths: values.lengths,
+    decodeContexts: values.decode,
+    decodeTokens: values.decode_tokens,
+    blockTokens: values.block_size,
+    anchorTokens: values.anchor_block_size ?? values.block_size,
+    stride: values.stride,
+    threshold: values.threshold,
+    density,
+    repeats: values.repeats,
+    json: values.json,
+  };
+}

@@ -1,0 +1,39 @@
+/**
+ * What a bench asks of the machine: the peak of its memory, the rate of copies.
+ *
+ * @module
+ */
+import type { Device } from "../lib/device/device.ts";
+import { Tensor } from "../lib/device/tensor.ts";
+import { copy } from "../lib/ops/convert.ts";
+import { median } from "./bench_report.ts";
+
+/** Larger than the caches: on a CPU, and on a GPU. */
+const COPY_BYTES = { cpu: 2 ** 28, cuda: 2 ** 31 } as const;
+const COPY_RUNS = 5;
+
+/** The most memory that this process ever had resident, in MiB; mapped files count. */
+export async function peakMemoryMib(): Promise<number> {
+  const status = await Deno.readTextFile("/proc/self/status");
+  const kib = /^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1];
+  return Number(kib ?? NaN) / 1024;
+}
+
+/** Bytes read and written per nanosecond by a large copy on the device. */
+export async function copyRate(device: Device): Promise<number> {
+  const shape = [COPY_BYTES[device.kind] / 4];
+  using out = Tensor.allocate(device, { dtype: "f32", shape, label: "copied" });
+  using source = Tensor.allocate(device, { dtype: "f32", shape, label: "to copy" });
+  // The first runs bring the pages in.
+  await copy(device, { out: source, in: out });
+  await copy(device, { out, in: source });
+  await device.kernels.idle();
+  const rates: number[] = [];
+  for (let run = 0; run < COPY_RUNS; run++) {
+    const startMs = performance.now();
+    await copy(device, { out, in: source });
+    await device.kernels.idle();
+    rates.push(2 * source.byteLength / (performance.now() - startMs) / 1e6);
+  }
+  return median(rates);
+}

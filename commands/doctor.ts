@@ -1,0 +1,143 @@
+/**
+ * The `doctor` command: what was found on this machine and what is missing, in one screen.
+ *
+ * @module
+ */
+import { describeCpu } from "../lib/device/cpu_description.ts";
+import { dataFolder } from "../lib/data_folder.ts";
+import { DeviceError, errorText, FileError } from "../lib/errors.ts";
+import { readConfig } from "../lib/model/config.ts";
+import { listWeightFiles } from "../lib/model/weight_files.ts";
+import type { Screen } from "./screen.ts";
+import { VERSION } from "./version.ts";
+
+/** Options of {@linkcode runDoctor}. */
+export interface DoctorOptions {
+  readonly modelPath: string;
+  /** RULER's source data; undefined for the usual folder. */
+  readonly sourceDir: string | undefined;
+}
+
+/** One line of the report. */
+interface Finding {
+  readonly name: string;
+  readonly text: string;
+  /** What is to be done about it, if something is. */
+  readonly remedy?: string;
+  /** Set if nothing runs without it. */
+  readonly error?: Error;
+}
+
+const GIB = 2 ** 30;
+
+/** RULER's source data, in the layout of `scripts/download_data.ts`, and the tasks that need it. */
+const SOURCES: readonly (readonly [file: string, tasks: string])[] = [
+  ["PaulGrahamEssays.json", "niah_single_2, niah_single_3, niah_multikey_1, niah_multi*"],
+  ["adjectivelist.txt", "words of niah; cwe"],
+  ["nounlist.txt", "words of niah; cwe"],
+  ["verblist.txt", "cwe"],
+  ["squad.json", "qa_1"],
+  ["hotpotqa.json", "qa_2"],
+];
+
+/**
+ * Looks at this machine and prints what it found.
+ *
+ * @throws {DeviceError} If the kernel library cannot be used, after everything was printed.
+ * @throws {FileError} If the model cannot be used, after everything was printed.
+ */
+export async function runDoctor(options: DoctorOptions, screen: Screen): Promise<void> {
+  const findings = [
+    { name: "StarX", text: `${VERSION} on Deno ${Deno.version.deno} (V8 ${Deno.version.v8})` },
+    await lookAtMachine(),
+    lookAtMemory(),
+    await lookAtLibrary(),
+    await lookAtModel(options.modelPath),
+    await lookAtData(options.sourceDir),
+  ];
+  const lines = findings.flatMap(({ name, text, remedy }) => [
+    `${remedy === undefined ? "ok" : "!!"}  ${name.padEnd(9)} ${text}`,
+    ...(remedy === undefined ? [] : [`${" ".repeat(14)}-> ${remedy}`]),
+  ]);
+  screen.print(`${lines.join("\n")}\n`);
+  const fatal = findings.find(({ error }) => error !== undefined)?.error;
+  if (fatal !== undefined) throw fatal;
+  screen.print("\nThe demonstration can run: deno task ruler\n");
+}
+
+async function lookAtMachine(): Promise<Finding> {
+  const { os, arch } = Deno.build;
+  const text = `${os} ${Deno.osRelease()}, ${arch}, ${await processorName()}, ` +
+    `${navigator.hardwareConcurrency} cores`;
+  if (os === "linux" && arch === "x86_64") return { name: "Machine", text };
+  return { name: "Machine", text, remedy: "the kernel libraries are for Linux on x86-64" };
+}
+
+async function processorName(): Promise<string> {
+  try {
+    const info = await Deno.readTextFile("/proc/cpuinfo");
+    return /^model name\s*:\s*(.+)$/m.exec(info)?.[1] ?? "unknown processor";
+  } catch {
+    // Other systems have no such file; the name is only shown.
+    return "unknown processor";
+  }
+}
+
+function lookAtMemory(): Finding {
+  const { total, available } = Deno.systemMemoryInfo();
+  const gib = (bytes: number) => (bytes / GIB).toFixed(1);
+  return { name: "Memory", text: `${gib(available)} GiB available of ${gib(total)} GiB` };
+}
+
+async function lookAtLibrary(): Promise<Finding> {
+  const name = "Library";
+  try {
+    const { libraryPath, abiVersion, instructionSets, best } = await describeCpu();
+    const text = `${libraryPath}, interface ${abiVersion}, SHA-256 as in its manifest`;
+    if (best !== "") {
+      return {
+        name,
+        text: `${text}\n${" ".repeat(14)}uses ${best} of ${instructionSets.join(", ")}`,
+      };
+    }
+    const error = new DeviceError("Cannot compute on this CPU as it must have AVX2");
+    return { name, text, remedy: "a CPU with AVX2 is needed", error };
+  } catch (error) {
+    if (!(error instanceof DeviceError)) throw error;
+    return { name, text: error.message, remedy: "deno task build:cpu builds it with g++", error };
+  }
+}
+
+async function lookAtModel(folder: string): Promise<Finding> {
+  const name = "Model";
+  try {
+    const config = await readConfig(folder);
+    const { paths } = await listWeightFiles(folder);
+    let bytes = 0;
+    for (const path of paths) bytes += (await Deno.stat(path)).size;
+    const text = `${folder}: ${config.layerCount} layers, hidden size ${config.hiddenSize}, ` +
+      `${config.maxPositions} positions, ${(bytes / 2 ** 20).toFixed(1)} MiB in ` +
+      `${paths.length} weight file${paths.length === 1 ? "" : "s"}`;
+    return { name, text };
+  } catch (error) {
+    const remedy = "give a model's folder with --model_path, or fetch one: deno task model";
+    return { name, text: errorText(error), remedy, error: asFileError(error) };
+  }
+}
+
+function asFileError(error: unknown): Error {
+  return error instanceof Error ? error : new FileError(String(error));
+}
+
+async function lookAtData(sourceDir: string | undefined): Promise<Finding> {
+  const name = "RULER";
+  const folder = dataFolder(sourceDir);
+  const missing: string[] = [];
+  for (const [file, tasks] of SOURCES) {
+    const found = await Deno.stat(`${folder}/${file}`).then(({ isFile }) => isFile, () => false);
+    if (!found) missing.push(`${file} (${tasks})`);
+  }
+  if (missing.length === 0) return { name, text: `all source data in ${folder}` };
+  const text = `${folder} lacks\n${missing.map((line) => `${" ".repeat(16)}${line}`).join("\n")}`;
+  return { name, text, remedy: "deno task data fetches it; five tasks run without" };
+}

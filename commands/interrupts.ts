@@ -1,0 +1,50 @@
+/**
+ * What has to end before an interrupted process does.
+ *
+ * @module
+ */
+import type { Cleanup } from "./model_session.ts";
+
+const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+/** Worker processes are gone after 7 s even if they hang; the operating system takes the rest. */
+const LIMIT_MS = 8_000;
+
+/** Ends what is registered when the process is interrupted. */
+export class Interrupts implements Cleanup, Disposable {
+  readonly #ends = new Set<() => Promise<void>>();
+  readonly #onSignal: () => void;
+
+  /** @param exit Called when everything has ended, or on a second signal. */
+  constructor(exit: () => void) {
+    this.#onSignal = () => {
+      if (this.isInterrupted) return exit();
+      this.isInterrupted = true;
+      this.#endAll().finally(exit);
+    };
+  }
+
+  /** Whether a signal came; what fails from then on fails because of it. */
+  isInterrupted = false;
+
+  /** Starts to listen to SIGINT and SIGTERM. */
+  listen(): void {
+    for (const signal of SIGNALS) Deno.addSignalListener(signal, this.#onSignal);
+  }
+
+  onInterrupt(end: () => Promise<void>): Disposable {
+    this.#ends.add(end);
+    return { [Symbol.dispose]: () => void this.#ends.delete(end) };
+  }
+
+  [Symbol.dispose](): void {
+    for (const signal of SIGNALS) Deno.removeSignalListener(signal, this.#onSignal);
+  }
+
+  async #endAll(): Promise<void> {
+    const ends = Array.from(this.#ends, (end) => end());
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, LIMIT_MS);
+    await Promise.race([Promise.allSettled(ends), promise]);
+    clearTimeout(timer);
+  }
+}
