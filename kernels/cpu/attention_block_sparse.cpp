@@ -11,6 +11,7 @@
  * read: that times sizeof(kv)), at some 5 % of the cost of multiplying them. A key block never
  * lies in both segments since P is a multiple of 128.
  */
+#include "attention_pairs.h"
 #include "attention_tile.h"
 #include "thread_pool.h"
 
@@ -23,7 +24,7 @@ static_assert(SX_BLOCK <= kTileRows, "the queries of a row block fit a tile");
 static_assert(SX_BLOCK <= kTileKeys<128>, "a key block fits a tile");
 
 /* Runs row block `unit % q_blocks` of head `unit / q_blocks`. */
-template <int D>
+template <class Tile>
 void run_row_block(const AttentionArgs& args, int64_t unit, void* scratch) {
   const int64_t q_blocks = ceil_div(args.q_tokens, SX_BLOCK);
   const int64_t head = unit / q_blocks;
@@ -33,7 +34,7 @@ void run_row_block(const AttentionArgs& args, int64_t unit, void* scratch) {
   const int64_t visible =
       visible_keys(args.q_offset, first_token + tokens - 1, all_keys(args.kv));
   const int32_t* blocks = args.indices + unit * args.index_stride;
-  AttentionTile<D> tile(scratch);
+  Tile tile(scratch);
   tile.begin(args, first_token, tokens, head, 1);
   for (int32_t i = 0; i < args.counts[unit]; i++) {
     const int64_t begin = static_cast<int64_t>(blocks[i]) * SX_BLOCK;
@@ -43,15 +44,15 @@ void run_row_block(const AttentionArgs& args, int64_t unit, void* scratch) {
   tile.finish(args);
 }
 
-template <int D>
+template <class Tile>
 sx_status run(Context& context, const AttentionArgs& args) {
-  const int64_t bytes = context.threads * AttentionTile<D>::kBytes;
+  const int64_t bytes = context.threads * Tile::kBytes;
   char* memory = static_cast<char*>(scratch(context, bytes));
   if (memory == nullptr) return out_of_scratch(context, "attention_block_sparse", bytes);
   const int64_t units = args.q_heads * ceil_div(args.q_tokens, SX_BLOCK);
   parallel_for(context, units, 1, [&](int64_t begin, int64_t end, int32_t worker) {
     for (int64_t unit = begin; unit < end; unit++) {
-      run_row_block<D>(args, units - 1 - unit, memory + worker * AttentionTile<D>::kBytes);
+      run_row_block<Tile>(args, units - 1 - unit, memory + worker * Tile::kBytes);
     }
   });
   return SX_OK;
@@ -60,7 +61,14 @@ sx_status run(Context& context, const AttentionArgs& args) {
 }  // namespace
 
 sx_status attention_block_sparse(Context& context, const AttentionArgs& args) {
-  return args.kv.head_dim == 64 ? run<64>(context, args) : run<128>(context, args);
+#ifdef SX_HAS_PAIRS
+  if (args.kv.dtype == SX_BF16) {
+    return args.kv.head_dim == 64 ? run<PairTile<64>>(context, args)
+                                  : run<PairTile<128>>(context, args);
+  }
+#endif
+  return args.kv.head_dim == 64 ? run<AttentionTile<64>>(context, args)
+                                : run<AttentionTile<128>>(context, args);
 }
 
 }  // namespace SX_ISA

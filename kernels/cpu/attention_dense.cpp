@@ -13,6 +13,7 @@
  * Where few tokens leave too few units for the threads, the keys are split too, by sizes that
  * depend on the shapes alone, and attention_parts.h merges the splits in order.
  */
+#include "attention_pairs.h"
 #include "attention_parts.h"
 #include "attention_tile.h"
 #include "thread_pool.h"
@@ -65,7 +66,7 @@ Plan make_plan(const AttentionArgs& args) {
 }
 
 /* Runs unit number `unit`; parts is null if there is one split. */
-template <int D>
+template <class Tile, int D>
 void run_unit(const AttentionArgs& args, const Plan& plan, int64_t unit, void* scratch,
               float* parts) {
   const int64_t split = unit % plan.splits;
@@ -75,7 +76,7 @@ void run_unit(const AttentionArgs& args, const Plan& plan, int64_t unit, void* s
   const int64_t first_token = (plan.token_tiles - 1 - earlier) * plan.tokens;
   const int64_t tokens = min64(plan.tokens, args.q_tokens - first_token);
   const int64_t first_head = head_tile * plan.heads;
-  AttentionTile<D> tile(scratch);
+  Tile tile(scratch);
   tile.begin(args, first_token, tokens, kv_head * plan.group + first_head,
              min64(plan.heads, plan.group - first_head));
   const int64_t visible =
@@ -94,10 +95,10 @@ void run_unit(const AttentionArgs& args, const Plan& plan, int64_t unit, void* s
   }
 }
 
-template <int D>
+template <class Tile, int D>
 sx_status run(Context& context, const AttentionArgs& args) {
   const Plan plan = make_plan(args);
-  const int64_t tile_bytes = context.threads * AttentionTile<D>::kBytes;
+  const int64_t tile_bytes = context.threads * Tile::kBytes;
   const int64_t part_bytes =
       plan.splits == 1 ? 0 : plan.splits * args.q_tokens * args.q_heads * (D + 2) * 4;
   char* memory = static_cast<char*>(scratch(context, tile_bytes + part_bytes));
@@ -107,7 +108,7 @@ sx_status run(Context& context, const AttentionArgs& args) {
   float* parts = plan.splits == 1 ? nullptr : reinterpret_cast<float*>(memory + tile_bytes);
   parallel_for(context, plan.units, 1, [&](int64_t begin, int64_t end, int32_t worker) {
     for (int64_t unit = begin; unit < end; unit++) {
-      run_unit<D>(args, plan, unit, memory + worker * AttentionTile<D>::kBytes, parts);
+      run_unit<Tile, D>(args, plan, unit, memory + worker * Tile::kBytes, parts);
     }
   });
   if (parts != nullptr) merge_parts<D>(context, args, parts, plan.splits);
@@ -117,7 +118,14 @@ sx_status run(Context& context, const AttentionArgs& args) {
 }  // namespace
 
 sx_status attention_dense(Context& context, const AttentionArgs& args) {
-  return args.kv.head_dim == 64 ? run<64>(context, args) : run<128>(context, args);
+#ifdef SX_HAS_PAIRS
+  if (args.kv.dtype == SX_BF16) {
+    return args.kv.head_dim == 64 ? run<PairTile<64>, 64>(context, args)
+                                  : run<PairTile<128>, 128>(context, args);
+  }
+#endif
+  return args.kv.head_dim == 64 ? run<AttentionTile<64>, 64>(context, args)
+                                : run<AttentionTile<128>, 128>(context, args);
 }
 
 }  // namespace SX_ISA

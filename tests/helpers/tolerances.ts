@@ -19,3 +19,9 @@ export const F32_SUMS: Tolerance = { absolute: 2e-5, relative: 2e-5, cosine: 1e-
  * rounding boundary, one bf16 step apart, which is at most 2^-7 of the number.
  */
 export const BF16_STEP: Tolerance = { absolute: 2e-5, relative: 2 ** -7, cosine: 1e-5 };
+
+/**
+ * Attention on a machine that multiplies bf16 (AVX-512 bf16): queries and softmax weights are
+ * rounded to bf16, each by at most 2^-9 of itself, before they meet bf16 keys and values.
+ */
+export const BF16_INPUTS: Tolerance = { absolute: 1e-2, relative: 1e-2, cosine: 1e-4 };

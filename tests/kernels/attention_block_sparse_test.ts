@@ -158,6 +158,7 @@ twinTest("attentionBlockSparse()", {
   tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
   cases: SIZES.map((sizes): TwinCase => ({
     name: nameOf(sizes),
+    bf16: sizes.kvDtype === "bf16",
     run: async (bench) => {
       const out = await runSparse(bench, sizes);
       const finite = elementsToFloats(

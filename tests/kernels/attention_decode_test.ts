@@ -74,6 +74,7 @@ twinTest("attentionDecode()", {
     const { tokens, count, capacity, causal, qHeads, kvHeads, headDim } = sizes;
     const { kvDtype = "f32", outDtype = "f32" } = sizes;
     return {
+      bf16: kvDtype === "bf16",
       name: `${tokens} queries, ${count} of ${capacity} ${kvDtype} keys, ` +
         `${qHeads}/${kvHeads} heads of ${headDim}, ${causal ? "causal" : "all"}`,
       run: async (bench) => {

@@ -69,6 +69,7 @@ twinTest("attentionDense()", {
     const { tokens, qOffset, keyTokens, prefixTokens = 0, qHeads, kvHeads, headDim } = sizes;
     const { kvDtype = "f32", outDtype = "f32", lse = true } = sizes;
     return {
+      bf16: kvDtype === "bf16",
       name: `${tokens} queries from ${qOffset}, ${prefixTokens} + ${keyTokens} ${kvDtype} keys, ` +
         `${qHeads}/${kvHeads} heads of ${headDim}`,
       run: async (bench) => {
