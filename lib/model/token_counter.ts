@@ -116,23 +116,21 @@ class PieceCounter {
     this.#split = split;
   }
 
-  /** Ends of lines, and of sentences of some length. */
+  /** Cuts behind lines, and behind periods that end a sentence of some length. */
   count(text: string): number {
     let total = 0;
     let start = 0;
-    let before = 0;
-    for (let i = 0; i < text.length; i++) {
-      const code = text.charCodeAt(i);
-      const cut = code === 0x20
-        ? isSentenceEnd(before) && i - start >= MIN_SENTENCE_LENGTH
-        : before === 0x0a && isVisible(code);
-      if (cut) {
-        total += this.#sentence(text.slice(start, i));
-        start = i;
-      }
-      before = code;
+    let line = lineEnd(text, 0);
+    let period = sentenceEnd(text, MIN_SENTENCE_LENGTH);
+    for (;;) {
+      const end = Math.min(line, period);
+      if (end === Infinity) return total + this.#sentence(text.slice(start));
+      total += this.#sentence(text.slice(start, end));
+      start = end;
+      if (line === end) line = lineEnd(text, end);
+      const shortest = start + MIN_SENTENCE_LENGTH;
+      if (period < shortest) period = sentenceEnd(text, shortest);
     }
-    return total + this.#sentence(start === 0 ? text : text.slice(start));
   }
 
   #sentence(text: string): number {
@@ -199,6 +197,18 @@ function isVisible(code: number): boolean {
   return code > 0x20 && code < 0x7f;
 }
 
-function isSentenceEnd(code: number): boolean {
-  return code === 0x2e || code === 0x21 || code === 0x3f;
+/** The first cut behind a line feed and after `from`; infinite if there is none. */
+function lineEnd(text: string, from: number): number {
+  let end = from;
+  do {
+    end = text.indexOf("\n", end) + 1;
+    if (end === 0) return Infinity;
+  } while (!isVisible(text.charCodeAt(end)));
+  return end;
+}
+
+/** The first cut between a period and a space, at `from` or later; infinite if there is none. */
+function sentenceEnd(text: string, from: number): number {
+  const period = text.indexOf(". ", from - 1);
+  return period < 0 ? Infinity : period + 1;
 }

@@ -55,7 +55,7 @@ for (const { name, folder, ignore } of FOLDERS) {
       using tokenizer = await loadTokenizer(folder);
       const count = tokenCounter(tokenizer);
       const random = new Random(SEED);
-      for (let i = 0; i < 4000; i++) {
+      for (let i = 0; i < 2000; i++) {
         const text = randomText(random, 1 + random.below(60));
         assertEquals(
           count(text),
