@@ -6,6 +6,7 @@
  * @module
  */
 import { fileURLToPath } from "node:url";
+import { BENCH_HELP, benchOptions } from "./commands/bench_flags.ts";
 import { type Command, defineCommand, endingOf } from "./commands/command.ts";
 import {
   choiceFlag,
@@ -161,8 +162,24 @@ const ruler = defineCommand({
   ],
   run: async (flags, context) => {
     const { runRuler } = await import("./commands/ruler.ts");
-    const modelPath = flags.model_path ?? await demoModel();
-    await runRuler({ ...flags, modelPath, isDemo: flags.model_path === undefined }, context);
+    const { engineOptions, planOf } = await import("./commands/engine_flags.ts");
+    await runRuler({
+      ...engineOptions(flags),
+      modelName: flags.model_name,
+      modelPath: flags.model_path ?? await demoModel(),
+      template: flags.prompt_config,
+      plan: planOf(flags),
+      givenAnchorTokens: flags.anchor_block_size,
+      lengths: flags.seq_lengths,
+      tasks: flags.tasks,
+      pregenDir: flags.pregen_data_dir,
+      sampleCount: flags.num_samples_per_task,
+      nodeCount: flags.num_nodes,
+      processCount: flags.nproc_per_node,
+      outputDir: flags.output_dir,
+      sourceDir: flags.source_dir,
+      cweFrequencies: flags.cwe_freq,
+    }, context);
   },
 });
 
@@ -264,6 +281,18 @@ const gather = defineCommand({
   },
 });
 
+const bench = defineCommand({
+  ...BENCH_HELP,
+  run: async (flags, { screen }) => {
+    const options = benchOptions(flags);
+    const { runBench } = await import("./commands/bench.ts");
+    await runBench(options, {
+      print: (text) => screen.print(text),
+      note: (line) => screen.log(line),
+    });
+  },
+});
+
 const doctor = defineCommand({
   name: "doctor",
   summary: "show what was found on this machine, and what is missing",
@@ -286,7 +315,7 @@ const doctor = defineCommand({
 });
 
 /** All subcommands, in the order of the help text. */
-const COMMANDS: readonly Command[] = [ruler, infer, evaluate, gather, doctor];
+const COMMANDS: readonly Command[] = [ruler, infer, evaluate, gather, bench, doctor];
 
 /** The folder of the model that comes with this program. */
 async function demoModel(): Promise<string> {

@@ -72,15 +72,14 @@ const WARM_UP_TOKENS = 512;
  * @throws {DeviceError} If the device cannot be used.
  */
 export async function runBench(options: BenchOptions, output: BenchOutput): Promise<ModeReport[]> {
-  const { model, dtype, lengths, decodeContexts } = options;
+  const { model, dtype, decodeContexts } = options;
   const plans = options.modes.map((mode) => checkPlan({ ...options, mode, merge: "lse" }));
   const config = model.kind === "folder" ? await readConfig(model.folder) : model.config;
   const threads = options.threads > 0 ? options.threads : navigator.hardwareConcurrency;
   using owned = new DisposableStack();
-  const contextTokens = Math.max(...lengths, ...decodeContexts, 1) + options.decodeTokens;
   const device = owned.use(
     new ProfiledDevice(
-      await openDevice({ kind: options.device, threads, need: { config, dtype, contextTokens } }),
+      await openDevice({ kind: options.device, threads }),
     ),
   );
   output.note(`${device.description}: loading`);

@@ -25,7 +25,11 @@ const DTYPES: readonly ComputeDType[] = ["bf16", "f32"];
 
 /** The flags; several of them take lists. */
 export const BENCH_FLAGS = {
-  model_path: textFlag({ short: "-n", value: "DIR", help: "model folder; or else --shape" }),
+  model_path: textFlag({
+    short: "-p",
+    value: "FOLDER",
+    help: "a Llama model in Hugging Face's format; or else --shape",
+  }),
   shape: choiceFlag(Object.keys(MODEL_SHAPES), {
     help: "takes random weights of this shape instead of a model's",
   }),
@@ -56,7 +60,7 @@ export const BENCH_FLAGS = {
 } as const;
 
 /** What the program's help says of the command. */
-export const BENCH_HELP: CommandHelp = {
+export const BENCH_HELP = {
   name: "bench",
   summary: "times prefill and decoding, and says where the time goes",
   flags: BENCH_FLAGS,
@@ -65,7 +69,7 @@ export const BENCH_HELP: CommandHelp = {
     "decoding is the median of those generated after the context. Without natural text, blocks " +
     "are not sparse: give --density for xattn and starx.",
   ],
-};
+} as const satisfies CommandHelp;
 
 /**
  * Turns flags into options.
@@ -73,22 +77,15 @@ export const BENCH_HELP: CommandHelp = {
  * @throws {UsageError} If neither or both of model and shape are given, or density is out of range.
  */
 export function benchOptions(values: FlagValues<typeof BENCH_FLAGS>): BenchOptions {
-  const { model_path: folder, shape: name, density } = values;
-  const shape = name === undefined ? undefined : MODEL_SHAPES[name];
-  if ((folder === undefined) === (shape === undefined)) {
-    throw new UsageError(
-      `--model_path: either it or --shape must be given: current value is '${folder ?? ""}'`,
-    );
-  }
+  const { density } = values;
+  const model = benchModel(values);
   if (density !== undefined && !(density > 0 && density <= 1)) {
     throw new UsageError(
       `--density: must be above 0 and at most 1: current value is '${density}'`,
     );
   }
   return {
-    model: folder !== undefined
-      ? { kind: "folder", folder }
-      : { kind: "shape", name: name ?? "", config: shape ?? MODEL_SHAPES.small },
+    model,
     device: values.device,
     dtype: values.dtype,
     threads: values.threads,
@@ -104,4 +101,14 @@ export function benchOptions(values: FlagValues<typeof BENCH_FLAGS>): BenchOptio
     repeats: values.repeats,
     json: values.json,
   };
+}
+
+function benchModel(values: FlagValues<typeof BENCH_FLAGS>): BenchOptions["model"] {
+  const { model_path: folder, shape: name = "" } = values;
+  const config = MODEL_SHAPES[name];
+  if (folder !== undefined && config === undefined) return { kind: "folder", folder };
+  if (folder === undefined && config !== undefined) return { kind: "shape", name, config };
+  throw new UsageError(
+    `--model_path: either it or --shape must be given: current value is '${folder ?? ""}'`,
+  );
 }

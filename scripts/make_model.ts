@@ -10,7 +10,9 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { errorText, EXIT_CODES, UsageError } from "../lib/errors.ts";
 import type { LlamaConfig } from "../lib/model/config.ts";
+import { MODEL_SHAPES } from "../lib/model/shapes.ts";
 import { allWeightSpecs, type WeightSpec } from "../lib/model/weight_names.ts";
+import { normalNumber, uniformNumbers } from "../lib/random.ts";
 
 /** What a random model is made of. */
 export interface MakeModelOptions {
@@ -22,79 +24,6 @@ export interface MakeModelOptions {
   /** A folder whose `tokenizer.json` is copied. */
   readonly tokenizerFolder?: string;
 }
-
-const LLAMA3_SCALING = {
-  kind: "llama3",
-  factor: 32,
-  lowFrequencyFactor: 1,
-  highFrequencyFactor: 4,
-  originalMaxPositions: 8192,
-} as const;
-
-const COMMON = {
-  architecture: "LlamaForCausalLM",
-  rmsNormEps: 1e-5,
-  ropeScaling: undefined,
-  tiedEmbeddings: true,
-  bosTokenId: undefined,
-  eosTokenIds: [],
-} as const;
-
-/** Shapes by name: published models', and a small one for tests. */
-export const MODEL_SHAPES: Readonly<Record<string, LlamaConfig>> = {
-  small: {
-    ...COMMON,
-    hiddenSize: 128,
-    intermediateSize: 192,
-    layerCount: 2,
-    queryHeads: 4,
-    kvHeads: 2,
-    headDim: 64,
-    vocabularySize: 4096,
-    maxPositions: 4096,
-    ropeTheta: 10000,
-  },
-  // HuggingFaceTB/SmolLM2-135M
-  "135m": {
-    ...COMMON,
-    hiddenSize: 576,
-    intermediateSize: 1536,
-    layerCount: 30,
-    queryHeads: 9,
-    kvHeads: 3,
-    headDim: 64,
-    vocabularySize: 49152,
-    maxPositions: 8192,
-    ropeTheta: 100000,
-  },
-  "llama-3.2-1b": {
-    ...COMMON,
-    hiddenSize: 2048,
-    intermediateSize: 8192,
-    layerCount: 16,
-    queryHeads: 32,
-    kvHeads: 8,
-    headDim: 64,
-    vocabularySize: 128256,
-    maxPositions: 131072,
-    ropeTheta: 500000,
-    ropeScaling: LLAMA3_SCALING,
-  },
-  "llama-3.1-8b": {
-    ...COMMON,
-    hiddenSize: 4096,
-    intermediateSize: 14336,
-    layerCount: 32,
-    queryHeads: 32,
-    kvHeads: 8,
-    headDim: 128,
-    vocabularySize: 128256,
-    maxPositions: 131072,
-    ropeTheta: 500000,
-    ropeScaling: { ...LLAMA3_SCALING, factor: 8 },
-    tiedEmbeddings: false,
-  },
-};
 
 const ELEMENT_BYTES = { bf16: 2, f16: 2, f32: 4 } as const;
 
@@ -234,7 +163,7 @@ class WeightSource {
   constructor(dtype: MakeModelOptions["dtype"], seed: number) {
     this.#dtype = dtype;
     this.#random = uniformNumbers(seed);
-    this.#pool = Float32Array.from({ length: POOL_ELEMENTS }, () => this.#normal());
+    this.#pool = Float32Array.from({ length: POOL_ELEMENTS }, () => normalNumber(this.#random));
   }
 
   /** A weight's bytes in pieces: matrices keep the size of their input, norms are near 1. */
@@ -260,12 +189,6 @@ class WeightSource {
     this.#encoded.set(key, encoded);
     return encoded;
   }
-
-  /** One normal number by Box and Muller's transform. */
-  #normal(): number {
-    const radius = Math.sqrt(-2 * Math.log(1 - this.#random()));
-    return radius * Math.cos(2 * Math.PI * this.#random());
-  }
 }
 
 function encodeFloats(values: Float32Array, dtype: MakeModelOptions["dtype"]): Uint8Array {
@@ -275,19 +198,6 @@ function encodeFloats(values: Float32Array, dtype: MakeModelOptions["dtype"]): U
   const bits = new Uint32Array(values.buffer);
   const rounded = Uint16Array.from(bits, (word) => (word + 0x7fff + ((word >>> 16) & 1)) >>> 16);
   return new Uint8Array(rounded.buffer);
-}
-
-/** Uniform numbers in [0, 1) by Marsaglia's 32-bit xorshift over a Weyl sequence. */
-function uniformNumbers(seed: number): () => number {
-  let state = (seed ^ 0x9e3779b9) >>> 0 || 1;
-  let weyl = 0;
-  return () => {
-    state = (state ^ (state << 13)) >>> 0;
-    state = (state ^ (state >>> 17)) >>> 0;
-    state = (state ^ (state << 5)) >>> 0;
-    weyl = (weyl + 362437) >>> 0;
-    return ((state + weyl) >>> 0) / 2 ** 32;
-  };
 }
 
 const HELP = `Writes a Llama model folder with random weights.

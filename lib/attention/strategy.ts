@@ -8,7 +8,7 @@ import type { Tensor } from "../device/tensor.ts";
 /** One layer's queries, already rotated; the layer's new keys and values are in the cache. */
 export interface LayerQueries {
   readonly layer: number;
-  /** [tokens, q_heads, head_dim], f32. */
+  /** [tokens, q_heads, head_dim], f32 on the CPU, else bf16. */
   readonly q: Tensor;
   /** [tokens, q_heads, head_dim], receives the attention's output. */
   readonly out: Tensor;

@@ -10,6 +10,7 @@ import { antidiagonalScore } from "../ops/antidiagonal_score.ts";
 import { attentionBlockSparse } from "../ops/attention_block_sparse.ts";
 import { selectBlocks } from "../ops/select_blocks.ts";
 import { SPARSE_BLOCK_TOKENS } from "./plan.ts";
+import type { ForcedSelection } from "./forced_selection.ts";
 import type { SequenceKeys } from "./sequence.ts";
 import type { AttentionStrategy } from "./strategy.ts";
 
@@ -29,6 +30,8 @@ export interface SelectionOptions {
   readonly scratch: Workspace;
   /** One per layer; added to. */
   readonly counts: readonly BlockCount[];
+  /** Taken in place of the blocks that the mass selects; mass and selection still run. */
+  readonly forced?: ForcedSelection | undefined;
 }
 
 /** The scratch tensors of one selection, for sizing a workspace. */
@@ -65,12 +68,15 @@ export function selectedAttention(
       await antidiagonalScore(device, { mass, q, ...segments, qOffset, stride, scale });
       const firstBlock = qOffset / SPARSE_BLOCK_TOKENS;
       await selectBlocks(device, { counts, indices, mass, firstBlock, threshold });
-      await attentionBlockSparse(device, { out, q, ...segments, counts, indices, qOffset, scale });
+      const [, queryBlocks = 0] = shapes.counts;
+      const chosen =
+        await selection.forced?.blocks({ heads: queryHeads, firstBlock, queryBlocks }) ??
+          { counts, indices };
+      await attentionBlockSparse(device, { out, q, ...segments, ...chosen, qOffset, scale });
       const count = selection.counts[layer];
       if (count === undefined) return;
-      for (const taken of await counts.toInts()) count.taken += taken;
-      const [, qBlocks = 0] = shapes.counts;
-      count.causal += queryHeads * (qBlocks * firstBlock + qBlocks * (qBlocks + 1) / 2);
+      for (const taken of await chosen.counts.toInts()) count.taken += taken;
+      count.causal += queryHeads * queryBlocks * (firstBlock + (queryBlocks + 1) / 2);
     },
   };
 }

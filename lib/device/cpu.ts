@@ -119,6 +119,8 @@ class CpuDevice implements Device {
   readonly #context: bigint;
   readonly #queue: KernelQueue;
   readonly #memories = new Set<CpuMemory>();
+  #liveBytes = 0;
+  #peakBytes = 0;
   #disposed = false;
 
   constructor(
@@ -143,6 +145,10 @@ class CpuDevice implements Device {
     return this.#memories.size;
   }
 
+  get peakBytes(): number {
+    return this.#peakBytes;
+  }
+
   allocate(byteLength: number, label: string): DeviceMemory {
     if (this.#disposed) throw new TypeError(`Cannot allocate '${label}' as the device is disposed`);
     if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
@@ -162,12 +168,15 @@ class CpuDevice implements Device {
     const address = out[0] ?? 0n;
     const release = (memory: CpuMemory): void => {
       this.#memories.delete(memory);
+      this.#liveBytes -= byteLength;
       this.#queue.whenIdle(() => {
         this.#library.functions.sx_free(this.#context, address);
       });
     };
     const memory = new CpuMemory({ address, byteLength, label, release });
     this.#memories.add(memory);
+    this.#liveBytes += byteLength;
+    this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes);
     return memory;
   }
 

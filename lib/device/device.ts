@@ -86,6 +86,8 @@ export interface Device extends Disposable {
   readonly kernels: Kernels;
   /** Allocations that nobody has disposed of yet. */
   readonly liveAllocations: number;
+  /** The most bytes that were allocated at once. */
+  readonly peakBytes: number;
   /**
    * Zero-filled memory, 64-byte aligned.
    *

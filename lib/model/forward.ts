@@ -18,7 +18,7 @@ import { rope, ropeTable } from "../ops/rope.ts";
 import { swiglu } from "../ops/swiglu.ts";
 import { inverseFrequencies, type LlamaConfig } from "./config.ts";
 import type { KvCache } from "./kv_cache.ts";
-import type { LayerWeights, ModelWeights } from "./weights.ts";
+import type { LayerWeights, ModelWeights } from "./weight_tensors.ts";
 
 /** What the matrix products compute with. */
 export type ComputeDType = "bf16" | "f32";
@@ -160,14 +160,8 @@ export class Transformer implements Disposable {
     const { queryHeads, kvHeads, headDim, rmsNormEps: eps } = this.config;
     const { residual, normed: x, qkv } = buffers;
     await rmsNorm(this.#device, { out: x, residual, weight: weights.inputNorm, eps });
-    const queryColumns = queryHeads * headDim;
-    const keyColumns = kvHeads * headDim;
-    const project = (weight: Tensor, column: number, width: number) =>
-      matmul(this.#device, { out: qkv.columns(column, width), x, weight });
     const last = layer === this.config.layerCount - 1;
-    if (!chunk.keysOnly || !last) await project(weights.qProj, 0, queryColumns);
-    await project(weights.kProj, queryColumns, keyColumns);
-    await project(weights.vProj, queryColumns + keyColumns, keyColumns);
+    await this.#project(weights, { x, qkv, withQueries: !chunk.keysOnly || !last });
     await rope(this.#device, {
       qOut: buffers.q,
       cache: chunk.target?.cache.layer(layer),
@@ -180,6 +174,29 @@ export class Transformer implements Disposable {
     });
   }
 
+  /** Queries, keys and values, side by side; the queries' columns are left alone if unwanted. */
+  async #project(
+    weights: LayerWeights,
+    options: { x: Tensor; qkv: Tensor; withQueries: boolean },
+  ): Promise<void> {
+    const { x, qkv, withQueries } = options;
+    const { queryHeads, kvHeads, headDim } = this.config;
+    const queryColumns = queryHeads * headDim;
+    const keyColumns = kvHeads * headDim;
+    const device = this.#device;
+    if (weights.qkvProj !== undefined) {
+      const start = withQueries ? 0 : queryColumns;
+      const count = queryColumns + 2 * keyColumns - start;
+      const weight = weights.qkvProj.rows(start, count);
+      return await matmul(device, { out: qkv.columns(start, count), x, weight });
+    }
+    const part = (weight: Tensor, column: number, width: number) =>
+      matmul(device, { out: qkv.columns(column, width), x, weight });
+    if (withQueries) await part(weights.qProj, 0, queryColumns);
+    await part(weights.kProj, queryColumns, keyColumns);
+    await part(weights.vProj, queryColumns + keyColumns, keyColumns);
+  }
+
   /** The attention's output projection and the feed-forward part. */
   async #afterAttention(options: { weights: LayerWeights; buffers: Buffers }): Promise<void> {
     const { weights, buffers } = options;
@@ -188,10 +205,14 @@ export class Transformer implements Disposable {
     const device = this.#device;
     await matmul(device, { out: residual, x: attended, weight: weights.oProj, accumulate: true });
     await rmsNorm(device, { out: normed, residual, weight: weights.postAttentionNorm, eps });
-    const gate = gateUp.columns(0, intermediateSize);
-    const up = gateUp.columns(intermediateSize, intermediateSize);
-    await matmul(device, { out: gate, x: normed, weight: weights.gateProj });
-    await matmul(device, { out: up, x: normed, weight: weights.upProj });
+    if (weights.gateUpProj !== undefined) {
+      await matmul(device, { out: gateUp, x: normed, weight: weights.gateUpProj });
+    } else {
+      const gate = gateUp.columns(0, intermediateSize);
+      const up = gateUp.columns(intermediateSize, intermediateSize);
+      await matmul(device, { out: gate, x: normed, weight: weights.gateProj });
+      await matmul(device, { out: up, x: normed, weight: weights.upProj });
+    }
     await swiglu(device, { out: activated, gateUp });
     await matmul(device, {
       out: residual,
@@ -255,7 +276,7 @@ function allocateBuffers(
     residual: make("residual stream", "f32", tokens, hiddenSize),
     normed: make("normalized input", dtype, tokens, hiddenSize),
     qkv: make("queries, keys, values", "f32", tokens, (queryHeads + 2 * kvHeads) * headDim),
-    q: make("queries", "f32", tokens, queryHeads, headDim),
+    q: make("queries", device.kind === "cpu" ? "f32" : "bf16", tokens, queryHeads, headDim),
     attended: make("attention output", dtype, tokens, queryHeads * headDim),
     gateUp: make("gate and up", "f32", tokens, 2 * intermediateSize),
     activated: make("activated", dtype, tokens, intermediateSize),

@@ -2,41 +2,20 @@
  * A model's weights as tensors on a device.
  *
  * bf16 weights are used where they are mapped, whatever is computed with: f32 arithmetic widens them
- * exactly. f32 weights are used in place with dtype f32. All others are converted once.
+ * exactly. f32 weights are used in place with dtype f32. All others are converted once. A device with
+ * memory of its own gets all of them.
  *
  * @module
  */
 import type { Device } from "../device/device.ts";
 import { Tensor } from "../device/tensor.ts";
-import { FileError } from "../errors.ts";
 import { convert } from "../ops/convert.ts";
 import type { LlamaConfig } from "./config.ts";
-import { openWeightFiles, type WeightEntry, type WeightFiles } from "./weight_files.ts";
+import { openWeightFiles, type WeightFiles } from "./weight_files.ts";
+import { findWeight, refuseBiases } from "./weight_lookup.ts";
 import { layerWeightSpecs, modelWeightSpecs, type WeightSpec } from "./weight_names.ts";
-
-/** One layer's weights; matrices are [outputs, inputs]. */
-export interface LayerWeights {
-  readonly inputNorm: Tensor;
-  readonly qProj: Tensor;
-  readonly kProj: Tensor;
-  readonly vProj: Tensor;
-  readonly oProj: Tensor;
-  readonly postAttentionNorm: Tensor;
-  readonly gateProj: Tensor;
-  readonly upProj: Tensor;
-  readonly downProj: Tensor;
-}
-
-/** All weights of a model. Disposal frees the converted ones and unmaps the files. */
-export interface ModelWeights extends Disposable {
-  /** [vocabulary, hidden]. */
-  readonly embedding: Tensor;
-  readonly layers: readonly LayerWeights[];
-  /** [hidden]. */
-  readonly norm: Tensor;
-  /** [vocabulary, hidden]; the embedding itself where the two are tied. */
-  readonly head: Tensor;
-}
+import type { LayerWeights, ModelWeights } from "./weight_tensors.ts";
+import { uploadWeights } from "./weight_upload.ts";
 
 /** What to load, and for which arithmetic. */
 export interface WeightOptions {
@@ -44,12 +23,6 @@ export interface WeightOptions {
   readonly config: LlamaConfig;
   readonly dtype: "bf16" | "f32";
 }
-
-const DTYPES: Readonly<Record<string, "f32" | "bf16" | "f16">> = {
-  F32: "f32",
-  BF16: "bf16",
-  F16: "f16",
-};
 
 /**
  * Loads the weights.
@@ -61,6 +34,7 @@ export async function loadWeights(device: Device, options: WeightOptions): Promi
   using owned = new DisposableStack();
   const files = owned.use(await openWeightFiles(options.folder));
   refuseBiases(files);
+  if (device.kind !== "cpu") return await uploadWeights(device, { ...options, files });
   const loader = new WeightLoader(device, { files, options, owned });
   const { config } = options;
   const specs = modelWeightSpecs(config);
@@ -108,14 +82,7 @@ class WeightLoader {
 
   /** A weight in place, or converted to what the arithmetic takes. */
   async load(spec: WeightSpec): Promise<Tensor> {
-    const entry = this.#find(spec);
-    const dtype = DTYPES[entry.dtype];
-    if (dtype === undefined) {
-      throw new FileError(
-        `Cannot use ${entry.path} as tensor ${spec.name} must be BF16, F16 or F32: ` +
-          `current value is ${entry.dtype}`,
-      );
-    }
+    const { entry, dtype } = findWeight(this.#files, { spec, folder: this.#options.folder });
     const { shape, name: label } = spec;
     const { address, file } = entry;
     const mapped = Tensor.foreign(this.#device, { dtype, shape, label, address, keepAlive: file });
@@ -124,30 +91,5 @@ class WeightLoader {
     const out = this.#owned.use(Tensor.allocate(this.#device, { dtype: wanted, shape, label }));
     await convert(this.#device, { out, in: mapped });
     return out;
-  }
-
-  #find(spec: WeightSpec): WeightEntry {
-    const entry = this.#files.entries.get(spec.name);
-    if (entry === undefined) {
-      throw new FileError(
-        `Cannot use the weights in ${this.#options.folder} as tensor ${spec.name} must be there: ` +
-          "it is missing",
-      );
-    }
-    if (String(entry.shape) !== String(spec.shape)) {
-      throw new FileError(
-        `Cannot use ${entry.path} as tensor ${spec.name} must have the shape ` +
-          `[${spec.shape.join(", ")}] of config.json: current value is [${entry.shape.join(", ")}]`,
-      );
-    }
-    return entry;
-  }
-}
-
-/** A bias that is silently left out would give wrong results. */
-function refuseBiases(files: WeightFiles): void {
-  for (const [name, { path }] of files.entries) {
-    if (!/_proj\.bias$/.test(name)) continue;
-    throw new FileError(`Cannot use ${path} as biases are not supported: tensor ${name} is one`);
   }
 }

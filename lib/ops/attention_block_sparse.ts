@@ -24,7 +24,7 @@ export interface AttentionBlockSparseArguments extends AttentionArguments {
 }
 
 /** The share of causal blocks that is assumed when the cost of a call is estimated. */
-const ASSUMED_DENSITY = 0.1;
+export const ASSUMED_DENSITY = 0.1;
 
 /**
  * As `attentionDense()` over the chosen blocks of 128 keys only; others are not read.

@@ -8,6 +8,7 @@
  * @module
  */
 import { denseAttention } from "../attention/dense.ts";
+import type { ForcedSelection } from "../attention/forced_selection.ts";
 import { type AttentionPlan, isSparse, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
 import type { SequenceKeys } from "../attention/sequence.ts";
 import { type BlockCount, selectedAttention, selectionTensors } from "../attention/xattention.ts";
@@ -30,6 +31,8 @@ export interface Phase1Options {
   /** This host's keys and values; its rows are filled from 0 on, block after block. */
   readonly cache: KvCache;
   readonly cacheDtype: "bf16" | "f32";
+  /** Taken in place of the blocks that the mass selects; for benchmarks. */
+  readonly forced?: ForcedSelection | undefined;
   /** Called after every layer of every chunk with the share of this host's work that is done. */
   readonly onProgress: (fraction: number) => void;
 }
@@ -185,7 +188,8 @@ class SequenceEncoder implements Disposable {
     };
     if (this.#scratch === undefined) return denseAttention(device, keys);
     const { stride, threshold } = plan;
-    const selection = { stride, threshold, scratch: this.#scratch, counts: chunk.counts };
+    const { forced } = this.#options;
+    const selection = { stride, threshold, scratch: this.#scratch, counts: chunk.counts, forced };
     return selectedAttention(device, { keys, selection });
   }
 

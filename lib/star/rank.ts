@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ForcedSelection } from "../attention/forced_selection.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
 import type { Collective } from "../collective/collective.ts";
 import type { RankStatus } from "../collective/state.ts";
@@ -11,7 +12,8 @@ import type { Device } from "../device/device.ts";
 import { type LlamaConfig, readConfig } from "../model/config.ts";
 import { type ComputeDType, Transformer } from "../model/forward.ts";
 import { KvCache } from "../model/kv_cache.ts";
-import { loadWeights, type ModelWeights } from "../model/weights.ts";
+import type { ModelWeights } from "../model/weight_tensors.ts";
+import { loadWeights } from "../model/weights.ts";
 import { type BlockLayout, type ContextBlock, hostTokens, layOutBlocks } from "./blocks.ts";
 import { encodeBlocks, type Phase1Result } from "./phase1.ts";
 import { generate, type Phase2Result, stepTokens } from "./phase2.ts";
@@ -28,6 +30,17 @@ export interface RankOptions {
   readonly dtype: ComputeDType;
   /** Threads of this process. */
   readonly threads: number;
+}
+
+/** A model that is in memory already. */
+export interface RankParts {
+  readonly config: LlamaConfig;
+  readonly device: Device;
+  readonly weights: ModelWeights;
+  readonly plan: AttentionPlan;
+  readonly dtype: ComputeDType;
+  /** Share of the blocks that sparse modes take in place of those that the mass selects. */
+  readonly forcedDensity?: number | undefined;
 }
 
 /** What one rank found. */
@@ -63,25 +76,26 @@ export class RankModel implements Disposable {
   /** One line for people. */
   readonly deviceDescription: string;
   readonly #device: Device;
-  readonly #weights: ModelWeights;
-  readonly #options: RankOptions;
+  readonly #parts: RankParts;
+  readonly #owned: DisposableStack;
+  readonly #forced: ForcedSelection | undefined;
   #transformer: Transformer;
 
   private constructor(
-    options: RankOptions,
-    parts: {
-      config: LlamaConfig;
-      device: Device;
-      weights: ModelWeights;
-      transformer: Transformer;
-    },
+    parts: RankParts,
+    made: { transformer: Transformer; owned: DisposableStack },
   ) {
-    this.#options = options;
-    this.config = parts.config;
-    this.#device = parts.device;
-    this.#weights = parts.weights;
-    this.#transformer = parts.transformer;
-    this.deviceDescription = parts.device.description;
+    const { config, device, forcedDensity } = parts;
+    const { transformer, owned } = made;
+    this.#parts = parts;
+    this.#owned = owned;
+    this.config = config;
+    this.#device = device;
+    this.#transformer = transformer;
+    this.#forced = forcedDensity === undefined
+      ? undefined
+      : new ForcedSelection(device, forcedDensity);
+    this.deviceDescription = device.description;
   }
 
   /**
@@ -91,17 +105,24 @@ export class RankModel implements Disposable {
    * @throws {DeviceError} If the kernel library or the device cannot be used.
    */
   static async load(options: RankOptions): Promise<RankModel> {
-    const { modelFolder: folder, dtype } = options;
+    const { modelFolder: folder, dtype, plan, threads } = options;
     const config = await readConfig(folder);
     using owned = new DisposableStack();
-    const device = owned.use(await openCpuDevice({ threads: options.threads }));
+    const device = owned.use(await openCpuDevice({ threads }));
     const weights = owned.use(await loadWeights(device, { folder, config, dtype }));
-    const maxTokens = CHUNK_TOKENS;
-    const transformer = new Transformer(device, { config, weights, dtype, maxTokens });
-    owned.use(transformer);
-    await transformer.prepare();
-    owned.move();
-    return new RankModel(options, { config, device, weights, transformer });
+    const parts = { config, device, weights, plan, dtype };
+    const transformer = await prepareTransformer(parts);
+    return new RankModel(parts, { transformer, owned: owned.move() });
+  }
+
+  /**
+   * Makes a model of parts that the caller disposes of after it.
+   *
+   * @throws {KernelError} If there is not enough memory.
+   */
+  static async assemble(parts: RankParts): Promise<RankModel> {
+    const transformer = await prepareTransformer(parts);
+    return new RankModel(parts, { transformer, owned: new DisposableStack() });
   }
 
   /**
@@ -166,7 +187,7 @@ export class RankModel implements Disposable {
     },
   ): Promise<EncodedContext> {
     const { rank, ranks, room, onProgress } = options;
-    const { plan, dtype } = this.#options;
+    const { plan, dtype } = this.#parts;
     const layout = layOutBlocks(plan, { contextTokens: contextIds.length, ranks });
     const blocks = layout.hosts[rank] ?? [];
     const { layerCount: layers, kvHeads, headDim } = this.config;
@@ -185,6 +206,7 @@ export class RankModel implements Disposable {
         blocks,
         contextIds,
         cacheDtype: dtype,
+        forced: this.#forced,
         onProgress,
       }),
     );
@@ -230,7 +252,7 @@ export class RankModel implements Disposable {
       ...options,
       device: this.#device,
       transformer: await this.#transformerFor(request),
-      plan: this.#options.plan,
+      plan: this.#parts.plan,
       layout: encoded.layout,
       contextTokens: encoded.contextTokens,
       cache: encoded.cache,
@@ -241,13 +263,13 @@ export class RankModel implements Disposable {
 
   /** A transformer whose chunks are long enough for the sample's query. */
   async #transformerFor(request: Omit<GenerateRequest, "contextIds">): Promise<Transformer> {
-    const { plan, dtype } = this.#options;
+    const { plan, dtype } = this.#parts;
     const queryTokens = request.queryIds.length;
     const needed = stepTokens({ plan, queryTokens, maxTokens: this.#transformer.maxTokens });
     if (needed <= this.#transformer.maxTokens) return this.#transformer;
     const larger = new Transformer(this.#device, {
       config: this.config,
-      weights: this.#weights,
+      weights: this.#parts.weights,
       dtype,
       maxTokens: needed,
     });
@@ -260,9 +282,20 @@ export class RankModel implements Disposable {
   /** Frees everything; a second call does nothing. */
   [Symbol.dispose](): void {
     this.#transformer[Symbol.dispose]();
-    this.#weights[Symbol.dispose]();
-    this.#device[Symbol.dispose]();
+    this.#forced?.[Symbol.dispose]();
+    this.#owned.dispose();
   }
+}
+
+async function prepareTransformer(parts: RankParts): Promise<Transformer> {
+  const { config, weights, dtype, device } = parts;
+  using owned = new DisposableStack();
+  const transformer = owned.use(
+    new Transformer(device, { config, weights, dtype, maxTokens: CHUNK_TOKENS }),
+  );
+  await transformer.prepare();
+  owned.move();
+  return transformer;
 }
 
 function checkRequest(request: Omit<GenerateRequest, "contextIds">): void {

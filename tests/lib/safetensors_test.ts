@@ -2,7 +2,8 @@ import { FileError } from "../../lib/errors.ts";
 import { modelDigest } from "../../lib/model/digest.ts";
 import { parseSafetensors } from "../../lib/model/safetensors.ts";
 import { listWeightFiles, openWeightFiles } from "../../lib/model/weight_files.ts";
-import { makeModel, MODEL_SHAPES } from "../../scripts/make_model.ts";
+import { MODEL_SHAPES } from "../../lib/model/shapes.ts";
+import { makeModel } from "../../scripts/make_model.ts";
 import {
   assert,
   assertEquals,

@@ -1,0 +1,24 @@
+/**
+ * Random numbers from a seed, the same in every run, for weights and selections of benchmarks.
+ *
+ * @module
+ */
+
+/** Uniform numbers in [0, 1) by Marsaglia's 32-bit xorshift over a Weyl sequence. */
+export function uniformNumbers(seed: number): () => number {
+  let state = (seed ^ 0x9e3779b9) >>> 0 || 1;
+  let weyl = 0;
+  return () => {
+    state = (state ^ (state << 13)) >>> 0;
+    state = (state ^ (state >>> 17)) >>> 0;
+    state = (state ^ (state << 5)) >>> 0;
+    weyl = (weyl + 362437) >>> 0;
+    return ((state + weyl) >>> 0) / 2 ** 32;
+  };
+}
+
+/** A number of mean 0 and variance 1, by Box and Muller's transform. */
+export function normalNumber(random: () => number): number {
+  const radius = Math.sqrt(-2 * Math.log(1 - random()));
+  return radius * Math.cos(2 * Math.PI * random());
+}

@@ -1,0 +1,283 @@
+/**
+ * Times StarX and llama.cpp in turn on the same model and cores, and prints the ratios:
+ * `deno task bench:peer --llama PATH --model_path FOLDER`.
+ *
+ * Each round runs `llama-bench` and `cli.ts bench` once; the ratios are of medians over the rounds.
+ * llama.cpp has no sparse attention: StarX's sparse mode is compared with its dense one.
+ *
+ * @module
+ */
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { median } from "../commands/bench_report.ts";
+import { errorText, EXIT_CODES, FileError, UsageError } from "../lib/errors.ts";
+import { writeGguf } from "./gguf.ts";
+
+const HELP = `Times StarX and llama.cpp in turn.
+
+Usage: deno task bench:peer --llama PATH --model_path FOLDER [flags]
+
+  --llama PATH          llama-bench, or a folder that holds it
+  --model_path FOLDER   a Llama model in Hugging Face's format
+  --gguf FILE           the same model for llama.cpp (default: written to a temporary file, bf16)
+  --lengths N,...       tokens to prefill (default 512,2048)
+  --decode N,...        context lengths at which to time decoding (default 512)
+  --starx N,...         lengths at which starx is compared with llama.cpp's dense (default none)
+  --density X           forced share of blocks in starx (default 0.25)
+  --block_size N        block and anchor of starx (default 4096)
+  --threads N           default 2
+  --rounds N            default 5
+`;
+
+/** Tokens that both generate per measurement. */
+const DECODE_TOKENS = 32;
+
+/** The command line. */
+interface PeerOptions {
+  readonly llama: string;
+  readonly modelPath: string;
+  readonly gguf: string | undefined;
+  readonly lengths: readonly number[];
+  readonly decode: readonly number[];
+  readonly starx: readonly number[];
+  readonly density: string;
+  readonly blockSize: string;
+  readonly threads: string;
+  readonly rounds: number;
+}
+
+/** Seconds of each measurement by its name, and the peak of memory. */
+interface Times {
+  readonly seconds: ReadonlyMap<string, number>;
+  readonly rssMib: number;
+}
+
+/** A comparison: what each engine calls it. */
+interface Pair {
+  readonly name: string;
+  readonly own: string;
+  readonly peer: string;
+}
+
+if (import.meta.main) Deno.exit(await main());
+
+async function main(): Promise<number> {
+  try {
+    const options = readFlags(Deno.args);
+    if (options === undefined) write(HELP);
+    else await comparePeer(options);
+    return EXIT_CODES.done;
+  } catch (error) {
+    await Deno.stderr.write(new TextEncoder().encode(`bench_peer: ${errorText(error)}\n`));
+    const isUsage = error instanceof UsageError || error instanceof TypeError;
+    return isUsage ? EXIT_CODES.usage : EXIT_CODES.file;
+  }
+}
+
+function readFlags(args: string[]): PeerOptions | undefined {
+  const text = { type: "string" } as const;
+  const { values } = parseArgs({
+    args,
+    options: {
+      llama: text,
+      model_path: text,
+      gguf: text,
+      lengths: { ...text, default: "512,2048" },
+      decode: { ...text, default: "512" },
+      starx: { ...text, default: "" },
+      density: { ...text, default: "0.25" },
+      block_size: { ...text, default: "4096" },
+      threads: { ...text, default: "2" },
+      rounds: { ...text, default: "5" },
+      help: { type: "boolean", short: "h" },
+    },
+  });
+  if (values.help === true) return undefined;
+  const { llama, model_path: modelPath } = values;
+  if (llama === undefined) throw new UsageError("--llama: is required");
+  if (modelPath === undefined) throw new UsageError("--model_path: is required");
+  const numbers = (list: string) => list.split(",").filter((part) => part !== "").map(Number);
+  const [lengths, decode, starx] = [values.lengths, values.decode, values.starx].map(numbers);
+  const rounds = Number(values.rounds);
+  for (const number of [...lengths ?? [], ...decode ?? [], ...starx ?? [], rounds]) {
+    if (Number.isInteger(number) && number >= 1) continue;
+    throw new UsageError(`--lengths: must be whole numbers above 0: current value is '${number}'`);
+  }
+  const { gguf, density, block_size: blockSize, threads } = values;
+  return {
+    llama,
+    modelPath,
+    gguf,
+    lengths: lengths ?? [],
+    decode: decode ?? [],
+    starx: starx ?? [],
+    density,
+    blockSize,
+    threads,
+    rounds,
+  };
+}
+
+/** Runs all rounds and prints the table. */
+async function comparePeer(options: PeerOptions): Promise<void> {
+  const binary = await findBench(options.llama);
+  const gguf = options.gguf ?? await Deno.makeTempFile({ suffix: ".gguf" });
+  try {
+    if (options.gguf === undefined) {
+      write(`writing ${gguf}\n`);
+      await writeGguf(gguf, options.modelPath);
+    }
+    const own: Times[] = [];
+    const peer: Times[] = [];
+    for (let round = 1; round <= options.rounds; round++) {
+      write(`round ${round} of ${options.rounds}\n`);
+      peer.push(await runLlama({ ...options, binary, gguf }));
+      own.push(await runOwn(options));
+    }
+    write(table(options, { own, peer }));
+  } finally {
+    if (options.gguf === undefined) await Deno.remove(gguf);
+  }
+}
+
+async function findBench(path: string): Promise<string> {
+  const candidates = [path, `${path}/llama-bench`, `${path}/bin/llama-bench`];
+  candidates.push(`${path}/build/bin/llama-bench`);
+  for (const candidate of candidates) {
+    if (await Deno.stat(candidate).then(({ isFile }) => isFile, () => false)) return candidate;
+  }
+  throw new FileError(`Cannot find llama-bench: none of ${candidates.join(", ")} is a file`);
+}
+
+async function runLlama(
+  options: PeerOptions & { binary: string; gguf: string },
+): Promise<Times> {
+  const { binary, gguf, threads, lengths, decode, starx } = options;
+  const base = ["-m", gguf, "-t", threads, "-fa", "1", "-r", "1", "-o", "json", "-ngl", "0"];
+  const seconds = new Map<string, number>();
+  const prompts = [...new Set([...lengths, ...starx])];
+  let rssMib = 0;
+  const runs = [
+    { args: ["-p", prompts.join(","), "-n", "0"], needed: prompts.length > 0 },
+    {
+      args: ["-p", "0", "-n", String(DECODE_TOKENS), "-d", decode.join(",")],
+      needed: decode.length > 0,
+    },
+  ];
+  for (const { args, needed } of runs) {
+    if (!needed) continue;
+    const result = await runMeasured(binary, [...base, ...args]);
+    rssMib = Math.max(rssMib, result.rssMib);
+    for (const record of JSON.parse(result.text) as Record<string, unknown>[]) {
+      const [prompt, depth] = [Number(record.n_prompt), Number(record.n_depth)];
+      const ns = Number((record.samples_ns as number[])[0]);
+      if (prompt > 0) seconds.set(`prefill ${prompt}`, ns / 1e9);
+      else seconds.set(`decode ${depth}`, ns / 1e9 / DECODE_TOKENS);
+    }
+  }
+  return { seconds, rssMib };
+}
+
+async function runOwn(options: PeerOptions): Promise<Times> {
+  const { modelPath, threads, lengths, decode, starx, density, blockSize } = options;
+  const base = ["bench", "--device", "cpu", "--model_path", modelPath, "--threads", threads];
+  base.push("--repeats", "1", "--decode_tokens", String(DECODE_TOKENS), "--json");
+  const seconds = new Map<string, number>();
+  let rssMib = 0;
+  const runs = [
+    { mode: "dense", lengths, decode, more: [] },
+    { mode: "starx", lengths: starx, decode: [], more: ["--density", density, "-bs", blockSize] },
+  ];
+  for (const run of runs) {
+    if (run.lengths.length === 0) continue;
+    const args = [...base, "-a", run.mode, "-l", ...run.lengths.map(String), ...run.more];
+    if (run.decode.length > 0) args.push("--decode", ...run.decode.map(String));
+    const { text } = await runMeasured(Deno.execPath(), [
+      "run",
+      "--allow-read",
+      "--allow-env",
+      "--allow-ffi",
+      "--allow-sys",
+      fileURLToPath(new URL("../cli.ts", import.meta.url)),
+      ...args,
+    ]);
+    const times = JSON.parse(text.trimEnd().split("\n").at(-1) ?? "") as {
+      prefill: { n: number; s_med: number }[];
+      decode: { ctx: number; s_med: number }[];
+      rss_mib: number;
+    };
+    const name = run.mode === "dense" ? "prefill" : run.mode;
+    for (const { n, s_med } of times.prefill) seconds.set(`${name} ${n}`, s_med);
+    for (const { ctx, s_med } of times.decode) seconds.set(`decode ${ctx}`, s_med);
+    if (run.mode === "dense") rssMib = times.rss_mib;
+  }
+  return { seconds, rssMib };
+}
+
+/** Runs a program; its output and the peak of its memory. */
+async function runMeasured(
+  program: string,
+  args: readonly string[],
+): Promise<{ text: string; rssMib: number }> {
+  const child = new Deno.Command(program, { args: [...args], stdout: "piped", stderr: "piped" })
+    .spawn();
+  let rssMib = 0;
+  const timer = setInterval(() => {
+    try {
+      const status = Deno.readTextFileSync(`/proc/${child.pid}/status`);
+      rssMib = Number(/^VmHWM:\s+(\d+)/m.exec(status)?.[1] ?? 0) / 1024;
+    } catch {
+      // It has ended; the last value stands.
+    }
+  }, 200);
+  const output = await child.output();
+  clearInterval(timer);
+  const decoder = new TextDecoder();
+  if (!output.success) {
+    const lines = decoder.decode(output.stderr).trim().split("\n").slice(-5).join("\n");
+    throw new FileError(`Cannot run ${program}: it ended with ${output.code}\n${lines}`);
+  }
+  return { text: decoder.decode(output.stdout), rssMib };
+}
+
+function table(
+  options: PeerOptions,
+  times: { own: readonly Times[]; peer: readonly Times[] },
+): string {
+  const pairs: Pair[] = [
+    ...options.lengths.map((n) => ({
+      name: `prefill ${n}`,
+      own: `prefill ${n}`,
+      peer: `prefill ${n}`,
+    })),
+    ...options.starx.map((n) => ({ name: `starx ${n}`, own: `starx ${n}`, peer: `prefill ${n}` })),
+    ...options.decode.map((n) => ({
+      name: `decode ${n}`,
+      own: `decode ${n}`,
+      peer: `decode ${n}`,
+    })),
+  ];
+  const of = (runs: readonly Times[], key: string) =>
+    median(runs.map(({ seconds }) => seconds.get(key) ?? NaN));
+  const lines = pairs.map(({ name, own, peer }) => {
+    const [ours, theirs] = [of(times.own, own), of(times.peer, peer)];
+    return columns([name, ours.toFixed(4), theirs.toFixed(4), `${(theirs / ours).toFixed(2)} x`]);
+  });
+  const memory = [times.own, times.peer].map((runs) =>
+    Math.max(...runs.map(({ rssMib }) => rssMib)).toFixed(0)
+  );
+  return [
+    columns(["", "StarX s", "llama.cpp s", "faster by"]),
+    ...lines,
+    columns(["peak MiB", ...memory, ""]),
+    "",
+  ].join("\n");
+}
+
+function columns([first = "", ...others]: readonly string[]): string {
+  return first.padEnd(16) + others.map((text) => text.padStart(14)).join("");
+}
+
+function write(text: string): void {
+  Deno.stdout.writeSync(new TextEncoder().encode(text));
+}
