@@ -5,19 +5,20 @@
  * @module
  */
 import { basename, dirname, resolve } from "node:path";
-import { type AttentionPlan, checkPlan, hasBlocks, isSparse } from "../lib/attention/plan.ts";
-import { errorText, FileError, UsageError } from "../lib/errors.ts";
+import { type AttentionPlan, checkPlan } from "../lib/attention/plan.ts";
+import { UsageError } from "../lib/errors.ts";
 import { recoverJsonLines } from "../lib/jsonl.ts";
 import { readConfig } from "../lib/model/config.ts";
 import { modelDigest } from "../lib/model/digest.ts";
 import { loadModel, type LoadOptions } from "../lib/star/load_model.ts";
 import { isJsonObject } from "../lib/text_file.ts";
+import { makeFolder } from "./folder.ts";
 import { type Cleanup, type LoadModel, ModelSession, usableProcesses } from "./model_session.ts";
 import { predictFile } from "./predict.ts";
 import { formatDuration, RunProgress } from "./progress.ts";
+import { planOptions, uncheckedOptions } from "./run_options.ts";
 import {
   checkSameRun,
-  type OptionValue,
   parseRunRecord,
   readRunFile,
   RUN_FILE,
@@ -112,34 +113,6 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   );
 }
 
-/** The options of a plan that change results, by their flags. */
-export function planOptions(
-  plan: AttentionPlan,
-  run: { dtype: string; processCount: number },
-): Record<string, OptionValue> {
-  const { mode, blockTokens, anchorTokens, stride, threshold, merge } = plan;
-  return {
-    attn_type: mode,
-    ...(hasBlocks(mode) ? { block_size: blockTokens, anchor_block_size: anchorTokens, merge } : {}),
-    ...(isSparse(mode) ? { stride, threshold } : {}),
-    // The weights of this merge are one per process.
-    ...(hasBlocks(mode) && merge === "antidiagonal" ? { nproc_per_node: run.processCount } : {}),
-    dtype: run.dtype,
-  };
-}
-
-/** The options that change no result. */
-export function uncheckedOptions(
-  options: Pick<InferOptions, "device" | "processCount" | "threads" | "timeoutMs">,
-): Record<string, OptionValue> {
-  return {
-    device: options.device,
-    nproc_per_node: options.processCount,
-    threads: options.threads,
-    timeout: options.timeoutMs / 1000,
-  };
-}
-
 /** Checks that the output may be continued, and writes `run.json` beside it. */
 async function continueOutput(outputPath: string, record: RunRecord): Promise<FinishedSamples> {
   const folder = dirname(outputPath);
@@ -172,13 +145,4 @@ async function readOutputs(path: string): Promise<Record<string, unknown>> {
     `--output_path: must not lie in a folder whose ${RUN_FILE} belongs to another command: ` +
       `current value is ${dirname(path)}`,
   );
-}
-
-/** Makes a folder for results. @throws {FileError} If that fails. */
-export async function makeFolder(path: string): Promise<void> {
-  try {
-    await Deno.mkdir(path, { recursive: true });
-  } catch (error) {
-    throw new FileError(`Cannot write to ${path}: ${errorText(error)}`, { cause: error });
-  }
 }

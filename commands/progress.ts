@@ -17,7 +17,7 @@ const PHASE_1_SHARE = 0.8;
 /** Counts samples and shows where the run is. */
 export class RunProgress {
   readonly #screen: Screen;
-  readonly #totalCount: number;
+  #totalCount: number;
   readonly #startMs = performance.now();
   #doneCount = 0;
   #runCount = 0;
@@ -33,6 +33,11 @@ export class RunProgress {
   /** Names what runs now, for example the task and its length. */
   set label(text: string) {
     this.#label = text;
+  }
+
+  /** Corrects the number of samples when more or fewer turn out to be there. */
+  expect(options: { moreCount: number }): void {
+    this.#totalCount += options.moreCount;
   }
 
   /** Counts samples that an earlier run finished. */

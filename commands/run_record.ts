@@ -15,8 +15,10 @@ export type OptionValue = string | number | boolean | null | readonly (string | 
 export interface DataRecord {
   readonly sha256: string;
   readonly samples: number;
-  /** Options that this data depends on, and what it was made of. */
-  readonly [key: string]: OptionValue;
+  /** Whose word lists it was made with: RULER's, or those of a package. */
+  readonly words?: "ruler" | "builtin";
+  /** The frequencies of cwe's words. */
+  readonly cwe_freq?: readonly number[];
 }
 
 /** How results were made. */
@@ -113,7 +115,11 @@ export function checkSameRun(
   }
   for (const [name, data] of Object.entries(now.data)) {
     const earlier = before.data[name];
-    if (earlier !== undefined && earlier.sha256 !== data.sha256) {
+    if (earlier === undefined) continue;
+    if (!isSame(earlier.cwe_freq, data.cwe_freq)) {
+      refuse("--cwe_freq", { before: earlier.cwe_freq, now: data.cwe_freq });
+    }
+    if (earlier.sha256 !== data.sha256) {
       refuse(`data of ${name}`, {
         before: `SHA-256 ${earlier.sha256.slice(0, 12)}...`,
         now: `${data.sha256.slice(0, 12)}...`,

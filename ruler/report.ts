@@ -30,6 +30,12 @@ export interface FormatReportOptions {
    * @default {[]}
    */
   readonly notes?: readonly string[];
+  /**
+   * Rows below the mean: a name, then a cell for each column.
+   *
+   * @default {[]}
+   */
+  readonly rows?: readonly (readonly string[])[];
 }
 
 const MEAN = "mean";
@@ -57,14 +63,15 @@ export function formatReport(
   const means = columns.map((column) => meanCell(column, fullCount));
   const header = ["task", ...columns.map(({ maxTokens }) => String(maxTokens))];
   const rows = tasks.map((task, row) => [task, ...cells.map((column) => column[row] ?? "")]);
-  const table = [header, ...rows, [MEAN, ...means]];
+  const { rows: extra = [] } = options;
+  const table = [header, ...rows, [MEAN, ...means], ...extra];
   const widths = header.map((_, column) =>
     Math.max(...table.map((row) => codePointCount(row[column] ?? "")))
   );
   const rule = widths.map((width) => "-".repeat(width)).join("  ");
   const lines = table.map((row) => formatRow(row, widths));
   lines.splice(1, 0, rule);
-  lines.splice(-1, 0, rule);
+  lines.splice(-1 - extra.length, 0, rule);
   const below = [...reasonLines(columns), ...partialLines(means), ...options.notes ?? []];
   if (below.length > 0) lines.push("", ...below);
   return lines.map((line) => `${line.trimEnd()}\n`).join("");

@@ -1,0 +1,159 @@
+/**
+ * The `ruler` command: makes RULER's data, generates, scores, and shows one table over all lengths.
+ *
+ * Options, folders and the order of steps follow `run_ruler.py` of NVIDIA/Star-Attention.
+ *
+ * @module
+ */
+import { type AttentionPlan, checkPlan, hasBlocks } from "../lib/attention/plan.ts";
+import { UsageError } from "../lib/errors.ts";
+import { readConfig } from "../lib/model/config.ts";
+import { modelDigest } from "../lib/model/digest.ts";
+import { loadTokenizer } from "../lib/model/tokenizer.ts";
+import { loadModel, type LoadOptions } from "../lib/star/load_model.ts";
+import type { CommandContext } from "./infer.ts";
+import { ModelSession, usableProcesses } from "./model_session.ts";
+import { RunProgress } from "./progress.ts";
+import type { OpenDataMaker } from "./ruler_data.ts";
+import { type LengthResult, prepareLength, type RulerRun, runLength } from "./ruler_length.ts";
+import { formatResults } from "./ruler_table.ts";
+import type { Screen } from "./screen.ts";
+
+/** Options of {@linkcode runRuler}; the defaults are the command line's. */
+export interface RulerOptions {
+  readonly modelName: string;
+  readonly modelPath: string;
+  /** The prompt template. */
+  readonly template: string;
+  readonly plan: AttentionPlan;
+  /** What `--anchor_block_size` was given as; -1 if it was not. */
+  readonly givenAnchorTokens: number;
+  readonly lengths: readonly number[];
+  readonly tasks: readonly string[];
+  readonly pregenDir: string | undefined;
+  readonly sampleCount: number;
+  readonly nodeCount: number;
+  readonly processCount: number | undefined;
+  readonly outputDir: string;
+  readonly sourceDir: string | undefined;
+  readonly cweFrequencies: readonly number[];
+  readonly device: LoadOptions["device"];
+  readonly dtype: LoadOptions["dtype"];
+  readonly threads: number;
+  readonly timeoutMs: number;
+}
+
+/**
+ * Runs the tasks at all lengths; what an earlier run finished is kept.
+ *
+ * @throws {UsageError} If an option cannot be used, or results were made with other ones.
+ * @throws {FileError} If the model, the data or the results cannot be read or written.
+ * @throws {DeviceError} If the device cannot be used.
+ * @throws {WorkerError} If a worker process is lost.
+ */
+export async function runRuler(
+  options: RulerOptions,
+  context: CommandContext & { readonly openDataMaker?: OpenDataMaker },
+): Promise<void> {
+  const { screen, cleanup } = context;
+  const { modelPath, sourceDir, device, dtype, threads, timeoutMs } = options;
+  const plan = checkPlan(options.plan);
+  const processCount = checkProcesses(options, { screen });
+  const lengths = options.lengths.filter((maxTokens) => isUsable(maxTokens, options, { screen }));
+  if (lengths.length === 0) return;
+  await readConfig(modelPath);
+  using tokenizer = await loadTokenizer(modelPath);
+  const openDataMaker = context.openDataMaker ?? (await import("./ruler_maker.ts")).openDataMaker;
+  const maker = await openDataMaker({
+    countTokens: (text) => tokenizer.count(text),
+    sourceDir,
+  });
+  await using session = new ModelSession({
+    folder: modelPath,
+    load: { plan, device, dtype, threads, timeoutMs },
+    screen,
+    cleanup,
+    loadModel: context.loadModel ?? loadModel,
+  });
+  const expected = lengths.length * options.tasks.length * options.sampleCount;
+  const run: RulerRun = {
+    ...options,
+    plan,
+    processCount,
+    folder: experimentFolder(options),
+    pregenDir: await findPregenDir(options.pregenDir),
+    modelSha256: await modelDigest(modelPath),
+    maker,
+    session,
+    screen,
+    progress: new RunProgress(screen, { totalCount: expected }),
+  };
+  const results: LengthResult[] = [];
+  for (const maxTokens of lengths) {
+    const prepared = await prepareLength(maxTokens, run);
+    const result = await runLength(prepared, run);
+    if (result !== undefined) results.push(result);
+  }
+  screen.log(`Results: ${run.folder}`);
+  screen.print(formatResults(results, { title: describeRun(run) }));
+}
+
+/** The processes to use. @throws {UsageError} If they are not given where they must be. */
+function checkProcesses(options: RulerOptions, context: { screen: Screen }): number {
+  const { nodeCount, processCount, plan } = options;
+  if (nodeCount > 1) {
+    throw new UsageError(
+      `--num_nodes: must be 1, as only one machine can be used: current value is ${nodeCount}`,
+    );
+  }
+  if (processCount !== undefined) return usableProcesses(plan.mode, processCount, context);
+  if (!hasBlocks(plan.mode)) return 1;
+  throw new UsageError(`--nproc_per_node: is required with --attn_type ${plan.mode}`);
+}
+
+/** Whether block and anchor fit; as in the original, an anchor that is not given counts as -1. */
+function isUsable(maxTokens: number, options: RulerOptions, context: { screen: Screen }): boolean {
+  const { plan, givenAnchorTokens } = options;
+  const sum = plan.blockTokens + givenAnchorTokens;
+  if (!hasBlocks(plan.mode) || sum <= maxTokens) return true;
+  context.screen.log(
+    `Length ${maxTokens} is skipped as --block_size plus --anchor_block_size must not exceed it: ` +
+      `current value is ${sum}`,
+  );
+  return false;
+}
+
+/** `<output_dir>/<name>_<mode>`, with `_b1ka1k` in modes with blocks. */
+export function experimentFolder(
+  options: Pick<RulerOptions, "outputDir" | "modelName" | "plan">,
+): string {
+  const { outputDir, modelName, plan } = options;
+  const size = (tokens: number) => tokens < 1024 ? `${tokens}` : `${Math.floor(tokens / 1024)}k`;
+  const blocks = hasBlocks(plan.mode)
+    ? `_b${size(plan.blockTokens)}a${size(plan.anchorTokens)}`
+    : "";
+  return `${outputDir.replace(/(?<=.)\/+$/, "")}/${modelName}_${plan.mode}${blocks}`;
+}
+
+/** The folder of `-d`: a path, or a name below `dataset` as in the original. */
+async function findPregenDir(named: string | undefined): Promise<string | undefined> {
+  if (named === undefined) return undefined;
+  const places = named.includes("/") ? [named] : [named, `dataset/${named}`];
+  for (const place of places) {
+    if (await Deno.stat(place).then(({ isDirectory }) => isDirectory, () => false)) return place;
+  }
+  throw new UsageError(`--pregen_data_dir: must be a folder: current value is '${named}'`);
+}
+
+function describeRun(run: RulerRun): string {
+  const { plan, dtype, modelName } = run;
+  const parts = [modelName, plan.mode];
+  if (hasBlocks(plan.mode)) {
+    parts.push(`block ${plan.blockTokens}`, `anchor ${plan.anchorTokens}`);
+    if (plan.merge !== "lse") parts.push(`merge ${plan.merge}`);
+  }
+  if (plan.mode === "xattn" || plan.mode === "starx") {
+    parts.push(`stride ${plan.stride}`, `threshold ${plan.threshold}`);
+  }
+  return [...parts, dtype, `${run.template} prompts`].join(", ");
+}

@@ -1,0 +1,38 @@
+/**
+ * The table that a RULER run ends in.
+ *
+ * @module
+ */
+import { formatReport } from "../ruler/report.ts";
+import type { LengthResult } from "./ruler_length.ts";
+
+/**
+ * Formats the scores of all lengths, the share of blocks computed, and the time per sample.
+ *
+ * @param results The lengths in the order of the columns.
+ * @param options What stands above.
+ * @returns Lines, each ending in a newline.
+ */
+export function formatResults(
+  results: readonly LengthResult[],
+  options: { title: string },
+): string {
+  const scored = results.filter(({ scores }) => scores.length > 0);
+  const notes = [...new Set(results.flatMap(({ notes }) => notes))];
+  const rows = [
+    ["blocks computed", ...scored.map(({ statistics }) => shareCell(statistics))],
+    ["s per sample", ...scored.map(({ statistics }) => secondsCell(statistics))],
+  ];
+  const table = formatReport(scored, { notes, rows });
+  const lines = table === "" ? notes.map((note) => `${note}\n`).join("") : table;
+  return `${options.title}\n\n${lines}`;
+}
+
+/** Without selection everything is computed. */
+function shareCell(sums: { blocksComputed: number; blocksCausal: number }): string {
+  return sums.blocksCausal === 0 ? "1.00" : (sums.blocksComputed / sums.blocksCausal).toFixed(2);
+}
+
+function secondsCell(sums: { seconds: number; sampleCount: number }): string {
+  return sums.sampleCount === 0 ? "" : (sums.seconds / sums.sampleCount).toFixed(2);
+}

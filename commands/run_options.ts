@@ -1,0 +1,36 @@
+/**
+ * The options of a run as `run.json` holds them.
+ *
+ * @module
+ */
+import { type AttentionPlan, hasBlocks, isSparse } from "../lib/attention/plan.ts";
+import type { LoadOptions } from "../lib/star/load_model.ts";
+import type { OptionValue } from "./run_record.ts";
+
+/** The options of a plan that change results, by their flags. */
+export function planOptions(
+  plan: AttentionPlan,
+  run: { dtype: string; processCount: number },
+): Record<string, OptionValue> {
+  const { mode, blockTokens, anchorTokens, stride, threshold, merge } = plan;
+  return {
+    attn_type: mode,
+    ...(hasBlocks(mode) ? { block_size: blockTokens, anchor_block_size: anchorTokens, merge } : {}),
+    ...(isSparse(mode) ? { stride, threshold } : {}),
+    // The weights of this merge are one per process.
+    ...(hasBlocks(mode) && merge === "antidiagonal" ? { nproc_per_node: run.processCount } : {}),
+    dtype: run.dtype,
+  };
+}
+
+/** The options that change no result. */
+export function uncheckedOptions(
+  options: Pick<LoadOptions, "device" | "processCount" | "threads" | "timeoutMs">,
+): Record<string, OptionValue> {
+  return {
+    device: options.device,
+    nproc_per_node: options.processCount,
+    threads: options.threads,
+    timeout: options.timeoutMs / 1000,
+  };
+}
