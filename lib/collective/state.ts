@@ -78,6 +78,11 @@ export class RankStatus {
     Atomics.add(this.#words, PROGRESS, 1);
   }
 
+  /** Moves whenever this rank gets on. */
+  get progress(): number {
+    return Atomics.load(this.#words, PROGRESS);
+  }
+
   /** What it said last. */
   get position(): RankPosition {
     const phase = PHASES[Atomics.load(this.#words, PHASE)] ?? "start";

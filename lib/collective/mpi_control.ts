@@ -1,0 +1,184 @@
+/**
+ * The words that ranks exchange beside their data over MPI: reports on a timer, and the end of the
+ * run.
+ *
+ * Reports are small enough to be sent eagerly by every MPI library. A rank that does not take its
+ * reports (because it is stopped) gets no further ones, so that nothing piles up.
+ *
+ * @module
+ */
+import type { WorkerError } from "../errors.ts";
+import type { Bytes } from "../ffi/memory.ts";
+import type { Mpi } from "../ffi/mpi.ts";
+import { AbortedError } from "./collective.ts";
+import { Peers, readReport, REPORT_BYTES, writeReport } from "./peers.ts";
+import type { Abort, RankStatus } from "./state.ts";
+
+const TAG = 77;
+const SLOT_BYTES = Math.ceil(REPORT_BYTES / 64) * 64 + 64;
+const MAX_INTERVAL_MS = 1_000;
+/** Nothing is computed on the event loop for so long while a sample runs. */
+const MAX_SILENCE_MS = 8_000;
+/** How long the last reports may take. */
+const DRAIN_MS = 200;
+
+/** A message with its request in front of it. */
+interface Slot {
+  readonly request: bigint;
+  readonly address: bigint;
+  readonly bytes: Bytes;
+  /** Whether MPI still needs it. */
+  pending: boolean;
+}
+
+/** What it works with. */
+export interface ControlOptions {
+  /** At least `byteLength(size)`; never freed. */
+  readonly memory: { readonly address: bigint; readonly bytes: Bytes };
+  readonly status: RankStatus;
+  readonly timeoutMs: number;
+  /** The exchange that this rank takes part in, or took part in last. */
+  epoch(): number;
+  /** Called once when the run cannot go on. */
+  onLost(error: WorkerError): void;
+}
+
+/** One rank's end of the talk. */
+export class MpiControl {
+  readonly peers: Peers;
+  readonly #mpi: Mpi;
+  readonly #options: ControlOptions;
+  readonly #rank: number;
+  readonly #incoming: Slot;
+  /** By rank: what is sent on a timer, and what is sent once. */
+  readonly #reports: readonly Slot[];
+  readonly #farewells: readonly Slot[];
+  readonly #timer: ReturnType<typeof setInterval>;
+  #lost = false;
+  #stopped = false;
+
+  /** The bytes that it needs. */
+  static byteLength(size: number): number {
+    return (1 + 2 * size) * SLOT_BYTES;
+  }
+
+  constructor(mpi: Mpi, options: ControlOptions) {
+    const { timeoutMs, memory } = options;
+    const { rank, size } = mpi;
+    this.#mpi = mpi;
+    this.#rank = rank;
+    this.#options = options;
+    const intervalMs = Math.min(MAX_INTERVAL_MS, timeoutMs / 6);
+    const silenceMs = Math.max(MAX_SILENCE_MS, 4 * intervalMs);
+    this.peers = new Peers({ rank, size, timeoutMs, silenceMs, maxStepMs: 2 * intervalMs });
+    const slots = Array.from({ length: 1 + 2 * size }, (_, i) => makeSlot(memory, i));
+    const [incoming = makeSlot(memory, 0)] = slots;
+    this.#incoming = incoming;
+    this.#reports = slots.slice(1, 1 + size);
+    this.#farewells = slots.slice(1 + size);
+    this.#listen();
+    this.#timer = setInterval(() => this.#tick(), intervalMs);
+    Deno.unrefTimer(this.#timer);
+  }
+
+  /** Takes the reports that have come. */
+  receive(): void {
+    while (this.#incoming.pending && this.#mpi.test(this.#incoming.request)) {
+      this.#incoming.pending = false;
+      this.peers.hear(readReport(this.#incoming.bytes));
+      this.#listen();
+    }
+  }
+
+  /** Tells everybody that the run ends; the first reason stays. */
+  abort(abort: Abort): void {
+    if (this.#stopped || this.peers.abort !== undefined) return;
+    this.peers.noteAbort(abort);
+    this.#lost = true;
+    this.#send(this.#farewells);
+  }
+
+  /** Says nothing more. */
+  stop(): void {
+    this.#stopped = true;
+    clearInterval(this.#timer);
+  }
+
+  /** Takes the last reports and gives the receive up, before MPI is left. */
+  async drain(): Promise<void> {
+    const endMs = performance.now() + DRAIN_MS;
+    const busy = () => this.#reports.some((slot) => this.#isPending(slot));
+    while (busy() && performance.now() < endMs) {
+      this.receive();
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    this.receive();
+    if (!this.#incoming.pending) return;
+    this.#mpi.cancel(this.#incoming.request);
+    while (!this.#mpi.test(this.#incoming.request) && performance.now() < endMs + DRAIN_MS) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  }
+
+  #listen(): void {
+    const { request, address: to } = this.#incoming;
+    this.#mpi.receive(request, { to, byteLength: REPORT_BYTES, tag: TAG });
+    this.#incoming.pending = true;
+  }
+
+  #tick(): void {
+    try {
+      this.receive();
+      this.#send(this.#reports);
+    } catch (error) {
+      // What MPI reports as an error here is the loss of a rank; the next wait names it.
+      this.#giveUp(error as WorkerError);
+      return;
+    }
+    const { abort } = this.peers;
+    if (abort !== undefined) {
+      const { rank, reason } = abort;
+      const { phase } = this.peers.position(rank);
+      this.#giveUp(new AbortedError(`Rank ${rank} ended the run: ${reason}`, { rank, phase }));
+      return;
+    }
+    const silent = this.peers.findSilent(performance.now());
+    if (silent === undefined) return;
+    const report = this.#lost ? undefined : silent;
+    this.abort({ rank: this.#rank, reason: silent.message });
+    if (report !== undefined) this.#options.onLost(report);
+  }
+
+  #giveUp(error: WorkerError): void {
+    clearInterval(this.#timer);
+    if (this.#lost) return;
+    this.#lost = true;
+    this.#options.onLost(error);
+  }
+
+  /** Sends this rank's report in the slots that are free. */
+  #send(slots: readonly Slot[]): void {
+    const report = this.peers.report(this.#options.status, this.#options.epoch());
+    for (const [rank, slot] of slots.entries()) {
+      if (rank === this.#rank || this.#isPending(slot)) continue;
+      const byteLength = writeReport(report, slot.bytes);
+      this.#mpi.send(slot.request, { from: slot.address, byteLength, rank, tag: TAG });
+      slot.pending = true;
+    }
+  }
+
+  #isPending(slot: Slot): boolean {
+    if (slot.pending && this.#mpi.test(slot.request)) slot.pending = false;
+    return slot.pending;
+  }
+}
+
+function makeSlot(memory: ControlOptions["memory"], index: number): Slot {
+  const start = index * SLOT_BYTES;
+  return {
+    request: memory.address + BigInt(start),
+    address: memory.address + BigInt(start + 64),
+    bytes: memory.bytes.subarray(start + 64, start + SLOT_BYTES),
+    pending: false,
+  };
+}
