@@ -215,7 +215,8 @@ class ModeBench {
   }
 
   #encode(contextIds: Int32Array, room: number): Promise<EncodedContext> {
-    return this.#model.encode(contextIds, { rank: 0, ranks: 1, room, onProgress: () => {} });
+    const collective = new SelfCollective();
+    return this.#model.encode(contextIds, { collective, room, onProgress: () => {} });
   }
 
   async #answer(

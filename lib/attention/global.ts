@@ -7,6 +7,7 @@
  * @module
  */
 import type { Collective } from "../collective/collective.ts";
+import { gatherTensors } from "../collective/tensors.ts";
 import type { Device } from "../device/device.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import { Tensor } from "../device/tensor.ts";
@@ -89,7 +90,7 @@ export class GlobalAttention implements Disposable {
     await this.#local({ queries, step, out: partOut, lse });
     if (merge === "antidiagonal") await this.#score({ queries, step, score });
     const parts = this.#parts.rows(0, collective.size * length);
-    await collective.allGather(part.hostBytes(), parts.hostBytes());
+    await gatherTensors(collective, { part, out: parts });
     await mergeStates(this.#device, {
       out,
       parts: parts.rows(0, hostCount * length).reshape([hostCount, length]),

@@ -2,7 +2,8 @@
  * What a run computes: the attention mode and its sizes. Plain data, checked here once, sent to
  * every rank as it is.
  *
- * Modes: Star Attention (arXiv 2411.17116) and XAttention (arXiv 2503.16428).
+ * Modes: Star Attention (arXiv 2411.17116), XAttention (arXiv 2503.16428), and exact attention over
+ * a context that is spread over processes, as Ring Attention (arXiv 2310.01889) has it.
  *
  * @module
  */
@@ -11,8 +12,11 @@ import { UsageError } from "../errors.ts";
 /** Tokens in a row or column of a block of the block-sparse attention. */
 export const SPARSE_BLOCK_TOKENS = 128;
 
-/** `dense`, `xattn` (antidiagonal selection), `star` (blocks with an anchor), `starx` (both). */
-export type AttentionMode = "dense" | "xattn" | "star" | "starx";
+/**
+ * `dense`, `xattn` (antidiagonal selection), `star` (blocks with an anchor), `starx` (both), `ring`
+ * (dense, the context spread over the processes).
+ */
+export type AttentionMode = "dense" | "xattn" | "star" | "starx" | "ring";
 
 /** How phase 2 merges the hosts' parts: by log-sum-exp, or by the seed's antidiagonal weights. */
 export type MergeRule = "lse" | "antidiagonal";
@@ -34,6 +38,11 @@ export interface AttentionPlan {
 /** Whether the mode cuts the context into blocks (phase 1 and phase 2). */
 export function hasBlocks(mode: AttentionMode): boolean {
   return mode === "star" || mode === "starx";
+}
+
+/** Whether several processes can share one context in this mode. */
+export function sharesContext(mode: AttentionMode): boolean {
+  return hasBlocks(mode) || mode === "ring";
 }
 
 /** Whether the mode selects 128 x 128 blocks by their antidiagonal mass. */

@@ -2,7 +2,7 @@
  * How a context is cut into blocks and dealt to hosts (Star Attention, arXiv 2411.17116, 2.1).
  *
  * Pure arithmetic: the same numbers on every rank, without a word between them. Modes without
- * blocks are the case of one block, one host and no anchor.
+ * blocks are the case of one block, one host and no anchor; mode ring has one block per host.
  *
  * @module
  */
@@ -43,6 +43,7 @@ export function layOutBlocks(
 ): BlockLayout {
   const { contextTokens, ranks } = options;
   invariant(contextTokens >= 0 && ranks >= 1, "a layout needs a context and a rank");
+  if (plan.mode === "ring") return layOutParts(options);
   const size = hasBlocks(plan.mode) ? plan.blockTokens : Math.max(1, contextTokens);
   const blockCount = Math.max(1, Math.ceil(contextTokens / size));
   const hostCount = Math.min(hasBlocks(plan.mode) ? ranks : 1, blockCount);
@@ -61,6 +62,19 @@ export function layOutBlocks(
     hosts,
     queryHost: hostCount - 1,
   };
+}
+
+/** Contiguous parts, the first ones a token longer when the number does not divide. */
+function layOutParts(options: { contextTokens: number; ranks: number }): BlockLayout {
+  const { contextTokens, ranks } = options;
+  const hostCount = Math.max(1, Math.min(ranks, contextTokens));
+  const short = Math.floor(contextTokens / hostCount);
+  const long = contextTokens % hostCount;
+  const hosts = Array.from({ length: hostCount }, (_, index) => {
+    const start = index * short + Math.min(index, long);
+    return [{ index, start, end: start + short + (index < long ? 1 : 0) }];
+  });
+  return { anchorTokens: 0, hosts, queryHost: hostCount - 1 };
 }
 
 /** Context tokens that a host holds in its cache. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AttentionPlan, checkPlan, hasBlocks } from "../attention/plan.ts";
+import { type AttentionPlan, checkPlan, sharesContext } from "../attention/plan.ts";
 import { type LlamaConfig, readConfig } from "../model/config.ts";
 import type { ComputeDType } from "../model/forward.ts";
 import { loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
@@ -95,7 +95,7 @@ export async function loadModel(folder: string, options: LoadOptions): Promise<M
   await readConfig(folder);
   const tokenizer = await loadTokenizer(folder);
   try {
-    const processCount = hasBlocks(plan.mode) ? options.processCount : 1;
+    const processCount = sharesContext(plan.mode) ? options.processCount : 1;
     const { dtype, timeoutMs } = options;
     const threads = options.threads > 0
       ? options.threads

@@ -92,8 +92,7 @@ class LocalPhases implements Phases {
   async encode(contextIds: Int32Array, options: { room: number }): Promise<Encoded> {
     const { room } = options;
     const context = await this.#model.encode(contextIds, {
-      rank: 0,
-      ranks: 1,
+      collective: this.#collective,
       room,
       onProgress: () => {},
     });

@@ -18,6 +18,7 @@ import { type BlockLayout, type ContextBlock, hostTokens, layOutBlocks } from ".
 import { encodeBlocks, type Phase1Result } from "./phase1.ts";
 import { generate, type Phase2Result, stepTokens } from "./phase2.ts";
 import type { GenerateRequest, RankCounters } from "./request.ts";
+import { encodePart, ringCapacity } from "./ring.ts";
 
 /** The longest chunk of tokens that runs through the layers at once. */
 const CHUNK_TOKENS = 512;
@@ -137,7 +138,7 @@ export class RankModel implements Disposable {
   ): Promise<RankResult> {
     checkRequest(request);
     const { collective, status, onProgress } = context;
-    const { rank, size: ranks } = collective;
+    const { rank } = collective;
     const report = (phase: "phase 1" | "phase 2", fraction: number, generatedTokens: number) => {
       status.advance();
       onProgress({ phase, fraction, generatedTokens });
@@ -145,8 +146,7 @@ export class RankModel implements Disposable {
     const startMs = performance.now();
     status.enter("phase 1");
     using encoded = await this.encode(request.contextIds, {
-      rank,
-      ranks,
+      collective,
       room: request.queryIds.length + request.tokensToGenerate,
       onProgress: (fraction) => report("phase 1", fraction, 0),
     });
@@ -174,40 +174,41 @@ export class RankModel implements Disposable {
    * Phase 1 of one host: encodes its blocks.
    *
    * @param contextIds The whole context; its length is every host's.
-   * @param options `rank` of `ranks`, and `room` in the query host's cache, in tokens, for a query
-   * and what is generated.
+   * @param options `collective`: asked for rank and size; only mode ring exchanges. `room` in the
+   * query host's cache, in tokens, for a query and what is generated.
+   * @throws {WorkerError} In mode ring, if another rank is lost.
    */
   async encode(
     contextIds: Int32Array,
     options: {
-      rank: number;
-      ranks: number;
+      collective: Collective;
       room: number;
       onProgress: (fraction: number) => void;
     },
   ): Promise<EncodedContext> {
-    const { rank, ranks, room, onProgress } = options;
+    const { collective, room, onProgress } = options;
+    const { rank, size: ranks } = collective;
     const { plan, dtype } = this.#parts;
     const layout = layOutBlocks(plan, { contextTokens: contextIds.length, ranks });
+    const isRing = plan.mode === "ring";
     const blocks = layout.hosts[rank] ?? [];
     const { layerCount: layers, kvHeads, headDim } = this.config;
-    const capacity = hostTokens(blocks) + (rank === layout.queryHost ? room : 0);
+    const capacity = isRing
+      ? ringCapacity(layout, { room })
+      : hostTokens(blocks) + (rank === layout.queryHost ? room : 0);
     using owned = new DisposableStack();
     const cache = owned.use(
       new KvCache(this.#device, { layers, kvHeads, headDim, capacity, dtype }),
     );
+    const common = { device: this.#device, layout, cache, contextIds, onProgress };
     const phase1 = owned.use(
-      await encodeBlocks({
-        device: this.#device,
+      isRing ? await encodePart({ ...this.#parts, ...common, collective }) : await encodeBlocks({
+        ...common,
         transformer: this.#transformer,
         plan,
-        layout,
-        cache,
         blocks,
-        contextIds,
         cacheDtype: dtype,
         forced: this.#forced,
-        onProgress,
       }),
     );
     const memory = owned.move();

@@ -1,4 +1,4 @@
-import { type AttentionPlan, checkPlan } from "../../../lib/attention/plan.ts";
+import { type AttentionPlan, checkPlan, sharesContext } from "../../../lib/attention/plan.ts";
 import { UsageError } from "../../../lib/errors.ts";
 import { assertEquals, assertThrows } from "../../helpers/assert.ts";
 
@@ -54,4 +54,9 @@ for (const [what, change, message] of REFUSED) {
 
 Deno.test("checkPlan() takes any block size in star", () => {
   checkPlan({ ...GOOD, mode: "star", blockTokens: 300, anchorTokens: 100 });
+});
+
+Deno.test("sharesContext() tells the modes that run on several processes", () => {
+  const modes = ["dense", "xattn", "star", "starx", "ring"] as const;
+  assertEquals(modes.filter(sharesContext), ["star", "starx", "ring"]);
 });

@@ -57,3 +57,25 @@ Deno.test("layOutBlocks() has no anchor when there is one block, and an empty bl
     [{ index: 0, start: 0, end: 0 }],
   ]);
 });
+
+Deno.test("layOutBlocks() cuts the context into one contiguous part per rank in ring", () => {
+  const layout = layOutBlocks(plan("ring", 0), { contextTokens: 11, ranks: 3 });
+  assertEquals(layout, {
+    anchorTokens: 0,
+    hosts: [
+      [{ index: 0, start: 0, end: 4 }],
+      [{ index: 1, start: 4, end: 8 }],
+      [{ index: 2, start: 8, end: 11 }],
+    ],
+    queryHost: 2,
+  });
+});
+
+Deno.test("layOutBlocks() uses no more ranks than the context has tokens in ring", () => {
+  for (const [contextTokens, hosts] of [[0, 1], [1, 1], [2, 2], [5, 4]] as const) {
+    const layout = layOutBlocks(plan("ring", 0), { contextTokens, ranks: 4 });
+    assertEquals(layout.hosts.length, hosts);
+    assertEquals(layout.queryHost, hosts - 1);
+    assertEquals(layout.hosts.reduce((sum, host) => sum + hostTokens(host), 0), contextTokens);
+  }
+});

@@ -1,0 +1,89 @@
+/**
+ * Phase 1 of mode `ring`: each rank runs its contiguous part of the context through the model with
+ * exact attention to all that lies before it; phase 2 is Star Attention's.
+ *
+ * A rank needs the keys of a whole layer before it can go on, so its part goes through the layers as
+ * one chunk.
+ *
+ * @module
+ */
+import { RingAttention } from "../attention/ring.ts";
+import type { Collective } from "../collective/collective.ts";
+import type { Device } from "../device/device.ts";
+import type { LlamaConfig } from "../model/config.ts";
+import { type ComputeDType, Transformer } from "../model/forward.ts";
+import type { KvCache } from "../model/kv_cache.ts";
+import type { ModelWeights } from "../model/weight_tensors.ts";
+import { type BlockLayout, hostTokens } from "./blocks.ts";
+import type { Phase1Result } from "./phase1.ts";
+
+/** What it works with. */
+export interface RingPhaseOptions {
+  readonly device: Device;
+  readonly config: LlamaConfig;
+  readonly weights: ModelWeights;
+  readonly dtype: ComputeDType;
+  readonly layout: BlockLayout;
+  readonly contextIds: Int32Array;
+  readonly collective: Collective;
+  /** This rank's keys and values; of the same capacity on all ranks, as they are exchanged. */
+  readonly cache: KvCache;
+  /** Called with the share of this rank's work that is done. */
+  readonly onProgress: (fraction: number) => void;
+}
+
+/** Rows that every rank's cache must have: the longest part, and room for query and answer. */
+export function ringCapacity(layout: BlockLayout, options: { room: number }): number {
+  return Math.max(...layout.hosts.map(hostTokens)) + options.room;
+}
+
+/** Encodes this rank's part. */
+export async function encodePart(options: RingPhaseOptions): Promise<Phase1Result> {
+  const { device, config, layout, collective, cache, contextIds, onProgress } = options;
+  const { queryHeads, headDim, layerCount } = config;
+  const [part] = layout.hosts[collective.rank] ?? [];
+  const result = { anchor: undefined, anchorPasses: 0, selected: [], [Symbol.dispose]() {} };
+  // The last layer's attention is not needed: only its keys and values are kept.
+  const exchanges = layout.hosts.length > 1 ? layerCount - 1 : 0;
+  let layersDone = 0;
+  using attention = new RingAttention(device, {
+    collective,
+    partTokens: layout.hosts.map(hostTokens),
+    layer: (layer) => cache.layer(layer),
+    queryHeads,
+    headDim,
+    scale: 1 / Math.sqrt(headDim),
+    onProgress: (fraction) => onProgress(Math.min(1, (layersDone + fraction) / layerCount)),
+  });
+  if (part === undefined || part.end === part.start) {
+    for (let layer = 0; layer < exchanges; layer++) await attention.exchange(layer);
+    return result;
+  }
+  const ids = contextIds.subarray(part.start, part.end);
+  using transformer = await wholePartTransformer(options, ids.length);
+  await transformer.forward({
+    ids,
+    firstPosition: part.start,
+    target: { cache, firstRow: 0 },
+    attention,
+    keysOnly: true,
+    onLayer: () => {
+      onProgress(layersDone / layerCount);
+      layersDone++;
+    },
+  });
+  onProgress(1);
+  return result;
+}
+
+async function wholePartTransformer(
+  options: RingPhaseOptions,
+  maxTokens: number,
+): Promise<Transformer> {
+  const { device, config, weights, dtype } = options;
+  using owned = new DisposableStack();
+  const transformer = owned.use(new Transformer(device, { config, weights, dtype, maxTokens }));
+  await transformer.prepare();
+  owned.move();
+  return transformer;
+}
