@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { cpus } from "node:os";
 import { describeCpu } from "../lib/device/cpu_description.ts";
 import { dataFolder } from "../lib/data_folder.ts";
 import { DeviceError, errorText, FileError } from "../lib/errors.ts";
@@ -49,7 +50,7 @@ const SOURCES: readonly (readonly [file: string, tasks: string])[] = [
 export async function runDoctor(options: DoctorOptions, screen: Screen): Promise<void> {
   const findings = [
     { name: "StarX", text: `${VERSION} on Deno ${Deno.version.deno} (V8 ${Deno.version.v8})` },
-    await lookAtMachine(),
+    lookAtMachine(),
     lookAtMemory(),
     await lookAtLibrary(),
     await lookAtModel(options.modelPath),
@@ -65,22 +66,12 @@ export async function runDoctor(options: DoctorOptions, screen: Screen): Promise
   screen.print("\nThe demonstration can run: deno task ruler\n");
 }
 
-async function lookAtMachine(): Promise<Finding> {
+function lookAtMachine(): Finding {
   const { os, arch } = Deno.build;
-  const text = `${os} ${Deno.osRelease()}, ${arch}, ${await processorName()}, ` +
+  const text = `${os} ${Deno.osRelease()}, ${arch}, ${cpus()[0]?.model ?? "unknown processor"}, ` +
     `${navigator.hardwareConcurrency} cores`;
   if (os === "linux" && arch === "x86_64") return { name: "Machine", text };
   return { name: "Machine", text, remedy: "the kernel libraries are for Linux on x86-64" };
-}
-
-async function processorName(): Promise<string> {
-  try {
-    const info = await Deno.readTextFile("/proc/cpuinfo");
-    return /^model name\s*:\s*(.+)$/m.exec(info)?.[1] ?? "unknown processor";
-  } catch {
-    // Other systems have no such file; the name is only shown.
-    return "unknown processor";
-  }
 }
 
 function lookAtMemory(): Finding {

@@ -63,8 +63,9 @@ export async function runRuler(
   if (lengths.length === 0) return;
   await readConfig(modelPath);
   using tokenizer = await loadTokenizer(modelPath);
-  const openDataMaker = context.openDataMaker ?? (await import("./ruler_maker.ts")).openDataMaker;
-  const maker = await openDataMaker({
+  const openMaker: OpenDataMaker = context.openDataMaker ??
+    (await import("./ruler_maker.ts")).openDataMaker;
+  const maker = await openMaker({
     countTokens: (text) => tokenizer.count(text),
     sourceDir,
   });

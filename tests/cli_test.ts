@@ -1,0 +1,158 @@
+/**
+ * The program as a child process: its exit codes, its streams.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "./helpers/assert.ts";
+import { inFolder } from "./helpers/folder.ts";
+import { MODEL } from "./helpers/prompts.ts";
+import { childrenOf, isRunning, waitUntilEnded } from "./helpers/processes.ts";
+import { ROOT } from "./helpers/sources.ts";
+
+const CLI = new URL("cli.ts", ROOT).pathname;
+const PERMISSIONS = [
+  "--no-prompt",
+  "--allow-read",
+  "--allow-write",
+  "--allow-env",
+  "--allow-sys",
+  "--allow-ffi",
+  `--allow-run=${Deno.execPath()}`,
+];
+
+function command(args: readonly string[], options: { cwd?: string } = {}): Deno.Command {
+  return new Deno.Command(Deno.execPath(), {
+    args: ["run", ...PERMISSIONS, CLI, ...args],
+    stdout: "piped",
+    stderr: "piped",
+    env: { NO_COLOR: "1" },
+    ...options,
+  });
+}
+
+async function starx(
+  args: readonly string[],
+  options: { cwd?: string } = {},
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  const { code, stdout, stderr } = await command(args, options).output();
+  const decoder = new TextDecoder();
+  return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+}
+
+const SAMPLE = `${
+  JSON.stringify({ index: 3, input_context: "The sky is blue.", input_query: "?", output: "" })
+}\n`;
+const INFER = ["infer", "--model_path", MODEL, "--attn_type", "starx", "-bs", "128"];
+
+Deno.test("cli.ts lists its commands and exit codes", async () => {
+  const { code, stdout, stderr } = await starx(["--help"]);
+  assertEquals([code, stderr], [0, ""]);
+  for (const name of ["ruler", "infer", "evaluate", "gather", "doctor", "130  interrupted"]) {
+    assertStringIncludes(stdout, `  ${name}`);
+  }
+});
+
+Deno.test("cli.ts ruler --help lists flags with their defaults", async () => {
+  const { code, stdout } = await starx(["ruler", "--help"]);
+  assertEquals(code, 0);
+  assertMatch(stdout, /-bs, --block_size N .*default: -1;\s+without --model_path: 1024/);
+  assertStringIncludes(stdout, "loses most of the accuracy");
+  assert(stdout.split("\n").every((line) => line.length <= 100));
+});
+
+const ONE_LINE: readonly (readonly [args: readonly string[], code: number, stderr: RegExp])[] = [
+  [["foo"], 2, /^error: 'foo': is not a command: must be one of ruler, /],
+  [["ruler", "--foo"], 2, /^error: --foo: is not a flag of 'ruler'/],
+  [["ruler", "-bs", "0"], 2, /'--block_size' must be a whole number above 0: current value is 0/],
+  [["ruler", "-bs", "100"], 2, /'--block_size' must be a multiple of 128 in starx/],
+  [["ruler", "-as", "2048"], 2, /'--anchor_block_size' must be at most '--block_size' 1024/],
+  [["ruler", "--stride", "12"], 2, /'--stride' must be a divisor of 128: current value is 12/],
+  [["ruler", "--threshold", "0"], 2, /'--threshold' must be above 0 and at most 1/],
+  [["ruler", "-nn", "2"], 2, /--num_nodes: must be 1/],
+  [["ruler", "-t", "niah"], 2, /--tasks: must be one of niah_single_1, .*, qa_2: current value/],
+  [["ruler", "--timeout", "0"], 2, /--timeout: must be from 0\.1 to 2000000 seconds/],
+  [["ruler", "-p", MODEL], 2, /--model_name: is required/],
+  [["evaluate", "--data_dir", "/nowhere"], 3, /Cannot read \/nowhere: it does not exist/],
+  [["gather", "-e", "none"], 3, /must be a folder: results\/none/],
+];
+
+for (const [args, expected, message] of ONE_LINE) {
+  Deno.test(`cli.ts ends with ${expected} and one line on '${args.join(" ")}'`, async () => {
+    const { code, stdout, stderr } = await starx(args);
+    assertEquals([code, stdout], [expected, ""]);
+    assertMatch(stderr, message);
+    assertEquals(stderr.trim().split("\n").length, 1);
+  });
+}
+
+Deno.test("cli.ts names the file and line of input that is not JSON", async () => {
+  await inFolder({ "in.jsonl": `${SAMPLE}{"input\n` }, async (folder) => {
+    const paths = ["--input_path", "in.jsonl", "--output_path", "out.jsonl"];
+    const { code, stderr } = await starx([...INFER, "--tokens_to_generate", "4", ...paths], {
+      cwd: folder,
+    });
+    assertEquals(code, 3);
+    assertMatch(stderr, /^error: Cannot read in\.jsonl: line 2 is not JSON \(.*\)\n$/);
+  });
+});
+
+Deno.test("cli.ts infer keeps its results and continues them", async () => {
+  await inFolder({ "in.jsonl": SAMPLE }, async (folder) => {
+    const args = [...INFER, "--input_path", "in.jsonl", "--output_path", "out.jsonl"];
+    const first = await starx([...args, "--tokens_to_generate", "4", "--top_logits", "2"], {
+      cwd: folder,
+    });
+    assertEquals([first.code, first.stdout], [0, ""], first.stderr);
+    const text = await Deno.readTextFile(`${folder}/out.jsonl`);
+    const record = JSON.parse(text);
+    assertEquals([record.index, record.generated_ids.length, record.top_logits.length], [3, 4, 2]);
+    const other = await starx([...args, "--tokens_to_generate", "5", "--top_logits", "2"], {
+      cwd: folder,
+    });
+    assertEquals(other.code, 2);
+    assertMatch(
+      other.stderr,
+      /^error: --tokens_to_generate: cannot continue .* with 4: current value is 5 \(/,
+    );
+    assertEquals(await Deno.readTextFile(`${folder}/out.jsonl`), text);
+  });
+});
+
+Deno.test("cli.ts doctor shows what was found", async () => {
+  const { code, stdout } = await starx(["doctor"]);
+  assertEquals(code, 0, stdout);
+  for (const name of ["Machine", "Memory", "Library", "Model", "RULER"]) {
+    assertMatch(stdout, new RegExp(`^(ok|!!)  ${name} `, "m"));
+  }
+  const missing = await starx(["doctor", "-p", "/nowhere"]);
+  assertEquals(missing.code, 3);
+  assertStringIncludes(missing.stdout, "!!  Model     Cannot read /nowhere");
+});
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  Deno.test(`cli.ts ends with 130 on ${signal} and leaves no process`, async () => {
+    const line = SAMPLE.replace("The sky is blue.", "The sky is blue. ".repeat(1500));
+    await inFolder({ "in.jsonl": line.repeat(40) }, async (folder) => {
+      const paths = ["--input_path", "in.jsonl", "--output_path", "out.jsonl"];
+      const child = command([...INFER, "-np", "2", "--tokens_to_generate", "64", ...paths], {
+        cwd: folder,
+      }).spawn();
+      const output = child.output();
+      let found = false;
+      // The first record shows that workers run.
+      for (let tries = 0; tries < 600 && !found; tries++) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        found = await Deno.stat(`${folder}/out.jsonl`).then(({ size }) => size > 0, () => false);
+      }
+      assert(found, "a sample was finished");
+      const workers = childrenOf(child.pid).map(({ pid }) => pid);
+      assertEquals(workers.length, 2);
+      child.kill(signal);
+      const { code, stderr } = await output;
+      assertEquals(code, 130, new TextDecoder().decode(stderr));
+      await waitUntilEnded(workers, { timeoutMs: 5_000 });
+      assertEquals(workers.filter(isRunning), []);
+      assert(!new TextDecoder().decode(stderr).includes("error:"));
+    });
+  });
+}

@@ -1,0 +1,22 @@
+import { formatDuration, RunProgress } from "../../commands/progress.ts";
+import { assertEquals } from "../helpers/assert.ts";
+import { fakeScreen } from "../helpers/fake_model.ts";
+
+Deno.test("formatDuration() picks units that people read", () => {
+  const texts = [0.4, 59.6, 65, 3599.4, 7625].map(formatDuration);
+  assertEquals(texts, ["0 s", "1 min 00 s", "1 min 05 s", "59 min 59 s", "2 h 07 min"]);
+});
+
+Deno.test("RunProgress draws how many samples are done", async () => {
+  const bars: string[] = [];
+  const screen = { ...fakeScreen(), isTerminal: true, bar: (text: string) => void bars.push(text) };
+  const progress = new RunProgress(screen, { totalCount: 6 });
+  progress.expect({ moreCount: -2 });
+  progress.skip(1);
+  progress.label = "vt at 4096";
+  await new Promise((resolve) => setTimeout(resolve, 120));
+  progress.update({ phase: "phase 1", fraction: 0.5, generatedTokens: 0 });
+  assertEquals(bars, ["[########----------------] 1/4 samples, vt at 4096, phase 1"]);
+  progress.finishSample();
+  assertEquals(bars.length, 1);
+});

@@ -1,0 +1,83 @@
+/**
+ * A model that answers without computing, and a screen that keeps what is written to it.
+ *
+ * @module
+ */
+import type { Cleanup, LoadModel } from "../../commands/model_session.ts";
+import type { Screen } from "../../commands/screen.ts";
+import { loadTokenizer } from "../../lib/model/tokenizer.ts";
+import { readConfig } from "../../lib/model/config.ts";
+import type { GenerateOptions, Generation, Prompt } from "../../lib/star/load_model.ts";
+
+/** What happened to fake models. */
+export interface FakeModels {
+  readonly load: LoadModel;
+  /** The number of processes of each load. */
+  readonly loads: number[];
+  /** What each was asked. */
+  readonly asked: { prompt: Prompt; options: GenerateOptions }[];
+  /** How many are loaded now. */
+  openCount: number;
+}
+
+/**
+ * Models whose answers `answer` gives; it may throw.
+ *
+ * @param answer Gets the prompt and how many were asked before it.
+ */
+export function fakeModels(answer: (prompt: Prompt, index: number) => string): FakeModels {
+  const fake: FakeModels = {
+    loads: [],
+    asked: [],
+    openCount: 0,
+    load: async (folder, { processCount }) => {
+      fake.loads.push(processCount);
+      fake.openCount++;
+      return {
+        config: await readConfig(folder),
+        tokenizer: await loadTokenizer(folder),
+        processCount,
+        deviceDescription: "a fake",
+        generate: (prompt, options) => {
+          fake.asked.push({ prompt, options });
+          return Promise.resolve(generationOf(answer(prompt, fake.asked.length - 1)));
+        },
+        [Symbol.asyncDispose]: () => {
+          fake.openCount--;
+          return Promise.resolve();
+        },
+      };
+    },
+  };
+  return fake;
+}
+
+function generationOf(text: string): Generation {
+  const topLogits = [[5, 1.5], [3, -2]] as const;
+  return {
+    text,
+    ids: [5, 6],
+    topLogits,
+    contextTokens: 10,
+    queryTokens: 2,
+    seconds: 0.5,
+    result: { ids: [5, 6], topLogits, selectedBlocks: [[1, 4], [2, 4]], ranks: [] },
+  };
+}
+
+/** A screen that is no terminal, and what was written to it. */
+export function fakeScreen(): Screen & { readonly printed: string[]; readonly logged: string[] } {
+  const printed: string[] = [];
+  const logged: string[] = [];
+  return {
+    printed,
+    logged,
+    isTerminal: false,
+    print: (text) => void printed.push(text),
+    log: (line) => void logged.push(line),
+    bar: () => {},
+  };
+}
+
+/** A process that nobody interrupts. */
+export const NO_INTERRUPTS: Cleanup = { onInterrupt: () => ({ [Symbol.dispose]: () => {} }) };
