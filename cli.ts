@@ -342,7 +342,10 @@ export async function main(
   options: { screen: Screen },
 ): Promise<number> {
   const { screen } = options;
-  using interrupts = new Interrupts(() => Deno.exit(EXIT_CODES.interrupted));
+  using interrupts = new Interrupts(() => {
+    screen.log("Interrupted");
+    Deno.exit(EXIT_CODES.interrupted);
+  });
   interrupts.listen();
   try {
     const [name, ...rest] = args;
