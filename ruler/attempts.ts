@@ -1,0 +1,56 @@
+/**
+ * Where the original would draw for ever, an error.
+ *
+ * @module
+ */
+import { UsageError } from "../lib/errors.ts";
+
+/**
+ * Draws in a row at the smallest size before a length counts as too short. The original has no
+ * bound; draws differ by a few tokens, so a length that fits at all fits long before.
+ */
+const MAX_ATTEMPTS = 1000;
+
+/** A task whose samples cannot be made at this length. */
+export function tooShort(task: string, maxTokens: number): UsageError {
+  return new UsageError(
+    `Cannot make samples of ${task} as a sample must fit the sequence length: ` +
+      `current value is ${maxTokens} tokens, which is too short`,
+  );
+}
+
+/**
+ * Draws samples until one fits, as the original's loop does: after a failure the size shrinks by a
+ * step if it is above one step.
+ *
+ * @param draw Makes a sample of a size; a `RangeError` of the random generator is a failure.
+ * @param options `size`: the first size; `step`; `shrinks`: false where the original forgets to.
+ * @throws {UsageError} If no sample fits.
+ */
+export function drawUntilFits<T extends { readonly length: number }>(
+  draw: (size: number) => T,
+  options: { task: string; maxTokens: number; size: number; step: number; shrinks: boolean },
+): T {
+  const { task, maxTokens, step, shrinks } = options;
+  let { size } = options;
+  for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+    const sample = orFailure(() => draw(size));
+    if (sample !== undefined && sample.length <= maxTokens) return sample;
+    const isSmallest = !(shrinks && size > step);
+    // A size that cannot be drawn at all stays so.
+    if (isSmallest && sample === undefined) break;
+    if (isSmallest) continue;
+    size -= step;
+    attempt = 0;
+  }
+  throw tooShort(task, maxTokens);
+}
+
+function orFailure<T>(draw: () => T): T | undefined {
+  try {
+    return draw();
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * Common words extraction (`ruler/data/synthetic/common_words_extraction.py` of
+ * NVIDIA/Star-Attention): a numbered list of words, ten of which stand in it more often.
+ *
+ * @module
+ */
+import { invariant } from "../lib/errors.ts";
+import { drawUntilFits } from "./attempts.ts";
+import type { CommonWordsSettings, GeneratorOptions, RulerSample } from "./model.ts";
+import { FreshShuffle, PythonRandom } from "./python/random.ts";
+import { formatFields, sortedSet } from "./python/strings.ts";
+
+/** Different words are added or taken away in such steps. */
+const STEP = 10;
+/** Below this length both lists are short, and the frequencies of the settings are not used. */
+const SHORT_TOKENS = 4096;
+
+/** How many words a list has, and how often they stand in it. */
+interface ListSizes {
+  readonly words: number;
+  readonly commonFrequency: number;
+  readonly otherFrequency: number;
+}
+
+/** The samples of cwe, in order. @throws {UsageError} If none fits the length. */
+export function* generateCommonWords(
+  options: GeneratorOptions<CommonWordsSettings>,
+): Generator<RulerSample> {
+  const { task, maxTokens, tokensToGenerate, sampleCount, countTokens } = options;
+  const lists = new CommonWords(options);
+  const size = lists.findSize();
+  for (let index = 0; index < sampleCount; index++) {
+    yield drawUntilFits((size) => {
+      const { context, query, answers } = lists.draw(size);
+      const length = countTokens(context + query) + tokensToGenerate;
+      return { index, context, query, answers, length };
+    }, { task, maxTokens, size, step: STEP, shrinks: true });
+  }
+}
+
+class CommonWords {
+  readonly #options: GeneratorOptions<CommonWordsSettings>;
+  readonly #random: PythonRandom;
+  readonly #shuffle: FreshShuffle;
+  readonly #words: readonly string[];
+
+  constructor(options: GeneratorOptions<CommonWordsSettings>) {
+    this.#options = options;
+    this.#random = new PythonRandom(options.seed);
+    this.#shuffle = new FreshShuffle(options.seed);
+    const { words } = options.sources;
+    invariant(words !== undefined, "cwe needs word lists");
+    const all = sortedSet([...words.nouns, ...words.adjectives, ...words.verbs]);
+    this.#words = this.#shuffle.shuffled(all);
+  }
+
+  /** The original's search for the number of different words; every try draws. */
+  findSize(): number {
+    const { maxTokens, tokensToGenerate, countTokens } = this.#options;
+    let size = STEP;
+    let tokens = 0;
+    while (tokens + tokensToGenerate < maxTokens) {
+      const { context, query, answers } = this.draw(size);
+      tokens = countTokens(`${context}${query} ${numbered(answers)}`);
+      if (tokens + tokensToGenerate > maxTokens) return size - STEP;
+      size += STEP;
+      if (size > this.#words.length) return this.#words.length;
+    }
+    return size;
+  }
+
+  draw(words: number): { context: string; query: string; answers: readonly string[] } {
+    const { settings, maxTokens, contextTemplate, queryTemplate: query } = this.#options;
+    const short = maxTokens < SHORT_TOKENS;
+    const example = this.#drawList(
+      short
+        ? { words: 20, commonFrequency: 3, otherFrequency: 1 }
+        : { words: 40, commonFrequency: 10, otherFrequency: 3 },
+    );
+    const list = this.#drawList(
+      short ? { words, commonFrequency: 6, otherFrequency: 1 } : { words, ...settings },
+    );
+    const shown = formatFields(contextTemplate, { context: example.text }) + query +
+      numbered(example.common);
+    // The model's template stands around example and task alike: kept from the original.
+    const context = `${shown}\n${formatFields(contextTemplate, { context: list.text })}`;
+    return { context, query, answers: list.common };
+  }
+
+  #drawList(sizes: ListSizes): { text: string; common: readonly string[] } {
+    const drawn = this.#random.sample(this.#words, sizes.words);
+    const common = drawn.slice(0, this.#options.settings.commonCount);
+    const others = drawn.slice(common.length);
+    const list = [
+      ...repeated(common, sizes.commonFrequency),
+      ...repeated(others, sizes.otherFrequency),
+    ];
+    return { text: numbered(this.#shuffle.shuffled(list)), common };
+  }
+}
+
+function repeated(items: readonly string[], times: number): string[] {
+  return Array.from({ length: times }, () => items).flat();
+}
+
+function numbered(words: readonly string[]): string {
+  return words.map((word, i) => `${i + 1}. ${word}`).join(" ");
+}

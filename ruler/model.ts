@@ -1,0 +1,132 @@
+/**
+ * What RULER's generators are given and what they yield (arXiv 2404.06654; the generators of
+ * NVIDIA/Star-Attention, `ruler/data/synthetic`).
+ *
+ * Everything that could differ between machines enters from outside: the token counter, the words,
+ * the essays, the questions.
+ *
+ * @module
+ */
+
+/** How many tokens a text has, without added special tokens; special tokens in it count as one. */
+export type CountTokens = (text: string) => number;
+
+/** Splits a text into sentences. */
+export type SplitSentences = (text: string) => string[];
+
+/** One sample of a task. */
+export interface RulerSample {
+  /** From 0 on in every chunk. */
+  readonly index: number;
+  readonly context: string;
+  readonly query: string;
+  readonly answers: readonly string[];
+  /** Tokens of context and query, and those to be generated. */
+  readonly length: number;
+}
+
+/** The words of keys and word lists, in the order of their files. */
+export interface WordLists {
+  /** `ruler`: those of RULER; `builtin`: others, whose scores compare with nobody else's. */
+  readonly kind: "ruler" | "builtin";
+  readonly nouns: readonly string[];
+  readonly adjectives: readonly string[];
+  readonly verbs: readonly string[];
+}
+
+/** A question and the documents that belong to it, by their numbers. */
+export interface Question {
+  readonly query: string;
+  readonly answers: readonly string[];
+  readonly documents: readonly number[];
+  /** Documents of the same article, taken before others. */
+  readonly related: readonly number[];
+}
+
+/** Questions and all documents, sorted. */
+export interface QuestionSet {
+  readonly questions: readonly Question[];
+  readonly documents: readonly string[];
+}
+
+/** What a task's data is made of; loaded only if the task needs it. */
+export interface TaskSources {
+  readonly words?: WordLists;
+  /** The essays' words; the last is empty if the text ends in white space. */
+  readonly essay?: readonly string[];
+  readonly splitSentences?: SplitSentences;
+  readonly questions?: QuestionSet;
+}
+
+/** What keys and values of needles are made of. */
+export type NeedleType = "numbers" | "words" | "uuids";
+
+/** Needles in a haystack (`niah.py`). */
+export interface NiahSettings {
+  readonly generator: "niah";
+  readonly haystack: "repeat" | "essay" | "needle";
+  readonly keyType: NeedleType;
+  readonly valueType: NeedleType;
+  readonly keys: number;
+  /** Values per key. */
+  readonly values: number;
+  /** Keys that are asked for. */
+  readonly queries: number;
+}
+
+/** Variable tracking (`variable_tracking.py`). */
+export interface VariableTrackingSettings {
+  readonly generator: "variable_tracking";
+  readonly chains: number;
+  /** Assignments per chain after the first. */
+  readonly hops: number;
+}
+
+/** Common words (`common_words_extraction.py`). */
+export interface CommonWordsSettings {
+  readonly generator: "common_words_extraction";
+  readonly commonFrequency: number;
+  readonly otherFrequency: number;
+  readonly commonCount: number;
+}
+
+/** Frequent coded words (`freq_words_extraction.py`). */
+export interface FrequentWordsSettings {
+  readonly generator: "freq_words_extraction";
+  /** The exponent of the words' zeta distribution. */
+  readonly alpha: number;
+}
+
+/** Questions about documents (`qa.py`). */
+export interface QaSettings {
+  readonly generator: "qa";
+  readonly dataset: "squad" | "hotpotqa";
+}
+
+/** What a task's generator is set to. */
+export type TaskSettings =
+  | NiahSettings
+  | VariableTrackingSettings
+  | CommonWordsSettings
+  | FrequentWordsSettings
+  | QaSettings;
+
+/** What a generator works with. */
+export interface GeneratorOptions<T extends TaskSettings = TaskSettings> {
+  /** The task's name, for messages. */
+  readonly task: string;
+  readonly settings: T;
+  /** With the model's template around them; fields in braces. */
+  readonly contextTemplate: string;
+  readonly queryTemplate: string;
+  /** Tokens of a sample and its answer, at most; fwe overshoots. */
+  readonly maxTokens: number;
+  /** Tokens left for the answer. */
+  readonly tokensToGenerate: number;
+  readonly sampleCount: number;
+  /** Samples of earlier chunks; only qa looks at it. */
+  readonly earlierSamples: number;
+  readonly seed: number;
+  readonly countTokens: CountTokens;
+  readonly sources: TaskSources;
+}

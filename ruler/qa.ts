@@ -1,0 +1,108 @@
+/**
+ * Questions about documents (`ruler/data/synthetic/qa.py` of NVIDIA/Star-Attention): SQuAD and
+ * HotpotQA, the right documents among others.
+ *
+ * @module
+ */
+import { invariant, UsageError } from "../lib/errors.ts";
+import { drawUntilFits } from "./attempts.ts";
+import type { GeneratorOptions, QaSettings, Question, RulerSample } from "./model.ts";
+import { FreshShuffle, PythonRandom } from "./python/random.ts";
+import { formatFields } from "./python/strings.ts";
+import { listRepr } from "./python/text.ts";
+
+/** Documents are added or taken away in such steps. */
+const STEP = 10;
+/** SQuAD's documents are taken as often. */
+const SQUAD_COPIES = 5;
+
+/** The samples of a qa task, in order. @throws {UsageError} If none fits, or questions run out. */
+export function* generateQa(options: GeneratorOptions<QaSettings>): Generator<RulerSample> {
+  const { task, maxTokens, tokensToGenerate, sampleCount, countTokens } = options;
+  const qa = new Qa(options);
+  const last = options.earlierSamples + sampleCount;
+  if (last > qa.questionCount) {
+    throw new UsageError(
+      `Cannot make samples of ${task} as '--num_samples' must be at most its ` +
+        `${qa.questionCount} questions: current value is ${last}`,
+    );
+  }
+  const size = qa.findSize();
+  for (let index = 0; index < sampleCount; index++) {
+    yield drawUntilFits((size) => {
+      const { context, query, answers } = qa.draw(index + options.earlierSamples, size);
+      const length = countTokens(context + query) + tokensToGenerate;
+      return { index, context, query, answers, length };
+    }, { task, maxTokens, size, step: STEP, shrinks: true });
+  }
+}
+
+class Qa {
+  readonly #options: GeneratorOptions<QaSettings>;
+  readonly #random: PythonRandom;
+  readonly #shuffle: FreshShuffle;
+  readonly #questions: readonly Question[];
+  /** In an order that changes for good once all of them are asked for: kept from the original. */
+  #documents: readonly string[];
+
+  constructor(options: GeneratorOptions<QaSettings>) {
+    this.#options = options;
+    this.#random = new PythonRandom(options.seed);
+    this.#shuffle = new FreshShuffle(options.seed);
+    const set = options.sources.questions;
+    invariant(set !== undefined, "qa needs questions");
+    this.#questions = set.questions;
+    const copies = options.settings.dataset === "squad" ? SQUAD_COPIES : 1;
+    this.#documents = Array.from({ length: copies }, () => set.documents).flat();
+  }
+
+  get questionCount(): number {
+    return this.#questions.length;
+  }
+
+  /** The original's search for the number of documents, with the first question; every try draws. */
+  findSize(): number {
+    const { maxTokens, tokensToGenerate, countTokens } = this.#options;
+    let size = STEP;
+    let tokens = 0;
+    while (tokens + tokensToGenerate < maxTokens) {
+      const { context, query, answers } = this.draw(0, size);
+      tokens = countTokens(`${context}${query} ${listRepr(answers)}`);
+      if (tokens + tokensToGenerate > maxTokens) return size - STEP;
+      size += STEP;
+      if (size > this.#documents.length) return this.#documents.length;
+    }
+    return size;
+  }
+
+  /** @throws {RangeError} If a question has more documents than are wanted. */
+  draw(
+    index: number,
+    size: number,
+  ): { context: string; query: string; answers: readonly string[] } {
+    const question = this.#questions[index];
+    invariant(question !== undefined, `there must be a question ${index}`);
+    const documents = size < this.#documents.length
+      ? this.#shuffle.shuffled(this.#choose(question, size).map((i) => this.#documents[i] ?? ""))
+      : this.#shuffle.shuffled(this.#documents);
+    if (size >= this.#documents.length) this.#documents = documents;
+    const context = documents.map((document, i) => `Document ${i + 1}:\n${document}`).join("\n\n");
+    const { contextTemplate, queryTemplate } = this.#options;
+    return {
+      context: formatFields(contextTemplate, { context }),
+      query: formatFields(queryTemplate, { query: question.query }),
+      answers: question.answers,
+    };
+  }
+
+  #choose(question: Question, size: number): readonly number[] {
+    const { documents, related } = question;
+    const wanted = size - documents.length;
+    if (wanted <= related.length) return [...documents, ...this.#random.sample(related, wanted)];
+    const own = new Set([...documents, ...related]);
+    const others: number[] = [];
+    for (let i = 0; i < this.#documents.length; i++) if (!own.has(i)) others.push(i);
+    const count = Math.max(0, wanted - related.length);
+    return [...documents, ...related, ...this.#random.sample(others, count)];
+  }
+}

@@ -1,0 +1,213 @@
+/**
+ * Variable tracking (`ruler/data/synthetic/variable_tracking.py` of NVIDIA/Star-Attention): chains
+ * of assignments among repeated sentences, behind one worked example.
+ *
+ * @module
+ */
+import { UsageError } from "../lib/errors.ts";
+import { drawUntilFits } from "./attempts.ts";
+import type { GeneratorOptions, RulerSample, VariableTrackingSettings } from "./model.ts";
+import { LegacyRandom } from "./python/numpy.ts";
+import { PythonRandom } from "./python/random.ts";
+import { formatFields, splitWords } from "./python/strings.ts";
+import { listRepr, strip } from "./python/text.ts";
+import { TASK_TEMPLATES } from "./templates.ts";
+
+const NOISE =
+  "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again.\n";
+const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+const TEMPLATE = TASK_TEMPLATES.variable_tracking;
+/** The example's length in tokens, and by how many noise lines its search grows. */
+const EXAMPLE_TOKENS = 500;
+const EXAMPLE_STEP = 5;
+const STEP = 10;
+/** How the parts of a prompt are found again. */
+const CONTEXT_START = TEMPLATE.context.slice(0, 20);
+const ANSWER_START = TEMPLATE.answerPrefix.slice(0, 10);
+const ANSWER_END = TEMPLATE.answerPrefix.slice(-10);
+
+interface Draft {
+  readonly context: string;
+  readonly query: string;
+  readonly answers: readonly string[];
+}
+
+/** One round of the original's generator: the example is made by one of its own. */
+interface Round {
+  readonly isExample: boolean;
+  readonly maxTokens: number;
+  readonly step: number;
+  /** Tokens of the example in front of each sample. */
+  readonly exampleTokens: number;
+}
+
+/** The samples of vt, in order. @throws {UsageError} If none fits, or where the original crashes. */
+export function* generateVariableTracking(
+  options: GeneratorOptions<VariableTrackingSettings>,
+): Generator<RulerSample> {
+  const { maxTokens, sampleCount, countTokens } = options;
+  const tracker = new Tracker(options);
+  const exampleRound: Round = {
+    isExample: true,
+    maxTokens: EXAMPLE_TOKENS,
+    step: EXAMPLE_STEP,
+    exampleTokens: 0,
+  };
+  const first = tracker.draw(exampleRound, { size: tracker.findSize(exampleRound), index: 0 });
+  const example = `${first.context}${first.query} ${first.answers.join(" ")}\n\n`;
+  const round: Round = {
+    isExample: false,
+    maxTokens,
+    step: STEP,
+    exampleTokens: countTokens(example),
+  };
+  const size = tracker.findSize(round);
+  for (let index = 0; index < sampleCount; index++) {
+    const sample = tracker.draw(round, { size, index });
+    const { context } = sample;
+    const cut = context.indexOf(CONTEXT_START);
+    const shown = tracker.randomizeExample(example);
+    yield { ...sample, context: `${context.slice(0, cut)} ${shown}\n\n${context.slice(cut)}` };
+  }
+}
+
+class Tracker {
+  readonly #options: GeneratorOptions<VariableTrackingSettings>;
+  readonly #random: PythonRandom;
+  readonly #values: LegacyRandom;
+
+  constructor(options: GeneratorOptions<VariableTrackingSettings>) {
+    this.#options = options;
+    this.#random = new PythonRandom(options.seed);
+    this.#values = new LegacyRandom(options.seed);
+  }
+
+  /** The original's search for the number of noise lines; every try draws. */
+  findSize(round: Round): number {
+    const { tokensToGenerate, countTokens, task } = this.#options;
+    const { step, exampleTokens, maxTokens } = round;
+    let size = step;
+    let tokens = 0;
+    while (tokens + tokensToGenerate + exampleTokens < maxTokens) {
+      const draft = this.#tryDraft(round, size);
+      if (draft === undefined) {
+        throw new UsageError(
+          `Cannot make samples of ${task} as names drawn for its variables must differ: the ` +
+            "original stops here, too; another chunk or fewer chains may work",
+        );
+      }
+      const { context, query, answers } = draft;
+      tokens = countTokens(`${context}${query} ${listRepr(answers)}`);
+      if (tokens + tokensToGenerate + exampleTokens > maxTokens) return size - step;
+      size += step;
+    }
+    return size;
+  }
+
+  /** A sample that fits. The original means to shrink after a failure, but does not: kept. */
+  draw(round: Round, options: { size: number; index: number }): RulerSample {
+    const { tokensToGenerate, countTokens, task } = this.#options;
+    const { size, index } = options;
+    const { maxTokens, step, exampleTokens } = round;
+    return drawUntilFits((size) => {
+      const { context, query, answers } = this.#draft(round, size);
+      const length = countTokens(context + query) + tokensToGenerate + exampleTokens;
+      return { index, context, query, answers, length };
+    }, { task, maxTokens, size, step, shrinks: false });
+  }
+
+  /** The example with other names: each of its names is replaced wherever its letters occur. */
+  randomizeExample(example: string): string {
+    const names = splitWords(example.slice(example.indexOf(ANSWER_END) + ANSWER_END.length));
+    let text = example;
+    for (const name of names) text = text.replaceAll(name, this.#name(name.length));
+    return text;
+  }
+
+  /** `undefined` where names repeat. */
+  #tryDraft(round: Round, size: number): Draft | undefined {
+    try {
+      return this.#draft(round, size);
+    } catch (error) {
+      if (error instanceof RepeatedNames) return undefined;
+      throw error;
+    }
+  }
+
+  #draft(round: Round, noiseLines: number): Draft {
+    const { settings } = this.#options;
+    const { names, chains } = this.#drawChains(round);
+    let sentences = Array.from({ length: noiseLines }, () => NOISE);
+    let shown = chains;
+    const chainLength = chains[0]?.length ?? 0;
+    if (sentences.length <= chainLength) {
+      sentences = sentences.flatMap((line) => line.split("."))
+        .map((part) => strip(part) === "" ? part : `${part}.`);
+      if (sentences.length <= chainLength) {
+        shown = chains.map((chain) => chain.slice(0, sentences.length - 1));
+      }
+    }
+    for (const chain of shown) {
+      const places = this.#random.sampleIndices(sentences.length, chain.length)
+        .sort((a, b) => a - b);
+      for (const [i, place] of places.entries()) sentences.splice(place + i, 0, chain[i] ?? "");
+    }
+    const text = sentences.join(" ").replaceAll(". \n", ".\n");
+    const { contextTemplate, queryTemplate } = round.isExample
+      ? exampleTemplates(this.#options)
+      : this.#options;
+    const query = strip(shown[0]?.[0]?.split("=").at(-1) ?? "");
+    return {
+      context: formatFields(contextTemplate, { context: text }),
+      query: formatFields(queryTemplate, { query, num_v: settings.hops + 1 }),
+      answers: names,
+    };
+  }
+
+  /** The names of the first chain, and the sentences of all. */
+  #drawChains(round: Round): { names: readonly string[]; chains: string[][] } {
+    const { chains: chainCount } = this.#options.settings;
+    const hops = round.isExample
+      ? Math.min(10, this.#options.settings.hops)
+      : this.#options.settings.hops;
+    const letters = round.isExample ? 3 : 5;
+    const wanted = (hops + 1) * chainCount;
+    const names = Array.from({ length: wanted }, () => this.#name(letters));
+    while (new Set(names).size < wanted) names.push(this.#name(letters));
+    const chains: string[][] = [];
+    for (let start = 0; start < names.length; start += hops + 1) {
+      const own = names.slice(start, start + hops + 1);
+      const value = this.#values.randint({ low: 10000, high: 99999 });
+      // Names beyond a whole chain are there because some repeat; the original stumbles over them.
+      if (own.length < hops + 1) throw new RepeatedNames("Cannot use names as some repeat");
+      const links = own.slice(1).map((name, i) => `VAR ${name} = VAR ${own[i]} `);
+      chains.push([`VAR ${own[0]} = ${value}`, ...links]);
+    }
+    return { names: names.slice(0, hops + 1), chains };
+  }
+
+  #name(letters: number): string {
+    return this.#random.choices(LETTERS, letters).join("");
+  }
+}
+
+/** The original raises IndexError here, which its sample loop takes for a failed draw. */
+class RepeatedNames extends RangeError {}
+
+/**
+ * The example's templates, the model's cut off. The last word before the answer prefix goes with it:
+ * kept from the original.
+ */
+function exampleTemplates(
+  options: Pick<GeneratorOptions, "contextTemplate" | "queryTemplate">,
+): { contextTemplate: string; queryTemplate: string } {
+  const { contextTemplate, queryTemplate } = options;
+  if (contextTemplate === TEMPLATE.context) return { contextTemplate, queryTemplate };
+  const start = contextTemplate.indexOf(CONTEXT_START);
+  const cut = queryTemplate.indexOf(ANSWER_START);
+  const question = splitWords(queryTemplate.slice(0, cut)).slice(0, -1).join(" ");
+  return {
+    contextTemplate: `${splitWords(contextTemplate.slice(start)).join(" ")} `,
+    queryTemplate: question + queryTemplate.slice(cut),
+  };
+}
