@@ -1,0 +1,20 @@
+/**
+ * RULER (arXiv 2404.06654) as NVIDIA/Star-Attention ships it: data, scores and tables.
+ *
+ * @module
+ */
+export { evaluateFolder, type FolderScores } from "./evaluate.ts";
+export { gatherExperiment } from "./gather.ts";
+export type {
+  CountTokens,
+  QuestionSet,
+  RulerSample,
+  SplitSentences,
+  TaskSettings,
+  TaskSources,
+  WordLists,
+} from "./model.ts";
+export { formatSample, type PrepareOptions, prepareSamples } from "./prepare.ts";
+export { loadSources, missingSources, type SourceOptions } from "./sources.ts";
+export { RULER_TASKS, type RulerTask } from "./tasks.ts";
+export { MODEL_TEMPLATES, type TemplateName } from "./templates.ts";

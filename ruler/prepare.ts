@@ -1,0 +1,119 @@
+/**
+ * Makes the samples of a task as RULER's `prepare.py` does (NVIDIA/Star-Attention,
+ * `ruler/data/prepare.py`): templates, chunks and seeds, and the lines of the data file.
+ *
+ * @module
+ */
+import { UsageError } from "../lib/errors.ts";
+import { generateCommonWords } from "./common_words.ts";
+import { generateFrequentWords } from "./frequent_words.ts";
+import type {
+  CountTokens,
+  GeneratorOptions,
+  RulerSample,
+  TaskSettings,
+  TaskSources,
+} from "./model.ts";
+import { generateNiah } from "./niah.ts";
+import { dumpJsonText } from "./python/json_text.ts";
+import { removeNewlines } from "./python/strings.ts";
+import { generateQa } from "./qa.ts";
+import { MODEL_TEMPLATES, TASK_TEMPLATES, type TemplateName } from "./templates.ts";
+import { generateVariableTracking } from "./variable_tracking.ts";
+
+/** The seed of the first chunk; the next has one more, and so on. */
+const SEED = 42;
+
+/** What to make. */
+export interface PrepareOptions {
+  /** The task's name, for messages. */
+  readonly task: string;
+  readonly settings: TaskSettings;
+  readonly template: TemplateName;
+  /** Tokens of a sample and its answer. */
+  readonly maxTokens: number;
+  /** Samples of all chunks together. */
+  readonly sampleCount: number;
+  /** Which of `chunkCount` parts to make, from 0 on. */
+  readonly chunkIndex: number;
+  readonly chunkCount: number;
+  /** Whether line feeds and tabs become spaces, after the length was counted. */
+  readonly removeNewlineTab: boolean;
+  readonly countTokens: CountTokens;
+  readonly sources: TaskSources;
+}
+
+/**
+ * The samples of a task, or of one chunk of it, one by one. They depend on nothing but the options:
+ * sample i is the same whatever the number of samples.
+ *
+ * @throws {UsageError} If the length is too short, or a number is out of its range.
+ */
+export function* prepareSamples(options: PrepareOptions): Generator<RulerSample> {
+  checkNumbers(options);
+  const { task, settings, template, maxTokens, sampleCount, chunkIndex, chunkCount } = options;
+  const texts = TASK_TEMPLATES[settings.generator];
+  const { before, after } = MODEL_TEMPLATES[template];
+  const share = Math.floor(sampleCount / chunkCount);
+  const rest = sampleCount % chunkCount;
+  const samples = generate({
+    task,
+    settings,
+    contextTemplate: before + texts.context,
+    queryTemplate: texts.query + after + texts.answerPrefix,
+    maxTokens,
+    tokensToGenerate: texts.tokensToGenerate,
+    sampleCount: share + (chunkIndex < rest ? 1 : 0),
+    earlierSamples: share * chunkIndex + Math.min(chunkIndex, rest),
+    seed: SEED + chunkIndex,
+    countTokens: options.countTokens,
+    sources: options.sources,
+  });
+  for (const sample of samples) {
+    if (!options.removeNewlineTab) yield sample;
+    else {
+      const { context, query } = sample;
+      yield { ...sample, context: removeNewlines(context), query: removeNewlines(query) };
+    }
+  }
+}
+
+/** A sample's line in `validation.jsonl`, as Python's `json.dumps` writes it, with its line feed. */
+export function formatSample(sample: RulerSample): string {
+  const { index, context, query, answers, length } = sample;
+  return `{"index": ${index}, "input_context": ${dumpJsonText(context)}, ` +
+    `"input_query": ${dumpJsonText(query)}, "outputs": ${dumpJsonText([...answers])}, ` +
+    `"length": ${length}}\n`;
+}
+
+function generate(options: GeneratorOptions): Generator<RulerSample> {
+  const { settings } = options;
+  switch (settings.generator) {
+    case "niah":
+      return generateNiah({ ...options, settings });
+    case "variable_tracking":
+      return generateVariableTracking({ ...options, settings });
+    case "common_words_extraction":
+      return generateCommonWords({ ...options, settings });
+    case "freq_words_extraction":
+      return generateFrequentWords({ ...options, settings });
+    case "qa":
+      return generateQa({ ...options, settings });
+  }
+}
+
+function checkNumbers(options: PrepareOptions): void {
+  const { maxTokens, sampleCount, chunkIndex, chunkCount } = options;
+  const check = (holds: boolean, rule: string, value: number): void => {
+    if (holds) return;
+    throw new UsageError(
+      `Cannot make samples of ${options.task} as ${rule}: current value is ${value}`,
+    );
+  };
+  const isCount = (value: number): boolean => Number.isSafeInteger(value) && value >= 1;
+  check(isCount(maxTokens), "'--max_seq_length' must be a whole number above 0", maxTokens);
+  check(isCount(sampleCount), "'--num_samples' must be a whole number above 0", sampleCount);
+  check(isCount(chunkCount), "'--chunk_amount' must be a whole number above 0", chunkCount);
+  const isIndex = Number.isSafeInteger(chunkIndex) && chunkIndex >= 0 && chunkIndex < chunkCount;
+  check(isIndex, `'--chunk_idx' must be 0 to ${chunkCount - 1}`, chunkIndex);
+}
