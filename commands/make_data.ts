@@ -5,7 +5,7 @@
  */
 import { setImmediate } from "node:timers/promises";
 import { dataFolder } from "../lib/data_folder.ts";
-import { loadBuiltinWords } from "../lib/deps/words.ts";
+import { builtinWords } from "../lib/deps/words.ts";
 import { UsageError } from "../lib/errors.ts";
 import { replaceFile } from "../ruler/files.ts";
 import type { TaskSettings } from "../ruler/model.ts";
@@ -45,7 +45,7 @@ export async function makeData(options: MakeDataOptions): Promise<MadeData> {
   const settings = settingsOf(task, options.cweFrequencies);
   const where: SourceOptions = {
     folder: dataFolder(options.sourceDir),
-    builtinWords: loadBuiltinWords,
+    builtinWords,
   };
   const missing = await missingSources(settings, where);
   if (missing.length > 0) {

@@ -10,7 +10,7 @@
  *
  * @returns Lower-case letters only, so that a key is `adjective-noun` without further signs.
  */
-export async function loadBuiltinWords(): Promise<{ adjectives: string[]; nouns: string[] }> {
+export async function builtinWords(): Promise<{ adjectives: string[]; nouns: string[] }> {
   const { faker } = await import("npm:@faker-js/faker@9.9.0/locale/en");
   const { adjective, noun } = faker.definitions.word;
   const plain = (words: readonly string[]): string[] =>
