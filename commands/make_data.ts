@@ -23,6 +23,8 @@ export interface MakeDataOptions extends Omit<PrepareOptions, "settings" | "sour
   readonly sourceDir: string | undefined;
   /** The file to write; written as a whole or not at all. */
   readonly path: string;
+  /** Called with the number of each sample that is made, from 0 on. */
+  readonly onSample?: (index: number) => void;
 }
 
 /** What became of it. */
@@ -60,7 +62,7 @@ export async function makeData(options: MakeDataOptions): Promise<MadeData> {
   const sources = await loadSources(settings, where);
   const template = templateNamed(options.template);
   const samples = prepareSamples({ ...options, settings, template, sources });
-  await replaceFile(path, withTurns(samples));
+  await replaceFile(path, withTurns(samples, options));
   return { isMade: true, words: sources.words?.kind };
 }
 
@@ -90,9 +92,13 @@ function settingsOf(task: string, cweFrequencies: readonly number[]): TaskSettin
 }
 
 /** The lines, with turns for progress and signals in between. */
-async function* withTurns(samples: Iterable<Parameters<typeof formatSample>[0]>) {
+async function* withTurns(
+  samples: ReturnType<typeof prepareSamples>,
+  options: Pick<MakeDataOptions, "onSample">,
+): AsyncGenerator<string> {
   let turnMs = performance.now();
   for (const sample of samples) {
+    options.onSample?.(sample.index);
     yield formatSample(sample);
     if (performance.now() - turnMs < TURN_MS) continue;
     await setImmediate();

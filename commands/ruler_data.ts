@@ -18,6 +18,8 @@ export interface DataRequest {
   readonly cweFrequencies: readonly number[];
   /** The file to write; written as a whole or not at all. */
   readonly path: string;
+  /** Called with the number of each sample, from 0 on. */
+  readonly onSample?: (index: number) => void;
 }
 
 /** What became of a request. */
