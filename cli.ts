@@ -23,8 +23,9 @@ import { Interrupts } from "./commands/interrupts.ts";
 import { openScreen, type Screen } from "./commands/screen.ts";
 import { VERSION } from "./commands/version.ts";
 import { EXIT_CODES, UsageError } from "./lib/errors.ts";
+import { launchEnvironment, recognizeLaunch } from "./lib/star/launch.ts";
 
-const MODES = ["dense", "xattn", "star", "starx"] as const;
+const MODES = ["dense", "xattn", "star", "starx", "ring"] as const;
 const TEMPLATES = ["base", "llama3"] as const;
 const TASKS = [
   ...["niah_single_1", "niah_single_2", "niah_single_3"],
@@ -34,7 +35,11 @@ const TASKS = [
 /** Tasks that need no downloaded data. */
 const DEMO_TASKS = ["niah_single_1", "niah_multikey_2", "niah_multikey_3", "vt", "fwe"] as const;
 
-const MODE_HELP = "dense, xattn (selected blocks), star (blocks with an anchor) or starx (both)";
+const MODE_HELP = "dense, xattn (selected blocks), star (blocks with an anchor), starx (both) or " +
+  "ring (dense, the context spread over the processes)";
+const NODES_HELP = "nodes of a Slurm allocation; more than 1 start this program by srun there";
+const PROCESSES_HELP = "processes of each node that share the context; dense and xattn use one; " +
+  "under mpirun, srun or torchrun all ranks that were started are used";
 const BLOCK_HELP = "tokens per context block; a multiple of 128 in starx";
 const ANCHOR_HELP = "tokens of the anchor block, at most the block size; -1 takes the block size";
 
@@ -131,13 +136,13 @@ const ruler = defineCommand({
         "slash may also stand for dataset/NAME; tasks that it lacks are made",
     }),
     num_samples_per_task: wholeFlag({ min: 1, default: 500, demo: 5, help: "samples per task" }),
-    num_nodes: wholeFlag({ short: "-nn", min: 1, default: 1, help: "machines; only 1 for now" }),
+    num_nodes: wholeFlag({ short: "-nn", min: 1, default: 1, help: NODES_HELP }),
     nproc_per_node: wholeFlag({
       short: "-np",
       min: 1,
       max: 1024,
       demo: 2,
-      help: "processes that share the blocks; required in star and starx; dense and xattn use one",
+      help: `${PROCESSES_HELP}; required in star, starx and ring`,
     }),
     output_dir: textFlag({ value: "FOLDER", default: "results", help: "folder of all results" }),
     source_dir: textFlag({
@@ -163,7 +168,14 @@ const ruler = defineCommand({
   run: async (flags, context) => {
     const { runRuler } = await import("./commands/ruler.ts");
     const { engineOptions, planOf } = await import("./commands/engine_flags.ts");
-    await runRuler({
+    if (flags.num_nodes > 1 && context.launchedRanks === undefined) {
+      const { runOnNodes } = await import("./commands/nodes.ts");
+      const { num_nodes: nodes, nproc_per_node: tasksPerNode = 1 } = flags;
+      const entry = new URL(import.meta.url);
+      const env = launchEnvironment();
+      return await runOnNodes({ nodes, tasksPerNode, env, entry, args: context.args ?? [] });
+    }
+    return await runRuler({
       ...engineOptions(flags),
       modelName: flags.model_name,
       modelPath: flags.model_path ?? await demoModel(),
@@ -174,7 +186,6 @@ const ruler = defineCommand({
       tasks: flags.tasks,
       pregenDir: flags.pregen_data_dir,
       sampleCount: flags.num_samples_per_task,
-      nodeCount: flags.num_nodes,
       processCount: flags.nproc_per_node,
       outputDir: flags.output_dir,
       sourceDir: flags.source_dir,
@@ -216,7 +227,7 @@ const infer = defineCommand({
       min: 1,
       max: 1024,
       default: 1,
-      help: "processes that share the blocks; dense and xattn use one",
+      help: PROCESSES_HELP,
     }),
     top_logits: wholeFlag({
       default: 0,
@@ -314,6 +325,9 @@ const doctor = defineCommand({
   },
 });
 
+/** What the ranks that a launcher started do together; the others run on each for itself. */
+const RANK_COMMANDS: readonly string[] = [ruler.help.name, infer.help.name];
+
 /** All subcommands, in the order of the help text. */
 const COMMANDS: readonly Command[] = [ruler, infer, evaluate, gather, bench, doctor];
 
@@ -362,8 +376,17 @@ export async function main(
       const names = COMMANDS.map(({ help }) => help.name).join(", ");
       throw new UsageError(`'${name}': is not a command: must be one of ${names}`);
     }
-    await command.run(rest, { screen, cleanup: interrupts });
-    return EXIT_CODES.done;
+    const context = { screen, cleanup: interrupts, args };
+    const launch = RANK_COMMANDS.includes(name) ? recognizeLaunch(launchEnvironment()) : undefined;
+    if (launch === undefined || launch.size === 1) {
+      return await command.run(rest, context) ?? EXIT_CODES.done;
+    }
+    const { runLaunched } = await import("./commands/launched.ts");
+    const exit = (code: number) => Deno.exit(code);
+    return await runLaunched(
+      { launch, args, context, exit },
+      (context) => command.run(rest, context),
+    );
   } catch (error) {
     // What failed did so because of the signal, whose listener ends the process.
     if (interrupts.isInterrupted) return await new Promise<number>(() => {});

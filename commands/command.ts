@@ -18,14 +18,18 @@ import type { CommandContext } from "./infer.ts";
 /** A subcommand whose flags are typed. */
 export interface CommandSpec<T extends FlagTable> extends CommandHelp {
   readonly flags: T;
-  readonly run: (values: FlagValues<T>, context: CommandContext) => Promise<void>;
+  readonly run: (values: FlagValues<T>, context: CommandContext) => Promise<number | void>;
 }
 
 /** A subcommand as the dispatcher sees it. */
 export interface Command {
   readonly help: CommandHelp;
-  /** Runs it with the arguments behind its name. */
-  readonly run: (args: readonly string[], context: CommandContext) => Promise<void>;
+  /**
+   * Runs it with the arguments behind its name.
+   *
+   * @returns The exit code, where other processes did the work.
+   */
+  readonly run: (args: readonly string[], context: CommandContext) => Promise<number | void>;
 }
 
 /** Makes a subcommand. */
@@ -38,7 +42,7 @@ export function defineCommand<T extends FlagTable>(spec: CommandSpec<T>): Comman
       if (args.includes("--help") || args.includes("-h")) {
         return context.screen.print(commandHelp(spec));
       }
-      await spec.run(parseFlags(flags, args, options), context);
+      return await spec.run(parseFlags(flags, args, options), context);
     },
   };
 }

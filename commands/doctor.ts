@@ -9,6 +9,7 @@ import { dataFolder } from "../lib/data_folder.ts";
 import { DeviceError, errorText, FileError } from "../lib/errors.ts";
 import { readConfig } from "../lib/model/config.ts";
 import { listWeightFiles } from "../lib/model/weight_files.ts";
+import { describeLaunch, launchEnvironment } from "../lib/star/launch.ts";
 import type { Screen } from "./screen.ts";
 import { VERSION } from "./version.ts";
 
@@ -55,6 +56,7 @@ export async function runDoctor(options: DoctorOptions, screen: Screen): Promise
     await lookAtLibrary(),
     await lookAtModel(options.modelPath),
     await lookAtData(options.sourceDir),
+    lookAtLauncher(),
   ];
   const lines = findings.flatMap(({ name, text, remedy }) => [
     `${remedy === undefined ? "ok" : "!!"}  ${name.padEnd(9)} ${text}`,
@@ -72,6 +74,11 @@ function lookAtMachine(): Finding {
     `${navigator.hardwareConcurrency} cores`;
   if (os === "linux" && arch === "x86_64") return { name: "Machine", text };
   return { name: "Machine", text, remedy: "the kernel libraries are for Linux on x86-64" };
+}
+
+function lookAtLauncher(): Finding {
+  const lines = describeLaunch(launchEnvironment());
+  return { name: "Launcher", text: lines.join(`\n${" ".repeat(14)}`) };
 }
 
 function lookAtMemory(): Finding {

@@ -54,6 +54,10 @@ export interface CommandContext {
   readonly cleanup: Cleanup;
   /** @default {loadModel} */
   readonly loadModel?: LoadModel;
+  /** The command line, the subcommand first. */
+  readonly args?: readonly string[];
+  /** How many ranks a launcher started, this process being rank 0 of them. */
+  readonly launchedRanks?: number;
 }
 
 const REMEDY = "choose another --output_path, or remove that file";
@@ -69,7 +73,8 @@ const REMEDY = "choose another --output_path, or remove that file";
 export async function runInfer(options: InferOptions, context: CommandContext): Promise<void> {
   const { screen, cleanup } = context;
   const plan = checkPlan(options.plan);
-  const processCount = usableProcesses(plan.mode, options.processCount, { screen });
+  const asked = context.launchedRanks ?? options.processCount;
+  const processCount = usableProcesses(plan.mode, asked, { screen });
   await readConfig(options.modelPath);
   const survey = await surveySamples(options.inputPath);
   const record: RunRecord = {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { hasBlocks } from "../lib/attention/plan.ts";
+import { sharesContext } from "../lib/attention/plan.ts";
 import type { loadModel, LoadOptions, Model } from "../lib/star/load_model.ts";
 import type { Screen } from "./screen.ts";
 
@@ -71,7 +71,7 @@ export class ModelSession implements AsyncDisposable {
 }
 
 /**
- * The number of processes for a plan: modes without blocks use one, which is said.
+ * The number of processes for a plan: dense and xattn use one, which is said.
  *
  * @param mode The attention mode.
  * @param processCount What `-np` asks for.
@@ -81,7 +81,7 @@ export function usableProcesses(
   processCount: number,
   options: { screen: Screen },
 ): number {
-  if (hasBlocks(mode) || processCount === 1) return processCount;
+  if (sharesContext(mode) || processCount === 1) return processCount;
   options.screen.log(`--nproc_per_node: ${mode} uses one process, not ${processCount}`);
   return 1;
 }

@@ -5,10 +5,11 @@
  *
  * @module
  */
-import { type AttentionPlan, checkPlan, hasBlocks } from "../lib/attention/plan.ts";
+import { type AttentionPlan, checkPlan, hasBlocks, sharesContext } from "../lib/attention/plan.ts";
 import { UsageError } from "../lib/errors.ts";
 import { readConfig } from "../lib/model/config.ts";
 import { modelDigest } from "../lib/model/digest.ts";
+import { tokenCounter } from "../lib/model/token_counter.ts";
 import { loadTokenizer } from "../lib/model/tokenizer.ts";
 import { loadModel, type LoadOptions } from "../lib/star/load_model.ts";
 import type { CommandContext } from "./infer.ts";
@@ -32,7 +33,6 @@ export interface RulerOptions {
   readonly tasks: readonly string[];
   readonly pregenDir: string | undefined;
   readonly sampleCount: number;
-  readonly nodeCount: number;
   readonly processCount: number | undefined;
   readonly outputDir: string;
   readonly sourceDir: string | undefined;
@@ -58,7 +58,8 @@ export async function runRuler(
   const { screen, cleanup } = context;
   const { modelPath, sourceDir, device, dtype, threads, timeoutMs } = options;
   const plan = checkPlan(options.plan);
-  const processCount = checkProcesses(options, { screen });
+  const { launchedRanks } = context;
+  const processCount = checkProcesses(options, { screen, launchedRanks });
   const lengths = options.lengths.filter((maxTokens) => isUsable(maxTokens, options, { screen }));
   if (lengths.length === 0) return;
   await readConfig(modelPath);
@@ -66,7 +67,7 @@ export async function runRuler(
   const openMaker: OpenDataMaker = context.openDataMaker ??
     (await import("./ruler_maker.ts")).openDataMaker;
   const maker = await openMaker({
-    countTokens: (text) => tokenizer.count(text),
+    countTokens: tokenCounter(tokenizer),
     sourceDir,
   });
   await using session = new ModelSession({
@@ -100,15 +101,14 @@ export async function runRuler(
 }
 
 /** The processes to use. @throws {UsageError} If they are not given where they must be. */
-function checkProcesses(options: RulerOptions, context: { screen: Screen }): number {
-  const { nodeCount, processCount, plan } = options;
-  if (nodeCount > 1) {
-    throw new UsageError(
-      `--num_nodes: must be 1, as only one machine can be used: current value is ${nodeCount}`,
-    );
-  }
+function checkProcesses(
+  options: RulerOptions,
+  context: { screen: Screen; launchedRanks?: number | undefined },
+): number {
+  const { plan } = options;
+  const processCount = context.launchedRanks ?? options.processCount;
   if (processCount !== undefined) return usableProcesses(plan.mode, processCount, context);
-  if (!hasBlocks(plan.mode)) return 1;
+  if (!sharesContext(plan.mode)) return 1;
   throw new UsageError(`--nproc_per_node: is required with --attn_type ${plan.mode}`);
 }
 

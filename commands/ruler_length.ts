@@ -4,7 +4,7 @@
  * @module
  */
 import { resolve } from "node:path";
-import { hasBlocks } from "../lib/attention/plan.ts";
+import { hasBlocks, sharesContext } from "../lib/attention/plan.ts";
 import { FileError, UsageError } from "../lib/errors.ts";
 import { JsonLinesWriter, recoverJsonLines } from "../lib/jsonl.ts";
 import type { Generation } from "../lib/star/load_model.ts";
@@ -97,6 +97,8 @@ export async function prepareLength(maxTokens: number, run: RulerRun): Promise<P
       template,
       folder,
       before: before?.data[task],
+      onSample: (index) =>
+        screen.bar(`${task} at ${maxTokens}: preparing sample ${index + 1} of ${run.sampleCount}`),
     });
     if ("reason" in found) {
       progress.expect({ moreCount: -run.sampleCount });
@@ -164,7 +166,7 @@ async function readRecord(
 /** The processes for a length: no more than it has blocks. */
 function hostCount(maxTokens: number, run: RulerRun): number {
   const { plan, processCount } = run;
-  if (!hasBlocks(plan.mode)) return 1;
+  if (!hasBlocks(plan.mode)) return sharesContext(plan.mode) ? processCount : 1;
   return Math.min(processCount, Math.ceil(maxTokens / plan.blockTokens));
 }
 

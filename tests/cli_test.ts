@@ -68,7 +68,7 @@ const ONE_LINE: readonly (readonly [args: readonly string[], code: number, stder
   [["ruler", "-as", "2048"], 2, /'--anchor_block_size' must be at most '--block_size' 1024/],
   [["ruler", "--stride", "12"], 2, /'--stride' must be a divisor of 128: current value is 12/],
   [["ruler", "--threshold", "0"], 2, /'--threshold' must be above 0 and at most 1/],
-  [["ruler", "-nn", "2"], 2, /--num_nodes: must be 1/],
+  [["ruler", "-nn", "2"], 2, /--num_nodes: must be at most the nodes .* start it by: srun /],
   [["ruler", "-t", "niah"], 2, /--tasks: must be one of niah_single_1, .*, qa_2: current value/],
   [["ruler", "--timeout", "0"], 2, /--timeout: must be from 0\.1 to 2000000 seconds/],
   [["ruler", "-p", MODEL], 2, /--model_name: is required/],

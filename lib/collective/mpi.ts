@@ -79,7 +79,7 @@ export class MpiCollective implements Collective {
   readonly #mpi: Mpi;
   readonly #control: MpiControl;
   readonly #libc = new Libc();
-  readonly #timeoutMs: number;
+  #timeoutMs: number;
   readonly #pieceBytes: number;
   readonly #requests: Arena;
   readonly #header: Arena;
@@ -133,6 +133,12 @@ export class MpiCollective implements Collective {
       });
     }
     return new MpiCollective(mpi, options);
+  }
+
+  /** The longest wait for a rank that makes no progress, from now on. */
+  set timeoutMs(value: number) {
+    this.#timeoutMs = checkTimeout(value);
+    this.#control.timeoutMs = value;
   }
 
   /** The library's name and version. */

@@ -46,6 +46,7 @@ export interface ControlOptions {
 /** One rank's end of the talk. */
 export class MpiControl {
   readonly peers: Peers;
+  readonly #size: number;
   readonly #mpi: Mpi;
   readonly #options: ControlOptions;
   readonly #rank: number;
@@ -53,7 +54,7 @@ export class MpiControl {
   /** By rank: what is sent on a timer, and what is sent once. */
   readonly #reports: readonly Slot[];
   readonly #farewells: readonly Slot[];
-  readonly #timer: ReturnType<typeof setInterval>;
+  #timer: ReturnType<typeof setInterval> | undefined;
   #lost = false;
   #stopped = false;
 
@@ -67,16 +68,26 @@ export class MpiControl {
     const { rank, size } = mpi;
     this.#mpi = mpi;
     this.#rank = rank;
+    this.#size = size;
     this.#options = options;
-    const intervalMs = Math.min(MAX_INTERVAL_MS, timeoutMs / 6);
-    const silenceMs = Math.max(MAX_SILENCE_MS, 4 * intervalMs);
-    this.peers = new Peers({ rank, size, timeoutMs, silenceMs, maxStepMs: 2 * intervalMs });
+    this.peers = new Peers({ rank, size, silenceMs: MAX_SILENCE_MS, ...pace(timeoutMs) });
     const slots = Array.from({ length: 1 + 2 * size }, (_, i) => makeSlot(memory, i));
     const [incoming = makeSlot(memory, 0)] = slots;
     this.#incoming = incoming;
     this.#reports = slots.slice(1, 1 + size);
     this.#farewells = slots.slice(1 + size);
     this.#listen();
+    this.timeoutMs = timeoutMs;
+  }
+
+  /** How often reports are due depends on how long a rank is waited for. */
+  set timeoutMs(value: number) {
+    if (this.#stopped) return;
+    clearInterval(this.#timer);
+    const { intervalMs, maxStepMs } = pace(value);
+    this.peers.maxStepMs = maxStepMs;
+    // Alone there is nobody to talk to.
+    if (this.#size === 1) return;
     this.#timer = setInterval(() => this.#tick(), intervalMs);
     Deno.unrefTimer(this.#timer);
   }
@@ -171,6 +182,11 @@ export class MpiControl {
     if (slot.pending && this.#mpi.test(slot.request)) slot.pending = false;
     return slot.pending;
   }
+}
+
+function pace(timeoutMs: number): { intervalMs: number; maxStepMs: number } {
+  const intervalMs = Math.min(MAX_INTERVAL_MS, timeoutMs / 6);
+  return { intervalMs, maxStepMs: 2 * intervalMs };
 }
 
 function makeSlot(memory: ControlOptions["memory"], index: number): Slot {

@@ -19,6 +19,9 @@ import {
   StallClock,
 } from "./state.ts";
 
+/** Phases without a counter that moves: a rank that is heard of is well. */
+const STEADY_ENOUGH: readonly Phase[] = ["load", "idle"];
+
 /** What a rank says about itself. */
 export interface PeerReport extends RankPosition {
   readonly rank: number;
@@ -70,8 +73,6 @@ export function readReport(bytes: Uint8Array): PeerReport {
 
 /** How patient a group is. */
 export interface Patience {
-  /** How long a rank that others wait for may make no progress. */
-  readonly timeoutMs: number;
   /** How long nothing may be heard of a rank that works on a sample. */
   readonly silenceMs: number;
   /** The longest time that passes between two looks of a process that runs. */
@@ -83,13 +84,16 @@ export class Peers {
   readonly #rank: number;
   readonly #reports: PeerReport[];
   readonly #heard: number[];
-  readonly #patience: Patience;
+  readonly #silenceMs: number;
   readonly #silence: StallClock;
+  /** The longest time that passes between two looks of a process that runs. */
+  maxStepMs: number;
   #abort: Abort | undefined;
 
   constructor(options: Patience & { rank: number; size: number }) {
     this.#rank = options.rank;
-    this.#patience = options;
+    this.#silenceMs = options.silenceMs;
+    this.maxStepMs = options.maxStepMs;
     this.#silence = new StallClock(options);
     this.#heard = Array.from({ length: options.size }, () => 0);
     this.#reports = Array.from({ length: options.size }, (_, rank) => ({
@@ -132,12 +136,12 @@ export class Peers {
 
   /** A clock for one wait. */
   clock(): StallClock {
-    return new StallClock(this.#patience);
+    return new StallClock({ maxStepMs: this.maxStepMs });
   }
 
   /** The rank that has vanished in the middle of a sample, if one has; ask regularly. */
   findSilent(nowMs: number): WorkerError | undefined {
-    const { silenceMs } = this.#patience;
+    const silenceMs = this.#silenceMs;
     for (const { rank, phase } of this.#reports) {
       if (rank === this.#rank) continue;
       const progress = this.#heard[rank] ?? 0;
@@ -151,7 +155,7 @@ export class Peers {
   /**
    * The rank that holds an exchange up and does not get on, if there is one.
    *
-   * A rank between two samples may stand still as long as it is heard of.
+   * A rank that loads, or is between two samples, may stand still as long as it is heard of.
    *
    * @param options `clock`: this wait's own; `timeoutMs`: its longest.
    */
@@ -164,7 +168,7 @@ export class Peers {
       const { rank, phase } = report;
       if (rank === this.#rank || ((report.epoch - epoch) | 0) >= 0) continue;
       const heard = this.#heard[rank] ?? 0;
-      const progress = phase === "idle" ? heard : report.progress;
+      const progress = STEADY_ENOUGH.includes(phase) ? heard : report.progress;
       if (clock.look(rank, { progress, excused: false, nowMs }) < timeoutMs) continue;
       return this.#lost(rank, `it made no progress for ${timeoutMs} ms`);
     }

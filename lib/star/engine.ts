@@ -3,14 +3,17 @@
  *
  * @module
  */
+import { sharesContext } from "../attention/plan.ts";
 import { SelfCollective } from "../collective/self.ts";
 import { RankStatus } from "../collective/state.ts";
 import { WorkerError } from "../errors.ts";
 import type { LlamaConfig } from "../model/config.ts";
+import type { RankGroup } from "./group.ts";
 import { WorkerPool } from "./pool.ts";
-import { decodeInt32, encodeInt32 } from "./protocol.ts";
 import { RankModel, type RankOptions, type RankProgress, type RankResult } from "./rank.ts";
 import type { GenerateRequest, GenerateResult, Progress } from "./request.ts";
+import { SpmdEngine } from "./spmd.ts";
+import { joinResults, toWire, type WireRequest } from "./wire.ts";
 
 /** What an engine is started with. */
 export interface EngineOptions extends RankOptions {
@@ -18,6 +21,8 @@ export interface EngineOptions extends RankOptions {
   readonly processCount: number;
   /** How long a rank may make no progress, in milliseconds. */
   readonly timeoutMs: number;
+  /** The processes that a launcher started with this one; they take the place of children. */
+  readonly group?: RankGroup | undefined;
 }
 
 /** A model that is ready for samples, one at a time. */
@@ -35,13 +40,6 @@ export interface Engine extends AsyncDisposable {
     request: GenerateRequest,
     options?: { onProgress?: ((progress: Progress) => void) | undefined },
   ): Promise<GenerateResult>;
-}
-
-/** A request as it crosses to a worker. */
-export interface WireRequest extends Omit<GenerateRequest, "contextIds" | "queryIds"> {
-  /** Base64 of 32-bit integers. */
-  readonly context: string;
-  readonly query: string;
 }
 
 /** The bodies that this engine and its workers exchange. */
@@ -70,19 +68,11 @@ function remotePermissions(entry: URL): readonly string[] {
  * @throws {WorkerError} If a worker process is lost.
  */
 export function openEngine(options: EngineOptions): Promise<Engine> {
-  return options.processCount === 1 ? LocalEngine.open(options) : PoolEngine.open(options);
-}
-
-/** Turns a request into what crosses to a worker. */
-export function toWire(request: GenerateRequest): WireRequest {
-  const { contextIds, queryIds, ...rest } = request;
-  return { ...rest, context: encodeInt32(contextIds), query: encodeInt32(queryIds) };
-}
-
-/** The inverse of `toWire()`. */
-export function fromWire(wire: WireRequest): GenerateRequest {
-  const { context, query, ...rest } = wire;
-  return { ...rest, contextIds: decodeInt32(context), queryIds: decodeInt32(query) };
+  const { group, plan, processCount, modelFolder, dtype, threads, timeoutMs } = options;
+  if (group !== undefined && sharesContext(plan.mode)) {
+    return SpmdEngine.open(group, { modelFolder, plan, dtype, threads, timeoutMs });
+  }
+  return processCount === 1 ? LocalEngine.open(options) : PoolEngine.open(options);
 }
 
 /** One rank, in this process. */
@@ -192,14 +182,4 @@ class SlowestRank {
     const order = (p: Progress) => (p.phase === "phase 1" ? 0 : 1) + p.fraction;
     return this.#latest.reduce((a, b) => order(b) < order(a) ? b : a);
   }
-}
-
-/** Joins the ranks' results; only the query host has logits. */
-function joinResults(results: readonly RankResult[]): GenerateResult {
-  return {
-    ids: results[0]?.ids ?? [],
-    topLogits: results.find((result) => result.topLogits.length > 0)?.topLogits ?? [],
-    selectedBlocks: results.flatMap((result) => result.selectedBlocks),
-    ranks: results.map((result) => result.counters),
-  };
 }

@@ -8,6 +8,7 @@ import { type LlamaConfig, readConfig } from "../model/config.ts";
 import type { ComputeDType } from "../model/forward.ts";
 import { loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { type Engine, openEngine } from "./engine.ts";
+import type { RankGroup } from "./group.ts";
 import type { GenerateResult, Progress } from "./request.ts";
 
 /** How to load a model and what to compute with it. */
@@ -23,6 +24,8 @@ export interface LoadOptions {
   readonly threads: number;
   /** How long a process may make no progress, in milliseconds. */
   readonly timeoutMs: number;
+  /** The processes that a launcher started with this one: all of them share the blocks. */
+  readonly group?: RankGroup | undefined;
   /** Gets a line about anything unusual that does not stop the run. */
   readonly onWarning?: ((line: string) => void) | undefined;
 }
@@ -95,9 +98,11 @@ export async function loadModel(folder: string, options: LoadOptions): Promise<M
   await readConfig(folder);
   const tokenizer = await loadTokenizer(folder);
   try {
-    const processCount = sharesContext(plan.mode) ? options.processCount : 1;
-    const { dtype, timeoutMs } = options;
-    const threads = options.threads > 0
+    const { dtype, timeoutMs, group } = options;
+    const isShared = sharesContext(plan.mode);
+    const processCount = isShared ? group?.size ?? options.processCount : 1;
+    // Each launched rank divides the cores of its own machine.
+    const threads = options.threads > 0 || (isShared && group !== undefined)
       ? options.threads
       : Math.max(1, Math.floor(navigator.hardwareConcurrency / processCount));
     const engine = await openEngine({
@@ -107,6 +112,7 @@ export async function loadModel(folder: string, options: LoadOptions): Promise<M
       threads,
       processCount,
       timeoutMs,
+      group,
     });
     return new TextModel({ engine, tokenizer, processCount, onWarning: options.onWarning });
   } catch (error) {

@@ -3,9 +3,10 @@
  *
  * @module
  */
-import { fromWire, type StarTypes } from "./engine.ts";
+import type { StarTypes } from "./engine.ts";
 import { RankModel } from "./rank.ts";
 import { serveRank } from "./serve.ts";
+import { fromWire } from "./wire.ts";
 
 if (import.meta.main) {
   await serveRank<StarTypes>(async (init, { collective, status }) => {

@@ -34,7 +34,6 @@ function optionsIn(folder: string, changes: Partial<RulerOptions> = {}): RulerOp
     tasks: ["niah_single_1", "vt"],
     pregenDir: undefined,
     sampleCount: 2,
-    nodeCount: 1,
     processCount: 3,
     outputDir: `${folder}/results`,
     sourceDir: undefined,
@@ -244,7 +243,6 @@ Deno.test("runRuler() takes data that was made before, and makes what is not the
 
 Deno.test("runRuler() refuses what cannot run before anything is made", async () => {
   const cases: readonly (readonly [Partial<RulerOptions>, string])[] = [
-    [{ nodeCount: 2 }, "--num_nodes: must be 1, as only one machine can be used"],
     [{ processCount: undefined }, "--nproc_per_node: is required with --attn_type starx"],
     [{ plan: { ...STAR, blockTokens: -1 } }, "'--block_size' must be a whole number above 0"],
     [{ plan: { ...STAR, mode: "starx", stride: 3 } }, "'--stride' must be a divisor of 128"],
