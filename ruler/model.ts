@@ -127,6 +127,8 @@ export interface GeneratorOptions<T extends TaskSettings = TaskSettings> {
   /** Samples of earlier chunks; only qa looks at it. */
   readonly earlierSamples: number;
   readonly seed: number;
+  /** Whether line feeds and tabs become spaces; only vt looks at it, for its worked example. */
+  readonly removeNewlineTab: boolean;
   readonly countTokens: CountTokens;
   readonly sources: TaskSources;
 }

@@ -66,6 +66,7 @@ export function* prepareSamples(options: PrepareOptions): Generator<RulerSample>
     sampleCount: share + (chunkIndex < rest ? 1 : 0),
     earlierSamples: share * chunkIndex + Math.min(chunkIndex, rest),
     seed: SEED + chunkIndex,
+    removeNewlineTab: options.removeNewlineTab,
     countTokens: options.countTokens,
     sources: options.sources,
   });

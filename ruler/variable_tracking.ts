@@ -9,7 +9,7 @@ import { drawUntilFits } from "./attempts.ts";
 import type { GeneratorOptions, RulerSample, VariableTrackingSettings } from "./model.ts";
 import { LegacyRandom } from "./python/numpy.ts";
 import { PythonRandom } from "./python/random.ts";
-import { formatFields, splitWords } from "./python/strings.ts";
+import { formatFields, removeNewlines, splitWords } from "./python/strings.ts";
 import { listRepr, strip } from "./python/text.ts";
 import { TASK_TEMPLATES } from "./templates.ts";
 
@@ -54,7 +54,9 @@ export function* generateVariableTracking(
     exampleTokens: 0,
   };
   const first = tracker.draw(exampleRound, { size: tracker.findSize(exampleRound), index: 0 });
-  const example = `${first.context}${first.query} ${first.answers.join(" ")}\n\n`;
+  // The original cleans the example before it is counted, too: the blank between its parts goes.
+  const clean = (text: string) => options.removeNewlineTab ? removeNewlines(text) : text;
+  const example = `${clean(first.context)}${clean(first.query)} ${first.answers.join(" ")}\n\n`;
   const round: Round = {
     isExample: false,
     maxTokens,
