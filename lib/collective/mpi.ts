@@ -75,7 +75,7 @@ export class MpiCollective implements Collective {
   readonly rank: number;
   readonly size: number;
   /** How this rank tells the others how far it is. */
-  readonly status = new RankStatus();
+  readonly status: RankStatus = new RankStatus();
   readonly #mpi: Mpi;
   readonly #control: MpiControl;
   readonly #libc = new Libc();

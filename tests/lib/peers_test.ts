@@ -1,0 +1,89 @@
+/**
+ * What ranks of several machines know of each other, without any exchange.
+ *
+ * @module
+ */
+import { Peers, readReport, REPORT_BYTES, writeReport } from "../../lib/collective/peers.ts";
+import { RankStatus } from "../../lib/collective/state.ts";
+import { assertEquals } from "../helpers/assert.ts";
+
+const STEP_MS = 100;
+
+function makePeers(): Peers {
+  return new Peers({ rank: 0, size: 3, silenceMs: 250, maxStepMs: STEP_MS });
+}
+
+Deno.test("readReport() gives what writeReport() wrote, a long reason cut", () => {
+  const out = new Uint8Array(REPORT_BYTES + 8).fill(7);
+  const report = { rank: 2, epoch: -3, progress: 9, phase: "phase 2", sample: 4 } as const;
+  const short = writeReport(report, out);
+  assertEquals(readReport(out.subarray(0, short)), report);
+  const abort = { rank: 1, reason: "é".repeat(400) };
+  const long = writeReport({ ...report, abort }, out);
+  assertEquals(long, REPORT_BYTES);
+  assertEquals([...out.subarray(REPORT_BYTES)], Array(8).fill(7));
+  assertEquals(readReport(out).abort, { rank: 1, reason: "é".repeat(256) });
+});
+
+Deno.test("Peers.report() tells this rank's place", () => {
+  const peers = makePeers();
+  const status = new RankStatus();
+  status.enter("phase 1", 5);
+  assertEquals(peers.report(status, 8), {
+    ...{ rank: 0, epoch: 8, progress: 1, phase: "phase 1", sample: 5 },
+    abort: undefined,
+  });
+  peers.noteAbort({ rank: 2, reason: "first" });
+  peers.noteAbort({ rank: 1, reason: "second" });
+  assertEquals(peers.report(status, 8).abort, { rank: 2, reason: "first" });
+});
+
+Deno.test("Peers.findStalled() names the rank that has not come and does not get on", () => {
+  const peers = makePeers();
+  const clock = peers.clock();
+  const timeoutMs = 250;
+  const at = (nowMs: number, progress: number) => {
+    peers.hear({ rank: 1, epoch: 1, progress: 0, phase: "phase 2", sample: -1 });
+    peers.hear({ rank: 2, epoch: 0, progress, phase: "phase 1", sample: 6 });
+    return peers.findStalled(1, { clock, timeoutMs, nowMs })?.message;
+  };
+  assertEquals([at(0, 1), at(100, 1), at(200, 1)], Array(3).fill(undefined));
+  assertEquals([at(300, 2), at(400, 2), at(500, 2)], Array(3).fill(undefined));
+  assertEquals(at(600, 2), "Lost rank 2 in phase 1 of sample 6: it made no progress for 250 ms");
+});
+
+Deno.test("Peers.findStalled() lets a rank between samples stand still while it is heard of", () => {
+  const peers = makePeers();
+  const clock = peers.clock();
+  const look = (nowMs: number) => peers.findStalled(1, { clock, timeoutMs: 250, nowMs })?.rank;
+  peers.hear({ rank: 1, epoch: 1, progress: 0, phase: "idle", sample: -1 });
+  for (let nowMs = 0; nowMs <= 1000; nowMs += STEP_MS) {
+    peers.hear({ rank: 2, epoch: 0, progress: 3, phase: "idle", sample: -1 });
+    assertEquals(look(nowMs), undefined);
+  }
+  assertEquals([1100, 1200, 1300].map(look), [undefined, undefined, 2]);
+});
+
+Deno.test("Peers.findSilent() names a rank that vanishes in the midst of a sample", () => {
+  const peers = makePeers();
+  const hear = (phase: "idle" | "phase 1") =>
+    peers.hear({ rank: 1, epoch: 0, progress: 0, phase, sample: 2 });
+  hear("idle");
+  for (let nowMs = 0; nowMs <= 1000; nowMs += STEP_MS) {
+    assertEquals(peers.findSilent(nowMs), undefined);
+  }
+  hear("phase 1");
+  assertEquals([1100, 1200, 1300].map((ms) => peers.findSilent(ms)), Array(3).fill(undefined));
+  assertEquals(
+    peers.findSilent(1400)?.message,
+    "Lost rank 1 in phase 1 of sample 2: nothing was heard of it for 250 ms",
+  );
+});
+
+Deno.test("Peers.findSilent() does not count the time in which this process was stopped", () => {
+  const peers = makePeers();
+  peers.hear({ rank: 1, epoch: 0, progress: 0, phase: "phase 1", sample: 2 });
+  assertEquals(peers.findSilent(0), undefined);
+  assertEquals(peers.findSilent(60_000), undefined);
+  assertEquals(peers.findSilent(120_000), undefined);
+});
