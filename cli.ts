@@ -7,7 +7,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { BENCH_HELP, benchOptions } from "./commands/bench_flags.ts";
-import { type Command, defineCommand, endingOf } from "./commands/command.ts";
+import { type Command, defineCommand } from "./commands/command.ts";
 import {
   choiceFlag,
   choicesFlag,
@@ -18,12 +18,10 @@ import {
   wholesFlag,
   wordsFlag,
 } from "./commands/flags.ts";
-import { programHelp } from "./commands/help.ts";
-import { Interrupts } from "./commands/interrupts.ts";
-import { openScreen, type Screen } from "./commands/screen.ts";
-import { VERSION } from "./commands/version.ts";
-import { EXIT_CODES, UsageError } from "./lib/errors.ts";
-import { launchEnvironment, recognizeLaunch } from "./lib/star/launch.ts";
+import { runProgram } from "./commands/program.ts";
+import { openScreen } from "./commands/screen.ts";
+import { UsageError } from "./lib/errors.ts";
+import { launchEnvironment } from "./lib/star/launch.ts";
 
 const MODES = ["dense", "xattn", "star", "starx", "ring"] as const;
 const TEMPLATES = ["base", "llama3"] as const;
@@ -42,6 +40,17 @@ const PROCESSES_HELP = "processes of each node that share the context; dense and
   "under mpirun, srun or torchrun all ranks that were started are used";
 const BLOCK_HELP = "tokens per context block; a multiple of 128 in starx";
 const ANCHOR_HELP = "tokens of the anchor block, at most the block size; -1 takes the block size";
+
+const SOURCE_HELP =
+  "RULER's source data (default: STARX_DATA, or starx/data in the user's cache folder)";
+const CWE_FLAG = wholesFlag({
+  count: 2,
+  min: 1,
+  default: [300, 30],
+  value: "COMMON OTHER",
+  help: "how often cwe's common and other words occur; 300 30 leaves no answers below about " +
+    "15,500 tokens, 30 3 are newer RULER's values",
+});
 
 /** How to compute: the same for every command that runs the model. */
 const ENGINE_FLAGS = {
@@ -145,18 +154,8 @@ const ruler = defineCommand({
       help: `${PROCESSES_HELP}; required in star, starx and ring`,
     }),
     output_dir: textFlag({ value: "FOLDER", default: "results", help: "folder of all results" }),
-    source_dir: textFlag({
-      value: "FOLDER",
-      help: "RULER's source data (default: STARX_DATA, or starx/data in the user's cache folder)",
-    }),
-    cwe_freq: wholesFlag({
-      count: 2,
-      min: 1,
-      default: [300, 30],
-      value: "COMMON OTHER",
-      help: "how often cwe's common and other words occur; 300 30 leaves no answers below about " +
-        "15,500 tokens, 30 3 are newer RULER's values",
-    }),
+    source_dir: textFlag({ value: "FOLDER", help: SOURCE_HELP }),
+    cwe_freq: CWE_FLAG,
     ...ENGINE_FLAGS,
   },
   notes: [
@@ -260,6 +259,51 @@ const infer = defineCommand({
   },
 });
 
+const prepare = defineCommand({
+  name: "prepare",
+  summary: "make the data of one of RULER's tasks",
+  flags: {
+    save_dir: textFlag({ value: "FOLDER", required: true, help: "takes <task>/validation.jsonl" }),
+    task: choiceFlag(TASKS, { value: "NAME", required: true, help: "one of RULER's tasks" }),
+    tokenizer_path: textFlag({
+      value: "FOLDER",
+      required: true,
+      help: "a folder with a tokenizer.json",
+    }),
+    tokenizer_type: choiceFlag(["hf"], { default: "hf", help: "the kind of tokenizer" }),
+    max_seq_length: wholeFlag({
+      required: true,
+      min: 1,
+      help: "tokens of a sample, those to be generated included",
+    }),
+    num_samples: wholeFlag({ min: 1, default: 500, help: "samples of all chunks together" }),
+    random_seed: wholeFlag({ help: "accepted; has no effect, as in the original" }),
+    model_template_type: choiceFlag(TEMPLATES, { default: "base", help: "the prompt template" }),
+    remove_newline_tab: switchFlag({ help: "line feeds and tabs become spaces" }),
+    chunk_idx: wholeFlag({ default: 0, help: "which chunk to make, from 0 on" }),
+    chunk_amount: wholeFlag({ min: 1, default: 1, help: "how many chunks there are" }),
+    source_dir: textFlag({ value: "FOLDER", help: SOURCE_HELP }),
+    cwe_freq: CWE_FLAG,
+  },
+  run: async (flags, { screen }) => {
+    const { runPrepare } = await import("./commands/prepare.ts");
+    await runPrepare({
+      saveDir: flags.save_dir,
+      task: flags.task,
+      tokenizerPath: flags.tokenizer_path,
+      maxTokens: flags.max_seq_length,
+      sampleCount: flags.num_samples,
+      randomSeed: flags.random_seed,
+      template: flags.model_template_type,
+      removeNewlineTab: flags.remove_newline_tab,
+      chunkIndex: flags.chunk_idx,
+      chunkCount: flags.chunk_amount,
+      sourceDir: flags.source_dir,
+      cweFrequencies: flags.cwe_freq,
+    }, (line) => screen.log(line));
+  },
+});
+
 const evaluate = defineCommand({
   name: "evaluate",
   summary: "score the predictions of one length and write summary.csv",
@@ -313,10 +357,7 @@ const doctor = defineCommand({
       value: "FOLDER",
       help: "the model to look at (default: the model of this repository)",
     }),
-    source_dir: textFlag({
-      value: "FOLDER",
-      help: "RULER's source data (default: STARX_DATA, or starx/data in the user's cache folder)",
-    }),
+    source_dir: textFlag({ value: "FOLDER", help: SOURCE_HELP }),
   },
   run: async (flags, { screen }) => {
     const { runDoctor } = await import("./commands/doctor.ts");
@@ -329,7 +370,7 @@ const doctor = defineCommand({
 const RANK_COMMANDS: readonly string[] = [ruler.help.name, infer.help.name];
 
 /** All subcommands, in the order of the help text. */
-const COMMANDS: readonly Command[] = [ruler, infer, evaluate, gather, bench, doctor];
+const COMMANDS: readonly Command[] = [ruler, infer, prepare, evaluate, gather, bench, doctor];
 
 /** The folder of the model that comes with this program. */
 async function demoModel(): Promise<string> {
@@ -344,56 +385,8 @@ async function demoModel(): Promise<string> {
   );
 }
 
-/**
- * Runs the program.
- *
- * @param args The arguments, the subcommand first.
- * @param options Where it writes.
- * @returns The exit code.
- */
-export async function main(
-  args: readonly string[],
-  options: { screen: Screen },
-): Promise<number> {
-  const { screen } = options;
-  using interrupts = new Interrupts(() => {
-    screen.log("Interrupted");
-    Deno.exit(EXIT_CODES.interrupted);
-  });
-  interrupts.listen();
-  try {
-    const [name, ...rest] = args;
-    if (name === undefined || name === "--help" || name === "-h" || name === "help") {
-      screen.print(programHelp(COMMANDS.map(({ help }) => help), VERSION));
-      return name === undefined ? EXIT_CODES.usage : EXIT_CODES.done;
-    }
-    if (name === "--version") {
-      screen.print(`${VERSION}\n`);
-      return EXIT_CODES.done;
-    }
-    const command = COMMANDS.find(({ help }) => help.name === name);
-    if (command === undefined) {
-      const names = COMMANDS.map(({ help }) => help.name).join(", ");
-      throw new UsageError(`'${name}': is not a command: must be one of ${names}`);
-    }
-    const context = { screen, cleanup: interrupts, args };
-    const launch = RANK_COMMANDS.includes(name) ? recognizeLaunch(launchEnvironment()) : undefined;
-    if (launch === undefined || launch.size === 1) {
-      return await command.run(rest, context) ?? EXIT_CODES.done;
-    }
-    const { runLaunched } = await import("./commands/launched.ts");
-    const exit = (code: number) => Deno.exit(code);
-    return await runLaunched(
-      { launch, args, context, exit },
-      (context) => command.run(rest, context),
-    );
-  } catch (error) {
-    // What failed did so because of the signal, whose listener ends the process.
-    if (interrupts.isInterrupted) return await new Promise<number>(() => {});
-    const { code, text } = endingOf(error);
-    screen.log(text);
-    return code;
-  }
+if (import.meta.main) {
+  Deno.exit(
+    await runProgram(COMMANDS, Deno.args, { screen: openScreen(), rankCommands: RANK_COMMANDS }),
+  );
 }
-
-if (import.meta.main) Deno.exit(await main(Deno.args, { screen: openScreen() }));
