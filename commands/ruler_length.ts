@@ -57,7 +57,7 @@ export interface PreparedLength {
   /** Of its results. */
   readonly folder: string;
   readonly tasks: readonly PreparedTask[];
-  /** Lines about what did not run, or is not comparable. */
+  /** Lines about what did not run. */
   readonly notes: readonly string[];
 }
 
@@ -66,11 +66,11 @@ export interface LengthResult {
   readonly maxTokens: number;
   readonly scores: readonly ReportScore[];
   readonly statistics: Statistics;
+  /** Tasks that were made with words that are not RULER's. */
+  readonly builtinTasks: readonly string[];
+  /** Lines about what did not run. */
   readonly notes: readonly string[];
 }
-
-/** The first words that a package's lists are reported with. */
-const BUILTIN_WORDS = "words: builtin";
 
 /**
  * Finds or makes the data of a length, and records in `run.json` what the results are made with.
@@ -112,7 +112,6 @@ export async function prepareLength(maxTokens: number, run: RulerRun): Promise<P
     }
     data[task] = record;
     await writeRunFile(path, { ...fresh, data });
-    if (record.words === "builtin") notes.push(wordsNote(task));
     progress.expect({ moreCount: record.samples - run.sampleCount });
     tasks.push({ task, ...found });
   }
@@ -120,11 +119,6 @@ export async function prepareLength(maxTokens: number, run: RulerRun): Promise<P
 }
 
 const REMEDY = "choose another --output_dir or --model_name, or remove that folder";
-
-function wordsNote(task: string): string {
-  return `${task}: ${BUILTIN_WORDS}, not comparable with published scores ` +
-    "(deno task data fetches RULER's lists)";
-}
 
 function runRecord(maxTokens: number, run: RulerRun): RunRecord {
   const processCount = hostCount(maxTokens, run);
@@ -184,7 +178,7 @@ export async function runLength(
   const { maxTokens, folder, tasks, notes } = prepared;
   if (tasks.length === 0) {
     if (notes.length === 0) return undefined;
-    return { maxTokens, scores: [], statistics: EMPTY_STATISTICS, notes };
+    return { maxTokens, scores: [], statistics: EMPTY_STATISTICS, builtinTasks: [], notes };
   }
   let statistics = EMPTY_STATISTICS;
   for (const task of tasks) {
@@ -203,6 +197,7 @@ export async function runLength(
     maxTokens,
     scores: tasks.flatMap(({ task }) => byTask.get(task) ?? []),
     statistics,
+    builtinTasks: tasks.filter(({ record }) => record.words === "builtin").map(({ task }) => task),
     notes,
   };
 }

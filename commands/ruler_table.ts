@@ -18,7 +18,7 @@ export function formatResults(
   options: { title: string },
 ): string {
   const scored = results.filter(({ scores }) => scores.length > 0);
-  const notes = [...new Set(results.flatMap(({ notes }) => notes))];
+  const notes = [...wordsNote(results), ...results.flatMap(({ notes }) => notes)];
   const rows = [
     ["blocks computed", ...scored.map(({ statistics }) => shareCell(statistics))],
     ["s per sample", ...scored.map(({ statistics }) => secondsCell(statistics))],
@@ -35,4 +35,16 @@ function shareCell(sums: { blocksComputed: number; blocksCausal: number }): stri
 
 function secondsCell(sums: { seconds: number; sampleCount: number }): string {
   return sums.sampleCount === 0 ? "" : (sums.seconds / sums.sampleCount).toFixed(2);
+}
+
+/** Names the tasks whose prompts are not those of others. */
+function wordsNote(results: readonly LengthResult[]): string[] {
+  const tasks = [...new Set(results.flatMap(({ builtinTasks }) => builtinTasks))];
+  if (tasks.length === 0) return [];
+  return [
+    `words: builtin in ${
+      tasks.join(", ")
+    }: not comparable with published scores, as RULER's word ` +
+    "lists are not on this machine (deno task data fetches them)",
+  ];
 }

@@ -37,7 +37,9 @@ async function infer(options: InferOptions, models: FakeModels): Promise<string[
   return screen.logged;
 }
 
-const echo = () => fakeModels((_, index) => `answer ${index}`);
+function echo(): FakeModels {
+  return fakeModels((_, index) => `answer ${index}`);
+}
 
 Deno.test("runInfer() writes the original's records", async () => {
   await inFolder({ "in.jsonl": INPUT }, async (folder) => {
