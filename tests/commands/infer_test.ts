@@ -12,6 +12,14 @@ function sample(changes: Record<string, unknown> = {}): string {
 const INPUT = sample({ index: 4, length: 12, others: { id: 1 } }) +
   sample({ index: "é", outputs: ["x", "y"], truncation: 1.0 }) + sample({ index: 6 });
 
+/** What the original writes about them, in Python's JSON. */
+const OUTPUT = '{"index": 4, "pred": "answer 0", "input_context": "c", "input_query": "q", ' +
+  '"outputs": ["o"], "others": {"id": 1}, "truncation": -1, "length": 12}\n' +
+  '{"index": "\\u00e9", "pred": "answer 1", "input_context": "c", "input_query": "q", ' +
+  '"outputs": ["x", "y"], "others": {}, "truncation": 1, "length": -1}\n' +
+  '{"index": 6, "pred": "answer 2", "input_context": "c", "input_query": "q", ' +
+  '"outputs": ["o"], "others": {}, "truncation": -1, "length": -1}\n';
+
 function optionsIn(folder: string, changes: Partial<InferOptions> = {}): InferOptions {
   return {
     modelPath: MODEL,
@@ -45,15 +53,7 @@ Deno.test("runInfer() writes the original's records", async () => {
   await inFolder({ "in.jsonl": INPUT }, async (folder) => {
     const models = echo();
     await infer(optionsIn(folder), models);
-    assertEquals(
-      await Deno.readTextFile(`${folder}/out/pred.jsonl`),
-      '{"index": 4, "pred": "answer 0", "input_context": "c", "input_query": "q", ' +
-        '"outputs": ["o"], "others": {"id": 1}, "truncation": -1, "length": 12}\n' +
-        '{"index": "\\u00e9", "pred": "answer 1", "input_context": "c", "input_query": "q", ' +
-        '"outputs": ["x", "y"], "others": {}, "truncation": 1, "length": -1}\n' +
-        '{"index": 6, "pred": "answer 2", "input_context": "c", "input_query": "q", ' +
-        '"outputs": ["o"], "others": {}, "truncation": -1, "length": -1}\n',
-    );
+    assertEquals(await Deno.readTextFile(`${folder}/out/pred.jsonl`), OUTPUT);
     assertEquals([models.loads, models.openCount], [[2], 0]);
   });
 });
