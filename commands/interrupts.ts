@@ -23,6 +23,9 @@ export class Interrupts implements Cleanup, Disposable {
     };
   }
 
+  /** Whether the end is said by somebody else, the launcher of several ranks. */
+  isQuiet = false;
+
   /** Whether a signal came; what fails from then on fails because of it. */
   isInterrupted = false;
 

@@ -63,8 +63,9 @@ export async function runLaunched(
     }
     return EXIT_CODES.done;
   } catch (error) {
-    await group.abandon(error);
+    const mayTell = await group.abandon(error);
     if (error instanceof AbortedError) return EXIT_CODES.workerLost;
+    if (!mayTell) return endingOf(error).code;
     if (group.rank === 0 && !(error instanceof WorkerError)) throw error;
     const { code, text } = endingOf(error);
     log(

@@ -33,7 +33,8 @@ export async function runProgram(
 ): Promise<number> {
   const { screen } = options;
   using interrupts = new Interrupts(() => {
-    screen.log("Interrupted");
+    // Who starts many processes speaks for them.
+    if (!interrupts.isQuiet) screen.log("Interrupted");
     Deno.exit(EXIT_CODES.interrupted);
   });
   interrupts.listen();
@@ -77,6 +78,7 @@ async function runCommand(
   if (launch === undefined || launch.size === 1) {
     return await command.run(rest, context) ?? EXIT_CODES.done;
   }
+  interrupts.isQuiet = true;
   const { runLaunched } = await import("./launched.ts");
   const exit = (code: number) => Deno.exit(code);
   return await runLaunched(

@@ -209,6 +209,20 @@ export class MpiCollective implements Collective {
     this.#control.abort({ rank: this.rank, reason });
   }
 
+  /**
+   * Lets what was said last travel, and hears the others.
+   *
+   * @returns The lowest rank that gave up, if one did.
+   */
+  async settle(durationMs: number): Promise<number | undefined> {
+    const endMs = performance.now() + durationMs;
+    while (!this.#closed && performance.now() < endMs) {
+      this.#control.receive();
+      await this.#sleep(SLEEP_MS);
+    }
+    return this.#control.peers.lowestAborter;
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

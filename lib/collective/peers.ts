@@ -89,6 +89,7 @@ export class Peers {
   /** The longest time that passes between two looks of a process that runs. */
   maxStepMs: number;
   #abort: Abort | undefined;
+  #lowestAborter: number | undefined;
 
   constructor(options: Patience & { rank: number; size: number }) {
     this.#rank = options.rank;
@@ -110,9 +111,15 @@ export class Peers {
     return this.#abort;
   }
 
+  /** The lowest rank that gave up: when several notice a loss at once, that one may say so. */
+  get lowestAborter(): number | undefined {
+    return this.#lowestAborter;
+  }
+
   /** Notes that somebody gave up; the first one stays. */
   noteAbort(abort: Abort): void {
     this.#abort ??= abort;
+    this.#lowestAborter = Math.min(this.#lowestAborter ?? abort.rank, abort.rank);
   }
 
   /** Takes a report. */

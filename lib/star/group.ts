@@ -32,8 +32,10 @@ interface Member {
 }
 
 const LENGTH_BYTES = 8;
-/** How long the word that the run ends may take to leave. */
-const FAREWELL_MS = 100;
+/** How long the word that the run ends may take to reach the others. */
+const FAREWELL_MS = 120;
+/** The launcher ends all processes with the first one; who has something to say goes first. */
+const QUIET_MS = 500;
 
 /** This process's end of the group. */
 export class RankGroup {
@@ -145,18 +147,27 @@ export class RankGroup {
     await this.collective.leave();
   }
 
-  /** Tells the others that the run ends because of an error here; the launcher ends all. */
-  async abandon(error: unknown): Promise<void> {
-    if (this.#ended) return;
+  /**
+   * Tells the others that the run ends because of an error here; the launcher ends all.
+   *
+   * @returns Whether this rank is the one to tell the user.
+   */
+  async abandon(error: unknown): Promise<boolean> {
+    if (this.#ended) return false;
     this.#ended = true;
-    if (!(error instanceof AbortedError)) this.collective.abort(errorText(error));
-    await new Promise((resolve) => setTimeout(resolve, FAREWELL_MS));
+    if (!(error instanceof AbortedError)) {
+      this.collective.abort(errorText(error));
+      if (await this.collective.settle(FAREWELL_MS) === this.rank) return true;
+    }
+    await this.collective.settle(QUIET_MS);
+    return false;
   }
 
-  /** Ends this process because a rank is lost; only who noticed it says so. */
-  fail(error: WorkerError): never {
-    if (!(error instanceof AbortedError)) this.#options.log(this.lossText(error));
-    return this.#options.exit(EXIT_CODES.workerLost);
+  /** Ends this process because a rank is lost; only who noticed it first says so. */
+  async fail(error: WorkerError): Promise<void> {
+    if (this.#ended) return;
+    if (await this.abandon(error)) this.#options.log(this.lossText(error));
+    this.#options.exit(EXIT_CODES.workerLost);
   }
 
   /** The line about a lost rank. */

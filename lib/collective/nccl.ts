@@ -1,0 +1,269 @@
+/**
+ * The collective of GPUs: NCCL for device memory, in the order of the ops of a stream, and another
+ * collective (shared memory, MPI) for the few bytes that the host exchanges: tokens, results, the
+ * communicator's id.
+ *
+ * Nothing here blocks. A watch asks NCCL for errors and looks whether an exchange that was started
+ * ends in time; when it does not, the communicator is aborted, which ends what hangs in the stream.
+ *
+ * @module
+ */
+import type { Region } from "../device/device.ts";
+import { errorText, WorkerError } from "../errors.ts";
+import { Nccl, NCCL_ID_BYTES, type NcclCommunicator } from "../ffi/nccl.ts";
+import {
+  AbortedError,
+  type BroadcastOptions,
+  checkTimeout,
+  closedError,
+  type Collective,
+  type CollectiveOptions,
+} from "./collective.ts";
+import type { DeviceCollective } from "./tensors.ts";
+
+/** A place in a stream. */
+export interface StreamMark extends Disposable {
+  /** Whether all that was started before it has ended; never waits. */
+  isDone(): boolean;
+}
+
+/** What NCCL needs of a GPU. */
+export interface NcclDevice {
+  /** `cudaStream_t`: where ops and exchanges are put in order. */
+  readonly stream: bigint;
+  /** Makes the GPU this thread's, for the calls that look there. */
+  makeCurrent(): void;
+  /** Marks the end of the stream; undefined while ops are recorded, as nothing runs then. */
+  mark(): StreamMark | undefined;
+}
+
+/** How to join. */
+export interface NcclOptions {
+  /** The exchange of host memory among the same ranks; closed with this one. */
+  readonly host: Collective;
+  readonly device: NcclDevice;
+  /** The library; by default the name that the loader knows. */
+  readonly path?: string;
+  /** The longest wait for an exchange that was started. */
+  readonly timeoutMs: number;
+  /** Called once when the run cannot go on, between operations too. */
+  readonly onLost?: (error: WorkerError) => void;
+}
+
+const POLL_MS = 1;
+const WATCH_MS = 50;
+/** The longest time without a turn of the event loop while a communicator is begun. */
+const SPINS = 64;
+
+/** One rank's end. */
+export class NcclCollective implements DeviceCollective {
+  readonly rank: number;
+  readonly size: number;
+  readonly #host: Collective;
+  readonly #device: NcclDevice;
+  readonly #nccl: Nccl;
+  readonly #communicator: NcclCommunicator;
+  readonly #timeoutMs: number;
+  readonly #onLost: (error: WorkerError) => void;
+  readonly #watch: ReturnType<typeof setInterval>;
+  #pending: { mark: StreamMark; sinceMs: number; timeoutMs: number } | undefined;
+  #failure: WorkerError | undefined;
+  #closed = false;
+
+  private constructor(
+    options: NcclOptions,
+    parts: { nccl: Nccl; communicator: NcclCommunicator },
+  ) {
+    const { host, device, timeoutMs } = options;
+    this.rank = host.rank;
+    this.size = host.size;
+    this.#host = host;
+    this.#device = device;
+    this.#nccl = parts.nccl;
+    this.#communicator = parts.communicator;
+    this.#timeoutMs = timeoutMs;
+    this.#onLost = options.onLost ?? (() => {});
+    this.#watch = setInterval(() => this.#look(), WATCH_MS);
+    Deno.unrefTimer(this.#watch);
+  }
+
+  /**
+   * Joins the ranks of `host`; all of them must do so, each with its own GPU.
+   *
+   * @throws {DeviceError} If the library cannot be opened.
+   * @throws {WorkerError} If NCCL refuses, or a rank is lost.
+   */
+  static async join(options: NcclOptions): Promise<NcclCollective> {
+    const { host, device, path } = options;
+    const timeoutMs = checkTimeout(options.timeoutMs);
+    const nccl = path === undefined ? new Nccl() : new Nccl(path);
+    let communicator: NcclCommunicator | undefined;
+    try {
+      const id = host.rank === 0 ? nccl.createId() : new Uint8Array(NCCL_ID_BYTES);
+      await host.broadcast(id, { root: 0 });
+      device.makeCurrent();
+      communicator = nccl.connect({ id, rank: host.rank, size: host.size });
+      await untilReady(communicator, { timeoutMs, what: "The GPUs did not find each other" });
+      return new NcclCollective(options, { nccl, communicator });
+    } catch (error) {
+      communicator?.abort();
+      nccl[Symbol.dispose]();
+      host.abort(errorText(error));
+      throw error;
+    }
+  }
+
+  /** NCCL's version, for example 22203 for 2.22.3. */
+  get version(): number {
+    return this.#nccl.version;
+  }
+
+  async allGatherRegions(
+    part: Region,
+    out: Region,
+    options: CollectiveOptions = {},
+  ): Promise<void> {
+    if (this.#closed) throw closedError("an all-gather");
+    const { byteLength } = part;
+    const expected = byteLength * this.size;
+    if (out.byteLength !== expected || !part.contiguous || !out.contiguous) {
+      throw new RangeError(
+        `Cannot gather as 'out' must have ${expected} bytes in one piece: ` +
+          `current value is ${out.byteLength}`,
+      );
+    }
+    const timeoutMs = checkTimeout(options.timeoutMs ?? this.#timeoutMs);
+    if (this.#failure !== undefined) throw this.#failure;
+    try {
+      // The call before may still be on its way on the host's side.
+      await untilReady(this.#communicator, { timeoutMs, what: "An exchange between GPUs hangs" });
+      const { stream } = this.#device;
+      const [from, to] = [part.address, out.address];
+      this.#communicator.allGather({ from, to, byteLength, stream });
+      this.#mark(timeoutMs);
+    } catch (error) {
+      throw error instanceof WorkerError ? this.#fail(error) : error;
+    }
+  }
+
+  async allGather(
+    part: Uint8Array,
+    out: Uint8Array,
+    options?: CollectiveOptions,
+  ): Promise<void> {
+    await this.#onHost(() => this.#host.allGather(part, out, options));
+  }
+
+  async broadcast(data: Uint8Array, options: BroadcastOptions): Promise<void> {
+    await this.#onHost(() => this.#host.broadcast(data, options));
+  }
+
+  async barrier(options?: CollectiveOptions): Promise<void> {
+    await this.#onHost(() => this.#host.barrier(options));
+  }
+
+  abort(reason: string): void {
+    if (this.#closed) return;
+    this.#host.abort(reason);
+    this.#communicator.abort();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#watch);
+    this.#pending?.mark[Symbol.dispose]();
+    this.#communicator.abort();
+    this.#nccl[Symbol.dispose]();
+    this.#host.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /**
+   * Ends the communicator together with all ranks, then closes.
+   *
+   * @throws {WorkerError} If a rank is lost.
+   */
+  async leave(): Promise<void> {
+    await this.barrier();
+    clearInterval(this.#watch);
+    this.#communicator.finalize();
+    const what = "The GPUs did not take leave of each other";
+    await untilReady(this.#communicator, { timeoutMs: this.#timeoutMs, what });
+    this.#communicator.destroy();
+    this.close();
+  }
+
+  /** When a rank is lost, what hangs in this GPU's stream has to end, too. */
+  async #onHost(exchange: () => Promise<void>): Promise<void> {
+    if (this.#failure !== undefined && !this.#closed) throw this.#failure;
+    try {
+      await exchange();
+    } catch (error) {
+      if (error instanceof WorkerError) this.#end(error);
+      throw error;
+    }
+  }
+
+  #mark(timeoutMs: number): void {
+    // The oldest exchange that has not ended is the one to watch.
+    if (this.#pending !== undefined && !this.#pending.mark.isDone()) return;
+    this.#pending?.mark[Symbol.dispose]();
+    const mark = this.#device.mark();
+    this.#pending = mark && { mark, sinceMs: performance.now(), timeoutMs };
+  }
+
+  #look(): void {
+    if (this.#failure !== undefined) return;
+    try {
+      this.#communicator.isReady();
+      const pending = this.#pending;
+      if (pending === undefined) return;
+      if (pending.mark.isDone()) {
+        pending.mark[Symbol.dispose]();
+        this.#pending = undefined;
+      } else if (performance.now() - pending.sinceMs > pending.timeoutMs) {
+        throw hangError("An exchange between GPUs hangs", pending.timeoutMs);
+      }
+    } catch (error) {
+      // After `abort()` there is nothing to look at.
+      if (!(error instanceof WorkerError)) return clearInterval(this.#watch);
+      this.#onLost(this.#fail(error));
+    }
+  }
+
+  #fail(error: WorkerError): WorkerError {
+    this.#host.abort(error.message);
+    this.#end(error);
+    return error;
+  }
+
+  #end(error: WorkerError): void {
+    this.#failure ??= error;
+    if (!(error instanceof AbortedError)) this.#host.abort(error.message);
+    this.#communicator.abort();
+  }
+}
+
+/** Polls; the event loop goes on. */
+async function untilReady(
+  communicator: NcclCommunicator,
+  options: { timeoutMs: number; what: string },
+): Promise<void> {
+  for (let spin = 0; spin < SPINS; spin++) if (communicator.isReady()) return;
+  const endMs = performance.now() + options.timeoutMs;
+  while (!communicator.isReady()) {
+    if (performance.now() > endMs) throw hangError(options.what, options.timeoutMs);
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+function hangError(what: string, timeoutMs: number): WorkerError {
+  return new WorkerError(`${what}: no progress for ${timeoutMs} ms`, {
+    rank: -1,
+    phase: "unknown",
+  });
+}
