@@ -1,0 +1,241 @@
+/**
+ * The program on ranks that MPI's launchers start, and by `-nn` through a stand-in for srun; ignored
+ * where no launcher is installed.
+ *
+ * @module
+ */
+import type { MpiFlavour } from "../../lib/ffi/mpi.ts";
+import { assert, assertEquals, assertLess, assertMatch } from "../helpers/assert.ts";
+import { inFolder } from "../helpers/folder.ts";
+import {
+  inferArgs,
+  readOutput,
+  runAlone,
+  RunningRanks,
+  runRanks,
+  writeInput,
+} from "../helpers/hosts.ts";
+import { MODEL } from "../helpers/prompts.ts";
+import { hasMpirun } from "../helpers/remote_group.ts";
+
+const HANG_MS = 1_500;
+/** All processes end within this time after a loss is noticed. */
+const PROMISED_MS = 10_000;
+const LOGIT_TOLERANCE = 1e-4;
+
+const installed: Record<MpiFlavour, boolean> = {
+  openmpi: await hasMpirun("openmpi"),
+  mpich: await hasMpirun("mpich"),
+};
+
+for (const [flavour, sizes] of [["openmpi", [2, 3]], ["mpich", [2]]] as const) {
+  for (const mode of flavour === "openmpi" ? ["star", "starx", "ring", "dense"] : ["star"]) {
+    Deno.test({
+      name: `infer gives the same ids on ranks of ${flavour} as alone in ${mode}`,
+      ignore: !installed[flavour],
+      fn: () =>
+        inFolder({}, async (folder) => {
+          const input = `${folder}/in.jsonl`;
+          await writeInput(input, { samples: 2 });
+          const alone = `${folder}/alone/out.jsonl`;
+          const first = await runAlone(inferArgs({ input, output: alone }, { mode }));
+          assertEquals(first.code, 0, first.stderr);
+          const expected = await readOutput(alone);
+          for (const size of sizes) {
+            const output = `${folder}/${size}/out.jsonl`;
+            const args = inferArgs({ input, output }, { mode });
+            const ended = await runRanks(args, { flavour, size });
+            assertEquals(ended.code, 0, ended.stderr);
+            const found = await readOutput(output);
+            assertEquals(found.map((r) => r.generated_ids), expected.map((r) => r.generated_ids));
+            for (const [i, { top_logits: logits }] of found.entries()) {
+              const values = new Map(expected[i]?.top_logits);
+              for (const [id, logit] of logits.slice(0, 20)) {
+                assertLess(Math.abs((values.get(id) ?? NaN) - logit), LOGIT_TOLERANCE);
+              }
+            }
+          }
+        }),
+    });
+  }
+}
+
+const LOSSES = [
+  { phase: "phase 1", signal: "SIGKILL", rank: 1 },
+  { phase: "phase 1", signal: "SIGSTOP", rank: 1 },
+  { phase: "phase 2", signal: "SIGKILL", rank: 0 },
+  { phase: "phase 2", signal: "SIGSTOP", rank: 0 },
+  { phase: "phase 2", signal: "SIGSTOP", rank: 2 },
+] as const;
+
+for (const { phase, signal, rank } of LOSSES) {
+  const what = signal === "SIGKILL" ? "killed" : "stopped";
+  Deno.test({
+    name: `infer ends on all ranks if rank ${rank} is ${what} in ${phase}, and goes on later`,
+    ignore: !installed.openmpi,
+    fn: () =>
+      inFolder({}, async (folder) => {
+        const input = `${folder}/in.jsonl`;
+        const output = `${folder}/out.jsonl`;
+        const isFirst = phase === "phase 1";
+        await writeInput(input, { samples: 2, repeat: isFirst ? 16 : 1 });
+        const options = { mode: "star", tokens: isFirst ? 2 : 1500 };
+        const timeout = ["--timeout", String(HANG_MS / 1000)];
+        const args = inferArgs({ input, output }, { ...options, extra: timeout });
+        const ranks = new RunningRanks(args, { size: 3, marker: "Model:" });
+        await ranks.seen();
+        const pids = ranks.pids();
+        assertEquals(pids.length, 3);
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        Deno.kill(pids[rank] ?? 0, signal);
+        const startMs = performance.now();
+        const { code, stderr, left } = await ranks.ended(pids);
+        assertLess(performance.now() - startMs, PROMISED_MS + HANG_MS);
+        assertEquals(left, []);
+        assert(code !== 0, "a run that lost a rank must fail");
+        const lines = stderr.split("\n").filter((line) => line.includes("Lost rank"));
+        if (signal === "SIGSTOP") {
+          assertEquals(lines.length, 1, stderr);
+          assertMatch(
+            lines[0] ?? "",
+            new RegExp(
+              `^rank ${rank} \\(node \\S+, local ${rank}\\): Lost rank ${rank} in \\S+( \\d)?: ` +
+                `it made no progress for ${HANG_MS} ms`,
+            ),
+          );
+          assertEquals(code, 5);
+        }
+        assertEquals(stderr.includes("Interrupted"), false, stderr);
+        const again = inferArgs({ input, output }, { ...options, extra: ["--num_samples", "1"] });
+        if (!isFirst) return;
+        const ended = await runRanks(again, { flavour: "openmpi", size: 2 });
+        assertEquals(ended.code, 0, ended.stderr);
+        assertEquals((await readOutput(output)).length, 1);
+      }),
+  });
+}
+
+Deno.test({
+  name: "infer refuses ranks with different command lines, in one line",
+  ignore: !installed.openmpi,
+  fn: () =>
+    inFolder({}, async (folder) => {
+      const input = `${folder}/in.jsonl`;
+      await writeInput(input, { samples: 1 });
+      const args = (block: string) =>
+        inferArgs({ input, output: `${folder}/out.jsonl` }, { mode: "star" })
+          .map((word) => word === "256" ? block : word);
+      const cli = new URL("../../cli.ts", import.meta.url).pathname;
+      const script = `${folder}/run.sh`;
+      const words = (block: string) => args(block).map((word) => `'${word}'`).join(" ");
+      await Deno.writeTextFile(
+        script,
+        `case $OMPI_COMM_WORLD_RANK in\n` +
+          `1) exec ${Deno.execPath()} run -A --quiet ${cli} ${words("512")};;\n` +
+          `*) exec ${Deno.execPath()} run -A --quiet ${cli} ${words("256")};;\nesac\n`,
+      );
+      const { code, stderr } = await new Deno.Command("mpirun.openmpi", {
+        args: ["--oversubscribe", "-np", "2", "sh", script],
+        env: { OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1" },
+      }).output();
+      const text = new TextDecoder().decode(stderr);
+      assertEquals(code, 2, text);
+      const lines = text.split("\n").filter((line) => line.includes("Cannot run together"));
+      assertEquals(lines.length, 1, text);
+      assertMatch(lines[0] ?? "", /all ranks must have the same command line: rank 0 \(node /);
+    }),
+});
+
+Deno.test("infer refuses ranks of a launcher without MPI", async () => {
+  const files = { input: "in.jsonl", output: "out.jsonl" };
+  const env = { RANK: "0", WORLD_SIZE: "2" };
+  const { code, stderr } = await runAlone(inferArgs(files, { mode: "star" }), env);
+  assertEquals(code, 2);
+  assertMatch(stderr, /^error: Cannot join 2 ranks .* start them by mpirun, or by srun --mpi=pmix/);
+});
+
+const RULER = [
+  ...["ruler", "-n", "tiny", "-p", MODEL, "-pc", "llama3", "-a", "star", "-bs", "256"],
+  ...["-l", "1024", "-t", "niah_single_1", "--num_samples_per_task", "2"],
+];
+
+/** Lists plugins, notes how it is called, and has `mpirun` start the ranks. */
+const SRUN = `#!/bin/sh
+if [ "$1" = "--mpi=list" ]; then printf 'MPI plugin types are...\\n\\tnone\\n\\tpmix\\n'; exit; fi
+echo "$@" > "$(dirname "$0")/calls"
+while :; do
+  case $1 in
+  --nodes=*) nodes=\${1#*=};;
+  --ntasks-per-node=*) tasks=\${1#*=};;
+  --*) ;;
+  *) break;;
+  esac
+  shift
+done
+[ -n "$SRUN_CODE" ] && exit "$SRUN_CODE"
+unset SLURM_JOB_ID SLURM_JOB_NUM_NODES
+exec mpirun.openmpi --oversubscribe --bind-to none -np $((nodes * tasks)) "$@"
+`;
+
+async function withSrun(
+  run: (folder: string, env: Record<string, string>) => Promise<void>,
+): Promise<void> {
+  await inFolder({}, async (folder) => {
+    await Deno.writeTextFile(`${folder}/srun`, SRUN, { mode: 0o755 });
+    await run(folder, {
+      PATH: `${folder}:${Deno.env.get("PATH")}`,
+      SLURM_JOB_ID: "12",
+      SLURM_JOB_NUM_NODES: "2",
+      OMPI_ALLOW_RUN_AS_ROOT: "1",
+      OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1",
+    });
+  });
+}
+
+Deno.test({
+  name: "ruler -nn 2 -np 2 runs on the ranks that srun starts inside of an allocation",
+  ignore: !installed.openmpi,
+  fn: () =>
+    withSrun(async (folder, env) => {
+      const output = ["--output_dir", `${folder}/results`, "-nn", "2", "-np", "2"];
+      const { code, stdout, stderr } = await runAlone([...RULER, ...output], env);
+      assertEquals(code, 0, stderr);
+      assertMatch(stderr, /4 processes, Open MPI/);
+      assertMatch(stdout, /niah_single_1/);
+      const calls = await Deno.readTextFile(`${folder}/calls`);
+      assertMatch(
+        calls,
+        /^--nodes=2 --ntasks-per-node=2 --kill-on-bad-exit=1 --mpi=pmix \S+ run .* ruler -n tiny/,
+      );
+      const records = await readOutput(
+        `${folder}/results/tiny_star_b256a256/1024/niah_single_1.jsonl`,
+      );
+      assertEquals(records.length, 2);
+    }),
+});
+
+Deno.test("ruler -nn 2 ends with the ranks' exit code, or that of a lost worker", async () => {
+  await withSrun(async (folder, env) => {
+    const args = [...RULER, "--output_dir", folder, "-nn", "2", "-np", "2"];
+    for (const [given, expected] of [["3", 3], ["137", 5]] as const) {
+      const { code } = await runAlone(args, { ...env, SRUN_CODE: given });
+      assertEquals(code, expected);
+    }
+  });
+});
+
+Deno.test("ruler -nn 2 shows the srun command outside of an allocation", async () => {
+  const { code, stderr } = await runAlone([...RULER, "-nn", "2", "-np", "4"]);
+  assertEquals(code, 2);
+  assertMatch(
+    stderr,
+    /^error: --num_nodes: must be at most .* start it by: srun --nodes=2 --ntasks-per-node=4 /,
+  );
+});
+
+Deno.test("doctor shows what a launcher has said", async () => {
+  const env = { RANK: "1", WORLD_SIZE: "4", MASTER_ADDR: "n1", MASTER_PORT: "29500" };
+  const { stdout } = await runAlone(["doctor"], env);
+  assertMatch(stdout, /Launcher +rank 1 of 4, by the variables of RANK and WORLD_SIZE/);
+  assertMatch(stdout, /NCCL's meeting point: n1:29500/);
+});
