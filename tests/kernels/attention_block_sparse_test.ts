@@ -13,7 +13,7 @@ import { assertClose } from "../helpers/compare.ts";
 import { withCpu } from "../helpers/device.ts";
 import { Random } from "../helpers/random.ts";
 import { refusalTest } from "../helpers/refusal.ts";
-import { BF16_STEP, F32_SUMS } from "../helpers/tolerances.ts";
+import { BF16_INPUTS, BF16_STEP, F32_SUMS } from "../helpers/tolerances.ts";
 import { Bench, type TwinCase, twinTest } from "../helpers/twin.ts";
 
 const BLOCK = 128;
@@ -209,7 +209,8 @@ Deno.test("attentionBlockSparse() over all causal blocks equals attentionDense()
     await attentionDense(device, { out: dense, ...sequence, qOffset: 128 });
     assertClose(await actual.toFloats(), {
       expected: await dense.toFloats(),
-      tolerance: F32_SUMS,
+      // Blocks and dense attention cut the keys differently, so that weights are rounded differently.
+      tolerance: device.instructionSet === "avx512_bf16" ? BF16_INPUTS : F32_SUMS,
       subject: { name: "out", shape: actual.shape },
     });
   });
