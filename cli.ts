@@ -172,7 +172,8 @@ const ruler = defineCommand({
       const { num_nodes: nodes, nproc_per_node: tasksPerNode = 1 } = flags;
       const entry = new URL(import.meta.url);
       const env = launchEnvironment();
-      return await runOnNodes({ nodes, tasksPerNode, env, entry, args: context.args ?? [] });
+      const { args = [], cleanup } = context;
+      return await runOnNodes({ nodes, tasksPerNode, env, entry, args, cleanup });
     }
     return await runRuler({
       ...engineOptions(flags),

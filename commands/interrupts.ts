@@ -23,8 +23,8 @@ export class Interrupts implements Cleanup, Disposable {
     };
   }
 
-  /** Whether the end is said by somebody else, the launcher of several ranks. */
-  isQuiet = false;
+  /** Whether this process is one of several ranks that a launcher started. */
+  isRank = false;
 
   /** Whether a signal came; what fails from then on fails because of it. */
   isInterrupted = false;

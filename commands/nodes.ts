@@ -10,6 +10,7 @@ import {
   type Environment,
   srunCommand,
 } from "../lib/star/launch.ts";
+import type { Cleanup } from "./model_session.ts";
 
 /** What to start. */
 export interface NodesOptions {
@@ -20,6 +21,7 @@ export interface NodesOptions {
   readonly env: Environment;
   /** The module that is run. */
   readonly entry: URL;
+  readonly cleanup: Cleanup;
 }
 
 /** What a rank reads, writes and calls; MPI and its launcher speak through the environment. */
@@ -27,7 +29,6 @@ const PERMISSIONS = [
   ...["--quiet", "--no-prompt", "--allow-read", "--allow-write", "--allow-env", "--allow-sys"],
   ...["--allow-ffi", "--allow-run"],
 ];
-const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
 /**
  * Runs the command on the nodes and waits for its end.
@@ -44,7 +45,7 @@ export async function runOnNodes(options: NodesOptions): Promise<number> {
   try {
     const mpi = chooseMpiPlugin(await listPlugins());
     const [srun = "srun", ...words] = srunCommand({ nodes, tasksPerNode, mpi, command });
-    return await runToEnd(srun, words);
+    return await runToEnd([srun, ...words], options);
   } catch (error) {
     const isRefused = error instanceof Deno.errors.NotCapable;
     if (!isRefused && !(error instanceof Deno.errors.NotFound)) throw error;
@@ -60,21 +61,22 @@ async function listPlugins(): Promise<string> {
   return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
 }
 
-/** Lets a program have this one's terminal and signals. */
-async function runToEnd(program: string, args: readonly string[]): Promise<number> {
+/** Lets a program have this one's terminal, and ends it with this one. */
+async function runToEnd(
+  [program = "", ...args]: readonly string[],
+  options: { cleanup: Cleanup },
+): Promise<number> {
   const child = new Deno.Command(program, {
-    args: [...args],
+    args,
     stdin: "null",
     stdout: "inherit",
     stderr: "inherit",
   }).spawn();
-  const forward = SIGNALS.map((signal) => [signal, () => child.kill(signal)] as const);
-  for (const [signal, listener] of forward) Deno.addSignalListener(signal, listener);
-  try {
-    return exitCode(await child.status);
-  } finally {
-    for (const [signal, listener] of forward) Deno.removeSignalListener(signal, listener);
-  }
+  using _guard = options.cleanup.onInterrupt(async () => {
+    child.kill("SIGTERM");
+    await child.status;
+  });
+  return exitCode(await child.status);
 }
 
 /** Slurm passes the highest code of all tasks on; what is not ours means that one was lost. */

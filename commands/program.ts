@@ -33,8 +33,9 @@ export async function runProgram(
 ): Promise<number> {
   const { screen } = options;
   using interrupts = new Interrupts(() => {
-    // Who starts many processes speaks for them.
-    if (!interrupts.isQuiet) screen.log("Interrupted");
+    // A launcher ends its ranks when one is lost, and speaks for them.
+    if (interrupts.isRank) Deno.exit(EXIT_CODES.workerLost);
+    screen.log("Interrupted");
     Deno.exit(EXIT_CODES.interrupted);
   });
   interrupts.listen();
@@ -78,7 +79,7 @@ async function runCommand(
   if (launch === undefined || launch.size === 1) {
     return await command.run(rest, context) ?? EXIT_CODES.done;
   }
-  interrupts.isQuiet = true;
+  interrupts.isRank = true;
   const { runLaunched } = await import("./launched.ts");
   const exit = (code: number) => Deno.exit(code);
   return await runLaunched(

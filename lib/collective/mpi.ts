@@ -110,6 +110,8 @@ export class MpiCollective implements Collective {
       epoch: () => this.#epoch,
       onLost: options.onLost ?? (() => {}),
     });
+    // How patient others are with a rank depends on what it does.
+    this.status.onEnter = () => this.#control.report();
   }
 
   /**

@@ -18,7 +18,7 @@ const TAG = 77;
 const SLOT_BYTES = Math.ceil(REPORT_BYTES / 64) * 64 + 64;
 const MAX_INTERVAL_MS = 1_000;
 /** Nothing is computed on the event loop for so long while a sample runs. */
-const MAX_SILENCE_MS = 8_000;
+const MAX_SILENCE_MS = 7_000;
 /** How long the last reports may take. */
 const DRAIN_MS = 200;
 
@@ -99,6 +99,11 @@ export class MpiControl {
       this.peers.hear(readReport(this.#incoming.bytes));
       this.#listen();
     }
+  }
+
+  /** Tells everybody where this rank is, at once. */
+  report(): void {
+    if (!this.#stopped && this.peers.abort === undefined) this.#send(this.#reports);
   }
 
   /** Tells everybody that the run ends; the first reason stays. */

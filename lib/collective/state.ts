@@ -59,6 +59,8 @@ const ARRIVED = 5;
 /** How a rank tells the others how far it is. */
 export class RankStatus {
   readonly #words: Int32Array<ArrayBuffer>;
+  /** Called when a phase begins. */
+  onEnter: (() => void) | undefined;
 
   /** @param words At least 32 words of its own; process-local ones when nobody watches. */
   constructor(words: Int32Array<ArrayBuffer> = new Int32Array(LINE / WORD)) {
@@ -71,6 +73,7 @@ export class RankStatus {
     // Zeros, as at first, mean no sample.
     Atomics.store(this.#words, SAMPLE, sample + 1);
     this.advance();
+    this.onEnter?.();
   }
 
   /** Says that this rank got on; costs one atomic addition. */

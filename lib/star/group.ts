@@ -48,6 +48,7 @@ export class RankGroup {
   readonly #options: GroupOptions;
   #members: readonly Member[] = [];
   #ended = false;
+  #isFailing = false;
 
   private constructor(
     collective: MpiCollective,
@@ -153,6 +154,8 @@ export class RankGroup {
    * @returns Whether this rank is the one to tell the user.
    */
   async abandon(error: unknown): Promise<boolean> {
+    // The end of this process is on its way.
+    if (this.#isFailing) return await new Promise<boolean>(() => {});
     if (this.#ended) return false;
     this.#ended = true;
     if (!(error instanceof AbortedError)) {
@@ -166,7 +169,9 @@ export class RankGroup {
   /** Ends this process because a rank is lost; only who noticed it first says so. */
   async fail(error: WorkerError): Promise<void> {
     if (this.#ended) return;
-    if (await this.abandon(error)) this.#options.log(this.lossText(error));
+    const abandoned = this.abandon(error);
+    this.#isFailing = true;
+    if (await abandoned) this.#options.log(this.lossText(error));
     this.#options.exit(EXIT_CODES.workerLost);
   }
 

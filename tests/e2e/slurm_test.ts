@@ -1,0 +1,172 @@
+/**
+ * A real Slurm of two nodes with two ranks each: RULER, and what happens when ranks, nodes and jobs
+ * are lost. Ignored without root, Slurm, munge or Open MPI.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertLess, assertMatch } from "../helpers/assert.ts";
+import { inFolder } from "../helpers/folder.ts";
+import { inferArgs, readOutput, runAlone, writeInput } from "../helpers/hosts.ts";
+import { isRunning, waitUntilEnded } from "../helpers/processes.ts";
+import { MODEL } from "../helpers/prompts.ts";
+import { hasMpirun } from "../helpers/remote_group.ts";
+import { hasSlurm, type JobRank, SlurmCluster } from "../helpers/slurm.ts";
+
+const ROOT = new URL("../../", import.meta.url).pathname;
+const PROGRAM = [Deno.execPath(), "run", "-A", "--quiet", `${ROOT}cli.ts`];
+const SRUN = ["--nodes=2", "--ntasks-per-node=2", "--kill-on-bad-exit=1", "--mpi=pmix"];
+const HANG_MS = 1_500;
+/** All processes that can be reached end within this time after a loss is noticed. */
+const PROMISED_MS = 10_000;
+
+const ignore = !(await hasSlurm() && await hasMpirun("openmpi"));
+
+/** Arguments of a long or of a short run. */
+function ruler(folder: string): string[] {
+  return [
+    ...["ruler", "-n", "tiny", "-p", MODEL, "-pc", "llama3", "-a", "star", "-bs", "256"],
+    ...["-l", "1024", "-t", "niah_single_1", "--num_samples_per_task", "2"],
+    ...["--output_dir", folder],
+  ];
+}
+
+const RESULT = "tiny_star_b256a256/1024/niah_single_1.jsonl";
+
+/** Starts a run that takes long in phase 2, and waits until all of its ranks compute. */
+async function startLong(
+  cluster: SlurmCluster,
+  folder: string,
+  options: { timeoutMs: number; tokens?: number },
+) {
+  const files = { input: `${folder}/in.jsonl`, output: `${folder}/out.jsonl` };
+  await writeInput(files.input, { samples: 2 });
+  const { timeoutMs, tokens = 3000 } = options;
+  const extra = ["--timeout", String(timeoutMs / 1000)];
+  const args = inferArgs(files, { mode: "star", tokens, extra });
+  const job = cluster.spawn("srun", [...SRUN, ...PROGRAM, ...args], { limitSeconds: 100 });
+  await job.seen("Model:");
+  await new Promise((resolve) => setTimeout(resolve, 700));
+  const ranks = cluster.ranks();
+  assertEquals(ranks.map(({ rank }) => rank), [0, 1, 2, 3]);
+  return { job, ranks, files };
+}
+
+function pidsOf(ranks: readonly JobRank[], node?: number): number[] {
+  return ranks.filter((rank) => node === undefined || rank.node === node).map(({ pid }) => pid);
+}
+
+function lossLines(text: string): string[] {
+  return text.split("\n").filter((line) => line.includes("Lost rank"));
+}
+
+Deno.test({
+  name: "srun of two nodes gives RULER's results of one process; sbatch and -nn do so, too",
+  ignore,
+  fn: () =>
+    inFolder({}, async (folder) => {
+      await using cluster = await SlurmCluster.start();
+      const alone = await runAlone([...ruler(`${folder}/alone`), "-np", "1"]);
+      assertEquals(alone.code, 0, alone.stderr);
+      const expected = await Deno.readTextFile(`${folder}/alone/${RESULT}`);
+      const runs = {
+        srun: ["srun", ...SRUN, ...PROGRAM, ...ruler(`${folder}/srun`)],
+        salloc: ["salloc", "--nodes=2", "--ntasks-per-node=2"]
+          .concat(PROGRAM, ruler(`${folder}/salloc`), ["-nn", "2", "-np", "2"]),
+        sbatch: ["env", `DENO=${Deno.execPath()}`, "sbatch", "--wait", "--nodes=2"].concat(
+          ["--ntasks-per-node=2", `--chdir=${ROOT}`, `--output=${folder}/sbatch.log`],
+          ["scripts/slurm/ruler.sbatch", ...ruler(`${folder}/sbatch`).slice(1)],
+        ),
+      };
+      for (const [name, [program = "", ...args]] of Object.entries(runs)) {
+        const { code, stderr } = await cluster.run(program, args);
+        assertEquals(code, 0, `${name}: ${stderr}\n${await cluster.logs()}`);
+        assertEquals(await Deno.readTextFile(`${folder}/${name}/${RESULT}`), expected, name);
+      }
+      assertMatch(await Deno.readTextFile(`${folder}/sbatch.log`), /4 processes, Open MPI/);
+    }),
+});
+
+Deno.test({
+  name: "a rank that is killed on one of two nodes ends all within the promised time",
+  ignore,
+  fn: () =>
+    inFolder({}, async (folder) => {
+      await using cluster = await SlurmCluster.start();
+      const { job, ranks } = await startLong(cluster, folder, { timeoutMs: 60_000 });
+      Deno.kill(ranks[3]?.pid ?? 0, "SIGKILL");
+      await waitUntilEnded(pidsOf(ranks), { timeoutMs: PROMISED_MS });
+      const { code, stderr } = await job.ended();
+      assert(code !== 0, stderr);
+      assertEquals(stderr.includes("Interrupted"), false, stderr);
+    }),
+});
+
+Deno.test({
+  name: "a rank that hangs on one of two nodes ends all, in one line with its node",
+  ignore,
+  fn: () =>
+    inFolder({}, async (folder) => {
+      await using cluster = await SlurmCluster.start();
+      const { job, ranks } = await startLong(cluster, folder, { timeoutMs: HANG_MS });
+      Deno.kill(ranks[2]?.pid ?? 0, "SIGSTOP");
+      const startMs = performance.now();
+      await waitUntilEnded(pidsOf(ranks), { timeoutMs: PROMISED_MS + HANG_MS });
+      const { code, stderr } = await job.ended();
+      assertLess(performance.now() - startMs, PROMISED_MS + HANG_MS);
+      assertEquals(lossLines(stderr).length, 1, stderr);
+      assertMatch(
+        stderr,
+        /rank 2 \(node n2, local 0\): Lost rank 2 in phase 2: it made no progress for 1500 ms/,
+      );
+      assertEquals(code, 5, stderr);
+    }),
+});
+
+Deno.test({
+  name: "a node that is cut off ends the run on both sides",
+  ignore,
+  fn: () =>
+    inFolder({}, async (folder) => {
+      await using cluster = await SlurmCluster.start();
+      const { job, ranks } = await startLong(cluster, folder, { timeoutMs: 60_000 });
+      await cluster.link(2, "down");
+      await waitUntilEnded(pidsOf(ranks, 0), { timeoutMs: PROMISED_MS });
+      assertMatch(
+        lossLines(job.errors)[0] ?? "",
+        /rank [23] \(node n2, local [01]\): Lost rank [23] in phase 2: nothing was heard of it/,
+      );
+      // The other side ends by its own time-out.
+      await waitUntilEnded(pidsOf(ranks, 1), { timeoutMs: PROMISED_MS });
+      await cluster.link(2, "up");
+    }),
+});
+
+Deno.test({
+  name: "a job that is cancelled ends quietly, and goes on after its finished samples",
+  ignore,
+  fn: () =>
+    inFolder({}, async (folder) => {
+      await using cluster = await SlurmCluster.start();
+      const { job, ranks, files } = await startLong(cluster, folder, {
+        timeoutMs: 60_000,
+        tokens: 150,
+      });
+      while (await Deno.readTextFile(files.output) === "") {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      await cluster.run("scancel", ["--user=root"]);
+      await waitUntilEnded(pidsOf(ranks), { timeoutMs: PROMISED_MS });
+      const { stderr } = await job.ended();
+      assertEquals(lossLines(stderr), []);
+      assertEquals(stderr.includes("Interrupted"), false, stderr);
+      const [first] = await readOutput(files.output);
+      const again = inferArgs(files, { mode: "star", tokens: 150 });
+      const { code, stderr: text } = await cluster.run("srun", [...SRUN, ...PROGRAM, ...again]);
+      assertEquals(code, 0, text);
+      assertMatch(text, /1 samples are finished, continuing/);
+      const records = await readOutput(files.output);
+      assertEquals(records.length, 2);
+      assertEquals(records[0], first);
+      assertEquals(pidsOf(ranks).filter(isRunning), []);
+    }),
+});
