@@ -115,34 +115,75 @@ for (const { phase, signal, rank } of LOSSES) {
   });
 }
 
+/** Runs two ranks by a shell script that tells them apart. */
+async function runScript(
+  folder: string,
+  script: string,
+): Promise<{ code: number; lines: string[]; text: string }> {
+  const path = `${folder}/run.sh`;
+  await Deno.writeTextFile(path, script);
+  const { code, stderr } = await new Deno.Command("mpirun.openmpi", {
+    args: ["--oversubscribe", "-np", "2", "sh", path],
+    env: { OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1" },
+  }).output();
+  const text = new TextDecoder().decode(stderr);
+  const lines = text.split("\n").filter((line) => line.includes("Cannot run together"));
+  return { code, lines, text };
+}
+
+/** The program's command line for a shell. */
+function shellWords(args: readonly string[]): string {
+  const cli = new URL("../../cli.ts", import.meta.url).pathname;
+  return [Deno.execPath(), "run", "-A", "--quiet", cli, ...args].map((word) => `'${word}'`)
+    .join(" ");
+}
+
 Deno.test({
   name: "infer refuses ranks with different command lines, in one line",
   ignore: !installed.openmpi,
   fn: () =>
     inFolder({}, async (folder) => {
-      const input = `${folder}/in.jsonl`;
-      await writeInput(input, { samples: 1 });
-      const args = (block: string) =>
-        inferArgs({ input, output: `${folder}/out.jsonl` }, { mode: "star" })
-          .map((word) => word === "256" ? block : word);
-      const cli = new URL("../../cli.ts", import.meta.url).pathname;
-      const script = `${folder}/run.sh`;
-      const words = (block: string) => args(block).map((word) => `'${word}'`).join(" ");
-      await Deno.writeTextFile(
-        script,
-        `case $OMPI_COMM_WORLD_RANK in\n` +
-          `1) exec ${Deno.execPath()} run -A --quiet ${cli} ${words("512")};;\n` +
-          `*) exec ${Deno.execPath()} run -A --quiet ${cli} ${words("256")};;\nesac\n`,
+      const files = { input: `${folder}/in.jsonl`, output: `${folder}/out.jsonl` };
+      await writeInput(files.input, { samples: 1 });
+      const args = inferArgs(files, { mode: "star" });
+      const other = args.map((word) => word === "256" ? "512" : word);
+      const { code, lines, text } = await runScript(
+        folder,
+        `if [ $OMPI_COMM_WORLD_RANK = 1 ]; then exec ${shellWords(other)}; fi\n` +
+          `exec ${shellWords(args)}\n`,
       );
-      const { code, stderr } = await new Deno.Command("mpirun.openmpi", {
-        args: ["--oversubscribe", "-np", "2", "sh", script],
-        env: { OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1" },
-      }).output();
-      const text = new TextDecoder().decode(stderr);
       assertEquals(code, 2, text);
-      const lines = text.split("\n").filter((line) => line.includes("Cannot run together"));
       assertEquals(lines.length, 1, text);
       assertMatch(lines[0] ?? "", /all ranks must have the same command line: rank 0 \(node /);
+    }),
+});
+
+Deno.test({
+  name: "infer refuses ranks with different models, in one line",
+  ignore: !installed.openmpi,
+  fn: () =>
+    inFolder({}, async (folder) => {
+      const files = { input: `${folder}/in.jsonl`, output: `${folder}/out.jsonl` };
+      await writeInput(files.input, { samples: 1 });
+      for (const rank of [0, 1]) {
+        await Deno.mkdir(`${folder}/${rank}/model`, { recursive: true });
+        for (const { name } of Deno.readDirSync(MODEL)) {
+          await Deno.copyFile(`${MODEL}/${name}`, `${folder}/${rank}/model/${name}`);
+        }
+      }
+      await Deno.writeTextFile(`${folder}/1/model/tokenizer.json`, " ", { append: true });
+      const args = inferArgs(files, { mode: "star" })
+        .map((word) => word === MODEL ? "model" : word);
+      const { code, lines, text } = await runScript(
+        folder,
+        `cd '${folder}/'$OMPI_COMM_WORLD_RANK && exec ${shellWords(args)}\n`,
+      );
+      assertEquals(code, 5, text);
+      assertEquals(lines.length, 1, text);
+      assertMatch(
+        lines[0] ?? "",
+        /all ranks must have the same model in model: rank 1 \(.*\) has another one than rank 0/,
+      );
     }),
 });
 
