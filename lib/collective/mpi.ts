@@ -32,12 +32,15 @@ export interface MpiOptions {
   readonly path?: string;
   /** The longest wait for a rank that makes no progress. */
   readonly timeoutMs: number;
+  /** How long the others may take to come. Default 60,000. */
+  readonly startTimeoutMs?: number;
   /** The bytes of a rank that are exchanged at once. Default 1 MiB. */
   readonly pieceBytes?: number;
   /** Called once when the run cannot go on, also between operations. */
   readonly onLost?: (error: WorkerError) => void;
 }
 
+const DEFAULT_START_TIMEOUT_MS = 60_000;
 const DEFAULT_PIECE_BYTES = 1 << 20;
 /** What all pieces of one exchange may take on each rank. */
 const MAX_GATHERED_BYTES = 1 << 26;
@@ -48,6 +51,8 @@ const SHORT_BYTES = HEADER_BYTES - HEADER_NUMBERS * 8;
 /** Spinning gives the core away each time; longer waits are most often for a rank that computes. */
 const SPIN_MS = 2;
 const SLEEP_MS = 1;
+/** Between two sleeps. */
+const BURST_MS = 0.1;
 /** The longest time without a turn of the event loop. */
 const MAX_BUSY_MS = 20;
 
@@ -121,7 +126,8 @@ export class MpiCollective implements Collective {
    * @throws {WorkerError} If MPI refuses, or the others do not come within the time-out.
    */
   static async join(options: MpiOptions): Promise<MpiCollective> {
-    const timeoutMs = checkTimeout(options.timeoutMs);
+    checkTimeout(options.timeoutMs);
+    const timeoutMs = checkTimeout(options.startTimeoutMs ?? DEFAULT_START_TIMEOUT_MS);
     const scratch = allocate(MPI_SCRATCH_BYTES);
     const mpi = new Mpi(options.path ?? MPI_LIBRARIES[options.flavour], {
       flavour: options.flavour,
@@ -305,13 +311,10 @@ export class MpiCollective implements Collective {
     options: { epoch: number; timeoutMs: number },
   ): Promise<void> {
     const { epoch, timeoutMs } = options;
-    const spinEndMs = performance.now() + SPIN_MS;
-    do {
-      if (this.#mpi.test(request)) return;
-      this.#libc.yieldCore();
-    } while (performance.now() < spinEndMs);
+    if (this.#spin(request, SPIN_MS)) return;
     const clock = this.#control.peers.clock();
-    while (!this.#mpi.test(request)) {
+    // Over TCP an exchange takes several steps, and MPI takes them only while it is asked.
+    while (!this.#spin(request, BURST_MS)) {
       this.#control.receive();
       this.#throwIfAborted();
       const nowMs = performance.now();
@@ -320,6 +323,16 @@ export class MpiCollective implements Collective {
       await this.#sleep(SLEEP_MS);
       if (this.#closed) throw closedError("an operation");
     }
+  }
+
+  /** Asks until the operation has ended or the time is over. */
+  #spin(request: bigint, durationMs: number): boolean {
+    const endMs = performance.now() + durationMs;
+    do {
+      if (this.#mpi.test(request)) return true;
+      this.#libc.yieldCore();
+    } while (performance.now() < endMs);
+    return false;
   }
 
   async #sleep(durationMs: number): Promise<void> {
