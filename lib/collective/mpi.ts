@@ -8,10 +8,11 @@
  *
  * @module
  */
-import { invariant, WorkerError } from "../errors.ts";
+import { WorkerError } from "../errors.ts";
 import { Libc } from "../ffi/libc.ts";
-import { type Bytes, createSharedMemory } from "../ffi/memory.ts";
+import type { Bytes } from "../ffi/memory.ts";
 import { Mpi, MPI_LIBRARIES, MPI_SCRATCH_BYTES, type MpiFlavour } from "../ffi/mpi.ts";
+import { allocateArena, type Arena } from "./arena.ts";
 import {
   AbortedError,
   type BroadcastOptions,
@@ -67,12 +68,6 @@ interface Exchange {
   readonly detail: number;
 }
 
-/** Memory that MPI reads and writes; it is never unmapped, as MPI may still do so. */
-interface Arena {
-  readonly address: bigint;
-  readonly bytes: Bytes;
-}
-
 const REQUESTS_BYTES = 64;
 
 /** One rank's end; a process has one. */
@@ -103,13 +98,13 @@ export class MpiCollective implements Collective {
     this.#timeoutMs = options.timeoutMs;
     const { pieceBytes = DEFAULT_PIECE_BYTES } = options;
     this.#pieceBytes = Math.max(1, Math.min(pieceBytes, MAX_GATHERED_BYTES / this.size | 0));
-    this.#requests = allocate(REQUESTS_BYTES);
-    this.#header = allocate(HEADER_BYTES);
-    this.#headers = allocate(this.size * HEADER_BYTES);
-    this.#piece = allocate(this.#pieceBytes);
-    this.#pieces = allocate(this.size * this.#pieceBytes);
+    this.#requests = allocateArena(REQUESTS_BYTES);
+    this.#header = allocateArena(HEADER_BYTES);
+    this.#headers = allocateArena(this.size * HEADER_BYTES);
+    this.#piece = allocateArena(this.#pieceBytes);
+    this.#pieces = allocateArena(this.size * this.#pieceBytes);
     this.#control = new MpiControl(mpi, {
-      memory: allocate(MpiControl.byteLength(this.size)),
+      memory: allocateArena(MpiControl.byteLength(this.size)),
       status: this.status,
       timeoutMs: options.timeoutMs,
       epoch: () => this.#epoch,
@@ -128,7 +123,7 @@ export class MpiCollective implements Collective {
   static async join(options: MpiOptions): Promise<MpiCollective> {
     checkTimeout(options.timeoutMs);
     const timeoutMs = checkTimeout(options.startTimeoutMs ?? DEFAULT_START_TIMEOUT_MS);
-    const scratch = allocate(MPI_SCRATCH_BYTES);
+    const scratch = allocateArena(MPI_SCRATCH_BYTES);
     const mpi = new Mpi(options.path ?? MPI_LIBRARIES[options.flavour], {
       flavour: options.flavour,
       scratch: { address: scratch.address, byteLength: scratch.bytes.byteLength },
@@ -379,14 +374,6 @@ export class MpiCollective implements Collective {
     if (!(error instanceof AbortedError)) this.abort(error.message);
     return error;
   }
-}
-
-function allocate(byteLength: number): Arena {
-  const { memory, release } = createSharedMemory("starx-mpi", Math.max(1, byteLength));
-  // Without its descriptor nobody else finds the memory; the mapping stays.
-  release();
-  invariant(memory.pointer !== 0n, "a mapping has an address");
-  return { address: memory.pointer, bytes: memory.bytes };
 }
 
 /** Whether a promise settles in time; it throws if the promise does. */

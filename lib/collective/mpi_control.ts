@@ -10,6 +10,7 @@
 import type { WorkerError } from "../errors.ts";
 import type { Bytes } from "../ffi/memory.ts";
 import type { Mpi } from "../ffi/mpi.ts";
+import type { Arena } from "./arena.ts";
 import { AbortedError } from "./collective.ts";
 import { Peers, readReport, REPORT_BYTES, writeReport } from "./peers.ts";
 import type { Abort, RankStatus } from "./state.ts";
@@ -34,7 +35,7 @@ interface Slot {
 /** What it works with. */
 export interface ControlOptions {
   /** At least `byteLength(size)`; never freed. */
-  readonly memory: { readonly address: bigint; readonly bytes: Bytes };
+  readonly memory: Arena;
   readonly status: RankStatus;
   readonly timeoutMs: number;
   /** The exchange that this rank takes part in, or took part in last. */
