@@ -79,7 +79,7 @@ export async function runBench(options: BenchOptions, output: BenchOutput): Prom
   using owned = new DisposableStack();
   const device = owned.use(
     new ProfiledDevice(
-      await openDevice({ kind: options.device, threads }),
+      await openDevice({ kind: options.device, threads, dtype }),
     ),
   );
   output.note(`${device.description}: loading`);
@@ -103,7 +103,7 @@ export async function runBench(options: BenchOptions, output: BenchOutput): Prom
       threads: device.threads,
       prefill,
       decode,
-      rssMib: await peakMemoryMib(),
+      rssMib: peakMemoryMib(),
       deviceMib: device.peakBytes / 2 ** 20,
       copyGbPerS: NaN,
     });

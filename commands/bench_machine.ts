@@ -5,6 +5,7 @@
  */
 import type { Device } from "../lib/device/device.ts";
 import { Tensor } from "../lib/device/tensor.ts";
+import { Libc } from "../lib/ffi/libc.ts";
 import { copy } from "../lib/ops/convert.ts";
 import { median } from "./bench_report.ts";
 
@@ -13,10 +14,9 @@ const COPY_BYTES = { cpu: 2 ** 28, cuda: 2 ** 31 } as const;
 const COPY_RUNS = 5;
 
 /** The most memory that this process ever had resident, in MiB; mapped files count. */
-export async function peakMemoryMib(): Promise<number> {
-  const status = await Deno.readTextFile("/proc/self/status");
-  const kib = /^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1];
-  return Number(kib ?? NaN) / 1024;
+export function peakMemoryMib(): number {
+  using libc = new Libc();
+  return libc.peakResidentBytes() / 2 ** 20;
 }
 
 /** Bytes read and written per nanosecond by a large copy on the device. */

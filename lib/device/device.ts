@@ -74,6 +74,25 @@ export interface Kernels {
   idle(): Promise<void>;
 }
 
+/** Ops that were recorded, to run again and again at the cost of one. */
+export interface RecordedOps extends Disposable {
+  /** Starts them all, after the ops that were started before. */
+  run(): Promise<void>;
+}
+
+/** Records ops where a device can. */
+export interface OpRecorder {
+  /**
+   * Records the ops that `start` starts, without running them.
+   *
+   * Copies to or from the host cannot be recorded: what differs from run to run must lie in device
+   * memory that is written between them.
+   *
+   * @throws {DeviceError} If something that cannot be recorded was started.
+   */
+  record(start: () => Promise<void>): Promise<RecordedOps>;
+}
+
 /** A device that is opened. Disposal frees its memory after the op under way. */
 export interface Device extends Disposable {
   readonly kind: "cpu" | "cuda";
@@ -84,6 +103,10 @@ export interface Device extends Disposable {
   /** Threads that an op uses. */
   readonly threads: number;
   readonly kernels: Kernels;
+  /** Absent where an op costs next to nothing to start. */
+  readonly recorder?: OpRecorder | undefined;
+  /** Memory that is left on the device; absent where it is the host's. */
+  readonly freeBytes?: number | undefined;
   /** Allocations that nobody has disposed of yet. */
   readonly liveAllocations: number;
   /** The most bytes that were allocated at once. */

@@ -6,7 +6,7 @@
 import type { Bytes } from "../ffi/memory.ts";
 import type { OpArguments } from "../ffi/nonblocking.ts";
 import type { OpName } from "../ffi/symbols.ts";
-import type { Device, DeviceMemory, Kernels, OpCall, Region } from "./device.ts";
+import type { Device, DeviceMemory, Kernels, OpCall, OpRecorder, Region } from "./device.ts";
 
 /** What the calls of one op have cost together. */
 export interface OpCost {
@@ -61,6 +61,15 @@ export class ProfiledDevice implements Device {
 
   get kernels(): Kernels {
     return this.#kernels;
+  }
+
+  /** Ops that are waited for one by one cannot be recorded. */
+  get recorder(): OpRecorder | undefined {
+    return this.#kernels.waiting ? undefined : this.#inner.recorder;
+  }
+
+  get freeBytes(): number | undefined {
+    return this.#inner.freeBytes;
   }
 
   get liveAllocations(): number {

@@ -32,6 +32,8 @@ const SYMBOLS = {
   getppid: { parameters: [], result: "i32" },
   // int kill(pid_t pid, int sig)
   kill: { parameters: ["i32", "i32"], result: "i32" },
+  // int getrusage(int who, struct rusage *usage)
+  getrusage: { parameters: ["i32", "buffer"], result: "i32" },
   // int sched_yield(void)
   sched_yield: { parameters: [], result: "i32" },
   // long syscall(SYS_futex, uint32_t *word, int op, uint32_t value, const struct timespec *timeout)
@@ -58,6 +60,10 @@ const MFD_CLOEXEC = 1;
 const SEEK_END = 2;
 const PR_SET_PDEATHSIG = 1;
 const SIGKILL = 9;
+const RUSAGE_SELF = 0;
+/** `struct rusage`: two times of two words, then counts; the first is `ru_maxrss` in KiB. */
+const RUSAGE_WORDS = 18;
+const RUSAGE_MAXRSS = 4;
 
 /** `mmap`'s `prot`. */
 const PROTECTION = { read: 1, readWrite: 3 } as const;
@@ -201,6 +207,15 @@ export class Libc implements Disposable {
   /** Whether a process exists; an ended one exists until its parent has asked for its status. */
   processExists(pid: number): boolean {
     return this.#symbols.kill(pid, 0) === 0 || this.#errnoName() === "EPERM";
+  }
+
+  /** The most memory in bytes that this process ever had resident; mapped files count. */
+  peakResidentBytes(): number {
+    const usage = new BigInt64Array(RUSAGE_WORDS);
+    if (this.#symbols.getrusage(RUSAGE_SELF, new Uint8Array(usage.buffer)) !== 0) {
+      throw new DeviceError(`Cannot ask for the use of memory: ${this.#errnoName()}`);
+    }
+    return Number(usage[RUSAGE_MAXRSS] ?? 0n) * 1024;
   }
 
   /** Lets another thread run on this core. */

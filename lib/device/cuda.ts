@@ -1,0 +1,260 @@
+/**
+ * A GPU as a device: memory of its own, ops in the order of one stream, large matrix products by
+ * cuBLAS.
+ *
+ * @module
+ */
+import { DeviceError, invariant } from "../errors.ts";
+import { Blas } from "../ffi/cublas.ts";
+import { CudaRuntime, type GpuProperties } from "../ffi/cudart.ts";
+import { type KernelLibrary, openKernelLibrary } from "../ffi/locate.ts";
+import type { Bytes } from "../ffi/memory.ts";
+import { checkStatus, statusName } from "../ffi/status.ts";
+import { CudaQueue } from "./cuda_queue.ts";
+import { CudaTransfer } from "./cuda_transfer.ts";
+import type { Device, DeviceMemory, Kernels, OpRecorder, Region } from "./device.ts";
+import type { KernelFunctions } from "./queue.ts";
+
+/** What `openCudaDevice()` takes. */
+export interface CudaOptions {
+  /** The number of the GPU among those that CUDA_VISIBLE_DEVICES leaves. @default {0} */
+  readonly ordinal?: number;
+}
+
+/** What cuBLAS gets on Hopper, by NVIDIA's advice. */
+const BLAS_WORKSPACE_BYTES = 32 << 20;
+
+/** The parts of an open GPU, in the order in which they are opened. */
+interface CudaParts {
+  readonly runtime: CudaRuntime;
+  readonly properties: GpuProperties;
+  readonly library: KernelLibrary;
+  readonly stream: bigint;
+  readonly context: bigint;
+  readonly workspace: bigint;
+  readonly blas: Blas;
+}
+
+/**
+ * Opens a GPU.
+ *
+ * @throws {DeviceError} If there is no GPU, driver or library, or the kernel library has no code for
+ * the GPU; the message says what is missing.
+ */
+export async function openCudaDevice(options: CudaOptions = {}): Promise<Device> {
+  const { ordinal = 0 } = options;
+  using owned = new DisposableStack();
+  // Cheap things first: on most machines without a GPU it ends here.
+  const runtime = owned.use(new CudaRuntime());
+  const count = runtime.deviceCount();
+  if (ordinal >= count) {
+    throw new DeviceError(
+      `Cannot open GPU ${ordinal} as its number must be below ${count}, the number of GPUs`,
+    );
+  }
+  runtime.setDevice(ordinal);
+  const properties = runtime.properties(ordinal);
+  const library = await openKernelLibrary({ backend: "cuda", tests: false });
+  owned.defer(() => library.close());
+  const stream = runtime.createStream();
+  owned.defer(() => runtime.destroyStream(stream));
+  const { functions } = library;
+  const context = createContext(functions, { ordinal, stream, properties });
+  owned.defer(() => functions.sx_context_destroy(context));
+  const workspace = allocate(functions, { context, byteLength: BLAS_WORKSPACE_BYTES });
+  owned.defer(() => functions.sx_free(context, workspace));
+  const blas = owned.use(new Blas({ stream, workspace, workspaceBytes: BLAS_WORKSPACE_BYTES }));
+  const parts = { runtime, properties, library, stream, context, workspace, blas };
+  return new CudaDevice(parts, owned.move());
+}
+
+function createContext(
+  functions: KernelFunctions,
+  gpu: { ordinal: number; stream: bigint; properties: GpuProperties },
+): bigint {
+  const { ordinal, stream, properties } = gpu;
+  const out = new BigUint64Array(1);
+  const status = functions.sx_context_create(ordinal, 1, 0, stream, new Uint8Array(out.buffer));
+  const { name, capability } = properties;
+  if (statusName(status) === "SX_UNSUPPORTED") {
+    throw new DeviceError(
+      `Cannot open ${name} as the kernel library must have code for it: ` +
+        `current value is compute capability ${capabilityText(capability)}`,
+    );
+  }
+  checkStatus(status, { op: "sx_context_create", shapes: () => name, errorText: () => "" });
+  const context = out[0] ?? 0n;
+  invariant(context !== 0n, "a created context has an address");
+  return context;
+}
+
+/** @returns The address, or 0 if there is not enough memory or another failure; see the status. */
+function allocate(
+  functions: KernelFunctions,
+  request: { context: bigint; byteLength: number; label?: string },
+): bigint {
+  const { context, byteLength, label = "cuBLAS" } = request;
+  const out = new BigUint64Array(1);
+  const bytes = BigInt(Math.max(byteLength, 1));
+  checkStatus(functions.sx_alloc(context, bytes, new Uint8Array(out.buffer)), {
+    op: "sx_alloc",
+    shapes: () => `${byteLength} bytes for '${label}'`,
+    errorText: () => lastError(functions, context),
+  });
+  return out[0] ?? 0n;
+}
+
+function lastError(functions: KernelFunctions, context: bigint): string {
+  const text = new Uint8Array(512);
+  functions.sx_error_text(context, text, BigInt(text.length));
+  return new TextDecoder().decode(text.subarray(0, Math.max(0, text.indexOf(0))));
+}
+
+/** For example `9.0`. */
+export function capabilityText(capability: number): string {
+  return `${Math.floor(capability / 10)}.${capability % 10}`;
+}
+
+class CudaDevice implements Device {
+  readonly kind = "cuda";
+  readonly instructionSet: string;
+  readonly threads = 1;
+  readonly description: string;
+  readonly #parts: CudaParts;
+  readonly #owned: DisposableStack;
+  readonly #queue: CudaQueue;
+  readonly #transfer: CudaTransfer;
+  readonly #memories = new Set<CudaMemory>();
+  #liveBytes = 0;
+  #peakBytes = 0;
+  #disposed = false;
+
+  /** @param owned Disposed of last. */
+  constructor(parts: CudaParts, owned: DisposableStack) {
+    const { properties, library, context, runtime, blas, stream } = parts;
+    this.#parts = parts;
+    this.#owned = owned;
+    this.instructionSet = `sm_${properties.capability}`;
+    this.description = `cuda ${properties.name} (${this.instructionSet})`;
+    const { functions } = library;
+    this.#queue = new CudaQueue({ functions, context, runtime, blas, stream });
+    this.#transfer = new CudaTransfer(runtime, stream);
+  }
+
+  get kernels(): Kernels {
+    return this.#queue;
+  }
+
+  get recorder(): OpRecorder {
+    return this.#queue;
+  }
+
+  get liveAllocations(): number {
+    return this.#memories.size;
+  }
+
+  get peakBytes(): number {
+    return this.#peakBytes;
+  }
+
+  get freeBytes(): number {
+    return this.#parts.runtime.memory().free;
+  }
+
+  allocate(byteLength: number, label: string): DeviceMemory {
+    if (this.#disposed) throw new TypeError(`Cannot allocate '${label}' as the device is disposed`);
+    if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
+      throw new RangeError(
+        `Cannot allocate '${label}' as its bytes must be a whole number, at least 0: ` +
+          `current value is ${byteLength}`,
+      );
+    }
+    const { library: { functions }, context } = this.#parts;
+    const address = allocate(functions, { context, byteLength, label });
+    const release = (memory: CudaMemory): void => {
+      this.#memories.delete(memory);
+      this.#liveBytes -= byteLength;
+      // The runtime waits for the ops that still use it.
+      functions.sx_free(context, address);
+    };
+    const memory = new CudaMemory({ address, byteLength, label, release });
+    this.#memories.add(memory);
+    this.#liveBytes += byteLength;
+    this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes);
+    return memory;
+  }
+
+  async upload(target: Region, data: Uint8Array): Promise<void> {
+    if (data.byteLength !== target.byteLength) {
+      throw new RangeError(
+        `Cannot upload '${target.label}' as it must get ${target.byteLength} bytes: ` +
+          `current value is ${data.byteLength}`,
+      );
+    }
+    await this.#transfer.upload(target.address, data);
+  }
+
+  async download(source: Region): Promise<Bytes> {
+    return await this.#transfer.download(source.address, source.byteLength);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    const { runtime, stream } = this.#parts;
+    try {
+      runtime.synchronizeNow(stream);
+    } catch (error) {
+      // A GPU that failed says so to whoever waits for its ops; what is left is to let go of it.
+      if (!(error instanceof DeviceError)) throw error;
+    }
+    for (const memory of this.#memories) memory[Symbol.dispose]();
+    this.#transfer[Symbol.dispose]();
+    this.#queue.close();
+    this.#owned.dispose();
+  }
+}
+
+/** Memory of a GPU. */
+class CudaMemory implements DeviceMemory {
+  readonly label: string;
+  readonly byteLength: number;
+  readonly writable = true;
+  readonly #address: bigint;
+  readonly #release: (memory: CudaMemory) => void;
+  #disposed = false;
+
+  constructor(
+    options: {
+      address: bigint;
+      byteLength: number;
+      label: string;
+      release: (memory: CudaMemory) => void;
+    },
+  ) {
+    this.#address = options.address;
+    this.byteLength = options.byteLength;
+    this.label = options.label;
+    this.#release = options.release;
+  }
+
+  get address(): bigint {
+    this.#check();
+    return this.#address;
+  }
+
+  get bytes(): Bytes {
+    this.#check();
+    throw new TypeError(`Cannot view memory '${this.label}' as it must be host memory`);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#release(this);
+  }
+
+  #check(): void {
+    if (this.#disposed) throw new TypeError(`Cannot use memory '${this.label}' as it is disposed`);
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * The ops of a GPU: started in order on one stream, and not waited for.
+ *
+ * Starting an op takes some microseconds; the stream keeps the order. So that the event loop goes on
+ * and the stream's own queue never fills up (a full one blocks the caller), every so many ops wait
+ * for an earlier mark.
+ *
+ * @module
+ */
+import type { Blas } from "../ffi/cublas.ts";
+import type { CudaRuntime } from "../ffi/cudart.ts";
+import type { OpArguments } from "../ffi/nonblocking.ts";
+import { checkStatus, DTYPE_CODES } from "../ffi/status.ts";
+import type { OpName } from "../ffi/symbols.ts";
+import type { Kernels, OpCall, OpRecorder, RecordedOps } from "./device.ts";
+import type { KernelFunctions } from "./queue.ts";
+
+/** Ops between two marks. */
+const MARK_OPS = 96;
+/** Marks that may be under way: with the ops between them far below the 1,024 of a stream. */
+const MARKS = 4;
+/**
+ * Rows from which a product goes to cuBLAS; below, it is a stream of the weights, which the
+ * library's own kernel reads at the memory's rate and which can be recorded anywhere.
+ */
+const BLAS_ROWS = 17;
+
+/** What a queue works with; it owns none of it. */
+export interface CudaQueueParts {
+  readonly functions: KernelFunctions;
+  readonly context: bigint;
+  readonly runtime: CudaRuntime;
+  readonly blas: Blas;
+  readonly stream: bigint;
+}
+
+/** The ops of one stream. */
+export class CudaQueue implements Kernels, OpRecorder {
+  readonly #parts: CudaQueueParts;
+  readonly #marks: bigint[] = [];
+  #started = 0;
+  #isRecording = false;
+  #closed = false;
+
+  constructor(parts: CudaQueueParts) {
+    this.#parts = parts;
+    for (let i = 0; i < MARKS; i++) this.#marks.push(parts.runtime.createEvent());
+  }
+
+  /** See `Kernels.run()`; settles when the op is started. */
+  async run<K extends OpName>(op: K, args: OpArguments<K>, call: OpCall): Promise<void> {
+    if (this.#closed) throw new TypeError(`Cannot run ${op} as the device is disposed`);
+    call.check?.();
+    if (op !== "sx_matmul" || !this.#multiply(args as unknown as OpArguments<"sx_matmul">)) {
+      const { functions, context } = this.#parts;
+      const start = functions[op] as (...args: unknown[]) => number;
+      const status = start(context, ...(args as unknown[]));
+      checkStatus(status, { op, shapes: call.shapes, errorText: () => this.errorText() });
+    }
+    this.#started++;
+    if (this.#started % MARK_OPS === 0 && !this.#isRecording) await this.#mark();
+  }
+
+  /** See `Kernels.idle()`. @throws {DeviceError} If the GPU failed. */
+  async idle(): Promise<void> {
+    const { runtime, stream } = this.#parts;
+    await runtime.synchronize(stream);
+  }
+
+  /** See `OpRecorder.record()`. */
+  async record(start: () => Promise<void>): Promise<RecordedOps> {
+    const { runtime, stream } = this.#parts;
+    runtime.beginCapture(stream);
+    this.#isRecording = true;
+    let graph: bigint;
+    try {
+      await start();
+    } catch (error) {
+      // The stream leaves its recording state; what was recorded is of no use.
+      try {
+        runtime.destroyGraph(runtime.endCapture(stream));
+      } catch {
+        // The first error says why.
+      }
+      throw error;
+    } finally {
+      this.#isRecording = false;
+    }
+    graph = runtime.endCapture(stream);
+    let disposed = false;
+    return {
+      run: () => {
+        if (disposed || this.#closed) {
+          throw new TypeError("Cannot run recorded ops as they or the device are disposed");
+        }
+        runtime.launchGraph(graph, stream);
+        return Promise.resolve();
+      },
+      [Symbol.dispose]: () => {
+        if (!disposed && !this.#closed) runtime.destroyGraph(graph);
+        disposed = true;
+      },
+    };
+  }
+
+  /** The text of the context's last failure. */
+  errorText(): string {
+    const text = new Uint8Array(512);
+    const { functions, context } = this.#parts;
+    functions.sx_error_text(context, text, BigInt(text.length));
+    const end = text.indexOf(0);
+    return new TextDecoder().decode(text.subarray(0, end < 0 ? text.length : end));
+  }
+
+  /** Refuses further ops. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const mark of this.#marks) this.#parts.runtime.destroyEvent(mark);
+  }
+
+  /** Gives a product of bf16 numbers with many rows to cuBLAS; false if it is another one. */
+  #multiply(args: OpArguments<"sx_matmul">): boolean {
+    const [out, x, weight, xDtype, weightDtype, accumulate, ...sizes] = args;
+    const [m = 0, n = 0, k = 0, xStride = 0, outStride = 0] = sizes.map(Number);
+    const isBf16 = xDtype === DTYPE_CODES.bf16 && weightDtype === DTYPE_CODES.bf16;
+    if (!isBf16 || m < BLAS_ROWS || n === 0 || k === 0) return false;
+    this.#parts.blas.multiply({
+      out: BigInt(out),
+      x: BigInt(x),
+      weight: BigInt(weight),
+      accumulate: accumulate === 1,
+      m,
+      n,
+      k,
+      xStride,
+      outStride,
+    });
+    return true;
+  }
+
+  /** Sets a mark, and waits for the one before which its place had. */
+  async #mark(): Promise<void> {
+    const { runtime, stream } = this.#parts;
+    const count = this.#started / MARK_OPS;
+    const mark = this.#marks[count % MARKS] ?? 0n;
+    if (count > MARKS) await runtime.waitForEvent(mark);
+    runtime.recordEvent(mark, stream);
+  }
+}

@@ -1,0 +1,293 @@
+/**
+ * The CUDA runtime's functions that this program calls; signatures follow `cuda_runtime_api.h` of
+ * CUDA 12 and 13, which agree in them.
+ *
+ * @module
+ */
+import { DeviceError } from "../errors.ts";
+import { CUDART, locateCudaLibrary } from "./cuda_locate.ts";
+import { type ForeignLibrary, openLibrary } from "./library.ts";
+
+/** Each parameter is commented with its C declaration; streams, events and graphs are pointers. */
+const SYMBOLS = {
+  // cudaError_t cudaRuntimeGetVersion(int* version)
+  cudaRuntimeGetVersion: { parameters: ["buffer"], result: "i32" },
+  // cudaError_t cudaDriverGetVersion(int* version)
+  cudaDriverGetVersion: { parameters: ["buffer"], result: "i32" },
+  // cudaError_t cudaGetDeviceCount(int* count)
+  cudaGetDeviceCount: { parameters: ["buffer"], result: "i32" },
+  // cudaError_t cudaSetDevice(int device)
+  cudaSetDevice: { parameters: ["i32"], result: "i32" },
+  // cudaError_t cudaGetDeviceProperties(cudaDeviceProp* prop, int device)
+  cudaGetDeviceProperties: { parameters: ["buffer", "i32"], result: "i32" },
+  // cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attr, int device)
+  cudaDeviceGetAttribute: { parameters: ["buffer", "i32", "i32"], result: "i32" },
+  // cudaError_t cudaMemGetInfo(size_t* free, size_t* total)
+  cudaMemGetInfo: { parameters: ["buffer", "buffer"], result: "i32" },
+  // cudaError_t cudaMallocHost(void** ptr, size_t size)
+  cudaMallocHost: { parameters: ["buffer", "usize"], result: "i32" },
+  // cudaError_t cudaFreeHost(void* ptr)
+  cudaFreeHost: { parameters: ["u64"], result: "i32" },
+  // cudaError_t cudaMemcpyAsync(void* dst, const void* src, size_t count, cudaMemcpyKind kind,
+  //                             cudaStream_t stream)
+  cudaMemcpyAsync: { parameters: ["u64", "u64", "usize", "i32", "u64"], result: "i32" },
+  // cudaError_t cudaStreamCreate(cudaStream_t* stream)
+  cudaStreamCreate: { parameters: ["buffer"], result: "i32" },
+  // cudaError_t cudaStreamDestroy(cudaStream_t stream)
+  cudaStreamDestroy: { parameters: ["u64"], result: "i32" },
+  // cudaError_t cudaStreamSynchronize(cudaStream_t stream)
+  cudaStreamSynchronize: { parameters: ["u64"], result: "i32" },
+  cudaStreamSynchronizeNonblocking: {
+    name: "cudaStreamSynchronize",
+    parameters: ["u64"],
+    result: "i32",
+    nonblocking: true,
+  },
+  // cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode)
+  cudaStreamBeginCapture: { parameters: ["u64", "i32"], result: "i32" },
+  // cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph)
+  cudaStreamEndCapture: { parameters: ["u64", "buffer"], result: "i32" },
+  // cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, uint64_t flags)
+  cudaGraphInstantiate: { parameters: ["buffer", "u64", "u64"], result: "i32" },
+  // cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
+  cudaGraphLaunch: { parameters: ["u64", "u64"], result: "i32" },
+  // cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
+  cudaGraphExecDestroy: { parameters: ["u64"], result: "i32" },
+  // cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+  cudaGraphDestroy: { parameters: ["u64"], result: "i32" },
+  // cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned int flags)
+  cudaEventCreateWithFlags: { parameters: ["buffer", "u32"], result: "i32" },
+  // cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
+  cudaEventRecord: { parameters: ["u64", "u64"], result: "i32" },
+  // cudaError_t cudaEventSynchronize(cudaEvent_t event)
+  cudaEventSynchronizeNonblocking: {
+    name: "cudaEventSynchronize",
+    parameters: ["u64"],
+    result: "i32",
+    nonblocking: true,
+  },
+  // cudaError_t cudaEventDestroy(cudaEvent_t event)
+  cudaEventDestroy: { parameters: ["u64"], result: "i32" },
+  // const char* cudaGetErrorName(cudaError_t error)
+  cudaGetErrorName: { parameters: ["i32"], result: "pointer" },
+  // const char* cudaGetErrorString(cudaError_t error)
+  cudaGetErrorString: { parameters: ["i32"], result: "pointer" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** `cudaMemcpyKind`. */
+const COPY_KINDS = { toDevice: 1, toHost: 2 } as const;
+/** `cudaStreamCaptureModeRelaxed`: calls of other threads are left alone. */
+const CAPTURE_RELAXED = 2;
+/** `cudaEventDisableTiming`. */
+const EVENT_WITHOUT_TIMING = 2;
+/** `cudaDevAttrComputeCapabilityMajor` and `...Minor`, `cudaDevAttrMultiProcessorCount`. */
+const ATTRIBUTES = { major: 75, minor: 76, multiprocessors: 16 } as const;
+/** `cudaDeviceProp` begins with the name; the rest differs between versions. */
+const NAME_BYTES = 256;
+const PROPERTIES_BYTES = 8192;
+
+/** The functions that return a status. */
+type StatusFunction = Exclude<
+  keyof typeof SYMBOLS,
+  "cudaGetErrorName" | "cudaGetErrorString" | `${string}Nonblocking`
+>;
+
+/** A GPU as the runtime describes it. */
+export interface GpuProperties {
+  readonly name: string;
+  /** Compute capability, for example 90 for 9.0. */
+  readonly capability: number;
+  readonly multiprocessors: number;
+}
+
+/** The CUDA runtime, opened by and for one owner. */
+export class CudaRuntime implements Disposable {
+  readonly path: string;
+  readonly #library: ForeignLibrary<typeof SYMBOLS>;
+  #open = true;
+
+  /** @throws {DeviceError} If the library is nowhere to be found, or cannot be opened. */
+  constructor(path: string = locateCudaLibrary(CUDART)) {
+    this.path = path;
+    this.#library = openLibrary(path, SYMBOLS);
+  }
+
+  /** Versions as 1000 * major + 10 * minor; the driver's is 0 without a driver. */
+  versions(): { runtime: number; driver: number } {
+    return {
+      runtime: this.#int("cudaRuntimeGetVersion"),
+      driver: this.#int("cudaDriverGetVersion"),
+    };
+  }
+
+  /** The number of GPUs. @throws {DeviceError} If there is no driver, or no GPU. */
+  deviceCount(): number {
+    return this.#int("cudaGetDeviceCount");
+  }
+
+  /** Makes a GPU the one of this thread. */
+  setDevice(ordinal: number): void {
+    this.#check("cudaSetDevice", this.#symbols.cudaSetDevice(ordinal));
+  }
+
+  /** What a GPU is. */
+  properties(ordinal: number): GpuProperties {
+    const bytes = new Uint8Array(PROPERTIES_BYTES);
+    const status = this.#symbols.cudaGetDeviceProperties(bytes, ordinal);
+    this.#check("cudaGetDeviceProperties", status);
+    const name = new TextDecoder().decode(
+      bytes.subarray(0, bytes.subarray(0, NAME_BYTES).indexOf(0)),
+    );
+    const attribute = (which: keyof typeof ATTRIBUTES): number => {
+      const out = new Int32Array(1);
+      const code = ATTRIBUTES[which];
+      const status = this.#symbols.cudaDeviceGetAttribute(viewOf(out), code, ordinal);
+      this.#check("cudaDeviceGetAttribute", status);
+      return out[0] ?? 0;
+    };
+    const capability = 10 * attribute("major") + attribute("minor");
+    return { name, capability, multiprocessors: attribute("multiprocessors") };
+  }
+
+  /** Memory of this thread's GPU, in bytes. */
+  memory(): { free: number; total: number } {
+    const [free, total] = [new BigUint64Array(1), new BigUint64Array(1)];
+    const status = this.#symbols.cudaMemGetInfo(viewOf(free), viewOf(total));
+    this.#check("cudaMemGetInfo", status);
+    return { free: Number(free[0] ?? 0n), total: Number(total[0] ?? 0n) };
+  }
+
+  /** Host memory that copies reach without a detour. @returns Its address. */
+  allocateHost(byteLength: number): bigint {
+    const out = new BigUint64Array(1);
+    const status = this.#symbols.cudaMallocHost(viewOf(out), BigInt(byteLength));
+    this.#check("cudaMallocHost", status);
+    return out[0] ?? 0n;
+  }
+
+  freeHost(address: bigint): void {
+    this.#check("cudaFreeHost", this.#symbols.cudaFreeHost(address));
+  }
+
+  /** Starts a copy between pinned host memory and the device, after what the stream has. */
+  copyAsync(
+    direction: keyof typeof COPY_KINDS,
+    copy: { to: bigint; from: bigint; byteLength: number; stream: bigint },
+  ): void {
+    const { to, from, byteLength, stream } = copy;
+    const kind = COPY_KINDS[direction];
+    const status = this.#symbols.cudaMemcpyAsync(to, from, BigInt(byteLength), kind, stream);
+    this.#check("cudaMemcpyAsync", status);
+  }
+
+  createStream(): bigint {
+    return this.#handle("cudaStreamCreate", (out) => this.#symbols.cudaStreamCreate(out));
+  }
+
+  destroyStream(stream: bigint): void {
+    this.#check("cudaStreamDestroy", this.#symbols.cudaStreamDestroy(stream));
+  }
+
+  /** Waits on another thread until the stream's work is done. @throws {DeviceError} If it failed. */
+  async synchronize(stream: bigint): Promise<void> {
+    const status = await this.#symbols.cudaStreamSynchronizeNonblocking(stream);
+    this.#check("cudaStreamSynchronize", status);
+  }
+
+  /** As `synchronize()`, on this thread: for the end of a device, when nobody can wait. */
+  synchronizeNow(stream: bigint): void {
+    this.#check("cudaStreamSynchronize", this.#symbols.cudaStreamSynchronize(stream));
+  }
+
+  createEvent(): bigint {
+    return this.#handle(
+      "cudaEventCreateWithFlags",
+      (out) => this.#symbols.cudaEventCreateWithFlags(out, EVENT_WITHOUT_TIMING),
+    );
+  }
+
+  destroyEvent(event: bigint): void {
+    this.#check("cudaEventDestroy", this.#symbols.cudaEventDestroy(event));
+  }
+
+  recordEvent(event: bigint, stream: bigint): void {
+    this.#check("cudaEventRecord", this.#symbols.cudaEventRecord(event, stream));
+  }
+
+  /** Waits on another thread for what an event was recorded behind. */
+  async waitForEvent(event: bigint): Promise<void> {
+    const status = await this.#symbols.cudaEventSynchronizeNonblocking(event);
+    this.#check("cudaEventSynchronize", status);
+  }
+
+  /** Records what is started on the stream from here on, without running it. */
+  beginCapture(stream: bigint): void {
+    const status = this.#symbols.cudaStreamBeginCapture(stream, CAPTURE_RELAXED);
+    this.#check("cudaStreamBeginCapture", status);
+  }
+
+  /** Ends the recording. @returns The graph, ready to launch. */
+  endCapture(stream: bigint): bigint {
+    const graph = this.#handle(
+      "cudaStreamEndCapture",
+      (out) => this.#symbols.cudaStreamEndCapture(stream, out),
+    );
+    try {
+      return this.#handle(
+        "cudaGraphInstantiate",
+        (out) => this.#symbols.cudaGraphInstantiate(out, graph, 0n),
+      );
+    } finally {
+      this.#symbols.cudaGraphDestroy(graph);
+    }
+  }
+
+  launchGraph(graph: bigint, stream: bigint): void {
+    this.#check("cudaGraphLaunch", this.#symbols.cudaGraphLaunch(graph, stream));
+  }
+
+  destroyGraph(graph: bigint): void {
+    this.#check("cudaGraphExecDestroy", this.#symbols.cudaGraphExecDestroy(graph));
+  }
+
+  /** Closes the library; a second call does nothing. */
+  [Symbol.dispose](): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#library.close();
+  }
+
+  get #symbols(): ForeignLibrary<typeof SYMBOLS>["symbols"] {
+    if (!this.#open) throw new TypeError("Cannot call the CUDA runtime as it is disposed");
+    return this.#library.symbols;
+  }
+
+  #int(name: "cudaRuntimeGetVersion" | "cudaDriverGetVersion" | "cudaGetDeviceCount"): number {
+    const out = new Int32Array(1);
+    this.#check(name, this.#symbols[name](viewOf(out)));
+    return out[0] ?? 0;
+  }
+
+  #handle(name: StatusFunction, call: (out: Uint8Array<ArrayBuffer>) => number): bigint {
+    const out = new BigUint64Array(1);
+    this.#check(name, call(viewOf(out)));
+    return out[0] ?? 0n;
+  }
+
+  #check(name: StatusFunction | "cudaEventSynchronize", status: number): void {
+    if (status === 0) return;
+    const text = (pointer: Deno.PointerValue): string =>
+      pointer === null ? `error ${status}` : Deno.UnsafePointerView.getCString(pointer);
+    const { symbols } = this.#library;
+    const [word, sentence] = [symbols.cudaGetErrorName(status), symbols.cudaGetErrorString(status)];
+    throw new DeviceError(
+      `Cannot use the GPU as ${name} returned ${text(word)}: ${text(sentence)}`,
+    );
+  }
+}
+
+function viewOf(
+  out: Int32Array<ArrayBuffer> | BigUint64Array<ArrayBuffer>,
+): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(out.buffer);
+}
