@@ -8,7 +8,7 @@
  *
  * @module
  */
-import type { Region } from "../device/device.ts";
+import type { Device, Region } from "../device/device.ts";
 import { errorText, WorkerError } from "../errors.ts";
 import { Nccl, NCCL_ID_BYTES, type NcclCommunicator } from "../ffi/nccl.ts";
 import {
@@ -35,6 +35,16 @@ export interface NcclDevice {
   makeCurrent(): void;
   /** Marks the end of the stream; undefined while ops are recorded, as nothing runs then. */
   mark(): StreamMark | undefined;
+}
+
+/** A device whose memory NCCL can exchange. */
+export interface GpuDevice extends Device {
+  readonly gpu: NcclDevice;
+}
+
+/** Whether NCCL can exchange a device's memory. */
+export function isGpuDevice(device: Device): device is GpuDevice {
+  return device.kind === "cuda" && "gpu" in device;
 }
 
 /** How to join. */

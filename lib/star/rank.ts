@@ -6,6 +6,7 @@
 import { ForcedSelection } from "../attention/forced_selection.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
 import type { Collective } from "../collective/collective.ts";
+import { isGpuDevice, NcclCollective } from "../collective/nccl.ts";
 import type { RankStatus } from "../collective/state.ts";
 import { openCpuDevice } from "../device/cpu.ts";
 import type { Device } from "../device/device.ts";
@@ -124,6 +125,20 @@ export class RankModel implements Disposable {
   static async assemble(parts: RankParts): Promise<RankModel> {
     const transformer = await prepareTransformer(parts);
     return new RankModel(parts, { transformer, owned: new DisposableStack() });
+  }
+
+  /**
+   * The exchange for this model's device: over NCCL between GPUs, else as it is. All ranks must call
+   * it at the same time.
+   *
+   * @param host Exchanges host memory among the same ranks; disposed of with the result.
+   * @throws {DeviceError} If NCCL cannot be opened.
+   * @throws {WorkerError} If a rank is lost.
+   */
+  async connect(host: Collective, options: { timeoutMs: number }): Promise<Collective> {
+    if (host.size === 1 || !isGpuDevice(this.#device)) return host;
+    const { timeoutMs } = options;
+    return await NcclCollective.join({ host, device: this.#device.gpu, timeoutMs });
   }
 
   /**

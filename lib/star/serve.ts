@@ -23,6 +23,8 @@ export interface RankContext {
   readonly size: number;
   /** The way to the other ranks. */
   readonly collective: Collective;
+  /** How long a rank may make no progress. */
+  readonly timeoutMs: number;
   /** Must be advanced at least once per time-out while the rank works. */
   readonly status: RankStatus;
 }
@@ -104,7 +106,7 @@ class RankServer<T extends RankTypes> {
     const { memory, rank, size, slotBytes, timeoutMs } = hello;
     const collective = new ShmCollective(memory, { rank, size, slotBytes, timeoutMs });
     const { status } = collective;
-    this.#context = { rank, size, collective, status };
+    this.#context = { rank, size, collective, timeoutMs, status };
     status.enter("load");
     await this.#reply({ kind: "joined", version: PROTOCOL_VERSION });
   }

@@ -7,7 +7,8 @@
  *
  * @module
  */
-import { AbortedError } from "../collective/collective.ts";
+import { AbortedError, type Collective } from "../collective/collective.ts";
+import { BorrowedCollective } from "../collective/borrowed.ts";
 import { errorText, invariant, WorkerError } from "../errors.ts";
 import type { LlamaConfig } from "../model/config.ts";
 import { modelDigest } from "../model/digest.ts";
@@ -33,12 +34,12 @@ export interface SharedOptions extends RankOptions {
 /** The engine of rank 0. */
 export class SpmdEngine implements Engine {
   readonly #group: RankGroup;
-  readonly #model: RankModel;
+  readonly #loaded: LoadedRank;
   #busy = false;
 
-  private constructor(group: RankGroup, model: RankModel) {
+  private constructor(group: RankGroup, loaded: LoadedRank) {
     this.#group = group;
-    this.#model = model;
+    this.#loaded = loaded;
   }
 
   /**
@@ -53,11 +54,11 @@ export class SpmdEngine implements Engine {
   }
 
   get config(): LlamaConfig {
-    return this.#model.config;
+    return this.#loaded.model.config;
   }
 
   get deviceDescription(): string {
-    return `${this.#model.deviceDescription}, ${this.#group.size} processes, ` +
+    return `${this.#loaded.model.deviceDescription}, ${this.#group.size} processes, ` +
       this.#group.collective.version;
   }
 
@@ -69,7 +70,7 @@ export class SpmdEngine implements Engine {
     try {
       await tell(this.#group, { kind: "request", body: toWire(request) });
       const onProgress = options.onProgress ?? (() => {});
-      return joinResults(await runTogether(this.#group, this.#model, { request, onProgress }));
+      return joinResults(await runTogether(this.#group, this.#loaded, { request, onProgress }));
     } catch (error) {
       throw nameSample(error, request.sample);
     } finally {
@@ -81,8 +82,14 @@ export class SpmdEngine implements Engine {
     // In the midst of a request there is nobody who listens.
     if (this.#busy) this.#group.collective.abort("the run was interrupted");
     else await tell(this.#group, { kind: "unload" }).catch(ignoreLoss);
-    this.#model[Symbol.dispose]();
+    this.#loaded[Symbol.dispose]();
   }
+}
+
+/** A model, and the exchange for its device. */
+interface LoadedRank extends Disposable {
+  readonly model: RankModel;
+  readonly collective: Collective;
 }
 
 /** Lets the other ranks end, when rank 0's command has ended well. */
@@ -98,25 +105,25 @@ export async function endFollowers(group: RankGroup): Promise<void> {
  * @throws {WorkerError} If another rank is lost; an `AbortedError` if somebody else has said so.
  */
 export async function followLeader(group: RankGroup): Promise<void> {
-  let model: RankModel | undefined;
+  let loaded: LoadedRank | undefined;
   try {
     for (;;) {
       group.status.enter("idle");
       const message = await group.broadcast() as LeaderMessage;
       if (message.kind === "end") return await group.leave();
       if (message.kind === "load") {
-        model = await loadTogether(group, message.options);
+        loaded = await loadTogether(group, message.options);
       } else if (message.kind === "request") {
-        invariant(model !== undefined, "rank 0 loads before it asks");
+        invariant(loaded !== undefined, "rank 0 loads before it asks");
         const request = fromWire(message.body);
-        await runTogether(group, model, { request, onProgress: () => {} });
+        await runTogether(group, loaded, { request, onProgress: () => {} });
       } else {
-        model?.[Symbol.dispose]();
-        model = undefined;
+        loaded?.[Symbol.dispose]();
+        loaded = undefined;
       }
     }
   } finally {
-    model?.[Symbol.dispose]();
+    loaded?.[Symbol.dispose]();
   }
 }
 
@@ -125,7 +132,7 @@ async function tell(group: RankGroup, message: LeaderMessage): Promise<void> {
   await group.broadcast(message);
 }
 
-async function loadTogether(group: RankGroup, options: SharedOptions): Promise<RankModel> {
+async function loadTogether(group: RankGroup, options: SharedOptions): Promise<LoadedRank> {
   group.status.enter("load");
   const { modelFolder: folder, timeoutMs } = options;
   group.collective.timeoutMs = timeoutMs;
@@ -137,20 +144,29 @@ async function loadTogether(group: RankGroup, options: SharedOptions): Promise<R
     const digests = await group.gather(await modelDigest(folder));
     const rank = digests.findIndex((digest) => digest !== digests[0]);
     if (rank >= 0) throw otherModelError(group, { rank, folder });
+    const collective = await model.connect(new BorrowedCollective(group.collective), { timeoutMs });
+    group.status.enter("idle");
+    return {
+      model,
+      collective,
+      [Symbol.dispose]() {
+        collective.close();
+        model[Symbol.dispose]();
+      },
+    };
   } catch (error) {
     model[Symbol.dispose]();
     throw error;
   }
-  group.status.enter("idle");
-  return model;
 }
 
 async function runTogether(
   group: RankGroup,
-  model: RankModel,
+  loaded: LoadedRank,
   options: { request: GenerateRequest; onProgress: RankProgress },
 ): Promise<RankResult[]> {
-  const { collective, status } = group;
+  const { status } = group;
+  const { model, collective } = loaded;
   const { request, onProgress } = options;
   const own = await model.run(request, { collective, status, onProgress });
   status.enter("idle");

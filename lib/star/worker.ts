@@ -9,8 +9,9 @@ import { serveRank } from "./serve.ts";
 import { fromWire } from "./wire.ts";
 
 if (import.meta.main) {
-  await serveRank<StarTypes>(async (init, { collective, status }) => {
+  await serveRank<StarTypes>(async (init, { collective: host, status, timeoutMs }) => {
     const model = await RankModel.load(init);
+    const collective = await model.connect(host, { timeoutMs });
     const { config, deviceDescription } = model;
     return {
       ready: { config, deviceDescription },

@@ -10,6 +10,9 @@ const NEEDED = ["slurmctld", "slurmd", "srun", "munged", "nsenter", "unshare", "
 /** Slurm loads PMIx by this name. */
 const PMIX = "/usr/lib/x86_64-linux-gnu/pmix2/lib/libpmix.so";
 
+/** How long a cluster's last writes may take. */
+const REMOVE_MS = 5_000;
+
 /** A process of a job. */
 export interface JobRank {
   readonly pid: number;
@@ -117,7 +120,16 @@ export class SlurmCluster implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#control("stop");
-    await Deno.remove(this.#folder, { recursive: true });
+    const endMs = performance.now() + REMOVE_MS;
+    for (;;) {
+      try {
+        return await Deno.remove(this.#folder, { recursive: true });
+      } catch (error) {
+        // The last steps still write there.
+        if (performance.now() > endMs) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    }
   }
 }
 

@@ -78,6 +78,13 @@ stop() {
   for name in slurmd-n1 slurmd-n2 slurmctld munged; do
     [ -f "$dir/$name.pid" ] && kill "$(cat "$dir/$name.pid")" || true
   done
+  for name in slurmd-n1 slurmd-n2 slurmctld munged; do
+    for _ in $(seq 50); do
+      # A daemon removes the file when it ends.
+      [ -f "$dir/$name.pid" ] && kill -0 "$(cat "$dir/$name.pid")" 2>/dev/null || break
+      sleep 0.1
+    done
+  done
   for i in 1 2; do
     # A namespace stays as long as a process in it does, its devices with it.
     ip link del "sx${id}v$i" || true
