@@ -121,11 +121,18 @@ function longFunctions({ path, text }: SourceFile): string[] {
     const head =
       /^(\s*)(?:export )?(?:default )?(?:static |private |override )*(?:async )?(?:function\*?\s|[#\w]+(?:<.*>)?\([^=]*$)/
         .exec(line);
-    if (head === null || /^\s*(if|for|while|switch|return|await|throw|new)\b/.test(line)) return;
+    if (
+      head === null || !/[({]$/.test(line) ||
+      /^\s*(if|for|while|switch|return|await|throw|new)\b/.test(line)
+    ) return;
     const indent = head[1] ?? "";
-    const end = lines.findIndex((other, i) => i > start && other === `${indent}}`);
-    const opens = /\{$/.test(line) || /^\s*\)?.*\{$/.test(lines[start + 1] ?? "");
-    if (end < 0 || !(opens || /\($/.test(line))) return;
+    const from = (test: (text: string) => boolean, begin: number): number =>
+      lines.findIndex((text, i) => i >= begin && test(text));
+    // A call looks alike, but no body follows its parenthesis.
+    const opens = line.endsWith("{") ? start : from((text) => text.startsWith(`${indent})`), start);
+    if (!(lines[opens]?.endsWith("{") ?? false)) return;
+    const end = from((text) => text === `${indent}}`, opens);
+    if (end < 0) return;
     if (end - start + 1 > MAX_FUNCTION_LINES) faults.push(`${path}:${start + 1}`);
   });
   return faults;

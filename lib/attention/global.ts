@@ -38,8 +38,10 @@ export interface GlobalAttentionOptions {
 
 /** The keys of a step on this host. */
 export interface StepKeys {
-  /** All rows of this host that a query may see. */
+  /** All rows of this host that a query may see; for few queries also more, see `keyCount`. */
   readonly keys: (layer: number) => KvSegment;
+  /** Rows of this host that the queries see. */
+  readonly keyCount: number;
   /** Whether the queries' own keys are the last rows. */
   readonly isQueryHost: boolean;
 }
@@ -51,6 +53,8 @@ export class GlobalAttention implements Disposable {
   readonly #keyCount: Tensor;
   readonly #part: Tensor | undefined;
   readonly #parts: Tensor | undefined;
+  /** What the device has as key count. */
+  #writtenCount = -1;
 
   constructor(device: Device, options: GlobalAttentionOptions) {
     this.#device = device;
@@ -66,6 +70,13 @@ export class GlobalAttention implements Disposable {
       Tensor.allocate(device, { dtype: "f32", shape: [count * length], label });
     this.#part = make("own part", 1);
     this.#parts = make("parts of all hosts", options.collective.size);
+  }
+
+  /** Brings what a step's ops read besides tensors to the device; before they run. */
+  async writeInputs(step: StepKeys): Promise<void> {
+    if (step.keyCount === this.#writtenCount) return;
+    await this.#keyCount.writeFrom(Int32Array.of(step.keyCount));
+    this.#writtenCount = step.keyCount;
   }
 
   /** The strategy of one step: some query tokens, or one generated token. */
@@ -111,7 +122,6 @@ export class GlobalAttention implements Disposable {
     const keys = step.keys(layer);
     const [tokens = 0] = q.shape;
     if (tokens <= DECODE_QUERY_TOKENS) {
-      this.#keyCount.hostInts()[0] = keys.tokens;
       const keyCount = this.#keyCount;
       const causal = step.isQueryHost;
       await attentionDecode(this.#device, { out, lse, q, keys, keyCount, causal, scale });

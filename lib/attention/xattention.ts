@@ -5,9 +5,11 @@
  * @module
  */
 import type { Device } from "../device/device.ts";
+import type { Tensor } from "../device/tensor.ts";
 import type { Workspace } from "../device/workspace.ts";
 import { antidiagonalScore } from "../ops/antidiagonal_score.ts";
 import { attentionBlockSparse } from "../ops/attention_block_sparse.ts";
+import { copy } from "../ops/convert.ts";
 import { selectBlocks } from "../ops/select_blocks.ts";
 import { SPARSE_BLOCK_TOKENS } from "./plan.ts";
 import type { ForcedSelection } from "./forced_selection.ts";
@@ -28,8 +30,8 @@ export interface SelectionOptions {
   readonly threshold: number;
   /** Has room for `selectionTensors()`. */
   readonly scratch: Workspace;
-  /** One per layer; added to. */
-  readonly counts: readonly BlockCount[];
+  /** [layers, heads * query blocks] i32, at least: how many blocks each row of a layer takes. */
+  readonly counts: Tensor;
   /** Taken in place of the blocks that the mass selects; mass and selection still run. */
   readonly forced?: ForcedSelection | undefined;
 }
@@ -37,11 +39,11 @@ export interface SelectionOptions {
 /** The scratch tensors of one selection, for sizing a workspace. */
 export function selectionTensors(
   options: { queryHeads: number; queryTokens: number; keyTokens: number },
-): { mass: readonly number[]; counts: readonly number[]; indices: readonly number[] } {
+): { mass: readonly number[]; indices: readonly number[] } {
   const qBlocks = Math.ceil(options.queryTokens / SPARSE_BLOCK_TOKENS);
   const keyBlocks = Math.ceil(options.keyTokens / SPARSE_BLOCK_TOKENS);
   const cells = [options.queryHeads, qBlocks, keyBlocks];
-  return { mass: cells, counts: [options.queryHeads, qBlocks], indices: cells };
+  return { mass: cells, indices: cells };
 }
 
 /** Every query block sees the key blocks that its antidiagonal mass selects. */
@@ -51,6 +53,7 @@ export function selectedAttention(
 ): AttentionStrategy {
   const { keys, selection } = options;
   const { qOffset, scale } = keys;
+  const [layers = 1] = selection.counts.shape;
   return {
     async attend({ layer, q, out }) {
       const [queryTokens = 0, queryHeads = 0] = q.shape;
@@ -63,20 +66,42 @@ export function selectedAttention(
         keyTokens: qOffset + queryTokens,
       });
       const mass = scratch.take({ dtype: "f32", shape: shapes.mass, label: "mass" });
-      const counts = scratch.take({ dtype: "i32", shape: shapes.counts, label: "counts" });
+      const [, queryBlocks = 0] = shapes.mass;
+      const rows = queryHeads * queryBlocks;
+      const counts = selection.counts.rows(layer, 1).reshape([selection.counts.size / layers])
+        .rows(0, rows).reshape([queryHeads, queryBlocks]);
       const indices = scratch.take({ dtype: "i32", shape: shapes.indices, label: "indices" });
       await antidiagonalScore(device, { mass, q, ...segments, qOffset, stride, scale });
       const firstBlock = qOffset / SPARSE_BLOCK_TOKENS;
       await selectBlocks(device, { counts, indices, mass, firstBlock, threshold });
-      const [, queryBlocks = 0] = shapes.counts;
       const chosen =
         await selection.forced?.blocks({ heads: queryHeads, firstBlock, queryBlocks }) ??
           { counts, indices };
       await attentionBlockSparse(device, { out, q, ...segments, ...chosen, qOffset, scale });
-      const count = selection.counts[layer];
-      if (count === undefined) return;
-      for (const taken of await chosen.counts.toInts()) count.taken += taken;
-      count.causal += queryHeads * queryBlocks * (firstBlock + (queryBlocks + 1) / 2);
+      if (chosen.counts !== counts) await copy(device, { out: counts, in: chosen.counts });
     },
   };
+}
+
+/**
+ * Adds what a chunk took to the counts of its layers.
+ *
+ * Read once per chunk and not per layer: on a GPU, reading waits for all that was started.
+ *
+ * @param total One per layer. @param chunk `counts` as the selection had it.
+ */
+export async function addCounts(
+  total: readonly BlockCount[],
+  chunk: { counts: Tensor; queryHeads: number; qOffset: number; queryTokens: number },
+): Promise<void> {
+  const { counts, queryHeads, qOffset, queryTokens } = chunk;
+  const queryBlocks = Math.ceil(queryTokens / SPARSE_BLOCK_TOKENS);
+  const firstBlock = qOffset / SPARSE_BLOCK_TOKENS;
+  const width = counts.shape[1] ?? 0;
+  const taken = await counts.toInts();
+  for (const [layer, count] of total.entries()) {
+    const rows = taken.subarray(layer * width, layer * width + queryHeads * queryBlocks);
+    count.taken += rows.reduce((sum, row) => sum + row, 0);
+    count.causal += queryHeads * queryBlocks * (firstBlock + (queryBlocks + 1) / 2);
+  }
 }

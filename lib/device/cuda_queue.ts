@@ -72,7 +72,6 @@ export class CudaQueue implements Kernels, OpRecorder {
     const { runtime, stream } = this.#parts;
     runtime.beginCapture(stream);
     this.#isRecording = true;
-    let graph: bigint;
     try {
       await start();
     } catch (error) {
@@ -86,7 +85,7 @@ export class CudaQueue implements Kernels, OpRecorder {
     } finally {
       this.#isRecording = false;
     }
-    graph = runtime.endCapture(stream);
+    const graph = runtime.endCapture(stream);
     let disposed = false;
     return {
       run: () => {

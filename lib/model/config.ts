@@ -135,7 +135,7 @@ function refuseOtherModels(section: Section): void {
     const found = Array.isArray(names) && names.length === 1 ? names[0] : names;
     throw refusal(section, "architectures", { expected: "[LlamaForCausalLM]", found });
   }
-  // A key that would change the computation in a way that is not implemented by the kernels must
+  // A key that would change the computation in a way that the kernels do not know must
   // have the value that changes nothing: silence here would give wrong results.
   const expectations: readonly (readonly [string, unknown])[] = [
     ["model_type", "llama"],

@@ -8,8 +8,9 @@
  * @module
  */
 import type { AttentionStrategy } from "../attention/strategy.ts";
-import type { Device } from "../device/device.ts";
+import type { Device, DType } from "../device/device.ts";
 import { Tensor } from "../device/tensor.ts";
+import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
 import { embedding } from "../ops/embedding.ts";
 import { matmul } from "../ops/matmul.ts";
@@ -63,6 +64,7 @@ export class Transformer implements Disposable {
   readonly maxTokens: number;
   readonly #device: Device;
   readonly #weights: ModelWeights;
+  readonly #memory: Workspace;
   readonly #buffers: Buffers;
   readonly #inverseFrequency: Tensor;
   readonly #logits: Tensor;
@@ -82,7 +84,9 @@ export class Transformer implements Disposable {
     this.maxTokens = maxTokens;
     this.#device = device;
     this.#weights = weights;
-    this.#buffers = allocateBuffers(device, { config, dtype, tokens: maxTokens });
+    const plans = bufferPlans(device, { config, dtype, tokens: maxTokens });
+    this.#memory = Workspace.allocate(device, workspaceBytes(Object.values(plans)));
+    this.#buffers = takeBuffers(this.#memory, plans);
     const shape = [config.headDim / 2];
     this.#inverseFrequency = Tensor.allocate(device, {
       dtype: "f32",
@@ -107,20 +111,35 @@ export class Transformer implements Disposable {
    * @throws {RangeError} If the chunk is empty or too long.
    */
   async forward(chunk: Chunk): Promise<void> {
+    await this.writeInputs(chunk);
+    await this.run(chunk);
+  }
+
+  /**
+   * The first half of `forward()`: brings ids, positions and cache rows to the device.
+   *
+   * @throws {RangeError} If the chunk is empty or too long.
+   */
+  async writeInputs(chunk: Chunk): Promise<void> {
     const tokens = chunk.ids.length;
     if (tokens < 1 || tokens > this.maxTokens) {
       throw new RangeError(
         `Cannot run a chunk as it must have 1 to ${this.maxTokens} tokens: current value is ${tokens}`,
       );
     }
-    const buffers = this.#buffersFor(tokens);
-    const { ids, positions, rows, table, residual } = buffers;
+    const { ids, positions, rows } = this.#buffersFor(tokens);
     const firstRow = chunk.target?.firstRow;
     await ids.writeFrom(chunk.ids);
     await positions.writeFrom(consecutive(chunk.firstPosition, tokens));
     await rows.writeFrom(
       firstRow === undefined ? new Int32Array(tokens).fill(-1) : consecutive(firstRow, tokens),
     );
+  }
+
+  /** The second half of `forward()`: nothing but ops, which a device may record. */
+  async run(chunk: Chunk): Promise<void> {
+    const buffers = this.#buffersFor(chunk.ids.length);
+    const { ids, positions, table, residual } = buffers;
     await ropeTable(this.#device, { table, positions, inverseFrequency: this.#inverseFrequency });
     await embedding(this.#device, { out: residual, table: this.#weights.embedding, ids });
     for (const [layer, weights] of this.#weights.layers.entries()) {
@@ -253,34 +272,58 @@ export class Transformer implements Disposable {
 
   /** Frees the scratch memory; the weights belong to the caller. */
   [Symbol.dispose](): void {
-    for (const tensor of Object.values(this.#buffers)) tensor[Symbol.dispose]();
+    this.#memory[Symbol.dispose]();
     this.#inverseFrequency[Symbol.dispose]();
     this.#logits[Symbol.dispose]();
   }
 }
 
-function allocateBuffers(
-  device: Device,
+/** What a buffer is to be. */
+interface BufferPlan {
+  readonly label: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+}
+
+/** Bytes of device memory that a transformer needs besides its weights. */
+export function transformerBytes(
+  device: Pick<Device, "kind">,
   options: { config: LlamaConfig; dtype: ComputeDType; tokens: number },
-): Buffers {
+): number {
+  const { vocabularySize } = options.config;
+  return workspaceBytes(Object.values(bufferPlans(device, options))) + 4 * vocabularySize;
+}
+
+function bufferPlans(
+  device: Pick<Device, "kind">,
+  options: { config: LlamaConfig; dtype: ComputeDType; tokens: number },
+): Readonly<Record<keyof Buffers, BufferPlan>> {
   const { config, dtype, tokens } = options;
   const { hiddenSize, intermediateSize, queryHeads, kvHeads, headDim } = config;
   invariant(tokens >= 1, "a chunk has at least one token");
-  const make = (label: string, type: "f32" | "bf16" | "i32", ...shape: number[]) =>
-    Tensor.allocate(device, { dtype: type, shape, label });
+  const plan = (label: string, dtype: DType, ...shape: number[]) => ({ label, dtype, shape });
+  const queryDtype = device.kind === "cpu" ? "f32" : "bf16";
   return {
-    ids: make("ids", "i32", tokens),
-    positions: make("positions", "i32", tokens),
-    rows: make("cache rows", "i32", tokens),
-    table: make("rotation table", "f32", tokens, headDim),
-    residual: make("residual stream", "f32", tokens, hiddenSize),
-    normed: make("normalized input", dtype, tokens, hiddenSize),
-    qkv: make("queries, keys, values", "f32", tokens, (queryHeads + 2 * kvHeads) * headDim),
-    q: make("queries", device.kind === "cpu" ? "f32" : "bf16", tokens, queryHeads, headDim),
-    attended: make("attention output", dtype, tokens, queryHeads * headDim),
-    gateUp: make("gate and up", "f32", tokens, 2 * intermediateSize),
-    activated: make("activated", dtype, tokens, intermediateSize),
+    ids: plan("ids", "i32", tokens),
+    positions: plan("positions", "i32", tokens),
+    rows: plan("cache rows", "i32", tokens),
+    table: plan("rotation table", "f32", tokens, headDim),
+    residual: plan("residual stream", "f32", tokens, hiddenSize),
+    normed: plan("normalized input", dtype, tokens, hiddenSize),
+    qkv: plan("queries, keys, values", "f32", tokens, (queryHeads + 2 * kvHeads) * headDim),
+    q: plan("queries", queryDtype, tokens, queryHeads, headDim),
+    attended: plan("attention output", dtype, tokens, queryHeads * headDim),
+    gateUp: plan("gate and up", "f32", tokens, 2 * intermediateSize),
+    activated: plan("activated", dtype, tokens, intermediateSize),
   };
+}
+
+function takeBuffers(
+  memory: Workspace,
+  plans: Readonly<Record<keyof Buffers, BufferPlan>>,
+): Buffers {
+  const entries = Object.entries(plans).map(([name, plan]) => [name, memory.take(plan)]);
+  return Object.fromEntries(entries) as Readonly<Record<keyof Buffers, Tensor>>;
 }
 
 function consecutive(first: number, count: number): Int32Array {

@@ -5,7 +5,8 @@
  */
 import type { Device } from "../device/device.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
-import { Tensor } from "../device/tensor.ts";
+import type { Tensor } from "../device/tensor.ts";
+import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
 
 /** The sizes of a cache. */
@@ -24,9 +25,16 @@ export interface LayerCache {
   readonly values: Tensor;
 }
 
-/** A cache of fixed capacity. */
+/** Bytes of device memory that a cache needs. */
+export function cacheBytes(options: KvCacheOptions): number {
+  const tensor = { dtype: options.dtype, shape: cacheShape(options) };
+  return 2 * options.layers * workspaceBytes([tensor]);
+}
+
+/** A cache of fixed capacity, in one piece of memory. */
 export class KvCache implements Disposable {
   readonly capacity: number;
+  readonly #memory: Workspace;
   readonly #layers: readonly LayerCache[];
 
   /**
@@ -35,12 +43,13 @@ export class KvCache implements Disposable {
    * @throws {KernelError} If there is not enough memory.
    */
   constructor(device: Device, options: KvCacheOptions) {
-    const { layers, kvHeads, headDim, dtype } = options;
+    const { dtype } = options;
+    const shape = cacheShape(options);
     this.capacity = Math.max(1, options.capacity);
-    const shape = [kvHeads, this.capacity, headDim];
-    this.#layers = Array.from({ length: layers }, (_, layer) => ({
-      keys: Tensor.allocate(device, { dtype, shape, label: `keys of layer ${layer}` }),
-      values: Tensor.allocate(device, { dtype, shape, label: `values of layer ${layer}` }),
+    this.#memory = Workspace.allocate(device, cacheBytes(options));
+    this.#layers = Array.from({ length: options.layers }, (_, layer) => ({
+      keys: this.#memory.take({ dtype, shape, label: `keys of layer ${layer}` }),
+      values: this.#memory.take({ dtype, shape, label: `values of layer ${layer}` }),
     }));
   }
 
@@ -58,9 +67,10 @@ export class KvCache implements Disposable {
 
   /** Frees the memory; a second call does nothing. */
   [Symbol.dispose](): void {
-    for (const { keys, values } of this.#layers) {
-      keys[Symbol.dispose]();
-      values[Symbol.dispose]();
-    }
+    this.#memory[Symbol.dispose]();
   }
+}
+
+function cacheShape(options: KvCacheOptions): readonly number[] {
+  return [options.kvHeads, Math.max(1, options.capacity), options.headDim];
 }

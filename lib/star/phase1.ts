@@ -10,10 +10,17 @@
 import { denseAttention } from "../attention/dense.ts";
 import type { ForcedSelection } from "../attention/forced_selection.ts";
 import { type AttentionPlan, isSparse, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
+import type { AttentionStrategy } from "../attention/strategy.ts";
 import type { SequenceKeys } from "../attention/sequence.ts";
-import { type BlockCount, selectedAttention, selectionTensors } from "../attention/xattention.ts";
+import {
+  addCounts,
+  type BlockCount,
+  selectedAttention,
+  selectionTensors,
+} from "../attention/xattention.ts";
 import type { Device } from "../device/device.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
+import { Tensor } from "../device/tensor.ts";
 import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import type { Transformer } from "../model/forward.ts";
 import { KvCache } from "../model/kv_cache.ts";
@@ -114,6 +121,7 @@ export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result
 class SequenceEncoder implements Disposable {
   readonly #options: Phase1Options;
   readonly #scratch: Workspace | undefined;
+  readonly #counts: Tensor | undefined;
   readonly #chunkTokens: number;
   readonly #scale: number;
   readonly #totalTokens: number;
@@ -139,10 +147,15 @@ class SequenceEncoder implements Disposable {
       device,
       workspaceBytes([
         { dtype: "f32", shape: shapes.mass },
-        { dtype: "i32", shape: shapes.counts },
         { dtype: "i32", shape: shapes.indices },
       ]),
     );
+    const [heads = 0, rowBlocks = 0] = shapes.mass;
+    this.#counts = Tensor.allocate(device, {
+      dtype: "i32",
+      shape: [transformer.config.layerCount, heads * rowBlocks],
+      label: "selected blocks per row",
+    });
   }
 
   /** Encodes one sequence; returns the blocks taken per layer, or nothing in dense modes. */
@@ -161,7 +174,7 @@ class SequenceEncoder implements Disposable {
         ids: ids.subarray(begin, end),
         firstPosition: firstPosition + begin,
         target: { cache: target, firstRow: firstRow + begin },
-        attention: this.#attention(sequence, { begin, end, counts }),
+        attention: this.#attention(sequence, { begin, end }),
         keysOnly: true,
         onLayer: () => {
           layersDone++;
@@ -169,15 +182,27 @@ class SequenceEncoder implements Disposable {
           this.#options.onProgress(Math.min(1, (this.#doneTokens + part) / this.#totalTokens));
         },
       });
+      await this.#addCounts(sequence, { begin, end, total: counts });
       this.#doneTokens += end - begin;
     }
     return counts;
   }
 
-  #attention(
+  async #addCounts(
     sequence: Sequence,
-    chunk: { begin: number; end: number; counts: readonly BlockCount[] },
-  ) {
+    chunk: { begin: number; end: number; total: readonly BlockCount[] },
+  ): Promise<void> {
+    if (this.#counts === undefined) return;
+    const { begin, end, total } = chunk;
+    await addCounts(total, {
+      counts: this.#counts,
+      queryHeads: this.#options.transformer.config.queryHeads,
+      qOffset: sequence.prefixTokens + begin,
+      queryTokens: end - begin,
+    });
+  }
+
+  #attention(sequence: Sequence, chunk: { begin: number; end: number }): AttentionStrategy {
     const { device, plan } = this.#options;
     const keys: SequenceKeys = {
       prefix: sequence.prefix,
@@ -186,14 +211,18 @@ class SequenceEncoder implements Disposable {
       qOffset: sequence.prefixTokens + chunk.begin,
       scale: this.#scale,
     };
-    if (this.#scratch === undefined) return denseAttention(device, keys);
+    const [scratch, counts] = [this.#scratch, this.#counts];
+    if (scratch === undefined || counts === undefined) return denseAttention(device, keys);
     const { stride, threshold } = plan;
     const { forced } = this.#options;
-    const selection = { stride, threshold, scratch: this.#scratch, counts: chunk.counts, forced };
-    return selectedAttention(device, { keys, selection });
+    return selectedAttention(device, {
+      keys,
+      selection: { stride, threshold, scratch, counts, forced },
+    });
   }
 
   [Symbol.dispose](): void {
     this.#scratch?.[Symbol.dispose]();
+    this.#counts?.[Symbol.dispose]();
   }
 }

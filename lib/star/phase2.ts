@@ -6,13 +6,13 @@
  *
  * @module
  */
-import { GlobalAttention } from "../attention/global.ts";
+import { GlobalAttention, type StepKeys } from "../attention/global.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
 import type { Collective } from "../collective/collective.ts";
-import type { Device } from "../device/device.ts";
+import type { Device, RecordedOps } from "../device/device.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import { Tensor } from "../device/tensor.ts";
-import type { Transformer } from "../model/forward.ts";
+import type { Chunk, Transformer } from "../model/forward.ts";
 import type { KvCache } from "../model/kv_cache.ts";
 import { keyMean } from "../ops/antidiagonal_score.ts";
 import { argmax, topK } from "../ops/sample.ts";
@@ -70,6 +70,8 @@ class Phase2 implements Disposable {
   readonly #anchorMeans: Tensor[] = [];
   readonly #token: Tensor;
   readonly #isQueryHost: boolean;
+  /** A generated token's step, where the device records ops. */
+  #recorded: RecordedOps | undefined;
   /** Query and generated tokens so far. */
   #steps = 0;
 
@@ -122,58 +124,103 @@ class Phase2 implements Disposable {
       await this.#step(ids);
       lastRow = ids.length - 1;
     }
+    await this.#predict(lastRow);
     const ids: number[] = [];
     let topLogits: (readonly [number, number])[] = [];
     while (ids.length < tokensToGenerate) {
-      const chosen = await this.#choose(lastRow, ids.length === 0 ? request.topLogits : 0);
-      if (ids.length === 0) topLogits = chosen.topLogits;
-      ids.push(chosen.id);
+      if (ids.length === 0) topLogits = await this.#largest(lastRow, request.topLogits);
+      const id = await this.#readToken();
+      ids.push(id);
       onToken(ids.length);
-      if (stopIds.includes(chosen.id) || ids.length === tokensToGenerate) break;
-      await this.#step(Int32Array.of(chosen.id));
-      lastRow = 0;
+      if (stopIds.includes(id) || ids.length === tokensToGenerate) break;
+      await this.#advance(id);
     }
     return { ids, topLogits };
   }
 
-  /** Runs query or generated tokens through the model on all hosts. */
+  /** Runs query tokens, or a generated one, through the model on all hosts. */
   async #step(ids: Int32Array): Promise<void> {
-    const { transformer, contextTokens, cache, cachedTokens, onLayer } = this.#options;
-    const firstPosition = contextTokens + this.#steps;
-    const firstRow = cachedTokens + this.#steps;
-    const tokens = this.#isQueryHost ? firstRow + ids.length : cachedTokens;
-    await transformer.forward({
-      ids,
-      firstPosition,
-      target: this.#isQueryHost ? { cache, firstRow } : undefined,
-      attention: this.#attention.step({
-        keys: (layer) => cache.segment(layer, { start: 0, tokens }),
-        isQueryHost: this.#isQueryHost,
-      }),
-      keysOnly: false,
-      onLayer,
-    });
+    const { transformer } = this.#options;
+    const { chunk, keys } = this.#plan(ids);
+    await this.#attention.writeInputs(keys);
+    await transformer.forward(chunk);
     this.#steps += ids.length;
   }
 
-  /** The query host chooses the most likely token; all ranks learn it. */
-  async #choose(
-    row: number,
-    topCount: number,
-  ): Promise<{ id: number; topLogits: (readonly [number, number])[] }> {
-    const { transformer, device, collective, layout } = this.#options;
-    let topLogits: (readonly [number, number])[] = [];
-    if (this.#isQueryHost) {
-      const logits = await transformer.logits(row);
-      await argmax(device, { out: this.#token, logits });
-      if (topCount > 0) topLogits = await largest(device, { logits, count: topCount });
+  /** A step's tokens, and the keys that they see. */
+  #plan(ids: Int32Array, options: { isRecorded?: boolean } = {}): { chunk: Chunk; keys: StepKeys } {
+    const { contextTokens, cache, cachedTokens, onLayer } = this.#options;
+    const isQueryHost = this.#isQueryHost;
+    const firstRow = cachedTokens + this.#steps;
+    const keyCount = isQueryHost ? firstRow + ids.length : cachedTokens;
+    // Recorded ops must do for all later tokens: they read the number of keys from the device.
+    const tokens = options.isRecorded === true ? cache.capacity : keyCount;
+    const keys = {
+      keys: (layer: number) => cache.segment(layer, { start: 0, tokens }),
+      keyCount,
+      isQueryHost,
+    };
+    const chunk = {
+      ids,
+      firstPosition: contextTokens + this.#steps,
+      target: isQueryHost ? { cache, firstRow } : undefined,
+      attention: this.#attention.step(keys),
+      keysOnly: false,
+      onLayer,
+    };
+    return { chunk, keys };
+  }
+
+  /** Runs a generated token through the model and chooses the next one, on the device. */
+  async #advance(id: number): Promise<void> {
+    const { transformer, device, layout, onLayer } = this.#options;
+    const { recorder } = device;
+    const ids = Int32Array.of(id);
+    // An exchange between hosts cannot be recorded.
+    if (recorder === undefined || layout.hosts.length > 1) {
+      await this.#step(ids);
+      return await this.#predict(0);
     }
+    const { chunk, keys } = this.#plan(ids, { isRecorded: true });
+    await transformer.writeInputs(chunk);
+    await this.#attention.writeInputs(keys);
+    const start = async (): Promise<void> => {
+      await transformer.run(chunk);
+      await this.#predict(0);
+    };
+    if (this.#recorded !== undefined) await this.#recorded.run();
+    else {
+      // The first one runs as it is, so that libraries set up what they need outside of a record.
+      await start();
+      this.#recorded = await recorder.record(start);
+    }
+    onLayer();
+    this.#steps += 1;
+  }
+
+  /** The query host chooses the most likely token behind a row of the last step. */
+  async #predict(row: number): Promise<void> {
+    if (!this.#isQueryHost) return;
+    const { transformer, device } = this.#options;
+    await argmax(device, { out: this.#token, logits: await transformer.logits(row) });
+  }
+
+  async #largest(row: number, count: number): Promise<(readonly [number, number])[]> {
+    if (!this.#isQueryHost || count === 0) return [];
+    const { transformer, device } = this.#options;
+    return await largest(device, { logits: await transformer.logits(row), count });
+  }
+
+  /** The chosen token: all ranks learn it. */
+  async #readToken(): Promise<number> {
+    const { collective, layout } = this.#options;
     const bytes = new Uint8Array(await this.#token.toBytes());
     await collective.broadcast(bytes, { root: layout.queryHost });
-    return { id: new DataView(bytes.buffer).getInt32(0, true), topLogits };
+    return new DataView(bytes.buffer).getInt32(0, true);
   }
 
   [Symbol.dispose](): void {
+    this.#recorded?.[Symbol.dispose]();
     this.#attention[Symbol.dispose]();
     this.#token[Symbol.dispose]();
     for (const mean of this.#anchorMeans) mean[Symbol.dispose]();

@@ -5,7 +5,7 @@
  */
 import type { MpiFlavour } from "../../lib/ffi/mpi.ts";
 import { goldenEntries } from "./golden.ts";
-import { childrenOf, isRunning } from "./processes.ts";
+import { childrenOf, environmentOf, isRunning } from "./processes.ts";
 import { MODEL } from "./prompts.ts";
 import { mpirunCommand } from "./remote_group.ts";
 
@@ -109,9 +109,8 @@ export class RunningRanks {
   pids(): number[] {
     const pids: number[] = [];
     for (const { pid } of childrenOf(this.#process.pid)) {
-      const environment = Deno.readTextFileSync(`/proc/${pid}/environ`).split("\0");
-      const entry = environment.find((line) => line.startsWith("OMPI_COMM_WORLD_RANK="));
-      if (entry !== undefined) pids[Number(entry.split("=")[1])] = pid;
+      const rank = environmentOf(pid).get("OMPI_COMM_WORLD_RANK");
+      if (rank !== undefined) pids[Number(rank)] = pid;
     }
     return pids;
   }

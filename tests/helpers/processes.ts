@@ -49,3 +49,20 @@ export function childrenOf(parent: number): { pid: number; command: string }[] {
     return command === "" ? [] : [{ pid: Number(pid), command }];
   });
 }
+
+/** The numbers of all processes of this machine. */
+export function allProcesses(): number[] {
+  const names = outputOf("ls", "/proc") ?? "";
+  return names.split("\n").filter((name) => /^\d+$/.test(name)).map(Number);
+}
+
+/** The environment that a process was started with; empty if it has ended or is somebody else's. */
+export function environmentOf(pid: number): Map<string, string> {
+  const text = outputOf("cat", `/proc/${pid}/environ`) ?? "";
+  return new Map(
+    text.split("\0").map((line): [string, string] => {
+      const at = line.indexOf("=");
+      return [line.slice(0, at), line.slice(at + 1)];
+    }),
+  );
+}

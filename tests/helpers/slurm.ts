@@ -4,6 +4,7 @@
  * @module
  */
 import type { Ended } from "./hosts.ts";
+import { allProcesses, environmentOf } from "./processes.ts";
 
 const SCRIPT = new URL("./slurm_cluster.sh", import.meta.url).pathname;
 const NEEDED = ["slurmctld", "slurmd", "srun", "munged", "nsenter", "unshare", "ip"];
@@ -88,14 +89,13 @@ export class SlurmCluster implements AsyncDisposable {
   /** The ranks of all jobs of this cluster. */
   ranks(): JobRank[] {
     const found: JobRank[] = [];
-    for (const { name } of Deno.readDirSync("/proc")) {
-      if (!/^\d+$/.test(name)) continue;
-      const environment = readEnvironment(name);
+    for (const pid of allProcesses()) {
+      const environment = environmentOf(pid);
       if (environment.get("SLURM_CONF") !== this.env.SLURM_CONF) continue;
       const rank = environment.get("PMIX_RANK");
       if (rank === undefined) continue;
       const node = Number(environment.get("SLURM_NODEID"));
-      found.push({ pid: Number(name), rank: Number(rank), node });
+      found.push({ pid, rank: Number(rank), node });
     }
     return found.sort((a, b) => a.rank - b.rank);
   }
@@ -172,18 +172,5 @@ export class RunningJob {
       for (const [marker, resolve] of this.#seen) if (this.#text.includes(marker)) resolve();
     }
     return this.#text;
-  }
-}
-
-function readEnvironment(pid: string): Map<string, string> {
-  try {
-    const lines = Deno.readTextFileSync(`/proc/${pid}/environ`).split("\0");
-    return new Map(lines.map((line): [string, string] => {
-      const at = line.indexOf("=");
-      return [line.slice(0, at), line.slice(at + 1)];
-    }));
-  } catch {
-    // It has ended, or belongs to somebody else.
-    return new Map();
   }
 }

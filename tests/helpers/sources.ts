@@ -18,7 +18,7 @@ export interface SourceFile {
 
 /** Static and dynamic imports, re-exports, and entries of workers. */
 const SPECIFIER =
-  /(?:\bfrom\s+|\bimport\s*\(\s*|^import\s+|new URL\(\s*)"([^"\n]+\.ts|npm:[^"\n]+|node:[^"\n]+|[a-z@][^"\n:./]*)"/gm;
+  /(?:\bfrom\s+|\bimport\s*\(\s*|^import\s+)"([^"\n]+\.ts|npm:[^"\n]+|node:[^"\n]+|[a-z@][^"\n:./]*)"|new URL\(\s*"([^"\n]+\.ts)"/gm;
 
 /** Folders that hold no sources of the project. */
 const SKIPPED = /^(\.|node_modules$|coverage$|models$|prebuilt$)/;
@@ -51,7 +51,8 @@ export async function pathsBelow(start: string): Promise<string[]> {
 
 function importsOf(path: string, text: string): string[] {
   const code = text.replace(/\/\*[\s\S]*?\*\//g, "");
-  return [...code.matchAll(SPECIFIER)].map(([, specifier = ""]) => {
+  return [...code.matchAll(SPECIFIER)].map(([, imported, entry = ""]) => {
+    const specifier = imported ?? entry;
     if (!specifier.startsWith(".")) return specifier;
     return new URL(specifier, new URL(path, "file:///")).pathname.slice(1);
   });
