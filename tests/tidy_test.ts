@@ -131,7 +131,7 @@ function longFunctions({ path, text }: SourceFile): string[] {
     // A call looks alike, but no body follows its parenthesis.
     const opens = line.endsWith("{") ? start : from((text) => text.startsWith(`${indent})`), start);
     if (!(lines[opens]?.endsWith("{") ?? false)) return;
-    const end = from((text) => text === `${indent}}`, opens);
+    const end = from((text) => text.startsWith(`${indent}}`), opens + 1);
     if (end < 0) return;
     if (end - start + 1 > MAX_FUNCTION_LINES) faults.push(`${path}:${start + 1}`);
   });
