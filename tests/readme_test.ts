@@ -1,0 +1,59 @@
+/**
+ * The README: its example runs, its links lead somewhere, and its commands and flags exist.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertStringIncludes } from "./helpers/assert.ts";
+import { ROOT } from "./helpers/sources.ts";
+
+const readme = await Deno.readTextFile(new URL("README.md", ROOT));
+
+async function run(args: readonly string[]): Promise<string> {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [...args],
+    cwd: ROOT.pathname,
+    env: { NO_COLOR: "1" },
+  }).output();
+  const decoder = new TextDecoder();
+  assertEquals(code, 0, decoder.decode(stderr));
+  return decoder.decode(stdout);
+}
+
+Deno.test("the README's example finds its needle", async () => {
+  const [, code = ""] = /```ts\n([\s\S]*?)```/.exec(readme) ?? [];
+  const path = await Deno.makeTempFile({ suffix: ".ts" });
+  try {
+    await Deno.writeTextFile(path, code.replace('"./mod.ts"', `"${new URL("mod.ts", ROOT)}"`));
+    assertStringIncludes(await run(["run", "-A", path]), "4815162");
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
+Deno.test("the documents' links lead to files", async () => {
+  for (const name of ["README.md", "ARCHITECTURE.md", "docs/hosts.md"]) {
+    const base = new URL(name, ROOT);
+    for (const [, link = ""] of (await Deno.readTextFile(base)).matchAll(/\]\(([^)#]+)\)/g)) {
+      if (/^https?:/.test(link)) continue;
+      const isThere = await Deno.stat(new URL(link, base)).then(() => true, () => false);
+      assert(isThere, `${name} links to ${link}`);
+    }
+  }
+});
+
+Deno.test("the README's commands and flags are those of the command line", async () => {
+  const help = await run(["run", "-A", "cli.ts", "--help"]);
+  const flags = await run(["run", "-A", "cli.ts", "ruler", "--help"]);
+  const { tasks } = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
+  const [, listed = ""] = /\| command [^\n]*\n([\s\S]*?)\n\n/.exec(readme) ?? [];
+  for (const [, command] of `${listed}${readme}`.matchAll(/(?:cli\.ts |^\| `)([a-z]{5,})`? /gm)) {
+    if (!/^(dense|xattn|starx)$/.test(command ?? "")) assertStringIncludes(help, `\n  ${command} `);
+  }
+  for (const [, task = ""] of readme.matchAll(/deno(?:@2)? task ([\w:]+)/g)) {
+    assert(task in tasks, `deno.json has a task '${task}'`);
+  }
+  const [, table = ""] = /\| flag of `ruler`[^\n]*\n([\s\S]*?)\n\n/.exec(readme) ?? [];
+  for (const [, flag = ""] of table.matchAll(/`(--?\w+)`/g)) {
+    assert(new RegExp(`${flag}[ ,]`).test(flags), `ruler has a flag ${flag}`);
+  }
+});
