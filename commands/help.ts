@@ -8,6 +8,8 @@ import type { Flag, FlagTable } from "./flags.ts";
 /** What is said about a subcommand. */
 export interface CommandHelp {
   readonly name: string;
+  /** How it is called (default: as a subcommand of cli.ts). */
+  readonly call?: string;
   /** One line. */
   readonly summary: string;
   readonly flags: FlagTable;
@@ -32,10 +34,10 @@ const EXIT_TABLE = `Exit codes:
 
 /** The help of one subcommand. */
 export function commandHelp(help: CommandHelp): string {
-  const { name, summary, flags, notes = [], demoUnless } = help;
+  const { name, call = `cli.ts ${name}`, summary, flags, notes = [], demoUnless } = help;
   const rows = Object.entries(flags).map(([key, flag]) => flagRow(key, flag, { demoUnless }));
   const below = notes.map((note) => `${wrap(note, { indent: 0 })}\n\n`).join("");
-  return `starx ${name}: ${summary}\n\nUsage: cli.ts ${name} [flags]\n\nFlags:\n${rows.join("")}` +
+  return `starx ${name}: ${summary}\n\nUsage: ${call} [flags]\n\nFlags:\n${rows.join("")}` +
     `  -h, --help${" ".repeat(LEFT - 12)}this text\n\n${below}${EXIT_TABLE}`;
 }
 

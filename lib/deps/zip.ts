@@ -3,4 +3,4 @@
  *
  * @module
  */
-export { unzipSync } from "npm:fflate@0.8.3";
+export { unzipSync, zipSync } from "npm:fflate@0.8.3";

@@ -4,7 +4,7 @@
  * @module
  */
 import { createHash, type Hash } from "node:crypto";
-import { FileError } from "../../lib/errors.ts";
+import { errorText, FileError } from "../../lib/errors.ts";
 
 /** A fixed hash of a file's content. */
 export interface Digest {
@@ -77,7 +77,7 @@ export async function isIntact(path: string, check: FileCheck): Promise<boolean>
     return check.digest === undefined || check.digest.hex === hex;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
+    throw new FileError(`Cannot read ${path}: ${errorText(error)}`, { cause: error });
   }
 }
 

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { errorText, FileError } from "../../lib/errors.ts";
+import { createHash } from "node:crypto";
 import { unzipSync } from "../../lib/deps/zip.ts";
+import { errorText, FileError } from "../../lib/errors.ts";
 import { type FileCheck, isIntact, WrongBytesError } from "./check.ts";
 import type { DataArchive, DataFile } from "./data_files.ts";
 import { fetchFile } from "./fetch_file.ts";
@@ -17,36 +18,55 @@ export interface DownloadDataOptions {
   readonly files: readonly DataFile[];
   /** Holds the files without an address. */
   readonly archive: DataArchive;
-  /** An address below which all files lie under their names; it replaces their own addresses. */
+  /** An address below which files and archive lie under their names, instead of their own ones. */
   readonly mirror?: string;
   readonly progress: Progress;
   readonly patience: Patience;
 }
 
 /**
- * Downloads the files that are not there yet.
+ * Downloads the files that are not there yet. If one cannot be had, the others are fetched all the
+ * same, as most tasks need few of them.
  *
  * @param folder The data folder; it is created.
  * @param options What is downloaded.
  * @throws {FileError} If a file cannot be had or written, or has other content than the known one.
  */
 export async function downloadData(folder: string, options: DownloadDataOptions): Promise<void> {
-  const { files, mirror, progress, patience } = options;
+  const { files, progress, patience } = options;
+  const failures: FileError[] = [];
+  const attempt = async (run: () => Promise<unknown>): Promise<void> => {
+    try {
+      await run();
+    } catch (error) {
+      if (!(error instanceof FileError)) throw error;
+      failures.push(error);
+    }
+  };
   const packed: DataFile[] = [];
   for (const file of files) {
     const { name, check } = file;
-    const addresses = mirror === undefined
-      ? file.addresses
-      : [`${mirror.replace(/\/+$/, "")}/${name}`];
+    const addresses = addressesOf(file, options.mirror);
     if (addresses.length === 0) packed.push(file);
-    else {await fetchFile(`${folder}/${name}`, addresses, {
-        check,
-        label: name,
-        progress,
-        patience,
-      });}
+    else {
+      const path = `${folder}/${name}`;
+      await attempt(() => fetchFile(path, addresses, { check, label: name, progress, patience }));
+    }
   }
-  if (packed.length > 0) await downloadPacked(folder, packed, options);
+  if (packed.length > 0) await attempt(() => downloadPacked(folder, packed, options));
+  const [first] = failures;
+  if (first === undefined) return;
+  if (failures.length === 1) throw first;
+  throw new FileError(failures.map(errorText).join("; "), { cause: failures });
+}
+
+/** Where a file, or an archive, can be had. */
+function addressesOf(
+  { name, addresses }: Pick<DataFile, "name" | "addresses">,
+  mirror: string | undefined,
+): readonly string[] {
+  if (mirror === undefined || addresses.length === 0) return addresses;
+  return [`${mirror.replace(/\/+$/, "")}/${name}`];
 }
 
 /** Downloads the archive if one of its files is missing, and unpacks them. */
@@ -65,7 +85,8 @@ async function downloadPacked(
   }
   const path = `${folder}/${archive.name}`;
   // Only its members are fixed: the archive may be packed anew.
-  await fetchFile(path, archive.addresses, { check: {}, label: archive.name, progress, patience });
+  const addresses = addressesOf(archive, options.mirror);
+  await fetchFile(path, addresses, { check: {}, label: archive.name, progress, patience });
   try {
     const members = unpack(await Deno.readFile(path), { files, archive });
     for (const { name, check } of files) {
@@ -134,7 +155,6 @@ export async function importData(
 async function checkCopy(path: string, file: DataFile): Promise<FileCheck> {
   const check = { bytes: 0, hex: "" };
   try {
-    const { createHash } = await import("node:crypto");
     const hash = createHash("sha256");
     for await (const chunk of readChunks(path)) {
       hash.update(chunk);

@@ -6,7 +6,7 @@
  */
 import { errorText, FileError } from "../../lib/errors.ts";
 import { type FileCheck, isIntact, WrongBytesError } from "./check.ts";
-import { type Patience, pause, refusal, StallWatch, TransferError } from "./http.ts";
+import { type Patience, pause, refusal, StallWatch, TransferError, transferError } from "./http.ts";
 import { PartFile } from "./part_file.ts";
 import { formatBytes, type Progress } from "./progress.ts";
 
@@ -20,7 +20,12 @@ export interface FetchFileOptions {
   readonly label: string;
   /** Added to every request; a redirect to another host does not carry `Authorization`. */
   readonly headers?: Readonly<Record<string, string>>;
+  /** Said if the server lets nobody in. */
+  readonly accessHint?: string;
 }
+
+/** Attempts at an address that is not the last one: waiting costs more than asking the next. */
+const ATTEMPTS_BEFORE_NEXT = 2;
 
 /**
  * Downloads a file unless it is there with the known content.
@@ -44,9 +49,14 @@ export async function fetchFile(
   }
   using part = await PartFile.open(path, options);
   const failures: FileError[] = [];
-  for (const address of addresses) {
+  for (const [i, address] of addresses.entries()) {
+    const { attempts } = options.patience;
+    const isLast = i === addresses.length - 1;
     try {
-      await fetchFrom(address, part, options);
+      await fetchFrom(address, part, {
+        ...options,
+        attempts: isLast ? attempts : Math.min(attempts, ATTEMPTS_BEFORE_NEXT),
+      });
       await part.finish();
       progress.note(`${label}: fetched ${formatBytes(part.bytes)}`);
       return true;
@@ -66,9 +76,9 @@ export async function fetchFile(
 async function fetchFrom(
   address: string,
   part: PartFile,
-  options: FetchFileOptions,
+  options: FetchFileOptions & { attempts: number },
 ): Promise<void> {
-  const { attempts } = options.patience;
+  const { attempts } = options;
   let mostBytes = part.bytes;
   let failureCount = 0;
   let wasContinued = part.bytes > 0;
@@ -105,20 +115,16 @@ async function transfer(
   part: PartFile,
   options: FetchFileOptions,
 ): Promise<void> {
-  const { check, label, progress } = options;
+  const { label, progress } = options;
   using watch = new StallWatch(options.patience.stallMs);
-  const failed = (error: unknown) =>
-    new TransferError(`Cannot download ${label}: ${watch.reason ?? errorText(error)}`, {
-      cause: error,
-    });
+  const failed = (error: unknown) => transferError(error, { label, reason: watch.reason });
   const response = await request(address, part, { ...options, signal: watch.signal })
     .catch((error) => {
-      if (error instanceof Deno.errors.NotCapable) throw error;
       throw failed(error);
     });
   const body = response.body?.getReader();
   try {
-    const totalBytes = await acceptResponse(response, part, { address, check, label });
+    const totalBytes = await acceptResponse(response, part, { ...options, address });
     while (body !== undefined) {
       const { value, done } = await body.read().catch((error) => {
         throw failed(error);
@@ -156,7 +162,7 @@ async function request(
 async function acceptResponse(
   response: Response,
   part: PartFile,
-  options: { address: string; check: FileCheck; label: string },
+  options: FetchFileOptions & { address: string },
 ): Promise<number | undefined> {
   const { check, address, label } = options;
   if (response.status === 206 && part.bytes > 0) {

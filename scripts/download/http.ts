@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { FileError } from "../../lib/errors.ts";
+import { errorText, FileError } from "../../lib/errors.ts";
 
 /** How long a download is tried. */
 export interface Patience {
@@ -41,21 +41,82 @@ export async function pause(
  * The error for a response that brings no content.
  *
  * @param response Its status is none of success.
- * @param options What was asked for.
+ * @param options What was asked for; `accessHint` says how one is let in.
  * @returns A {@linkcode TransferError} if another attempt may bring it.
  */
 export function refusal(
   response: Response,
-  options: { address: string; label: string },
+  options: { address: string; label: string; accessHint?: string | undefined },
 ): FileError {
   const { status, statusText } = response;
-  const hint = status === 401 || status === 403
-    ? "; access must be granted, or a token given with --token"
-    : "";
+  const { accessHint } = options;
+  const isClosed = status === 401 || status === 403;
+  const hint = isClosed && accessHint !== undefined ? `; ${accessHint}` : "";
   const message = `Cannot download ${options.label}: ${options.address} answers ${status} ` +
     `${statusText}`.trimEnd() + hint;
   const isTemporary = status === 408 || status === 425 || status === 429 || status >= 500;
   return isTemporary ? new TransferError(message) : new FileError(message);
+}
+
+/**
+ * Requests an address, as many times as it takes.
+ *
+ * @param address Where it lies.
+ * @param read Takes a response of success; whatever it throws but a {@linkcode FileError} counts as
+ * a broken connection.
+ * @param options How long it is tried, and what is said if it fails.
+ * @returns What `read` returns.
+ * @throws {FileError} If the server refuses, or no attempt works.
+ */
+export async function request<T>(
+  address: string,
+  read: (response: Response) => Promise<T>,
+  options: {
+    label: string;
+    patience: Patience;
+    headers?: Readonly<Record<string, string>>;
+    accessHint?: string;
+  },
+): Promise<T> {
+  const { label, patience } = options;
+  for (let failureCount = 1;; failureCount++) {
+    using watch = new StallWatch(patience.stallMs);
+    try {
+      const response = await fetch(address, {
+        headers: options.headers ?? {},
+        signal: watch.signal,
+      });
+      if (response.ok) return await read(response);
+      await response.body?.cancel();
+      throw refusal(response, { ...options, address });
+    } catch (error) {
+      const failure = transferError(error, { label, reason: watch.reason });
+      if (!(failure instanceof TransferError)) throw failure;
+      if (failureCount >= patience.attempts) {
+        throw new FileError(`${failure.message} (${patience.attempts} attempts)`, { cause: error });
+      }
+    }
+    await pause(patience, { failureCount });
+  }
+}
+
+/**
+ * What is said about a request that failed.
+ *
+ * @param error What was caught.
+ * @param options The name of what was asked for, and why the request was aborted if it was.
+ * @returns A {@linkcode TransferError} if another attempt may work.
+ */
+export function transferError(
+  error: unknown,
+  options: { label: string; reason: string | undefined },
+): FileError {
+  if (error instanceof FileError) return error;
+  const text = options.reason ?? errorText(error);
+  const message = `Cannot download ${options.label}: ${text}`;
+  // Whoever started this program did not allow it to speak to that host.
+  if (error instanceof Deno.errors.NotCapable) return new FileError(message, { cause: error });
+  return new TransferError(message, { cause: error });
 }
 
 /** Aborts a request that brings nothing for some time. */
