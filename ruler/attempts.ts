@@ -23,22 +23,23 @@ export function tooShort(task: string, maxTokens: number): UsageError {
  * Draws samples until one fits, as the original's loop does: after a failure the size shrinks by a
  * step if it is above one step.
  *
- * @param draw Makes a sample of a size; a `RangeError` of the random generator is a failure.
+ * @param draw Makes a sample of a size; `undefined` is a failure that another draw may not have. A
+ * `RangeError` of the random generator is one that every draw of that size has.
  * @param options `size`: the first size; `step`; `shrinks`: false where the original forgets to.
  * @throws {UsageError} If no sample fits.
  */
 export function drawUntilFits<T extends { readonly length: number }>(
-  draw: (size: number) => T,
+  draw: (size: number) => T | undefined,
   options: { task: string; maxTokens: number; size: number; step: number; shrinks: boolean },
 ): T {
   const { task, maxTokens, step, shrinks } = options;
   let { size } = options;
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-    const sample = orFailure(() => draw(size));
-    if (sample !== undefined && sample.length <= maxTokens) return sample;
+    const drawn = orRefusal(() => draw(size));
+    const isRefused = drawn instanceof RangeError;
+    if (!isRefused && drawn !== undefined && drawn.length <= maxTokens) return drawn;
     const isSmallest = !(shrinks && size > step);
-    // A size that cannot be drawn at all stays so.
-    if (isSmallest && sample === undefined) break;
+    if (isSmallest && isRefused) break;
     if (isSmallest) continue;
     size -= step;
     attempt = 0;
@@ -46,11 +47,11 @@ export function drawUntilFits<T extends { readonly length: number }>(
   throw tooShort(task, maxTokens);
 }
 
-function orFailure<T>(draw: () => T): T | undefined {
+function orRefusal<T>(draw: () => T): T | RangeError {
   try {
     return draw();
   } catch (error) {
-    if (error instanceof RangeError) return undefined;
+    if (error instanceof RangeError) return error;
     throw error;
   }
 }

@@ -91,7 +91,7 @@ class Tracker {
     let size = step;
     let tokens = 0;
     while (tokens + tokensToGenerate + exampleTokens < maxTokens) {
-      const draft = this.#tryDraft(round, size);
+      const draft = this.#draft(round, size);
       if (draft === undefined) {
         throw new UsageError(
           `Cannot make samples of ${task} as names drawn for its variables must differ: the ` +
@@ -112,7 +112,9 @@ class Tracker {
     const { size, index } = options;
     const { maxTokens, step, exampleTokens } = round;
     return drawUntilFits((size) => {
-      const { context, query, answers } = this.#draft(round, size);
+      const draft = this.#draft(round, size);
+      if (draft === undefined) return undefined;
+      const { context, query, answers } = draft;
       const length = countTokens(context + query) + tokensToGenerate + exampleTokens;
       return { index, context, query, answers, length };
     }, { task, maxTokens, size, step, shrinks: false });
@@ -127,18 +129,11 @@ class Tracker {
   }
 
   /** `undefined` where names repeat. */
-  #tryDraft(round: Round, size: number): Draft | undefined {
-    try {
-      return this.#draft(round, size);
-    } catch (error) {
-      if (error instanceof RepeatedNames) return undefined;
-      throw error;
-    }
-  }
-
-  #draft(round: Round, noiseLines: number): Draft {
+  #draft(round: Round, noiseLines: number): Draft | undefined {
     const { settings } = this.#options;
-    const { names, chains } = this.#drawChains(round);
+    const drawn = this.#drawChains(round);
+    if (drawn === undefined) return undefined;
+    const { names, chains } = drawn;
     let sentences = Array.from({ length: noiseLines }, () => NOISE);
     let shown = chains;
     const chainLength = chains[0]?.length ?? 0;
@@ -166,8 +161,11 @@ class Tracker {
     };
   }
 
-  /** The names of the first chain, and the sentences of all. */
-  #drawChains(round: Round): { names: readonly string[]; chains: string[][] } {
+  /**
+   * The names of the first chain, and the sentences of all. Where names repeat the original raises
+   * IndexError, which ends its search, and which its sample loop takes for a failed draw.
+   */
+  #drawChains(round: Round): { names: readonly string[]; chains: string[][] } | undefined {
     const { chains: chainCount } = this.#options.settings;
     const hops = round.isExample
       ? Math.min(10, this.#options.settings.hops)
@@ -180,8 +178,8 @@ class Tracker {
     for (let start = 0; start < names.length; start += hops + 1) {
       const own = names.slice(start, start + hops + 1);
       const value = this.#values.randint({ low: 10000, high: 99999 });
-      // Names beyond a whole chain are there because some repeat; the original stumbles over them.
-      if (own.length < hops + 1) throw new RepeatedNames("Cannot use names as some repeat");
+      // Names beyond a whole chain are there because some repeat.
+      if (own.length < hops + 1) return undefined;
       const links = own.slice(1).map((name, i) => `VAR ${name} = VAR ${own[i]} `);
       chains.push([`VAR ${own[0]} = ${value}`, ...links]);
     }
@@ -192,9 +190,6 @@ class Tracker {
     return this.#random.choices(LETTERS, letters).join("");
   }
 }
-
-/** The original raises IndexError here, which its sample loop takes for a failed draw. */
-class RepeatedNames extends RangeError {}
 
 /**
  * The example's templates, the model's cut off. The last word before the answer prefix goes with it:

@@ -38,6 +38,13 @@ export class MersenneTwister {
     return (word ^ (word >>> 18)) >>> 0;
   }
 
+  /** A number of [0, 1) with 53 random bits, out of two words. */
+  nextFraction(): number {
+    const high = this.next() >>> 5;
+    const low = this.next() >>> 6;
+    return (high * 67108864 + low) / 9007199254740992;
+  }
+
   #seedWord(seed: number): void {
     const state = this.#state;
     let last = seed >>> 0;

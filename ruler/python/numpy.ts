@@ -25,11 +25,17 @@ export class LegacyRandom {
   }
 }
 
-/** `numpy.round(numpy.linspace(0, 100, num=40)).astype(int)`: where needles may lie, in percent. */
-export const DEPTHS: readonly number[] = Array.from(
-  { length: 40 },
-  (_, i) => i === 39 ? 100 : Math.round(i * (100 / 39)),
-);
+/** `numpy.linspace(0, end, num=count)`: the last number is `end` itself. */
+export function linspace(end: number, count: number): number[] {
+  const step = end / (count - 1);
+  return Array.from({ length: count }, (_, i) => i === count - 1 ? end : i * step);
+}
+
+/**
+ * `numpy.round(numpy.linspace(0, 100, num=40)).astype(int)`: where needles may lie, in percent. None
+ * is halfway between two whole numbers, where NumPy rounds in another way.
+ */
+export const DEPTHS: readonly number[] = linspace(100, 40).map(Math.round);
 
 /** Bernoulli numbers' quotients (2k)! / B_2k of the Euler-Maclaurin sum, k from 1 to 12. */
 const EULER_MACLAURIN: readonly number[] = [

@@ -23,9 +23,7 @@ export class PythonRandom {
 
   /** A number of [0, 1) with 53 random bits. */
   random(): number {
-    const high = this.#twister.next() >>> 5;
-    const low = this.#twister.next() >>> 6;
-    return (high * 67108864 + low) / 9007199254740992;
+    return this.#twister.nextFraction();
   }
 
   /** A number of `bits` random bits. @param bits At least 0. */

@@ -1,4 +1,5 @@
-import { DEPTHS, inversePower, LegacyRandom, zeta } from "../../../ruler/python/numpy.ts";
+import { MersenneTwister } from "../../../ruler/python/mersenne.ts";
+import { DEPTHS, inversePower, LegacyRandom, linspace, zeta } from "../../../ruler/python/numpy.ts";
 import { assert, assertEquals } from "../../helpers/assert.ts";
 import { sharedFolder } from "../../helpers/shared.ts";
 
@@ -6,8 +7,10 @@ interface NumpyVectors {
   readonly seeds: readonly {
     readonly seed: number;
     readonly randint_10000_99999: readonly number[];
+    readonly raw_uint32: readonly number[];
+    readonly random_sample: readonly number[];
   }[];
-  readonly depths: { readonly round_int: readonly number[] };
+  readonly depths: { readonly linspace: readonly number[]; readonly round_int: readonly number[] };
   readonly fwe: {
     readonly "zeta_2.0": { readonly hex: string };
     readonly zeta_other: Readonly<Record<string, string>>;
@@ -44,6 +47,19 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "MersenneTwister.fromWord() gives NumPy's words and fractions",
+  ignore,
+  fn() {
+    for (const { seed, raw_uint32: words, random_sample: fractions } of vectors().seeds) {
+      const random = MersenneTwister.fromWord(seed);
+      assertEquals(words.map(() => random.next()), [...words]);
+      const fresh = MersenneTwister.fromWord(seed);
+      assertEquals(fractions.map(() => fresh.nextFraction()), [...fractions]);
+    }
+  },
+});
+
 Deno.test("randint() draws nothing if there is one number", () => {
   const random = new LegacyRandom(42);
   assertEquals(random.randint({ low: 7, high: 8 }), 7);
@@ -54,6 +70,7 @@ Deno.test({
   name: "DEPTHS are NumPy's rounded steps",
   ignore,
   fn() {
+    assertEquals(linspace(100, 40), [...vectors().depths.linspace]);
     assertEquals([...DEPTHS], [...vectors().depths.round_int]);
   },
 });

@@ -51,6 +51,19 @@ vectorTest("random() gives Python's numbers", (random, { random: expected }) => 
   for (const value of expected) assertEquals(random.random(), value);
 });
 
+Deno.test({
+  name: "random() gives Python's numbers for the seed of the second chunk",
+  ignore: shared === undefined,
+  fn() {
+    const text = Deno.readTextFileSync(`${shared}/ruler/vectors/python_random.json`);
+    const { seed_43: { random: expected } } = JSON.parse(text) as {
+      seed_43: { random: readonly number[] };
+    };
+    const random = new PythonRandom(43);
+    assertEquals(expected.map(() => random.random()), [...expected]);
+  },
+});
+
 vectorTest("getrandbits() gives Python's numbers", (random, vectors) => {
   for (const value of vectors.getrandbits32) assertEquals(random.getrandbits(32), BigInt(value));
   for (const [bits, values] of Object.entries(vectors.getrandbits)) {
