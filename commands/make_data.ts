@@ -9,8 +9,8 @@ import { builtinWords } from "../lib/deps/words.ts";
 import { UsageError } from "../lib/errors.ts";
 import { replaceFile } from "../ruler/files.ts";
 import type { TaskSettings } from "../ruler/model.ts";
-import { formatSample, type PrepareOptions, prepareSamples } from "../ruler/prepare.ts";
-import { loadSources, missingSources, type SourceOptions } from "../ruler/sources.ts";
+import { chunkOf, formatSample, type PrepareOptions, prepareSamples } from "../ruler/prepare.ts";
+import { loadSources, missingSources, questionFile, type SourceOptions } from "../ruler/sources.ts";
 import { RULER_TASKS, type RulerTask } from "../ruler/tasks.ts";
 import { MODEL_TEMPLATES, type TemplateName } from "../ruler/templates.ts";
 
@@ -60,10 +60,38 @@ export async function makeData(options: MakeDataOptions): Promise<MadeData> {
     };
   }
   const sources = await loadSources(settings, where);
+  const shortage = questionShortage({ ...options, settings, sources });
+  if (shortage !== undefined) {
+    return {
+      isMade: false,
+      reason: `${shortage} in ${where.folder}: 'deno task data' fetches the official file`,
+    };
+  }
   const template = templateNamed(options.template);
   const samples = prepareSamples({ ...options, settings, template, sources });
   await replaceFile(path, withTurns(samples, options));
   return { isMade: true, words: sources.words?.kind };
+}
+
+/**
+ * What a shortened file of questions lacks for the samples that are asked for; the original would
+ * draw for ever.
+ */
+function questionShortage(
+  options: Pick<
+    PrepareOptions,
+    "sampleCount" | "chunkIndex" | "chunkCount" | "settings" | "sources"
+  >,
+): string | undefined {
+  const { settings, sources } = options;
+  if (settings.generator !== "qa" || sources.questions === undefined) return undefined;
+  const { sampleCount, earlierSamples } = chunkOf(options);
+  const needed = earlierSamples + sampleCount;
+  const { length: found } = sources.questions.questions;
+  const { name, officialQuestions } = questionFile(settings);
+  // With the official file there are too many samples, which is another fault.
+  if (needed <= found || found >= officialQuestions) return undefined;
+  return `${name} has ${found} questions for ${needed} samples`;
 }
 
 /** A task by its name. @throws {UsageError} If there is none; the message names them all. */

@@ -55,17 +55,31 @@ export async function replaceFile(
 ): Promise<void> {
   const unfinished = `${path}.unfinished`;
   try {
-    using file = await Deno.open(unfinished, { write: true, create: true, truncate: true });
+    using file = await writing(path, () => Deno.open(unfinished, CREATE));
     const encoder = new TextEncoder();
     for await (const part of parts) {
       const bytes = encoder.encode(part);
-      for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
+      for (let at = 0; at < bytes.length;) {
+        at += await writing(path, () => file.write(bytes.subarray(at)));
+      }
     }
-    await file.syncData();
-    await Deno.rename(unfinished, path);
+    await writing(path, async () => {
+      await file.syncData();
+      await Deno.rename(unfinished, path);
+    });
   } catch (error) {
     await Deno.remove(unfinished).catch(() => undefined);
-    if (error instanceof FileError) throw error;
+    throw error;
+  }
+}
+
+const CREATE: Deno.OpenOptions = { write: true, create: true, truncate: true };
+
+/** Turns what the operating system says about `path` into a {@linkcode FileError}. */
+async function writing<T>(path: string, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
     throw new FileError(`Cannot write ${path}: ${errorText(error)}`, { cause: error });
   }
 }

@@ -51,11 +51,10 @@ export interface PrepareOptions {
  */
 export function* prepareSamples(options: PrepareOptions): Generator<RulerSample> {
   checkNumbers(options);
-  const { task, settings, template, maxTokens, sampleCount, chunkIndex, chunkCount } = options;
+  const { task, settings, template, maxTokens, chunkIndex } = options;
   const texts = TASK_TEMPLATES[settings.generator];
   const { before, after } = MODEL_TEMPLATES[template];
-  const share = Math.floor(sampleCount / chunkCount);
-  const rest = sampleCount % chunkCount;
+  const { sampleCount, earlierSamples } = chunkOf(options);
   const samples = generate({
     task,
     settings,
@@ -63,8 +62,8 @@ export function* prepareSamples(options: PrepareOptions): Generator<RulerSample>
     queryTemplate: texts.query + after + texts.answerPrefix,
     maxTokens,
     tokensToGenerate: texts.tokensToGenerate,
-    sampleCount: share + (chunkIndex < rest ? 1 : 0),
-    earlierSamples: share * chunkIndex + Math.min(chunkIndex, rest),
+    sampleCount,
+    earlierSamples,
     seed: SEED + chunkIndex,
     removeNewlineTab: options.removeNewlineTab,
     countTokens: options.countTokens,
@@ -77,6 +76,19 @@ export function* prepareSamples(options: PrepareOptions): Generator<RulerSample>
       yield { ...sample, context: removeNewlines(context), query: removeNewlines(query) };
     }
   }
+}
+
+/** How many samples a chunk has, and how many those before it have together. */
+export function chunkOf(
+  options: Pick<PrepareOptions, "sampleCount" | "chunkIndex" | "chunkCount">,
+): { sampleCount: number; earlierSamples: number } {
+  const { sampleCount, chunkIndex, chunkCount } = options;
+  const share = Math.floor(sampleCount / chunkCount);
+  const rest = sampleCount % chunkCount;
+  return {
+    sampleCount: share + (chunkIndex < rest ? 1 : 0),
+    earlierSamples: share * chunkIndex + Math.min(chunkIndex, rest),
+  };
 }
 
 /** A sample's line in `validation.jsonl`, as Python's `json.dumps` writes it, with its line feed. */

@@ -7,6 +7,7 @@
 import { errorText, FileError } from "../lib/errors.ts";
 import { isJsonObject, readJsonFile, readTextFile } from "../lib/text_file.ts";
 import type {
+  QaSettings,
   Question,
   QuestionSet,
   SplitSentences,
@@ -25,6 +26,8 @@ const NOUNS = "nounlist.txt";
 const ADJECTIVES = "adjectivelist.txt";
 const VERBS = "verblist.txt";
 const QUESTIONS = { squad: "squad.json", hotpotqa: "hotpotqa.json" } as const;
+/** Questions that RULER takes of the official files. */
+const OFFICIAL_QUESTIONS = { squad: 5928, hotpotqa: 7405 } as const;
 const PUNKT = "punkt_tab/english";
 const PUNKT_FILES = [
   "abbrev_types.txt",
@@ -61,6 +64,12 @@ function neededFiles(settings: TaskSettings): { required: string[]; words: strin
     default:
       return { required: [], words: [] };
   }
+}
+
+/** The file of a task's questions, and how many questions the official one has. */
+export function questionFile(settings: QaSettings): { name: string; officialQuestions: number } {
+  const { dataset } = settings;
+  return { name: QUESTIONS[dataset], officialQuestions: OFFICIAL_QUESTIONS[dataset] };
 }
 
 /**
