@@ -68,13 +68,13 @@ const ENGINE_FLAGS = {
     help: "how phase 2 merges the processes' parts; 'antidiagonal' is the per-process weighting " +
       "of StarXAttention, kept for comparison: it loses most of the accuracy (star, starx)",
   }),
-  device: choiceFlag(["auto", "cpu"], {
+  device: choiceFlag(["auto", "cpu", "cuda"], {
     default: "auto",
-    help: "where to compute; auto takes the best that is usable",
+    help: "where to compute; auto takes a usable GPU, or else the CPU",
   }),
   dtype: choiceFlag(["bf16", "f32"], {
     default: "bf16",
-    help: "what keys, values and the inputs of matrix products are rounded to",
+    help: "what keys, values and the inputs of matrix products are rounded to; a GPU takes bf16",
   }),
   threads: wholeFlag({
     default: 0,
@@ -96,8 +96,8 @@ const BLOCK_FLAGS = {
 const CONTINUE_NOTE =
   "Running the same command again continues: finished samples are kept. run.json beside the " +
   "results holds what they were made with; a run with another model, data or option that changes " +
-  "results is refused. --device, --threads, --timeout and, with --merge lse, --nproc_per_node " +
-  "change no result.";
+  "results is refused. --threads, --timeout and, with --merge lse, --nproc_per_node change no " +
+  "result on the CPU; a GPU rounds otherwise than a CPU, so --device counts as it was chosen.";
 
 const ruler = defineCommand({
   name: "ruler",

@@ -12,7 +12,8 @@ import { type LlamaConfig, readConfig } from "../lib/model/config.ts";
 import type { ComputeDType } from "../lib/model/forward.ts";
 import { randomWeights } from "../lib/model/random_weights.ts";
 import { loadWeights } from "../lib/model/weights.ts";
-import { openDevice } from "../lib/device/open.ts";
+import { chooseDevice, type DeviceWish, openDevice } from "../lib/device/open.ts";
+import { checkMemory, chunkTokensFor } from "../lib/star/memory_plan.ts";
 import { type EncodedContext, RankModel } from "../lib/star/rank.ts";
 import { copyRate, peakMemoryMib } from "./bench_machine.ts";
 import {
@@ -31,7 +32,7 @@ export interface BenchOptions {
   readonly model:
     | { readonly kind: "folder"; readonly folder: string }
     | { readonly kind: "shape"; readonly name: string; readonly config: LlamaConfig };
-  readonly device: "auto" | "cpu" | "cuda";
+  readonly device: DeviceWish;
   readonly dtype: ComputeDType;
   /** Threads of an op; 0 takes all cores. */
   readonly threads: number;
@@ -60,8 +61,8 @@ export interface BenchOutput {
   note(line: string): void;
 }
 
-/** Tokens of the run that is not timed. */
-const WARM_UP_TOKENS = 512;
+/** Tokens of the run that is not timed; on a GPU so many that all code is loaded. */
+const WARM_UP_TOKENS = { cpu: 512, cuda: 16_384 } as const;
 
 /**
  * Times every mode and prints a report of each.
@@ -75,13 +76,16 @@ export async function runBench(options: BenchOptions, output: BenchOutput): Prom
   const { model, dtype, decodeContexts } = options;
   const plans = options.modes.map((mode) => checkPlan({ ...options, mode, merge: "lse" }));
   const config = model.kind === "folder" ? await readConfig(model.folder) : model.config;
-  const threads = options.threads > 0 ? options.threads : navigator.hardwareConcurrency;
   using owned = new DisposableStack();
-  const device = owned.use(
-    new ProfiledDevice(
-      await openDevice({ kind: options.device, threads, dtype }),
-    ),
-  );
+  const device = owned.use(await openBenchDevice(options, output));
+  const { freeBytes } = device;
+  const chunkTokens = chunkTokensFor(device, { config, dtype, freeBytes });
+  for (const plan of plans) {
+    const contextTokens = Math.max(...options.lengths, ...decodeContexts);
+    const room = options.decodeTokens + 2;
+    const question = { config, dtype, plan, ranks: 1, chunkTokens, contextTokens, room };
+    checkMemory(device, { question, freeBytes, loaded: false });
+  }
   output.note(`${device.description}: loading`);
   const weights = owned.use(
     model.kind === "folder"
@@ -91,7 +95,8 @@ export async function runBench(options: BenchOptions, output: BenchOutput): Prom
   const reports: ModeReport[] = [];
   for (const plan of plans) {
     const { density: forcedDensity } = options;
-    using rank = await RankModel.assemble({ config, device, weights, plan, dtype, forcedDensity });
+    const parts = { config, device, weights, plan, dtype, forcedDensity, chunkTokens };
+    using rank = await RankModel.assemble(parts);
     const bench = new ModeBench(rank, { options, device, output, mode: plan.mode });
     const { prefill, decode } = await bench.run();
     reports.push({
@@ -115,6 +120,17 @@ export async function runBench(options: BenchOptions, output: BenchOutput): Prom
     output.print(options.json ? `${detailsJson(full)}\n${timesJson(full)}\n` : detailsText(full));
     return full;
   });
+}
+
+/** Opens the device that a bench asks for, and counts what its ops cost. */
+export async function openBenchDevice(
+  options: Pick<BenchOptions, "device" | "dtype" | "threads">,
+  output: BenchOutput,
+): Promise<ProfiledDevice> {
+  const { kind, note } = await chooseDevice(options.device, options);
+  if (note !== undefined) output.note(note);
+  const threads = options.threads > 0 ? options.threads : navigator.hardwareConcurrency;
+  return new ProfiledDevice(await openDevice({ kind, threads }));
 }
 
 /** The ids of every run: x = 1664525 x + 1013904223 mod 2^32 from 12345, (x >>> 8) mod vocabulary. */
@@ -152,8 +168,12 @@ class ModeBench {
 
   async run(): Promise<{ prefill: PrefillTiming[]; decode: DecodeTiming[] }> {
     const { lengths, decodeContexts } = this.#options;
-    const shortest = Math.min(...lengths, ...decodeContexts, WARM_UP_TOKENS);
-    await this.#prefill(shortest);
+    const { kind } = this.#device;
+    // The caches of a CPU are warm after the shortest run; a GPU's clock takes a longer one.
+    const tokens = kind === "cpu"
+      ? Math.min(...lengths, ...decodeContexts)
+      : Math.max(...lengths, ...decodeContexts);
+    await this.#prefill(Math.min(tokens, WARM_UP_TOKENS[kind]));
     const prefill: PrefillTiming[] = [];
     for (const tokens of lengths) prefill.push(await this.#timePrefill(tokens));
     const decode: DecodeTiming[] = [];
@@ -162,26 +182,20 @@ class ModeBench {
   }
 
   async #timePrefill(tokens: number): Promise<PrefillTiming> {
-    const isAsynchronous = this.#device.kind !== "cpu";
+    const { repeats } = this.#options;
+    await this.#model.drawBlocks(tokens - 1);
     const seconds: number[] = [];
-    if (isAsynchronous) {
-      // An extra run in which every op is waited for: only so is the time of each known.
-      this.#device.waiting = true;
-      this.#device.resetCosts();
-      await this.#prefill(tokens);
-      this.#device.waiting = false;
-    }
-    let costs = splitCosts(this.#device.costs, 1);
+    let costs = splitCosts(new Map(), 1);
     let density = NaN;
-    for (let run = 0; run < this.#options.repeats; run++) {
+    for (let run = 0; run < repeats; run++) {
       this.#output.note(`${this.#mode}: prefill of ${tokens} tokens, run ${run + 1}`);
-      if (!isAsynchronous) this.#device.resetCosts();
+      // On a GPU only marks tell the ops' times; they would slow down the other runs.
+      this.#device.count({ marks: run === repeats - 1 });
       const result = await this.#prefill(tokens);
       density = result.density;
       seconds.push(result.seconds);
-      if (!isAsynchronous) costs = splitCosts(this.#device.costs, result.density);
+      costs = splitCosts(await this.#device.costs(), density);
     }
-    if (isAsynchronous) costs = splitCosts(this.#device.costs, density);
     return { tokens, seconds, costs, density };
   }
 

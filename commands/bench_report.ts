@@ -185,7 +185,6 @@ function prefillRates(timing: PrefillTiming): { tokensPerS: number; tflops: numb
 /** What matrix products, attention and selection leave of a run. */
 function restSeconds({ seconds, costs }: PrefillTiming): number {
   const named = costs.matmulS + costs.attentionS + costs.selectionS;
-  // On a GPU the split is that of a slower run, in which every op is waited for.
   return Math.max(costs.otherS, (seconds.at(-1) ?? 0) - named);
 }
 

@@ -6,6 +6,7 @@
  */
 import { basename, dirname, resolve } from "node:path";
 import { type AttentionPlan, checkPlan } from "../lib/attention/plan.ts";
+import { chooseDevice } from "../lib/device/open.ts";
 import { UsageError } from "../lib/errors.ts";
 import { recoverJsonLines } from "../lib/jsonl.ts";
 import { readConfig } from "../lib/model/config.ts";
@@ -73,6 +74,8 @@ const REMEDY = "choose another --output_path, or remove that file";
 export async function runInfer(options: InferOptions, context: CommandContext): Promise<void> {
   const { screen, cleanup } = context;
   const plan = checkPlan(options.plan);
+  const { kind: device, note } = await chooseDevice(options.device, options);
+  if (note !== undefined) screen.log(note);
   const asked = context.launchedRanks ?? options.processCount;
   const processCount = usableProcesses(plan.mode, asked, { screen });
   await readConfig(options.modelPath);
@@ -81,7 +84,7 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
     version: VERSION,
     model: { path: resolve(options.modelPath), sha256: await modelDigest(options.modelPath) },
     options: {
-      ...planOptions(plan, { dtype: options.dtype, processCount }),
+      ...planOptions(plan, { device, dtype: options.dtype, processCount }),
       tokens_to_generate: options.tokensToGenerate,
       stop_words: options.stopWords,
       top_logits: options.topLogits,
@@ -96,7 +99,7 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   if (finished.count > 0) {
     screen.log(`${options.outputPath}: ${finished.count} samples are finished, continuing`);
   }
-  const { modelPath: folder, device, dtype, threads, timeoutMs } = options;
+  const { modelPath: folder, dtype, threads, timeoutMs } = options;
   await using session = new ModelSession({
     folder,
     load: { plan, device, dtype, threads, timeoutMs },

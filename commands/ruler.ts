@@ -6,6 +6,7 @@
  * @module
  */
 import { type AttentionPlan, checkPlan, hasBlocks, sharesContext } from "../lib/attention/plan.ts";
+import { chooseDevice } from "../lib/device/open.ts";
 import { UsageError } from "../lib/errors.ts";
 import { readConfig } from "../lib/model/config.ts";
 import { modelDigest } from "../lib/model/digest.ts";
@@ -56,8 +57,10 @@ export async function runRuler(
   context: CommandContext & { readonly openDataMaker?: OpenDataMaker },
 ): Promise<void> {
   const { screen, cleanup } = context;
-  const { modelPath, sourceDir, device, dtype, threads, timeoutMs } = options;
+  const { modelPath, sourceDir, dtype, threads, timeoutMs } = options;
   const plan = checkPlan(options.plan);
+  const { kind: device, note } = await chooseDevice(options.device, options);
+  if (note !== undefined) screen.log(note);
   const { launchedRanks } = context;
   const processCount = checkProcesses(options, { screen, launchedRanks });
   const lengths = options.lengths.filter((maxTokens) => isUsable(maxTokens, options, { screen }));
@@ -72,7 +75,7 @@ export async function runRuler(
   });
   await using session = new ModelSession({
     folder: modelPath,
-    load: { plan, device, dtype, threads, timeoutMs },
+    load: { plan, device, dtype, threads, timeoutMs, expectedTokens: Math.max(...lengths) },
     screen,
     cleanup,
     loadModel: context.loadModel ?? loadModel,
@@ -81,6 +84,7 @@ export async function runRuler(
   const run: RulerRun = {
     ...options,
     plan,
+    device,
     processCount,
     folder: experimentFolder(options),
     pregenDir: await findPregenDir(options.pregenDir),

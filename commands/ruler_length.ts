@@ -126,7 +126,7 @@ function runRecord(maxTokens: number, run: RulerRun): RunRecord {
     version: VERSION,
     model: { path: resolve(run.modelPath), sha256: run.modelSha256 },
     options: {
-      ...planOptions(run.plan, { dtype: run.dtype, processCount }),
+      ...planOptions(run.plan, { ...run, processCount }),
       prompt_config: run.template,
       num_samples_per_task: run.sampleCount,
     },

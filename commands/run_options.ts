@@ -10,7 +10,7 @@ import type { OptionValue } from "./run_record.ts";
 /** The options of a plan that change results, by their flags. */
 export function planOptions(
   plan: AttentionPlan,
-  run: { dtype: string; processCount: number },
+  run: { device: string; dtype: string; processCount: number },
 ): Record<string, OptionValue> {
   const { mode, blockTokens, anchorTokens, stride, threshold, merge } = plan;
   return {
@@ -19,16 +19,17 @@ export function planOptions(
     ...(isSparse(mode) ? { stride, threshold } : {}),
     // The weights of this merge are one per process.
     ...(hasBlocks(mode) && merge === "antidiagonal" ? { nproc_per_node: run.processCount } : {}),
+    // A GPU adds in another order: with bf16, close decisions can turn out otherwise.
+    device: run.device,
     dtype: run.dtype,
   };
 }
 
 /** The options that change no result. */
 export function uncheckedOptions(
-  options: Pick<LoadOptions, "device" | "processCount" | "threads" | "timeoutMs">,
+  options: Pick<LoadOptions, "processCount" | "threads" | "timeoutMs">,
 ): Record<string, OptionValue> {
   return {
-    device: options.device,
     nproc_per_node: options.processCount,
     threads: options.threads,
     timeout: options.timeoutMs / 1000,

@@ -21,6 +21,7 @@ async function run(
   await using engine = await openEngine({
     modelFolder: MODEL,
     plan,
+    device: "cpu",
     dtype,
     threads: 1,
     processCount,

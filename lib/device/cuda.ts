@@ -10,9 +10,10 @@ import { CudaRuntime, type GpuProperties } from "../ffi/cudart.ts";
 import { type KernelLibrary, openKernelLibrary } from "../ffi/locate.ts";
 import type { Bytes } from "../ffi/memory.ts";
 import { checkStatus, statusName } from "../ffi/status.ts";
+import { CudaClock } from "./cuda_clock.ts";
 import { CudaQueue } from "./cuda_queue.ts";
 import { CudaTransfer } from "./cuda_transfer.ts";
-import type { Device, DeviceMemory, Kernels, OpRecorder, Region } from "./device.ts";
+import type { Device, DeviceMemory, Kernels, OpClock, OpRecorder, Region } from "./device.ts";
 import type { KernelFunctions } from "./queue.ts";
 
 /** What `openCudaDevice()` takes. */
@@ -26,13 +27,22 @@ const BLAS_WORKSPACE_BYTES = 32 << 20;
 
 /** The parts of an open GPU, in the order in which they are opened. */
 interface CudaParts {
+  readonly ordinal: number;
   readonly runtime: CudaRuntime;
   readonly properties: GpuProperties;
   readonly library: KernelLibrary;
   readonly stream: bigint;
   readonly context: bigint;
-  readonly workspace: bigint;
-  readonly blas: Blas;
+  readonly transfer: CudaTransfer;
+  readonly queue: CudaQueue;
+  readonly clock: CudaClock;
+}
+
+/** What NCCL takes of a GPU; see `lib/collective/nccl.ts`. */
+interface StreamOfGpu {
+  readonly stream: bigint;
+  makeCurrent(): void;
+  mark(): ({ isDone(): boolean } & Disposable) | undefined;
 }
 
 /**
@@ -64,7 +74,11 @@ export async function openCudaDevice(options: CudaOptions = {}): Promise<Device>
   const workspace = allocate(functions, { context, byteLength: BLAS_WORKSPACE_BYTES });
   owned.defer(() => functions.sx_free(context, workspace));
   const blas = owned.use(new Blas({ stream, workspace, workspaceBytes: BLAS_WORKSPACE_BYTES }));
-  const parts = { runtime, properties, library, stream, context, workspace, blas };
+  const transfer = owned.use(new CudaTransfer(runtime, stream));
+  const queue = new CudaQueue({ functions, context, runtime, blas, transfer, stream });
+  owned.defer(() => queue.close());
+  const clock = owned.use(new CudaClock(runtime, stream));
+  const parts = { runtime, properties, library, stream, context, transfer, queue, clock, ordinal };
   return new CudaDevice(parts, owned.move());
 }
 
@@ -120,10 +134,9 @@ class CudaDevice implements Device {
   readonly instructionSet: string;
   readonly threads = 1;
   readonly description: string;
+  readonly gpu: StreamOfGpu;
   readonly #parts: CudaParts;
   readonly #owned: DisposableStack;
-  readonly #queue: CudaQueue;
-  readonly #transfer: CudaTransfer;
   readonly #memories = new Set<CudaMemory>();
   #liveBytes = 0;
   #peakBytes = 0;
@@ -131,22 +144,29 @@ class CudaDevice implements Device {
 
   /** @param owned Disposed of last. */
   constructor(parts: CudaParts, owned: DisposableStack) {
-    const { properties, library, context, runtime, blas, stream } = parts;
+    const { properties, ordinal, runtime, stream } = parts;
     this.#parts = parts;
     this.#owned = owned;
     this.instructionSet = `sm_${properties.capability}`;
-    this.description = `cuda ${properties.name} (${this.instructionSet})`;
-    const { functions } = library;
-    this.#queue = new CudaQueue({ functions, context, runtime, blas, stream });
-    this.#transfer = new CudaTransfer(runtime, stream);
+    this.description = `cuda:${ordinal} ${properties.name} (${this.instructionSet})`;
+    const makeCurrent = () => runtime.setDevice(ordinal);
+    this.gpu = { stream, makeCurrent, mark: () => this.#mark() };
   }
 
   get kernels(): Kernels {
-    return this.#queue;
+    return this.#parts.queue;
   }
 
   get recorder(): OpRecorder {
-    return this.#queue;
+    return this.#parts.queue;
+  }
+
+  get clock(): OpClock {
+    return this.#parts.clock;
+  }
+
+  get uuid(): string {
+    return this.#parts.properties.uuid;
   }
 
   get liveAllocations(): number {
@@ -191,11 +211,11 @@ class CudaDevice implements Device {
           `current value is ${data.byteLength}`,
       );
     }
-    await this.#transfer.upload(target.address, data);
+    await this.#parts.transfer.upload(target.address, data);
   }
 
   async download(source: Region): Promise<Bytes> {
-    return await this.#transfer.download(source.address, source.byteLength);
+    return await this.#parts.transfer.download(source.address, source.byteLength);
   }
 
   [Symbol.dispose](): void {
@@ -209,9 +229,19 @@ class CudaDevice implements Device {
       if (!(error instanceof DeviceError)) throw error;
     }
     for (const memory of this.#memories) memory[Symbol.dispose]();
-    this.#transfer[Symbol.dispose]();
-    this.#queue.close();
     this.#owned.dispose();
+  }
+
+  /** Marks the end of the stream; undefined while ops are recorded. */
+  #mark(): ReturnType<StreamOfGpu["mark"]> {
+    const { runtime, stream, queue } = this.#parts;
+    if (queue.isRecording) return undefined;
+    const event = runtime.createEvent();
+    runtime.recordEvent(event, stream);
+    return {
+      isDone: () => runtime.isEventDone(event),
+      [Symbol.dispose]: () => runtime.destroyEvent(event),
+    };
   }
 }
 

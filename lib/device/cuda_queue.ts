@@ -12,7 +12,8 @@ import type { CudaRuntime } from "../ffi/cudart.ts";
 import type { OpArguments } from "../ffi/nonblocking.ts";
 import { checkStatus, DTYPE_CODES } from "../ffi/status.ts";
 import type { OpName } from "../ffi/symbols.ts";
-import type { Kernels, OpCall, OpRecorder, RecordedOps } from "./device.ts";
+import type { CudaTransfer } from "./cuda_transfer.ts";
+import type { Kernels, OpCall, OpRecorder, PendingBytes, RecordedOps, Region } from "./device.ts";
 import type { KernelFunctions } from "./queue.ts";
 
 /** Ops between two marks. */
@@ -31,6 +32,7 @@ export interface CudaQueueParts {
   readonly context: bigint;
   readonly runtime: CudaRuntime;
   readonly blas: Blas;
+  readonly transfer: CudaTransfer;
   readonly stream: bigint;
 }
 
@@ -59,6 +61,11 @@ export class CudaQueue implements Kernels, OpRecorder {
     }
     this.#started++;
     if (this.#started % MARK_OPS === 0 && !this.#isRecording) await this.#mark();
+  }
+
+  /** Whether ops are recorded now, and not run. */
+  get isRecording(): boolean {
+    return this.#isRecording;
   }
 
   /** See `Kernels.idle()`. @throws {DeviceError} If the GPU failed. */
@@ -100,6 +107,11 @@ export class CudaQueue implements Kernels, OpRecorder {
         disposed = true;
       },
     };
+  }
+
+  /** See `OpRecorder.fetch()`. */
+  fetch(source: Region): PendingBytes {
+    return this.#parts.transfer.fetch(source.address, source.byteLength);
   }
 
   /** The text of the context's last failure. */

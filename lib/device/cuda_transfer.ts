@@ -8,11 +8,16 @@
  */
 import type { CudaRuntime } from "../ffi/cudart.ts";
 import { type Bytes, bytesAt } from "../ffi/memory.ts";
+import type { PendingBytes } from "./device.ts";
 
 const SLOT_BYTES = 8 << 20;
 const SLOTS = 4;
 /** Copies begin at multiples of it. */
 const ALIGNMENT_BYTES = 256;
+
+/** Small results that were fetched and not read yet have a place each, behind the slots. */
+const RESULT_BYTES = 256;
+const RESULTS = 8;
 
 /** One piece of the pinned memory. */
 interface Slot {
@@ -23,12 +28,21 @@ interface Slot {
   isRecorded: boolean;
 }
 
+/** The place of one small result. */
+interface ResultPlace {
+  readonly address: bigint;
+  readonly bytes: Bytes;
+  readonly event: bigint;
+  isBusy: boolean;
+}
+
 /** The copies of one stream. */
 export class CudaTransfer implements Disposable {
   readonly #runtime: CudaRuntime;
   readonly #stream: bigint;
   readonly #address: bigint;
   readonly #slots: Slot[] = [];
+  readonly #results: ResultPlace[] = [];
   #current = 0;
   #usedBytes = 0;
   /** The last copy that was asked for; copies are made in turn. */
@@ -38,11 +52,16 @@ export class CudaTransfer implements Disposable {
   constructor(runtime: CudaRuntime, stream: bigint) {
     this.#runtime = runtime;
     this.#stream = stream;
-    this.#address = runtime.allocateHost(SLOTS * SLOT_BYTES);
+    this.#address = runtime.allocateHost(SLOTS * SLOT_BYTES + RESULTS * RESULT_BYTES);
     for (let slot = 0; slot < SLOTS; slot++) {
       const address = this.#address + BigInt(slot * SLOT_BYTES);
       const bytes = bytesAt(address, SLOT_BYTES);
       this.#slots.push({ address, bytes, event: runtime.createEvent(), isRecorded: false });
+    }
+    for (let place = 0; place < RESULTS; place++) {
+      const address = this.#address + BigInt(SLOTS * SLOT_BYTES + place * RESULT_BYTES);
+      const bytes = bytesAt(address, RESULT_BYTES);
+      this.#results.push({ address, bytes, event: runtime.createEvent(), isBusy: false });
     }
   }
 
@@ -86,6 +105,36 @@ export class CudaTransfer implements Disposable {
     });
   }
 
+  /**
+   * Starts a copy of a few bytes from the device; waiting for it waits for nothing that is started
+   * later.
+   *
+   * @throws {RangeError} If there are too many bytes, or too many copies that nobody has read.
+   */
+  fetch(from: bigint, byteLength: number): PendingBytes {
+    const place = this.#results.find(({ isBusy }) => !isBusy);
+    if (place === undefined || byteLength > RESULT_BYTES) {
+      throw new RangeError(
+        `Cannot fetch results as they must be at most ${RESULTS} of ${RESULT_BYTES} bytes: ` +
+          `current value is ${byteLength} bytes and ${place === undefined ? RESULTS : 0} unread`,
+      );
+    }
+    const [runtime, stream] = [this.#runtime, this.#stream];
+    runtime.copyAsync("toHost", { to: place.address, from, byteLength, stream });
+    runtime.recordEvent(place.event, stream);
+    place.isBusy = true;
+    return {
+      read: async () => {
+        try {
+          await runtime.waitForEvent(place.event);
+          return place.bytes.slice(0, byteLength);
+        } finally {
+          place.isBusy = false;
+        }
+      },
+    };
+  }
+
   async #inTurn<T>(copy: () => Promise<T>): Promise<T> {
     const before = this.#tail;
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -123,7 +172,7 @@ export class CudaTransfer implements Disposable {
   [Symbol.dispose](): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const { event, bytes } of this.#slots) {
+    for (const { event, bytes } of [...this.#slots, ...this.#results]) {
       this.#runtime.destroyEvent(event);
       bytes.buffer.transfer();
     }

@@ -80,7 +80,13 @@ export interface RecordedOps extends Disposable {
   run(): Promise<void>;
 }
 
-/** Records ops where a device can. */
+/** A copy from the device that was started. */
+export interface PendingBytes {
+  /** Waits for this copy, and for nothing that was started after it; call it once. */
+  read(): Promise<Bytes>;
+}
+
+/** Records ops where a device can, and fetches what they chose without waiting for later ones. */
 export interface OpRecorder {
   /**
    * Records the ops that `start` starts, without running them.
@@ -91,6 +97,20 @@ export interface OpRecorder {
    * @throws {DeviceError} If something that cannot be recorded was started.
    */
   record(start: () => Promise<void>): Promise<RecordedOps>;
+  /**
+   * Starts a copy of a few bytes from the device, after the ops that were started.
+   *
+   * @throws {RangeError} If there are too many bytes, or too many copies that nobody has read.
+   */
+  fetch(source: Region): PendingBytes;
+}
+
+/** Times of ops where starting them is not doing them. */
+export interface OpClock {
+  /** Sets a mark behind the ops that were started. @returns Its number, from 0. */
+  mark(): number;
+  /** Milliseconds from each mark to the next one; waits for the last, and forgets them all. */
+  read(): Promise<Float64Array>;
 }
 
 /** A device that is opened. Disposal frees its memory after the op under way. */
@@ -105,8 +125,12 @@ export interface Device extends Disposable {
   readonly kernels: Kernels;
   /** Absent where an op costs next to nothing to start. */
   readonly recorder?: OpRecorder | undefined;
+  /** Absent where an op ends when its promise settles. */
+  readonly clock?: OpClock | undefined;
   /** Memory that is left on the device; absent where it is the host's. */
   readonly freeBytes?: number | undefined;
+  /** Names the device among all of its kind; absent where it is the machine itself. */
+  readonly uuid?: string | undefined;
   /** Allocations that nobody has disposed of yet. */
   readonly liveAllocations: number;
   /** The most bytes that were allocated at once. */

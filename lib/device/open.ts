@@ -1,48 +1,107 @@
 /**
- * Opens the device that a run asks for.
+ * Chooses and opens the device that a run asks for.
  *
  * @module
  */
-import { DeviceError } from "../errors.ts";
+import { DeviceError, UsageError } from "../errors.ts";
+import { CUBLAS, locateCudaLibrary } from "../ffi/cuda_locate.ts";
+import { CudaRuntime } from "../ffi/cudart.ts";
+import { openKernelLibrary } from "../ffi/locate.ts";
 import { openCpuDevice } from "./cpu.ts";
-import { openCudaDevice } from "./cuda.ts";
+import { capabilityText, openCudaDevice } from "./cuda.ts";
 import type { Device } from "./device.ts";
 
-/** The choice of a device; `auto` takes a usable GPU, or else the CPU. */
-export type DeviceKind = "auto" | "cpu" | "cuda";
+/** What a user asks for; `auto` takes a usable GPU, or else the CPU. */
+export type DeviceWish = "auto" | "cpu" | "cuda";
+
+/** What is computed with. */
+export type DeviceKind = "cpu" | "cuda";
+
+/** The outcome of a wish. */
+export interface DeviceChoice {
+  readonly kind: DeviceKind;
+  /** What the user has to know of it: that `auto` took a GPU, or why it did not. */
+  readonly note?: string;
+}
 
 /** What `openDevice()` takes. */
 export interface OpenDeviceOptions {
   readonly kind: DeviceKind;
   /** Threads of an op on the CPU, 1 to 256. */
   readonly threads: number;
-  /** What is computed with: a GPU has code for bf16 only. */
-  readonly dtype: "bf16" | "f32";
+  /** The number of the GPU. @default {0} */
+  readonly ordinal?: number;
+}
+
+/** The oldest compute capability that the kernels are built for. */
+const OLDEST_CAPABILITY = 80;
+/** Files that an NVIDIA driver makes. */
+const DRIVER_FILES = ["/dev/nvidiactl", "/dev/dxg"];
+
+/**
+ * Turns a wish into a choice, without opening the device.
+ *
+ * @param wish `cuda` is never turned into the CPU.
+ * @param options `dtype`: what is computed with; a GPU has code for bf16 only.
+ * @throws {UsageError} If the GPU is to compute in f32.
+ */
+export async function chooseDevice(
+  wish: DeviceWish,
+  options: { dtype: "bf16" | "f32" },
+): Promise<DeviceChoice> {
+  const { dtype } = options;
+  if (wish === "cpu") return { kind: "cpu" };
+  if (wish === "cuda") {
+    if (dtype === "bf16") return { kind: "cuda" };
+    throw new UsageError(`--dtype: must be bf16 with --device cuda: current value is ${dtype}`);
+  }
+  if (dtype !== "bf16") return { kind: "cpu" };
+  try {
+    const name = await findGpu();
+    return { kind: "cuda", note: `Device: ${name} (--device cpu computes on the CPU)` };
+  } catch (error) {
+    // `auto` asks for the best device that is usable, and this one is not.
+    if (!(error instanceof DeviceError)) throw error;
+    if (!await hasDriver()) return { kind: "cpu" };
+    return { kind: "cpu", note: `Device: the CPU, as the GPU is not usable: ${error.message}` };
+  }
+}
+
+/** The name of the first GPU, if everything that it needs is there. */
+async function findGpu(): Promise<string> {
+  using runtime = new CudaRuntime();
+  if (runtime.deviceCount() < 1) throw new DeviceError("Cannot use a GPU as there is none");
+  const { name, capability } = runtime.properties(0);
+  if (capability < OLDEST_CAPABILITY) {
+    throw new DeviceError(
+      `Cannot use ${name} as its compute capability must be at least ` +
+        `${capabilityText(OLDEST_CAPABILITY)}: current value is ${capabilityText(capability)}`,
+    );
+  }
+  locateCudaLibrary(CUBLAS);
+  (await openKernelLibrary({ backend: "cuda", tests: false })).close();
+  return name;
+}
+
+async function hasDriver(): Promise<boolean> {
+  for (const path of DRIVER_FILES) {
+    if (await Deno.stat(path).then(() => true, () => false)) return true;
+  }
+  return false;
+}
+
+/** The number of GPUs that this process sees. @throws {DeviceError} If there is none. */
+export function countGpus(): number {
+  using runtime = new CudaRuntime();
+  return runtime.deviceCount();
 }
 
 /**
  * Opens a device; its `description` says which one it is.
  *
- * @throws {DeviceError} If it cannot be used; `cuda` never becomes the CPU.
+ * @throws {DeviceError} If it cannot be used.
  */
 export async function openDevice(options: OpenDeviceOptions): Promise<Device> {
-  const { kind, threads, dtype } = options;
-  if (kind === "cpu") return await openCpuDevice({ threads });
-  if (kind === "cuda") {
-    if (dtype !== "bf16") {
-      throw new DeviceError(
-        `Cannot compute on a GPU as '--dtype' must be bf16: current value is ${dtype}`,
-      );
-    }
-    return await openCudaDevice();
-  }
-  if (dtype === "bf16") {
-    try {
-      return await openCudaDevice();
-    } catch (error) {
-      // `auto` asks for the best device that is usable, and this one is not.
-      if (!(error instanceof DeviceError)) throw error;
-    }
-  }
-  return await openCpuDevice({ threads });
+  const { kind, threads, ordinal = 0 } = options;
+  return kind === "cpu" ? await openCpuDevice({ threads }) : await openCudaDevice({ ordinal });
 }

@@ -1,20 +1,28 @@
 /**
- * A device that counts what its ops cost: calls, time, estimated operations.
+ * A device that counts what its ops cost: calls, time, estimated operations and bytes.
  *
  * @module
  */
 import type { Bytes } from "../ffi/memory.ts";
 import type { OpArguments } from "../ffi/nonblocking.ts";
 import type { OpName } from "../ffi/symbols.ts";
-import type { Device, DeviceMemory, Kernels, OpCall, OpRecorder, Region } from "./device.ts";
+import type {
+  Device,
+  DeviceMemory,
+  Kernels,
+  OpCall,
+  OpClock,
+  OpRecorder,
+  Region,
+} from "./device.ts";
 
 /** What the calls of one op have cost together. */
 export interface OpCost {
   readonly calls: number;
-  /** From the start of a call to its end; on a GPU only while ops are waited for. */
   readonly ms: number;
   /** As the ops estimate them. */
   readonly flops: number;
+  readonly bytes: number;
 }
 
 /** Ops of another device, counted. */
@@ -25,22 +33,22 @@ export class ProfiledDevice implements Device {
   /** @param inner Disposed of with this one. */
   constructor(inner: Device) {
     this.#inner = inner;
-    this.#kernels = new ProfiledKernels(inner.kernels);
+    this.#kernels = new ProfiledKernels(inner.kernels, inner.clock);
   }
 
-  /** What was counted since the last `resetCosts()`. */
-  get costs(): ReadonlyMap<OpName, OpCost> {
-    return this.#kernels.costs;
+  /**
+   * Begins to count anew.
+   *
+   * @param options `marks`: whether to time the ops of a device that is not waited for, by marks
+   * between them; they cost about a microsecond each.
+   */
+  count(options: { marks: boolean }): void {
+    this.#kernels.begin(options.marks);
   }
 
-  /** Forgets what was counted. */
-  resetCosts(): void {
-    this.#kernels.costs.clear();
-  }
-
-  /** Whether each op is waited for, so that its time is known where ops are asynchronous. */
-  set waiting(value: boolean) {
-    this.#kernels.waiting = value;
+  /** What was counted since; times are 0 where they were not asked for. Ends the marks. */
+  costs(): Promise<ReadonlyMap<OpName, OpCost>> {
+    return this.#kernels.end();
   }
 
   get kind(): Device["kind"] {
@@ -63,13 +71,21 @@ export class ProfiledDevice implements Device {
     return this.#kernels;
   }
 
-  /** Ops that are waited for one by one cannot be recorded. */
+  /** Marks would become part of what is recorded. */
   get recorder(): OpRecorder | undefined {
-    return this.#kernels.waiting ? undefined : this.#inner.recorder;
+    return this.#kernels.isMarking ? undefined : this.#inner.recorder;
+  }
+
+  get clock(): OpClock | undefined {
+    return this.#inner.clock;
   }
 
   get freeBytes(): number | undefined {
     return this.#inner.freeBytes;
+  }
+
+  get uuid(): string | undefined {
+    return this.#inner.uuid;
   }
 
   get liveAllocations(): number {
@@ -98,28 +114,64 @@ export class ProfiledDevice implements Device {
 }
 
 class ProfiledKernels implements Kernels {
-  readonly costs = new Map<OpName, OpCost>();
-  waiting = false;
   readonly #inner: Kernels;
+  readonly #clock: OpClock | undefined;
+  readonly #costs = new Map<OpName, OpCost>();
+  /** The op behind each second mark. */
+  #marked: OpName[] = [];
+  #marks = false;
 
-  constructor(inner: Kernels) {
+  constructor(inner: Kernels, clock: OpClock | undefined) {
     this.#inner = inner;
+    this.#clock = clock;
+  }
+
+  /** Whether marks are set. */
+  get isMarking(): boolean {
+    return this.#marks;
+  }
+
+  begin(marks: boolean): void {
+    this.#costs.clear();
+    this.#marked = [];
+    this.#marks = marks && this.#clock !== undefined;
+  }
+
+  async end(): Promise<ReadonlyMap<OpName, OpCost>> {
+    if (this.#marks) {
+      this.#marks = false;
+      const times = await this.#clock?.read() ?? [];
+      for (const [i, op] of this.#marked.entries()) {
+        this.#add(op, { calls: 0, ms: times[2 * i] ?? 0, flops: 0, bytes: 0 });
+      }
+    }
+    return new Map(this.#costs);
   }
 
   async run<K extends OpName>(op: K, args: OpArguments<K>, call: OpCall): Promise<void> {
+    const { flops, bytes } = call;
+    if (this.#marks) this.#clock?.mark();
     const startMs = performance.now();
     await this.#inner.run(op, args, call);
-    if (this.waiting) await this.#inner.idle();
-    const ms = performance.now() - startMs;
-    const before = this.costs.get(op) ?? { calls: 0, ms: 0, flops: 0 };
-    this.costs.set(op, {
-      calls: before.calls + 1,
-      ms: before.ms + ms,
-      flops: before.flops + call.flops,
-    });
+    const ms = this.#clock === undefined ? performance.now() - startMs : 0;
+    if (this.#marks) {
+      this.#clock?.mark();
+      this.#marked.push(op);
+    }
+    this.#add(op, { calls: 1, ms, flops, bytes });
   }
 
   idle(): Promise<void> {
     return this.#inner.idle();
+  }
+
+  #add(op: OpName, more: OpCost): void {
+    const before = this.#costs.get(op) ?? { calls: 0, ms: 0, flops: 0, bytes: 0 };
+    this.#costs.set(op, {
+      calls: before.calls + more.calls,
+      ms: before.ms + more.ms,
+      flops: before.flops + more.flops,
+      bytes: before.bytes + more.bytes,
+    });
   }
 }

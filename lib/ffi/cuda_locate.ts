@@ -9,6 +9,8 @@ import { DeviceError } from "../errors.ts";
 export interface CudaLibraryName {
   /** For example `cudart`. */
   readonly name: string;
+  /** The major versions whose interface is the one that is called here, the best first. */
+  readonly versions: readonly string[];
   /** The packages of pip and of Debian-like systems that hold it. */
   readonly packages: string;
 }
@@ -16,17 +18,23 @@ export interface CudaLibraryName {
 /** The CUDA runtime. */
 export const CUDART: CudaLibraryName = {
   name: "cudart",
+  versions: ["13", "12"],
   packages: "pip: nvidia-cuda-runtime; apt: cuda-cudart-13-0",
 };
 
 /** Linear algebra. */
 export const CUBLAS: CudaLibraryName = {
   name: "cublas",
+  versions: ["13", "12"],
   packages: "pip: nvidia-cublas; apt: libcublas-13-0",
 };
 
-/** The major versions whose interface is the one that is called here, the best first. */
-const VERSIONS = ["13", "12"];
+/** Exchanges between GPUs. */
+export const NCCL: CudaLibraryName = {
+  name: "nccl",
+  versions: ["2"],
+  packages: "pip: nvidia-nccl-cu13; apt: libnccl2",
+};
 
 /** What the search looks at; by default this process's surroundings. */
 export interface CudaSurroundings {
@@ -37,7 +45,11 @@ export interface CudaSurroundings {
 }
 
 const SURROUNDINGS: CudaSurroundings = {
-  env: (name) => Deno.env.get(name),
+  env: (name) => {
+    // A program that may not look at a variable searches the other places.
+    const { state } = Deno.permissions.querySync({ name: "env", variable: name });
+    return state === "granted" ? Deno.env.get(name) : undefined;
+  },
   list: (folder) => {
     try {
       return Array.from(Deno.readDirSync(folder), ({ name }) => name);
@@ -60,7 +72,7 @@ export function locateCudaLibrary(
 ): string {
   const folders = [...new Set(searchFolders(surroundings))];
   const names = [
-    ...VERSIONS.map((version) => `lib${library.name}.so.${version}`),
+    ...library.versions.map((version) => `lib${library.name}.so.${version}`),
     `lib${library.name}.so`,
   ];
   for (const name of names) {

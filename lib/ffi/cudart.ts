@@ -59,6 +59,10 @@ const SYMBOLS = {
   cudaEventCreateWithFlags: { parameters: ["buffer", "u32"], result: "i32" },
   // cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
   cudaEventRecord: { parameters: ["u64", "u64"], result: "i32" },
+  // cudaError_t cudaEventQuery(cudaEvent_t event)
+  cudaEventQuery: { parameters: ["u64"], result: "i32" },
+  // cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t start, cudaEvent_t end)
+  cudaEventElapsedTime: { parameters: ["buffer", "u64", "u64"], result: "i32" },
   // cudaError_t cudaEventSynchronize(cudaEvent_t event)
   cudaEventSynchronizeNonblocking: {
     name: "cudaEventSynchronize",
@@ -78,12 +82,15 @@ const SYMBOLS = {
 const COPY_KINDS = { toDevice: 1, toHost: 2 } as const;
 /** `cudaStreamCaptureModeRelaxed`: calls of other threads are left alone. */
 const CAPTURE_RELAXED = 2;
-/** `cudaEventDisableTiming`. */
-const EVENT_WITHOUT_TIMING = 2;
+/** `cudaEventDefault` and `cudaEventDisableTiming`. */
+const EVENT_FLAGS = { timed: 0, untimed: 2 } as const;
+/** `cudaErrorNotReady`: no failure. */
+const NOT_READY = 600;
 /** `cudaDevAttrComputeCapabilityMajor` and `...Minor`, `cudaDevAttrMultiProcessorCount`. */
 const ATTRIBUTES = { major: 75, minor: 76, multiprocessors: 16 } as const;
-/** `cudaDeviceProp` begins with the name; the rest differs between versions. */
+/** `cudaDeviceProp` begins with name and UUID; the rest differs between versions. */
 const NAME_BYTES = 256;
+const UUID_BYTES = 16;
 const PROPERTIES_BYTES = 8192;
 
 /** The functions that return a status. */
@@ -95,6 +102,8 @@ type StatusFunction = Exclude<
 /** A GPU as the runtime describes it. */
 export interface GpuProperties {
   readonly name: string;
+  /** Names this GPU among all there are, in hexadecimal. */
+  readonly uuid: string;
   /** Compute capability, for example 90 for 9.0. */
   readonly capability: number;
   readonly multiprocessors: number;
@@ -138,6 +147,7 @@ export class CudaRuntime implements Disposable {
     const name = new TextDecoder().decode(
       bytes.subarray(0, bytes.subarray(0, NAME_BYTES).indexOf(0)),
     );
+    const uuid = bytes.subarray(NAME_BYTES, NAME_BYTES + UUID_BYTES).toHex();
     const attribute = (which: keyof typeof ATTRIBUTES): number => {
       const out = new Int32Array(1);
       const code = ATTRIBUTES[which];
@@ -146,7 +156,7 @@ export class CudaRuntime implements Disposable {
       return out[0] ?? 0;
     };
     const capability = 10 * attribute("major") + attribute("minor");
-    return { name, capability, multiprocessors: attribute("multiprocessors") };
+    return { name, uuid, capability, multiprocessors: attribute("multiprocessors") };
   }
 
   /** Memory of this thread's GPU, in bytes. */
@@ -199,10 +209,11 @@ export class CudaRuntime implements Disposable {
     this.#check("cudaStreamSynchronize", this.#symbols.cudaStreamSynchronize(stream));
   }
 
-  createEvent(): bigint {
+  /** A mark for streams. @param kind Whether the time between two of them is wanted. */
+  createEvent(kind: keyof typeof EVENT_FLAGS = "untimed"): bigint {
     return this.#handle(
       "cudaEventCreateWithFlags",
-      (out) => this.#symbols.cudaEventCreateWithFlags(out, EVENT_WITHOUT_TIMING),
+      (out) => this.#symbols.cudaEventCreateWithFlags(out, EVENT_FLAGS[kind]),
     );
   }
 
@@ -212,6 +223,21 @@ export class CudaRuntime implements Disposable {
 
   recordEvent(event: bigint, stream: bigint): void {
     this.#check("cudaEventRecord", this.#symbols.cudaEventRecord(event, stream));
+  }
+
+  /** Whether all that an event was recorded behind has ended; never waits. */
+  isEventDone(event: bigint): boolean {
+    const status = this.#symbols.cudaEventQuery(event);
+    if (status !== NOT_READY) this.#check("cudaEventQuery", status);
+    return status !== NOT_READY;
+  }
+
+  /** Milliseconds between two timed events that are done. */
+  elapsedMs(start: bigint, end: bigint): number {
+    const out = new Float32Array(1);
+    const status = this.#symbols.cudaEventElapsedTime(viewOf(out), start, end);
+    this.#check("cudaEventElapsedTime", status);
+    return out[0] ?? 0;
   }
 
   /** Waits on another thread for what an event was recorded behind. */
@@ -287,7 +313,7 @@ export class CudaRuntime implements Disposable {
 }
 
 function viewOf(
-  out: Int32Array<ArrayBuffer> | BigUint64Array<ArrayBuffer>,
+  out: Int32Array<ArrayBuffer> | BigUint64Array<ArrayBuffer> | Float32Array<ArrayBuffer>,
 ): Uint8Array<ArrayBuffer> {
   return new Uint8Array(out.buffer);
 }

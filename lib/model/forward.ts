@@ -122,18 +122,34 @@ export class Transformer implements Disposable {
    */
   async writeInputs(chunk: Chunk): Promise<void> {
     const tokens = chunk.ids.length;
+    const { ids } = this.#buffersFor(this.#checkTokens(tokens));
+    await ids.writeFrom(chunk.ids);
+    await this.writePlaces(chunk);
+  }
+
+  /** As `writeInputs()`, for ids that are on the device already: see `tokenIds()`. */
+  async writePlaces(chunk: Chunk): Promise<void> {
+    const tokens = chunk.ids.length;
+    const { positions, rows } = this.#buffersFor(this.#checkTokens(tokens));
+    const firstRow = chunk.target?.firstRow;
+    await positions.writeFrom(consecutive(chunk.firstPosition, tokens));
+    await rows.writeFrom(
+      firstRow === undefined ? new Int32Array(tokens).fill(-1) : consecutive(firstRow, tokens),
+    );
+  }
+
+  /** Where `run()` finds the ids of a chunk, so that an op can choose them: [tokens] i32. */
+  tokenIds(tokens: number): Tensor {
+    return this.#buffersFor(this.#checkTokens(tokens)).ids;
+  }
+
+  #checkTokens(tokens: number): number {
     if (tokens < 1 || tokens > this.maxTokens) {
       throw new RangeError(
         `Cannot run a chunk as it must have 1 to ${this.maxTokens} tokens: current value is ${tokens}`,
       );
     }
-    const { ids, positions, rows } = this.#buffersFor(tokens);
-    const firstRow = chunk.target?.firstRow;
-    await ids.writeFrom(chunk.ids);
-    await positions.writeFrom(consecutive(chunk.firstPosition, tokens));
-    await rows.writeFrom(
-      firstRow === undefined ? new Int32Array(tokens).fill(-1) : consecutive(firstRow, tokens),
-    );
+    return tokens;
   }
 
   /** The second half of `forward()`: nothing but ops, which a device may record. */

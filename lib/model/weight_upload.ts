@@ -28,6 +28,8 @@ export interface UploadOptions {
   readonly folder: string;
   readonly config: LlamaConfig;
   readonly dtype: "bf16" | "f32";
+  /** Called after every weight. */
+  readonly onProgress?: (() => void) | undefined;
 }
 
 /** Bytes of device memory that the weights of a model need. */
@@ -50,6 +52,7 @@ export async function uploadWeights(device: Device, options: UploadOptions): Pro
   const arena = owned.use(Workspace.allocate(device, weightBytes(config, dtype)));
   const copyTo = async (out: Tensor, spec: WeightSpec): Promise<Tensor> => {
     await upload(device, { out, spec, options });
+    options.onProgress?.();
     return out;
   };
   const place = (spec: WeightSpec): Promise<Tensor> =>

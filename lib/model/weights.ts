@@ -22,6 +22,8 @@ export interface WeightOptions {
   readonly folder: string;
   readonly config: LlamaConfig;
   readonly dtype: "bf16" | "f32";
+  /** Called after every weight that is copied. */
+  readonly onProgress?: (() => void) | undefined;
 }
 
 /**

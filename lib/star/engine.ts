@@ -68,11 +68,17 @@ function remotePermissions(entry: URL): readonly string[] {
  * @throws {WorkerError} If a worker process is lost.
  */
 export function openEngine(options: EngineOptions): Promise<Engine> {
-  const { group, plan, processCount, modelFolder, dtype, threads, timeoutMs } = options;
+  const { group, plan, processCount, timeoutMs } = options;
   if (group !== undefined && sharesContext(plan.mode)) {
-    return SpmdEngine.open(group, { modelFolder, plan, dtype, threads, timeoutMs });
+    return SpmdEngine.open(group, { ...rankOptions(options), timeoutMs });
   }
   return processCount === 1 ? LocalEngine.open(options) : PoolEngine.open(options);
+}
+
+/** What is told to each rank: plain data. */
+function rankOptions(options: EngineOptions): RankOptions {
+  const { modelFolder, plan, device, dtype, threads, expectedTokens } = options;
+  return { modelFolder, plan, device, dtype, threads, expectedTokens };
 }
 
 /** One rank, in this process. */
@@ -86,8 +92,7 @@ class LocalEngine implements Engine {
   }
 
   static async open(options: EngineOptions): Promise<Engine> {
-    const { modelFolder, plan, dtype, threads } = options;
-    return new LocalEngine(await RankModel.load({ modelFolder, plan, dtype, threads }));
+    return new LocalEngine(await RankModel.load(rankOptions(options)));
   }
 
   get config(): LlamaConfig {
@@ -131,9 +136,9 @@ class PoolEngine implements Engine {
   }
 
   static async open(options: EngineOptions): Promise<Engine> {
-    const { modelFolder, plan, dtype, threads, processCount: size, timeoutMs } = options;
+    const { processCount: size, timeoutMs } = options;
     const entry = new URL("./worker.ts", import.meta.url);
-    const pool = await WorkerPool.start<StarTypes>({ modelFolder, plan, dtype, threads }, {
+    const pool = await WorkerPool.start<StarTypes>(rankOptions(options), {
       entry,
       size,
       permissions: [...WORKER_PERMISSIONS, ...remotePermissions(entry)],

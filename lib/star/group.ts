@@ -43,8 +43,9 @@ export class RankGroup {
   readonly size: number;
   readonly collective: MpiCollective;
   readonly status: RankStatus;
-  /** Ranks on this machine. */
+  /** Ranks on this machine, and this one's number among them. */
   readonly localSize: number;
+  readonly localRank: number;
   readonly #options: GroupOptions;
   #members: readonly Member[] = [];
   #ended = false;
@@ -59,6 +60,7 @@ export class RankGroup {
     this.size = collective.size;
     this.status = collective.status;
     this.localSize = options.launch.localSize ?? 1;
+    this.localRank = options.launch.localRank ?? 0;
     this.#options = options;
   }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import { type AttentionPlan, checkPlan, sharesContext } from "../attention/plan.ts";
+import { chooseDevice, type DeviceWish } from "../device/open.ts";
 import { type LlamaConfig, readConfig } from "../model/config.ts";
 import type { ComputeDType } from "../model/forward.ts";
 import { loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
@@ -14,14 +15,19 @@ import type { GenerateResult, Progress } from "./request.ts";
 /** How to load a model and what to compute with it. */
 export interface LoadOptions {
   readonly plan: AttentionPlan;
-  /** `auto` takes the best device that is usable. */
-  readonly device: "auto" | "cpu";
+  /** `auto` takes a usable GPU, or else the CPU, and `onWarning` says so; `cuda` takes a GPU. */
+  readonly device: DeviceWish;
   /** What keys, values and the inputs of matrix products are rounded to. */
   readonly dtype: ComputeDType;
   /** Processes that share the blocks; dense and xattn use one. */
   readonly processCount: number;
   /** Threads of each process; 0 divides the cores among the processes. */
   readonly threads: number;
+  /**
+   * The longest prompt with its answer that is to come, in tokens: what will not fit into a GPU's
+   * memory is refused before the weights are loaded.
+   */
+  readonly expectedTokens?: number | undefined;
   /** How long a process may make no progress, in milliseconds. */
   readonly timeoutMs: number;
   /** The processes that a launcher started with this one: all of them share the blocks. */
@@ -87,18 +93,20 @@ const OVERSHOOT = 0.02;
  * Loads a model from a folder in Hugging Face's format.
  *
  * @param folder Holds `config.json`, `tokenizer.json` and the weights.
- * @throws {UsageError} If the plan cannot be used.
+ * @throws {UsageError} If the plan cannot be used, or a GPU is to compute in f32.
  * @throws {FileError} If a file is missing or damaged.
  * @throws {DeviceError} If the kernel library or the device cannot be used.
  * @throws {WorkerError} If a worker process is lost.
  */
 export async function loadModel(folder: string, options: LoadOptions): Promise<Model> {
   const plan = checkPlan(options.plan);
+  const { kind: device, note } = await chooseDevice(options.device, options);
+  if (note !== undefined) options.onWarning?.(note);
   // Small files first: a mistake in them should not wait for the weights.
   await readConfig(folder);
   const tokenizer = await loadTokenizer(folder);
   try {
-    const { dtype, timeoutMs, group } = options;
+    const { dtype, timeoutMs, group, expectedTokens } = options;
     const isShared = sharesContext(plan.mode);
     const processCount = isShared ? group?.size ?? options.processCount : 1;
     // Each launched rank divides the cores of its own machine.
@@ -108,8 +116,10 @@ export async function loadModel(folder: string, options: LoadOptions): Promise<M
     const engine = await openEngine({
       modelFolder: folder,
       plan,
+      device,
       dtype,
       threads,
+      expectedTokens,
       processCount,
       timeoutMs,
       group,

@@ -117,6 +117,32 @@ export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result
   }
 }
 
+/** Draws the blocks that a host's chunks will take, so that no timed run does. */
+export async function drawForcedBlocks(
+  forced: ForcedSelection,
+  options: Pick<Phase1Options, "layout" | "blocks"> & { maxTokens: number; queryHeads: number },
+): Promise<void> {
+  const { layout, blocks, maxTokens, queryHeads: heads } = options;
+  const chunkTokens = sequenceChunk(maxTokens);
+  for (const { index, start, end } of blocks) {
+    const prefixTokens = index === 0 ? 0 : layout.anchorTokens;
+    for (let begin = 0; begin < end - start; begin += chunkTokens) {
+      const count = Math.min(chunkTokens, end - start - begin);
+      await forced.blocks({
+        heads,
+        firstBlock: (prefixTokens + begin) / SPARSE_BLOCK_TOKENS,
+        queryBlocks: Math.ceil(count / SPARSE_BLOCK_TOKENS),
+      });
+    }
+  }
+}
+
+/** Chunks end at block edges, so that a row of blocks is never split between two of them. */
+function sequenceChunk(maxTokens: number): number {
+  const whole = Math.floor(maxTokens / SPARSE_BLOCK_TOKENS) * SPARSE_BLOCK_TOKENS;
+  return Math.max(whole, SPARSE_BLOCK_TOKENS);
+}
+
 /** Runs local sequences through the model in chunks. */
 class SequenceEncoder implements Disposable {
   readonly #options: Phase1Options;
@@ -131,9 +157,7 @@ class SequenceEncoder implements Disposable {
     const { transformer, plan, blocks, layout, device } = options;
     this.#options = options;
     this.#scale = 1 / Math.sqrt(transformer.config.headDim);
-    // Chunks end at block edges, so that a row of blocks is never split between two of them.
-    const whole = Math.floor(transformer.maxTokens / SPARSE_BLOCK_TOKENS) * SPARSE_BLOCK_TOKENS;
-    this.#chunkTokens = Math.max(whole, SPARSE_BLOCK_TOKENS);
+    this.#chunkTokens = sequenceChunk(transformer.maxTokens);
     const lengths = blocks.map((block) => block.end - block.start);
     const own = lengths.reduce((sum, length) => sum + length, 0);
     this.#totalTokens = Math.max(1, own + (blocks[0]?.index === 0 ? 0 : layout.anchorTokens));

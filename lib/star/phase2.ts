@@ -9,9 +9,10 @@
 import { GlobalAttention, type StepKeys } from "../attention/global.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
 import type { Collective } from "../collective/collective.ts";
-import type { Device, RecordedOps } from "../device/device.ts";
+import type { Device, OpRecorder, PendingBytes, RecordedOps } from "../device/device.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import { Tensor } from "../device/tensor.ts";
+import type { Bytes } from "../ffi/memory.ts";
 import type { Chunk, Transformer } from "../model/forward.ts";
 import type { KvCache } from "../model/kv_cache.ts";
 import { keyMean } from "../ops/antidiagonal_score.ts";
@@ -70,6 +71,8 @@ class Phase2 implements Disposable {
   readonly #anchorMeans: Tensor[] = [];
   readonly #token: Tensor;
   readonly #isQueryHost: boolean;
+  /** Where a step of one host can be recorded. */
+  readonly #recorder: OpRecorder | undefined;
   /** A generated token's step, where the device records ops. */
   #recorded: RecordedOps | undefined;
   /** Query and generated tokens so far. */
@@ -88,7 +91,12 @@ class Phase2 implements Disposable {
         );
       }
     }
-    this.#token = Tensor.allocate(device, { dtype: "i32", shape: [1], label: "token" });
+    // An exchange between hosts cannot be recorded.
+    this.#recorder = layout.hosts.length > 1 ? undefined : device.recorder;
+    // A recorded step finds the token where the step before has put it.
+    this.#token = this.#recorder === undefined
+      ? Tensor.allocate(device, { dtype: "i32", shape: [1], label: "token" })
+      : transformer.tokenIds(1);
     const queryTokens = request.queryIds.length;
     this.#attention = new GlobalAttention(device, {
       collective,
@@ -111,8 +119,8 @@ class Phase2 implements Disposable {
   }
 
   async run(): Promise<Phase2Result> {
-    const { request, transformer, plan, onToken } = this.#options;
-    const { queryIds, tokensToGenerate, stopIds } = request;
+    const { request, transformer, plan } = this.#options;
+    const { queryIds } = request;
     const maxTokens = stepTokens({
       plan,
       queryTokens: queryIds.length,
@@ -125,17 +133,66 @@ class Phase2 implements Disposable {
       lastRow = ids.length - 1;
     }
     await this.#predict(lastRow);
+    const topLogits = await this.#largest(lastRow, request.topLogits);
+    const recorder = this.#recorder;
+    const ids = recorder === undefined
+      ? await this.#generate()
+      : await this.#generateRecorded(recorder);
+    return { ids, topLogits };
+  }
+
+  /** Step by step: every host learns a token before the next step. */
+  async #generate(): Promise<number[]> {
+    const { request: { tokensToGenerate, stopIds }, onToken } = this.#options;
     const ids: number[] = [];
-    let topLogits: (readonly [number, number])[] = [];
-    while (ids.length < tokensToGenerate) {
-      if (ids.length === 0) topLogits = await this.#largest(lastRow, request.topLogits);
+    for (;;) {
       const id = await this.#readToken();
       ids.push(id);
       onToken(ids.length);
-      if (stopIds.includes(id) || ids.length === tokensToGenerate) break;
-      await this.#advance(id);
+      if (stopIds.includes(id) || ids.length === tokensToGenerate) return ids;
+      await this.#step(Int32Array.of(id));
+      await this.#predict(0);
     }
-    return { ids, topLogits };
+  }
+
+  /** As `#generate()`, a step ahead: the device has chosen the token before it is known here. */
+  async #generateRecorded(recorder: OpRecorder): Promise<number[]> {
+    const { request: { tokensToGenerate, stopIds }, onToken } = this.#options;
+    const ids: number[] = [];
+    let pending = recorder.fetch(this.#token);
+    for (;;) {
+      const isLast = ids.length + 1 === tokensToGenerate;
+      const following = isLast ? undefined : await this.#startStep(recorder);
+      const id = readToken(await pending.read());
+      ids.push(id);
+      onToken(ids.length);
+      if (following === undefined) return ids;
+      pending = following;
+      if (!stopIds.includes(id)) continue;
+      await pending.read();
+      return ids;
+    }
+  }
+
+  /** Starts the step of the token that the device has chosen last. */
+  async #startStep(recorder: OpRecorder): Promise<PendingBytes> {
+    const { transformer, onLayer } = this.#options;
+    const { chunk, keys } = this.#plan(new Int32Array(1), { isRecorded: true });
+    await transformer.writePlaces(chunk);
+    await this.#attention.writeInputs(keys);
+    const start = async (): Promise<void> => {
+      await transformer.run(chunk);
+      await this.#predict(0);
+    };
+    if (this.#recorded !== undefined) await this.#recorded.run();
+    else {
+      // The first one runs as it is, so that libraries set up what they need outside of a record.
+      await start();
+      this.#recorded = await recorder.record(start);
+    }
+    onLayer();
+    this.#steps += 1;
+    return recorder.fetch(this.#token);
   }
 
   /** Runs query tokens, or a generated one, through the model on all hosts. */
@@ -171,33 +228,6 @@ class Phase2 implements Disposable {
     return { chunk, keys };
   }
 
-  /** Runs a generated token through the model and chooses the next one, on the device. */
-  async #advance(id: number): Promise<void> {
-    const { transformer, device, layout, onLayer } = this.#options;
-    const { recorder } = device;
-    const ids = Int32Array.of(id);
-    // An exchange between hosts cannot be recorded.
-    if (recorder === undefined || layout.hosts.length > 1) {
-      await this.#step(ids);
-      return await this.#predict(0);
-    }
-    const { chunk, keys } = this.#plan(ids, { isRecorded: true });
-    await transformer.writeInputs(chunk);
-    await this.#attention.writeInputs(keys);
-    const start = async (): Promise<void> => {
-      await transformer.run(chunk);
-      await this.#predict(0);
-    };
-    if (this.#recorded !== undefined) await this.#recorded.run();
-    else {
-      // The first one runs as it is, so that libraries set up what they need outside of a record.
-      await start();
-      this.#recorded = await recorder.record(start);
-    }
-    onLayer();
-    this.#steps += 1;
-  }
-
   /** The query host chooses the most likely token behind a row of the last step. */
   async #predict(row: number): Promise<void> {
     if (!this.#isQueryHost) return;
@@ -216,15 +246,19 @@ class Phase2 implements Disposable {
     const { collective, layout } = this.#options;
     const bytes = new Uint8Array(await this.#token.toBytes());
     await collective.broadcast(bytes, { root: layout.queryHost });
-    return new DataView(bytes.buffer).getInt32(0, true);
+    return readToken(bytes);
   }
 
   [Symbol.dispose](): void {
     this.#recorded?.[Symbol.dispose]();
     this.#attention[Symbol.dispose]();
-    this.#token[Symbol.dispose]();
+    if (this.#recorder === undefined) this.#token[Symbol.dispose]();
     for (const mean of this.#anchorMeans) mean[Symbol.dispose]();
   }
+}
+
+function readToken(bytes: Bytes): number {
+  return new DataView(bytes.buffer, bytes.byteOffset).getInt32(0, true);
 }
 
 async function largest(

@@ -9,6 +9,7 @@
 import { type AttentionPlan, checkPlan } from "../attention/plan.ts";
 import { SelfCollective } from "../collective/self.ts";
 import type { LlamaConfig } from "../model/config.ts";
+import { chooseDevice, type DeviceWish } from "../device/open.ts";
 import type { ComputeDType } from "../model/forward.ts";
 import type { BlockLayout } from "./blocks.ts";
 import { type EncodedContext, RankModel } from "./rank.ts";
@@ -19,8 +20,10 @@ export interface PhasesOptions {
   readonly plan: AttentionPlan;
   /** What keys, values and the inputs of matrix products are rounded to. */
   readonly dtype: ComputeDType;
-  /** Threads of an op, 1 to 256. */
+  /** Threads of an op on the CPU, 1 to 256. */
   readonly threads: number;
+  /** `auto` takes a usable GPU, or else the CPU. @default {"cpu"} */
+  readonly device?: DeviceWish;
 }
 
 /** A context after phase 1. Disposal frees its keys and values. */
@@ -73,7 +76,9 @@ export interface Phases extends Disposable {
 export async function openPhases(folder: string, options: PhasesOptions): Promise<Phases> {
   const plan = checkPlan(options.plan);
   const { dtype, threads } = options;
-  return new LocalPhases(await RankModel.load({ modelFolder: folder, plan, dtype, threads }));
+  const { kind: device } = await chooseDevice(options.device ?? "cpu", { dtype });
+  const modelFolder = folder;
+  return new LocalPhases(await RankModel.load({ modelFolder, plan, device, dtype, threads }));
 }
 
 class LocalPhases implements Phases {

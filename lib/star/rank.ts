@@ -4,34 +4,45 @@
  * @module
  */
 import { ForcedSelection } from "../attention/forced_selection.ts";
-import type { AttentionPlan } from "../attention/plan.ts";
+import { type AttentionPlan, isSparse } from "../attention/plan.ts";
 import type { Collective } from "../collective/collective.ts";
 import { isGpuDevice, NcclCollective } from "../collective/nccl.ts";
 import type { RankStatus } from "../collective/state.ts";
-import { openCpuDevice } from "../device/cpu.ts";
 import type { Device } from "../device/device.ts";
+import type { DeviceKind } from "../device/open.ts";
+import { locateCudaLibrary, NCCL } from "../ffi/cuda_locate.ts";
 import { type LlamaConfig, readConfig } from "../model/config.ts";
 import { type ComputeDType, Transformer } from "../model/forward.ts";
 import { KvCache } from "../model/kv_cache.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import { loadWeights } from "../model/weights.ts";
 import { type BlockLayout, type ContextBlock, hostTokens, layOutBlocks } from "./blocks.ts";
-import { encodeBlocks, type Phase1Result } from "./phase1.ts";
+import { checkMemory, chunkTokensFor } from "./memory_plan.ts";
+import { drawForcedBlocks, encodeBlocks, type Phase1Result } from "./phase1.ts";
 import { generate, type Phase2Result, stepTokens } from "./phase2.ts";
+import { type LocalPlace, openRankDevice } from "./rank_device.ts";
 import type { GenerateRequest, RankCounters } from "./request.ts";
 import { encodePart, ringCapacity } from "./ring.ts";
-
-/** The longest chunk of tokens that runs through the layers at once. */
-const CHUNK_TOKENS = 512;
 
 /** What every rank is started with. */
 export interface RankOptions {
   /** A folder in Hugging Face's format. */
   readonly modelFolder: string;
   readonly plan: AttentionPlan;
+  readonly device: DeviceKind;
   readonly dtype: ComputeDType;
   /** Threads of this process. */
   readonly threads: number;
+  /** The longest prompt and answer that are to come: what cannot fit is refused before loading. */
+  readonly expectedTokens?: number | undefined;
+}
+
+/** A rank's place among the others. */
+export interface RankPlace extends LocalPlace {
+  /** Exchanges host memory among the ranks. */
+  readonly host: Collective;
+  /** Called while weights are loaded, again and again. */
+  readonly onProgress?: () => void;
 }
 
 /** A model that is in memory already. */
@@ -43,6 +54,10 @@ export interface RankParts {
   readonly dtype: ComputeDType;
   /** Share of the blocks that sparse modes take in place of those that the mass selects. */
   readonly forcedDensity?: number | undefined;
+  /** The longest chunk of tokens that runs through the layers at once. */
+  readonly chunkTokens: number;
+  /** Whether every rank has a GPU of its own. */
+  readonly hasOwnGpu?: boolean;
 }
 
 /** What one rank found. */
@@ -103,16 +118,33 @@ export class RankModel implements Disposable {
   /**
    * Opens the device and the weights.
    *
+   * @param place Absent for a rank that is alone; all ranks of a group must load at the same time.
    * @throws {FileError} If the model is missing or damaged.
-   * @throws {DeviceError} If the kernel library or the device cannot be used.
+   * @throws {DeviceError} If the kernel library or the device cannot be used, or its memory is too
+   * small.
+   * @throws {WorkerError} If another rank is lost.
    */
-  static async load(options: RankOptions): Promise<RankModel> {
-    const { modelFolder: folder, dtype, plan, threads } = options;
+  static async load(options: RankOptions, place?: RankPlace): Promise<RankModel> {
+    const { modelFolder: folder, device: kind, dtype, plan, threads } = options;
     const config = await readConfig(folder);
     using owned = new DisposableStack();
-    const device = owned.use(await openCpuDevice({ threads }));
-    const weights = owned.use(await loadWeights(device, { folder, config, dtype }));
-    const parts = { config, device, weights, plan, dtype };
+    const opened = await openRankDevice({
+      kind,
+      threads,
+      place: place ?? { localRank: 0, localSize: 1 },
+      host: place?.host,
+    });
+    const device = owned.use(opened.device);
+    const { freeBytes, hasOwnGpu } = opened;
+    const onProgress = place?.onProgress;
+    const chunkTokens = chunkTokensFor(device, { config, dtype, freeBytes });
+    const sizes = { config, dtype, plan, ranks: place?.host.size ?? 1, chunkTokens };
+    const question = { ...sizes, contextTokens: options.expectedTokens ?? 0, room: 1 };
+    checkMemory(device, { question, freeBytes, loaded: false });
+    const weights = owned.use(
+      await loadWeights(device, { ...options, folder, config, onProgress }),
+    );
+    const parts = { config, device, weights, plan, dtype, chunkTokens, hasOwnGpu };
     const transformer = await prepareTransformer(parts);
     return new RankModel(parts, { transformer, owned: owned.move() });
   }
@@ -136,9 +168,12 @@ export class RankModel implements Disposable {
    * @throws {WorkerError} If a rank is lost.
    */
   async connect(host: Collective, options: { timeoutMs: number }): Promise<Collective> {
-    if (host.size === 1 || !isGpuDevice(this.#device)) return host;
+    // NCCL refuses two ranks on one GPU: they exchange by way of the host.
+    if (host.size === 1 || this.#parts.hasOwnGpu !== true) return host;
+    if (!isGpuDevice(this.#device)) return host;
     const { timeoutMs } = options;
-    return await NcclCollective.join({ host, device: this.#device.gpu, timeoutMs });
+    const path = locateCudaLibrary(NCCL);
+    return await NcclCollective.join({ host, device: this.#device.gpu, path, timeoutMs });
   }
 
   /**
@@ -211,6 +246,7 @@ export class RankModel implements Disposable {
     const capacity = isRing
       ? ringCapacity(layout, { room })
       : hostTokens(blocks) + (rank === layout.queryHost ? room : 0);
+    this.#checkMemory({ contextTokens: contextIds.length, room, ranks });
     using owned = new DisposableStack();
     const cache = owned.use(
       new KvCache(this.#device, { layers, kvHeads, headDim, capacity, dtype }),
@@ -226,6 +262,8 @@ export class RankModel implements Disposable {
         forced: this.#forced,
       }),
     );
+    // Whoever measures phase 1 wants its end, not that of its start.
+    await this.#device.kernels.idle();
     const memory = owned.move();
     const contextTokens = contextIds.length;
     return {
@@ -277,6 +315,23 @@ export class RankModel implements Disposable {
     });
   }
 
+  /** Draws the blocks of a forced density for a context ahead of its run; else does nothing. */
+  async drawBlocks(contextTokens: number): Promise<void> {
+    const { plan, config: { queryHeads } } = this.#parts;
+    if (this.#forced === undefined || !isSparse(plan.mode)) return;
+    const layout = layOutBlocks(plan, { contextTokens, ranks: 1 });
+    const blocks = layout.hosts[0] ?? [];
+    const { maxTokens } = this.#transformer;
+    await drawForcedBlocks(this.#forced, { layout, blocks, maxTokens, queryHeads });
+  }
+
+  #checkMemory(sizes: { contextTokens: number; room: number; ranks: number }): void {
+    const { config, dtype, plan, chunkTokens } = this.#parts;
+    const question = { config, dtype, plan, chunkTokens, ...sizes };
+    const { freeBytes } = this.#device;
+    checkMemory(this.#device, { question, freeBytes, loaded: true });
+  }
+
   /** A transformer whose chunks are long enough for the sample's query. */
   async #transformerFor(request: Omit<GenerateRequest, "contextIds">): Promise<Transformer> {
     const { plan, dtype } = this.#parts;
@@ -304,11 +359,9 @@ export class RankModel implements Disposable {
 }
 
 async function prepareTransformer(parts: RankParts): Promise<Transformer> {
-  const { config, weights, dtype, device } = parts;
+  const { config, weights, dtype, device, chunkTokens: maxTokens } = parts;
   using owned = new DisposableStack();
-  const transformer = owned.use(
-    new Transformer(device, { config, weights, dtype, maxTokens: CHUNK_TOKENS }),
-  );
+  const transformer = owned.use(new Transformer(device, { config, weights, dtype, maxTokens }));
   await transformer.prepare();
   owned.move();
   return transformer;

@@ -139,12 +139,16 @@ async function loadTogether(group: RankGroup, options: SharedOptions): Promise<L
   const threads = options.threads > 0
     ? options.threads
     : Math.max(1, Math.floor(navigator.hardwareConcurrency / group.localSize));
-  const model = await RankModel.load({ ...options, threads });
+  const host = new BorrowedCollective(group.collective);
+  const { localRank, localSize } = group;
+  const onProgress = () => group.status.advance();
+  const place = { host, localRank, localSize, onProgress };
+  const model = await RankModel.load({ ...options, threads }, place);
   try {
     const digests = await group.gather(await modelDigest(folder));
     const rank = digests.findIndex((digest) => digest !== digests[0]);
     if (rank >= 0) throw otherModelError(group, { rank, folder });
-    const collective = await model.connect(new BorrowedCollective(group.collective), { timeoutMs });
+    const collective = await model.connect(host, { timeoutMs });
     group.status.enter("idle");
     return {
       model,

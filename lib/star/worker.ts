@@ -10,7 +10,9 @@ import { fromWire } from "./wire.ts";
 
 if (import.meta.main) {
   await serveRank<StarTypes>(async (init, { collective: host, status, timeoutMs }) => {
-    const model = await RankModel.load(init);
+    const { rank: localRank, size: localSize } = host;
+    const onProgress = () => status.advance();
+    const model = await RankModel.load(init, { host, localRank, localSize, onProgress });
     const collective = await model.connect(host, { timeoutMs });
     const { config, deviceDescription } = model;
     return {

@@ -27,11 +27,20 @@ export function openTiny(
     plan: AttentionPlan;
     processCount: number;
     dtype?: "f32" | "bf16";
+    device?: "cpu" | "cuda";
     timeoutMs?: number;
   },
 ): Promise<Engine> {
-  const { plan, processCount, dtype = "bf16", timeoutMs = 60_000 } = options;
-  return openEngine({ modelFolder: MODEL, plan, dtype, threads: 1, processCount, timeoutMs });
+  const { plan, processCount, device = "cpu", dtype = "bf16", timeoutMs = 60_000 } = options;
+  return openEngine({
+    modelFolder: MODEL,
+    plan,
+    device,
+    dtype,
+    threads: 1,
+    processCount,
+    timeoutMs,
+  });
 }
 
 /** A request made of a reference prompt. `repeat` takes the context several times in a row. */

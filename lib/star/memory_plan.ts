@@ -1,0 +1,189 @@
+/**
+ * What a run needs of a GPU's memory, known before anything is loaded.
+ *
+ * @module
+ */
+import { type AttentionPlan, hasBlocks, isSparse, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
+import { selectionTensors } from "../attention/xattention.ts";
+import type { Device } from "../device/device.ts";
+import { DeviceError } from "../errors.ts";
+import type { LlamaConfig } from "../model/config.ts";
+import { type ComputeDType, transformerBytes } from "../model/forward.ts";
+import { cacheBytes } from "../model/kv_cache.ts";
+import { weightBytes } from "../model/weight_upload.ts";
+import { partElements } from "../ops/merge_states.ts";
+import { type BlockLayout, type ContextBlock, hostTokens, layOutBlocks } from "./blocks.ts";
+
+/** What is to run. */
+export interface MemoryQuestion {
+  readonly config: LlamaConfig;
+  readonly dtype: ComputeDType;
+  readonly plan: AttentionPlan;
+  readonly ranks: number;
+  /** The longest chunk. */
+  readonly chunkTokens: number;
+  readonly contextTokens: number;
+  /** Tokens of query and answer. */
+  readonly room: number;
+}
+
+/** Bytes of the rank that needs most, by what they are for. */
+export interface MemoryNeed {
+  readonly weights: number;
+  /** Keys and values: of the rank's blocks, and of its anchor. */
+  readonly cache: number;
+  /** Activations of a chunk, selection, the parts of an exchange, what libraries take. */
+  readonly working: number;
+}
+
+/** Chunks on a CPU: what its caches like; on a GPU: so many rows that products reach their rate. */
+const CHUNK_TOKENS = { cpu: 512, cuda: 8192 } as const;
+/** What the libraries take besides: kernels' working memory, graphs, code. */
+const RESERVE_BYTES = 256 * 2 ** 20;
+/** The largest share of what the weights leave that a chunk's activations may take. */
+const WORKING_SHARE = 1 / 4;
+const GIB = 2 ** 30;
+
+/**
+ * The longest chunk of a device: as its kind likes it, but on a GPU no more than memory allows.
+ *
+ * @param freeBytes What the rank may use; undefined where memory is the host's.
+ */
+export function chunkTokensFor(
+  device: Pick<Device, "kind">,
+  options: { config: LlamaConfig; dtype: ComputeDType; freeBytes: number | undefined },
+): number {
+  const { config, dtype, freeBytes } = options;
+  let tokens: number = CHUNK_TOKENS[device.kind];
+  if (freeBytes === undefined) return tokens;
+  const left = Math.max(0, freeBytes - weightBytes(config, dtype));
+  while (
+    tokens > CHUNK_TOKENS.cpu &&
+    transformerBytes(device, { config, dtype, tokens }) > left * WORKING_SHARE
+  ) tokens /= 2;
+  return tokens;
+}
+
+/** What the rank needs that needs most. */
+export function memoryNeed(device: Pick<Device, "kind">, question: MemoryQuestion): MemoryNeed {
+  const { config, dtype, plan, contextTokens, ranks } = question;
+  const layout = layOutBlocks(plan, { contextTokens, ranks });
+  const needs = layout.hosts.map((blocks, rank) =>
+    rankNeed(device, { question, layout, blocks, rank })
+  );
+  const largest = needs.reduce((a, b) => sum(b) > sum(a) ? b : a);
+  return { ...largest, weights: weightBytes(config, dtype) };
+}
+
+function sum({ weights, cache, working }: MemoryNeed): number {
+  return weights + cache + working;
+}
+
+function rankNeed(
+  device: Pick<Device, "kind">,
+  options: {
+    question: MemoryQuestion;
+    layout: BlockLayout;
+    blocks: readonly ContextBlock[];
+    rank: number;
+  },
+): MemoryNeed {
+  const { question, layout, blocks, rank } = options;
+  const { config, dtype, plan, chunkTokens, room } = question;
+  const { layerCount: layers, kvHeads, headDim, queryHeads } = config;
+  const isRing = plan.mode === "ring";
+  const longest = Math.max(...layout.hosts.map(hostTokens));
+  const capacity = isRing
+    ? longest + room
+    : hostTokens(blocks) + (rank === layout.queryHost ? room : 0);
+  const ownAnchor = blocks[0]?.index === 0 ? 0 : layout.anchorTokens;
+  const cacheOf = (tokens: number) =>
+    cacheBytes({ layers, kvHeads, headDim, capacity: tokens, dtype });
+  const step = Math.max(1, Math.min(chunkTokens, room));
+  const part = 4 * partElements({ tokens: step, heads: queryHeads, headDim });
+  let working = RESERVE_BYTES + transformerBytes(device, { config, dtype, tokens: chunkTokens });
+  if (layout.hosts.length > 1) working += (question.ranks + 1) * part;
+  if (isRing) {
+    working += transformerBytes(device, { config, dtype, tokens: Math.max(1, longest) }) +
+      layout.hosts.length * (cacheOf(capacity) / layers + part);
+  }
+  if (isSparse(plan.mode)) {
+    const lengths = blocks.map(({ start, end }) => end - start);
+    const { mass } = selectionTensors({
+      queryHeads,
+      queryTokens: chunkTokens,
+      keyTokens: layout.anchorTokens + Math.max(...lengths),
+    });
+    working += 8 * mass.reduce((product, extent) => product * extent, 1);
+  }
+  return {
+    weights: 0,
+    cache: cacheOf(capacity) + (ownAnchor === 0 ? 0 : cacheOf(ownAnchor)),
+    working,
+  };
+}
+
+/**
+ * Refuses what will not fit.
+ *
+ * @param device Named in the message.
+ * @param options `freeBytes`: what the rank may use; `loaded`: whether weights and activations are
+ * there already.
+ * @throws {DeviceError} If it does not fit: with what is needed and free, and what would fit.
+ */
+export function checkMemory(
+  device: Pick<Device, "kind" | "description">,
+  options: { question: MemoryQuestion; freeBytes: number | undefined; loaded: boolean },
+): void {
+  const { question, freeBytes, loaded } = options;
+  if (freeBytes === undefined) return;
+  const { config, dtype, chunkTokens, contextTokens, room } = question;
+  const there = loaded
+    ? weightBytes(config, dtype) + transformerBytes(device, { config, dtype, tokens: chunkTokens })
+    : 0;
+  const fits = (other: MemoryQuestion) => sum(memoryNeed(device, other)) - there <= freeBytes;
+  if (fits(question)) return;
+  const need = memoryNeed(device, question);
+  const gib = (bytes: number) => `${(bytes / GIB).toFixed(2)} GiB`;
+  const what = contextTokens === 0 ? "load the model" : `run ${contextTokens + room} tokens`;
+  throw new DeviceError(
+    `Cannot ${what} on ${device.description} as ` +
+      `${gib(sum(need) - there)} of its memory must be free (weights ${
+        gib(need.weights)
+      }, keys and ` +
+      `values ${gib(need.cache)}, working memory ${gib(need.working)}` +
+      `${loaded ? `, of which ${gib(there)} are in use` : ""}): current value is ` +
+      `${gib(freeBytes)}; ${whatFits(question, fits)}`,
+  );
+}
+
+/** The longest context, and the largest block, that would fit. */
+function whatFits(question: MemoryQuestion, fits: (other: MemoryQuestion) => boolean): string {
+  const { plan, contextTokens, room } = question;
+  const length = largest(contextTokens, (tokens) => fits({ ...question, contextTokens: tokens }));
+  const advice = length > 0
+    ? `up to ${length + room} tokens fit`
+    : "no context fits beside weights and working memory";
+  if (!hasBlocks(plan.mode)) return advice;
+  const block = largest(
+    plan.blockTokens,
+    (tokens) =>
+      fits({
+        ...question,
+        plan: { ...plan, blockTokens: tokens, anchorTokens: Math.min(tokens, plan.anchorTokens) },
+      }),
+  );
+  return block > 0 ? `${advice}, or this length with --block_size ${block}` : advice;
+}
+
+/** The largest multiple of 128 below a limit that passes; 0 if none does. */
+function largest(limit: number, passes: (tokens: number) => boolean): number {
+  let low = 0;
+  let high = Math.ceil(limit / SPARSE_BLOCK_TOKENS);
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    if (passes(middle * SPARSE_BLOCK_TOKENS)) low = middle;
+    else high = middle;
+  }
+  return low * SPARSE_BLOCK_TOKENS;
+}
