@@ -1,0 +1,102 @@
+/**
+ * Builds the fake GPU of `tests/helpers/fake_gpu`: a CUDA runtime, a cuBLAS and a kernel library that
+ * compute on the CPU, and a manifest beside them. A run finds them by STARX_CUDA and STARX_KERNELS.
+ *
+ * @module
+ */
+import { chooseLibrary } from "../../lib/ffi/manifest.ts";
+import { kernelFolder, readManifest } from "../../lib/ffi/locate.ts";
+import { ABI_VERSION } from "../../lib/ffi/symbols.ts";
+import { assert } from "./assert.ts";
+
+const SOURCES = new URL("fake_gpu/", import.meta.url).pathname;
+const HEADER = new URL("../../kernels/sx_kernels.h", import.meta.url);
+
+/** Functions that `kernels.c` has itself. */
+const BY_HAND =
+  /^sx_(abi_version|describe|context_create|context_destroy|error_text|alloc|free|live_allocations)$/;
+
+/** The folder of the built libraries, or undefined without a compiler; removed with the process. */
+export async function buildFakeGpu(): Promise<string | undefined> {
+  const folder = await Deno.makeTempDir({ prefix: "starx-gpu-" });
+  globalThis.addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
+  const prebuilt = kernelFolder();
+  const manifest = await readManifest(new URL("MANIFEST.json", prebuilt));
+  const cpu = chooseLibrary(manifest, { backend: "cpu", tests: false });
+  await Deno.copyFile(new URL(cpu.file, prebuilt), `${folder}/${cpu.file}`);
+  const source = `${folder}/kernels.c`;
+  const ops = opSources(await Deno.readTextFile(HEADER));
+  await Deno.writeTextFile(source, `#include "${SOURCES}kernels.c"\n${ops}`);
+  const links = ["-L", folder, "-l:libcudart.so.13", "-Wl,-rpath,$ORIGIN", "-ldl"];
+  const library = [`-DCPU_LIBRARY="${folder}/${cpu.file}"`, "-I", new URL(".", HEADER).pathname];
+  const file = "libsx_cuda-fake.so";
+  try {
+    await compile(
+      [`${SOURCES}cudart.c`, "-Wl,-soname,libcudart.so.13"],
+      `${folder}/libcudart.so.13`,
+    );
+    await compile([...library, `${SOURCES}cublas.c`, ...links], `${folder}/libcublas.so.13`);
+    await compile([...library, "-I", SOURCES, source, ...links], `${folder}/${file}`);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+  const bytes = await Deno.readFile(`${folder}/${file}`);
+  const sha256 = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+  const { os, arch } = Deno.build;
+  const cuda = { file, backend: "cuda", os, arch, tests: false, bytes: bytes.length, sha256 };
+  const libraries = [cpu, cuda];
+  const text = JSON.stringify({ abi: ABI_VERSION, sources_sha256: "", libraries });
+  await Deno.writeTextFile(`${folder}/MANIFEST.json`, text);
+  return folder;
+}
+
+async function compile(args: readonly string[], out: string): Promise<void> {
+  const flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-pthread"];
+  const command = new Deno.Command("gcc", { args: [...flags, "-o", out, ...args] });
+  const { success, stderr } = await command.output();
+  assert(success, new TextDecoder().decode(stderr));
+}
+
+/** An exported function per op that puts the CPU's op of that name into the stream. */
+function opSources(header: string): string {
+  const code = header.replaceAll(/\/\*[\s\S]*?\*\//g, "").replaceAll(/^#.*$/gm, "");
+  const prototypes = [...code.matchAll(/\b(sx_\w+)\s*\(([^)]*)\)\s*;/g)];
+  return prototypes.filter(([, name = ""]) => !BY_HAND.test(name))
+    .map(([, name = "", list = ""]) => opSource(name, list.trim().replaceAll(/\s+/g, " ")))
+    .join("\n");
+}
+
+function opSource(name: string, list: string): string {
+  const fields = list.split(", ");
+  const names = fields.map((field) => /(\w+)$/.exec(field)?.[1] ?? "");
+  const takesQueries = names.includes("q") && names.includes("q_dtype");
+  const values = names.map((field) =>
+    field === "context"
+      ? "a->context->cpu"
+      : takesQueries && field === "q"
+      ? "q"
+      : takesQueries && field === "q_dtype"
+      ? "SX_F32"
+      : `a->${field}`
+  );
+  const queries = takesQueries
+    ? `
+  if (a->q_dtype != SX_BF16) return report("${name}", a->context, SX_UNSUPPORTED);
+  float* q = widened(a->q, a->q_tokens * a->q_heads * a->head_dim);`
+    : "";
+  return `
+struct ${name}_args { ${fields.join("; ")}; };
+static int run_${name}(void* args) {
+  struct ${name}_args* a = args;${queries}
+  sx_status (*op)(${list}) = cpu("${name}");
+  const sx_status status = op(${values.join(", ")});
+  ${takesQueries ? "free(q);" : ""}
+  return report("${name}", a->context, status);
+}
+__attribute__((visibility("default"))) sx_status ${name}(${list}) {
+  struct ${name}_args args = {${names.join(", ")}};
+  return fake_submit(context->stream, run_${name}, &args, sizeof args) == 0 ? SX_OK
+                                                                            : SX_DEVICE_ERROR;
+}`;
+}

@@ -1,0 +1,227 @@
+/**
+ * The whole CUDA path on a fake GPU that is built here: its streams do nothing until somebody waits,
+ * so that a missing wait gives wrong numbers. Ignored without a C compiler.
+ *
+ * @module
+ */
+import { openCudaDevice } from "../../lib/device/cuda.ts";
+import { chooseDevice } from "../../lib/device/open.ts";
+import { ProfiledDevice } from "../../lib/device/profiled.ts";
+import { Tensor } from "../../lib/device/tensor.ts";
+import { DeviceError, UsageError } from "../../lib/errors.ts";
+import { matmul } from "../../lib/ops/matmul.ts";
+import { openEngine } from "../../lib/star/engine.ts";
+import { loadModel } from "../../lib/star/load_model.ts";
+import type { GenerateResult } from "../../lib/star/request.ts";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "../helpers/assert.ts";
+import { buildFakeGpu } from "../helpers/fake_gpu.ts";
+import { goldenEntries, type GoldenEntry, goldenPlan } from "../helpers/golden.ts";
+import { MODEL } from "../helpers/prompts.ts";
+
+const folder = await buildFakeGpu();
+const ignore = folder === undefined;
+
+/** Runs with the fake GPU's libraries, and with a few of its settings. */
+async function withGpu(
+  run: () => Promise<void>,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const values: Record<string, string> = {
+    STARX_CUDA: folder ?? "",
+    STARX_KERNELS: folder ?? "",
+    ...settings,
+  };
+  const before = Object.keys(values).map((name) => [name, Deno.env.get(name)] as const);
+  for (const [name, value] of Object.entries(values)) Deno.env.set(name, value);
+  try {
+    await run();
+  } finally {
+    for (const [name, value] of before) {
+      if (value === undefined) Deno.env.delete(name);
+      else Deno.env.set(name, value);
+    }
+  }
+}
+
+async function generate(
+  entry: GoldenEntry,
+  options: {
+    name: string;
+    device: "cpu" | "cuda";
+    processCount: number;
+    stopIds?: readonly number[];
+  },
+): Promise<GenerateResult> {
+  const { name, device, processCount, stopIds = [] } = options;
+  const plan = goldenPlan(name, entry);
+  assert(plan !== undefined);
+  await using engine = await openEngine({
+    modelFolder: MODEL,
+    plan,
+    device,
+    dtype: "bf16",
+    threads: 2,
+    processCount,
+    timeoutMs: 60_000,
+  });
+  return await engine.generate({
+    sample: entry.task,
+    contextIds: Int32Array.from(entry.context_ids),
+    queryIds: Int32Array.from(entry.query_ids),
+    tokensToGenerate: 24,
+    stopIds,
+    topLogits: 24,
+  });
+}
+
+const [entry] = await goldenEntries();
+assert(entry !== undefined);
+
+for (const [name, golden] of Object.entries(entry.modes)) {
+  if (goldenPlan(name, entry) === undefined) continue;
+  for (const processCount of name.startsWith("star") ? [1, 2] : [1]) {
+    const test = `a GPU gives what the CPU does: ${name}, ${processCount} processes`;
+    Deno.test({ name: test, ignore }, async () => {
+      await withGpu(async () => {
+        const found = await generate(entry, { name, device: "cuda", processCount });
+        const expected = await generate(entry, { name, device: "cpu", processCount });
+        assertEquals(found.ids, expected.ids);
+        // Queries are rounded to bf16 there, and f32 here.
+        const logits = new Map(expected.topLogits);
+        for (const [id, logit] of found.topLogits.slice(0, 10)) {
+          const other = logits.get(id);
+          assert(other !== undefined && Math.abs(other - logit) < 0.25, `${logit} ${other}`);
+        }
+        if (name === "dense" || name === "star") assertEquals(found.ids, [...golden.greedy_ids]);
+      });
+    });
+  }
+}
+
+Deno.test({ name: "a GPU ends at a stop id, and can be asked again", ignore }, async () => {
+  await withGpu(async () => {
+    const [, , third = -1] = entry.modes.dense?.greedy_ids ?? [];
+    const plan = goldenPlan("dense", entry);
+    assert(plan !== undefined);
+    await using engine = await openEngine({
+      modelFolder: MODEL,
+      plan,
+      device: "cuda",
+      dtype: "bf16",
+      threads: 2,
+      processCount: 1,
+      timeoutMs: 60_000,
+    });
+    const request = {
+      sample: entry.task,
+      contextIds: Int32Array.from(entry.context_ids),
+      queryIds: Int32Array.from(entry.query_ids),
+      tokensToGenerate: 12,
+      topLogits: 0,
+    };
+    const stopped = await engine.generate({ ...request, stopIds: [third] });
+    const whole = await engine.generate({ ...request, stopIds: [] });
+    assertEquals(whole.ids, entry.modes.dense?.greedy_ids.slice(0, 12));
+    assertEquals(stopped.ids, whole.ids.slice(0, whole.ids.indexOf(third) + 1));
+    const one = await engine.generate({ ...request, tokensToGenerate: 1, stopIds: [] });
+    assertEquals(one.ids, whole.ids.slice(0, 1));
+  });
+});
+
+Deno.test({ name: "loadModel() refuses what will not fit, with the numbers", ignore }, async () => {
+  const settings = { FAKE_GPU_BYTES: String(420 * 2 ** 20) };
+  await withGpu(async () => {
+    const plan = goldenPlan("star", entry);
+    assert(plan !== undefined);
+    const options = {
+      plan,
+      device: "cuda",
+      dtype: "bf16",
+      processCount: 1,
+      threads: 1,
+      timeoutMs: 60_000,
+      expectedTokens: 1_000_000,
+    } as const;
+    const error = await assertRejects(() => loadModel(MODEL, options), DeviceError);
+    assertStringIncludes(error.message, "Cannot run 1000001 tokens on cuda:0 Fake GPU (sm_90)");
+    assertStringIncludes(error.message, " tokens fit");
+  }, settings);
+});
+
+Deno.test({ name: "chooseDevice() takes a usable GPU and says so", ignore }, async () => {
+  await withGpu(async () => {
+    const { kind, note } = await chooseDevice("auto", { dtype: "bf16" });
+    assertEquals(kind, "cuda");
+    assertStringIncludes(note ?? "", "Fake GPU");
+    assertEquals((await chooseDevice("auto", { dtype: "f32" })).kind, "cpu");
+    assertEquals(await chooseDevice("cpu", { dtype: "bf16" }), { kind: "cpu" });
+    await assertRejects(() => chooseDevice("cuda", { dtype: "f32" }), UsageError, "--dtype");
+  });
+});
+
+Deno.test({ name: "chooseDevice() takes the CPU where there is no GPU", ignore }, async () => {
+  await withGpu(async () => {
+    assertEquals((await chooseDevice("auto", { dtype: "bf16" })).kind, "cpu");
+    await assertRejects(() => openCudaDevice(), DeviceError, "cudaErrorNoDevice");
+  }, { FAKE_GPUS: "0" });
+});
+
+Deno.test({ name: "openCudaDevice() throws if there is no such GPU", ignore }, async () => {
+  await withGpu(async () => {
+    await assertRejects(
+      () => openCudaDevice({ ordinal: 2 }),
+      DeviceError,
+      "Cannot open GPU 2 as its number must be below 2",
+    );
+    using second = await openCudaDevice({ ordinal: 1 });
+    assertStringIncludes(second.description, "cuda:1");
+  }, { FAKE_GPUS: "2" });
+});
+
+Deno.test({ name: "a GPU multiplies, copies and counts", ignore }, async () => {
+  await withGpu(async () => {
+    using device = new ProfiledDevice(await openCudaDevice());
+    const make = (dtype: "f32" | "bf16", shape: readonly number[]) =>
+      Tensor.allocate(device, { dtype, shape, label: "test" });
+    // Above and below the rows from which cuBLAS multiplies; rows of the result lie apart.
+    for (const rows of [3, 40]) {
+      using x = make("bf16", [rows, 32]);
+      using weight = make("bf16", [16, 32]);
+      using out = make("f32", [rows, 48]);
+      const value = (i: number) => i % 7 - 3;
+      await x.writeFrom(Float32Array.from({ length: x.size }, (_, i) => value(i)));
+      await weight.writeFrom(Float32Array.from({ length: weight.size }, (_, i) => value(i * 5)));
+      device.count({ marks: true });
+      await matmul(device, { out: out.columns(16, 16), x, weight });
+      await matmul(device, { out: out.columns(16, 16), x, weight, accumulate: true });
+      const cost = (await device.costs()).get("sx_matmul");
+      assertEquals(cost?.calls, 2);
+      assert((cost?.ms ?? 0) > 0 && cost?.flops === 4 * rows * 16 * 32);
+      const found = await out.toFloats();
+      const expected = Float32Array.from({ length: rows * 48 }, (_, at) => {
+        const [row, column] = [Math.floor(at / 48), at % 48 - 16];
+        if (column < 0 || column >= 16) return 0;
+        let sum = 0;
+        for (let k = 0; k < 32; k++) sum += value(row * 32 + k) * value((column * 32 + k) * 5);
+        return 2 * sum;
+      });
+      assertEquals(found, expected);
+    }
+    assertEquals(device.liveAllocations, 0);
+  });
+});
+
+Deno.test(
+  { name: "copies to a GPU are right when they are longer than a slot", ignore },
+  async () => {
+    await withGpu(async () => {
+      using device = await openCudaDevice();
+      // More than all slots together, so that each is filled twice.
+      using tensor = Tensor.allocate(device, { dtype: "i32", shape: [11 << 20], label: "long" });
+      const values = Int32Array.from({ length: tensor.size }, (_, i) => Math.imul(i, 2654435761));
+      await tensor.writeFrom(values);
+      const found = await tensor.toInts();
+      assert(found.every((value, i) => value === values[i]));
+    });
+  },
+);
