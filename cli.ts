@@ -341,11 +341,17 @@ const bench = defineCommand({
   ...BENCH_HELP,
   run: async (flags, { screen }) => {
     const options = benchOptions(flags);
-    const { runBench } = await import("./commands/bench.ts");
-    await runBench(options, {
-      print: (text) => screen.print(text),
-      note: (line) => screen.log(line),
-    });
+    const output = {
+      print: (text: string) => screen.print(text),
+      note: (line: string) => screen.log(line),
+    };
+    if (options.kernels) {
+      const { runKernelBench } = await import("./commands/bench_kernels.ts");
+      await runKernelBench(options, output);
+    } else {
+      const { runBench } = await import("./commands/bench.ts");
+      await runBench(options, output);
+    }
   },
 });
 

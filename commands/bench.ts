@@ -50,6 +50,8 @@ export interface BenchOptions {
   readonly density: number | undefined;
   /** Timed runs per length. */
   readonly repeats: number;
+  /** Whether to time ops one by one instead. */
+  readonly kernels: boolean;
   readonly json: boolean;
 }
 

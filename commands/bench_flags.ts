@@ -56,6 +56,11 @@ export const BENCH_FLAGS = {
       "mass and selection still run",
   }),
   repeats: wholeFlag({ min: 1, max: 1000, default: 3, help: "timed runs per length" }),
+  kernels: switchFlag({
+    help:
+      "times each op at the model's shape and these lengths instead, beside what the measured " +
+      "rates of products and copies allow",
+  }),
   json: switchFlag({ help: "prints JSON: per mode a line of details, then a line of times" }),
 } as const;
 
@@ -65,6 +70,8 @@ export const BENCH_HELP = {
   summary: "times prefill and decoding, and says where the time goes",
   flags: BENCH_FLAGS,
   notes: [
+    "With --kernels, products have at most 16,384 rows (512 on a CPU), attention as many queries as " +
+    "keys, and block-sparse attention a share of --density, or else 0.1.",
     "A prefill's time is from an empty context to the last token's logits. A token's time in " +
     "decoding is the median of those generated after the context. Without natural text, blocks " +
     "are not sparse: give --density for xattn and starx.",
@@ -99,6 +106,7 @@ export function benchOptions(values: FlagValues<typeof BENCH_FLAGS>): BenchOptio
     threshold: values.threshold,
     density,
     repeats: values.repeats,
+    kernels: values.kernels,
     json: values.json,
   };
 }

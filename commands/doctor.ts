@@ -5,6 +5,11 @@
  */
 import { cpus } from "node:os";
 import { describeCpu } from "../lib/device/cpu_description.ts";
+import {
+  type CudaDescription,
+  describeCuda,
+  type LibraryFinding,
+} from "../lib/device/cuda_description.ts";
 import { dataFolder } from "../lib/data_folder.ts";
 import { DeviceError, errorText, FileError } from "../lib/errors.ts";
 import { readConfig } from "../lib/model/config.ts";
@@ -54,6 +59,7 @@ export async function runDoctor(options: DoctorOptions, screen: Screen): Promise
     lookAtMachine(),
     lookAtMemory(),
     await lookAtLibrary(),
+    lookAtGpus(await describeCuda()),
     await lookAtModel(options.modelPath),
     await lookAtData(options.sourceDir),
     lookAtLauncher(),
@@ -104,6 +110,48 @@ async function lookAtLibrary(): Promise<Finding> {
     if (!(error instanceof DeviceError)) throw error;
     return { name, text: error.message, remedy: "deno task build:cpu builds it with g++", error };
   }
+}
+
+/** Longer reasons fill the screen: the search for a library names all its folders. */
+const REASON_CHARS = 200;
+const INDENT = " ".repeat(14);
+
+/** GPUs and what they need; a machine without an NVIDIA driver lacks nothing. */
+function lookAtGpus(found: CudaDescription): Finding {
+  const name = "GPU";
+  const { gpus, driverPath, problem } = found;
+  if (driverPath === undefined && gpus.length === 0) {
+    return { name, text: "none: this machine has no NVIDIA driver (libcuda.so.1)" };
+  }
+  const gib = (bytes: number) => (bytes / GIB).toFixed(1);
+  const lines = gpus.map((gpu) =>
+    `cuda:${gpu.ordinal} ${gpu.name}, compute capability ${gpu.capability}, ` +
+    `${gpu.multiprocessors} multiprocessors, ${gib(gpu.freeBytes)} GiB free of ` +
+    `${gib(gpu.totalBytes)} GiB`
+  );
+  if (problem !== undefined) lines.push(`none is usable: ${shortened(problem)}`);
+  lines.push(`driver for CUDA ${found.driverVersion ?? "?"}, ${driverPath ?? "library not found"}`);
+  const runtime = `runtime ${found.runtimeVersion ?? ""}`.trimEnd();
+  lines.push(
+    ...libraryLines({ [runtime]: found.runtime, cuBLAS: found.blas, kernels: found.kernels }),
+  );
+  const isUsable = problem === undefined && "path" in found.blas && "path" in found.kernels;
+  const text = lines.join(`\n${INDENT}`);
+  return isUsable ? { name, text } : {
+    name,
+    text,
+    remedy: "the CPU computes until that is mended; docs/gpu.md says what a GPU needs",
+  };
+}
+
+function libraryLines(libraries: Readonly<Record<string, LibraryFinding>>): string[] {
+  return Object.entries(libraries).map(([name, finding]) =>
+    `${name}: ${"path" in finding ? finding.path : shortened(finding.problem)}`
+  );
+}
+
+function shortened(text: string): string {
+  return text.length <= REASON_CHARS ? text : `${text.slice(0, REASON_CHARS)}...`;
 }
 
 async function lookAtModel(folder: string): Promise<Finding> {

@@ -4,7 +4,7 @@
  * @module
  */
 import { errorText } from "../errors.ts";
-import { CUBLAS, locateCudaLibrary } from "../ffi/cuda_locate.ts";
+import { CUBLAS, findDriver, locateCudaLibrary } from "../ffi/cuda_locate.ts";
 import { CudaRuntime } from "../ffi/cudart.ts";
 import { openKernelLibrary } from "../ffi/locate.ts";
 import { capabilityText } from "./cuda.ts";
@@ -25,6 +25,8 @@ export type LibraryFinding = { readonly path: string } | { readonly problem: str
 
 /** What there is. */
 export interface CudaDescription {
+  /** The driver's library; undefined without a driver. */
+  readonly driverPath: string | undefined;
   readonly runtime: LibraryFinding;
   readonly blas: LibraryFinding;
   readonly kernels: LibraryFinding;
@@ -40,11 +42,12 @@ export interface CudaDescription {
 /** Looks at everything; nothing that is missing is an error. */
 export async function describeCuda(): Promise<CudaDescription> {
   const blas = find(() => locateCudaLibrary(CUBLAS));
+  const driverPath = findDriver();
   const kernels = await findKernels();
   const none = { runtimeVersion: undefined, driverVersion: undefined, gpus: [] };
   try {
     using runtime = new CudaRuntime();
-    const found = { blas, kernels, runtime: { path: runtime.path } };
+    const found = { driverPath, blas, kernels, runtime: { path: runtime.path } };
     const versions = runtime.versions();
     const known = {
       ...found,
@@ -60,7 +63,7 @@ export async function describeCuda(): Promise<CudaDescription> {
     }
   } catch (error) {
     const problem = errorText(error);
-    return { ...none, blas, kernels, runtime: { problem }, problem };
+    return { ...none, driverPath, blas, kernels, runtime: { problem }, problem };
   }
 }
 

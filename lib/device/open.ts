@@ -4,7 +4,7 @@
  * @module
  */
 import { DeviceError, UsageError } from "../errors.ts";
-import { CUBLAS, locateCudaLibrary } from "../ffi/cuda_locate.ts";
+import { CUBLAS, findDriver, locateCudaLibrary } from "../ffi/cuda_locate.ts";
 import { CudaRuntime } from "../ffi/cudart.ts";
 import { openKernelLibrary } from "../ffi/locate.ts";
 import { openCpuDevice } from "./cpu.ts";
@@ -35,8 +35,6 @@ export interface OpenDeviceOptions {
 
 /** The oldest compute capability that the kernels are built for. */
 const OLDEST_CAPABILITY = 80;
-/** Files that an NVIDIA driver makes. */
-const DRIVER_FILES = ["/dev/nvidiactl", "/dev/dxg"];
 
 /**
  * Turns a wish into a choice, without opening the device.
@@ -62,7 +60,7 @@ export async function chooseDevice(
   } catch (error) {
     // `auto` asks for the best device that is usable, and this one is not.
     if (!(error instanceof DeviceError)) throw error;
-    if (!await hasDriver()) return { kind: "cpu" };
+    if (findDriver() === undefined) return { kind: "cpu" };
     return { kind: "cpu", note: `Device: the CPU, as the GPU is not usable: ${error.message}` };
   }
 }
@@ -81,13 +79,6 @@ async function findGpu(): Promise<string> {
   locateCudaLibrary(CUBLAS);
   (await openKernelLibrary({ backend: "cuda", tests: false })).close();
   return name;
-}
-
-async function hasDriver(): Promise<boolean> {
-  for (const path of DRIVER_FILES) {
-    if (await Deno.stat(path).then(() => true, () => false)) return true;
-  }
-  return false;
 }
 
 /** The number of GPUs that this process sees. @throws {DeviceError} If there is none. */

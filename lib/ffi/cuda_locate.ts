@@ -86,6 +86,15 @@ export function locateCudaLibrary(
   );
 }
 
+/** Where the NVIDIA driver's library lies; undefined without a driver. */
+export function findDriver(surroundings: CudaSurroundings = SURROUNDINGS): string | undefined {
+  const name = "libcuda.so.1";
+  const folder = searchFolders(surroundings).find((folder) =>
+    surroundings.list(folder).includes(name)
+  );
+  return folder === undefined ? undefined : `${folder}/${name}`;
+}
+
 function searchFolders(surroundings: CudaSurroundings): string[] {
   const { env, list } = surroundings;
   const given = (name: string): string[] => (env(name) ?? "").split(":").filter((f) => f !== "");
@@ -99,7 +108,9 @@ function searchFolders(surroundings: CudaSurroundings): string[] {
     ...[...installed, "/opt/cuda"].flatMap(toolkitFolders),
     "/usr/lib/x86_64-linux-gnu",
     "/usr/lib64",
+    "/usr/lib",
     "/usr/lib/wsl/lib",
+    "/usr/local/nvidia/lib64",
     ...pythonFolders(surroundings),
   ];
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Device } from "../device/device.ts";
+import type { Device, DType } from "../device/device.ts";
 import { Tensor } from "../device/tensor.ts";
 import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { copy } from "../ops/convert.ts";
@@ -30,7 +30,7 @@ export async function randomWeights(device: Device, config: LlamaConfig): Promis
   using owned = new DisposableStack();
   const specs = allWeightSpecs(config).map((spec) => ({ ...spec, dtype: "bf16" as const }));
   const arena = owned.use(Workspace.allocate(device, workspaceBytes(specs)));
-  using source = new Source(device);
+  using source = new RandomSource(device);
   const make = async (spec: WeightSpec): Promise<Tensor> => {
     const tensor = arena.take({ dtype: "bf16", shape: spec.shape, label: spec.name });
     await source.fill(tensor);
@@ -51,23 +51,27 @@ export async function randomWeights(device: Device, config: LlamaConfig): Promis
   return { embedding, layers, norm, head, [Symbol.dispose]: () => kept.dispose() };
 }
 
-/** Pools of normal numbers on the device, by deviation. */
-class Source implements Disposable {
+/** Random numbers on a device, copied from pools of normal ones. */
+export class RandomSource implements Disposable {
   readonly #device: Device;
   readonly #random = uniformNumbers(1);
-  readonly #normal: Float32Array<ArrayBuffer>;
-  readonly #pools = new Map<number, Tensor>();
+  #normal: Float32Array<ArrayBuffer> | undefined;
+  readonly #pools = new Map<string, Tensor>();
 
   constructor(device: Device) {
     this.#device = device;
-    const random = uniformNumbers(2);
-    this.#normal = Float32Array.from({ length: POOL_ELEMENTS }, () => normalNumber(random));
   }
 
-  /** Fills a weight with stretches of a pool. */
-  async fill(tensor: Tensor): Promise<void> {
+  /**
+   * Fills a tensor of floats with stretches of a pool.
+   *
+   * @param deviation Around 0; by default what keeps a matrix's product of its input's size. 0
+   * stands for numbers near 1, as vectors get them.
+   */
+  async fill(tensor: Tensor, deviation?: number): Promise<void> {
     const inputs = tensor.shape[1];
-    const pool = await this.#pool(inputs === undefined ? 0 : 1 / Math.sqrt(inputs));
+    const usual = inputs === undefined ? 0 : 1 / Math.sqrt(inputs);
+    const pool = await this.#pool(tensor.dtype, deviation ?? usual);
     const flat = tensor.reshape([tensor.size]);
     for (let at = 0; at < tensor.size;) {
       const start = Math.floor(this.#random() * (POOL_ELEMENTS / 2));
@@ -77,13 +81,15 @@ class Source implements Disposable {
     }
   }
 
-  /** Numbers of a deviation around 0; deviation 0 stands for numbers near 1. */
-  async #pool(deviation: number): Promise<Tensor> {
-    const known = this.#pools.get(deviation);
+  async #pool(dtype: DType, deviation: number): Promise<Tensor> {
+    const key = `${dtype} ${deviation}`;
+    const known = this.#pools.get(key);
     if (known !== undefined) return known;
     const shape = [POOL_ELEMENTS];
-    const pool = Tensor.allocate(this.#device, { dtype: "bf16", shape, label: "random numbers" });
-    this.#pools.set(deviation, pool);
+    const pool = Tensor.allocate(this.#device, { dtype, shape, label: "random numbers" });
+    this.#pools.set(key, pool);
+    const random = uniformNumbers(2);
+    this.#normal ??= Float32Array.from({ length: POOL_ELEMENTS }, () => normalNumber(random));
     const values = this.#normal.map((value) =>
       deviation === 0 ? 1 + 0.1 * value : deviation * value
     );

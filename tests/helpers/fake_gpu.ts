@@ -28,7 +28,7 @@ export async function buildFakeGpu(): Promise<string | undefined> {
   const ops = opSources(await Deno.readTextFile(HEADER));
   await Deno.writeTextFile(source, `#include "${SOURCES}kernels.c"\n${ops}`);
   const links = ["-L", folder, "-l:libcudart.so.13", "-Wl,-rpath,$ORIGIN", "-ldl"];
-  const library = [`-DCPU_LIBRARY="${folder}/${cpu.file}"`, "-I", new URL(".", HEADER).pathname];
+  const library = [`-DCPU_LIBRARY="${cpu.file}"`, "-I", new URL(".", HEADER).pathname];
   const file = "libsx_cuda-fake.so";
   try {
     await compile(

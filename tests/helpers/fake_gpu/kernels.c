@@ -19,6 +19,10 @@ struct sx_context {
 static void* library(void) {
   static void* opened;
   if (opened == NULL) opened = dlopen(CPU_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+  if (opened == NULL) {
+    fprintf(stderr, "fake GPU: %s\n", dlerror());
+    abort();
+  }
   return opened;
 }
 
