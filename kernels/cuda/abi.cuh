@@ -22,9 +22,6 @@ void free_all(Context& context);
 inline bool is_float(sx_dtype dtype) { return dtype == SX_F32 || dtype == SX_BF16; }
 inline bool is_convertible(sx_dtype dtype) { return is_float(dtype) || dtype == SX_F16; }
 
-/* The working memory that a context starts with. */
-constexpr int64_t kFirstScratchBytes = 16 << 20;
-
 /* Sizes below 2^40 keep every product of a size, a stride and an element within 63 bits. */
 constexpr int64_t kMaxSize = 1ll << 40;
 inline bool is_size(int64_t value) { return value >= 0 && value <= kMaxSize; }

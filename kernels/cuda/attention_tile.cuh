@@ -27,12 +27,6 @@ constexpr int tile_shared_bytes() {
   return 2 * 2 * kTileKeys * kDim * 2;
 }
 
-/* Address of the chunk of eight elements at column 8 * chunk of a row. */
-template <int kDim>
-__device__ inline uint32_t chunk_address(uint32_t base, int row, int chunk) {
-  return base + row * (kDim * 2) + ((chunk ^ (row & 7)) << 4);
-}
-
 /* Rows 0..kRows - 1 of a matrix to shared memory; those from `count` on become zero. */
 template <int kDim, int kRows>
 __device__ inline void copy_rows(uint32_t to, const bf16* from, int64_t stride, int count,
@@ -173,7 +167,8 @@ __device__ inline void write_rows(const AttentionParams& params, const Job& job,
                       lane / 4 + half * 8;
     if (t >= params.q_tokens) continue;
     const int64_t row = t * params.q_heads + job.head;
-    const float inverse = sum > 0 ? 1 / sum : 0;
+    /* NaN stays NaN. */
+    const float inverse = sum == 0 ? 0 : 1 / sum;
 #pragma unroll
     for (int n = 0; n < kDim / 8; n++) {
       put_pair(params.out, params.out_dtype, row * kDim + n * 8 + lane % 4 * 2,
@@ -182,7 +177,7 @@ __device__ inline void write_rows(const AttentionParams& params, const Job& job,
     }
     if (params.lse_log2 != nullptr && lane % 4 == 0) {
       params.lse_log2[row] =
-          sum > 0 ? state.max[half] * params.scale_log2 + log2f(sum) : -INFINITY;
+          sum == 0 ? -INFINITY : state.max[half] * params.scale_log2 + log2f(sum);
     }
   }
 }

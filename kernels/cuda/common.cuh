@@ -42,6 +42,9 @@ namespace cuda {
 using Context = ::sx_context;
 using bf16 = __nv_bfloat16;
 
+/* The working memory that a context starts with. */
+constexpr int64_t kFirstScratchBytes = 16 << 20;
+
 /* Device memory of the context that lasts until the next call of scratch(), 256-byte aligned; null
  * with the error text set if there is none left, or if it would have to grow while the stream is
  * being captured. Its content is undefined. One op may ask once. */

@@ -18,6 +18,13 @@ __device__ inline uint32_t shared_address(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
+/* Address of the chunk of eight elements at column 8 * chunk of a row of kDim; chunks are permuted by
+ * the row's number, so that eight rows of a matrix load meet no bank twice. */
+template <int kDim>
+__device__ inline uint32_t chunk_address(uint32_t base, int row, int chunk) {
+  return base + row * (kDim * 2) + ((chunk ^ (row & 7)) << 4);
+}
+
 /* Copies 16 bytes to shared memory, zeros if `valid` is false. */
 __device__ inline void copy_async16(uint32_t to, const void* from, bool valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from),

@@ -1,0 +1,246 @@
+/*
+ * One tile of antidiagonal_score: 128 query groups by 128 key groups, a group being the S * D elements
+ * of S tokens, read in place. See antidiagonal_score.cu for what becomes of it.
+ */
+#ifndef SX_CUDA_ANTIDIAGONAL_TILE_CUH
+#define SX_CUDA_ANTIDIAGONAL_TILE_CUH
+
+#include "mma.cuh"
+#include "ops.cuh"
+
+namespace sx {
+namespace cuda {
+namespace antidiagonal {
+
+constexpr int kThreads = 128;
+/* Query groups and key groups of a tile, elements of a group in a slice. */
+constexpr int kTile = 128;
+constexpr int kSlice = 64;
+constexpr int kStages = 3;
+constexpr int kMatrixBytes = kTile * kSlice * 2;
+constexpr int kStageBytes = 2 * kMatrixBytes;
+constexpr int kShared = kStages * kStageBytes;
+/* Rows and columns of a warp's part of a tile. */
+constexpr int kWarpTile = 64;
+/* Rows that a thread copies of each matrix and slice: one chunk of every 16th row. */
+constexpr int kCopies = kTile * (kSlice / 8) / kThreads;
+constexpr int kCopyRows = kTile / kCopies;
+static_assert(kShared <= 99 * 1024, "the smallest multiprocessor has room for it");
+struct Score {
+  float* mass;
+  const bf16* q;
+  const bf16* keys;
+  const bf16* prefix_keys;
+  float* sums;       /* of each block of threads: [kTile, width] */
+  int* next_job;
+  int64_t q_tokens, key_tokens; /* key_tokens: prefix included */
+  int64_t token_stride, head_stride, prefix_token_stride, prefix_head_stride;
+  int64_t q_blocks, key_blocks, q_groups, first_group, prefix_groups;
+  int64_t width;     /* of a row of sums */
+  int64_t row_tiles;
+  int q_heads, group, head_dim;
+  int stride_log2;
+  int cell_log2;     /* groups of a block of 128 tokens */
+  int unit_log2;     /* groups of one sum: a cell, or half of one of 128 */
+  bool aligned;
+  float scale_log2;  /* scale / S * log2(e) */
+};
+
+/* 128 rows of query groups of one head. */
+struct Job {
+  int head;
+  int64_t first;  /* of this call's groups */
+  int rows;
+  int64_t tiles;  /* of key groups that its last row sees */
+
+  /* The heads of a key head lie side by side, the longest rows come first. */
+  __device__ Job(const Score& score, int64_t number)
+      : head(static_cast<int>(number % score.q_heads)) {
+    first = (score.row_tiles - 1 - number / score.q_heads) * kTile;
+    rows = static_cast<int>(min64(kTile, score.q_groups - first));
+    tiles = (score.first_group + first + rows - 1) / kTile + 1;
+  }
+};
+
+/* What copies slices to shared memory, ahead of their use. */
+class Producer {
+ public:
+  __device__ Producer(const Score& score, const Job& job, uint32_t base)
+      : score_(score), base_(base), slices_((1 << score.stride_log2) * (score.head_dim / kSlice)) {
+    row_ = threadIdx.x / (kSlice / 8);
+    chunk_ = threadIdx.x % (kSlice / 8);
+    left_ = job.tiles * slices_;
+    first_query_ = job.first + row_;
+    const int64_t token = first_query_ << score.stride_log2;
+    query_ = score.q + (token * score.q_heads + job.head) * score.head_dim + chunk_ * 8;
+    kv_head_ = job.head / score.group;
+  }
+
+  __device__ int slices() const { return slices_; }
+
+  /* Starts the copy of the next slice, if there is one, as one group. */
+  __device__ void copy() {
+    if (left_ > 0) {
+      if (slice_ == 0) find_keys();
+      copy_slice();
+      left_--;
+      stage_ = stage_ == kStages - 1 ? 0 : stage_ + 1;
+      if (++slice_ == slices_) slice_ = 0, tile_++;
+    }
+    commit_copies();
+  }
+
+ private:
+  /* Rows of the next tile of keys: a group lies in one of the segments. */
+  __device__ void find_keys() {
+    first_key_ = tile_ * kTile + row_;
+    in_prefix_ = 0;
+#pragma unroll
+    for (int i = 0; i < kCopies; i++) {
+      const int64_t group = first_key_ + i * kCopyRows;
+      if (group < score_.prefix_groups) {
+        in_prefix_ |= 1u << i;
+        keys_[i] = score_.prefix_keys + kv_head_ * score_.prefix_head_stride +
+                   (group << score_.stride_log2) * score_.prefix_token_stride + chunk_ * 8;
+      } else {
+        keys_[i] = score_.keys + kv_head_ * score_.head_stride +
+                   ((group - score_.prefix_groups) << score_.stride_log2) * score_.token_stride +
+                   chunk_ * 8;
+      }
+    }
+  }
+
+  __device__ void copy_slice() const {
+    const int per_token = score_.head_dim / kSlice;
+    const int s = slice_ / per_token, d = slice_ % per_token * kSlice;
+    const int last = (1 << score_.stride_log2) - 1;
+    const int64_t q_row = static_cast<int64_t>(score_.q_heads) * score_.head_dim;
+    /* Groups whose token of this slice is there: token i * S + S-1-s, key j * S + s. */
+    const int64_t queries = (score_.q_tokens + s) >> score_.stride_log2;
+    const int64_t keys = (score_.key_tokens - s + last) >> score_.stride_log2;
+    const int64_t q_step = static_cast<int64_t>(kCopyRows << score_.stride_log2) * q_row;
+    const bf16* query = query_ + (last - s) * q_row + d;
+    const int64_t own = s * score_.token_stride + d, prefix = s * score_.prefix_token_stride + d;
+    const uint32_t to = base_ + stage_ * kStageBytes;
+#pragma unroll
+    for (int i = 0; i < kCopies; i++) {
+      const int row = row_ + i * kCopyRows;
+      const bool has_query = first_query_ + i * kCopyRows < queries;
+      const bool has_key = first_key_ + i * kCopyRows < keys;
+      copy_row8(chunk_address<kSlice>(to, row, chunk_), has_query ? query + i * q_step : score_.q,
+                has_query, score_.aligned);
+      const bf16* key = keys_[i] + (in_prefix_ >> i & 1 ? prefix : own);
+      copy_row8(chunk_address<kSlice>(to + kMatrixBytes, row, chunk_), has_key ? key : score_.q,
+                has_key, score_.aligned);
+    }
+  }
+
+  const Score& score_;
+  uint32_t base_;
+  int slices_, row_, chunk_, kv_head_, stage_ = 0, slice_ = 0;
+  int64_t tile_ = 0, left_, first_query_, first_key_ = 0;
+  unsigned in_prefix_ = 0;
+  const bf16* query_;
+  const bf16* keys_[kCopies];
+};
+
+/* sums += the warp's 64 x 64 part of one slice's product. */
+__device__ inline void multiply_slice(float (&sums)[4][8][4], uint32_t stage, int warp_row,
+                                      int warp_column) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int k = 0; k < kSlice / 16; k++) {
+    uint32_t a[4][4];
+#pragma unroll
+    for (int m = 0; m < 4; m++) {
+      const int row = warp_row + m * 16 + lane % 16;
+      load_matrices(a[m], chunk_address<kSlice>(stage, row, 2 * k + lane / 16));
+    }
+#pragma unroll
+    for (int n = 0; n < 4; n++) {
+      uint32_t b[4];
+      const int row = warp_column + n * 16 + lane / 16 * 8 + lane % 8;
+      load_matrices(b, chunk_address<kSlice>(stage + kMatrixBytes, row, 2 * k + lane / 8 % 2));
+#pragma unroll
+      for (int m = 0; m < 4; m++) {
+        multiply_add(sums[m][2 * n], a[m], b[0], b[1]);
+        multiply_add(sums[m][2 * n + 1], a[m], b[2], b[3]);
+      }
+    }
+  }
+}
+
+/* Writes shift + log2 of the sums over units of columns of one row's 64 weights, of which each lane
+ * of four has 16: columns 8n + 2q and the next. */
+__device__ inline void write_units(float* row, const float (&weights)[8][2], float shift,
+                                   int unit_log2) {
+  const int quad = threadIdx.x % 4;
+  if (unit_log2 == 0) {
+#pragma unroll
+    for (int n = 0; n < 8; n++) {
+      row[n * 8 + quad * 2] = shift + __log2f(weights[n][0]);
+      row[n * 8 + quad * 2 + 1] = shift + __log2f(weights[n][1]);
+    }
+    return;
+  }
+  float sum = 0;
+#pragma unroll
+  for (int n = 0; n < 8; n++) {
+    float pair = weights[n][0] + weights[n][1];
+    if (unit_log2 == 1) {
+      row[n * 4 + quad] = shift + __log2f(pair);
+      continue;
+    }
+    pair += __shfl_xor_sync(~0u, pair, 1);
+    if (unit_log2 == 2) {
+      if (quad % 2 == 0) row[n * 2 + quad / 2] = shift + __log2f(pair);
+      continue;
+    }
+    pair += __shfl_xor_sync(~0u, pair, 2);
+    sum += pair;
+    const int unit = 8 * n >> unit_log2;
+    if ((n + 1) * 8 % (1 << unit_log2) != 0) continue;
+    /* The lanes take turns, as a logarithm costs more than the rest. */
+    if (quad == unit % 4) row[unit] = shift + __log2f(sum);
+    sum = 0;
+  }
+}
+
+/* A tile of logits to sums[row, ..]; `seen` is how many of the tile's key groups row 0 sees. */
+__device__ inline void write_tile(float* sums, const float (&logits)[4][8][4], const Score& score,
+                                  int64_t seen, int warp_row, int warp_column) {
+  const int lane = threadIdx.x % 32;
+  const int units = warp_column >> score.unit_log2;
+#pragma unroll
+  for (int m = 0; m < 4; m++) {
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      const int row = warp_row + m * 16 + half * 8 + lane / 4;
+      const int64_t end = seen + row - warp_column - lane % 4 * 2;
+      float weights[8][2], max = -INFINITY;
+#pragma unroll
+      for (int n = 0; n < 8; n++) {
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+          const float logit = logits[m][n][2 * half + i] * score.scale_log2;
+          weights[n][i] = n * 8 + i < end ? logit : -INFINITY;
+          max = fmaxf(max, weights[n][i]);
+        }
+      }
+      max = quad_max(max);
+      const float shift = max == -INFINITY ? 0 : max;
+#pragma unroll
+      for (int n = 0; n < 8; n++) {
+        weights[n][0] = fast_exp2(weights[n][0] - shift);
+        weights[n][1] = fast_exp2(weights[n][1] - shift);
+      }
+      write_units(sums + row * score.width + units, weights, shift, score.unit_log2);
+    }
+  }
+}
+
+}  // namespace antidiagonal
+}  // namespace cuda
+}  // namespace sx
+
+#endif
