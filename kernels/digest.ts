@@ -6,17 +6,30 @@
 import { relative } from "node:path";
 
 /** What belongs to every library: the contract, and how libraries are built. */
-const COMMON: readonly string[] = ["sx_kernels.h", "build.ts", "digest.ts"];
+const COMMON: readonly string[] = ["sx_kernels.h", "build_tools.ts", "digest.ts"];
+
+/** What belongs to the libraries of one backend, so that none becomes stale by another's changes. */
+const OWN = {
+  cpu: { script: "build_cpu.ts", folders: ["cpu", "reference"] },
+  cuda: { script: "build_cuda.ts", folders: ["cuda"] },
+} as const;
+
+/** A backend that has prebuilt libraries. */
+export type Backend = keyof typeof OWN;
+
+/** The backends that have prebuilt libraries. */
+export const BACKENDS: readonly Backend[] = ["cpu", "cuda"];
 
 /**
- * SHA-256 over paths and contents of the header, the build script and the folders of a library's
+ * SHA-256 over paths and contents of the header, the build scripts and the folders of a backend's
  * sources, in the order of their paths.
  *
- * @param root The folder `kernels`. @param folders Below it, for example `cpu`.
+ * @param root The folder `kernels`.
  * @returns Lower-case hexadecimal.
  */
-export async function digestSources(root: string, folders: readonly string[]): Promise<string> {
-  const paths = COMMON.map((name) => `${root}/${name}`);
+export async function digestSources(root: string, backend: Backend): Promise<string> {
+  const { script, folders } = OWN[backend];
+  const paths = [...COMMON, script].map((name) => `${root}/${name}`);
   for (const folder of folders) paths.push(...await filesBelow(`${root}/${folder}`));
   const encoder = new TextEncoder();
   const parts: Uint8Array<ArrayBuffer>[] = [];

@@ -1,12 +1,15 @@
 /**
- * Compares the symbol table with the C header: names, order, widths, constants.
+ * Compares the symbol table with the C header (names, order, widths, constants), and the libraries'
+ * exported symbols with both.
  *
  * @module
  */
 import { DTYPE_CODES, INSTRUCTION_SET_CODES, STATUS_NAMES } from "../lib/ffi/status.ts";
 import { KERNEL_SYMBOLS } from "../lib/ffi/nonblocking.ts";
 import { ABI_VERSION, OP_SYMBOLS, SETUP_SYMBOLS, SX_BLOCK } from "../lib/ffi/symbols.ts";
+import { kernelFolder, openKernelLibrary, readManifest } from "../lib/ffi/locate.ts";
 import { assert, assertEquals } from "./helpers/assert.ts";
+import { exportedSymbols } from "./helpers/elf.ts";
 
 const HEADER = Deno.readTextFileSync(new URL("../kernels/sx_kernels.h", import.meta.url));
 const TABLE_SOURCE = Deno.readTextFileSync(new URL("../lib/ffi/symbols.ts", import.meta.url));
@@ -110,3 +113,25 @@ Deno.test("the constants of lib/ffi have the header's values", () => {
     assertEquals(constant(`SX_ISA_${name.toUpperCase()}`), code, name);
   }
 });
+
+const manifest = await readManifest(new URL("MANIFEST.json", kernelFolder()));
+for (const { file, backend, tests } of manifest.libraries) {
+  Deno.test(`${file} exports the header's functions and nothing else`, async () => {
+    const bytes = await Deno.readFile(new URL(file, kernelFolder()));
+    assertEquals(exportedSymbols(bytes), parseHeader().map(({ name }) => name).sort());
+  });
+
+  // Needs no GPU: the library looks for a driver only when it is asked for a device.
+  Deno.test(`${file} can be opened, its functions bound`, async () => {
+    assert(backend === "cpu" || backend === "cuda", `the backend of ${file} must be known`);
+    const library = await openKernelLibrary({ backend, tests });
+    assertEquals(library.abiVersion, ABI_VERSION);
+    const text = new Uint8Array(256);
+    assertEquals(library.functions.sx_describe(text, BigInt(text.length)), 0);
+    const description: unknown = JSON.parse(
+      new TextDecoder().decode(text.subarray(0, text.indexOf(0))),
+    );
+    assertEquals((description as Record<string, unknown>).backend, backend);
+    library.close();
+  });
+}

@@ -14,6 +14,8 @@ export interface LibraryEntry {
   readonly arch: string;
   /** Whether it has the scalar twins, for tests. */
   readonly tests: boolean;
+  /** Digest of the sources that it was built from. */
+  readonly sourcesSha256: string;
   readonly bytes: number;
   /** Lower-case hexadecimal. */
   readonly sha256: string;
@@ -23,8 +25,6 @@ export interface LibraryEntry {
 export interface Manifest {
   /** `SX_ABI_VERSION` of all its libraries. */
   readonly abi: number;
-  /** Digest of the sources that they were built from. */
-  readonly sourcesSha256: string;
   readonly libraries: readonly LibraryEntry[];
 }
 
@@ -56,7 +56,7 @@ export function parseManifest(text: string, source: string): Manifest {
       cause: error,
     });
   }
-  const { abi, sources_sha256: sources, libraries } = asRecord(json);
+  const { abi, libraries } = asRecord(json);
   const complain = (key: string, value: unknown): never => {
     throw new DeviceError(
       `Cannot read the manifest ${source} as '${key}' is wrong: ` +
@@ -64,24 +64,25 @@ export function parseManifest(text: string, source: string): Manifest {
     );
   };
   if (typeof abi !== "number") return complain("abi", abi);
-  if (typeof sources !== "string") return complain("sources_sha256", sources);
   if (!Array.isArray(libraries)) return complain("libraries", libraries);
-  const entries = libraries.map((library: unknown, i) => {
-    const entry = asRecord(library);
-    return isEntry(entry) ? entry : complain(`libraries[${i}]`, library);
-  });
-  return { abi, sourcesSha256: sources, libraries: entries };
+  const entries = libraries.map((library: unknown, i) =>
+    parseEntry(asRecord(library)) ?? complain(`libraries[${i}]`, library)
+  );
+  return { abi, libraries: entries };
 }
 
 function asRecord(json: unknown): Readonly<Record<string, unknown>> {
   return typeof json === "object" && json !== null ? json as Record<string, unknown> : {};
 }
 
-function isEntry(entry: object): entry is LibraryEntry {
-  const { file, backend, os, arch, tests, bytes, sha256 } = entry as Record<string, unknown>;
-  return typeof file === "string" && FILE_NAME.test(file) && typeof backend === "string" &&
-    typeof os === "string" && typeof arch === "string" && typeof tests === "boolean" &&
-    typeof bytes === "number" && typeof sha256 === "string" && SHA256.test(sha256);
+/** An entry, or undefined if a field is missing or wrong. */
+function parseEntry(json: Readonly<Record<string, unknown>>): LibraryEntry | undefined {
+  const { file, backend, os, arch, tests, bytes, sha256, sources_sha256: sourcesSha256 } = json;
+  const isWhole = typeof file === "string" && FILE_NAME.test(file) &&
+    typeof backend === "string" && typeof os === "string" && typeof arch === "string" &&
+    typeof tests === "boolean" && typeof bytes === "number" && typeof sha256 === "string" &&
+    SHA256.test(sha256) && typeof sourcesSha256 === "string" && SHA256.test(sourcesSha256);
+  return isWhole ? { file, backend, os, arch, tests, bytes, sha256, sourcesSha256 } : undefined;
 }
 
 /**

@@ -34,11 +34,12 @@ async function manifestText(fields: ManifestFields = {}): Promise<string> {
     arch: Deno.build.arch,
     isa: ["avx2"],
     tests: false,
+    sources_sha256: "0".repeat(64),
     bytes: fields.bytes ?? CONTENT.length,
     sha256: fields.sha256 ?? await sha256(CONTENT),
     compiler: "none",
   };
-  return JSON.stringify({ abi, sources_sha256: "0".repeat(64), libraries: [entry] });
+  return JSON.stringify({ abi, libraries: [entry] });
 }
 
 /** A folder with a manifest and a file that is no library, removed after the test. */
