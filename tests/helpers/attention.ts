@@ -39,7 +39,7 @@ export async function makeSequence(bench: Bench, sizes: SequenceSizes): Promise<
     ? undefined
     : await makeSegment(bench, "prefix", { ...sizes, keyTokens: prefixTokens, offset: 0 });
   return {
-    q: await bench.floats("q", [tokens, qHeads, headDim]),
+    q: await bench.queries("q", [tokens, qHeads, headDim]),
     keys: await makeSegment(bench, "keys", { ...sizes, keyTokens, offset: prefixTokens }),
     prefix,
     scale: headDim ** -0.5,
@@ -52,7 +52,9 @@ export async function makeSegment(
   label: string,
   sizes: SequenceSizes & { readonly offset: number },
 ): Promise<KvSegment> {
-  const { keyTokens, kvHeads, headDim, kvDtype = "f32", unread = () => false, offset } = sizes;
+  const { keyTokens, kvHeads, headDim, unread = () => false, offset } = sizes;
+  // The tensor cores of a GPU take bf16 alone.
+  const kvDtype = bench.isForGpu ? "bf16" : sizes.kvDtype ?? "f32";
   const capacity = keyTokens + SPARE_ROWS.front + SPARE_ROWS.behind;
   const cache = (name: string): Promise<Tensor> =>
     bench.data(`${label}.${name}`, {

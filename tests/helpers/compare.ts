@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { DType } from "../../lib/device/device.ts";
 import { assert } from "./assert.ts";
 
 /** How far apart numbers may be. */
@@ -14,6 +15,12 @@ export interface Tolerance {
   readonly relative: number;
   /** 1 - 2 a.e / (a.a + e.e) may be this. */
   readonly cosine: number;
+}
+
+/** How close outputs must be: by name, or else by dtype. */
+export interface Tolerances {
+  readonly byDtype: Readonly<Partial<Record<DType, Tolerance>>>;
+  readonly byName?: Readonly<Record<string, Tolerance>>;
 }
 
 /** What is compared, for messages. */

@@ -5,7 +5,10 @@
  */
 import { openCpuDevice } from "../../lib/device/cpu.ts";
 import { describeCpu } from "../../lib/device/cpu_description.ts";
+import { openCudaDevice } from "../../lib/device/cuda.ts";
 import type { Device } from "../../lib/device/device.ts";
+import { DeviceError } from "../../lib/errors.ts";
+import { CudaRuntime } from "../../lib/ffi/cudart.ts";
 import { INSTRUCTION_SET_CODES, type InstructionSet } from "../../lib/ffi/status.ts";
 import { assertEquals } from "./assert.ts";
 
@@ -34,4 +37,60 @@ export async function machineSets(): Promise<InstructionSet[]> {
   const { instructionSets } = await describeCpu({ tests: true });
   const names = Object.keys(INSTRUCTION_SET_CODES) as InstructionSet[];
   return names.filter((name) => instructionSets.includes(name));
+}
+
+/** Whether this machine has a GPU: the tests that need one are shown as ignored without. */
+export const HAS_GPU = findGpu();
+
+function findGpu(): boolean {
+  try {
+    using runtime = new CudaRuntime();
+    return runtime.deviceCount() > 0;
+  } catch (error) {
+    if (error instanceof DeviceError) return false;
+    throw error;
+  }
+}
+
+/** A build of the attention kernels, opened. */
+export interface GpuBuild {
+  readonly build: "generic" | "hopper";
+  readonly device: Device;
+}
+
+/** The environment variable that forces a build; the library reads it when a context is made. */
+const BUILD_VARIABLE = "STARX_CUDA_KERNELS";
+/** The architecture that both builds run on. */
+const HOPPER = "sm_90";
+
+/** Opens the GPU once for every build that runs on it. */
+export async function openGpuBuilds(owner: DisposableStack): Promise<GpuBuild[]> {
+  const builds: GpuBuild[] = [];
+  for (const build of ["generic", "hopper"] as const) {
+    if (build === "hopper" && builds[0]?.device.instructionSet !== HOPPER) break;
+    builds.push({ build, device: owner.use(await openGpuBuild(build)) });
+  }
+  return builds;
+}
+
+async function openGpuBuild(build: GpuBuild["build"]): Promise<Device> {
+  const before = Deno.env.get(BUILD_VARIABLE);
+  Deno.env.set(BUILD_VARIABLE, build);
+  try {
+    return await openCudaDevice();
+  } finally {
+    if (before === undefined) Deno.env.delete(BUILD_VARIABLE);
+    else Deno.env.set(BUILD_VARIABLE, before);
+  }
+}
+
+/** Runs with every build for the GPU and fails if memory is left over. */
+export async function withGpuBuilds(
+  run: (device: Device, build: GpuBuild["build"]) => void | Promise<void>,
+): Promise<void> {
+  using owner = new DisposableStack();
+  for (const { device, build } of await openGpuBuilds(owner)) {
+    await run(device, build);
+    assertEquals(device.liveAllocations, 0, "all memory must be disposed of");
+  }
 }

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { elementsToFloats, floatsToElements } from "../../lib/device/elements.ts";
+
 /** A seeded generator (Mulberry32: 32 bits of state, a full period of 2^32). */
 export class Random {
   #state: number;
@@ -49,6 +51,11 @@ export class Random {
     for (let i = 0; i < count; i++) out[i] = low + this.below(high - low);
     return out;
   }
+}
+
+/** The nearest bf16 numbers. */
+export function roundToBf16(values: Float32Array<ArrayBuffer>): Float32Array<ArrayBuffer> {
+  return elementsToFloats(new Uint8Array(floatsToElements(values, "bf16")), "bf16");
 }
 
 /** A seed from a text, so that every case of a test has another one (FNV-1a). */

@@ -1,9 +1,10 @@
 /**
  * Tests of an op against its scalar twin: every instruction set of this machine, with one and two
- * threads, on the same random inputs.
+ * threads, and every build for its GPU, on the same random inputs.
  *
  * Outputs lie between guards, and start as NaN (integers: -1), so that a kernel that writes too
- * much or too little is found. One and two threads must give the same bits.
+ * much or too little is found. One and two threads must give the same bits, and so must a GPU when
+ * it does the same again.
  *
  * @module
  */
@@ -17,10 +18,10 @@ import {
   assertSameBytes,
   assertSameInts,
   type Subject,
-  type Tolerance,
+  type Tolerances,
 } from "./compare.ts";
-import { machineSets } from "./device.ts";
-import { Random, seedOf } from "./random.ts";
+import { HAS_GPU, machineSets, openGpuBuilds } from "./device.ts";
+import { Random, roundToBf16, seedOf } from "./random.ts";
 import { BF16_INPUTS } from "./tolerances.ts";
 
 /** Bytes in front of and behind an output. */
@@ -40,6 +41,14 @@ export interface TwinCase {
   readonly run: (bench: Bench) => Promise<void>;
 }
 
+/** What the benches of a case share: its inputs, so that all devices get the same. */
+export interface SharedInputs {
+  readonly inputs: Map<string, Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer>>;
+  readonly random: Random;
+  /** Whether a GPU is tested: then queries, keys and values are bf16. @default {false} */
+  readonly isForGpu?: boolean;
+}
+
 /** An output's final content. */
 interface Output extends Subject {
   readonly dtype: DType;
@@ -49,19 +58,16 @@ interface Output extends Subject {
 /** Makes the tensors of one case on one device. */
 export class Bench implements Disposable {
   readonly device: Device;
-  readonly #inputs: Map<string, Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer>>;
+  /** Whether a GPU is tested, here or on the device that this one is compared with. */
+  readonly isForGpu: boolean;
+  readonly #inputs: SharedInputs["inputs"];
   readonly #random: Random;
   readonly #owned: Tensor[] = [];
   readonly #outputs: { whole: Tensor; tensor: Tensor }[] = [];
 
-  constructor(
-    device: Device,
-    shared: {
-      inputs: Map<string, Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer>>;
-      random: Random;
-    },
-  ) {
+  constructor(device: Device, shared: SharedInputs) {
     this.device = device;
+    this.isForGpu = shared.isForGpu ?? false;
     this.#inputs = shared.inputs;
     this.#random = shared.random;
   }
@@ -75,6 +81,19 @@ export class Bench implements Disposable {
     const { dtype = "f32", scale = 1 } = options;
     const make = (count: number): Float32Array<ArrayBuffer> => this.#random.floats(count, scale);
     return await this.data(label, { dtype, shape, make });
+  }
+
+  /** Random queries: f32 on a CPU, bf16 on a GPU, and then the same numbers on both. */
+  async queries(label: string, shape: readonly number[]): Promise<Tensor> {
+    const make = (count: number): Float32Array<ArrayBuffer> => {
+      const values = this.#random.floats(count, 1);
+      return this.isForGpu ? roundToBf16(values) : values;
+    };
+    return await this.data(label, {
+      dtype: this.device.kind === "cpu" ? "f32" : "bf16",
+      shape,
+      make,
+    });
   }
 
   /** Random integers of [low, high); the same on every device for the same label. */
@@ -150,54 +169,101 @@ export class Bench implements Disposable {
   }
 }
 
+/** What `twinTest()` takes. */
+export interface TwinTestOptions {
+  /** By dtype of the output. */
+  readonly tolerance: Tolerances["byDtype"];
+  readonly cases: readonly TwinCase[];
+  /** What differs on a GPU: other tolerances, more cases. */
+  readonly gpu?: { readonly tolerance?: Tolerances; readonly cases?: readonly TwinCase[] };
+}
+
 /**
- * Registers a test of one op.
+ * Registers the tests of one op: on this machine's processor, and on its GPU.
  *
  * @param name The op as the test's name begins, for example `rmsNorm()`.
- * @param options `tolerance` by dtype of the output, and the cases.
  */
-export function twinTest(
-  name: string,
-  options: {
-    readonly tolerance: Readonly<Partial<Record<DType, Tolerance>>>;
-    readonly cases: readonly TwinCase[];
-  },
-): void {
-  Deno.test(`${name} equals its scalar twin`, async (t) => {
-    using twin = await openCpuDevice({ threads: 1, instructionSet: "scalar", tests: true });
-    const sets = await machineSets();
-    assertGreater(sets.length, 0, "this machine must have an instruction set of the library");
-    using devices = new DisposableStack();
-    const kernels: Device[] = [];
-    for (const instructionSet of sets) {
-      for (const threads of [1, 2]) {
-        const open = await openCpuDevice({ threads, instructionSet, tests: true });
-        kernels.push(devices.use(open));
-      }
-    }
-    for (const twinCase of options.cases) {
-      const seed = seedOf(`${name} ${twinCase.name}`);
-      await t.step(`${twinCase.name}, seed ${seed}`, async () => {
-        const shared = { inputs: new Map(), random: new Random(seed) };
-        const expected = await runCase(twin, { twinCase, shared });
-        let before: Output[] | undefined;
-        for (const device of kernels) {
-          const actual = await runCase(device, { twinCase, shared });
-          const rounds = twinCase.bf16 === true && device.instructionSet === BF16_PRODUCTS;
-          const tolerance = rounds ? { f32: BF16_INPUTS, bf16: BF16_INPUTS } : options.tolerance;
-          compareOutputs(actual, { expected, device, tolerance });
-          if (device.threads > 1 && before !== undefined) compareBits(actual, before);
-          before = actual;
-        }
-      });
-    }
-    for (const device of [twin, ...kernels]) assertEquals(device.liveAllocations, 0);
+export function twinTest(name: string, options: TwinTestOptions): void {
+  const { tolerance, cases, gpu = {} } = options;
+  Deno.test(`${name} equals its scalar twin`, (t) => testCpu(t, { name, tolerance, cases }));
+  Deno.test({
+    name: `${name} on a GPU equals its scalar twin`,
+    ignore: !HAS_GPU,
+    fn: (t) =>
+      testGpu(t, {
+        name,
+        tolerance: gpu.tolerance ?? { byDtype: tolerance },
+        cases: [...cases, ...gpu.cases ?? []],
+      }),
   });
+}
+
+async function testCpu(
+  t: Deno.TestContext,
+  options: { name: string; tolerance: Tolerances["byDtype"]; cases: readonly TwinCase[] },
+): Promise<void> {
+  using twin = await openTwin();
+  const sets = await machineSets();
+  assertGreater(sets.length, 0, "this machine must have an instruction set of the library");
+  using devices = new DisposableStack();
+  const kernels: Device[] = [];
+  for (const instructionSet of sets) {
+    for (const threads of [1, 2]) {
+      const open = await openCpuDevice({ threads, instructionSet, tests: true });
+      kernels.push(devices.use(open));
+    }
+  }
+  for (const twinCase of options.cases) {
+    const seed = seedOf(`${options.name} ${twinCase.name}`);
+    await t.step(`${twinCase.name}, seed ${seed}`, async () => {
+      const shared = { inputs: new Map(), random: new Random(seed) };
+      const expected = await runCase(twin, { twinCase, shared });
+      let before: Output[] | undefined;
+      for (const device of kernels) {
+        const actual = await runCase(device, { twinCase, shared });
+        const rounds = twinCase.bf16 === true && device.instructionSet === BF16_PRODUCTS;
+        const byDtype = rounds ? { f32: BF16_INPUTS, bf16: BF16_INPUTS } : options.tolerance;
+        compareOutputs(actual, { expected, device, tolerance: { byDtype } });
+        if (device.threads > 1 && before !== undefined) {
+          compareBits(actual, { before, what: "with two threads" });
+        }
+        before = actual;
+      }
+    });
+  }
+  for (const device of [twin, ...kernels]) assertEquals(device.liveAllocations, 0);
+}
+
+async function testGpu(
+  t: Deno.TestContext,
+  options: { name: string; tolerance: Tolerances; cases: readonly TwinCase[] },
+): Promise<void> {
+  using twin = await openTwin();
+  using devices = new DisposableStack();
+  const builds = await openGpuBuilds(devices);
+  for (const twinCase of options.cases) {
+    const seed = seedOf(`${options.name} ${twinCase.name}`);
+    await t.step(`${twinCase.name}, seed ${seed}`, async () => {
+      const shared = { inputs: new Map(), random: new Random(seed), isForGpu: true };
+      const expected = await runCase(twin, { twinCase, shared });
+      for (const { device, build } of builds) {
+        const actual = await runCase(device, { twinCase, shared });
+        compareOutputs(actual, { expected, device, build, tolerance: options.tolerance });
+        const before = await runCase(device, { twinCase, shared });
+        compareBits(actual, { before, what: `done again, ${build}` });
+      }
+    });
+  }
+  for (const { device } of builds) assertEquals(device.liveAllocations, 0);
+}
+
+async function openTwin(): Promise<Device> {
+  return await openCpuDevice({ threads: 1, instructionSet: "scalar", tests: true });
 }
 
 async function runCase(
   device: Device,
-  options: { twinCase: TwinCase; shared: ConstructorParameters<typeof Bench>[1] },
+  options: { twinCase: TwinCase; shared: SharedInputs },
 ): Promise<Output[]> {
   using bench = new Bench(device, options.shared);
   await options.twinCase.run(bench);
@@ -211,31 +277,37 @@ function compareOutputs(
   options: {
     expected: readonly Output[];
     device: Device;
-    tolerance: Readonly<Partial<Record<DType, Tolerance>>>;
+    build?: string;
+    tolerance: Tolerances;
   },
 ): void {
   for (const [i, output] of options.expected.entries()) {
     const { dtype, shape } = output;
     const found = actual[i];
     assert(found !== undefined, "each device must have the same outputs");
-    const subject = { name: `${options.device.description}: ${output.name}`, shape };
+    const where = [options.device.description, options.build ?? ""].join(" ").trim();
+    const subject = { name: `${where}: ${output.name}`, shape };
     if (dtype === "i32") {
       const expected = new Int32Array(output.bytes.buffer);
       assertSameInts(new Int32Array(found.bytes.buffer), { expected, subject });
       continue;
     }
-    const tolerance = options.tolerance[dtype];
+    const { byDtype, byName = {} } = options.tolerance;
+    const tolerance = byName[output.name] ?? byDtype[dtype];
     assert(tolerance !== undefined, `the test must have a tolerance for ${dtype}`);
     const expected = elementsToFloats(output.bytes, dtype);
     assertClose(elementsToFloats(found.bytes, dtype), { expected, tolerance, subject });
   }
 }
 
-function compareBits(actual: readonly Output[], before: readonly Output[]): void {
-  for (const [i, { bytes: expected, name, shape }] of before.entries()) {
+function compareBits(
+  actual: readonly Output[],
+  options: { before: readonly Output[]; what: string },
+): void {
+  for (const [i, { bytes: expected, name, shape }] of options.before.entries()) {
     const found = actual[i];
     assert(found !== undefined, "each device must have the same outputs");
-    const subject = { name: `${name} with two threads`, shape };
+    const subject = { name: `${name} ${options.what}`, shape };
     assertSameBytes(found.bytes, { expected, subject });
   }
 }

@@ -51,10 +51,34 @@ const SIZES: readonly Sizes[] = [
   { tokens: 1_000, qOffset: 0, keyTokens: 1_000, qHeads: 3, kvHeads: 3, headDim: 64, stride: 4 },
 ];
 
-twinTest("antidiagonalScore()", {
-  // A cell sums up to 128 probabilities; each is off by some 1e-6 of itself.
-  tolerance: { f32: { absolute: 2e-5, relative: 2e-5, cosine: 1e-9 } },
-  cases: SIZES.map((sizes): TwinCase => {
+/** Several tiles of 128 groups each way, whole and not, a prefix that ends inside of one. */
+const GPU_SIZES: readonly Sizes[] = [
+  { tokens: 2_200, qOffset: 0, keyTokens: 2_200, qHeads: 2, kvHeads: 1, headDim: 64, stride: 16 },
+  {
+    tokens: 700,
+    qOffset: 640,
+    prefixTokens: 384,
+    keyTokens: 956,
+    qHeads: 4,
+    kvHeads: 2,
+    headDim: 128,
+    stride: 8,
+  },
+  {
+    tokens: 500,
+    qOffset: 128,
+    prefixTokens: 128,
+    keyTokens: 500,
+    qHeads: 2,
+    kvHeads: 2,
+    headDim: 64,
+    stride: 2,
+  },
+  { tokens: 1_100, qOffset: 0, keyTokens: 1_100, qHeads: 2, kvHeads: 1, headDim: 128, stride: 32 },
+];
+
+function scoreCases(all: readonly Sizes[]): TwinCase[] {
+  return all.map((sizes) => {
     const { tokens, qOffset, keyTokens, prefixTokens = 0, qHeads, stride } = sizes;
     const blocks = [Math.ceil(tokens / 128), Math.ceil((keyTokens + prefixTokens) / 128)];
     return {
@@ -68,7 +92,14 @@ twinTest("antidiagonalScore()", {
           stride,
         }),
     };
-  }),
+  });
+}
+
+twinTest("antidiagonalScore()", {
+  // A cell sums up to 128 probabilities; each is off by some 1e-6 of itself.
+  tolerance: { f32: { absolute: 2e-5, relative: 2e-5, cosine: 1e-9 } },
+  cases: scoreCases(SIZES),
+  gpu: { cases: scoreCases(GPU_SIZES) },
 });
 
 twinTest("keyMean()", {
@@ -143,6 +174,7 @@ refusalTest("sx_antidiagonal_score", (scene) => ({
     16n,
     0.125,
   ],
+  bf16OnGpu: [4, 5],
   // Offset, prefix, number of keys, stride.
   faults: [[7, 127n], [7, 0n], [9, 127n], [8, 3n], [17, 0n], [17, 24n], [17, 256n], [12, 63n]],
 }));
@@ -170,5 +202,6 @@ refusalTest("sx_host_score", (scene) => ({
     16n,
     0.125,
   ],
+  bf16OnGpu: [4, 5],
   faults: [[13, 0n], [4, 1], [9, 0n]],
 }));

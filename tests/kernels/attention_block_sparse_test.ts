@@ -13,7 +13,7 @@ import { assertClose } from "../helpers/compare.ts";
 import { withCpu } from "../helpers/device.ts";
 import { Random } from "../helpers/random.ts";
 import { refusalTest } from "../helpers/refusal.ts";
-import { BF16_INPUTS, BF16_STEP, F32_SUMS } from "../helpers/tolerances.ts";
+import { BF16_INPUTS, BF16_STEP, F32_SUMS, GPU_ATTENTION } from "../helpers/tolerances.ts";
 import { Bench, type TwinCase, twinTest } from "../helpers/twin.ts";
 
 const BLOCK = 128;
@@ -88,6 +88,30 @@ const SIZES: readonly Sizes[] = [
   },
 ];
 
+/** More row blocks and longer lists, with and without a prefix. */
+const GPU_SIZES: readonly Sizes[] = [
+  {
+    tokens: 900,
+    qOffset: 0,
+    keyTokens: 900,
+    qHeads: 4,
+    kvHeads: 1,
+    headDim: 128,
+    takes: scattered(50),
+  },
+  {
+    tokens: 640,
+    qOffset: 512,
+    prefixTokens: 512,
+    keyTokens: 640,
+    qHeads: 4,
+    kvHeads: 2,
+    headDim: 128,
+    outDtype: "bf16",
+    takes: scattered(35),
+  },
+];
+
 /** The block list as the op takes it; numbers beyond a row's count are out of range. */
 function blockList(sizes: Sizes): {
   counts: Int32Array<ArrayBuffer>;
@@ -154,21 +178,23 @@ const nameOf = (sizes: Sizes): string =>
   `${sizes.tokens} queries from ${sizes.qOffset}, ${sizes.prefixTokens ?? 0} + ` +
   `${sizes.keyTokens} keys, ${sizes.qHeads}/${sizes.kvHeads} heads of ${sizes.headDim}`;
 
-twinTest("attentionBlockSparse()", {
-  tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
-  cases: SIZES.map((sizes): TwinCase => ({
+function sparseCases(all: readonly Sizes[]): TwinCase[] {
+  return all.map((sizes) => ({
     name: nameOf(sizes),
     bf16: sizes.kvDtype === "bf16",
-    run: async (bench) => {
+    run: async (bench): Promise<void> => {
       const out = await runSparse(bench, sizes);
-      const finite = elementsToFloats(
-        await out.toBytes(),
-        sizes.outDtype === "bf16" ? "bf16" : "f32",
-      )
-        .every(Number.isFinite);
+      const dtype = sizes.outDtype === "bf16" ? "bf16" : "f32";
+      const finite = elementsToFloats(await out.toBytes(), dtype).every(Number.isFinite);
       assert(finite, "blocks that are not selected must not reach the output");
     },
-  })),
+  }));
+}
+
+twinTest("attentionBlockSparse()", {
+  tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
+  gpu: { tolerance: GPU_ATTENTION, cases: sparseCases(GPU_SIZES) },
+  cases: sparseCases(SIZES),
 });
 
 Deno.test("attentionBlockSparse() reads no block that only another head takes", async () => {
@@ -286,5 +312,6 @@ refusalTest("sx_attention_block_sparse", (scene) => ({
     0.125,
   ],
   unchecked: [1],
+  bf16OnGpu: [10, 11],
   faults: [[13, 127n], [15, 127n], [10, 1], [18, 63n]],
 }));

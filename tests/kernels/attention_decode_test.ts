@@ -9,7 +9,7 @@ import { makeSequence } from "../helpers/attention.ts";
 import { withCpu } from "../helpers/device.ts";
 import { Random } from "../helpers/random.ts";
 import { refusalTest } from "../helpers/refusal.ts";
-import { BF16_STEP, F32_SUMS } from "../helpers/tolerances.ts";
+import { BF16_STEP, F32_SUMS, GPU_ATTENTION } from "../helpers/tolerances.ts";
 import { Bench, type TwinCase, twinTest } from "../helpers/twin.ts";
 
 interface Sizes {
@@ -68,9 +68,25 @@ const SIZES: readonly Sizes[] = [
   },
 ];
 
-twinTest("attentionDecode()", {
-  tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
-  cases: SIZES.map((sizes): TwinCase => {
+/** The heads of real models, and groups that fill more than one tile of rows. */
+const GPU_SIZES: readonly Sizes[] = [
+  { tokens: 1, count: 4_097, capacity: 8_192, causal: true, qHeads: 32, kvHeads: 8, headDim: 128 },
+  { tokens: 3, count: 1_000, capacity: 1_001, causal: true, qHeads: 12, kvHeads: 1, headDim: 64 },
+  {
+    tokens: 16,
+    count: 777,
+    capacity: 4_096,
+    causal: true,
+    qHeads: 8,
+    kvHeads: 2,
+    headDim: 128,
+    outDtype: "bf16",
+  },
+  { tokens: 16, count: 20, capacity: 9_000, causal: false, qHeads: 24, kvHeads: 8, headDim: 128 },
+];
+
+function decodeCases(all: readonly Sizes[]): TwinCase[] {
+  return all.map((sizes) => {
     const { tokens, count, capacity, causal, qHeads, kvHeads, headDim } = sizes;
     const { kvDtype = "f32", outDtype = "f32" } = sizes;
     return {
@@ -98,7 +114,13 @@ twinTest("attentionDecode()", {
         });
       },
     };
-  }),
+  });
+}
+
+twinTest("attentionDecode()", {
+  tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
+  cases: decodeCases(SIZES),
+  gpu: { tolerance: GPU_ATTENTION, cases: decodeCases(GPU_SIZES) },
 });
 
 Deno.test("attentionDecode() throws if the number of keys is out of range", async () => {
@@ -144,5 +166,6 @@ refusalTest("sx_attention_decode", (scene) => ({
     0.125,
   ],
   unchecked: [1],
+  bf16OnGpu: [7, 8],
   faults: [[10, 17n], [7, 1], [14, 63n], [13, 0n]],
 }));

@@ -8,7 +8,7 @@ import { assertEquals } from "../helpers/assert.ts";
 import { makeSequence, type SequenceSizes } from "../helpers/attention.ts";
 import { withCpu } from "../helpers/device.ts";
 import { refusalTest } from "../helpers/refusal.ts";
-import { BF16_STEP, F32_SUMS } from "../helpers/tolerances.ts";
+import { BF16_STEP, F32_SUMS, GPU_ATTENTION } from "../helpers/tolerances.ts";
 import { type TwinCase, twinTest } from "../helpers/twin.ts";
 
 interface Sizes extends SequenceSizes {
@@ -63,9 +63,26 @@ const SIZES: readonly Sizes[] = [
   { tokens: 66_000, qOffset: 7, keyTokens: 3, qHeads: 1, kvHeads: 1, headDim: 64 },
 ];
 
-twinTest("attentionDense()", {
-  tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
-  cases: SIZES.map((sizes): TwinCase => {
+/** Rows of several blocks of queries and tiles of keys, at and beside their edges. */
+const GPU_SIZES: readonly Sizes[] = [
+  { tokens: 300, qOffset: 700, keyTokens: 1_000, qHeads: 4, kvHeads: 1, headDim: 128 },
+  { tokens: 385, qOffset: 0, keyTokens: 385, qHeads: 3, kvHeads: 3, headDim: 128 },
+  { tokens: 256, qOffset: 512, keyTokens: 768, qHeads: 2, kvHeads: 1, headDim: 64 },
+  {
+    tokens: 257,
+    qOffset: 384,
+    prefixTokens: 384,
+    keyTokens: 257,
+    qHeads: 4,
+    kvHeads: 2,
+    headDim: 128,
+    outDtype: "bf16",
+  },
+  { tokens: 130, qOffset: 0, prefixTokens: 200, keyTokens: 90, qHeads: 2, kvHeads: 1, headDim: 64 },
+];
+
+function denseCases(all: readonly Sizes[]): TwinCase[] {
+  return all.map((sizes) => {
     const { tokens, qOffset, keyTokens, prefixTokens = 0, qHeads, kvHeads, headDim } = sizes;
     const { kvDtype = "f32", outDtype = "f32", lse = true } = sizes;
     return {
@@ -82,12 +99,24 @@ twinTest("attentionDense()", {
         });
       },
     };
-  }),
+  });
+}
+
+twinTest("attentionDense()", {
+  tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
+  cases: denseCases(SIZES),
+  gpu: { tolerance: GPU_ATTENTION, cases: denseCases(GPU_SIZES) },
 });
 
 twinTest("attentionDense() with large logits", {
   // Logits of some hundreds: an error of 2^-24 of a logit moves a weight by 1e-5 of it.
   tolerance: { f32: { absolute: 2e-4, relative: 2e-4, cosine: 1e-7 } },
+  gpu: {
+    tolerance: {
+      ...GPU_ATTENTION,
+      byName: { lse: { absolute: 1e-3, relative: 2e-5, cosine: 1e-9 } },
+    },
+  },
   cases: [64, 128].map((headDim): TwinCase => ({
     name: `head size ${headDim}`,
     run: async (bench) => {
@@ -147,6 +176,7 @@ refusalTest("sx_attention_dense", (scene) => ({
     0.125,
   ],
   unchecked: [1],
+  bf16OnGpu: [8, 9],
   // Queries are f32 here; head sizes and groups.
   faults: [[8, 1], [7, 2], [9, 2], [9, 3], [16, 63n], [16, 0n], [15, 0n], [14, 0n]],
 }));

@@ -39,11 +39,19 @@ const SIZES: readonly Sizes[] = [
   { m: 66_000, n: 17, k: 8, x: "bf16", weight: "bf16" },
 ];
 
-twinTest("matmul()", {
-  // Sums of up to 2,500 products of variance 1: the numbers are near sqrt(k), at most 200, and the
-  // order of the additions moves them by about sqrt(k) * 2^-24 of that, some 5e-4 at worst.
-  tolerance: { f32: { absolute: 5e-4, relative: 1e-5, cosine: 1e-9 } },
-  cases: SIZES.map(({ m, n, k, x = "f32", weight = "f32", accumulate = false, gap = 0 }) => ({
+/** Decoding's shapes, their edges, and the first number of rows that goes to cuBLAS. */
+const GPU_SIZES: readonly Sizes[] = [
+  ...[1, 2, 4, 5, 8, 15, 16, 17].map((m) => (
+    { m, n: 520, k: 1024, x: "bf16", weight: "bf16" } as const
+  )),
+  { m: 1, n: 4096, k: 4096, x: "bf16", weight: "bf16" },
+  { m: 3, n: 1000, k: 2_056, x: "bf16", weight: "bf16", accumulate: true },
+  { m: 7, n: 33, k: 1_001, x: "bf16", weight: "bf16", gap: 1 },
+  { m: 16, n: 19, k: 24, x: "bf16", weight: "bf16", gap: 8 },
+];
+
+function productCases(all: readonly Sizes[]): TwinCase[] {
+  return all.map(({ m, n, k, x = "f32", weight = "f32", accumulate = false, gap = 0 }) => ({
     name: `${m} x ${n} x ${k}, ${x} by ${weight}${accumulate ? ", added" : ""}, gap ${gap}`,
     run: async (bench): Promise<void> => {
       const wide = await bench.floats("x", [m, k + gap], { dtype: x });
@@ -56,7 +64,15 @@ twinTest("matmul()", {
         accumulate,
       });
     },
-  } satisfies TwinCase)),
+  }));
+}
+
+twinTest("matmul()", {
+  // Sums of up to 2,500 products of variance 1: the numbers are near sqrt(k), at most 200, and the
+  // order of the additions moves them by about sqrt(k) * 2^-24 of that, some 5e-4 at worst.
+  tolerance: { f32: { absolute: 5e-4, relative: 1e-5, cosine: 1e-9 } },
+  cases: productCases(SIZES),
+  gpu: { cases: productCases(GPU_SIZES) },
 });
 
 twinTest("matmul() with NaN and infinities", {

@@ -1,0 +1,117 @@
+/**
+ * What only a GPU does: numbers that the host cannot check, recorded ops, its memory. The kernels
+ * themselves are compared with their twins by the tests of tests/kernels.
+ *
+ * @module
+ */
+import { openCpuDevice } from "../../lib/device/cpu.ts";
+import { openCudaDevice } from "../../lib/device/cuda.ts";
+import type { Device } from "../../lib/device/device.ts";
+import { Tensor } from "../../lib/device/tensor.ts";
+import { KernelError } from "../../lib/errors.ts";
+import { attentionDecode } from "../../lib/ops/attention_decode.ts";
+import { embedding } from "../../lib/ops/embedding.ts";
+import { assert, assertEquals, assertRejects } from "../helpers/assert.ts";
+import { makeSequence } from "../helpers/attention.ts";
+import { assertClose } from "../helpers/compare.ts";
+import { HAS_GPU, withGpuBuilds } from "../helpers/device.ts";
+import { Random } from "../helpers/random.ts";
+import { BF16_INPUTS } from "../helpers/tolerances.ts";
+import { Bench, type SharedInputs } from "../helpers/twin.ts";
+
+function gpuTest(name: string, fn: () => Promise<void>): void {
+  Deno.test({ name, ignore: !HAS_GPU, fn });
+}
+
+gpuTest("embedding() on a GPU gives NaN for an id that is not in the table", async () => {
+  await withGpuBuilds(async (device) => {
+    using out = Tensor.allocate(device, { dtype: "f32", shape: [4, 8], label: "out" });
+    using table = Tensor.allocate(device, { dtype: "f32", shape: [3, 8], label: "table" });
+    using ids = Tensor.allocate(device, { dtype: "i32", shape: [4], label: "ids" });
+    await table.writeFrom(new Float32Array(24).fill(2));
+    await ids.writeFrom(Int32Array.of(2, 3, -1, 0));
+    await embedding(device, { out, table, ids });
+    const expected = [2, NaN, NaN, 2].flatMap((value) => new Array<number>(8).fill(value));
+    assertEquals([...await out.toFloats()], expected);
+  });
+});
+
+const SIZES = { tokens: 2, keyTokens: 300, qHeads: 4, kvHeads: 2, headDim: 128 } as const;
+
+/** Decode attention over the first keys of a cache. */
+async function decode(
+  bench: Bench,
+  count: number,
+): Promise<{ out: Tensor; keyCount: Tensor; run: () => Promise<void> }> {
+  const { device } = bench;
+  const { q, keys, scale } = await makeSequence(bench, SIZES);
+  const out = await bench.output("out", "f32", q.shape);
+  const keyCount = await bench.data("keyCount", {
+    dtype: "i32",
+    shape: [1],
+    make: () => Int32Array.of(count),
+  });
+  const run = (): Promise<void> =>
+    attentionDecode(device, { out, q, keys, keyCount, causal: true, scale });
+  return { out, keyCount, run };
+}
+
+gpuTest("attentionDecode() on a GPU gives NaN if the number of keys is out of range", async () => {
+  await withGpuBuilds(async (device) => {
+    for (const count of [301, -1, 2 ** 31 - 1]) {
+      const shared = { inputs: new Map(), random: new Random(20), isForGpu: true };
+      using bench = new Bench(device, shared);
+      const { out, run } = await decode(bench, count);
+      await run();
+      assert((await out.toFloats()).every(Number.isNaN), `${count} keys must give NaN`);
+    }
+  });
+});
+
+gpuTest("attentionDecode() on a GPU, recorded once, follows the number of keys", async () => {
+  const shared: SharedInputs = { inputs: new Map(), random: new Random(21), isForGpu: true };
+  using cpu = await openCpuDevice({ threads: 1, instructionSet: "scalar", tests: true });
+  using twinBench = new Bench(cpu, shared);
+  const twin = await decode(twinBench, 1);
+  await withGpuBuilds(async (device) => {
+    using bench = new Bench(device, shared);
+    const { out, keyCount, run } = await decode(bench, 1);
+    assert(device.recorder !== undefined, "a GPU must be able to record ops");
+    using recorded = await device.recorder.record(run);
+    for (const count of [1, 2, 17, 64, 65, 129, 299, 300]) {
+      for (const tensor of [keyCount, twin.keyCount]) await tensor.writeFrom(Int32Array.of(count));
+      await recorded.run();
+      await twin.run();
+      assertClose(await out.toFloats(), {
+        expected: await twin.out.toFloats(),
+        tolerance: BF16_INPUTS,
+        subject: { name: `out over ${count} keys`, shape: out.shape },
+      });
+    }
+  });
+});
+
+gpuTest("memory on a GPU is zero-filled and counted", async () => {
+  await withGpuBuilds(async (device: Device) => {
+    // The same memory twice, so that it has been written before.
+    for (let round = 0; round < 2; round++) {
+      using tensor = Tensor.allocate(device, { dtype: "f32", shape: [70_001], label: "memory" });
+      assertEquals(device.liveAllocations, 1);
+      assert((await tensor.toFloats()).every((value) => value === 0), "new memory must be zero");
+      await tensor.writeFrom(new Float32Array(tensor.size).fill(round + 1));
+    }
+    assertEquals(device.liveAllocations, 0);
+  });
+});
+
+gpuTest("a device on a GPU cannot be opened with a build that nobody knows", async () => {
+  const before = Deno.env.get("STARX_CUDA_KERNELS");
+  Deno.env.set("STARX_CUDA_KERNELS", "volta");
+  try {
+    const error = await assertRejects(() => openCudaDevice(), KernelError);
+    assertEquals(error.status, "SX_INVALID_ARGUMENT");
+  } finally {
+    if (before === undefined) Deno.env.delete("STARX_CUDA_KERNELS");
+    else Deno.env.set("STARX_CUDA_KERNELS", before);
+  }
+});
