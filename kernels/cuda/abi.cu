@@ -63,14 +63,20 @@ void* find_encoder() {
   return error == cudaSuccess && found == cudaDriverEntryPointSuccess ? function : nullptr;
 }
 
-/* Which build of attention runs: by the device, or as STARX_CUDA_KERNELS says. */
+/* Whether a Hopper GPU runs its own build of attention unless the environment says otherwise: the one
+ * place to change if it must not. */
+constexpr bool kHopperByDefault = true;
+
+/* Which build of attention runs: by the device, or as the environment variable STARX_CUDA_KERNELS says
+ * when the context is made: `generic` (any device), or `hopper` (refused where the device is none).
+ * Unset or empty: the device's. */
 sx_status choose_build(Context& context) {
   const char* wish = getenv("STARX_CUDA_KERNELS");
   const bool generic = wish != nullptr && strcmp(wish, "generic") == 0;
   const bool hopper = wish != nullptr && strcmp(wish, "hopper") == 0;
   if (wish != nullptr && wish[0] != 0 && !generic && !hopper) return SX_INVALID_ARGUMENT;
   if (hopper && context.capability != kHopper) return SX_UNSUPPORTED;
-  if (generic || context.capability != kHopper) return SX_OK;
+  if (context.capability != kHopper || !(hopper || (kHopperByDefault && !generic))) return SX_OK;
   context.encode_tensor_map = find_encoder();
   context.hopper = context.encode_tensor_map != nullptr;
   return hopper && !context.hopper ? SX_UNSUPPORTED : SX_OK;
@@ -85,7 +91,8 @@ uint32_t sx_abi_version(void) { return SX_ABI_VERSION; }
 sx_status sx_describe(char* out, uint64_t size) {
   if (out == nullptr) return SX_INVALID_ARGUMENT;
   const int32_t capability = capability_of(0);
-  const char* best = capability == kHopper ? "hopper" : capability >= kOldest ? "generic" : "";
+  const bool hopper = capability == kHopper && kHopperByDefault;
+  const char* best = hopper ? "hopper" : capability >= kOldest ? "generic" : "";
   char text[256];
   const int length = snprintf(
       text, sizeof text,

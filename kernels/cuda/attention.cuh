@@ -139,9 +139,23 @@ struct Job {
         q_block(params.q_blocks - 1 - static_cast<int>(number / params.q_heads)) {}
 };
 
-/* Whether the Hopper build can take a call: its copy engine needs aligned rows. */
+/* Whether Hopper's copy engine can walk a segment: rows that 31 bits count, and no distance of 0 or
+ * of 2^40 bytes. */
+inline bool can_be_mapped(const Segment& segment, int heads) {
+  const auto fits = [](int64_t count, int64_t stride) {
+    return count <= 1 || (stride > 0 && stride < (1ll << 39));
+  };
+  return segment.tokens < (1ll << 30) && fits(segment.tokens, segment.token_stride) &&
+         (segment.tokens == 0 || fits(heads, segment.head_stride));
+}
+
+/* Whether the Hopper build takes a call. Layout alone decides, never values: its copy engine needs
+ * addresses and distances of 16 bytes. The others, and a negative scale, are the generic build's. */
 inline bool fits_hopper(const Context& context, const AttentionParams& params) {
-  return context.hopper && params.aligned && params.out_aligned && !params.negate;
+  const int kv_heads = params.q_heads / params.group;
+  return context.hopper && params.aligned && params.out_aligned && !params.negate &&
+         params.q_tokens < (1ll << 30) && can_be_mapped(params.own, kv_heads) &&
+         can_be_mapped(params.prefix, kv_heads);
 }
 
 sx_status attention_dense_sm90(Context& context, const AttentionParams& params, int64_t kv_heads,

@@ -1,0 +1,161 @@
+/*
+ * The parts of Hopper's attention kernel besides the arithmetic: what a block of threads finds in its
+ * parameters and in shared memory, which rows are its own, and the thread that fetches its tiles.
+ */
+#ifndef SX_CUDA_ATTENTION_SM90_PARTS_CUH
+#define SX_CUDA_ATTENTION_SM90_PARTS_CUH
+
+#include "attention.cuh"
+#include "hopper.cuh"
+
+namespace sx {
+namespace cuda {
+
+/* The copy engine's view of a call, and the call. */
+struct HopperParams {
+  CUtensorMap queries;
+  CUtensorMap keys[2], values[2]; /* own segment, prefix segment */
+  AttentionParams attention;
+  int section; /* heads that are worked on together */
+};
+
+constexpr int kHopperKeys = SX_BLOCK; /* keys of a tile: a chosen block */
+constexpr int kHopperConsumers = 2;
+constexpr int kHopperThreads = (1 + kHopperConsumers) * kWarpgroup;
+static_assert(kRowBlock == kHopperConsumers * 64, "a warpgroup's products have 64 rows");
+static_assert(kHopperKeys == 128, "multiply_rows makes 128 columns");
+
+/* 64 Ki registers hold 384 threads of 168; the producer gives its up. */
+constexpr int kProducerRegisters = 40;
+constexpr int kConsumerRegisters = 232;
+static_assert(kProducerRegisters + kHopperConsumers * kConsumerRegisters <= 3 * 168, "");
+
+/* What a consumer must know of a tile: how many keys its row 0 sees, and how many may be seen. */
+struct TileSight {
+  int seen, count;
+};
+
+/* Shared memory of a block, by address: tiles, then barriers and sights. */
+template <int kDim>
+struct HopperShared {
+  static constexpr int kBoxes = kDim / kBoxColumns;
+  static constexpr int kBoxBytes = kRowBlock * kBoxRowBytes;
+  static constexpr int kTileBytes = kBoxes * kBoxBytes; /* of queries, keys or values */
+  static constexpr int kStages = kDim == 128 ? 3 : 4;
+  static constexpr int kAlignment = 1024; /* of boxes whose chunks are permuted */
+  static constexpr int kTilesBytes = (1 + 2 * kStages) * kTileBytes;
+  static constexpr int kBarriers = 1 + 4 * kStages;
+  static constexpr int kBytes = kAlignment + kTilesBytes + kBarriers * 8 +
+                                kStages * static_cast<int>(sizeof(TileSight));
+  static_assert(kRowBlock == kHopperKeys, "queries and keys have the same boxes");
+  static_assert(kBytes <= 227 * 1024, "a block's limit");
+
+  uint32_t base;
+  TileSight* sights;
+
+  __device__ explicit HopperShared(unsigned char* memory) {
+    const uint32_t address = shared_address(memory);
+    base = (address + kAlignment - 1) / kAlignment * kAlignment;
+    sights = reinterpret_cast<TileSight*>(memory + (base - address) + kTilesBytes + kBarriers * 8);
+  }
+  __device__ uint32_t queries() const { return base; }
+  __device__ uint32_t keys(int stage) const { return base + (1 + stage) * kTileBytes; }
+  __device__ uint32_t values(int stage) const { return base + (1 + kStages + stage) * kTileBytes; }
+  __device__ uint32_t barrier(int number) const { return base + kTilesBytes + number * 8; }
+  __device__ uint32_t queries_full() const { return barrier(0); }
+  __device__ uint32_t keys_full(int stage) const { return barrier(1 + stage); }
+  __device__ uint32_t keys_free(int stage) const { return barrier(1 + kStages + stage); }
+  __device__ uint32_t values_full(int stage) const { return barrier(1 + 2 * kStages + stage); }
+  __device__ uint32_t values_free(int stage) const { return barrier(1 + 3 * kStages + stage); }
+
+  /* By one thread: a full stage is announced by the producer, a free one by each consuming warp. */
+  __device__ void init_barriers() const {
+    init_barrier(queries_full(), 1);
+    for (int stage = 0; stage < kStages; stage++) {
+      init_barrier(keys_full(stage), 1);
+      init_barrier(values_full(stage), 1);
+      init_barrier(keys_free(stage), kHopperConsumers * kWarpgroup / 32);
+      init_barrier(values_free(stage), kHopperConsumers * kWarpgroup / 32);
+    }
+    publish_barriers();
+  }
+};
+
+/* A place in a ring of stages, and the parity of its barriers' phase. */
+template <int kStages>
+struct RingPlace {
+  int stage = 0;
+  uint32_t parity = 0;
+
+  __device__ void advance() {
+    stage++;
+    if (stage == kStages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+};
+
+/* The work of block `number`: sections of heads in turn, so that the keys and values in use fit in the
+ * L2 cache; in a section the longest rows first, its heads side by side. */
+struct HopperJob {
+  int head, q_block;
+
+  __device__ HopperJob(const HopperParams& params, unsigned number) {
+    const unsigned section = params.section;
+    const unsigned jobs = section * params.attention.q_blocks;
+    const unsigned rest = number % jobs;
+    head = static_cast<int>(number / jobs * section + rest % section);
+    q_block = params.attention.q_blocks - 1 - static_cast<int>(rest / section);
+  }
+};
+
+template <int kDim>
+__device__ inline void load_tile(uint32_t to, const CUtensorMap* map, uint32_t barrier, int row,
+                                 int head) {
+  using Shared = HopperShared<kDim>;
+  arrive_expecting(barrier, Shared::kTileBytes);
+#pragma unroll
+  for (int box = 0; box < Shared::kBoxes; box++) {
+    copy_box(to + box * Shared::kBoxBytes, map, barrier, box * kBoxColumns, row, head);
+  }
+}
+
+/* By one thread: fetches all that the block needs, in the order in which it is consumed. */
+template <int kDim, bool kSparse>
+__device__ inline void produce(const HopperParams& params, const HopperShared<kDim>& shared,
+                               const HopperJob& job) {
+  const TileWalk<kHopperKeys, kSparse> walk(params.attention, job.head, job.q_block);
+  if (walk.tiles == 0) return;
+  const int64_t first_row = static_cast<int64_t>(job.q_block) * kRowBlock;
+  const int64_t first_seen = params.attention.q_offset + first_row + 1;
+  const int head = job.head / params.attention.group;
+  load_tile<kDim>(shared.queries(), &params.queries, shared.queries_full(),
+                  static_cast<int>(first_row), job.head);
+  RingPlace<HopperShared<kDim>::kStages> keys, values;
+  Tile next = walk.tile(0), before = {};
+  for (int n = 0; n <= walk.tiles; n++) {
+    const Tile tile = next;
+    if (n + 1 < walk.tiles) next = walk.tile(n + 1);
+    if (n < walk.tiles) {
+      wait_phase(shared.keys_free(keys.stage), keys.parity ^ 1);
+      const int64_t seen = max64(-kHopperKeys, min64(first_seen - tile.base, kHopperKeys));
+      shared.sights[keys.stage] = {static_cast<int>(seen), tile.count};
+      load_tile<kDim>(shared.keys(keys.stage), &params.keys[tile.is_prefix],
+                      shared.keys_full(keys.stage), static_cast<int>(tile.first), head);
+      keys.advance();
+    }
+    if (n > 0) {
+      wait_phase(shared.values_free(values.stage), values.parity ^ 1);
+      load_tile<kDim>(shared.values(values.stage), &params.values[before.is_prefix],
+                      shared.values_full(values.stage), static_cast<int>(before.first), head);
+      values.advance();
+    }
+    before = tile;
+  }
+}
+
+}  // namespace cuda
+}  // namespace sx
+
+#endif

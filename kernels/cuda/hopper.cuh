@@ -1,0 +1,191 @@
+/*
+ * Hopper's own instructions (sm_90a), one function each: barriers in shared memory that count bytes,
+ * the copy engine, and the tensor cores' asynchronous products of a warpgroup (PTX ISA 8.0,
+ * "wgmma", "cp.async.bulk.tensor", "mbarrier").
+ *
+ * A warpgroup is four consecutive warps, the first of a number divisible by four. It holds of a
+ * 64 x n accumulator, in thread t, element 4*j + 2*h + i: row 16*(t/32) + t%32/4 + 8*h, column
+ * 8*j + 2*(t%4) + i; of A in registers (16 columns) word 2*c + h: the same row, columns
+ * 8*c + 2*(t%4) and the next.
+ *
+ * Operands in shared memory are boxes of rows of 64 elements (128 bytes) on 1024-byte boundaries, the
+ * 16-byte chunks of a row being permuted by its number modulo 8, as the copy engine writes them.
+ */
+#ifndef SX_CUDA_HOPPER_CUH
+#define SX_CUDA_HOPPER_CUH
+
+#include <cuda.h>
+
+#include "mma.cuh"
+
+namespace sx {
+namespace cuda {
+
+constexpr int kWarpgroup = 128;
+/* Bytes of a row of a box: the widest that is permuted. */
+constexpr int kBoxRowBytes = 128;
+constexpr int kBoxColumns = kBoxRowBytes / 2;
+
+/* ------------------------------------------------------------------ barriers in shared memory */
+
+/* A barrier's phase ends with its last arrival and the last of the bytes that it expects. */
+__device__ inline void init_barrier(uint32_t barrier, int arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
+}
+/* Shows initialized barriers to the copy engine; a barrier of the block has to follow. */
+__device__ inline void publish_barriers() {
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+__device__ inline void arrive(uint32_t barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+/* Arrives and lets the phase end only after `bytes` more have been copied. */
+__device__ inline void arrive_expecting(uint32_t barrier, int bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
+               : "memory");
+}
+__device__ inline bool phase_ended(uint32_t barrier, uint32_t parity) {
+  uint32_t ended;
+  asm volatile(
+      "{\n.reg .pred p;\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
+      "selp.u32 %0, 1, 0, p;\n}"
+      : "=r"(ended)
+      : "r"(barrier), "r"(parity)
+      : "memory");
+  return ended != 0;
+}
+/* Waits for the end of the phase of this parity; a new barrier is in phase 0, and the phase before it,
+ * of parity 1, counts as ended. */
+__device__ inline void wait_phase(uint32_t barrier, uint32_t parity) {
+  while (!phase_ended(barrier, parity)) {
+  }
+}
+
+/* Barriers of some warps, by number: `threads` counts those that wait and those that only arrive. */
+__device__ inline void sync_named(int number, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory");
+}
+__device__ inline void arrive_named(int number, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(number), "r"(threads) : "memory");
+}
+
+/* ------------------------------------------------------------------------------ copy engine */
+
+__device__ inline void prefetch_map(const CUtensorMap* map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(reinterpret_cast<uint64_t>(map)) : "memory");
+}
+/* Copies the map's box at (column, row, head) to shared memory; what lies outside of the tensor
+ * becomes zero. The barrier counts the bytes of the whole box. */
+__device__ inline void copy_box(uint32_t to, const CUtensorMap* map, uint32_t barrier, int column,
+                                int row, int head) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes "
+      "[%0], [%1, {%3, %4, %5}], [%2];" ::"r"(to),
+      "l"(reinterpret_cast<uint64_t>(map)), "r"(barrier), "r"(column), "r"(row), "r"(head)
+      : "memory");
+}
+
+/* ------------------------------------------------------------------------------ tensor cores */
+
+/* Registers per thread of the calling warpgroup from here on. */
+template <int kCount>
+__device__ inline void lower_registers() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kCount));
+}
+template <int kCount>
+__device__ inline void raise_registers() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kCount));
+}
+
+/* Describes an operand that begins at an address: bits 0-13 address, 16-29 distance of the boxes side
+ * by side (only where rows run along k), 32-45 distance of groups of eight rows, all in units of 16
+ * bytes; bits 62-63: permuted over 128 bytes. */
+__device__ inline uint64_t describe_operand(uint32_t address, int box_bytes) {
+  constexpr uint64_t kGroup = 8 * kBoxRowBytes / 16;
+  return static_cast<uint64_t>((address & 0x3ffff) >> 4) |
+         static_cast<uint64_t>((box_bytes & 0x3ffff) >> 4) << 16 | kGroup << 32 | 1ull << 62;
+}
+/* The operand `bytes` further on. */
+__device__ inline uint64_t advance_operand(uint64_t operand, int bytes) {
+  return operand + static_cast<uint64_t>(bytes >> 4);
+}
+
+/* Products are asynchronous: what they read and write in registers belongs to them from
+ * begin_products() to the wait. pin() keeps the compiler from moving its uses across either. */
+__device__ inline void begin_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+__device__ inline void commit_products() {
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+/* Waits until at most kPending groups of products are under way. */
+template <int kPending>
+__device__ inline void wait_products() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
+}
+template <int kCount>
+__device__ inline void pin(float (&values)[kCount]) {
+#pragma unroll
+  for (int i = 0; i < kCount; i++) asm volatile("" : "+f"(values[i])::"memory");
+}
+template <int kCount>
+__device__ inline void pin(uint32_t (&values)[kCount][4]) {
+#pragma unroll
+  for (int i = 0; i < kCount; i++) {
+#pragma unroll
+    for (int j = 0; j < 4; j++) asm volatile("" : "+r"(values[i][j])::"memory");
+  }
+}
+
+#define SX_SUMS8(d, i)                                                                      \
+  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
+      "+f"(d[i + 6]), "+f"(d[i + 7])
+#define SX_SUMS32(d) SX_SUMS8(d, 0), SX_SUMS8(d, 8), SX_SUMS8(d, 16), SX_SUMS8(d, 24)
+#define SX_SUMS64(d) \
+  SX_SUMS32(d), SX_SUMS8(d, 32), SX_SUMS8(d, 40), SX_SUMS8(d, 48), SX_SUMS8(d, 56)
+#define SX_NAMES32                                                                        \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, " \
+  "%19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define SX_NAMES64                                                                          \
+  SX_NAMES32                                                                                \
+  ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, " \
+  "%49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+
+/* sums (+)= a * b^T: a of 64 rows and b of 128, 16 elements of each; their rows lie in shared memory. */
+template <bool kAdd>
+__device__ inline void multiply_rows(float (&sums)[64], uint64_t a, uint64_t b) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" SX_NAMES64
+      "}, %64, %65, p, 1, 1, 0, 0;\n}"
+      : SX_SUMS64(sums)
+      : "l"(a), "l"(b), "n"(kAdd ? 1 : 0));
+}
+
+/* sums += a * b: a of 64 rows and 16 columns in registers, b of 16 rows in shared memory that have as
+ * many elements as sums has columns: 128, or 64. */
+__device__ inline void multiply_columns(float (&sums)[64], const uint32_t (&a)[4], uint64_t b) {
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" SX_NAMES64
+      "}, {%64, %65, %66, %67}, %68, 1, 1, 1, 1;"
+      : SX_SUMS64(sums)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+}
+__device__ inline void multiply_columns(float (&sums)[32], const uint32_t (&a)[4], uint64_t b) {
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" SX_NAMES32
+      "}, {%32, %33, %34, %35}, %36, 1, 1, 1, 1;"
+      : SX_SUMS32(sums)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+}
+
+#undef SX_SUMS8
+#undef SX_SUMS32
+#undef SX_SUMS64
+#undef SX_NAMES32
+#undef SX_NAMES64
+
+}  // namespace cuda
+}  // namespace sx
+
+#endif
