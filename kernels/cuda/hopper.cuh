@@ -73,9 +73,6 @@ __device__ inline void arrive_named(int number, int threads) {
 
 /* ------------------------------------------------------------------------------ copy engine */
 
-__device__ inline void prefetch_map(const CUtensorMap* map) {
-  asm volatile("prefetch.tensormap [%0];" ::"l"(reinterpret_cast<uint64_t>(map)) : "memory");
-}
 /* Copies the map's box at (column, row, head) to shared memory; what lies outside of the tensor
  * becomes zero. The barrier counts the bytes of the whole box. */
 __device__ inline void copy_box(uint32_t to, const CUtensorMap* map, uint32_t barrier, int column,
