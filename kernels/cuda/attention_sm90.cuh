@@ -165,9 +165,8 @@ struct Consumer {
         group(group),
         state(),
         sight(),
-        query_rows(
-            describe_operand(shared.queries() + group * 64 * kBoxRowBytes, Shared::kBoxBytes)),
-        key_rows(describe_operand(shared.keys(0), Shared::kBoxBytes)),
+        query_rows(describe_operand(shared.queries() + group * 64 * kBoxRowBytes)),
+        key_rows(describe_operand(shared.keys(0))),
         value_rows(describe_operand(shared.values(0), Shared::kBoxBytes)) {
     state.max[0] = state.max[1] = -INFINITY;
   }
@@ -309,8 +308,13 @@ sx_status launch_hopper(Context& context, const AttentionParams& attention, int6
   CUtensorMap* maps[] = {&params.queries, &params.keys[0], &params.values[0], &params.keys[1],
                          &params.values[1]};
   for (int i = 0; i < 5; i++) {
-    if (views[i].tokens <= 0) continue; /* no tile lies in an empty segment */
-    SX_RETURN_IF_BAD(encode_map(context, op, maps[i], views[i], kDim));
+    /* No key of a segment is seen: a list may name its blocks all the same, and what is fetched for
+     * them is masked. */
+    if (views[i].tokens <= 0) {
+      *maps[i] = params.queries;
+    } else {
+      SX_RETURN_IF_BAD(encode_map(context, op, maps[i], views[i], kDim));
+    }
   }
   auto kernel = attention_hopper_kernel<kDim, kSparse>;
   constexpr int kShared = HopperShared<kDim>::kBytes;

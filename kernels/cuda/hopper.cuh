@@ -96,10 +96,11 @@ __device__ inline void raise_registers() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kCount));
 }
 
-/* Describes an operand that begins at an address: bits 0-13 address, 16-29 distance of the boxes side
- * by side (only where rows run along k), 32-45 distance of groups of eight rows, all in units of 16
- * bytes; bits 62-63: permuted over 128 bytes. */
-__device__ inline uint64_t describe_operand(uint32_t address, int box_bytes) {
+/* Describes an operand that begins at an address: bits 0-13 address, 16-29 distance of two boxes side
+ * by side, 32-45 distance of groups of eight rows, all in units of 16 bytes; bits 62-63: chunks are
+ * permuted over 128 bytes. Where the rows are those of a product's result (multiply_rows), 16
+ * elements of them lie in one box, and the distance of boxes is not used. */
+__device__ inline uint64_t describe_operand(uint32_t address, int box_bytes = 0) {
   constexpr uint64_t kGroup = 8 * kBoxRowBytes / 16;
   return static_cast<uint64_t>((address & 0x3ffff) >> 4) |
          static_cast<uint64_t>((box_bytes & 0x3ffff) >> 4) << 16 | kGroup << 32 | 1ull << 62;
