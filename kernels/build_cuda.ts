@@ -31,7 +31,7 @@ export const GENERIC_ARCHITECTURES: readonly string[] = ["80", "86", "89", "90"]
 const FLAGS: readonly string[] = [
   "-std=c++17",
   "-O3",
-  // Six times smaller than without; a kernel is unpacked when it is first used.
+  // A fifth of the size; a kernel is unpacked when it is first used.
   "--compress-mode=size",
   "-Xcompiler=-fPIC,-fvisibility=hidden,-fno-exceptions,-fno-rtti,-Wall",
 ];

@@ -86,13 +86,13 @@ __device__ inline void run_job(const Score& score, const Job& job, uint32_t base
   const int warp_row = warp / 2 * kWarpTile, warp_column = warp % 2 * kWarpTile;
   float* sums = score.sums + static_cast<int64_t>(blockIdx.x) * kTile * score.width;
   Producer producer(score, job, base);
-  producer.copy();
-  producer.copy();
+#pragma unroll 1
+  for (int ahead = 0; ahead < kStages - 1; ahead++) producer.copy();
   int stage = 0;
   for (int64_t tile = 0; tile < job.tiles; tile++) {
     float logits[4][8][4] = {};
     for (int slice = 0; slice < producer.slices(); slice++) {
-      wait_copies<1>();
+      wait_copies<kStages - 2>();
       __syncthreads(); /* the slice is there for all, and all are done with the one before */
       producer.copy();
       multiply_slice(logits, base + stage * kStageBytes, warp_row, warp_column);

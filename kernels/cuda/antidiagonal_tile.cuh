@@ -82,7 +82,7 @@ class Producer {
   __device__ void copy() {
     if (left_ > 0) {
       if (slice_ == 0) find_keys();
-      copy_slice();
+      score_.aligned ? copy_slice<true>() : copy_slice<false>();
       left_--;
       stage_ = stage_ == kStages - 1 ? 0 : stage_ + 1;
       if (++slice_ == slices_) slice_ = 0, tile_++;
@@ -110,28 +110,32 @@ class Producer {
     }
   }
 
+  template <bool kAligned>
   __device__ void copy_slice() const {
-    const int per_token = score_.head_dim / kSlice;
-    const int s = slice_ / per_token, d = slice_ % per_token * kSlice;
+    static_assert(kSlice == 64, "a token's vector is one slice or two");
+    const int s = score_.head_dim == 128 ? slice_ / 2 : slice_;
+    const int d = score_.head_dim == 128 ? slice_ % 2 * kSlice : 0;
     const int last = (1 << score_.stride_log2) - 1;
     const int64_t q_row = static_cast<int64_t>(score_.q_heads) * score_.head_dim;
-    /* Groups whose token of this slice is there: token i * S + S-1-s, key j * S + s. */
-    const int64_t queries = (score_.q_tokens + s) >> score_.stride_log2;
-    const int64_t keys = (score_.key_tokens - s + last) >> score_.stride_log2;
-    const int64_t q_step = static_cast<int64_t>(kCopyRows << score_.stride_log2) * q_row;
-    const bf16* query = query_ + (last - s) * q_row + d;
-    const int64_t own = s * score_.token_stride + d, prefix = s * score_.prefix_token_stride + d;
+    /* Groups whose token of this slice is there: token i * S + S-1-s, key j * S + s; of these, how
+     * many lie from this thread's first row of the tile on. */
+    const int64_t all_queries = (score_.q_tokens + s) >> score_.stride_log2;
+    const int64_t all_keys = (score_.key_tokens - s + last) >> score_.stride_log2;
+    const int queries = static_cast<int>(min64(all_queries - first_query_, kTile));
+    const int keys = static_cast<int>(min64(all_keys - first_key_, kTile));
+    const int64_t q_step = kept(static_cast<int64_t>(kCopyRows << score_.stride_log2) * q_row);
+    const bf16* query = kept(query_ + (last - s) * q_row + d);
+    const int64_t own = kept(s * score_.token_stride + d);
+    const int64_t prefix = kept(s * score_.prefix_token_stride + d);
     const uint32_t to = base_ + stage_ * kStageBytes;
 #pragma unroll
     for (int i = 0; i < kCopies; i++) {
       const int row = row_ + i * kCopyRows;
-      const bool has_query = first_query_ + i * kCopyRows < queries;
-      const bool has_key = first_key_ + i * kCopyRows < keys;
-      copy_row8(chunk_address<kSlice>(to, row, chunk_), has_query ? query + i * q_step : score_.q,
-                has_query, score_.aligned);
-      const bf16* key = keys_[i] + (in_prefix_ >> i & 1 ? prefix : own);
-      copy_row8(chunk_address<kSlice>(to + kMatrixBytes, row, chunk_), has_key ? key : score_.q,
-                has_key, score_.aligned);
+      const bool has_query = i * kCopyRows < queries, has_key = i * kCopyRows < keys;
+      copy_row8(chunk_address<kSlice>(to, row, chunk_), query, has_query, kAligned);
+      query += q_step;
+      copy_row8(chunk_address<kSlice>(to + kMatrixBytes, row, chunk_),
+                keys_[i] + (in_prefix_ >> i & 1 ? prefix : own), has_key, kAligned);
     }
   }
 

@@ -282,12 +282,15 @@ decode_kernel(const __grid_constant__ Decode decode) {
   load_queries<kDim, kAligned>(state, decode, kv_head, row_tile, count);
   const bf16* keys = decode.keys + kv_head * decode.head_stride;
   const bf16* values = decode.values + kv_head * decode.head_stride;
-  for (int64_t first = begin + threadIdx.x / 32 * kKeys; first < end; first += kBlockKeys) {
-    uint4 key_tile[2][kDim / 32], value_tile[kDim / 64][4];
-    load_keys<kDim, kAligned>(key_tile, keys, first, end, decode.token_stride);
+  int64_t first = begin + threadIdx.x / 32 * kKeys;
+  uint4 key_tile[2][kDim / 32], value_tile[kDim / 64][4];
+  load_keys<kDim, kAligned>(key_tile, keys, first, end, decode.token_stride);
+  for (; first < end; first += kBlockKeys) {
     load_values<kDim, kAligned>(value_tile, values, first, end, decode.token_stride);
     float logits[2][4];
     multiply_keys(logits, state, key_tile);
+    /* The next keys travel while these values are waited for and used. */
+    load_keys<kDim, kAligned>(key_tile, keys, first + kBlockKeys, end, decode.token_stride);
     soften(logits, state, decode.scale_log2, first);
     multiply_values(state, logits, value_tile);
   }

@@ -28,9 +28,8 @@ constexpr int tile_shared_bytes() {
 }
 
 /* Rows 0..kRows - 1 of a matrix to shared memory; those from `count` on become zero. */
-template <int kDim, int kRows>
-__device__ inline void copy_rows(uint32_t to, const bf16* from, int64_t stride, int count,
-                                 bool aligned) {
+template <int kDim, int kRows, bool kAligned>
+__device__ inline void copy_rows(uint32_t to, const bf16* from, int64_t stride, int count) {
   constexpr int kChunks = kDim / 8;
 #pragma unroll
   for (int i = 0; i < kRows * kChunks / kTileThreads; i++) {
@@ -38,8 +37,16 @@ __device__ inline void copy_rows(uint32_t to, const bf16* from, int64_t stride, 
     const int row = n / kChunks, chunk = n % kChunks;
     const bool valid = row < count;
     copy_row8(chunk_address<kDim>(to, row, chunk), from + (valid ? row * stride : 0) + chunk * 8,
-              valid, aligned);
+              valid, kAligned);
   }
+}
+
+/* The same of a matrix whose alignment is known at run time. */
+template <int kDim, int kRows>
+__device__ inline void copy_rows(uint32_t to, const bf16* from, int64_t stride, int count,
+                                 bool aligned) {
+  aligned ? copy_rows<kDim, kRows, true>(to, from, stride, count)
+          : copy_rows<kDim, kRows, false>(to, from, stride, count);
 }
 
 /* The state of a warp: 16 rows of queries, their sums, and rows lane/4 and lane/4 + 8's softmax. */

@@ -38,6 +38,15 @@ __device__ inline void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 
+/* A number or an address that the compiler keeps as it is, and does not compute anew, by some
+ * multiplications, for each of the copies that start from it. */
+template <class T>
+__device__ inline T kept(T value) {
+  static_assert(sizeof(T) == 8, "it fills a pair of registers");
+  asm volatile("" : "+l"(value));
+  return value;
+}
+
 /* Eight elements of a row to shared memory, zeros if `valid` is false; the caller's `aligned` says
  * whether asynchronous copies can read them. */
 __device__ inline void copy_row8(uint32_t to, const bf16* from, bool valid, bool aligned) {
