@@ -6,6 +6,7 @@
  * @module
  */
 import { type AttentionMode, checkPlan } from "../lib/attention/plan.ts";
+import { errorText, FileError } from "../lib/errors.ts";
 import { SelfCollective } from "../lib/collective/self.ts";
 import { ProfiledDevice } from "../lib/device/profiled.ts";
 import { type LlamaConfig, readConfig } from "../lib/model/config.ts";
@@ -53,6 +54,8 @@ export interface BenchOptions {
   /** Whether to time ops one by one instead. */
   readonly kernels: boolean;
   readonly json: boolean;
+  /** A file that gets lines of JSON, too. */
+  readonly jsonPath: string | undefined;
 }
 
 /** Where a bench writes. */
@@ -117,11 +120,23 @@ export async function runBench(options: BenchOptions, output: BenchOutput): Prom
   }
   // Its buffers come last, so that they do not count as the model's memory.
   const copyGbPerS = decodeContexts.length === 0 ? NaN : await copyRate(device);
-  return reports.map((report) => {
-    const full = { ...report, copyGbPerS };
-    output.print(options.json ? `${detailsJson(full)}\n${timesJson(full)}\n` : detailsText(full));
-    return full;
-  });
+  const full = reports.map((report) => ({ ...report, copyGbPerS }));
+  for (const report of full) {
+    const json = detailsJson(report);
+    output.print(options.json ? `${json}\n${timesJson(report)}\n` : detailsText(report));
+    await appendLine(options.jsonPath, json);
+  }
+  return full;
+}
+
+/** Appends to a file, if there is one to append to. @throws {FileError} If it cannot be written. */
+export async function appendLine(path: string | undefined, line: string): Promise<void> {
+  if (path === undefined) return;
+  try {
+    await Deno.writeTextFile(path, `${line}\n`, { append: true });
+  } catch (error) {
+    throw new FileError(`Cannot write ${path}: ${errorText(error)}`, { cause: error });
+  }
 }
 
 /** Opens the device that a bench asks for, and counts what its ops cost. */

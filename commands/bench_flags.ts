@@ -62,6 +62,7 @@ export const BENCH_FLAGS = {
       "rates of products and copies allow",
   }),
   json: switchFlag({ help: "prints JSON: per mode a line of details, then a line of times" }),
+  json_path: textFlag({ value: "FILE", help: "appends the lines of details to a file, too" }),
 } as const;
 
 /** What the program's help says of the command. */
@@ -108,6 +109,7 @@ export function benchOptions(values: FlagValues<typeof BENCH_FLAGS>): BenchOptio
     repeats: values.repeats,
     kernels: values.kernels,
     json: values.json,
+    jsonPath: values.json_path,
   };
 }
 

@@ -9,7 +9,7 @@ import { ASSUMED_DENSITY } from "../lib/ops/attention_block_sparse.ts";
 import { copy } from "../lib/ops/convert.ts";
 import { matmul } from "../lib/ops/matmul.ts";
 import { readConfig } from "../lib/model/config.ts";
-import { type BenchOptions, type BenchOutput, openBenchDevice } from "./bench.ts";
+import { appendLine, type BenchOptions, type BenchOutput, openBenchDevice } from "./bench.ts";
 import { copyRate } from "./bench_machine.ts";
 import { median } from "./bench_report.ts";
 import {
@@ -63,9 +63,11 @@ export async function runKernelBench(
   output.note(`${device.description}: measuring rates`);
   const rates = { tflops: await productRate(device, dtype), gbPerS: await copyRate(device) };
   const { kind, description } = device;
+  const head = JSON.stringify({ device: description, dtype, ...rounded(rates) });
+  await appendLine(options.jsonPath, head);
   output.print(
     options.json
-      ? `${JSON.stringify({ device: description, dtype, ...rounded(rates) })}\n`
+      ? `${head}\n`
       : `${description}, ${dtype}: products ${rates.tflops.toFixed(2)} TFLOP/s, copies ` +
         `${rates.gbPerS.toFixed(0)} GB/s\n${HEADER}\n`,
   );
@@ -79,7 +81,9 @@ export async function runKernelBench(
       output.note(each.name);
       const timing = await timeCase(device, { each, rates, density, repeats: options.repeats });
       timings.push(timing);
-      output.print(`${options.json ? JSON.stringify(rounded(timing)) : rowOf(timing)}\n`);
+      const json = JSON.stringify(rounded(timing));
+      output.print(`${options.json ? json : rowOf(timing)}\n`);
+      await appendLine(options.jsonPath, json);
     }
   };
   await time(productCases, 0);

@@ -94,6 +94,7 @@ export function detailsJson(report: ModeReport): string {
       const { tokensPerS, tflops } = prefillRates(timing);
       return {
         n: tokens,
+        seconds: timing.seconds.map((value) => rounded(value, 6)),
         tokens_per_s: rounded(tokensPerS, 1),
         tflops: rounded(tflops, 3),
         density: rounded(density, 4),

@@ -31,6 +31,8 @@ const ELEMENT_BYTES = { bf16: 2, f16: 2, f32: 4 } as const;
 const POOL_ELEMENTS = 1 << 20;
 /** Elements taken from one place of the pool before the next random place is chosen. */
 const RUN_ELEMENTS = 1 << 12;
+/** What is written at once. */
+const WRITE_BYTES = 1 << 23;
 
 /**
  * Writes the model folder; only a few megabytes are in memory at any time.
@@ -143,9 +145,19 @@ async function writeSafetensors(
   new DataView(length.buffer).setBigUint64(0, BigInt(text.byteLength), true);
   await writeAll(file, length);
   await writeAll(file, text);
+  const buffer = new Uint8Array(WRITE_BYTES);
+  let used = 0;
   for (const spec of specs) {
-    for (const part of source.parts(spec)) await writeAll(file, part);
+    for (const part of source.parts(spec)) {
+      if (used + part.byteLength > buffer.byteLength) {
+        await writeAll(file, buffer.subarray(0, used));
+        used = 0;
+      }
+      buffer.set(part, used);
+      used += part.byteLength;
+    }
   }
+  await writeAll(file, buffer.subarray(0, used));
 }
 
 async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
@@ -206,6 +218,7 @@ Usage: deno run --allow-read --allow-write scripts/make_model.ts --output DIR [f
 
   --output DIR      folder to write
   --shape NAME      ${Object.keys(MODEL_SHAPES).join(", ")} (default small)
+  --layers N        instead of the shape's own number
   --dtype TYPE      bf16, f16 or f32 (default bf16)
   --shards N        number of weight files (default 1)
   --seed N          default 1
@@ -220,6 +233,7 @@ function parseFlags(args: string[]): { output: string; options: MakeModelOptions
     options: {
       output: text,
       shape: { ...text, default: "small" },
+      layers: text,
       dtype: { ...text, default: "bf16" },
       shards: { ...text, default: "1" },
       seed: { ...text, default: "1" },
@@ -229,12 +243,15 @@ function parseFlags(args: string[]): { output: string; options: MakeModelOptions
   });
   if (values.help === true) return undefined;
   const { output, shape, dtype, tokenizer } = values;
-  const config = MODEL_SHAPES[shape];
+  const known = MODEL_SHAPES[shape];
   if (output === undefined) throw new UsageError("--output: a folder is needed");
-  if (config === undefined) throw new UsageError(`--shape: ${shape} is not known`);
+  if (known === undefined) throw new UsageError(`--shape: ${shape} is not known`);
   if (dtype !== "bf16" && dtype !== "f16" && dtype !== "f32") {
     throw new UsageError(`--dtype: must be bf16, f16 or f32: current value is ${dtype}`);
   }
+  const config = values.layers === undefined
+    ? known
+    : { ...known, layerCount: wholeFlag("--layers", { text: values.layers, max: 1000 }) };
   const shards = wholeFlag("--shards", { text: values.shards, max: 100 });
   const seed = wholeFlag("--seed", { text: values.seed, max: 2 ** 31 });
   const options: MakeModelOptions = { config, dtype, shards, seed };

@@ -261,12 +261,26 @@ function readToken(bytes: Bytes): number {
   return new DataView(bytes.buffer, bytes.byteOffset).getInt32(0, true);
 }
 
+/** From here on a GPU, which looks for the largest one after the other, is slower than a sort. */
+const DEVICE_TOP_K = 512;
+
+/** In the order of `topK()`: equal ones by index, NaN last. */
+function sortedLogits(logits: Float32Array): [number, number][] {
+  const keys = logits.map((value) => Number.isNaN(value) ? -Infinity : value);
+  const order = Uint32Array.from(keys, (_, id) => id);
+  order.sort((a, b) => (keys[b] ?? 0) - (keys[a] ?? 0) || a - b);
+  return Array.from(order, (id) => [id, logits[id] ?? NaN]);
+}
+
 async function largest(
   device: Device,
   options: { logits: Tensor; count: number },
 ): Promise<[number, number][]> {
   const { logits } = options;
   const size = logits.size;
+  if (device.kind !== "cpu" && options.count > DEVICE_TOP_K) {
+    return sortedLogits(await logits.toFloats()).slice(0, options.count);
+  }
   const shape = [Math.min(options.count, size)];
   using ids = Tensor.allocate(device, { dtype: "i32", shape, label: "largest logits' ids" });
   using values = Tensor.allocate(device, { dtype: "f32", shape, label: "largest logits" });

@@ -45,7 +45,8 @@ export async function buildFakeGpu(): Promise<string | undefined> {
   const sha256 = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
   const { os, arch } = Deno.build;
   const cuda = { file, backend: "cuda", os, arch, tests: false, bytes: bytes.length, sha256 };
-  const libraries = [cpu, cuda].map((entry) => ({ ...entry, sources_sha256: cpu.sourcesSha256 }));
+  const { sourcesSha256: sources_sha256 } = cpu;
+  const libraries = [cpu, cuda].map((entry) => ({ ...entry, sources_sha256 }));
   const text = JSON.stringify({ abi: ABI_VERSION, libraries });
   await Deno.writeTextFile(`${folder}/MANIFEST.json`, text);
   return folder;

@@ -1,0 +1,194 @@
+/**
+ * Runs reference prompts in every attention mode and shows how far a device is from the reference:
+ * greedy ids and the first logits, with the CPU's figures in bf16 beside them.
+ *
+ * The file is that of `tests/golden/attention.json`: prompts, their ids, and per mode what an
+ * independent float32 implementation gives.
+ *
+ * @module
+ */
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { type AttentionMode, type AttentionPlan, checkPlan } from "../lib/attention/plan.ts";
+import { chooseDevice, type DeviceKind } from "../lib/device/open.ts";
+import { errorText, EXIT_CODES, UsageError } from "../lib/errors.ts";
+import { openEngine } from "../lib/star/engine.ts";
+
+const HELP = `Compares a device with reference values.
+
+Usage: deno run -A scripts/check_reference.ts [flags]
+
+  --device NAME   auto, cpu or cuda (default auto)
+  --golden FILE   default tests/golden/attention.json
+  --prompts N     only the first N prompts (default: all)
+`;
+
+/** Greedy ids that bf16 must reproduce: where nothing is selected. */
+const EXACT_MODES: readonly string[] = ["dense", "star"];
+/** Of the reference's 24 logits, the last may change places with the next one. */
+const COMPARED_LOGITS = 20;
+const THREADS = 2;
+
+/** What the reference says of a mode. */
+interface ReferenceMode {
+  readonly first_logits_top24: readonly (readonly [number, number])[];
+  readonly greedy_ids: readonly number[];
+}
+
+/** A prompt of the reference. */
+interface ReferencePrompt {
+  readonly task: string;
+  readonly context_ids: readonly number[];
+  readonly query_ids: readonly number[];
+  readonly block_size: number;
+  readonly anchor_block_size: number;
+  readonly ranks: number;
+  readonly modes: Readonly<Record<string, ReferenceMode>>;
+}
+
+/** How far a run is from the reference. */
+interface Distance {
+  /** Ids before the first that differs. */
+  readonly equalIds: number;
+  /** The largest difference of a logit. */
+  readonly logitError: number;
+}
+
+if (import.meta.main) Deno.exit(await main());
+
+async function main(): Promise<number> {
+  try {
+    const { values } = parseArgs({
+      options: {
+        device: { type: "string", default: "auto" },
+        golden: { type: "string" },
+        prompts: { type: "string", default: "1000" },
+        help: { type: "boolean", short: "h" },
+      },
+    });
+    if (values.help === true) {
+      write(HELP);
+      return EXIT_CODES.done;
+    }
+    const { device } = values;
+    if (device !== "auto" && device !== "cpu" && device !== "cuda") {
+      throw new UsageError(`--device: must be auto, cpu or cuda: current value is '${device}'`);
+    }
+    const golden = values.golden ??
+      fileURLToPath(new URL("../tests/golden/attention.json", import.meta.url));
+    const { kind } = await chooseDevice(device, { dtype: "bf16" });
+    const prompts = JSON.parse(await Deno.readTextFile(golden)) as readonly ReferencePrompt[];
+    const faults = await compare(prompts.slice(0, Number(values.prompts)), kind);
+    write(`${faults} of the exact modes differ\n`);
+    return faults === 0 ? EXIT_CODES.done : EXIT_CODES.bug;
+  } catch (error) {
+    await Deno.stderr.write(new TextEncoder().encode(`check_reference: ${errorText(error)}\n`));
+    return error instanceof UsageError ? EXIT_CODES.usage : EXIT_CODES.device;
+  }
+}
+
+/** Prints a row per prompt, mode and number of processes. @returns How many rows are wrong. */
+async function compare(prompts: readonly ReferencePrompt[], kind: DeviceKind): Promise<number> {
+  let faults = 0;
+  write(`${row(["prompt", "mode", "ranks", "ids", "logit error", "CPU ids", "CPU error"])}\n`);
+  for (const prompt of prompts) {
+    for (const [name, mode] of Object.entries(prompt.modes)) {
+      const plan = planOf(name, prompt);
+      if (plan === undefined) continue;
+      const shared = plan.mode === "star" || plan.mode === "starx";
+      for (const ranks of shared ? [...new Set([1, 2, prompt.ranks])] : [1]) {
+        // The reference of this merge is that of its own number of hosts.
+        if (plan.merge === "antidiagonal" && ranks !== prompt.ranks) continue;
+        const found = await distance({ prompt, mode, plan, kind, ranks });
+        const beside = kind === "cpu"
+          ? found
+          : await distance({ prompt, mode, plan, kind: "cpu", ranks });
+        const total = mode.greedy_ids.length;
+        const isWrong = EXACT_MODES.includes(name) && found.equalIds < total;
+        if (isWrong) faults++;
+        write(`${
+          row([
+            prompt.task,
+            name,
+            String(ranks),
+            `${found.equalIds}/${total}`,
+            found.logitError.toFixed(4),
+            `${beside.equalIds}/${total}`,
+            beside.logitError.toFixed(4),
+          ])
+        }${isWrong ? "  differs" : ""}\n`);
+      }
+    }
+  }
+  return faults;
+}
+
+async function distance(
+  options: {
+    prompt: ReferencePrompt;
+    mode: ReferenceMode;
+    plan: AttentionPlan;
+    kind: DeviceKind;
+    ranks: number;
+  },
+): Promise<Distance> {
+  const { prompt, mode, plan, kind: device, ranks: processCount } = options;
+  await using engine = await openEngine({
+    modelFolder: fileURLToPath(new URL("../models/starx-tiny", import.meta.url)),
+    plan,
+    device,
+    dtype: "bf16",
+    threads: THREADS,
+    processCount,
+    timeoutMs: 60_000,
+  });
+  const result = await engine.generate({
+    sample: prompt.task,
+    contextIds: Int32Array.from(prompt.context_ids),
+    queryIds: Int32Array.from(prompt.query_ids),
+    tokensToGenerate: mode.greedy_ids.length,
+    stopIds: [],
+    topLogits: 64,
+  });
+  const differing = mode.greedy_ids.findIndex((id, i) => id !== result.ids[i]);
+  const logits = new Map(result.topLogits);
+  const errors = mode.first_logits_top24.slice(0, COMPARED_LOGITS).map(([id, logit]) =>
+    Math.abs((logits.get(id) ?? Infinity) - logit)
+  );
+  return {
+    equalIds: differing < 0 ? mode.greedy_ids.length : differing,
+    logitError: Math.max(...errors),
+  };
+}
+
+/** The plan behind a mode's name; undefined where the prompt's blocks do not allow it. */
+function planOf(name: string, prompt: ReferencePrompt): AttentionPlan | undefined {
+  const [, mode = "", suffix = ""] = /^(dense|xattn|starx|star)_?(.*)$/.exec(name) ?? [];
+  const stride = Number(/S(\d+)/.exec(suffix)?.[1] ?? 16);
+  const threshold = Number(/t([\d.]+)/.exec(suffix)?.[1] ?? 0.9);
+  const merge = suffix.startsWith("seedweights") ? "antidiagonal" : "lse";
+  const { block_size: blockTokens, anchor_block_size: anchorTokens } = prompt;
+  try {
+    return checkPlan({
+      mode: mode as AttentionMode,
+      blockTokens,
+      anchorTokens,
+      stride,
+      threshold,
+      merge,
+    });
+  } catch (error) {
+    if (error instanceof UsageError) return undefined;
+    throw error;
+  }
+}
+
+function row(cells: readonly string[]): string {
+  const widths = [18, 22, 6, 8, 12, 9, 11];
+  return cells.map((cell, i) => i < 2 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))
+    .join("");
+}
+
+function write(text: string): void {
+  Deno.stdout.writeSync(new TextEncoder().encode(text));
+}
