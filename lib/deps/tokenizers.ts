@@ -19,6 +19,23 @@ interface Package {
   Tokenizer: { fromJSON(json: ArrayBuffer): Promise<WasmTokenizer> };
 }
 
+/** What the package said since it was last asked. */
+const complaints: string[] = [];
+
+/**
+ * Why the package gave up, in its own words; it prints several lines, then ends with a WebAssembly
+ * trap that says nothing.
+ *
+ * @returns The reason since the last call, `undefined` without one.
+ */
+export function takeComplaint(): string | undefined {
+  const text = complaints.splice(0).join("\n");
+  const [, reason] =
+    /\bErr` value: (?:Error\(")?(.*?)(?:", line: \d+, column: \d+\))?$/m.exec(text) ??
+      /panicked at [^\n]*:\n([^\n]+)/.exec(text) ?? [];
+  return reason;
+}
+
 /**
  * Makes a tokenizer from the text of a `tokenizer.json`.
  *
@@ -37,10 +54,16 @@ export async function wasmTokenizer(json: ArrayBuffer): Promise<WasmTokenizer> {
   };
   const before = Object.keys(lent).map((name) => [name, globals[name]] as const);
   Object.assign(globals, lent);
+  // The package takes the function for error messages when it starts, and keeps it.
+  const output = globals.console as { error: (...texts: unknown[]) => void };
+  const { error: printError } = output;
+  output.error = (...texts) => void complaints.push(texts.join(" "));
+  complaints.length = 0;
   try {
     if (globals.tokenizers === undefined) await import("npm:@mlc-ai/web-tokenizers@0.1.6");
     return await (globals.tokenizers as Package).Tokenizer.fromJSON(json);
   } finally {
+    output.error = printError;
     for (const [name, value] of before) {
       if (value === undefined) delete globals[name];
       else globals[name] = value;

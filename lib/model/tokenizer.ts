@@ -4,7 +4,7 @@
  * @module
  */
 import { join } from "node:path";
-import { type WasmTokenizer, wasmTokenizer } from "../deps/tokenizers.ts";
+import { takeComplaint, type WasmTokenizer, wasmTokenizer } from "../deps/tokenizers.ts";
 import { errorText, FileError } from "../errors.ts";
 import { describeValue, isJsonObject, readJsonFile } from "../text_file.ts";
 
@@ -44,7 +44,8 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   try {
     return new FileTokenizer(await wasmTokenizer(json.buffer), checked);
   } catch (error) {
-    throw new FileError(`Cannot load ${path}: the tokenizer refuses it (${errorText(error)})`, {
+    const reason = takeComplaint() ?? errorText(error);
+    throw new FileError(`Cannot load ${path}: the tokenizer refuses it (${reason})`, {
       cause: error,
     });
   }
@@ -165,10 +166,9 @@ class FileTokenizer implements Tokenizer {
     try {
       return run();
     } catch (error) {
+      const reason = takeComplaint() ?? errorText(error);
       throw new FileError(
-        `Cannot ${what} with ${this.#checked.path}: its tables do not fit together (${
-          errorText(error)
-        })`,
+        `Cannot ${what} with ${this.#checked.path}: its tables do not fit together (${reason})`,
         { cause: error },
       );
     }
