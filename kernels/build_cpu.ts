@@ -39,6 +39,7 @@ const ISA_FLAGS: Readonly<Record<string, readonly string[]>> = {
   avx2: AVX2,
   avx512: AVX512,
   avx512_bf16: [...AVX512, "-mavx512bf16"],
+  amx_bf16: [...AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"],
 };
 
 const FLAGS: readonly string[] = [

@@ -56,6 +56,7 @@ typedef int32_t sx_dtype;
 #define SX_ISA_AVX2 2
 #define SX_ISA_AVX512 3
 #define SX_ISA_AVX512_BF16 4
+#define SX_ISA_AMX_BF16 5
 
 typedef struct sx_context sx_context;
 

@@ -4,9 +4,12 @@
  */
 #include "abi.h"
 
+#include <cpuid.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <new>
 
@@ -24,6 +27,17 @@ sx_status fail(Context& context, const char* action, const char* rule, long long
 
 namespace {
 
+/* Whether the processor has the matrix unit and the system lets this process use it: its state of
+ * 8 KiB is saved only for processes that asked. */
+bool has_tiles() {
+  constexpr unsigned kTiles = 1u << 24, kBf16 = 1u << 22; /* edx of leaf 7 */
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  unsigned a, b, c, d;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  if ((d & kTiles) == 0 || (d & kBf16) == 0) return false;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
 /* Whether this machine, its system included, can run a set. */
 bool has_isa(int32_t isa) {
   __builtin_cpu_init();
@@ -32,9 +46,11 @@ bool has_isa(int32_t isa) {
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vl");
+  const bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
   if (isa == SX_ISA_AVX2) return avx2;
   if (isa == SX_ISA_AVX512) return avx512;
-  return isa == SX_ISA_AVX512_BF16 && avx512 && __builtin_cpu_supports("avx512bf16");
+  if (isa == SX_ISA_AVX512_BF16) return bf16;
+  return isa == SX_ISA_AMX_BF16 && bf16 && has_tiles();
 }
 
 const OpTable* table_of(int32_t isa) {
@@ -47,7 +63,8 @@ const OpTable* table_of(int32_t isa) {
   }
   if (!has_isa(isa)) return nullptr;
   if (isa == SX_ISA_AVX2) return &avx2::ops;
-  return isa == SX_ISA_AVX512 ? &avx512::ops : &avx512_bf16::ops;
+  if (isa == SX_ISA_AVX512) return &avx512::ops;
+  return isa == SX_ISA_AVX512_BF16 ? &avx512_bf16::ops : &amx_bf16::ops;
 }
 
 /* Pairs of bf16 multiply at twice the rate of f32 on AMD's cores (Zen 4 on) and at about half of it
@@ -58,6 +75,7 @@ bool has_fast_bf16() {
 }
 
 int32_t best_isa() {
+  if (has_isa(SX_ISA_AMX_BF16)) return SX_ISA_AMX_BF16;
   if (has_fast_bf16()) return SX_ISA_AVX512_BF16;
   for (int32_t isa = SX_ISA_AVX512; isa >= SX_ISA_AVX2; isa--) {
     if (has_isa(isa)) return isa;
@@ -68,7 +86,8 @@ int32_t best_isa() {
 const char* isa_name(int32_t isa) {
   if (isa == SX_ISA_AVX2) return "avx2";
   if (isa == SX_ISA_AVX512) return "avx512";
-  return isa == SX_ISA_AVX512_BF16 ? "avx512_bf16" : "";
+  if (isa == SX_ISA_AVX512_BF16) return "avx512_bf16";
+  return isa == SX_ISA_AMX_BF16 ? "amx_bf16" : "";
 }
 
 }  // namespace
@@ -79,7 +98,7 @@ uint32_t sx_abi_version(void) { return SX_ABI_VERSION; }
 sx_status sx_describe(char* out, uint64_t size) {
   if (out == nullptr) return SX_INVALID_ARGUMENT;
   char names[64] = "";
-  for (int32_t isa = SX_ISA_AVX2; isa <= SX_ISA_AVX512_BF16; isa++) {
+  for (int32_t isa = SX_ISA_AVX2; isa <= SX_ISA_AMX_BF16; isa++) {
     if (!has_isa(isa)) continue;
     const size_t used = strlen(names);
     snprintf(names + used, sizeof names - used, "%s\"%s\"", used == 0 ? "" : ",", isa_name(isa));
@@ -102,7 +121,7 @@ sx_status sx_context_create(int32_t device, int32_t threads, int32_t isa, uint64
                             uint64_t* out) {
   if (device != 0 || stream != 0 || out == nullptr) return SX_INVALID_ARGUMENT;
   if (threads < 1 || threads > 256) return SX_INVALID_ARGUMENT;
-  if (isa < SX_ISA_AUTO || isa > SX_ISA_AVX512_BF16) return SX_INVALID_ARGUMENT;
+  if (isa < SX_ISA_AUTO || isa > SX_ISA_AMX_BF16) return SX_INVALID_ARGUMENT;
   if (isa == SX_ISA_AUTO) isa = best_isa();
   const OpTable* ops = table_of(isa);
   if (ops == nullptr) return SX_UNSUPPORTED;

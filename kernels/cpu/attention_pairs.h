@@ -13,8 +13,7 @@
 
 #include "attention_rows.h"
 
-#ifdef __AVX512BF16__
-#define SX_HAS_PAIRS 1
+#ifdef SX_HAS_PAIRS
 
 namespace sx {
 namespace SX_ISA {

@@ -7,7 +7,8 @@
  * tiles of kMicroRows x kMicroColumns (6 x 16 with AVX2, 14 x 32 with AVX-512: 12 or 28 accumulators).
  * Packing costs about one cycle per weight against rows / 16 cycles of multiplying.
  * Few rows (decode): each weight is read once, straight from memory, for up to 4 rows at a time.
- * With AVX-512 bf16 and bf16 inputs the packed form holds pairs of bf16 for vdpbf16ps.
+ * With AVX-512 bf16 and bf16 inputs the packed form holds pairs of bf16 for vdpbf16ps; with AMX
+ * matmul_tiles.h multiplies bf16.
  *
  * Accumulates in f32, over the depth in slabs of kDepth in order: the number of threads changes no
  * bit. FLOPs 2*m*n*k; bytes n*k*sizeof(weight) + m*k*sizeof(x) + 4*m*n at least.
@@ -15,6 +16,7 @@
 #include <string.h>
 
 #include "attention_pack.h"
+#include "matmul_tiles.h"
 #include "ops.h"
 #include "simd.h"
 #include "thread_pool.h"
@@ -44,7 +46,7 @@ struct F32Slab {
   }
 };
 
-#ifdef __AVX512BF16__
+#ifdef SX_HAS_PAIRS
 struct Bf16Slab {
   static constexpr int64_t kStep = 2;
   using X = float; /* the bits of a pair */
@@ -223,8 +225,17 @@ sx_status matmul(Context& context, const MatmulArgs& args) {
   if (args.m == 0 || args.n == 0) return SX_OK;
   const bool bf16_weight = args.weight_dtype == SX_BF16;
   const bool few = args.m <= kFewRows;
+#ifdef SX_HAS_TILES
+  if (!few && args.x_dtype == SX_BF16) {
+    const int64_t bytes = tiles_bytes(context, args);
+    char* memory = static_cast<char*>(scratch(context, bytes));
+    if (memory == nullptr) return out_of_scratch(context, "matmul", bytes);
+    multiply_by_tiles(context, args, memory);
+    return SX_OK;
+  }
+#endif
   bool pairs = false;
-#ifdef __AVX512BF16__
+#ifdef SX_HAS_PAIRS
   pairs = args.x_dtype == SX_BF16 && !few && args.k % 2 == 0 && args.x_stride % 2 == 0;
 #endif
   const bool widened = args.x_dtype == SX_BF16 && !pairs;
@@ -247,7 +258,7 @@ sx_status matmul(Context& context, const MatmulArgs& args) {
     } else {
       few_rows<float>(context, args, x, x_stride);
     }
-#ifdef __AVX512BF16__
+#ifdef SX_HAS_PAIRS
   } else if (pairs) {
     many_rows<Bf16Slab, false>(context, args, x, x_stride / 2, slabs);
 #endif

@@ -9,6 +9,11 @@
 
 #include "common.h"
 
+/* Cores with a matrix unit multiply bf16 by that alone: pairs would be slower than f32. */
+#if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
+#define SX_HAS_PAIRS 1
+#endif
+
 namespace sx {
 namespace SX_ISA {
 

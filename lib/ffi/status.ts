@@ -24,6 +24,7 @@ export const INSTRUCTION_SET_CODES = {
   avx2: 2,
   avx512: 3,
   avx512_bf16: 4,
+  amx_bf16: 5,
 } as const;
 
 /** A name that `openCpuDevice()` takes. */
