@@ -11,6 +11,7 @@
  * read: that times sizeof(kv)), at some 5 % of the cost of multiplying them. A key block never
  * lies in both segments since P is a multiple of 128.
  */
+#include "attention_amx.h"
 #include "attention_pairs.h"
 #include "attention_tile.h"
 #include "thread_pool.h"
@@ -61,7 +62,12 @@ sx_status run(Context& context, const AttentionArgs& args) {
 }  // namespace
 
 sx_status attention_block_sparse(Context& context, const AttentionArgs& args) {
-#ifdef SX_HAS_PAIRS
+#if defined(SX_HAS_TILES)
+  if (args.kv.dtype == SX_BF16) {
+    return args.kv.head_dim == 64 ? run<AmxTile<64>>(context, args)
+                                  : run<AmxTile<128>>(context, args);
+  }
+#elif defined(SX_HAS_PAIRS)
   if (args.kv.dtype == SX_BF16) {
     return args.kv.head_dim == 64 ? run<PairTile<64>>(context, args)
                                   : run<PairTile<128>>(context, args);

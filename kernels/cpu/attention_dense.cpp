@@ -13,6 +13,7 @@
  * Where few tokens leave too few units for the threads, the keys are split too, by sizes that
  * depend on the shapes alone, and attention_parts.h merges the splits in order.
  */
+#include "attention_amx.h"
 #include "attention_pairs.h"
 #include "attention_parts.h"
 #include "attention_tile.h"
@@ -118,7 +119,12 @@ sx_status run(Context& context, const AttentionArgs& args) {
 }  // namespace
 
 sx_status attention_dense(Context& context, const AttentionArgs& args) {
-#ifdef SX_HAS_PAIRS
+#if defined(SX_HAS_TILES)
+  if (args.kv.dtype == SX_BF16) {
+    return args.kv.head_dim == 64 ? run<AmxTile<64>, 64>(context, args)
+                                  : run<AmxTile<128>, 128>(context, args);
+  }
+#elif defined(SX_HAS_PAIRS)
   if (args.kv.dtype == SX_BF16) {
     return args.kv.head_dim == 64 ? run<PairTile<64>, 64>(context, args)
                                   : run<PairTile<128>, 128>(context, args);

@@ -10,6 +10,7 @@
 
 #include <type_traits>
 
+#include "amx.h"
 #include "attention.h"
 #include "attention_pack.h"
 #include "attention_parts.h"
@@ -24,7 +25,12 @@ constexpr int kMicroRows = kLanes == 8 ? 6 : 14;
 
 /* 252 rows are whole groups of 6 and of 14; above some 200 rows packing a tile costs below 3 % of
  * multiplying it. */
+#ifdef SX_HAS_TILES
+/* The matrix unit multiplies so fast that packing needs more rows; whole groups of 14 and of 32. */
+constexpr int64_t kTileRows = 448;
+#else
 constexpr int64_t kTileRows = 252;
+#endif
 static_assert(kTileRows % kMicroRows == 0, "a full tile has no partial group");
 
 /* Keys per tile, so that packed keys and values take 64 KiB each and stay in a 512 KiB L2 beside
