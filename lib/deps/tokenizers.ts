@@ -40,7 +40,8 @@ export function takeComplaint(): string | undefined {
  * Makes a tokenizer from the text of a `tokenizer.json`.
  *
  * The package is UMD for browsers and CommonJS: it leaves its exports on the global object, and asks
- * for `require` and file names while it loads and starts, which are lent to it for that time.
+ * for `require` and file names while it loads and starts, which are lent to it for that time. Each
+ * file that it gives up on costs it some of its stack: a process can have some dozens of them refused.
  *
  * @param json UTF-8 bytes; checked before, as the package aborts on some mistakes.
  */
