@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# Everything that is worth knowing of a machine with an NVIDIA GPU, in one go: what was found, the
+# kernels' tests, the reference prompts, the benchmarks, and a table of it all at the end.
+#
+#   scripts/gpu_session.sh OUT [SECTION...]
+#
+# OUT takes at most 8 files. Sections, by default all but peers and hf, in this order:
+#   doctor reference tests bench attention long kernels peers hf
+# DENO names the executable, DENO_DIR its cache (nothing is fetched if it is complete), SHAPE the
+# shape of the benchmarks, LIMIT_S the seconds that all of it may take. Each section has a time limit
+# of its own, too, and a failure stops nothing.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+out=${1:?usage: scripts/gpu_session.sh OUT [SECTION...]}
+shift
+sections=("$@")
+[[ ${#sections[@]} -gt 0 ]] || sections=(doctor reference tests bench attention long kernels)
+deno=${DENO:-deno}
+shape=${SHAPE:-llama-3.1-8b}
+total=${LIMIT_S:-3600}
+export NO_COLOR=1
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+summary=$out/summary.txt
+: >"$summary"
+
+# Libraries of a Python environment, where CUDA came with PyTorch.
+if [[ -z ${STARX_CUDA:-} ]] && command -v python3 >/dev/null; then
+  STARX_CUDA=$(python3 - <<'PY'
+import glob, sys
+folders = [f for path in sys.path for f in glob.glob(path + "/nvidia/*/lib")]
+print(":".join(dict.fromkeys(folders)))
+PY
+  )
+  export STARX_CUDA
+fi
+
+commit=${COMMIT:-$(git rev-parse --short HEAD 2>/dev/null || echo unknown)}
+gpu=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -1)
+echo "commit $commit; ${gpu:-no nvidia-smi}; $("$deno" --version | head -1)" | tee -a "$summary"
+
+# section NAME SECONDS FILE COMMAND...: the output goes to the end of FILE, a line to the summary.
+section() {
+  local name=$1 limit=$2 file=$3 start status
+  shift 3
+  local left=$((total - SECONDS))
+  if [[ $left -lt 5 ]]; then
+    printf '%-26s skipped, no time is left\n' "$name" | tee -a "$summary"
+    return
+  fi
+  [[ $limit -le $left ]] || limit=$left
+  start=$(date +%s.%N)
+  echo "== $name: $*" >>"$out/$file"
+  timeout --kill-after=5 "$limit" "$@" >>"$out/$file" 2>&1
+  status=$?
+  local seconds text=ok
+  seconds=$(awk -v a="$start" -v b="$(date +%s.%N)" 'BEGIN { printf "%.1f", b - a }')
+  [[ $status -eq 0 ]] || text="exit $status"
+  [[ $status -ne 124 && $status -ne 137 ]] || text="over its $limit s"
+  printf '%-26s %8s s  %s\n' "$name" "$seconds" "$text" | tee -a "$summary"
+}
+
+starx() { echo "$deno" run --no-prompt -A cli.ts "$@"; }
+bench() {
+  local name=$1 limit=$2
+  shift 2
+  # shellcheck disable=SC2046
+  section "$name" "$limit" bench.txt $(starx bench) --device cuda --shape "$shape" \
+    --json_path "$out/bench.jsonl" "$@"
+}
+
+run_section() {
+  case $1 in
+    doctor)
+      # shellcheck disable=SC2046
+      section doctor 20 doctor.txt $(starx doctor)
+      ;;
+    reference)
+      section reference 50 reference.txt "$deno" run -A scripts/check_reference.ts --device cuda \
+        --prompts 2
+      ;;
+    tests) section tests 70 tests.txt "$deno" task test:gpu --no-check ;;
+    bench)
+      bench "dense 8k" 25 -a dense -l 8192 --decode 8192 --repeats 3
+      bench "dense 32k" 25 -a dense -l 32768 --repeats 2
+      bench "star, xattn 32k" 30 -a star xattn -l 32768 --density 0.1 -bs 8192 --repeats 2
+      ;;
+    long)
+      bench "star 128k" 40 -a star -l 131072 -bs 16384 --repeats 1
+      bench "xattn 128k" 40 -a xattn -l 131072 --density 0.1 --decode 131072 --repeats 1
+      bench "dense 128k" 60 -a dense -l 131072 --repeats 1
+      ;;
+    attention)
+      section attention 60 attention.txt "$deno" run -A scripts/bench_attention.ts
+      ;;
+    kernels)
+      bench "ops 32k" 60 --kernels -l 32768 --density 0.1
+      ;;
+    peers) section peers 120 peers.jsonl python3 scripts/bench_gpu_peers.py ;;
+    hf) section transformers 150 peers.jsonl python3 scripts/compare_hf.py --deno "$deno" ;;
+    *) echo "$1: no such section" | tee -a "$summary" ;;
+  esac
+}
+
+for name in "${sections[@]}"; do run_section "$name"; done
+
+{
+  echo
+  grep -hE '^(ok|!!)  GPU' -A 4 "$out/doctor.txt" 2>/dev/null
+  grep -hE 'of the exact modes differ|  differs$' "$out/reference.txt" 2>/dev/null
+  grep -hE '[0-9]+ passed|\.\.\. FAILED' "$out/tests.txt" 2>/dev/null | tail -n 20
+  grep -hE 'random weights|^ +(prefill|decode at|[0-9])|peak memory|^(product|decode|rms|rope|swiglu|attention|antidiagonal|select|argmax|op) ' \
+    "$out/bench.txt" 2>/dev/null
+  tail -n 40 "$out/attention.txt" 2>/dev/null
+  tail -n 40 "$out/peers.jsonl" 2>/dev/null
+} | tee -a "$summary"
