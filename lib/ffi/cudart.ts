@@ -37,6 +37,8 @@ const SYMBOLS = {
   cudaStreamDestroy: { parameters: ["u64"], result: "i32" },
   // cudaError_t cudaStreamSynchronize(cudaStream_t stream)
   cudaStreamSynchronize: { parameters: ["u64"], result: "i32" },
+  // cudaError_t cudaStreamQuery(cudaStream_t stream)
+  cudaStreamQuery: { parameters: ["u64"], result: "i32" },
   cudaStreamSynchronizeNonblocking: {
     name: "cudaStreamSynchronize",
     parameters: ["u64"],
@@ -92,6 +94,9 @@ const ATTRIBUTES = { major: 75, minor: 76, multiprocessors: 16 } as const;
 const NAME_BYTES = 256;
 const UUID_BYTES = 16;
 const PROPERTIES_BYTES = 8192;
+/** Looks, of about a microsecond each, before a wait leaves the thread to others. */
+const SPINS = 64;
+const POLL_MS = 1;
 
 /** The functions that return a status. */
 type StatusFunction = Exclude<
@@ -114,6 +119,8 @@ export class CudaRuntime implements Disposable {
   readonly path: string;
   readonly #library: ForeignLibrary<typeof SYMBOLS>;
   #open = true;
+  /** Other threads use the first GPU, and a wait there would begin to use it. */
+  #isFirstDevice = true;
 
   /** @throws {DeviceError} If the library is nowhere to be found, or cannot be opened. */
   constructor(path: string = locateCudaLibrary(CUDART)) {
@@ -137,6 +144,7 @@ export class CudaRuntime implements Disposable {
   /** Makes a GPU the one of this thread. */
   setDevice(ordinal: number): void {
     this.#check("cudaSetDevice", this.#symbols.cudaSetDevice(ordinal));
+    this.#isFirstDevice = ordinal === 0;
   }
 
   /** What a GPU is. */
@@ -176,7 +184,7 @@ export class CudaRuntime implements Disposable {
   }
 
   freeHost(address: bigint): void {
-    this.#check("cudaFreeHost", this.#symbols.cudaFreeHost(address));
+    this.#symbols.cudaFreeHost(address);
   }
 
   /** Starts a copy between pinned host memory and the device, after what the stream has. */
@@ -194,12 +202,14 @@ export class CudaRuntime implements Disposable {
     return this.#handle("cudaStreamCreate", (out) => this.#symbols.cudaStreamCreate(out));
   }
 
+  /** As all that gives something back: a GPU that failed says so to whoever waits for its ops. */
   destroyStream(stream: bigint): void {
-    this.#check("cudaStreamDestroy", this.#symbols.cudaStreamDestroy(stream));
+    this.#symbols.cudaStreamDestroy(stream);
   }
 
-  /** Waits on another thread until the stream's work is done. @throws {DeviceError} If it failed. */
+  /** Waits until the stream's work is done; the event loop goes on. @throws {DeviceError} If it failed. */
   async synchronize(stream: bigint): Promise<void> {
+    if (!this.#isFirstDevice) return await this.#poll(() => this.#isStreamDone(stream));
     const status = await this.#symbols.cudaStreamSynchronizeNonblocking(stream);
     this.#check("cudaStreamSynchronize", status);
   }
@@ -218,7 +228,7 @@ export class CudaRuntime implements Disposable {
   }
 
   destroyEvent(event: bigint): void {
-    this.#check("cudaEventDestroy", this.#symbols.cudaEventDestroy(event));
+    this.#symbols.cudaEventDestroy(event);
   }
 
   recordEvent(event: bigint, stream: bigint): void {
@@ -240,8 +250,9 @@ export class CudaRuntime implements Disposable {
     return out[0] ?? 0;
   }
 
-  /** Waits on another thread for what an event was recorded behind. */
+  /** Waits for what an event was recorded behind; the event loop goes on. */
   async waitForEvent(event: bigint): Promise<void> {
+    if (!this.#isFirstDevice) return await this.#poll(() => this.isEventDone(event));
     const status = await this.#symbols.cudaEventSynchronizeNonblocking(event);
     this.#check("cudaEventSynchronize", status);
   }
@@ -273,7 +284,7 @@ export class CudaRuntime implements Disposable {
   }
 
   destroyGraph(graph: bigint): void {
-    this.#check("cudaGraphExecDestroy", this.#symbols.cudaGraphExecDestroy(graph));
+    this.#symbols.cudaGraphExecDestroy(graph);
   }
 
   /** Closes the library; a second call does nothing. */
@@ -281,6 +292,17 @@ export class CudaRuntime implements Disposable {
     if (!this.#open) return;
     this.#open = false;
     this.#library.close();
+  }
+
+  #isStreamDone(stream: bigint): boolean {
+    const status = this.#symbols.cudaStreamQuery(stream);
+    if (status !== NOT_READY) this.#check("cudaStreamQuery", status);
+    return status !== NOT_READY;
+  }
+
+  async #poll(isDone: () => boolean): Promise<void> {
+    for (let spin = 0; spin < SPINS; spin++) if (isDone()) return;
+    while (!isDone()) await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 
   get #symbols(): ForeignLibrary<typeof SYMBOLS>["symbols"] {

@@ -12,6 +12,8 @@ export interface ChildOptions {
   readonly rank: number;
   /** A `file:`, `http:` or `https:` address. */
   readonly entry: URL;
+  /** Environment variables besides this process's. */
+  readonly env: Readonly<Record<string, string>>;
   /** `deno run`'s flags, before the entry. */
   readonly flags: readonly string[];
   onMessage(message: Message): void;
@@ -38,11 +40,12 @@ export class Child {
 
   /** Starts the process. */
   constructor(options: ChildOptions) {
-    const { rank, entry, flags } = options;
+    const { rank, entry, env, flags } = options;
     this.rank = rank;
     this.#process = new Deno.Command(Deno.execPath(), {
       // The argument is for people who look at the list of processes.
       args: ["run", ...flags, entry.href, `--rank=${rank}`],
+      env,
       stdin: "piped",
       stdout: "piped",
       stderr: "piped",

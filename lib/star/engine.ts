@@ -11,6 +11,7 @@ import type { LlamaConfig } from "../model/config.ts";
 import type { RankGroup } from "./group.ts";
 import { WorkerPool } from "./pool.ts";
 import { RankModel, type RankOptions, type RankProgress, type RankResult } from "./rank.ts";
+import { gpuEnvironments } from "./rank_device.ts";
 import type { GenerateRequest, GenerateResult, Progress } from "./request.ts";
 import { SpmdEngine } from "./spmd.ts";
 import { joinResults, toWire, type WireRequest } from "./wire.ts";
@@ -142,6 +143,7 @@ class PoolEngine implements Engine {
       entry,
       size,
       permissions: [...WORKER_PERMISSIONS, ...remotePermissions(entry)],
+      env: options.device === "cuda" ? gpuEnvironments(size) : undefined,
       timeoutMs,
     });
     const [ready] = pool.ready;

@@ -27,6 +27,8 @@ export interface PoolOptions {
    * `--allow-ffi` and `--allow-run=<Deno.execPath()>`.
    */
   readonly permissions: readonly string[];
+  /** Environment variables that a rank gets besides this process's. */
+  readonly env?: ((rank: number) => Readonly<Record<string, string>>) | undefined;
   /** How long a rank may make no progress while it has work and waits for nobody. */
   readonly timeoutMs: number;
   /** How long a child may take to start and join. Default 60,000. */
@@ -186,6 +188,7 @@ export class WorkerPool<T extends RankTypes> implements AsyncDisposable {
         new Child({
           rank,
           entry: this.#options.entry,
+          env: this.#options.env?.(rank) ?? {},
           flags,
           onMessage: (message) => this.#receive(message, rank),
           onLine: (line) => this.#forwardLine(line, rank),

@@ -31,6 +31,36 @@ export function gpuOf(place: LocalPlace, gpuCount: number): number {
 }
 
 /**
+ * What lets each of some child processes see its GPU only; undefined where there is only one.
+ *
+ * A process that sees several may use memory of the first one, too, when another of its threads waits.
+ *
+ * @throws {DeviceError} If there is no GPU.
+ */
+export function gpuEnvironments(
+  size: number,
+): ((rank: number) => Readonly<Record<string, string>>) | undefined {
+  const gpuCount = countGpus();
+  const names = visibleGpus(gpuCount);
+  if (gpuCount < 2 || names === undefined) return undefined;
+  return (localRank) => {
+    const name = names[gpuOf({ localRank, localSize: size }, gpuCount)];
+    return name === undefined ? {} : { [VISIBLE]: name };
+  };
+}
+
+const VISIBLE = "CUDA_VISIBLE_DEVICES";
+
+/** The names of the GPUs that this process sees; undefined if it may not know. */
+function visibleGpus(gpuCount: number): readonly string[] | undefined {
+  const { state } = Deno.permissions.querySync({ name: "env", variable: VISIBLE });
+  if (state !== "granted") return undefined;
+  const named = (Deno.env.get(VISIBLE) ?? "").split(",").filter((name) => name !== "");
+  if (named.length > 0) return named.slice(0, gpuCount);
+  return Array.from({ length: gpuCount }, (_, gpu) => String(gpu));
+}
+
+/**
  * Opens the device of a rank; all ranks must do so at the same time.
  *
  * @param options `host`: exchanges among the ranks; absent for one that is alone.

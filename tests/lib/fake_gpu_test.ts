@@ -9,6 +9,7 @@ import { chooseDevice } from "../../lib/device/open.ts";
 import { ProfiledDevice } from "../../lib/device/profiled.ts";
 import { Tensor } from "../../lib/device/tensor.ts";
 import { DeviceError, UsageError } from "../../lib/errors.ts";
+import { embedding } from "../../lib/ops/embedding.ts";
 import { matmul } from "../../lib/ops/matmul.ts";
 import { openEngine } from "../../lib/star/engine.ts";
 import { loadModel } from "../../lib/star/load_model.ts";
@@ -223,5 +224,52 @@ Deno.test(
       const found = await tensor.toInts();
       assert(found.every((value, i) => value === values[i]));
     });
+  },
+);
+
+Deno.test({ name: "a GPU that fails says so, and is given back", ignore }, async () => {
+  await withGpu(async () => {
+    const failing = async () => {
+      using device = await openCudaDevice();
+      const make = (dtype: "f32" | "bf16" | "i32", shape: readonly number[]) =>
+        Tensor.allocate(device, { dtype, shape, label: "test" });
+      using table = make("bf16", [4, 8]);
+      using ids = make("i32", [1]);
+      using out = make("f32", [1, 8]);
+      // The fake reports what a real one cannot: an id that is not in the table.
+      await ids.writeFrom(Int32Array.of(9));
+      await embedding(device, { out, table, ids });
+      await out.toFloats();
+    };
+    await assertRejects(failing, DeviceError, "cudaErrorLaunchFailure");
+    using device = await openCudaDevice();
+    await device.kernels.idle();
+  });
+});
+
+Deno.test(
+  { name: "ranks with a GPU each ask for NCCL; GPUs are dealt to children", ignore },
+  async () => {
+    await withGpu(async () => {
+      await assertRejects(
+        () => generate(entry, { name: "star", device: "cuda", processCount: 2 }),
+        DeviceError,
+        "Cannot find libnccl.so.2",
+      );
+    }, { FAKE_GPUS: "2" });
+  },
+);
+
+Deno.test(
+  { name: "another GPU than the first one is waited for on its own thread", ignore },
+  async () => {
+    await withGpu(async () => {
+      using device = await openCudaDevice({ ordinal: 1 });
+      using tensor = Tensor.allocate(device, { dtype: "i32", shape: [3 << 20], label: "long" });
+      const values = Int32Array.from({ length: tensor.size }, (_, i) => i);
+      await tensor.writeFrom(values);
+      const found = await tensor.toInts();
+      assert(found.every((value, i) => value === i));
+    }, { FAKE_GPUS: "2" });
   },
 );

@@ -26,7 +26,6 @@ typedef struct Graph {
 struct Stream {
   Queue tasks;
   Graph* capture;
-  int status;
 };
 
 typedef struct {
@@ -46,6 +45,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static Range* ranges;
 static size_t device_bytes;
 static Stream* streams[64];
+/* After a failure every call fails, until the last stream is gone. */
+static int failed;
 
 static size_t setting(const char* name, size_t otherwise) {
   const char* text = getenv(name);
@@ -74,12 +75,21 @@ static void push(Queue* queue, int (*run)(void*), const void* args, size_t bytes
   queue->tail = &task->next;
 }
 
+/* The number of the GPU that the process sees as number `device`; -1 if it sees fewer. */
+static int physical(int device) {
+  const int count = (int)setting("FAKE_GPUS", 1);
+  const char* visible = getenv("CUDA_VISIBLE_DEVICES");
+  if (visible == NULL || *visible == 0) return device < count ? device : -1;
+  for (; device > 0 && visible != NULL; device--) visible = strchr(visible, ',') ? strchr(visible, ',') + 1 : NULL;
+  return visible == NULL || atoi(visible) >= count ? -1 : atoi(visible);
+}
+
 /* Runs the first task. */
 static void step(Stream* stream) {
   Task* task = stream->tasks.head;
   stream->tasks.head = task->next;
   if (task->next == NULL) stream->tasks.tail = &stream->tasks.head;
-  if (stream->status == 0 && task->run(task->args) != 0) stream->status = CUDA_LAUNCH_FAILURE;
+  if (failed == 0 && task->run(task->args) != 0) failed = CUDA_LAUNCH_FAILURE;
   free(task);
 }
 
@@ -129,18 +139,18 @@ int cudaRuntimeGetVersion(int* out) { return *out = 13000, CUDA_OK; }
 int cudaDriverGetVersion(int* out) { return *out = 13000, CUDA_OK; }
 
 int cudaGetDeviceCount(int* out) {
-  *out = (int)setting("FAKE_GPUS", 1);
+  for (*out = 0; physical(*out) >= 0;) ++*out;
   return *out == 0 ? CUDA_NO_DEVICE : CUDA_OK;
 }
 
 int cudaSetDevice(int device) {
-  return device >= 0 && device < (int)setting("FAKE_GPUS", 1) ? CUDA_OK : CUDA_INVALID_DEVICE;
+  return device >= 0 && physical(device) >= 0 ? CUDA_OK : CUDA_INVALID_DEVICE;
 }
 
 int cudaGetDeviceProperties(char* out, int device) {
   memset(out, 0, 1008);
   snprintf(out, 256, "Fake GPU");
-  memset(out + 256, 0x10 + device, 16);
+  memset(out + 256, 0x10 + physical(device), 16);
   return CUDA_OK;
 }
 
@@ -175,7 +185,7 @@ int cudaFree(void* memory) {
     if (streams[i] != NULL) drain(streams[i]);
   const int status = remove_range(memory, 0);
   pthread_mutex_unlock(&lock);
-  return status;
+  return failed != 0 ? failed : status;
 }
 
 int cudaMallocHost(void** out, size_t bytes) {
@@ -191,7 +201,7 @@ int cudaFreeHost(void* memory) {
   pthread_mutex_lock(&lock);
   const int status = remove_range(memory, 1);
   pthread_mutex_unlock(&lock);
-  return status;
+  return failed != 0 ? failed : status;
 }
 
 typedef struct {
@@ -227,20 +237,35 @@ int cudaStreamCreate(Stream** out) {
 int cudaStreamDestroy(Stream* stream) {
   pthread_mutex_lock(&lock);
   drain(stream);
-  for (int i = 0; i < 64; i++)
+  int left = 0;
+  for (int i = 0; i < 64; i++) {
     if (streams[i] == stream) streams[i] = NULL;
+    left += streams[i] != NULL;
+  }
+  const int status = failed;
+  if (left == 0) failed = 0;
   pthread_mutex_unlock(&lock);
   free(stream);
-  return CUDA_OK;
+  return status;
 }
 
 int cudaStreamSynchronize(Stream* stream) {
   if (stream->capture != NULL) return CUDA_CAPTURE_UNSUPPORTED;
   pthread_mutex_lock(&lock);
   drain(stream);
-  const int status = stream->status;
+  const int status = failed;
   pthread_mutex_unlock(&lock);
   return status;
+}
+
+int cudaStreamQuery(Stream* stream) {
+  pthread_mutex_lock(&lock);
+  const int left = stream->tasks.head != NULL;
+  /* Time passes by looking, too. */
+  if (left) step(stream);
+  const int status = failed;
+  pthread_mutex_unlock(&lock);
+  return status != 0 ? status : left ? CUDA_NOT_READY : CUDA_OK;
 }
 
 int cudaStreamBeginCapture(Stream* stream, int mode) {
@@ -311,6 +336,10 @@ int cudaEventRecord(Event* event, Stream* stream) {
 }
 
 int cudaEventQuery(Event* event) {
+  pthread_mutex_lock(&lock);
+  if (event->done < event->recorded && event->stream->tasks.head != NULL) step(event->stream);
+  pthread_mutex_unlock(&lock);
+  if (failed != 0) return failed;
   return event->done == event->recorded ? CUDA_OK : CUDA_NOT_READY;
 }
 
@@ -318,7 +347,7 @@ int cudaEventSynchronize(Event* event) {
   if (event->stream == NULL) return CUDA_OK;
   pthread_mutex_lock(&lock);
   while (event->done < event->recorded && event->stream->tasks.head != NULL) step(event->stream);
-  const int status = event->stream->status;
+  const int status = failed;
   pthread_mutex_unlock(&lock);
   return status;
 }
@@ -334,7 +363,7 @@ int cudaEventDestroy(Event* event) {
   if (event->stream != NULL) drain(event->stream);
   pthread_mutex_unlock(&lock);
   free(event);
-  return CUDA_OK;
+  return failed;
 }
 
 const char* cudaGetErrorName(int status) {
