@@ -8,7 +8,9 @@ import { describeCpu } from "../../lib/device/cpu_description.ts";
 import { openCudaDevice } from "../../lib/device/cuda.ts";
 import type { Device } from "../../lib/device/device.ts";
 import { DeviceError } from "../../lib/errors.ts";
+import { CUBLAS, locateCudaLibrary } from "../../lib/ffi/cuda_locate.ts";
 import { CudaRuntime } from "../../lib/ffi/cudart.ts";
+import { openLibrary } from "../../lib/ffi/library.ts";
 import { INSTRUCTION_SET_CODES, type InstructionSet } from "../../lib/ffi/status.ts";
 import { assertEquals } from "./assert.ts";
 
@@ -42,10 +44,17 @@ export async function machineSets(): Promise<InstructionSet[]> {
 /** Whether this machine has a GPU: the tests that need one are shown as ignored without. */
 export const HAS_GPU = findGpu();
 
+/**
+ * Looks for a GPU. Where there is one, its context and NVIDIA's libraries stay open until the tests
+ * end: a test opens and closes a device, and would load hundreds of megabytes each time.
+ */
 function findGpu(): boolean {
   try {
-    using runtime = new CudaRuntime();
-    return runtime.deviceCount() > 0;
+    const runtime = new CudaRuntime();
+    if (runtime.deviceCount() === 0) return false;
+    runtime.setDevice(0);
+    openLibrary(locateCudaLibrary(CUBLAS), {});
+    return true;
   } catch (error) {
     if (error instanceof DeviceError) return false;
     throw error;

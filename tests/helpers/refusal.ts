@@ -23,6 +23,8 @@ export interface ValidCall {
   readonly unchecked?: readonly number[];
   /** Further values that must be refused: place in `args` and value. */
   readonly faults?: readonly (readonly [number, bigint | number])[];
+  /** Places of pointers that may be null for all that the host of a GPU can know. */
+  readonly uncheckedOnGpu?: readonly number[];
   /** Places of the dtypes of queries, keys and values: f32 on a CPU, bf16 on a GPU. */
   readonly bf16OnGpu?: readonly number[];
 }
@@ -99,7 +101,9 @@ async function refuseAll<K extends OpName>(
   const call = valid(scene);
   const narrow = device.kind === "cuda" ? call.bf16OnGpu ?? [] : [];
   const args = call.args.map((value, place) => narrow.includes(place) ? BF16 : value);
-  const { unchecked = [], faults = [] } = call;
+  const { faults = [] } = call;
+  const hidden = device.kind === "cuda" ? call.uncheckedOnGpu ?? [] : [];
+  const unchecked = [...call.unchecked ?? [], ...hidden];
   const before = await scene.bytes();
   const types: readonly string[] = OP_SYMBOLS[op].parameters.slice(1);
   const all = [

@@ -152,5 +152,7 @@ refusalTest("sx_rope", (scene) => ({
     64n,
     256n,
   ],
+  // Whether keys and values are needed stands in the rows, on the device.
+  uncheckedOnGpu: [1, 2],
   faults: [[6, 2], [7, 3], [11, 63n]],
 }));
