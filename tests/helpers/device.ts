@@ -8,7 +8,7 @@ import { describeCpu } from "../../lib/device/cpu_description.ts";
 import { openCudaDevice } from "../../lib/device/cuda.ts";
 import type { Device } from "../../lib/device/device.ts";
 import { DeviceError } from "../../lib/errors.ts";
-import { CUBLAS, locateCudaLibrary } from "../../lib/ffi/cuda_locate.ts";
+import { CUBLAS, CUDART, locateCudaLibrary } from "../../lib/ffi/cuda_locate.ts";
 import { CudaRuntime } from "../../lib/ffi/cudart.ts";
 import { openLibrary } from "../../lib/ffi/library.ts";
 import { INSTRUCTION_SET_CODES, type InstructionSet } from "../../lib/ffi/status.ts";
@@ -45,18 +45,31 @@ export async function machineSets(): Promise<InstructionSet[]> {
 export const HAS_GPU = findGpu();
 
 /**
- * Looks for a GPU. Where there is one, its context and NVIDIA's libraries stay open until the tests
- * end: a test opens and closes a device, and would load hundreds of megabytes each time.
+ * Looks for a GPU: there is none without the runtime's library, or if that finds none. All else that
+ * goes wrong is a fault, which must not look like a machine without a GPU.
+ *
+ * Where there is one, its context and NVIDIA's libraries stay open until the tests end: a test opens
+ * and closes a device, and would load hundreds of megabytes each time.
  */
 function findGpu(): boolean {
+  const path = succeeds(() => locateCudaLibrary(CUDART));
+  if (path === undefined) return false;
+  const runtime = new CudaRuntime(path);
+  if ((succeeds(() => runtime.deviceCount()) ?? 0) === 0) {
+    runtime[Symbol.dispose]();
+    return false;
+  }
+  runtime.setDevice(0);
+  openLibrary(locateCudaLibrary(CUBLAS), {});
+  return true;
+}
+
+/** The result, or undefined if a `DeviceError` is thrown. */
+function succeeds<T>(run: () => T): T | undefined {
   try {
-    const runtime = new CudaRuntime();
-    if (runtime.deviceCount() === 0) return false;
-    runtime.setDevice(0);
-    openLibrary(locateCudaLibrary(CUBLAS), {});
-    return true;
+    return run();
   } catch (error) {
-    if (error instanceof DeviceError) return false;
+    if (error instanceof DeviceError) return undefined;
     throw error;
   }
 }
