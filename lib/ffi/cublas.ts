@@ -6,7 +6,7 @@
  */
 import { DeviceError } from "../errors.ts";
 import { CUBLAS, locateCudaLibrary } from "./cuda_locate.ts";
-import { type ForeignLibrary, openLibrary } from "./library.ts";
+import { type ForeignLibrary, openResidentLibrary } from "./library.ts";
 import { addressOf } from "./memory.ts";
 
 /** Each parameter is commented with its C declaration. */
@@ -102,7 +102,7 @@ export class Blas implements Disposable {
     this.path = locateCudaLibrary(CUBLAS);
     this.#zero = addressOf(this.#factors);
     this.#one = this.#zero + 4n;
-    this.#library = openLibrary(this.path, SYMBOLS);
+    this.#library = openResidentLibrary(this.path, SYMBOLS);
     try {
       const { symbols } = this.#library;
       const out = new BigUint64Array(1);

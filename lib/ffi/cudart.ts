@@ -6,7 +6,7 @@
  */
 import { DeviceError } from "../errors.ts";
 import { CUDART, locateCudaLibrary } from "./cuda_locate.ts";
-import { type ForeignLibrary, openLibrary } from "./library.ts";
+import { type ForeignLibrary, openResidentLibrary } from "./library.ts";
 
 /** Each parameter is commented with its C declaration; streams, events and graphs are pointers. */
 const SYMBOLS = {
@@ -125,7 +125,7 @@ export class CudaRuntime implements Disposable {
   /** @throws {DeviceError} If the library is nowhere to be found, or cannot be opened. */
   constructor(path: string = locateCudaLibrary(CUDART)) {
     this.path = path;
-    this.#library = openLibrary(path, SYMBOLS);
+    this.#library = openResidentLibrary(path, SYMBOLS);
   }
 
   /** Versions as 1000 * major + 10 * minor; the driver's is 0 without a driver. */

@@ -10,7 +10,7 @@
 import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { DeviceError, errorText } from "../errors.ts";
-import { type ForeignLibrary, openLibrary } from "./library.ts";
+import { type ForeignLibrary, openLibrary, openResidentLibrary } from "./library.ts";
 import {
   chooseLibrary,
   type LibraryEntry,
@@ -60,7 +60,8 @@ export async function openKernelLibrary(options: KernelLibraryOptions): Promise<
   const path = url.protocol === "file:"
     ? await verifiedFile(url, entry)
     : await cachedFile(url, entry);
-  const library = openLibrary(path, KERNEL_SYMBOLS);
+  const open = options.backend === "cuda" ? openResidentLibrary : openLibrary;
+  const library = open(path, KERNEL_SYMBOLS);
   const abiVersion = library.symbols.sx_abi_version();
   if (abiVersion !== ABI_VERSION) {
     library.close();

@@ -4,7 +4,7 @@
  * @module
  */
 import { DeviceError, invariant, WorkerError } from "../errors.ts";
-import { type ForeignLibrary, openLibrary } from "./library.ts";
+import { type ForeignLibrary, openResidentLibrary } from "./library.ts";
 
 /** `ncclUniqueId`: a struct of 128 bytes that goes by value. */
 export const NCCL_ID_BYTES = 128;
@@ -54,7 +54,7 @@ export class Nccl implements Disposable {
    * @throws {DeviceError} If it cannot be opened, or is older than 2.17.
    */
   constructor(path: string = NCCL_LIBRARY) {
-    this.#library = openLibrary(path, SYMBOLS);
+    this.#library = openResidentLibrary(path, SYMBOLS);
   }
 
   /** The version as NCCL counts it, for example 22203 for 2.22.3. */
