@@ -61,8 +61,12 @@ export async function runKernelBench(
   const config = model.kind === "folder" ? await readConfig(model.folder) : model.config;
   using device = await openBenchDevice(options, output);
   output.note(`${device.description}: measuring rates`);
-  const rates = { tflops: await productRate(device, dtype), gbPerS: await copyRate(device) };
   const { kind, description } = device;
+  const longest = Math.max(...options.lengths);
+  // Short lengths are for a quick look, which a large product would delay.
+  const side = Math.min(SQUARE[kind], Math.max(SQUARE.cpu, longest));
+  const tflops = await productRate(device, { dtype, side });
+  const rates = { tflops, gbPerS: await copyRate(device) };
   const head = JSON.stringify({ device: description, dtype, ...rounded(rates) });
   await appendLine(options.jsonPath, head);
   output.print(
@@ -72,7 +76,7 @@ export async function runKernelBench(
         `${rates.gbPerS.toFixed(0)} GB/s\n${HEADER}\n`,
   );
   const timings: KernelTiming[] = [];
-  const rows = Math.min(ROWS[kind], Math.max(...options.lengths));
+  const rows = Math.min(ROWS[kind], longest);
   const sizes = { config, dtype, rows, stride, threshold, density };
   const time = async (make: MakeCases, tokens: number): Promise<void> => {
     using tensors = new CaseTensors(device);
@@ -124,9 +128,12 @@ async function timeCase(
 }
 
 /** TFLOP/s of a large square product. */
-async function productRate(device: ProfiledDevice, dtype: BenchOptions["dtype"]): Promise<number> {
+async function productRate(
+  device: ProfiledDevice,
+  options: { dtype: BenchOptions["dtype"]; side: number },
+): Promise<number> {
   using tensors = new CaseTensors(device);
-  const side = SQUARE[device.kind];
+  const { dtype, side } = options;
   const x = await tensors.random(dtype, [side, side], 1);
   const weight = await tensors.random("bf16", [side, side]);
   const out = tensors.empty("f32", side, side);

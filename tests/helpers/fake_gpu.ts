@@ -31,10 +31,11 @@ export async function buildFakeGpu(): Promise<string | undefined> {
   const library = [`-DCPU_LIBRARY="${cpu.file}"`, "-I", new URL(".", HEADER).pathname];
   const file = "libsx_cuda-fake.so";
   try {
-    await compile(
-      [`${SOURCES}cudart.c`, "-Wl,-soname,libcudart.so.13"],
-      `${folder}/libcudart.so.13`,
-    );
+    // Test files share a process: the loader must not take another file's runtime for this one's.
+    const soname = `libcudart-${crypto.randomUUID()}.so`;
+    const runtime = [`${SOURCES}cudart.c`, `-Wl,-soname,${soname}`];
+    await compile(runtime, `${folder}/libcudart.so.13`);
+    await Deno.symlink("libcudart.so.13", `${folder}/${soname}`);
     await compile([...library, `${SOURCES}cublas.c`, ...links], `${folder}/libcublas.so.13`);
     await compile([...library, "-I", SOURCES, source, ...links], `${folder}/${file}`);
   } catch (error) {
@@ -50,6 +51,30 @@ export async function buildFakeGpu(): Promise<string | undefined> {
   const text = JSON.stringify({ abi: ABI_VERSION, libraries });
   await Deno.writeTextFile(`${folder}/MANIFEST.json`, text);
   return folder;
+}
+
+/**
+ * Runs with the fake GPU's libraries.
+ *
+ * @param settings Environment variables that `cudart.c` reads.
+ */
+export async function withFakeGpu(
+  folder: string | undefined,
+  run: () => Promise<void>,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const place = folder ?? "";
+  const values: Record<string, string> = { STARX_CUDA: place, STARX_KERNELS: place, ...settings };
+  const before = Object.keys(values).map((name) => [name, Deno.env.get(name)] as const);
+  for (const [name, value] of Object.entries(values)) Deno.env.set(name, value);
+  try {
+    await run();
+  } finally {
+    for (const [name, value] of before) {
+      if (value === undefined) Deno.env.delete(name);
+      else Deno.env.set(name, value);
+    }
+  }
 }
 
 async function compile(args: readonly string[], out: string): Promise<void> {

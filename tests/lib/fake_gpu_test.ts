@@ -15,33 +15,19 @@ import { openEngine } from "../../lib/star/engine.ts";
 import { loadModel } from "../../lib/star/load_model.ts";
 import type { GenerateResult } from "../../lib/star/request.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../helpers/assert.ts";
-import { buildFakeGpu } from "../helpers/fake_gpu.ts";
+import { buildFakeGpu, withFakeGpu } from "../helpers/fake_gpu.ts";
 import { goldenEntries, type GoldenEntry, goldenPlan } from "../helpers/golden.ts";
 import { MODEL } from "../helpers/prompts.ts";
 
 const folder = await buildFakeGpu();
 const ignore = folder === undefined;
 
-/** Runs with the fake GPU's libraries, and with a few of its settings. */
-async function withGpu(
+/** As `withFakeGpu()`, with this file's libraries. */
+function withGpu(
   run: () => Promise<void>,
   settings: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const values: Record<string, string> = {
-    STARX_CUDA: folder ?? "",
-    STARX_KERNELS: folder ?? "",
-    ...settings,
-  };
-  const before = Object.keys(values).map((name) => [name, Deno.env.get(name)] as const);
-  for (const [name, value] of Object.entries(values)) Deno.env.set(name, value);
-  try {
-    await run();
-  } finally {
-    for (const [name, value] of before) {
-      if (value === undefined) Deno.env.delete(name);
-      else Deno.env.set(name, value);
-    }
-  }
+  return withFakeGpu(folder, run, settings);
 }
 
 async function generate(

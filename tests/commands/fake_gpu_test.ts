@@ -1,0 +1,84 @@
+/**
+ * The commands `bench` and `doctor` on the fake GPU; ignored without a C compiler.
+ *
+ * @module
+ */
+import { type BenchOptions, runBench } from "../../commands/bench.ts";
+import { runKernelBench } from "../../commands/bench_kernels.ts";
+import { runDoctor } from "../../commands/doctor.ts";
+import { MODEL_SHAPES } from "../../lib/model/shapes.ts";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "../helpers/assert.ts";
+import { buildFakeGpu, withFakeGpu } from "../helpers/fake_gpu.ts";
+import { fakeScreen } from "../helpers/fake_model.ts";
+import { MODEL } from "../helpers/prompts.ts";
+
+const folder = await buildFakeGpu();
+const ignore = folder === undefined;
+
+const config = MODEL_SHAPES.small;
+assert(config !== undefined);
+
+const OPTIONS: BenchOptions = {
+  model: { kind: "shape", name: "small", config },
+  device: "cuda",
+  dtype: "bf16",
+  threads: 1,
+  modes: ["dense", "xattn", "starx"],
+  lengths: [700],
+  decodeContexts: [300],
+  decodeTokens: 3,
+  blockTokens: 256,
+  anchorTokens: 256,
+  stride: 16,
+  threshold: 0.9,
+  density: 0.5,
+  repeats: 2,
+  kernels: false,
+  json: false,
+  jsonPath: undefined,
+};
+
+Deno.test(
+  { name: "runBench() times every mode and says where the time went", ignore },
+  async () => {
+    await withFakeGpu(folder, async () => {
+      const printed: string[] = [];
+      const output = { print: (text: string) => void printed.push(text), note: () => {} };
+      const reports = await runBench(OPTIONS, output);
+      assertEquals(reports.map(({ mode }) => mode), ["dense", "xattn", "starx"]);
+      for (const { mode, prefill: [prefill], decode: [decode] } of reports) {
+        assert(prefill !== undefined && decode !== undefined);
+        const { costs, seconds, density } = prefill;
+        assertEquals(seconds.length, 2);
+        for (const part of [costs.matmulS, costs.attentionS, costs.otherS, decode.seconds]) {
+          assert(part > 0, `${mode}: a part of the time must be above 0`);
+        }
+        assertEquals(costs.selectionS > 0, mode !== "dense");
+        assert(mode === "dense" ? density === 1 : density > 0.3 && density < 0.9, `${density}`);
+      }
+      assertMatch(printed.join(""), /small \(random weights\), cuda:0 Fake GPU/);
+    });
+  },
+);
+
+Deno.test({ name: "runKernelBench() times ops beside their floors", ignore }, async () => {
+  await withFakeGpu(folder, async () => {
+    const output = { print: () => {}, note: () => {} };
+    const timings = await runKernelBench({ ...OPTIONS, lengths: [256] }, output);
+    assert(timings.length >= 18);
+    for (const { name, us, floorUs } of timings) {
+      assert(us > 0 && floorUs > 0, `${name} must take time`);
+    }
+  });
+});
+
+Deno.test({ name: "runDoctor() shows GPUs and what they need", ignore }, async () => {
+  await withFakeGpu(folder, async () => {
+    const screen = fakeScreen();
+    await runDoctor({ modelPath: MODEL, sourceDir: undefined }, screen);
+    const text = screen.printed.join("");
+    assertStringIncludes(text, "GPU       cuda:0 Fake GPU, compute capability 9.0");
+    assertStringIncludes(text, `cuBLAS: ${folder}/libcublas.so.13`);
+    assert(text.trim().split("\n").length <= 24, "the report must fit into a screen");
+  });
+});
