@@ -31,6 +31,9 @@ constexpr int kRegisterRows = kLanes == 8 ? 3 : 6;
 constexpr int64_t kTile = 256;
 /* At most 32 splits per key head: enough for the cores, few for the merge. */
 constexpr int64_t kSplits = 32;
+/* Keys and values are asked for so many rows ahead: the processor's own prefetching ends at each
+ * page of 4 KiB. */
+constexpr int64_t kAheadRows = 64;
 /* Elements of a vector pair. */
 constexpr int64_t kPair = 2 * kLanes;
 
@@ -84,6 +87,7 @@ void multiply_keys(const float* q, const Key* keys, int64_t stride, int64_t coun
 #pragma GCC unroll 4
       for (int i = 0; i < 4; i++) {
         Vec first, second;
+        prefetch(key[i] + d + kAheadRows * stride);
         load_pair(key[i] + d, first, second);
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
@@ -117,6 +121,7 @@ void multiply_values(const float* weights, const float* alpha, const Key* values
 #pragma GCC unroll 2
       for (int i = 0; i < 4; i += 2) {
         Vec first, second;
+        prefetch(values + (n + kAheadRows) * stride + d + i * kLanes);
         load_pair(values + n * stride + d + i * kLanes, first, second);
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {

@@ -34,6 +34,9 @@ constexpr int64_t kTaskColumns = 256;
 /* Up to this many rows the weights are read from memory once and not packed. */
 constexpr int64_t kFewRows = 8;
 constexpr int64_t kRowsAtOnce = 4;
+/* Memory is read so far ahead: the processor's own prefetching ends at each page of 4 KiB. Measured
+ * on Intel's Sapphire Rapids or later: 18 GB/s without, 24 with 2 KiB, 26 with 8 KiB. */
+constexpr int64_t kAheadBytes = 8192;
 
 /* How x and weights are packed for the register tile. */
 struct F32Slab {
@@ -162,6 +165,9 @@ void dot_rows(const MatmulArgs& args, const float* x, int64_t x_stride, int64_t 
   for (int r = 0; r < R; r++) even[r] = odd[r] = zero();
   int64_t l = 0;
   for (; l + 2 * kLanes <= args.k; l += 2 * kLanes) {
+    for (int64_t byte = 0; byte < 2 * kLanes * static_cast<int64_t>(sizeof(W)); byte += 64) {
+      prefetch(reinterpret_cast<const char*>(weight + l) + kAheadBytes + byte);
+    }
     const Vec w0 = load(weight + l), w1 = load(weight + l + kLanes);
 #pragma GCC unroll 4
     for (int r = 0; r < R; r++) {
