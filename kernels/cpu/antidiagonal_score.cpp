@@ -14,6 +14,7 @@
  */
 #include <math.h>
 
+#include "amx.h"
 #include "attention_tile.h"
 #include "thread_pool.h"
 
@@ -27,6 +28,14 @@ namespace {
 constexpr int64_t kGroups = 128;
 constexpr int64_t kDepth = 256;
 static_assert(kGroups % kMicroColumns == 0, "a chunk is whole panels");
+
+/* Rows that are multiplied together. With a matrix unit a query is the sum of two bf16, exact to
+ * 2^-17 of itself: twice the products, and bf16 keys as they are. */
+#ifdef SX_HAS_TILES
+constexpr int64_t kRowsAtOnce = kTwoSides;
+#else
+constexpr int64_t kRowsAtOnce = kMicroRows;
+#endif
 
 /* With fewer units than this, units of half the rows. */
 constexpr int64_t kEnoughUnits = 48;
@@ -42,6 +51,9 @@ struct Plan {
   int64_t floats;      /* scratch of a worker */
 };
 
+/* Whole groups of rows. */
+int64_t logit_floats(const Plan& plan) { return round_up(plan.rows, kRowsAtOnce) * kGroups; }
+
 Plan make_plan(const AntidiagonalArgs& args) {
   Plan plan = {};
   plan.group = args.q_heads / args.kv.kv_heads;
@@ -55,7 +67,7 @@ Plan make_plan(const AntidiagonalArgs& args) {
   }
   plan.rows = plan.unit_blocks * plan.cell * plan.group;
   plan.chunks = ceil_div(plan.key_blocks, args.stride) + 2;
-  plan.floats = kGroups * kDepth + kMicroRows * kDepth + plan.rows * kGroups +
+  plan.floats = kGroups * kDepth + kRowsAtOnce * kDepth + logit_floats(plan) +
                 plan.rows * (plan.key_blocks + plan.chunks) + plan.rows * 2;
   plan.floats = round_up(plan.floats, 16);
   return plan;
@@ -74,8 +86,8 @@ class Unit {
     rows_ = min64(blocks_ * plan.cell, groups) * plan.group;
     keys_ = memory;
     queries_ = keys_ + kGroups * kDepth;
-    logits_ = queries_ + kMicroRows * kDepth;
-    cells_ = logits_ + plan.rows * kGroups;
+    logits_ = queries_ + kRowsAtOnce * kDepth;
+    cells_ = logits_ + logit_floats(plan);
     chunk_max_ = cells_ + plan.rows * plan.key_blocks;
     state_ = reinterpret_cast<RowState*>(chunk_max_ + plan.rows * plan.chunks);
   }
@@ -88,7 +100,15 @@ class Unit {
     for (int64_t begin = 0; begin < end; chunk++) {
       const int64_t segment_end = begin < prefix_groups ? min64(prefix_groups, end) : end;
       const int64_t next = min64(begin + kGroups, segment_end);
+#ifdef SX_HAS_TILES
+      if (args_.kv.dtype == SX_BF16) {
+        multiply_chunk_by_tiles(begin, next);
+      } else {
+        multiply_chunk(begin, next);
+      }
+#else
       multiply_chunk(begin, next);
+#endif
       for (int64_t r = 0; r < rows_; r++) add_chunk(r, chunk, begin, next);
       begin = next;
     }
@@ -167,6 +187,85 @@ class Unit {
     }
   }
 
+#ifdef SX_HAS_TILES
+  /* multiply_chunk() on the matrix unit. */
+  void multiply_chunk_by_tiles(int64_t begin, int64_t end) {
+    const int64_t dim = args_.kv.head_dim;
+    const int64_t step = kDepth / dim;
+    const TileScope scope;
+    for (int64_t s = 0; s < args_.stride; s += step) {
+      const int64_t count = min64(step, args_.stride - s);
+      const int64_t steps = count * dim / kTileDepth;
+      for (int64_t i = 0; i < count; i++) pack_key_tiles(begin, end, s + i, i, steps);
+      for (int64_t r = 0; r < rows_; r += kRowsAtOnce) {
+        const int64_t rows = min64(kRowsAtOnce, rows_ - r);
+        const int64_t visible = visible_groups(r + rows - 1, begin, end - begin);
+        for (int64_t i = 0; visible > 0 && i < rows; i++) load_query_tiles(r + i, s, count, i);
+        for (int64_t k = 0; k < visible; k += kTwoSides) {
+          const char* keys = reinterpret_cast<const char*>(keys_) + k * steps * 64;
+          const char* queries = reinterpret_cast<const char*>(queries_);
+          float* out = logits_ + r * kGroups + k;
+          if (s > 0) {
+            load_sums(out, kGroups);
+          } else {
+            zero_sums();
+          }
+          multiply_two_by_two(queries, keys, steps);
+          multiply_two_by_two(queries + kTwoSides * kDepth * 2, keys, steps);
+          store_sums(out, kGroups);
+        }
+      }
+    }
+  }
+
+  /* Packs element s, the i-th of this step, of the key groups begin..end - 1 into right tiles
+   * [panels of 32 groups][steps][2], zeros past the last key. */
+  void pack_key_tiles(int64_t begin, int64_t end, int64_t s, int64_t i, int64_t steps) {
+    const KeyValues& kv = args_.kv;
+    const int64_t first = begin * args_.stride + s;
+    const int64_t left = all_keys(kv) - first;
+    const int64_t count = left <= 0 ? 0 : min64(end - begin, ceil_div(left, args_.stride));
+    const char* rows = count == 0 ? nullptr : key_address(kv, kv_head_, first);
+    const int64_t bytes = row_bytes(kv, first) * args_.stride;
+    const int64_t key_steps = kv.head_dim / kTileDepth;
+    for (int64_t n = 0; n < round_up(end - begin, kTwoSides); n += kTileSide) {
+      char* tile = reinterpret_cast<char*>(keys_) +
+                   (n / kTwoSides * steps + i * key_steps) * 2 * kTileBytes +
+                   n % kTwoSides / kTileSide * kTileBytes;
+      for (int64_t d = 0; d < key_steps; d++, tile += 2 * kTileBytes) {
+        if (n + kTileSide <= count) {
+          pack_right_tile(tile, rows + n * bytes + d * 64, bytes);
+        } else {
+          const int64_t rest = max64(0, count - n);
+          pack_right_edge(tile, rest == 0 ? rows : rows + n * bytes + d * 64, bytes, rest,
+                          kTileDepth);
+        }
+      }
+    }
+  }
+
+  /* load_query() into row `row` of left tiles [upper, lower part][kDepth / 32][2]. */
+  void load_query_tiles(int64_t r, int64_t s, int64_t count, int64_t row) const {
+    float query[kDepth];
+    load_query(r, s, count, query);
+    char* tile = reinterpret_cast<char*>(queries_) + row / kTileSide * kTileBytes +
+                 row % kTileSide * 64;
+    const auto upper = [](__m512bh pairs, int half) {
+      const __m512i bits = (__m512i)pairs;
+      const __m256i part = half == 0 ? _mm512_castsi512_si256(bits)
+                                     : _mm512_extracti64x4_epi64(bits, 1);
+      return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(part), 16));
+    };
+    for (int64_t d = 0; d < count * args_.kv.head_dim; d += kTileDepth, tile += 2 * kTileBytes) {
+      const Vec a = load(query + d), b = load(query + d + kLanes);
+      const __m512bh high = _mm512_cvtne2ps_pbh(b, a);
+      const __m512bh low = _mm512_cvtne2ps_pbh(sub(b, upper(high, 1)), sub(a, upper(high, 0)));
+      _mm512_store_si512(tile, (__m512i)high);
+      _mm512_store_si512(tile + kTwoSides * kDepth * 2, (__m512i)low);
+    }
+  }
+#endif
+
   /* Takes a row's logits of a chunk into its cells. */
   void add_chunk(int64_t r, int64_t chunk, int64_t begin, int64_t end) {
     const int64_t visible = visible_groups(r, begin, end - begin);
@@ -217,8 +316,8 @@ class Unit {
   const AntidiagonalArgs& args_;
   const Plan& plan_;
   int64_t kv_head_, first_block_, blocks_, first_group_, rows_;
-  float* keys_;      /* panels [kDepth][kMicroColumns] */
-  float* queries_;   /* [kMicroRows][kDepth] */
+  float* keys_;      /* panels [kDepth][kMicroColumns], or right tiles */
+  float* queries_;   /* [kMicroRows][kDepth], or left tiles */
   float* logits_;    /* [rows][kGroups] */
   float* cells_;     /* [rows][key_blocks], relative to chunk_max_ */
   float* chunk_max_; /* [rows][chunks] */

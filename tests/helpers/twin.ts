@@ -29,8 +29,8 @@ const GUARD_BYTES = 256;
 const GUARD = 0xa5;
 const UNWRITTEN = 0xff;
 
-/** The instruction set whose attention multiplies bf16 with bf16. */
-const BF16_PRODUCTS = "avx512_bf16";
+/** The instruction sets whose attention multiplies bf16 with bf16. */
+export const BF16_PRODUCTS: readonly string[] = ["avx512_bf16", "amx_bf16"];
 
 /** One set of sizes. */
 export interface TwinCase {
@@ -221,7 +221,7 @@ async function testCpu(
       let before: Output[] | undefined;
       for (const device of kernels) {
         const actual = await runCase(device, { twinCase, shared });
-        const rounds = twinCase.bf16 === true && device.instructionSet === BF16_PRODUCTS;
+        const rounds = twinCase.bf16 === true && BF16_PRODUCTS.includes(device.instructionSet);
         const byDtype = rounds ? { f32: BF16_INPUTS, bf16: BF16_INPUTS } : options.tolerance;
         compareOutputs(actual, { expected, device, tolerance: { byDtype } });
         if (device.threads > 1 && before !== undefined) {

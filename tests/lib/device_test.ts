@@ -31,7 +31,7 @@ Deno.test("openCpuDevice() throws if the number of threads is out of range", asy
 Deno.test("openCpuDevice() throws if machine or library lack the instruction set", async () => {
   const { instructionSets, scalar } = await describeCpu();
   assertEquals(scalar, false, "the library that is used has no twins");
-  const all: InstructionSet[] = ["avx2", "avx512", "avx512_bf16"];
+  const all: InstructionSet[] = ["avx2", "avx512", "avx512_bf16", "amx_bf16"];
   for (const instructionSet of ["scalar" as const, ...all]) {
     if (instructionSets.includes(instructionSet)) continue;
     await assertRejects(
@@ -57,7 +57,7 @@ Deno.test("openCpuDevice() takes the instruction set that STARX_ISA names", asyn
       () => openCpuDevice({ threads: 1 }),
       DeviceError,
       "Cannot open the CPU as the environment's STARX_ISA must be one of auto, scalar, avx2, " +
-        'avx512, avx512_bf16: current value is "sse9"',
+        'avx512, avx512_bf16, amx_bf16: current value is "sse9"',
     );
   } finally {
     if (before === undefined) Deno.env.delete("STARX_ISA");
