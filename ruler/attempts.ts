@@ -20,6 +20,21 @@ export function tooShort(task: string, maxTokens: number): UsageError {
 }
 
 /**
+ * Searches for a size; the original ends with an exception where nothing can be drawn.
+ *
+ * @param search May throw a `RangeError` of the random generator.
+ * @throws {UsageError} If it does.
+ */
+export function searchSize(
+  search: () => number,
+  options: { task: string; maxTokens: number },
+): number {
+  const found = orRefusal(search);
+  if (found instanceof RangeError) throw tooShort(options.task, options.maxTokens);
+  return found;
+}
+
+/**
  * Draws samples until one fits, as the original's loop does: after a failure the size shrinks by a
  * step if it is above one step.
  *

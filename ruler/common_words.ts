@@ -5,7 +5,7 @@
  * @module
  */
 import { invariant } from "../lib/errors.ts";
-import { drawUntilFits } from "./attempts.ts";
+import { drawUntilFits, searchSize } from "./attempts.ts";
 import type { CommonWordsSettings, GeneratorOptions, RulerSample } from "./model.ts";
 import { FreshShuffle, PythonRandom } from "./python/random.ts";
 import { formatFields, sortedSet } from "./python/strings.ts";
@@ -28,7 +28,7 @@ export function* generateCommonWords(
 ): Generator<RulerSample> {
   const { task, maxTokens, tokensToGenerate, sampleCount, countTokens } = options;
   const lists = new CommonWords(options);
-  const size = lists.findSize();
+  const size = searchSize(() => lists.findSize(), { task, maxTokens });
   for (let index = 0; index < sampleCount; index++) {
     yield drawUntilFits((size) => {
       const { context, query, answers } = lists.draw(size);

@@ -5,7 +5,7 @@
  * @module
  */
 import { invariant } from "../lib/errors.ts";
-import { drawUntilFits } from "./attempts.ts";
+import { drawUntilFits, searchSize } from "./attempts.ts";
 import type { GeneratorOptions, NeedleType, NiahSettings, RulerSample } from "./model.ts";
 import { DEPTHS } from "./python/numpy.ts";
 import { FreshShuffle, PythonRandom, randomUuid } from "./python/random.ts";
@@ -32,7 +32,7 @@ export function* generateNiah(options: GeneratorOptions<NiahSettings>): Generato
   const niah = new Niah(options);
   const short = settings.haystack !== "essay" && maxTokens < SHORT_TOKENS;
   const step = settings.haystack === "essay" ? 500 : short ? 5 : 25;
-  const size = niah.findSize(step);
+  const size = searchSize(() => niah.findSize(step), { task, maxTokens });
   for (let index = 0; index < sampleCount; index++) {
     yield drawUntilFits((size) => {
       const { context, query, answers } = niah.draw(size);

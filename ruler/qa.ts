@@ -5,7 +5,7 @@
  * @module
  */
 import { invariant, UsageError } from "../lib/errors.ts";
-import { drawUntilFits } from "./attempts.ts";
+import { drawUntilFits, searchSize } from "./attempts.ts";
 import type { GeneratorOptions, QaSettings, Question, RulerSample } from "./model.ts";
 import { FreshShuffle, PythonRandom } from "./python/random.ts";
 import { formatFields } from "./python/strings.ts";
@@ -27,7 +27,7 @@ export function* generateQa(options: GeneratorOptions<QaSettings>): Generator<Ru
         `${qa.questionCount} questions: current value is ${last}`,
     );
   }
-  const size = qa.findSize();
+  const size = searchSize(() => qa.findSize(), { task, maxTokens });
   for (let index = 0; index < sampleCount; index++) {
     yield drawUntilFits((size) => {
       const { context, query, answers } = qa.draw(index + options.earlierSamples, size);

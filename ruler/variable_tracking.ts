@@ -5,7 +5,7 @@
  * @module
  */
 import { UsageError } from "../lib/errors.ts";
-import { drawUntilFits } from "./attempts.ts";
+import { drawUntilFits, searchSize } from "./attempts.ts";
 import type { GeneratorOptions, RulerSample, VariableTrackingSettings } from "./model.ts";
 import { LegacyRandom } from "./python/numpy.ts";
 import { PythonRandom } from "./python/random.ts";
@@ -45,7 +45,7 @@ interface Round {
 export function* generateVariableTracking(
   options: GeneratorOptions<VariableTrackingSettings>,
 ): Generator<RulerSample> {
-  const { maxTokens, sampleCount, countTokens } = options;
+  const { task, maxTokens, sampleCount, countTokens } = options;
   const tracker = new Tracker(options);
   const exampleRound: Round = {
     isExample: true,
@@ -53,7 +53,8 @@ export function* generateVariableTracking(
     step: EXAMPLE_STEP,
     exampleTokens: 0,
   };
-  const first = tracker.draw(exampleRound, { size: tracker.findSize(exampleRound), index: 0 });
+  const search = (round: Round) => searchSize(() => tracker.findSize(round), { task, maxTokens });
+  const first = tracker.draw(exampleRound, { size: search(exampleRound), index: 0 });
   // The original cleans the example before it is counted, too: the blank between its parts goes.
   const clean = (text: string) => options.removeNewlineTab ? removeNewlines(text) : text;
   const example = `${clean(first.context)}${clean(first.query)} ${first.answers.join(" ")}\n\n`;
@@ -63,7 +64,7 @@ export function* generateVariableTracking(
     step: STEP,
     exampleTokens: countTokens(example),
   };
-  const size = tracker.findSize(round);
+  const size = search(round);
   for (let index = 0; index < sampleCount; index++) {
     const sample = tracker.draw(round, { size, index });
     const { context } = sample;
