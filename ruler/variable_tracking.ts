@@ -53,7 +53,8 @@ export function* generateVariableTracking(
     step: EXAMPLE_STEP,
     exampleTokens: 0,
   };
-  const search = (round: Round) => searchSize(() => tracker.findSize(round), { task, maxTokens });
+  const search = (round: Round) =>
+    searchSize(() => tracker.findSize(round), { ...round, task: nameOf(task, round) });
   const first = tracker.draw(exampleRound, { size: search(exampleRound), index: 0 });
   // The original cleans the example before it is counted, too: the blank between its parts goes.
   const clean = (text: string) => options.removeNewlineTab ? removeNewlines(text) : text;
@@ -72,6 +73,11 @@ export function* generateVariableTracking(
     const shown = tracker.randomizeExample(example);
     yield { ...sample, context: `${context.slice(0, cut)} ${shown}\n\n${context.slice(cut)}` };
   }
+}
+
+/** What a message calls what is made: the example has a length of its own. */
+function nameOf(task: string, round: Round): string {
+  return round.isExample ? `${task}'s worked example` : task;
 }
 
 class Tracker {
@@ -118,7 +124,7 @@ class Tracker {
       const { context, query, answers } = draft;
       const length = countTokens(context + query) + tokensToGenerate + exampleTokens;
       return { index, context, query, answers, length };
-    }, { task, maxTokens, size, step, shrinks: false });
+    }, { task: nameOf(task, round), maxTokens, size, step, shrinks: false });
   }
 
   /** The example with other names: each of its names is replaced wherever its letters occur. */

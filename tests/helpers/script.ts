@@ -17,16 +17,19 @@ export interface ScriptOutput {
  *
  * @param path Below the repository's root.
  * @param args Its arguments.
- * @param options Variables of its environment beside `HOME`.
+ * @param options Variables of its environment beside `HOME`, and further permissions.
  */
 export async function runScript(
   path: string,
   args: readonly string[],
-  options: { env: Readonly<Record<string, string>> },
+  options: { env: Readonly<Record<string, string>>; permissions?: readonly string[] },
 ): Promise<ScriptOutput> {
-  const permissions = ["--no-prompt", "--allow-read", "--allow-write", "--allow-env"];
+  const permissions = [
+    ...["--no-prompt", "--allow-read", "--allow-write", "--allow-env", "--allow-net=127.0.0.1"],
+    ...options.permissions ?? [],
+  ];
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", ...permissions, "--allow-net=127.0.0.1", new URL(path, ROOT).pathname, ...args],
+    args: ["run", ...permissions, new URL(path, ROOT).pathname, ...args],
     clearEnv: true,
     env: { HOME: "/nowhere", DENO_DIR: denoFolder(), NO_COLOR: "1", ...options.env },
   }).output();
