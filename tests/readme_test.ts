@@ -31,7 +31,15 @@ Deno.test("the README's example finds its needle", async () => {
 });
 
 Deno.test("the documents' links lead to files", async () => {
-  for (const name of ["README.md", "ARCHITECTURE.md", "docs/hosts.md", "docs/gpu.md"]) {
+  for (
+    const name of [
+      "README.md",
+      "ARCHITECTURE.md",
+      "docs/hosts.md",
+      "docs/gpu.md",
+      "docs/scaling.md",
+    ]
+  ) {
     const base = new URL(name, ROOT);
     for (const [, link = ""] of (await Deno.readTextFile(base)).matchAll(/\]\(([^)#]+)\)/g)) {
       if (/^https?:/.test(link)) continue;

@@ -1,0 +1,86 @@
+/**
+ * Star Attention on many hosts, on paper: prints the tables of `docs/scaling.md` from the rates that
+ * were measured on one GPU. `deno run scripts/scaling_model.ts`
+ *
+ * Each host is one H100 with the whole of an 8B Llama. Phase 1 has no exchange; phase 2 has one
+ * all-gather per layer (arXiv 2411.17116, section 2).
+ *
+ * @module
+ */
+import { MODEL_SHAPES } from "../lib/model/shapes.ts";
+import { invariant } from "../lib/errors.ts";
+
+/** Measured on one H100 at commit 8d2aaf4; see docs/performance.md. */
+const MEASURED = {
+  /** Products and the rest of star at 131,072 tokens, 2.519 + 0.332 s. */
+  linearSecondsPerToken: 2.851 / 131_072,
+  /** Attention of the same run: 11 squares of a block's tokens, 2.541 s. */
+  attentionSecondsPerPair: 2.541 / (11 * 16_384 ** 2),
+  /** A token's step without a context, and what a token of context adds: 8,192 and 131,072. */
+  decodeSeconds: 6.709e-3 - 8_192 * (11.981e-3 - 6.709e-3) / (131_072 - 8_192),
+  decodeSecondsPerToken: (11.981e-3 - 6.709e-3) / (131_072 - 8_192),
+  /** Memory of the GPU, and what the weights take. */
+  memoryBytes: 79.2 * 2 ** 30,
+  weightBytes: 16.06e9,
+} as const;
+
+/** Not measured: what an exchange costs to begin, and a link's rate. */
+const ASSUMED = { exchangeSeconds: 30e-6, linkBytesPerSecond: 50e9 } as const;
+
+const BLOCK_TOKENS = 16_384;
+const CONTEXTS = [131_072, 2 ** 20, 10 * 2 ** 20] as const;
+const HOSTS = [1, 2, 8, 64, 1024] as const;
+
+interface Prediction {
+  readonly phase1Seconds: number;
+  readonly stepSeconds: number;
+  /** What a host receives per token. */
+  readonly receivedBytes: number;
+  readonly fits: boolean;
+}
+
+/** One context of `tokens` on `hosts` hosts. */
+function predict(options: { tokens: number; hosts: number }): Prediction {
+  const { tokens, hosts } = options;
+  const config = MODEL_SHAPES["llama-3.1-8b"];
+  invariant(config !== undefined, "the shape is in the list");
+  const { layerCount, queryHeads, kvHeads, headDim } = config;
+  const blocks = Math.ceil(tokens / BLOCK_TOKENS);
+  const working = Math.min(hosts, blocks);
+  const share = Math.ceil(blocks / working);
+  // Every host but the first encodes the anchor besides its blocks; with one host it is block 0.
+  const passes = share + (working > 1 ? 1 : 0);
+  const squares = (working > 1 ? share * 1.5 : (share - 1) * 1.5) + 0.5;
+  const phase1Seconds = passes * BLOCK_TOKENS * MEASURED.linearSecondsPerToken +
+    squares * BLOCK_TOKENS ** 2 * MEASURED.attentionSecondsPerPair;
+  const local = share * BLOCK_TOKENS;
+  // A host's part: an output row and a log-sum-exp for every head, in f32.
+  const partBytes = 4 * queryHeads * (headDim + 1);
+  const receivedBytes = layerCount * (working - 1) * partBytes;
+  const exchange = working === 1
+    ? 0
+    : layerCount * ASSUMED.exchangeSeconds + receivedBytes / ASSUMED.linkBytesPerSecond;
+  const cacheBytes = local * layerCount * 2 * kvHeads * headDim * 2;
+  return {
+    phase1Seconds,
+    stepSeconds: MEASURED.decodeSeconds + local * MEASURED.decodeSecondsPerToken + exchange,
+    receivedBytes,
+    fits: cacheBytes + MEASURED.weightBytes < MEASURED.memoryBytes,
+  };
+}
+
+const lines = [
+  "| context | hosts | phase 1, s | a token, ms | received a token, MB | fits |",
+  "| --: | --: | --: | --: | --: | --- |",
+];
+for (const tokens of CONTEXTS) {
+  for (const hosts of HOSTS) {
+    const { phase1Seconds, stepSeconds, receivedBytes, fits } = predict({ tokens, hosts });
+    lines.push(
+      `| ${tokens.toLocaleString("en")} | ${hosts} | ${phase1Seconds.toFixed(2)} | ` +
+        `${(stepSeconds * 1e3).toFixed(1)} | ${(receivedBytes / 1e6).toFixed(1)} | ` +
+        `${fits ? "yes" : "no"} |`,
+    );
+  }
+}
+await Deno.stdout.write(new TextEncoder().encode(`${lines.join("\n")}\n`));
