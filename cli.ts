@@ -311,11 +311,11 @@ const evaluate = defineCommand({
   flags: {
     data_dir: textFlag({ value: "FOLDER", required: true, help: "holds <task>.jsonl files" }),
     benchmark: textFlag({ value: "NAME", default: "synthetic", help: "there is only 'synthetic'" }),
-    verbose: wholeFlag({ min: -1, default: 0, help: "how many samples to print, plus 2" }),
+    verbose: wholeFlag({ min: -1, help: "accepted; has no effect, as in the original" }),
   },
   run: async ({ data_dir: dataDir, benchmark, verbose }, { screen }) => {
     const { runEvaluate } = await import("./commands/evaluate.ts");
-    await runEvaluate({ dataDir, benchmark, verbose }, (text) => screen.print(text));
+    await runEvaluate({ dataDir, benchmark, verbose }, screen);
   },
 });
 

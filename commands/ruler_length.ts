@@ -186,7 +186,6 @@ export async function runLength(
   }
   let text = "";
   const { scores } = await evaluateFolder(folder, {
-    verbose: 0,
     print: (part) => {
       text += part;
     },

@@ -11,14 +11,7 @@ import { FileError, invariant } from "../lib/errors.ts";
 import { formatCsv, formatFrame } from "./csv.ts";
 import { replaceFile } from "./files.ts";
 import { type Metric, type Prediction, scorePredictions, TASK_METRICS } from "./metrics.ts";
-import {
-  idCells,
-  joinChunks,
-  listPredictions,
-  type PredictedSample,
-  readRecords,
-  readSamples,
-} from "./predictions.ts";
+import { idCells, joinChunks, listPredictions, readRecords, readSamples } from "./predictions.ts";
 import { floatRepr } from "./python/float.ts";
 import { listRepr } from "./python/text.ts";
 import type { JsonValue } from "./python/json_text.ts";
@@ -37,8 +30,6 @@ export interface TaskScore {
 
 /** Options of {@linkcode evaluateFolder}. */
 export interface EvaluateFolderOptions {
-  /** Print samples: none with 0; n shows n + 2 of them, as the original does. */
-  readonly verbose: number;
   /** Takes what the original prints to stdout, newlines included. */
   readonly print: (text: string) => void;
 }
@@ -55,8 +46,6 @@ interface TaskResult extends TaskScore {
   readonly texts: readonly string[];
   readonly ids: readonly JsonValue[];
 }
-
-const RULE = "=".repeat(40);
 
 /** RULER's cwe has no answers below about 15,500 tokens: its ten words alone are too long. */
 const CWE_HINT = " (with the frequencies 300 and 30 cwe needs about 15,500 tokens; " +
@@ -106,24 +95,17 @@ async function evaluateTask(
   paths: readonly string[],
   options: EvaluateFolderOptions & { metric: Metric },
 ): Promise<TaskResult> {
-  const { verbose, print, metric } = options;
-  const shownCount = verbose === 0 ? 0 : Math.max(1, verbose + 2);
-  const shown: PredictedSample[] = [];
+  const { print, metric } = options;
   const texts: string[] = [];
   const ids: JsonValue[] = [];
   const answers: (readonly (string | null)[])[] = [];
   for await (const sample of readSamples(paths)) {
-    if (shown.length < shownCount) shown.push(sample);
     texts.push(sample.text);
     ids.push(sample.id);
     answers.push(sample.answers);
   }
   const outcome = scoreTask(task, texts, { metric, answers, path: paths.join(", ") });
   if (outcome.reason !== undefined) print(`Task ${task} has no score: ${outcome.reason}\n`);
-  if (verbose !== 0) print(`${RULE}\n`);
-  for (const { input, answers, text } of shown) {
-    print(`Input     : ${input}\nReference : ${listRepr(answers)}\nPrediction: ${text}\n${RULE}\n`);
-  }
   const nullCount = texts.filter((text) => text === "").length;
   return { task, ...outcome, nullCount, sampleCount: texts.length, texts, ids };
 }

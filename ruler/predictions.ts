@@ -20,8 +20,6 @@ export interface PredictionFiles {
 
 /** One sample as evaluation needs it. */
 export interface PredictedSample {
-  /** What the model saw; empty if the line does not hold it. */
-  readonly input: string;
   /** The generated text, cleaned. */
   readonly text: string;
   /** The answers; `null` stands where the data has none. */
@@ -114,7 +112,6 @@ function toSample(record: Map<string, JsonValue>, place: string): PredictedSampl
   const prediction = record.get("pred");
   if (typeof prediction !== "string") throw fieldError("pred", { place, rule: "be a text" });
   return {
-    input: textOf(record.get("input_context")) + textOf(record.get("input_query")),
     text: cleanPrediction(prediction),
     answers: answers.map((answer) => answer === null ? null : textOf(answer)),
     id: others.get("id") ?? (others.has("id") ? null : index),

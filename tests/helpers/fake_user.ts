@@ -64,7 +64,7 @@ async function useLines(folder: string): Promise<void> {
     () => FinishedSamples.read(path),
     () => Array.fromAsync(readSamples(path)),
     () => Array.fromAsync(readJsonLines(path)),
-    () => evaluateFolder(folder, { verbose: 1, print: () => {} }),
+    () => evaluateFolder(folder, { print: () => {} }),
     () => recoverJsonLines(path),
   ];
   const faults: unknown[] = [];

@@ -16,7 +16,7 @@ Deno.test({
     await inFolder(vectors.input_files, async (root) => {
       for (const name of vectors.empty_dirs) await Deno.mkdir(`${root}/${name}`);
       for (const name of ["4096", "16384"]) {
-        await evaluateFolder(`${root}/exp1/${name}`, { verbose: 0, print: () => {} });
+        await evaluateFolder(`${root}/exp1/${name}`, { print: () => {} });
       }
       let text = "";
       await runGather({ exp: "exp1", outputDir: root }, (part) => text += part);
