@@ -23,9 +23,12 @@ export interface CpuOptions {
 
 /** The most threads that the library takes. */
 const MAX_THREADS = 256;
-/** Operations of one thread per microsecond; half of what the slowest large ops reach. */
-const FLOPS_PER_US = 20_000;
-const BYTES_PER_US = 10_000;
+/**
+ * Operations of one thread per microsecond: half of what the slowest large ops reach, or what large
+ * products reach on a matrix unit.
+ */
+const FLOPS_PER_US = { amx_bf16: 1_000_000, others: 20_000 } as const;
+const BYTES_PER_US = 20_000;
 
 /**
  * Opens the CPU.
@@ -133,7 +136,8 @@ class CpuDevice implements Device {
     this.threads = threads;
     this.instructionSet = instructionSet;
     this.description = `cpu ${instructionSet}, ${threads} thread${threads === 1 ? "" : "s"}`;
-    const cost = { flopsPerUs: FLOPS_PER_US * threads, bytesPerUs: BYTES_PER_US };
+    const flopsPerUs = instructionSet === "amx_bf16" ? FLOPS_PER_US.amx_bf16 : FLOPS_PER_US.others;
+    const cost = { flopsPerUs: flopsPerUs * threads, bytesPerUs: BYTES_PER_US };
     this.#queue = new KernelQueue(library.functions, { context, cost });
   }
 

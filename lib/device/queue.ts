@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { setImmediate } from "node:timers";
 import { checkStatus } from "../ffi/status.ts";
 import type { KERNEL_SYMBOLS, OpArguments } from "../ffi/nonblocking.ts";
 import type { ForeignLibrary } from "../ffi/library.ts";
@@ -25,10 +26,13 @@ export interface CostModel {
 
 /** What every op costs at least, for the sum of many small ones. */
 const CALL_US = 2;
-/** From here on the 10 to 14 us of a nonblocking call are worth it. */
-const NONBLOCKING_FROM_US = 100;
-/** Small ops may hold the event loop for so long in a row; the next one then lets it run. */
-const BLOCKING_BUDGET_US = 2_000;
+/**
+ * From here on a nonblocking call is worth what it costs: 10 to 14 us, and often about 1 ms more, as
+ * the system first puts the calling thread on the core of a thread of the library's pool.
+ */
+const NONBLOCKING_FROM_US = 10_000;
+/** Smaller ops may hold the event loop for so long in a row; the next one first lets it run. */
+const BLOCKING_BUDGET_US = 10_000;
 
 /** The ops of one context, one after the other. */
 export class KernelQueue implements Kernels {
@@ -91,25 +95,29 @@ export class KernelQueue implements Kernels {
     call.check?.();
     const check = (status: number): void =>
       checkStatus(status, { op, shapes: call.shapes, errorText: () => this.errorText() });
-    if (this.#isNonblocking(call)) {
+    const way = this.#wayOf(call);
+    if (way === "nonblocking") {
       const start = this.#functions[`${op}_nonblocking`] as (
         ...args: unknown[]
       ) => Promise<number>;
       return start(this.#context, ...(args as unknown[])).then(check);
     }
     const run = this.#functions[op] as (...args: unknown[]) => number;
-    check(run(this.#context, ...(args as unknown[])));
+    const block = (): void => check(run(this.#context, ...(args as unknown[])));
+    if (way === "yielding") return new Promise<void>((done) => setImmediate(done)).then(block);
+    block();
     return undefined;
   }
 
-  /** The one decision on how a call is made. */
-  #isNonblocking(call: OpCall): boolean {
+  /** The one decision on how a call is made; a yielding one blocks after the event loop ran. */
+  #wayOf(call: OpCall): "nonblocking" | "yielding" | "blocking" {
     const { flopsPerUs, bytesPerUs } = this.#cost;
     const estimateUs = CALL_US + Math.max(call.flops / flopsPerUs, call.bytes / bytesPerUs);
     this.#blockedUs += estimateUs;
-    if (estimateUs < NONBLOCKING_FROM_US && this.#blockedUs < BLOCKING_BUDGET_US) return false;
-    this.#blockedUs = 0;
-    return true;
+    const isLong = estimateUs >= NONBLOCKING_FROM_US;
+    if (!isLong && this.#blockedUs < BLOCKING_BUDGET_US) return "blocking";
+    this.#blockedUs = isLong ? 0 : estimateUs;
+    return isLong ? "nonblocking" : "yielding";
   }
 
   #track(ended: Promise<void>): void {
