@@ -315,7 +315,8 @@ const evaluate = defineCommand({
   },
   run: async ({ data_dir: dataDir, benchmark, verbose }, { screen }) => {
     const { runEvaluate } = await import("./commands/evaluate.ts");
-    await runEvaluate({ dataDir, benchmark, verbose }, screen);
+    const terminalColumns = Deno.stdout.isTerminal() ? Deno.consoleSize().columns : undefined;
+    await runEvaluate({ dataDir, benchmark, verbose, terminalColumns }, screen);
   },
 });
 

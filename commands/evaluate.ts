@@ -15,6 +15,8 @@ export interface EvaluateOptions {
   readonly benchmark: string;
   /** Given by the user; has no effect. */
   readonly verbose: number | undefined;
+  /** The width of the terminal that is printed to; `undefined` without one. */
+  readonly terminalColumns: number | undefined;
 }
 
 /** The one benchmark that RULER has. */
@@ -33,7 +35,7 @@ export async function runEvaluate(
   options: EvaluateOptions,
   output: { print: (text: string) => void; log: (line: string) => void },
 ): Promise<FolderScores> {
-  const { dataDir, benchmark, verbose } = options;
+  const { dataDir, benchmark, verbose, terminalColumns } = options;
   if (benchmark !== BENCHMARK) {
     throw new UsageError(`--benchmark: must be '${BENCHMARK}': current value is '${benchmark}'`);
   }
@@ -42,5 +44,5 @@ export async function runEvaluate(
     // The original reads the flag and does not pass it on.
     output.log("warning: --verbose has no effect, as in the original");
   }
-  return await evaluateFolder(dataDir, output);
+  return await evaluateFolder(dataDir, { print: output.print, terminalColumns });
 }

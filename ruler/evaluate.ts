@@ -1,14 +1,14 @@
 /**
  * Scores the predictions of one length and writes `summary.csv` and `submission.csv`.
  *
- * Follows `ruler/eval/evaluate.py` of NVIDIA/Star-Attention, its output byte for byte, with three
+ * Follows `ruler/eval/evaluate.py` of NVIDIA/Star-Attention, its output byte for byte, with two
  * exceptions: all files are read before any is written; where the original ends with an exception
- * because samples have no answers, the score is `n/a`; pandas' table is not cut to the terminal.
+ * because samples have no answers, the score is `n/a`.
  *
  * @module
  */
 import { FileError, invariant } from "../lib/errors.ts";
-import { formatCsv, formatFrame } from "./csv.ts";
+import { formatCsv, formatFrame, USUAL_COLUMNS } from "./csv.ts";
 import { replaceFile } from "./files.ts";
 import { type Metric, type Prediction, scorePredictions, TASK_METRICS } from "./metrics.ts";
 import { idCells, joinChunks, listPredictions, readRecords, readSamples } from "./predictions.ts";
@@ -32,6 +32,12 @@ export interface TaskScore {
 export interface EvaluateFolderOptions {
   /** Takes what the original prints to stdout, newlines included. */
   readonly print: (text: string) => void;
+  /**
+   * The width of the terminal that is printed to, to which pandas cuts its table.
+   *
+   * @default {80}
+   */
+  readonly terminalColumns?: number | undefined;
 }
 
 /** What {@linkcode evaluateFolder} found and wrote. */
@@ -87,7 +93,7 @@ export async function evaluateFolder(
     if (!Object.hasOwn(TASK_METRICS, task)) { for await (const _ of readRecords(pathsOf(task))); }
   }
   for (const [task, names] of chunks) await joinChunks(root, task, { names });
-  return await writeResults(folder, results, { print });
+  return await writeResults(folder, results, options);
 }
 
 async function evaluateTask(
@@ -142,8 +148,9 @@ function scoreTask(
 async function writeResults(
   folder: string,
   results: readonly TaskResult[],
-  options: { print: (text: string) => void },
+  options: EvaluateFolderOptions,
 ): Promise<FolderScores> {
+  const { print, terminalColumns = USUAL_COLUMNS } = options;
   const [first] = results;
   invariant(first, "a folder without tasks was refused");
   const join = folder.endsWith("/") ? folder : `${folder}/`;
@@ -155,8 +162,8 @@ async function writeResults(
   const summaryPath = join + (results.length > 1 ? "summary.csv" : `summary-${first.task}.csv`);
   const header = Array.from({ length: results.length + 1 }, (_, column) => String(column));
   await replaceFile(summaryPath, [formatCsv([header, ...summary])]);
-  options.print(`\n${"=".repeat(45)}\n\n${formatFrame(summary)}\n`);
-  options.print(`\nSaved eval results to ${summaryPath}\n`);
+  print(`\n${"=".repeat(45)}\n\n${formatFrame(summary, terminalColumns)}\n`);
+  print(`\nSaved eval results to ${summaryPath}\n`);
 
   const submissionPath = `${join}submission.csv`;
   const rows = results.flatMap(({ task, texts, ids }) => {
@@ -164,7 +171,7 @@ async function writeResults(
     return texts.map((text, index) => [task, cells[index] ?? "", text]);
   });
   await replaceFile(submissionPath, [formatCsv([["Task", "ID", "Prediction"], ...rows])]);
-  options.print(`\nSaved submission results to ${submissionPath}\n`);
+  print(`\nSaved submission results to ${submissionPath}\n`);
   const scores = results.map(({ texts: _texts, ids: _ids, ...score }) => score);
   return { scores, summaryPath, submissionPath };
 }

@@ -1,6 +1,8 @@
 import { runEvaluate } from "../../commands/evaluate.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
 import { evaluateFolder, type FolderScores } from "../../ruler/evaluate.ts";
+import { formatFrame } from "../../ruler/csv.ts";
+import { TASK_METRICS } from "../../ruler/metrics.ts";
 import { idCells } from "../../ruler/predictions.ts";
 import { dumpJsonText, parseJsonText } from "../../ruler/python/json_text.ts";
 import { listRepr } from "../../ruler/python/text.ts";
@@ -209,7 +211,10 @@ Deno.test("runEvaluate() warns that --verbose has no effect, and it has none", a
       print: (part: string) => text += part,
       log: (line: string) => logged.push(line),
     };
-    await runEvaluate({ dataDir: folder, benchmark: "synthetic", verbose: 2 }, output);
+    await runEvaluate(
+      { dataDir: folder, benchmark: "synthetic", verbose: 2, terminalColumns: undefined },
+      output,
+    );
     assertEquals(logged, ["warning: --verbose has no effect, as in the original"]);
     assertEquals(text, (await evaluate(folder)).text);
   });
@@ -218,13 +223,53 @@ Deno.test("runEvaluate() warns that --verbose has no effect, and it has none", a
 Deno.test("runEvaluate() throws for another benchmark", async () => {
   await assertRejects(
     () =>
-      runEvaluate({ dataDir: "x", benchmark: "other", verbose: undefined }, {
+      runEvaluate({ dataDir: "x", benchmark: "other", verbose: undefined, terminalColumns: 80 }, {
         print: () => {},
         log: () => {},
       }),
     UsageError,
     "--benchmark: must be 'synthetic': current value is 'other'",
   );
+});
+
+Deno.test("formatFrame() leaves out of the middle what the terminal has no room for", () => {
+  const rows = [
+    ["Tasks", ...["one", "two", "three", "four"].map((name) => `task_${name}`)],
+    ["Score", "100.0", "33.33", "0.0", "n/a"],
+  ];
+  const whole = [
+    "       0         1         2           3          4",
+    "0  Tasks  task_one  task_two  task_three  task_four",
+    "1  Score     100.0     33.33         0.0        n/a",
+  ];
+  assertEquals(formatFrame(rows, 80), whole.join("\n"));
+  // A line that just fits is too long for pandas.
+  assertEquals(formatFrame(rows, 52), whole.join("\n"));
+  const cut = [
+    "       0         1  ...           3          4",
+    "0  Tasks  task_one  ...  task_three  task_four",
+    "1  Score     100.0  ...         0.0        n/a",
+    "",
+    "[2 rows x 5 columns]",
+  ];
+  assertEquals(formatFrame(rows, 51), cut.join("\n"));
+  assert(formatFrame(rows, 20).startsWith("       0  ...          4\n"));
+});
+
+Deno.test("evaluateFolder() prints the table of 13 tasks as pandas does without a terminal", async () => {
+  const files = Object.keys(TASK_METRICS).map((task) => [`${task}.jsonl`, line()]);
+  await inFolder(Object.fromEntries(files), async (folder) => {
+    const table = [
+      "      0              1              2   ...     11     12     13",
+      "0  Tasks  niah_single_1  niah_single_2  ...    fwe   qa_1   qa_2",
+      "1  Score          100.0          100.0  ...  100.0  100.0  100.0",
+      "2  Nulls            0/1            0/1  ...    0/1    0/1    0/1",
+      "",
+      "[3 rows x 14 columns]",
+    ];
+    const { text } = await evaluate(folder);
+    assert(text.includes(`\n\n${table.join("\n")}\n\nSaved`), text);
+  });
 });
 
 Deno.test("idCells() prints a column as pandas does", () => {
