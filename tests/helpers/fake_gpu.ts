@@ -18,7 +18,7 @@ const BY_HAND =
 
 /** The folder of the built libraries, or undefined without a compiler; removed with the process. */
 export async function buildFakeGpu(): Promise<string | undefined> {
-  const folder = await Deno.makeTempDir({ prefix: "starx-gpu-" });
+  const folder = await Deno.makeTempDir({ prefix: "fake-gpu-" });
   globalThis.addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
   const prebuilt = kernelFolder();
   const manifest = await readManifest(new URL("MANIFEST.json", prebuilt));
