@@ -32,7 +32,7 @@ const CALL_US = 2;
  */
 const NONBLOCKING_FROM_US = 10_000;
 /** Smaller ops may hold the event loop for so long in a row; the next one first lets it run. */
-const BLOCKING_BUDGET_US = 10_000;
+const BLOCKING_BUDGET_US = 2_000;
 
 /** The ops of one context, one after the other. */
 export class KernelQueue implements Kernels {
