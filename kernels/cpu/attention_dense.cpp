@@ -118,14 +118,18 @@ sx_status run(Context& context, const AttentionArgs& args) {
 
 }  // namespace
 
+/* A part that is to be merged with others, which is what a log-sum-exp is for, keeps its weights in
+ * f32: rounded to bf16 they would depend on how the keys are spread over hosts, and with them the
+ * tokens. Such calls are those of a query, and short. */
 sx_status attention_dense(Context& context, const AttentionArgs& args) {
+  [[maybe_unused]] const bool rounds = args.kv.dtype == SX_BF16 && args.lse_log2 == nullptr;
 #if defined(SX_HAS_TILES)
-  if (args.kv.dtype == SX_BF16) {
+  if (rounds) {
     return args.kv.head_dim == 64 ? run<AmxTile<64>, 64>(context, args)
                                   : run<AmxTile<128>, 128>(context, args);
   }
 #elif defined(SX_HAS_PAIRS)
-  if (args.kv.dtype == SX_BF16) {
+  if (rounds) {
     return args.kv.head_dim == 64 ? run<PairTile<64>, 64>(context, args)
                                   : run<PairTile<128>, 128>(context, args);
   }

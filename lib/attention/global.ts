@@ -53,6 +53,8 @@ export class GlobalAttention implements Disposable {
   readonly #keyCount: Tensor;
   readonly #part: Tensor | undefined;
   readonly #parts: Tensor | undefined;
+  /** Of one host alone, which computes its part as several do: so tokens do not depend on them. */
+  readonly #lse: Tensor | undefined;
   /** What the device has as key count. */
   #writtenCount = -1;
 
@@ -60,7 +62,11 @@ export class GlobalAttention implements Disposable {
     this.#device = device;
     this.#options = options;
     this.#keyCount = Tensor.allocate(device, { dtype: "i32", shape: [1], label: "key count" });
-    if (options.hostCount === 1) return;
+    if (options.hostCount === 1) {
+      const shape = [options.maxTokens, options.queryHeads];
+      this.#lse = Tensor.allocate(device, { dtype: "f32", shape, label: "log-sum-exps" });
+      return;
+    }
     const length = partElements({
       tokens: options.maxTokens,
       heads: options.queryHeads,
@@ -86,11 +92,11 @@ export class GlobalAttention implements Disposable {
 
   async #attend(queries: LayerQueries, step: StepKeys): Promise<void> {
     const { q, out } = queries;
+    const [tokens = 0] = q.shape;
     if (this.#part === undefined || this.#parts === undefined) {
-      await this.#local({ queries, step, out });
+      await this.#local({ queries, step, out, lse: this.#lse?.rows(0, tokens) });
       return;
     }
-    const [tokens = 0] = q.shape;
     const { collective, hostCount, queryHeads: heads, headDim, merge } = this.#options;
     const length = partElements({ tokens, heads, headDim });
     const part = this.#part.rows(0, length);
@@ -114,7 +120,7 @@ export class GlobalAttention implements Disposable {
 
   /** This host's part; a host without keys gives zeros with a log-sum-exp of -inf. */
   async #local(
-    options: { queries: LayerQueries; step: StepKeys; out: Tensor; lse?: Tensor },
+    options: { queries: LayerQueries; step: StepKeys; out: Tensor; lse: Tensor | undefined },
   ): Promise<void> {
     const { queries, step, out, lse } = options;
     const { q, layer } = queries;
@@ -152,6 +158,7 @@ export class GlobalAttention implements Disposable {
   [Symbol.dispose](): void {
     this.#keyCount[Symbol.dispose]();
     this.#part?.[Symbol.dispose]();
+    this.#lse?.[Symbol.dispose]();
     this.#parts?.[Symbol.dispose]();
   }
 }
