@@ -9,6 +9,8 @@ import { childrenOf, environmentOf, isRunning } from "./processes.ts";
 import { MODEL } from "./prompts.ts";
 import { mpirunCommand } from "./remote_group.ts";
 
+/** How long a killed process may take to be gone. */
+const LEFT_MS = 3_000;
 const CLI = new URL("../../cli.ts", import.meta.url).pathname;
 const RUN = ["run", "-A", "--quiet", CLI];
 
@@ -119,7 +121,13 @@ export class RunningRanks {
   async ended(pids: readonly number[]): Promise<Ended & { left: number[] }> {
     const { code } = await this.#process.status;
     const stdout = await new Response(this.#process.stdout).text();
-    return { code, stdout, stderr: await this.#stderr, left: pids.filter(isRunning) };
+    const stderr = await this.#stderr;
+    // A launcher may return before the system is done with a process that it killed.
+    const endMs = performance.now() + LEFT_MS;
+    while (pids.some(isRunning) && performance.now() < endMs) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return { code, stdout, stderr, left: pids.filter(isRunning) };
   }
 
   async #read(): Promise<string> {
