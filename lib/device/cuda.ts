@@ -14,7 +14,7 @@ import { CudaClock } from "./cuda_clock.ts";
 import { CudaQueue } from "./cuda_queue.ts";
 import { CudaTransfer } from "./cuda_transfer.ts";
 import type { Device, DeviceMemory, Kernels, OpClock, OpRecorder, Region } from "./device.ts";
-import type { KernelFunctions } from "./queue.ts";
+import { contextErrorText, type KernelFunctions } from "./queue.ts";
 
 /** What `openCudaDevice()` takes. */
 export interface CudaOptions {
@@ -113,15 +113,9 @@ function allocate(
   checkStatus(functions.sx_alloc(context, bytes, new Uint8Array(out.buffer)), {
     op: "sx_alloc",
     shapes: () => `${byteLength} bytes for '${label}'`,
-    errorText: () => lastError(functions, context),
+    errorText: () => contextErrorText(functions, context),
   });
   return out[0] ?? 0n;
-}
-
-function lastError(functions: KernelFunctions, context: bigint): string {
-  const text = new Uint8Array(512);
-  functions.sx_error_text(context, text, BigInt(text.length));
-  return new TextDecoder().decode(text.subarray(0, Math.max(0, text.indexOf(0))));
 }
 
 /** For example `9.0`. */

@@ -14,7 +14,7 @@ import { checkStatus, DTYPE_CODES } from "../ffi/status.ts";
 import type { OpName } from "../ffi/symbols.ts";
 import type { CudaTransfer } from "./cuda_transfer.ts";
 import type { Kernels, OpCall, OpRecorder, PendingBytes, RecordedOps, Region } from "./device.ts";
-import type { KernelFunctions } from "./queue.ts";
+import { contextErrorText, type KernelFunctions } from "./queue.ts";
 
 /** Ops between two marks. */
 const MARK_OPS = 96;
@@ -116,11 +116,7 @@ export class CudaQueue implements Kernels, OpRecorder {
 
   /** The text of the context's last failure. */
   errorText(): string {
-    const text = new Uint8Array(512);
-    const { functions, context } = this.#parts;
-    functions.sx_error_text(context, text, BigInt(text.length));
-    const end = text.indexOf(0);
-    return new TextDecoder().decode(text.subarray(0, end < 0 ? text.length : end));
+    return contextErrorText(this.#parts.functions, this.#parts.context);
   }
 
   /** Refuses further ops. */

@@ -80,10 +80,7 @@ export class KernelQueue implements Kernels {
 
   /** The text of the context's last failure. */
   errorText(): string {
-    const text = new Uint8Array(512);
-    this.#functions.sx_error_text(this.#context, text, BigInt(text.length));
-    const end = text.indexOf(0);
-    return new TextDecoder().decode(text.subarray(0, end < 0 ? text.length : end));
+    return contextErrorText(this.#functions, this.#context);
   }
 
   /** Makes the call; the promise of a nonblocking one, undefined after a blocking one. */
@@ -127,4 +124,12 @@ export class KernelQueue implements Kernels {
     const settled: Promise<void> = ended.then(settle, settle);
     this.#tail = settled;
   }
+}
+
+/** The text of a context's last failure. */
+export function contextErrorText(functions: KernelFunctions, context: bigint): string {
+  const text = new Uint8Array(512);
+  functions.sx_error_text(context, text, BigInt(text.length));
+  const end = text.indexOf(0);
+  return new TextDecoder().decode(text.subarray(0, end < 0 ? text.length : end));
 }
