@@ -21,6 +21,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MODELS = {"llama-3.2-1b": [], "llama-3.1-8b": ["--layers", "4"]}
+TRAINED = "starx-tiny"
 # The least cosine between all logits of a position.
 COSINE = 0.999
 
@@ -29,7 +30,8 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--deno", default="deno", help="the Deno executable")
     parser.add_argument("--device", default="cuda", choices=["cpu", "cuda"])
-    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS) + ["small"])
+    parser.add_argument("--models", nargs="+", default=[*MODELS, TRAINED],
+                        choices=[*MODELS, TRAINED, "small"])
     parser.add_argument("--lengths", nargs="+", type=int, default=[64, 4096])
     parser.add_argument("--tokens", type=int, default=32, help="greedy tokens per short prompt")
     parser.add_argument("--folder", help="where the models go (default: a temporary folder)")
@@ -40,8 +42,10 @@ def deno(arguments, *command):
     subprocess.run([arguments.deno, "run", "-A", *command], check=True, cwd=ROOT)
 
 
-def make_prompts(arguments, vocabulary):
+def make_prompts(arguments, name, vocabulary):
     """A prompt per length for the logits; the shortest ones are continued, too."""
+    if name == TRAINED:
+        return reference_prompts(arguments, vocabulary)
     random = torch.Generator().manual_seed(1)
     prompts = []
     for length in arguments.lengths:
@@ -52,14 +56,23 @@ def make_prompts(arguments, vocabulary):
     return prompts
 
 
+def reference_prompts(arguments, vocabulary):
+    with open(os.path.join(ROOT, "tests", "golden", "attention.json")) as file:
+        entries = json.load(file)
+    return [{"ids": entry["context_ids"] + entry["query_ids"],
+             "tokens_to_generate": arguments.tokens, "top_logits": vocabulary} for entry in entries]
+
+
 def run_starx(arguments, folder, prompts):
-    source, target = os.path.join(folder, "prompts.json"), os.path.join(folder, "answers.json")
-    with open(source, "w") as file:
-        json.dump(prompts, file)
-    deno(arguments, "scripts/logits.ts", "--model_path", folder, "--input", source, "--output", target,
-         "--device", arguments.device)
-    with open(target) as file:
-        answers = json.load(file)
+    with tempfile.TemporaryDirectory(prefix="starx-hf-", dir=arguments.folder) as exchange:
+        source = os.path.join(exchange, "prompts.json")
+        target = os.path.join(exchange, "answers.json")
+        with open(source, "w") as file:
+            json.dump(prompts, file)
+        deno(arguments, "scripts/logits.ts", "--model_path", folder, "--input", source,
+             "--output", target, "--device", arguments.device)
+        with open(target) as file:
+            answers = json.load(file)
     for answer in answers:
         logits = torch.empty(len(answer["logits"]))
         for token, value in answer["logits"]:
@@ -110,7 +123,7 @@ def same_ids(found, truth, bound):
 
 def compare(arguments, name, folder):
     config = AutoConfig.from_pretrained(folder)
-    prompts = make_prompts(arguments, config.vocab_size)
+    prompts = make_prompts(arguments, name, config.vocab_size)
     starx = run_starx(arguments, folder, prompts)
     truth = run_transformers(arguments, folder, prompts, torch.float32)
     peer = run_transformers(arguments, folder, prompts, torch.bfloat16)
@@ -145,6 +158,10 @@ def main():
     arguments = parse_arguments()
     passed, ropes = True, {}
     for name in arguments.models:
+        if name == TRAINED:
+            good, ropes[name] = compare(arguments, name, os.path.join(ROOT, "models", TRAINED))
+            passed = passed and good
+            continue
         folder = tempfile.mkdtemp(prefix="starx-hf-", dir=arguments.folder)
         try:
             deno(arguments, "scripts/make_model.ts", "--output", folder, "--shape", name,

@@ -146,6 +146,21 @@ Deno.test({ name: "chooseDevice() takes a usable GPU and says so", ignore }, asy
   });
 });
 
+Deno.test(
+  { name: "a GPU that the kernel library has no code for is refused", ignore },
+  async () => {
+    await withGpu(async () => {
+      assertEquals((await chooseDevice("auto", { dtype: "bf16" })).kind, "cpu");
+      await assertRejects(
+        () => openCudaDevice(),
+        DeviceError,
+        "Cannot open Fake GPU as the kernel library must have code for it: " +
+          "current value is compute capability 7.5",
+      );
+    }, { FAKE_GPU_CAPABILITY: "75" });
+  },
+);
+
 Deno.test({ name: "chooseDevice() takes the CPU where there is no GPU", ignore }, async () => {
   await withGpu(async () => {
     assertEquals((await chooseDevice("auto", { dtype: "bf16" })).kind, "cpu");

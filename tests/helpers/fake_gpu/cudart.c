@@ -1,5 +1,5 @@
-/* The CUDA runtime of the fake GPU; see fake.h. FAKE_GPUS and FAKE_GPU_BYTES say how many GPUs there
- * are and how large each one's memory is. */
+/* The CUDA runtime of the fake GPU; see fake.h. FAKE_GPUS, FAKE_GPU_BYTES and FAKE_GPU_CAPABILITY say
+ * how many GPUs there are, how large each one's memory is, and its compute capability (for example 90). */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,7 +156,8 @@ int cudaGetDeviceProperties(char* out, int device) {
 
 int cudaDeviceGetAttribute(int* out, int attribute, int device) {
   (void)device;
-  *out = attribute == 75 ? 9 : attribute == 16 ? 132 : 0;
+  const int capability = (int)setting("FAKE_GPU_CAPABILITY", 90);
+  *out = attribute == 75 ? capability / 10 : attribute == 76 ? capability % 10 : 132;
   return CUDA_OK;
 }
 

@@ -28,5 +28,6 @@ enum {
 int cudaMalloc(void** out, size_t bytes);
 int cudaFree(void* memory);
 int cudaStreamSynchronize(Stream* stream);
+int cudaDeviceGetAttribute(int* out, int attribute, int device);
 
 #endif

@@ -62,6 +62,9 @@ sx_status sx_context_create(int32_t device, int32_t threads, int32_t isa, uint64
   (void)threads;
   sx_status (*create)(int32_t, int32_t, int32_t, uint64_t, uint64_t*) = cpu("sx_context_create");
   if (device < 0 || isa != SX_ISA_AUTO || create == NULL) return SX_INVALID_ARGUMENT;
+  int major = 0;
+  cudaDeviceGetAttribute(&major, 75, device);
+  if (major < 8) return SX_UNSUPPORTED;
   sx_context* context = calloc(1, sizeof *context);
   context->stream = (Stream*)stream;
   uint64_t made = 0;
