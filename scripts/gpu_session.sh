@@ -77,10 +77,9 @@ run_section() {
       section doctor 20 doctor.txt $(starx doctor)
       ;;
     reference)
-      section reference 50 reference.txt "$deno" run -A scripts/check_reference.ts --device cuda \
-        --prompts 2
+      section reference 80 reference.txt "$deno" run -A scripts/check_reference.ts --device cuda
       ;;
-    tests) section tests 70 tests.txt "$deno" task test:gpu --no-check ;;
+    tests) section tests 120 tests.txt "$deno" task test:gpu --no-check ;;
     bench)
       bench "dense 8k" 25 -a dense -l 8192 --decode 8192 --repeats 3
       bench "dense 32k" 25 -a dense -l 32768 --repeats 2
@@ -96,8 +95,12 @@ run_section() {
       ;;
     kernels)
       bench "ops 32k" 60 --kernels -l 32768 --density 0.1
+      bench "ops 128k" 60 --kernels -l 131072 --density 0.1
       ;;
-    peers) section peers 120 peers.jsonl python3 scripts/bench_gpu_peers.py ;;
+    peers)
+      section peers 200 peers.jsonl python3 scripts/bench_gpu_peers.py \
+        --lengths 8192 32768 131072 --decode 8192 131072
+      ;;
     hf) section transformers 150 peers.jsonl python3 scripts/compare_hf.py --deno "$deno" ;;
     *) echo "$1: no such section" | tee -a "$summary" ;;
   esac
