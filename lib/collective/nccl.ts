@@ -14,6 +14,7 @@ import { Nccl, NCCL_ID_BYTES, type NcclCommunicator } from "../ffi/nccl.ts";
 import {
   AbortedError,
   type BroadcastOptions,
+  checkRoot,
   checkTimeout,
   closedError,
   type Collective,
@@ -62,8 +63,8 @@ export interface NcclOptions {
 
 const POLL_MS = 1;
 const WATCH_MS = 50;
-/** The longest time without a turn of the event loop while a communicator is begun. */
-const SPINS = 64;
+/** An exchange is in the stream within some 50 µs, far below the time that a timer takes. */
+const SPIN_MS = 2;
 
 /** One rank's end. */
 export class NcclCollective implements DeviceCollective {
@@ -142,18 +143,28 @@ export class NcclCollective implements DeviceCollective {
           `current value is ${out.byteLength}`,
       );
     }
-    const timeoutMs = checkTimeout(options.timeoutMs ?? this.#timeoutMs);
-    if (this.#failure !== undefined) throw this.#failure;
-    try {
-      // The call before may still be on its way on the host's side.
-      await untilReady(this.#communicator, { timeoutMs, what: "An exchange between GPUs hangs" });
-      const { stream } = this.#device;
-      const [from, to] = [part.address, out.address];
+    const { stream } = this.#device;
+    const [from, to] = [part.address, out.address];
+    await this.#exchange(options, () => {
       this.#communicator.allGather({ from, to, byteLength, stream });
-      this.#mark(timeoutMs);
-    } catch (error) {
-      throw error instanceof WorkerError ? this.#fail(error) : error;
-    }
+    });
+  }
+
+  async broadcastRegion(data: Region, options: BroadcastOptions): Promise<void> {
+    if (this.#closed) throw closedError("a broadcast");
+    const { root } = options;
+    checkRoot(root, this);
+    const { byteLength, contiguous, address } = data;
+    if (!contiguous) throw new RangeError(`Cannot broadcast '${data.label}' as it has gaps`);
+    const { stream } = this.#device;
+    await this.#exchange(options, () => {
+      this.#communicator.broadcast({ address, byteLength, root, stream });
+    });
+  }
+
+  watchRecorded(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    this.#mark(this.#timeoutMs);
   }
 
   async allGather(
@@ -218,6 +229,20 @@ export class NcclCollective implements DeviceCollective {
     }
   }
 
+  /** Puts an exchange into the stream, behind what is there and before what comes next. */
+  async #exchange(options: CollectiveOptions, begin: () => void): Promise<void> {
+    const timeoutMs = checkTimeout(options.timeoutMs ?? this.#timeoutMs);
+    if (this.#failure !== undefined) throw this.#failure;
+    try {
+      begin();
+      // Until then the stream does not have it, and an op that is started would come before it.
+      await untilReady(this.#communicator, { timeoutMs, what: "An exchange between GPUs hangs" });
+      this.#mark(timeoutMs);
+    } catch (error) {
+      throw error instanceof WorkerError ? this.#fail(error) : error;
+    }
+  }
+
   #mark(timeoutMs: number): void {
     // The oldest exchange that has not ended is the one to watch.
     if (this.#pending !== undefined && !this.#pending.mark.isDone()) return;
@@ -263,8 +288,11 @@ async function untilReady(
   communicator: NcclCommunicator,
   options: { timeoutMs: number; what: string },
 ): Promise<void> {
-  for (let spin = 0; spin < SPINS; spin++) if (communicator.isReady()) return;
-  const endMs = performance.now() + options.timeoutMs;
+  const startMs = performance.now();
+  do {
+    if (communicator.isReady()) return;
+  } while (performance.now() - startMs < SPIN_MS);
+  const endMs = startMs + options.timeoutMs;
   while (!communicator.isReady()) {
     if (performance.now() > endMs) throw hangError(options.what, options.timeoutMs);
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));

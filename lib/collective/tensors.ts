@@ -6,7 +6,7 @@
  */
 import type { Region } from "../device/device.ts";
 import type { Tensor } from "../device/tensor.ts";
-import type { Collective, CollectiveOptions } from "./collective.ts";
+import type { BroadcastOptions, Collective, CollectiveOptions } from "./collective.ts";
 
 /** A collective between devices, on their own memory and in the order of their ops. */
 export interface DeviceCollective extends Collective {
@@ -16,6 +16,15 @@ export interface DeviceCollective extends Collective {
    * @throws As `allGather()`.
    */
   allGatherRegions(part: Region, out: Region, options?: CollectiveOptions): Promise<void>;
+  /** As `broadcast()`, on device memory; ops that are started later see the result. */
+  broadcastRegion(data: Region, options: BroadcastOptions): Promise<void>;
+  /**
+   * Begins to watch exchanges that were recorded and are started again: they end in time, or the
+   * run does.
+   *
+   * @throws {WorkerError} If a rank is lost.
+   */
+  watchRecorded(): void;
 }
 
 /** Whether a collective takes device memory. */

@@ -33,6 +33,10 @@ const SYMBOLS = {
   // ncclResult_t ncclAllGather(const void *sendbuff, void *recvbuff, size_t sendcount,
   //                            ncclDataType_t datatype, ncclComm_t comm, cudaStream_t stream)
   ncclAllGather: { parameters: ["u64", "u64", "usize", "i32", "u64", "u64"], result: "i32" },
+  // ncclResult_t ncclBroadcast(const void *sendbuff, void *recvbuff, size_t count,
+  //                            ncclDataType_t datatype, int root, ncclComm_t comm,
+  //                            cudaStream_t stream)
+  ncclBroadcast: { parameters: ["u64", "u64", "usize", "i32", "i32", "u64", "u64"], result: "i32" },
   // const char *ncclGetErrorString(ncclResult_t result)
   ncclGetErrorString: { parameters: ["i32"], result: "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;
@@ -166,7 +170,11 @@ export class NcclCommunicator {
     return out[0] === NCCL_SUCCESS;
   }
 
-  /** Puts an all-gather into a stream, behind what is there; begun calls must have ended. */
+  /**
+   * Begins to put an all-gather into a stream, behind what is there; begun calls must have ended.
+   *
+   * A thread of NCCL's does it: it is in the stream when `isReady()`.
+   */
   allGather(
     options: { from: bigint; to: bigint; byteLength: number; stream: bigint },
   ): void {
@@ -174,6 +182,18 @@ export class NcclCommunicator {
     const { ncclAllGather } = this.#nccl.symbols;
     const status = ncclAllGather(from, to, BigInt(byteLength), NCCL_UINT8, this.#live, stream);
     this.#nccl.checkStarted("ncclAllGather", status);
+  }
+
+  /** As `allGather()`: gives all ranks the bytes of `root`, in place. */
+  broadcast(
+    options: { address: bigint; byteLength: number; root: number; stream: bigint },
+  ): void {
+    const { address, byteLength, root, stream } = options;
+    const { ncclBroadcast } = this.#nccl.symbols;
+    const count = BigInt(byteLength);
+    const comm = this.#live;
+    const status = ncclBroadcast(address, address, count, NCCL_UINT8, root, comm, stream);
+    this.#nccl.checkStarted("ncclBroadcast", status);
   }
 
   /** Begins to end the communicator together with all ranks; then `isReady()`, then `destroy()`. */

@@ -100,10 +100,12 @@ int ncclCommGetAsyncError(Comm *comm, int *error) {
   return SUCCESS;
 }
 
-int ncclAllGather(const void *from, void *to, size_t count, int type, Comm *comm,
-                  uint64_t stream) {
+/* Begins an operation; NULL if it is not the same on all ranks, or the one before is not in its
+ * stream yet: another thread of NCCL's puts it there, and who looks knows when. */
+static Op *begin(Comm *comm, size_t count, int type) {
   Group *group = &groups[comm->group];
-  if (type != 1) return INVALID_ARGUMENT;
+  if (type != 1 || comm->polls < 2) return NULL;
+  comm->polls = 0;
   int index = comm->op_count++;
   Op *op = &group->ops[index % 64];
   if (index == group->op_count) {
@@ -111,19 +113,43 @@ int ncclAllGather(const void *from, void *to, size_t count, int type, Comm *comm
     group->op_count++;
     op->bytes = count;
   }
-  if (op->bytes != count) return INVALID_ARGUMENT;
-  op->from[comm->rank] = from;
-  op->to[comm->rank] = to;
+  return op->bytes == count ? op : NULL;
+}
+
+/* Whether all ranks have come; until then their streams wait. */
+static int arrive(const char *name, Op *op, Comm *comm, uint64_t stream) {
   comm->stream = stream;
   pending_of_stream[stream % 1024]++;
-  note("allGather", comm->rank);
-  if (++op->arrived < group->size) return IN_PROGRESS;
-  for (int i = 0; i < group->size; i++)
-    for (int j = 0; j < group->size; j++)
-      memcpy((char *)op->to[i] + (size_t)j * count, op->from[j], count);
+  note(name, comm->rank);
+  if (++op->arrived < groups[comm->group].size) return 0;
   for (int i = 0; i < MAX_COMMS; i++)
     if (comms[i].used && comms[i].group == comm->group)
       pending_of_stream[comms[i].stream % 1024]--;
+  return 1;
+}
+
+int ncclAllGather(const void *from, void *to, size_t count, int type, Comm *comm,
+                  uint64_t stream) {
+  const int size = groups[comm->group].size;
+  Op *op = begin(comm, count, type);
+  if (op == NULL) return INVALID_ARGUMENT;
+  op->from[comm->rank] = from;
+  op->to[comm->rank] = to;
+  if (!arrive("allGather", op, comm, stream)) return IN_PROGRESS;
+  for (int i = 0; i < size; i++)
+    for (int j = 0; j < size; j++)
+      memcpy((char *)op->to[i] + (size_t)j * count, op->from[j], count);
+  return IN_PROGRESS;
+}
+
+int ncclBroadcast(const void *from, void *to, size_t count, int type, int root, Comm *comm,
+                  uint64_t stream) {
+  Op *op = begin(comm, count, type);
+  if (op == NULL || from != to) return INVALID_ARGUMENT;
+  op->to[comm->rank] = to;
+  if (!arrive("broadcast", op, comm, stream)) return IN_PROGRESS;
+  for (int i = 0; i < groups[comm->group].size; i++)
+    if (i != root) memcpy(op->to[i], op->to[root], count);
   return IN_PROGRESS;
 }
 

@@ -152,6 +152,28 @@ Deno.test({
 });
 
 Deno.test({
+  name: "NcclCollective.broadcastRegion() gives all ranks the bytes of one",
+  ignore,
+  async fn() {
+    await using group = await StubGroup.connect(3, { timeoutMs: 10_000 });
+    for (const root of [0, 2]) {
+      const all = await Promise.all(group.ranks.map(async (collective, rank) => {
+        const data = new Uint8Array(100).fill(rank + 1);
+        await collective.broadcastRegion(region(data), { root });
+        return data;
+      }));
+      for (const data of all) assert(data.every((byte) => byte === root + 1));
+    }
+    const [first] = group.ranks;
+    await assertRejects(
+      async () => await first?.broadcastRegion(region(new Uint8Array(1)), { root: 3 }),
+      RangeError,
+      "Cannot broadcast as 'root' must be a rank below 3: current value is 3",
+    );
+  },
+});
+
+Deno.test({
   name: "NcclCollective.allGatherRegions() refuses memory of another length",
   ignore,
   async fn() {
