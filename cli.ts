@@ -340,18 +340,18 @@ const gather = defineCommand({
 
 const bench = defineCommand({
   ...BENCH_HELP,
-  run: async (flags, { screen }) => {
+  runsOnEveryRank: true,
+  run: async (flags, { screen, group }) => {
     const options = benchOptions(flags);
-    const output = {
-      print: (text: string) => screen.print(text),
-      note: (line: string) => screen.log(line),
-    };
-    if (options.kernels) {
+    const isQuiet = group !== undefined && group.rank > 0;
+    const note = (line: string) => isQuiet || screen.log(line);
+    const output = { print: (text: string) => screen.print(text), note };
+    if (!options.kernels) {
+      const { runBench } = await import("./commands/bench.ts");
+      await runBench(options, output, { group });
+    } else if (!isQuiet) {
       const { runKernelBench } = await import("./commands/bench_kernels.ts");
       await runKernelBench(options, output);
-    } else {
-      const { runBench } = await import("./commands/bench.ts");
-      await runBench(options, output);
     }
   },
 });
@@ -375,7 +375,7 @@ const doctor = defineCommand({
 });
 
 /** What the ranks that a launcher started do together; the others run on each for itself. */
-const RANK_COMMANDS: readonly string[] = [ruler.help.name, infer.help.name];
+const RANK_COMMANDS = [ruler, infer, bench].map(({ help }) => help.name);
 
 /** All subcommands, in the order of the help text. */
 const COMMANDS: readonly Command[] = [ruler, infer, prepare, evaluate, gather, bench, doctor];

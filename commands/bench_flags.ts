@@ -7,7 +7,7 @@ import type { AttentionMode } from "../lib/attention/plan.ts";
 import { UsageError } from "../lib/errors.ts";
 import type { ComputeDType } from "../lib/model/forward.ts";
 import { MODEL_SHAPES } from "../lib/model/shapes.ts";
-import type { BenchOptions } from "./bench.ts";
+import type { BenchOptions } from "./bench_options.ts";
 import {
   choiceFlag,
   choicesFlag,
@@ -20,7 +20,7 @@ import {
 } from "./flags.ts";
 import type { CommandHelp } from "./help.ts";
 
-const MODES: readonly AttentionMode[] = ["dense", "xattn", "star", "starx"];
+const MODES: readonly AttentionMode[] = ["dense", "xattn", "star", "starx", "ring"];
 const DTYPES: readonly ComputeDType[] = ["bf16", "f32"];
 
 /** The flags; several of them take lists. */
@@ -39,6 +39,14 @@ export const BENCH_FLAGS = {
     help: "what keys, values and the inputs of matrix products are rounded to",
   }),
   threads: wholeFlag({ default: 0, max: 256, help: "threads of an op; 0 takes all cores" }),
+  nproc_per_node: wholeFlag({
+    short: "-np",
+    min: 1,
+    max: 1024,
+    default: 1,
+    help: "processes that share the context in star, starx and ring; under mpirun, srun or " +
+      "torchrun all ranks that were started are used",
+  }),
   attn_type: choicesFlag(MODES, { short: "-a", default: ["dense"], help: "attention modes" }),
   lengths: wholesFlag({ short: "-l", min: 1, default: [512, 2048], help: "tokens to prefill" }),
   decode: wholesFlag({ min: 1, default: [], help: "context lengths at which to time decoding" }),
@@ -76,6 +84,8 @@ export const BENCH_HELP = {
     "A prefill's time is from an empty context to the last token's logits. A token's time in " +
     "decoding is the median of those generated after the context. Without natural text, blocks " +
     "are not sparse: give --density for xattn and starx.",
+    "Several processes start together, and the slowest one counts. Decoding spreads the context's " +
+    "keys and values over them in whole blocks, so take a --block_size that gives each one some.",
   ],
 } as const satisfies CommandHelp;
 
@@ -97,6 +107,7 @@ export function benchOptions(values: FlagValues<typeof BENCH_FLAGS>): BenchOptio
     device: values.device,
     dtype: values.dtype,
     threads: values.threads,
+    processCount: values.nproc_per_node,
     modes: values.attn_type as readonly AttentionMode[],
     lengths: values.lengths,
     decodeContexts: values.decode,

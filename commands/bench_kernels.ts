@@ -4,13 +4,14 @@
  *
  * @module
  */
-import type { ProfiledDevice } from "../lib/device/profiled.ts";
+import { chooseDevice, openDevice } from "../lib/device/open.ts";
+import { ProfiledDevice } from "../lib/device/profiled.ts";
 import { ASSUMED_DENSITY } from "../lib/ops/attention_block_sparse.ts";
 import { copy } from "../lib/ops/convert.ts";
 import { matmul } from "../lib/ops/matmul.ts";
 import { readConfig } from "../lib/model/config.ts";
-import { appendLine, type BenchOptions, type BenchOutput, openBenchDevice } from "./bench.ts";
 import { copyRate } from "./bench_machine.ts";
+import { appendLine, type BenchOptions, type BenchOutput } from "./bench_options.ts";
 import { median } from "./bench_report.ts";
 import {
   attentionCases,
@@ -59,7 +60,7 @@ export async function runKernelBench(
 ): Promise<KernelTiming[]> {
   const { model, dtype, stride, threshold, density = ASSUMED_DENSITY } = options;
   const config = model.kind === "folder" ? await readConfig(model.folder) : model.config;
-  using device = await openBenchDevice(options, output);
+  using device = await openProfiled(options, output);
   output.note(`${device.description}: measuring rates`);
   const { kind, description } = device;
   const longest = Math.max(...options.lengths);
@@ -169,4 +170,15 @@ function rounded(values: object): Record<string, unknown> {
       typeof value === "number" ? Number(value.toPrecision(5)) : value,
     ]),
   );
+}
+
+/** Opens the device that a bench asks for, and counts what its ops cost. */
+async function openProfiled(
+  options: BenchOptions,
+  output: BenchOutput,
+): Promise<ProfiledDevice> {
+  const { kind, note } = await chooseDevice(options.device, options);
+  if (note !== undefined) output.note(note);
+  const threads = options.threads > 0 ? options.threads : navigator.hardwareConcurrency;
+  return new ProfiledDevice(await openDevice({ kind, threads }));
 }

@@ -11,15 +11,16 @@ import {
 } from "../lib/attention/plan.ts";
 import type { LlamaConfig } from "../lib/model/config.ts";
 import { allWeightSpecs, modelWeightSpecs } from "../lib/model/weight_names.ts";
-import type { BenchOptions } from "./bench.ts";
+import { hostTokens, layOutBlocks } from "../lib/star/blocks.ts";
+import type { BenchOptions } from "./bench_options.ts";
 import type { CostSplit } from "./bench_split.ts";
 
 /** The runs of one length. */
 export interface PrefillTiming {
   readonly tokens: number;
-  /** One number per run. */
+  /** One number per run; that of the slowest process. */
   readonly seconds: readonly number[];
-  /** Of one run. */
+  /** Of the last run, on the process whose ops took longest. */
   readonly costs: CostSplit;
   /** Share of the causal blocks that was computed; 1 in dense modes. */
   readonly density: number;
@@ -39,10 +40,14 @@ export interface ModeReport {
   readonly options: BenchOptions;
   readonly config: LlamaConfig;
   readonly device: string;
+  /** Of each process. */
   readonly threads: number;
+  readonly processCount: number;
+  /** What carries the processes' parts. */
+  readonly exchange: string;
   readonly prefill: readonly PrefillTiming[];
   readonly decode: readonly DecodeTiming[];
-  /** Peak of the process, in MiB. */
+  /** Peak of a process, in MiB. */
   readonly rssMib: number;
   /** Peak of what was allocated on the device, in MiB. */
   readonly deviceMib: number;
@@ -83,6 +88,8 @@ export function detailsJson(report: ModeReport): string {
     device: report.device,
     dtype: options.dtype,
     threads: report.threads,
+    ranks: report.processCount,
+    ...(report.processCount > 1 ? { exchange: report.exchange } : {}),
     ...(hasBlocks(mode)
       ? { block_size: plan.blockTokens, anchor_block_size: plan.anchorTokens }
       : {}),
@@ -127,8 +134,10 @@ export function detailsText(report: ModeReport): string {
         : `forced density ${options.density}`
     }`
     : "";
+  const { processCount: ranks, exchange } = report;
+  const shared = ranks > 1 ? `, ${ranks} processes over ${exchange}` : "";
   const lines = [
-    `${modelName(options)}, ${report.device}, ${options.dtype}, ${mode}${blocks}${sparse}`,
+    `${modelName(options)}, ${report.device}${shared}, ${options.dtype}, ${mode}${blocks}${sparse}`,
     row(["prefill", "s (min)", "s (med)", "tokens/s", "TFLOP/s", "density"], [
       "matmul s",
       "attention s",
@@ -189,7 +198,7 @@ function restSeconds({ seconds, costs }: PrefillTiming): number {
   return Math.max(costs.otherS, (seconds.at(-1) ?? 0) - named);
 }
 
-/** Bytes of weights and cache that a generated token reads, per nanosecond. */
+/** Bytes of weights and cache that a generated token reads on one process, per nanosecond. */
 function decodeRate(report: ModeReport, timing: DecodeTiming): number {
   const { config, options } = report;
   const { embedding, head } = modelWeightSpecs(config);
@@ -197,7 +206,11 @@ function decodeRate(report: ModeReport, timing: DecodeTiming): number {
     .filter((spec) => spec.name !== embedding.name || head === embedding)
     .reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
   const { layerCount, kvHeads, headDim } = config;
-  const tokens = timing.context + options.decodeTokens / 2;
+  const { hosts } = layOutBlocks(report.plan, {
+    contextTokens: timing.context,
+    ranks: report.processCount,
+  });
+  const tokens = Math.max(...hosts.map(hostTokens)) + options.decodeTokens / 2;
   const cache = 2 * layerCount * kvHeads * headDim * tokens * (options.dtype === "f32" ? 4 : 2);
   return (2 * elements + cache) / timing.seconds / 1e9;
 }

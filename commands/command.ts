@@ -18,12 +18,19 @@ import type { CommandContext } from "./infer.ts";
 /** A subcommand whose flags are typed. */
 export interface CommandSpec<T extends FlagTable> extends CommandHelp {
   readonly flags: T;
+  /** See {@linkcode Command}. */
+  readonly runsOnEveryRank?: boolean;
   readonly run: (values: FlagValues<T>, context: CommandContext) => Promise<number | void>;
 }
 
 /** A subcommand as the dispatcher sees it. */
 export interface Command {
   readonly help: CommandHelp;
+  /**
+   * Whether each of the ranks that a launcher started runs it; else rank 0 does, and the others
+   * compute what its model is asked for.
+   */
+  readonly runsOnEveryRank: boolean;
   /**
    * Runs it with the arguments behind its name.
    *
@@ -38,6 +45,7 @@ export function defineCommand<T extends FlagTable>(spec: CommandSpec<T>): Comman
   const options = { command: name, ...(demoUnless === undefined ? {} : { demoUnless }) };
   return {
     help: spec,
+    runsOnEveryRank: spec.runsOnEveryRank ?? false,
     run: async (args, context) => {
       if (args.includes("--help") || args.includes("-h")) {
         return context.screen.print(commandHelp(spec));

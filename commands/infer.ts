@@ -11,6 +11,7 @@ import { UsageError } from "../lib/errors.ts";
 import { recoverJsonLines } from "../lib/jsonl.ts";
 import { readConfig } from "../lib/model/config.ts";
 import { modelDigest } from "../lib/model/digest.ts";
+import type { RankGroup } from "../lib/star/group.ts";
 import { loadModel, type LoadOptions } from "../lib/star/load_model.ts";
 import { isJsonObject } from "../lib/text_file.ts";
 import { makeFolder } from "./folder.ts";
@@ -59,6 +60,8 @@ export interface CommandContext {
   readonly args?: readonly string[];
   /** How many ranks a launcher started, this process being rank 0 of them. */
   readonly launchedRanks?: number;
+  /** These ranks, for a command that runs on each of them. */
+  readonly group?: RankGroup;
 }
 
 const REMEDY = "choose another --output_path, or remove that file";

@@ -1,6 +1,6 @@
 /**
  * A command on the processes that a launcher started: every process runs this program, rank 0 runs
- * the command, and the others compute with it.
+ * the command, and the others compute with it; or every rank runs it.
  *
  * @module
  */
@@ -20,6 +20,8 @@ export interface LaunchedOptions {
   /** The command line, which must be the same on all ranks. */
   readonly args: readonly string[];
   readonly context: CommandContext;
+  /** Whether every rank runs the command. */
+  readonly isOnEveryRank: boolean;
   /** Ends the process. */
   readonly exit: (code: number) => never;
 }
@@ -30,7 +32,7 @@ const JOIN_TIMEOUT_MS = 60_000;
 /**
  * Runs a command on all ranks.
  *
- * @param run The command, for rank 0; its context loads models on all ranks.
+ * @param run The command, for rank 0 or for every rank; rank 0's context loads models on all.
  * @returns The exit code of this process.
  * @throws What the command throws, on rank 0.
  */
@@ -38,7 +40,7 @@ export async function runLaunched(
   options: LaunchedOptions,
   run: (context: CommandContext) => Promise<number | void>,
 ): Promise<number> {
-  const { launch, args, context, exit } = options;
+  const { launch, args, context, isOnEveryRank, exit } = options;
   const { screen } = context;
   const log = (line: string) => screen.log(line);
   const identity = { "version": VERSION, "command line": args.join(" ") };
@@ -51,7 +53,10 @@ export async function runLaunched(
     throw error;
   }
   try {
-    if (group.rank > 0) {
+    if (isOnEveryRank) {
+      await run({ ...context, launchedRanks: group.size, group });
+      await group.leave();
+    } else if (group.rank > 0) {
       await followLeader(group);
     } else {
       await run({

@@ -83,7 +83,7 @@ async function runCommand(
   const { runLaunched } = await import("./launched.ts");
   const exit = (code: number) => Deno.exit(code);
   return await runLaunched(
-    { launch, args, context, exit },
+    { launch, args, context, exit, isOnEveryRank: command.runsOnEveryRank },
     (context) => command.run(rest, context),
   );
 }

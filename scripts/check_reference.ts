@@ -9,7 +9,12 @@
  */
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { type AttentionMode, type AttentionPlan, checkPlan } from "../lib/attention/plan.ts";
+import {
+  type AttentionMode,
+  type AttentionPlan,
+  checkPlan,
+  sharesContext,
+} from "../lib/attention/plan.ts";
 import { chooseDevice, type DeviceKind } from "../lib/device/open.ts";
 import { errorText, EXIT_CODES, UsageError } from "../lib/errors.ts";
 import { openEngine } from "../lib/star/engine.ts";
@@ -21,10 +26,13 @@ Usage: deno run -A scripts/check_reference.ts [flags]
   --device NAME   auto, cpu or cuda (default auto)
   --golden FILE   default tests/golden/attention.json
   --prompts N     only the first N prompts (default: all)
+  --ranks A,B     numbers of processes (default: 1, 2 and the reference's own); mode ring, which
+                  must give dense's ids, runs on 2 and more
+  --alone         does not run the CPU beside
 `;
 
 /** Greedy ids that bf16 must reproduce: where nothing is selected. */
-const EXACT_MODES: readonly string[] = ["dense", "star"];
+const EXACT_MODES: readonly string[] = ["dense", "star", "ring"];
 /** Of the reference's 24 logits, the last may change places with the next one. */
 const COMPARED_LOGITS = 20;
 const THREADS = 2;
@@ -52,6 +60,17 @@ interface Distance {
   readonly equalIds: number;
   /** The largest difference of a logit. */
   readonly logitError: number;
+  /** Device and exchange. */
+  readonly device: string;
+}
+
+/** What to compare. */
+interface Comparison {
+  readonly kind: DeviceKind;
+  /** Numbers of processes; undefined for the usual ones. */
+  readonly ranks: readonly number[] | undefined;
+  /** Whether the CPU runs beside. */
+  readonly withCpu: boolean;
 }
 
 if (import.meta.main) Deno.exit(await main());
@@ -63,6 +82,8 @@ async function main(): Promise<number> {
         device: { type: "string", default: "auto" },
         golden: { type: "string" },
         prompts: { type: "string", default: "1000" },
+        ranks: { type: "string" },
+        alone: { type: "boolean", default: false },
         help: { type: "boolean", short: "h" },
       },
     });
@@ -71,6 +92,7 @@ async function main(): Promise<number> {
       return EXIT_CODES.done;
     }
     const { device } = values;
+    const ranks = values.ranks?.split(",").map(Number);
     if (device !== "auto" && device !== "cpu" && device !== "cuda") {
       throw new UsageError(`--device: must be auto, cpu or cuda: current value is '${device}'`);
     }
@@ -78,7 +100,8 @@ async function main(): Promise<number> {
       fileURLToPath(new URL("../tests/golden/attention.json", import.meta.url));
     const { kind } = await chooseDevice(device, { dtype: "bf16" });
     const prompts = JSON.parse(await Deno.readTextFile(golden)) as readonly ReferencePrompt[];
-    const faults = await compare(prompts.slice(0, Number(values.prompts)), kind);
+    const comparison = { kind, ranks, withCpu: kind === "cuda" && !values.alone };
+    const faults = await compare(prompts.slice(0, Number(values.prompts)), comparison);
     write(`${faults} of the exact modes differ\n`);
     return faults === 0 ? EXIT_CODES.done : EXIT_CODES.bug;
   } catch (error) {
@@ -88,21 +111,24 @@ async function main(): Promise<number> {
 }
 
 /** Prints a row per prompt, mode and number of processes. @returns How many rows are wrong. */
-async function compare(prompts: readonly ReferencePrompt[], kind: DeviceKind): Promise<number> {
+async function compare(
+  prompts: readonly ReferencePrompt[],
+  comparison: Comparison,
+): Promise<number> {
   let faults = 0;
+  const devices = new Set<string>();
   write(`${row(["prompt", "mode", "ranks", "ids", "logit error", "CPU ids", "CPU error"])}\n`);
   for (const prompt of prompts) {
-    for (const [name, mode] of Object.entries(prompt.modes)) {
+    for (const [name, mode] of modesOf(prompt)) {
       const plan = planOf(name, prompt);
       if (plan === undefined) continue;
-      const shared = plan.mode === "star" || plan.mode === "starx";
-      for (const ranks of shared ? [...new Set([1, 2, prompt.ranks])] : [1]) {
-        // The reference of this merge is that of its own number of hosts.
-        if (plan.merge === "antidiagonal" && ranks !== prompt.ranks) continue;
+      for (const ranks of rankNumbers(plan, { prompt, given: comparison.ranks })) {
+        const { kind, withCpu } = comparison;
         const found = await distance({ prompt, mode, plan, kind, ranks });
-        const beside = kind === "cpu"
-          ? found
-          : await distance({ prompt, mode, plan, kind: "cpu", ranks });
+        const beside = withCpu
+          ? await distance({ prompt, mode, plan, kind: "cpu", ranks })
+          : undefined;
+        devices.add(found.device);
         const total = mode.greedy_ids.length;
         const isWrong = EXACT_MODES.includes(name) && found.equalIds < total;
         if (isWrong) faults++;
@@ -113,14 +139,36 @@ async function compare(prompts: readonly ReferencePrompt[], kind: DeviceKind): P
             String(ranks),
             `${found.equalIds}/${total}`,
             found.logitError.toFixed(4),
-            `${beside.equalIds}/${total}`,
-            beside.logitError.toFixed(4),
+            beside === undefined ? "" : `${beside.equalIds}/${total}`,
+            beside === undefined ? "" : beside.logitError.toFixed(4),
           ])
         }${isWrong ? "  differs" : ""}\n`);
       }
     }
   }
+  for (const device of devices) write(`on ${device}\n`);
   return faults;
+}
+
+/** The reference's modes, and mode ring, which is exact as dense is. */
+function modesOf(prompt: ReferencePrompt): (readonly [string, ReferenceMode])[] {
+  const { dense } = prompt.modes;
+  const ring = dense === undefined ? [] : [["ring", dense] as const];
+  return [...Object.entries(prompt.modes), ...ring];
+}
+
+function rankNumbers(
+  plan: AttentionPlan,
+  options: { prompt: ReferencePrompt; given: readonly number[] | undefined },
+): number[] {
+  const { prompt, given } = options;
+  if (!sharesContext(plan.mode)) return [1];
+  const numbers = [...new Set(given ?? [1, 2, prompt.ranks])];
+  if (plan.mode === "ring") return numbers.filter((ranks) => ranks > 1);
+  // The reference of this merge is that of its own number of hosts.
+  return plan.merge === "antidiagonal"
+    ? numbers.filter((ranks) => ranks === prompt.ranks)
+    : numbers;
 }
 
 async function distance(
@@ -158,12 +206,13 @@ async function distance(
   return {
     equalIds: differing < 0 ? mode.greedy_ids.length : differing,
     logitError: Math.max(...errors),
+    device: engine.deviceDescription,
   };
 }
 
 /** The plan behind a mode's name; undefined where the prompt's blocks do not allow it. */
 function planOf(name: string, prompt: ReferencePrompt): AttentionPlan | undefined {
-  const [, mode = "", suffix = ""] = /^(dense|xattn|starx|star)_?(.*)$/.exec(name) ?? [];
+  const [, mode = "", suffix = ""] = /^(dense|xattn|starx|star|ring)_?(.*)$/.exec(name) ?? [];
   const stride = Number(/S(\d+)/.exec(suffix)?.[1] ?? 16);
   const threshold = Number(/t([\d.]+)/.exec(suffix)?.[1] ?? 0.9);
   const merge = suffix.startsWith("seedweights") ? "antidiagonal" : "lse";

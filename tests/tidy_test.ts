@@ -86,7 +86,8 @@ Deno.test("third-party modules are pinned, and each belongs to one module", asyn
 });
 
 Deno.test("every module is imported by somebody or is an entry", async () => {
-  const entries = /^(mod|cli)\.ts$|^lib\/star\/worker\.ts$|^scripts\/[a-z_]+\.ts$|_test\.ts$/;
+  const entries =
+    /^(mod|cli)\.ts$|^lib\/star\/worker\.ts$|^commands\/bench_worker\.ts$|^scripts\/[a-z_]+\.ts$|_test\.ts$/;
   const files = await sourceFiles(...ALL);
   const imported = new Set(files.flatMap(({ imports }) => imports));
   const unused = files.map(({ path }) => path)

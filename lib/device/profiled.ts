@@ -80,6 +80,11 @@ export class ProfiledDevice implements Device {
     return this.#inner.clock;
   }
 
+  /** What exchanges between GPUs are put into; see `lib/collective/nccl.ts`. */
+  get gpu(): unknown {
+    return "gpu" in this.#inner ? this.#inner.gpu : undefined;
+  }
+
   get freeBytes(): number | undefined {
     return this.#inner.freeBytes;
   }

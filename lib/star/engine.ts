@@ -46,7 +46,12 @@ export interface Engine extends AsyncDisposable {
 /** The bodies that this engine and its workers exchange. */
 export interface StarTypes {
   init: RankOptions;
-  ready: { readonly config: LlamaConfig; readonly deviceDescription: string };
+  ready: {
+    readonly config: LlamaConfig;
+    readonly deviceDescription: string;
+    /** What carries the ranks' parts. */
+    readonly exchange: string;
+  };
   request: WireRequest;
   result: RankResult;
   progress: Progress;
@@ -133,7 +138,8 @@ class PoolEngine implements Engine {
   private constructor(pool: WorkerPool<StarTypes>, ready: StarTypes["ready"]) {
     this.#pool = pool;
     this.config = ready.config;
-    this.deviceDescription = `${ready.deviceDescription}, ${pool.size} processes`;
+    this.deviceDescription =
+      `${ready.deviceDescription}, ${pool.size} processes, ${ready.exchange}`;
   }
 
   static async open(options: EngineOptions): Promise<Engine> {

@@ -6,17 +6,16 @@
 import { ForcedSelection } from "../attention/forced_selection.ts";
 import { type AttentionPlan, isSparse } from "../attention/plan.ts";
 import type { Collective } from "../collective/collective.ts";
-import { isGpuDevice, NcclCollective } from "../collective/nccl.ts";
 import type { RankStatus } from "../collective/state.ts";
 import type { Device } from "../device/device.ts";
 import type { DeviceKind } from "../device/open.ts";
-import { locateCudaLibrary, NCCL } from "../ffi/cuda_locate.ts";
 import { type LlamaConfig, readConfig } from "../model/config.ts";
 import { type ComputeDType, Transformer } from "../model/forward.ts";
 import { KvCache } from "../model/kv_cache.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import { loadWeights } from "../model/weights.ts";
 import { type BlockLayout, type ContextBlock, hostTokens, layOutBlocks } from "./blocks.ts";
+import { connectDevices } from "./exchange.ts";
 import { checkMemory, chunkTokensFor } from "./memory_plan.ts";
 import { drawForcedBlocks, encodeBlocks, type Phase1Result } from "./phase1.ts";
 import { generate, type Phase2Result, stepTokens } from "./phase2.ts";
@@ -168,12 +167,8 @@ export class RankModel implements Disposable {
    * @throws {WorkerError} If a rank is lost.
    */
   async connect(host: Collective, options: { timeoutMs: number }): Promise<Collective> {
-    // NCCL refuses two ranks on one GPU: they exchange by way of the host.
-    if (host.size === 1 || this.#parts.hasOwnGpu !== true) return host;
-    if (!isGpuDevice(this.#device)) return host;
-    const { timeoutMs } = options;
-    const path = locateCudaLibrary(NCCL);
-    return await NcclCollective.join({ host, device: this.#device.gpu, path, timeoutMs });
+    const hasOwnGpu = this.#parts.hasOwnGpu === true;
+    return await connectDevices(this.#device, { host, hasOwnGpu, ...options });
   }
 
   /**
@@ -315,12 +310,16 @@ export class RankModel implements Disposable {
     });
   }
 
-  /** Draws the blocks of a forced density for a context ahead of its run; else does nothing. */
-  async drawBlocks(contextTokens: number): Promise<void> {
+  /**
+   * Draws the blocks of a forced density for a context ahead of its run; else does nothing.
+   *
+   * @param host Which of how many hosts this is.
+   */
+  async drawBlocks(contextTokens: number, host: { rank: number; size: number }): Promise<void> {
     const { plan, config: { queryHeads } } = this.#parts;
     if (this.#forced === undefined || !isSparse(plan.mode)) return;
-    const layout = layOutBlocks(plan, { contextTokens, ranks: 1 });
-    const blocks = layout.hosts[0] ?? [];
+    const layout = layOutBlocks(plan, { contextTokens, ranks: host.size });
+    const blocks = layout.hosts[host.rank] ?? [];
     const { maxTokens } = this.#transformer;
     await drawForcedBlocks(this.#forced, { layout, blocks, maxTokens, queryHeads });
   }

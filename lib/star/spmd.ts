@@ -13,6 +13,7 @@ import { errorText, invariant, WorkerError } from "../errors.ts";
 import type { LlamaConfig } from "../model/config.ts";
 import { modelDigest } from "../model/digest.ts";
 import type { Engine } from "./engine.ts";
+import { exchangeName } from "./exchange.ts";
 import { otherModelError, type RankGroup } from "./group.ts";
 import { RankModel, type RankOptions, type RankProgress, type RankResult } from "./rank.ts";
 import type { GenerateRequest, GenerateResult, Progress } from "./request.ts";
@@ -59,7 +60,7 @@ export class SpmdEngine implements Engine {
 
   get deviceDescription(): string {
     return `${this.#loaded.model.deviceDescription}, ${this.#group.size} processes, ` +
-      this.#group.collective.version;
+      exchangeName(this.#loaded.collective, this.#group.collective.version);
   }
 
   async generate(

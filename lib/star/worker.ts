@@ -4,6 +4,7 @@
  * @module
  */
 import type { StarTypes } from "./engine.ts";
+import { exchangeName } from "./exchange.ts";
 import { RankModel } from "./rank.ts";
 import { serveRank } from "./serve.ts";
 import { fromWire } from "./wire.ts";
@@ -16,7 +17,7 @@ if (import.meta.main) {
     const collective = await model.connect(host, { timeoutMs });
     const { config, deviceDescription } = model;
     return {
-      ready: { config, deviceDescription },
+      ready: { config, deviceDescription, exchange: exchangeName(collective, "shared memory") },
       run: (request, { progress }) =>
         model.run(fromWire(request), { collective, status, onProgress: progress }),
     };

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { type BenchOptions, runBench } from "../../commands/bench.ts";
+import { runBench } from "../../commands/bench.ts";
 import { runKernelBench } from "../../commands/bench_kernels.ts";
+import type { BenchOptions } from "../../commands/bench_options.ts";
 import { runDoctor } from "../../commands/doctor.ts";
 import { MODEL_SHAPES } from "../../lib/model/shapes.ts";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "../helpers/assert.ts";
@@ -23,6 +24,7 @@ const OPTIONS: BenchOptions = {
   device: "cuda",
   dtype: "bf16",
   threads: 1,
+  processCount: 1,
   modes: ["dense", "xattn", "starx"],
   lengths: [700],
   decodeContexts: [300],

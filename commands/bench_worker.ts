@@ -1,0 +1,20 @@
+/**
+ * The entry of a child process of a bench: one rank.
+ *
+ * @module
+ */
+import { serveRank } from "../lib/star/serve.ts";
+import { RankBench } from "./bench_rank.ts";
+import type { BenchTypes } from "./bench_team.ts";
+
+if (import.meta.main) {
+  await serveRank<BenchTypes>(async (init, { collective: host, status, timeoutMs }) => {
+    const { rank: localRank, size: localSize } = host;
+    const place = { host, hostName: "shared memory", localRank, localSize, status, timeoutMs };
+    const bench = await RankBench.open(init, { ...place, onProgress: () => status.advance() });
+    return {
+      ready: bench.facts,
+      run: (request, { progress }) => bench.run(request, { onNote: progress }),
+    };
+  });
+}
