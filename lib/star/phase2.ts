@@ -9,6 +9,7 @@
 import { GlobalAttention, type StepKeys } from "../attention/global.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
 import type { Collective } from "../collective/collective.ts";
+import { type DeviceCollective, isDeviceCollective } from "../collective/tensors.ts";
 import type { Device, OpRecorder, PendingBytes, RecordedOps } from "../device/device.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import { Tensor } from "../device/tensor.ts";
@@ -19,6 +20,7 @@ import { keyMean } from "../ops/antidiagonal_score.ts";
 import { argmax, topK } from "../ops/sample.ts";
 import type { BlockLayout } from "./blocks.ts";
 import type { GenerateRequest } from "./request.ts";
+import { isOn } from "./switches.ts";
 
 /** What phase 2 works with. */
 export interface Phase2Options {
@@ -71,8 +73,10 @@ class Phase2 implements Disposable {
   readonly #anchorMeans: Tensor[] = [];
   readonly #token: Tensor;
   readonly #isQueryHost: boolean;
-  /** Where a step of one host can be recorded. */
+  /** Where a step can be recorded. */
   readonly #recorder: OpRecorder | undefined;
+  /** What gives all hosts the token of a recorded step, in the order of the device's ops. */
+  readonly #tokens: DeviceCollective | undefined;
   /** A generated token's step, where the device records ops. */
   #recorded: RecordedOps | undefined;
   /** Query and generated tokens so far. */
@@ -91,8 +95,11 @@ class Phase2 implements Disposable {
         );
       }
     }
-    // An exchange between hosts cannot be recorded.
-    this.#recorder = layout.hosts.length > 1 ? undefined : device.recorder;
+    const isShared = layout.hosts.length > 1;
+    // An exchange by way of the host cannot be recorded.
+    const canRecord = isDeviceCollective(collective) && isOn("STARX_RECORD_EXCHANGES");
+    this.#recorder = isShared && !canRecord ? undefined : device.recorder;
+    this.#tokens = isShared && isDeviceCollective(collective) ? collective : undefined;
     // A recorded step finds the token where the step before has put it.
     this.#token = this.#recorder === undefined
       ? Tensor.allocate(device, { dtype: "i32", shape: [1], label: "token" })
@@ -159,11 +166,14 @@ class Phase2 implements Disposable {
   async #generateRecorded(recorder: OpRecorder): Promise<number[]> {
     const { request: { tokensToGenerate, stopIds }, onToken } = this.#options;
     const ids: number[] = [];
+    await this.#shareToken();
     let pending = recorder.fetch(this.#token);
     for (;;) {
       const isLast = ids.length + 1 === tokensToGenerate;
       const following = isLast ? undefined : await this.#startStep(recorder);
       const id = readToken(await pending.read());
+      // What hung because of a lost rank has ended, too, and the token means nothing.
+      this.#tokens?.watchRecorded();
       ids.push(id);
       onToken(ids.length);
       if (following === undefined) return ids;
@@ -183,9 +193,12 @@ class Phase2 implements Disposable {
     const start = async (): Promise<void> => {
       await transformer.run(chunk);
       await this.#predict(0);
+      await this.#shareToken();
     };
-    if (this.#recorded !== undefined) await this.#recorded.run();
-    else {
+    if (this.#recorded !== undefined) {
+      await this.#recorded.run();
+      this.#tokens?.watchRecorded();
+    } else {
       // The first one runs as it is, so that libraries set up what they need outside of a record.
       await start();
       this.#recorded = await recorder.record(start);
@@ -233,6 +246,11 @@ class Phase2 implements Disposable {
     if (!this.#isQueryHost) return;
     const { transformer, device } = this.#options;
     await argmax(device, { out: this.#token, logits: await transformer.logits(row) });
+  }
+
+  /** On the device: all hosts' next step finds the token that the query host has chosen. */
+  async #shareToken(): Promise<void> {
+    await this.#tokens?.broadcastRegion(this.#token, { root: this.#options.layout.queryHost });
   }
 
   async #largest(row: number, count: number): Promise<(readonly [number, number])[]> {

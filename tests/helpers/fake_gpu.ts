@@ -54,6 +54,19 @@ export async function buildFakeGpu(): Promise<string | undefined> {
 }
 
 /**
+ * Builds the fake NCCL beside the fake GPU.
+ *
+ * @returns What STARX_CUDA has to be for both.
+ */
+export async function addFakeNccl(folder: string): Promise<string> {
+  const own = `${folder}/nccl`;
+  await Deno.mkdir(own, { recursive: true });
+  const links = ["-L", folder, "-l:libcudart.so.13", `-Wl,-rpath,${folder}`];
+  await compile([`${SOURCES}nccl.c`, ...links], `${own}/libnccl.so.2`);
+  return `${folder}:${own}`;
+}
+
+/**
  * Runs with the fake GPU's libraries.
  *
  * @param settings Environment variables that `cudart.c` reads.

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "fake.h"
 
@@ -84,12 +85,19 @@ static int physical(int device) {
   return visible == NULL || atoi(visible) >= count ? -1 : atoi(visible);
 }
 
-/* Runs the first task. */
+/* Runs the first task; lets others have the lock when it has to wait. */
 static void step(Stream* stream) {
   Task* task = stream->tasks.head;
+  const int status = failed == 0 ? task->run(task->args) : 0;
+  if (status == FAKE_AGAIN) {
+    pthread_mutex_unlock(&lock);
+    usleep(50);
+    pthread_mutex_lock(&lock);
+    return;
+  }
+  if (status != 0) failed = CUDA_LAUNCH_FAILURE;
   stream->tasks.head = task->next;
   if (task->next == NULL) stream->tasks.tail = &stream->tasks.head;
-  if (failed == 0 && task->run(task->args) != 0) failed = CUDA_LAUNCH_FAILURE;
   free(task);
 }
 

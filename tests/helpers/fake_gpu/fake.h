@@ -8,8 +8,11 @@
 
 typedef struct Stream Stream;
 
-/* Puts work behind what the stream has, or into the graph that is being captured. `run` returns 0,
- * or else the stream fails. */
+/* What `run` returns when it has to be called again, as it waits for another process. */
+enum { FAKE_AGAIN = -1 };
+
+/* Puts work behind what the stream has, or into the graph that is being captured. `run` returns 0 or
+ * FAKE_AGAIN, or else the stream fails. */
 int fake_submit(Stream* stream, int (*run)(void* args), const void* args, size_t bytes);
 int fake_is_capturing(Stream* stream);
 

@@ -1,0 +1,16 @@
+/**
+ * Switches that turn a part off, so that it can be measured: environment variables with the value
+ * `off`.
+ *
+ * @module
+ */
+
+/** What can be turned off; all ranks must have the same. */
+export type Switch = "STARX_ANCHOR_STREAM" | "STARX_RECORD_EXCHANGES";
+
+/** Whether a part is on, as all are where the environment may not be read. */
+export function isOn(variable: Switch): boolean {
+  // Asking for one that is not granted would stop at a question.
+  if (Deno.permissions.querySync({ name: "env", variable }).state !== "granted") return true;
+  return Deno.env.get(variable) !== "off";
+}

@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# What several hosts promise, on a machine with two GPUs, in about four minutes: what was found, the
+# reference prompts over NCCL, lost ranks, and the benchmarks on one GPU and on two.
+#
+#   scripts/hosts_session.sh OUT [SECTION...]
+#
+# OUT takes at most 8 files. Sections, by default all but extra, in this order:
+#   doctor reference decode star ring loss
+# extra adds dense on one GPU and star once more with the anchor encoded on every host. DENO names the executable, DENO_DIR its
+# cache (loss needs the tokenizer's package in it), SHAPE the shape of the benchmarks, TOKENS the
+# long context, BLOCK its blocks, DEVICE cuda or cpu, RANKS the processes, LIMIT_S the seconds that
+# all of it may take. Each part has a time limit of its own, too, and a failure stops nothing.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+out=${1:?usage: scripts/hosts_session.sh OUT [SECTION...]}
+shift
+sections=("$@")
+[[ ${#sections[@]} -gt 0 ]] || sections=(doctor reference decode star ring loss)
+deno=${DENO:-deno}
+shape=${SHAPE:-llama-3.1-8b}
+tokens=${TOKENS:-131072}
+block=${BLOCK:-16384}
+device=${DEVICE:-cuda}
+ranks=${RANKS:-2}
+total=${LIMIT_S:-280}
+export NO_COLOR=1
+# Multicast over NVLink can leave GPUs that others share in a bad state.
+export NCCL_NVLS_ENABLE=${NCCL_NVLS_ENABLE:-0}
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+summary=$out/summary.txt
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+: >"$summary"
+
+# Libraries of a Python environment, where CUDA came with PyTorch.
+if [[ -z ${STARX_CUDA:-} ]] && command -v python3 >/dev/null; then
+  STARX_CUDA=$(python3 - <<'PY'
+import glob, sys
+folders = [f for path in sys.path for f in glob.glob(path + "/nvidia/*/lib")]
+print(":".join(dict.fromkeys(folders)))
+PY
+  )
+  export STARX_CUDA
+fi
+
+commit=${COMMIT:-$(git rev-parse --short HEAD 2>/dev/null || echo unknown)}
+gpus=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | sort | uniq -c)
+echo "commit $commit; ${gpus:-no nvidia-smi}; $("$deno" --version | head -1)" | tee -a "$summary"
+nvidia-smi topo -m >"$out/topology.txt" 2>&1
+
+# part NAME SECONDS FILE COMMAND...: the output goes to the end of FILE, a line to the summary.
+part() {
+  local name=$1 limit=$2 file=$3 start status
+  shift 3
+  local left=$((total - SECONDS))
+  if [[ $left -lt 5 ]]; then
+    printf '%-30s skipped, no time is left\n' "$name" | tee -a "$summary"
+    return
+  fi
+  [[ $limit -le $left ]] || limit=$left
+  start=$(date +%s.%N)
+  echo "== $name: $*" >>"$out/$file"
+  timeout --kill-after=5 "$limit" "$@" >>"$out/$file" 2>&1
+  status=$?
+  local seconds text=ok
+  seconds=$(awk -v a="$start" -v b="$(date +%s.%N)" 'BEGIN { printf "%.1f", b - a }')
+  [[ $status -eq 0 ]] || text="exit $status"
+  [[ $status -ne 124 && $status -ne 137 ]] || text="over its $limit s"
+  printf '%-30s %8s s  %s\n' "$name" "$seconds" "$text" | tee -a "$summary"
+}
+
+# bench NAME SECONDS FLAGS...: a line of JSON per mode, with the commit and the part's name.
+bench() {
+  local name=$1 limit=$2
+  shift 2
+  : >"$work/details.jsonl"
+  part "$name" "$limit" bench.txt "$deno" run --no-prompt -A cli.ts bench --device "$device" \
+    --shape "$shape" --json_path "$work/details.jsonl" "$@"
+  sed "s/^{/{\"commit\":\"$commit\",\"part\":\"$name\",/" "$work/details.jsonl" >>"$out/bench.jsonl"
+}
+
+# lose PHASE RANK: the transcript of a run that loses a rank.
+lose() {
+  part "rank $2 killed in phase $1" 60 loss.txt "$deno" run --no-prompt -A scripts/lose_rank.ts \
+    --device "$device" --phase "$1" --rank "$2" --ranks "$ranks" --output "$work/lost-$1-$2"
+}
+
+run_section() {
+  case $1 in
+    doctor) part doctor 20 doctor.txt "$deno" run --no-prompt -A cli.ts doctor ;;
+    reference)
+      part reference 70 reference.txt "$deno" run --no-prompt -A scripts/check_reference.ts \
+        --device "$device" --prompts 1 --ranks "1,$ranks" --alone
+      ;;
+    decode)
+      # Blocks of an eighth of the context, so that each process holds its half.
+      for np in 1 "$ranks"; do
+        bench "decode 8k, $np" 30 -np "$np" -a star -l 8192 --decode 8192 -bs 1024 --repeats 2
+      done
+      ;;
+    star)
+      for np in 1 "$ranks"; do
+        bench "star, $np" 60 -np "$np" -a star -l "$tokens" --decode "$tokens" -bs "$block" \
+          --repeats 2
+      done
+      ;;
+    ring) bench "ring, $ranks" 60 -np "$ranks" -a ring -l "$tokens" --repeats 1 ;;
+    loss)
+      lose 1 1
+      lose 2 1
+      ;;
+    extra)
+      STARX_ANCHOR_STREAM=off bench "star, anchor everywhere, $ranks" 50 -np "$ranks" -a star \
+        -l "$tokens" -bs "$block" --repeats 2
+      STARX_RECORD_EXCHANGES=off bench "decode 8k, not recorded, $ranks" 30 -np "$ranks" -a star \
+        -l 8192 --decode 8192 -bs 1024 --repeats 1
+      bench "dense, 1" 60 -a dense -l "$tokens" --repeats 1
+      ;;
+    *) echo "$1: no such section" | tee -a "$summary" ;;
+  esac
+}
+
+for name in "${sections[@]}"; do run_section "$name"; done
+
+{
+  echo
+  grep -hE '^(ok|!!)  GPU' -A 4 "$out/doctor.txt" 2>/dev/null
+  grep -hE '^(prompt|niah|vt|cwe|fwe|qa)|^on |modes differ$' "$out/reference.txt" 2>/dev/null
+  grep -hE 'random weights|^ +(prefill|decode at|[0-9])|peak memory|^error' "$out/bench.txt" 2>/dev/null
+  grep -hE '^(error|\{|rank |lose_rank)' "$out/loss.txt" 2>/dev/null
+  nvidia-smi --query-compute-apps=pid,name,used_memory --format=csv 2>/dev/null
+} | tee -a "$summary"
