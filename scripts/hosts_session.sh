@@ -6,10 +6,11 @@
 #
 # OUT takes at most 8 files. Sections, by default all but extra, in this order:
 #   doctor reference decode star ring loss
-# extra adds dense on one GPU and star once more with the anchor encoded on every host. DENO names the executable, DENO_DIR its
-# cache (loss needs the tokenizer's package in it), SHAPE the shape of the benchmarks, TOKENS the
-# long context, BLOCK its blocks, DEVICE cuda or cpu, RANKS the processes, LIMIT_S the seconds that
-# all of it may take. Each part has a time limit of its own, too, and a failure stops nothing.
+# extra adds dense on one GPU, and star and decoding without what docs/hosts.md can turn off. DENO
+# names the executable, DENO_DIR its cache (loss needs the tokenizer's package in it), SHAPE the shape
+# of the benchmarks, TOKENS the long context, BLOCK its blocks, DEVICE cuda or cpu, RANKS the
+# processes, LIMIT_S the seconds that all of it may take. Each part has a time limit of its own, too,
+# and a failure stops nothing.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -56,7 +57,7 @@ part() {
   shift 3
   local left=$((total - SECONDS))
   if [[ $left -lt 5 ]]; then
-    printf '%-30s skipped, no time is left\n' "$name" | tee -a "$summary"
+    printf '%-36s skipped, no time is left\n' "$name" | tee -a "$summary"
     return
   fi
   [[ $limit -le $left ]] || limit=$left
@@ -68,7 +69,7 @@ part() {
   seconds=$(awk -v a="$start" -v b="$(date +%s.%N)" 'BEGIN { printf "%.1f", b - a }')
   [[ $status -eq 0 ]] || text="exit $status"
   [[ $status -ne 124 && $status -ne 137 ]] || text="over its $limit s"
-  printf '%-30s %8s s  %s\n' "$name" "$seconds" "$text" | tee -a "$summary"
+  printf '%-36s %8s s  %s\n' "$name" "$seconds" "$text" | tee -a "$summary"
 }
 
 # bench NAME SECONDS FLAGS...: a line of JSON per mode, with the commit and the part's name.
@@ -81,10 +82,13 @@ bench() {
   sed "s/^{/{\"commit\":\"$commit\",\"part\":\"$name\",/" "$work/details.jsonl" >>"$out/bench.jsonl"
 }
 
-# lose PHASE RANK: the transcript of a run that loses a rank.
+# lose PHASE RANK NAME FLAGS...: the transcript of a run that loses a rank.
 lose() {
-  part "rank $2 killed in phase $1" 60 loss.txt "$deno" run --no-prompt -A scripts/lose_rank.ts \
-    --device "$device" --phase "$1" --rank "$2" --ranks "$ranks" --output "$work/lost-$1-$2"
+  local phase=$1 rank=$2 name=$3
+  shift 3
+  part "$name: rank $rank killed, phase $phase" 60 loss.txt "$deno" run --no-prompt -A \
+    scripts/lose_rank.ts --device "$device" --phase "$phase" --rank "$rank" --ranks "$ranks" \
+    --output "$work/lost-$name-$phase" "$@"
 }
 
 run_section() {
@@ -108,14 +112,19 @@ run_section() {
       ;;
     ring) bench "ring, $ranks" 60 -np "$ranks" -a ring -l "$tokens" --repeats 1 ;;
     loss)
-      lose 1 1
-      lose 2 1
+      lose 1 1 ruler
+      lose 2 1 ruler
+      lose 1 1 bench --shape "$shape" --tokens "$tokens"
+      lose 2 0 bench --shape "$shape" --tokens 8192
       ;;
     extra)
-      STARX_ANCHOR_STREAM=off bench "star, anchor everywhere, $ranks" 50 -np "$ranks" -a star \
+      export STARX_ANCHOR_STREAM=off STARX_RECORD_EXCHANGES=on
+      bench "star, anchor everywhere, $ranks" 50 -np "$ranks" -a star \
         -l "$tokens" -bs "$block" --repeats 2
-      STARX_RECORD_EXCHANGES=off bench "decode 8k, not recorded, $ranks" 30 -np "$ranks" -a star \
+      export STARX_ANCHOR_STREAM=on STARX_RECORD_EXCHANGES=off
+      bench "decode 8k, not recorded, $ranks" 30 -np "$ranks" -a star \
         -l 8192 --decode 8192 -bs 1024 --repeats 1
+      unset STARX_ANCHOR_STREAM STARX_RECORD_EXCHANGES
       bench "dense, 1" 60 -a dense -l "$tokens" --repeats 1
       ;;
     *) echo "$1: no such section" | tee -a "$summary" ;;

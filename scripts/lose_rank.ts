@@ -1,7 +1,8 @@
 /**
  * Kills a rank in the midst of a `ruler` run on several processes and shows what follows: the line
  * that is printed, the exit code, how long it takes until nothing is left, and that the same command
- * goes on behind the finished samples.
+ * goes on behind the finished samples. With --shape it is a run of `bench`, which has no samples and
+ * needs neither model nor tokenizer.
  *
  * It reads what ranks say of themselves (`lib/collective/state.ts`) out of the parent's memory, so as
  * to kill in the phase that is asked for. A line of JSON tells the outcome; the exit code is 0 if all
@@ -22,6 +23,8 @@ Usage: deno run -A scripts/lose_rank.ts --output FOLDER [flags]
   --phase N       1 or 2: when (default 1)
   --rank N        which (default 1)
   --ranks N       of how many (default 2)
+  --shape NAME    loses a rank of a bench of this shape
+  --tokens N      of its context, in blocks of an eighth (default 65536)
 `;
 
 const CLI = fileURLToPath(new URL("../cli.ts", import.meta.url));
@@ -43,6 +46,9 @@ interface Loss {
   readonly rank: number;
   readonly ranks: number;
   readonly output: string;
+  /** Of a bench; undefined for RULER. */
+  readonly shape: string | undefined;
+  readonly tokens: number;
 }
 
 if (import.meta.main) Deno.exit(await main());
@@ -55,6 +61,8 @@ async function main(): Promise<number> {
       rank: { type: "string", default: "1" },
       ranks: { type: "string", default: "2" },
       output: { type: "string" },
+      shape: { type: "string" },
+      tokens: { type: "string", default: "65536" },
       help: { type: "boolean", short: "h" },
     },
   });
@@ -62,11 +70,14 @@ async function main(): Promise<number> {
     write(HELP);
     return values.help === true ? EXIT_CODES.done : EXIT_CODES.usage;
   }
-  const { device, output } = values;
+  const { device, output, shape } = values;
   const phase = values.phase === "2" ? "phase 2" : "phase 1";
-  const [rank, ranks] = [Number(values.rank), Number(values.ranks)];
+  const [rank, ranks, tokens] = [values.rank, values.ranks, values.tokens].map(Number);
+  if (rank === undefined || ranks === undefined || tokens === undefined) return EXIT_CODES.usage;
   try {
-    return await loseRank({ device, phase, rank, ranks, output }) ? 0 : EXIT_CODES.bug;
+    return await loseRank({ device, phase, rank, ranks, output, shape, tokens })
+      ? 0
+      : EXIT_CODES.bug;
   } catch (error) {
     write(`lose_rank: ${errorText(error)}\n`);
     return EXIT_CODES.bug;
@@ -75,42 +86,56 @@ async function main(): Promise<number> {
 
 /** @returns Whether all was as promised. */
 async function loseRank(loss: Loss): Promise<boolean> {
-  const { device, phase, rank, output } = loss;
-  const total = TASKS.length * SAMPLES;
+  const { device, phase, rank, output, shape } = loss;
   const { process, stderr } = start(loss);
   const family = await killInPhase(process.pid, loss);
   const killedMs = performance.now();
+  const seconds = () => round((performance.now() - killedMs) / 1000);
   const finished = countSamples(output);
   const { code } = await process.status;
-  const exitSeconds = (performance.now() - killedMs) / 1000;
-  while (family.some(isRunning) && performance.now() - killedMs < 2 * PROMISED_MS) await pause(5);
-  const goneSeconds = (performance.now() - killedMs) / 1000;
+  const exitSeconds = seconds();
+  const isLate = () => performance.now() - killedMs > PROMISED_MS;
+  while (family.some(isRunning) && !isLate()) await pause(5);
+  const goneSeconds = seconds();
+  let gpuProcesses = await countGpuProcesses(device);
+  while (gpuProcesses > 0 && !isLate()) gpuProcesses = await countGpuProcesses(device);
   const left = family.filter(isRunning).length;
-  const line = (await stderr).trim().split("\n").at(-1) ?? "";
-  const gpuProcesses = device === "cpu" ? 0 : await countGpuProcesses();
   const kept = countSamples(output);
-  const again = start(loss);
-  const resumed = await again.process.status;
-  await again.stderr;
-  const all = countSamples(output);
-  const isAsPromised = code === EXIT_CODES.workerLost && left === 0 && gpuProcesses === 0 &&
-    goneSeconds * 1000 <= PROMISED_MS && kept >= finished && resumed.code === 0 && all === total;
   const outcome = {
-    ...{ phase, rank, device, exit_code: code, exit_s: round(exitSeconds) },
-    ...{ gone_s: round(goneSeconds), processes_left: left, gpu_processes_left: gpuProcesses },
-    ...{ samples_kept: kept, resumed_exit_code: resumed.code, samples_after: all, line },
-    as_promised: isAsPromised,
+    ...{ phase, rank, device, run: shape ?? "ruler", exit_code: code, exit_s: exitSeconds },
+    ...{ gone_s: goneSeconds, processes_left: left },
+    ...{ gpu_free_s: device === "cpu" ? null : seconds(), gpu_processes_left: gpuProcesses },
+    line: (await stderr).trim().split("\n").at(-1) ?? "",
   };
-  write(`${JSON.stringify(outcome)}\n`);
+  const hasEnded = code === EXIT_CODES.workerLost && left === 0 && gpuProcesses === 0;
+  const later = shape === undefined ? await goOn(loss, kept) : { goes_on: true };
+  const isAsPromised = hasEnded && kept >= finished && later.goes_on;
+  write(`${JSON.stringify({ ...outcome, ...later, as_promised: isAsPromised })}\n`);
   return isAsPromised;
 }
 
+/** Runs the same command again. */
+async function goOn(loss: Loss, kept: number): Promise<{ goes_on: boolean }> {
+  const { process, stderr } = start(loss);
+  const { code } = await process.status;
+  await stderr;
+  const after = countSamples(loss.output);
+  const isDone = code === EXIT_CODES.done && after === TASKS.length * SAMPLES;
+  return { ...{ samples_kept: kept, samples_after: after }, goes_on: isDone };
+}
+
 function start(loss: Loss): { process: Deno.ChildProcess; stderr: Promise<string> } {
-  const { device, ranks, output } = loss;
-  const flags = ["-n", "lost", "-p", MODEL, "-pc", "llama3", "-a", "star", "-bs", "2048"];
-  const sizes = ["-l", "16000", "--num_samples_per_task", String(SAMPLES), "-t", ...TASKS];
-  const places = ["-np", String(ranks), "--device", device, "--output_dir", output];
-  const args = ["run", "--no-prompt", "-A", CLI, "ruler", ...flags, ...sizes, ...places];
+  const { device, ranks, output, shape, tokens } = loss;
+  const ruler = [
+    ...["ruler", "-n", "lost", "-p", MODEL, "-pc", "llama3", "-bs", "2048", "-l", "16000"],
+    ...["--num_samples_per_task", String(SAMPLES), "-t", ...TASKS, "--output_dir", output],
+  ];
+  const block = String(Math.ceil(tokens / 8));
+  const bench = ["bench", "--shape", shape ?? "", "-l", String(tokens), "-bs", block];
+  const times = ["--repeats", "100", "--decode", String(tokens), "--decode_tokens", "1000"];
+  const command = shape === undefined ? ruler : [...bench, ...times];
+  const flags = ["-a", "star", "-np", String(ranks), "--device", device];
+  const args = ["run", "--no-prompt", "-A", CLI, ...command, ...flags];
   const process = new Deno.Command(Deno.execPath(), { args, stdout: "null", stderr: "piped" })
     .spawn();
   const tee = async () => {
@@ -124,12 +149,18 @@ function start(loss: Loss): { process: Deno.ChildProcess; stderr: Promise<string
   return { process, stderr: tee() };
 }
 
-/** Waits until a sample is finished and the rank is in the phase. @returns All of the processes. */
+/**
+ * Waits until a sample is finished, or the ranks are there, and the rank is in the phase.
+ *
+ * @returns All of the processes.
+ */
 async function killInPhase(parent: number, loss: Loss): Promise<number[]> {
-  const { phase, rank, ranks, output } = loss;
+  const { phase, rank, ranks, output, shape } = loss;
   const endMs = performance.now() + PATIENCE_MS;
-  while (countSamples(output) === 0) {
-    if (performance.now() > endMs) throw new Error("Cannot kill a rank as no sample gets finished");
+  const isReady = () =>
+    shape === undefined ? countSamples(output) > 0 : childrenOf(parent).length >= ranks;
+  while (!isReady()) {
+    if (performance.now() > endMs) throw new Error("Cannot kill a rank as the run does not begin");
     await pause(1);
   }
   const state = openState(parent, ranks);
@@ -195,7 +226,8 @@ function countSamples(folder: string): number {
 }
 
 /** Processes that use a GPU of this machine. */
-async function countGpuProcesses(): Promise<number> {
+async function countGpuProcesses(device: string): Promise<number> {
+  if (device === "cpu") return 0;
   const args = ["--query-compute-apps=pid", "--format=csv,noheader"];
   const { stdout } = await new Deno.Command("nvidia-smi", { args }).output();
   return new TextDecoder().decode(stdout).split("\n").filter((line) => line !== "").length;

@@ -2,8 +2,8 @@
  * Star Attention on many hosts, on paper: prints the tables of `docs/scaling.md` from the rates that
  * were measured on one GPU. `deno run scripts/scaling_model.ts`
  *
- * Each host is one H100 with the whole of an 8B Llama. Phase 1 has no exchange; phase 2 has one
- * all-gather per layer (arXiv 2411.17116, section 2).
+ * Each host is one H100 with the whole of an 8B Llama. Phase 1 has no exchange (arXiv 2411.17116,
+ * section 2), or host 0 sends the anchor's keys and values; phase 2 has one all-gather per layer.
  *
  * @module
  */
@@ -32,7 +32,10 @@ const CONTEXTS = [131_072, 2 ** 20, 10 * 2 ** 20] as const;
 const HOSTS = [1, 2, 8, 64, 1024] as const;
 
 interface Prediction {
+  /** Every host but 0 encodes the anchor. */
   readonly phase1Seconds: number;
+  /** Host 0 sends it; undefined with one host. */
+  readonly sentSeconds: number | undefined;
   readonly stepSeconds: number;
   /** What a host receives per token. */
   readonly receivedBytes: number;
@@ -51,8 +54,16 @@ function predict(options: { tokens: number; hosts: number }): Prediction {
   // Every host but the first encodes the anchor besides its blocks; with one host it is block 0.
   const passes = share + (working > 1 ? 1 : 0);
   const squares = (working > 1 ? share * 1.5 : (share - 1) * 1.5) + 0.5;
-  const phase1Seconds = passes * BLOCK_TOKENS * MEASURED.linearSecondsPerToken +
+  const encode = (blocks: number, squares: number) =>
+    blocks * BLOCK_TOKENS * MEASURED.linearSecondsPerToken +
     squares * BLOCK_TOKENS ** 2 * MEASURED.attentionSecondsPerPair;
+  const phase1Seconds = encode(passes, squares);
+  const tokenBytes = layerCount * 2 * kvHeads * headDim * 2;
+  // The others wait for the anchor's first layer, and all for each layer's transfer.
+  const sentSeconds = working === 1
+    ? undefined
+    : encode(share, share * 1.5) + encode(1, 0.5) / layerCount +
+      BLOCK_TOKENS * tokenBytes / ASSUMED.linkBytesPerSecond;
   const local = share * BLOCK_TOKENS;
   // A host's part: an output row and a log-sum-exp for every head, in f32.
   const partBytes = 4 * queryHeads * (headDim + 1);
@@ -60,9 +71,10 @@ function predict(options: { tokens: number; hosts: number }): Prediction {
   const exchange = working === 1
     ? 0
     : layerCount * ASSUMED.exchangeSeconds + receivedBytes / ASSUMED.linkBytesPerSecond;
-  const cacheBytes = local * layerCount * 2 * kvHeads * headDim * 2;
+  const cacheBytes = local * tokenBytes;
   return {
     phase1Seconds,
+    sentSeconds,
     stepSeconds: MEASURED.decodeSeconds + local * MEASURED.decodeSecondsPerToken + exchange,
     receivedBytes,
     fits: cacheBytes + MEASURED.weightBytes < MEASURED.memoryBytes,
@@ -70,14 +82,16 @@ function predict(options: { tokens: number; hosts: number }): Prediction {
 }
 
 const lines = [
-  "| context | hosts | phase 1, s | a token, ms | received a token, MB | fits |",
-  "| --: | --: | --: | --: | --: | --- |",
+  "| context | hosts | phase 1, s | anchor sent, s | a token, ms | received a token, MB | fits |",
+  "| --: | --: | --: | --: | --: | --: | --- |",
 ];
 for (const tokens of CONTEXTS) {
   for (const hosts of HOSTS) {
-    const { phase1Seconds, stepSeconds, receivedBytes, fits } = predict({ tokens, hosts });
+    const { phase1Seconds, sentSeconds, ...phase2 } = predict({ tokens, hosts });
+    const { stepSeconds, receivedBytes, fits } = phase2;
     lines.push(
       `| ${tokens.toLocaleString("en")} | ${hosts} | ${phase1Seconds.toFixed(2)} | ` +
+        `${sentSeconds?.toFixed(2) ?? ""} | ` +
         `${(stepSeconds * 1e3).toFixed(1)} | ${(receivedBytes / 1e6).toFixed(1)} | ` +
         `${fits ? "yes" : "no"} |`,
     );

@@ -12,6 +12,7 @@ import { type ComputeDType, transformerBytes } from "../model/forward.ts";
 import { cacheBytes } from "../model/kv_cache.ts";
 import { weightBytes } from "../model/weight_upload.ts";
 import { partElements } from "../ops/merge_states.ts";
+import { MAX_LANES, sendingPays } from "./anchor_stream.ts";
 import { type BlockLayout, type ContextBlock, hostTokens, layOutBlocks } from "./blocks.ts";
 
 /** What is to run. */
@@ -101,7 +102,13 @@ function rankNeed(
     cacheBytes({ layers, kvHeads, headDim, capacity: tokens, dtype });
   const step = Math.max(1, Math.min(chunkTokens, room));
   const part = 4 * partElements({ tokens: step, heads: queryHeads, headDim });
-  let working = RESERVE_BYTES + transformerBytes(device, { config, dtype, tokens: chunkTokens });
+  const activations = transformerBytes(device, { config, dtype, tokens: chunkTokens });
+  let working = RESERVE_BYTES + activations;
+  // Between GPUs of their own the anchor may be sent: a packed layer, and chunks side by side.
+  if (device.kind === "cuda" && sendingPays(layout, question)) {
+    working += cacheOf(layout.anchorTokens) / layers;
+    if (chunkTokens < plan.blockTokens) working += (MAX_LANES - 1) * activations;
+  }
   if (layout.hosts.length > 1) working += (question.ranks + 1) * part;
   if (isRing) {
     working += transformerBytes(device, { config, dtype, tokens: Math.max(1, longest) }) +

@@ -39,16 +39,21 @@ export class Monitor implements Disposable {
 
   #look(): void {
     const nowMs = performance.now();
+    const late: { rank: number; stalledMs: number; timeoutMs: number }[] = [];
     for (let rank = 0; rank < this.#state.size; rank++) {
-      const position = this.#state.snapshot(rank);
-      const { progress, waitsForOthers } = position;
+      const { progress, waitsForOthers } = this.#state.snapshot(rank);
       const excused = waitsForOthers || !this.#options.isBusy(rank);
       const timeoutMs = this.#options.timeoutMs(rank);
-      if (this.#clock.look(rank, { progress, excused, nowMs }) < timeoutMs) continue;
-      this[Symbol.dispose]();
-      const cause = `it made no progress for ${timeoutMs} ms`;
-      this.#options.onLost(lostRankError(rank, { position, cause }));
-      return;
+      const stalledMs = this.#clock.look(rank, { progress, excused, nowMs });
+      if (stalledMs >= timeoutMs) late.push({ rank, stalledMs, timeoutMs });
     }
+    const [first, ...others] = late;
+    if (first === undefined) return;
+    // On GPUs a rank that waits for another one looks as if it hangs: who stopped first is to blame.
+    const { rank, timeoutMs } = others.reduce((a, b) => b.stalledMs > a.stalledMs ? b : a, first);
+    this[Symbol.dispose]();
+    const position = this.#state.snapshot(rank);
+    const cause = `it made no progress for ${timeoutMs} ms`;
+    this.#options.onLost(lostRankError(rank, { position, cause }));
   }
 }

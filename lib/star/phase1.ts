@@ -1,6 +1,7 @@
 /**
  * Phase 1 of Star Attention (arXiv 2411.17116, section 2.1): this host encodes its own blocks, each
- * with the anchor block in front, without a word to the others.
+ * with the anchor block in front, without a word to the others; or, between GPUs, with the anchor as
+ * host 0 sends it.
  *
  * The anchor's keys and values do not depend on the block behind it, so they are computed once: on
  * the host of block 0 they are that block's first rows, elsewhere they get a cache of their own.
@@ -18,18 +19,33 @@ import {
   selectedAttention,
   selectionTensors,
 } from "../attention/xattention.ts";
+import type { Collective } from "../collective/collective.ts";
 import type { Device } from "../device/device.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import { Tensor } from "../device/tensor.ts";
 import { Workspace, workspaceBytes } from "../device/workspace.ts";
-import type { Transformer } from "../model/forward.ts";
+import { invariant } from "../errors.ts";
+import { Transformer } from "../model/forward.ts";
 import { KvCache } from "../model/kv_cache.ts";
+import type { ModelWeights } from "../model/weight_tensors.ts";
+import {
+  anchorCollective,
+  AnchorStream,
+  arrangeChunks,
+  type ChunkRange,
+  MAX_LANES,
+} from "./anchor_stream.ts";
 import type { BlockLayout, ContextBlock } from "./blocks.ts";
+import { type Lane, runSideBySide } from "./lanes.ts";
 
 /** What phase 1 works with. */
 export interface Phase1Options {
   readonly device: Device;
   readonly transformer: Transformer;
+  /** The transformer's: a second one may have to run beside it. */
+  readonly weights: ModelWeights;
+  /** Asked for the rank; sends the anchor where it can. */
+  readonly collective: Collective;
   readonly plan: AttentionPlan;
   readonly layout: BlockLayout;
   /** This host's blocks; none on a rank that is no host. */
@@ -48,7 +64,7 @@ export interface Phase1Options {
 export interface Phase1Result extends Disposable {
   /** The anchor's keys of a layer; undefined without an anchor or without blocks. */
   readonly anchor: ((layer: number) => KvSegment) | undefined;
-  /** Times that the anchor was encoded on its own. */
+  /** Times that the anchor was encoded on its own: not where host 0 sends it. */
   readonly anchorPasses: number;
   /** Blocks taken, per local sequence and layer. */
   readonly selected: readonly (readonly BlockCount[])[];
@@ -64,57 +80,59 @@ interface Sequence {
   readonly prefixTokens: number;
 }
 
-/** Encodes this host's blocks. */
+/**
+ * Encodes this host's blocks.
+ *
+ * @throws {WorkerError} If the anchor is sent and a host is lost.
+ */
 export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result> {
-  const { blocks, layout, transformer, contextIds, cache } = options;
+  const { blocks, layout, transformer, contextIds, cache, device, collective } = options;
   const { anchorTokens } = layout;
   const first = blocks[0];
   if (first === undefined) {
     return { anchor: undefined, anchorPasses: 0, selected: [], [Symbol.dispose]() {} };
   }
-  using encoder = new SequenceEncoder(options);
-  const ownsFirstBlock = first.index === 0;
-  const needsAnchor = anchorTokens > 0 && !ownsFirstBlock;
+  using owned = new DisposableStack();
+  const hasOwnAnchor = anchorTokens > 0 && first.index !== 0;
   const { layerCount: layers, kvHeads, headDim } = transformer.config;
-  const dtype = options.cacheDtype;
-  const capacity = anchorTokens;
-  const anchorCache = needsAnchor
-    ? new KvCache(options.device, { layers, kvHeads, headDim, capacity, dtype })
-    : undefined;
+  const sizes = { layers, kvHeads, headDim, capacity: anchorTokens, dtype: options.cacheDtype };
+  const anchorCache = hasOwnAnchor ? owned.use(new KvCache(device, sizes)) : undefined;
   const anchor = anchorTokens === 0
     ? undefined
     : (layer: number) => (anchorCache ?? cache).segment(layer, { start: 0, tokens: anchorTokens });
-  try {
-    if (anchorCache !== undefined) {
-      await encoder.encode({
-        ids: contextIds.subarray(0, anchorTokens),
-        firstPosition: 0,
-        target: anchorCache,
-        firstRow: 0,
-        prefix: undefined,
-        prefixTokens: 0,
-      });
-    }
-    const selected: BlockCount[][] = [];
-    let firstRow = 0;
-    for (const { index, start, end } of blocks) {
-      const ids = contextIds.subarray(start, end);
-      const prefix = index === 0 ? undefined : anchor;
-      const prefixTokens = prefix === undefined ? 0 : anchorTokens;
-      const sequence = { ids, firstPosition: start, target: cache, firstRow, prefix, prefixTokens };
-      selected.push(await encoder.encode(sequence));
-      firstRow += ids.length;
-    }
-    return {
-      anchor,
-      anchorPasses: needsAnchor ? 1 : 0,
-      selected,
-      [Symbol.dispose]: () => anchorCache?.[Symbol.dispose](),
-    };
-  } catch (error) {
-    anchorCache?.[Symbol.dispose]();
-    throw error;
+  const sender = anchorCollective(collective, layout);
+  const stream = sender && owned.use(
+    new AnchorStream(device, { collective: sender, cache: anchorCache ?? cache, anchorTokens }),
+  );
+  const encodesAnchor = anchorCache !== undefined && stream === undefined;
+  const encoder = owned.use(new SequenceEncoder(options, { encodesAnchor }));
+  if (encodesAnchor) {
+    await encoder.encode({
+      ids: contextIds.subarray(0, anchorTokens),
+      firstPosition: 0,
+      target: anchorCache,
+      firstRow: 0,
+      prefix: undefined,
+      prefixTokens: 0,
+    });
   }
+  const selected: BlockCount[][] = [];
+  let firstRow = 0;
+  for (const { index, start, end } of blocks) {
+    const ids = contextIds.subarray(start, end);
+    const prefix = index === 0 ? undefined : anchor;
+    const prefixTokens = prefix === undefined ? 0 : anchorTokens;
+    const sequence = { ids, firstPosition: start, target: cache, firstRow, prefix, prefixTokens };
+    selected.push(await encoder.encode(sequence, index === first.index ? stream : undefined));
+    firstRow += ids.length;
+  }
+  const kept = owned.move();
+  return {
+    anchor,
+    anchorPasses: encodesAnchor ? 1 : 0,
+    selected,
+    [Symbol.dispose]: () => kept.dispose(),
+  };
 }
 
 /** Draws the blocks that a host's chunks will take, so that no timed run does. */
@@ -143,90 +161,160 @@ function sequenceChunk(maxTokens: number): number {
   return Math.max(whole, SPARSE_BLOCK_TOKENS);
 }
 
+/** What a chunk that runs beside another one needs for itself. */
+interface LaneParts {
+  readonly transformer: Transformer;
+  /** Blocks taken per layer, head and row; undefined in dense modes. */
+  readonly counts: Tensor | undefined;
+}
+
 /** Runs local sequences through the model in chunks. */
 class SequenceEncoder implements Disposable {
   readonly #options: Phase1Options;
+  readonly #owned = new DisposableStack();
   readonly #scratch: Workspace | undefined;
-  readonly #counts: Tensor | undefined;
+  readonly #countsShape: readonly number[];
+  readonly #lanes: LaneParts[] = [];
   readonly #chunkTokens: number;
   readonly #scale: number;
-  readonly #totalTokens: number;
-  #doneTokens = 0;
+  /** Tokens times layers, done and to do. */
+  #done = 0;
+  readonly #total: number;
 
-  constructor(options: Phase1Options) {
+  constructor(options: Phase1Options, work: { encodesAnchor: boolean }) {
     const { transformer, plan, blocks, layout, device } = options;
+    const { layerCount, queryHeads, headDim } = transformer.config;
     this.#options = options;
-    this.#scale = 1 / Math.sqrt(transformer.config.headDim);
+    this.#scale = 1 / Math.sqrt(headDim);
     this.#chunkTokens = sequenceChunk(transformer.maxTokens);
     const lengths = blocks.map((block) => block.end - block.start);
     const own = lengths.reduce((sum, length) => sum + length, 0);
-    this.#totalTokens = Math.max(1, own + (blocks[0]?.index === 0 ? 0 : layout.anchorTokens));
-    if (!isSparse(plan.mode)) return;
+    const tokens = own + (work.encodesAnchor ? layout.anchorTokens : 0);
+    this.#total = Math.max(1, tokens * layerCount);
     const shapes = selectionTensors({
-      queryHeads: transformer.config.queryHeads,
+      queryHeads,
       queryTokens: this.#chunkTokens,
       keyTokens: layout.anchorTokens + Math.max(...lengths),
     });
-    this.#scratch = Workspace.allocate(
-      device,
-      workspaceBytes([
+    const [heads = 0, rowBlocks = 0] = shapes.mass;
+    this.#countsShape = [layerCount, heads * rowBlocks];
+    if (isSparse(plan.mode)) {
+      const scratch = [
         { dtype: "f32", shape: shapes.mass },
         { dtype: "i32", shape: shapes.indices },
-      ]),
-    );
-    const [heads = 0, rowBlocks = 0] = shapes.mass;
-    this.#counts = Tensor.allocate(device, {
-      dtype: "i32",
-      shape: [transformer.config.layerCount, heads * rowBlocks],
-      label: "selected blocks per row",
-    });
+      ] as const;
+      this.#scratch = this.#owned.use(Workspace.allocate(device, workspaceBytes(scratch)));
+    }
+    this.#lanes.push({ transformer, counts: this.#newCounts() });
   }
 
-  /** Encodes one sequence; returns the blocks taken per layer, or nothing in dense modes. */
-  async encode(sequence: Sequence): Promise<BlockCount[]> {
-    const { transformer } = this.#options;
-    const { ids, firstPosition, target, firstRow } = sequence;
+  /**
+   * Encodes one sequence.
+   *
+   * @param stream Of the anchor, which is sent or received meanwhile.
+   * @returns The blocks taken per layer, or nothing in dense modes.
+   */
+  async encode(sequence: Sequence, stream?: AnchorStream): Promise<BlockCount[]> {
+    const { transformer, collective: { rank }, layout: { anchorTokens } } = this.#options;
     // The last layer's attention is not needed: only its keys and values are kept.
     const layers = transformer.config.layerCount - 1;
     const counts = this.#scratch === undefined
       ? []
       : Array.from({ length: layers }, () => ({ taken: 0, causal: 0 }));
-    for (let begin = 0; begin < ids.length; begin += this.#chunkTokens) {
-      const end = Math.min(begin + this.#chunkTokens, ids.length);
-      let layersDone = 0;
-      await transformer.forward({
-        ids: ids.subarray(begin, end),
-        firstPosition: firstPosition + begin,
-        target: { cache: target, firstRow: firstRow + begin },
-        attention: this.#attention(sequence, { begin, end }),
-        keysOnly: true,
-        onLayer: () => {
-          layersDone++;
-          const part = (end - begin) * layersDone / (layers + 1);
-          this.#options.onProgress(Math.min(1, (this.#doneTokens + part) / this.#totalTokens));
-        },
-      });
-      await this.#addCounts(sequence, { begin, end, total: counts });
-      this.#doneTokens += end - begin;
+    const chunks: ChunkRange[] = [];
+    for (let begin = 0; begin < sequence.ids.length; begin += this.#chunkTokens) {
+      chunks.push({ begin, end: Math.min(begin + this.#chunkTokens, sequence.ids.length) });
+    }
+    const one = async (chunk: ChunkRange, index = 0, lane?: Lane): Promise<void> => {
+      await this.#run(sequence, { chunk, parts: this.#lane(index), lane });
+    };
+    const count = (chunk: ChunkRange, index = 0) =>
+      this.#addCounts(sequence, { ...chunk, parts: this.#lane(index), total: counts });
+    const { before, together, after } = stream === undefined
+      ? { before: chunks, together: [], after: [] }
+      : arrangeChunks(chunks, { rank, anchorTokens });
+    for (const chunk of before) {
+      await one(chunk);
+      await count(chunk);
+    }
+    if (stream !== undefined) {
+      await this.#openLanes(together.length);
+      await runSideBySide(
+        together.map((chunk, index) => (lane) => one(chunk, index, lane)),
+        { layerCount: layers + 1, onKeys: (layer) => stream.exchange(layer) },
+      );
+      for (const [index, chunk] of together.entries()) await count(chunk, index);
+    }
+    for (const chunk of after) {
+      await one(chunk);
+      await count(chunk);
     }
     return counts;
   }
 
+  /** Runs a chunk through all layers. */
+  async #run(
+    sequence: Sequence,
+    options: { chunk: ChunkRange; parts: LaneParts; lane: Lane | undefined },
+  ): Promise<void> {
+    const { chunk: { begin, end }, parts, lane } = options;
+    const { ids, firstPosition, target, firstRow } = sequence;
+    const attention = this.#attention(sequence, { begin, end, counts: parts.counts });
+    await parts.transformer.forward({
+      ids: ids.subarray(begin, end),
+      firstPosition: firstPosition + begin,
+      target: { cache: target, firstRow: firstRow + begin },
+      attention: lane === undefined ? attention : lane.inTurns(attention),
+      keysOnly: true,
+      onLayer: () => {
+        this.#done += end - begin;
+        this.#options.onProgress(Math.min(1, this.#done / this.#total));
+      },
+    });
+  }
+
+  #lane(index: number): LaneParts {
+    const parts = this.#lanes[index];
+    invariant(parts !== undefined, `chunks run side by side on at most ${MAX_LANES} lanes`);
+    return parts;
+  }
+
+  async #openLanes(count: number): Promise<void> {
+    const { device, weights, cacheDtype: dtype, transformer: { config, maxTokens } } =
+      this.#options;
+    while (this.#lanes.length < count) {
+      const sizes = { config, weights, dtype, maxTokens };
+      const transformer = this.#owned.use(new Transformer(device, sizes));
+      await transformer.prepare();
+      this.#lanes.push({ transformer, counts: this.#newCounts() });
+    }
+  }
+
+  #newCounts(): Tensor | undefined {
+    if (this.#scratch === undefined) return undefined;
+    const shape = this.#countsShape;
+    const label = "selected blocks per row";
+    return this.#owned.use(Tensor.allocate(this.#options.device, { dtype: "i32", shape, label }));
+  }
+
   async #addCounts(
     sequence: Sequence,
-    chunk: { begin: number; end: number; total: readonly BlockCount[] },
+    chunk: ChunkRange & { parts: LaneParts; total: readonly BlockCount[] },
   ): Promise<void> {
-    if (this.#counts === undefined) return;
-    const { begin, end, total } = chunk;
+    const { begin, end, parts: { counts }, total } = chunk;
+    if (counts === undefined) return;
     await addCounts(total, {
-      counts: this.#counts,
+      counts,
       queryHeads: this.#options.transformer.config.queryHeads,
       qOffset: sequence.prefixTokens + begin,
       queryTokens: end - begin,
     });
   }
 
-  #attention(sequence: Sequence, chunk: { begin: number; end: number }): AttentionStrategy {
+  #attention(
+    sequence: Sequence,
+    chunk: ChunkRange & { counts: Tensor | undefined },
+  ): AttentionStrategy {
     const { device, plan } = this.#options;
     const keys: SequenceKeys = {
       prefix: sequence.prefix,
@@ -235,7 +323,8 @@ class SequenceEncoder implements Disposable {
       qOffset: sequence.prefixTokens + chunk.begin,
       scale: this.#scale,
     };
-    const [scratch, counts] = [this.#scratch, this.#counts];
+    const scratch = this.#scratch;
+    const { counts } = chunk;
     if (scratch === undefined || counts === undefined) return denseAttention(device, keys);
     const { stride, threshold } = plan;
     const { forced } = this.#options;
@@ -246,7 +335,6 @@ class SequenceEncoder implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#scratch?.[Symbol.dispose]();
-    this.#counts?.[Symbol.dispose]();
+    this.#owned.dispose();
   }
 }

@@ -219,9 +219,10 @@ export class RankModel implements Disposable {
    * Phase 1 of one host: encodes its blocks.
    *
    * @param contextIds The whole context; its length is every host's.
-   * @param options `collective`: asked for rank and size; only mode ring exchanges. `room` in the
-   * query host's cache, in tokens, for a query and what is generated.
-   * @throws {WorkerError} In mode ring, if another rank is lost.
+   * @param options `collective`: asked for rank and size; carries keys and values in mode ring, and
+   * the anchor between GPUs. `room` in the query host's cache, in tokens, for a query and what is
+   * generated.
+   * @throws {WorkerError} If another rank is lost.
    */
   async encode(
     contextIds: Int32Array,
@@ -251,6 +252,8 @@ export class RankModel implements Disposable {
       isRing ? await encodePart({ ...this.#parts, ...common, collective }) : await encodeBlocks({
         ...common,
         transformer: this.#transformer,
+        weights: this.#parts.weights,
+        collective,
         plan,
         blocks,
         cacheDtype: dtype,

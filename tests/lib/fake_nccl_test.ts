@@ -4,12 +4,15 @@
  *
  * @module
  */
+import { WorkerError } from "../../lib/errors.ts";
 import { openEngine } from "../../lib/star/engine.ts";
-import { assert, assertEquals, assertMatch } from "../helpers/assert.ts";
+import type { GenerateResult, Progress } from "../../lib/star/request.ts";
+import { assert, assertEquals, assertMatch, assertRejects } from "../helpers/assert.ts";
 import { addFakeNccl, buildFakeGpu, withFakeGpu } from "../helpers/fake_gpu.ts";
 import { goldenEntries, goldenPlan } from "../helpers/golden.ts";
 import { runAlone } from "../helpers/hosts.ts";
-import { MODEL } from "../helpers/prompts.ts";
+import { childrenOf, waitUntilEnded } from "../helpers/processes.ts";
+import { goldenRequest, MODEL, openTiny, STAR } from "../helpers/prompts.ts";
 
 const folder = await buildFakeGpu();
 const ignore = folder === undefined;
@@ -27,17 +30,20 @@ async function withGpus(
   await withFakeGpu(folder, run, { ...gpus, ...settings });
 }
 
-/** The greedy ids of the reference's prompt. */
-async function idsOf(name: string, processCount: number): Promise<readonly number[]> {
+/** Runs the reference's prompt. */
+async function generate(
+  name: string,
+  options: { processCount: number; contextTokens?: number; blockTokens?: number },
+): Promise<GenerateResult> {
   assert(entry !== undefined);
-  const star = goldenPlan("star", entry);
-  const plan = name === "ring" && star !== undefined
-    ? { ...star, mode: "ring" as const }
-    : goldenPlan(name, entry);
-  assert(plan !== undefined);
+  const { processCount, contextTokens = entry.context_ids.length, blockTokens } = options;
+  const known = goldenPlan(name === "ring" ? "star" : name, entry);
+  assert(known !== undefined);
+  const mode = name === "ring" ? "ring" as const : known.mode;
+  const sizes = blockTokens === undefined ? {} : { blockTokens, anchorTokens: blockTokens };
   await using engine = await openEngine({
     modelFolder: MODEL,
-    plan,
+    plan: { ...known, ...sizes, mode },
     device: "cuda",
     dtype: "bf16",
     threads: 2,
@@ -45,15 +51,15 @@ async function idsOf(name: string, processCount: number): Promise<readonly numbe
     timeoutMs: 60_000,
   });
   if (processCount > 1) assertMatch(engine.deviceDescription, /processes, NCCL 2\.29\.5$/);
-  const { ids } = await engine.generate({
+  const { context_ids: ids, query_ids: queryIds } = entry;
+  return await engine.generate({
     sample: entry.task,
-    contextIds: Int32Array.from(entry.context_ids),
-    queryIds: Int32Array.from(entry.query_ids),
+    contextIds: Int32Array.from({ length: contextTokens }, (_, i) => ids[i % ids.length] ?? 0),
+    queryIds: Int32Array.from(queryIds),
     tokensToGenerate: 24,
     stopIds: [],
     topLogits: 24,
   });
-  return ids;
 }
 
 const STARX = Object.keys(entry.modes).find((name) => name.startsWith("starx")) ?? "";
@@ -62,9 +68,33 @@ for (const [name, processCount] of [["star", 2], ["star", 3], [STARX, 2], ["ring
   const test = `ranks with a GPU each give one GPU's ids over NCCL: ${name}, ${processCount} ranks`;
   Deno.test({ name: test, ignore }, async () => {
     await withGpus(processCount, async () => {
-      const found = await idsOf(name, processCount);
-      assertEquals(found, await idsOf(name === "ring" ? "dense" : name, 1));
+      const found = await generate(name, { processCount });
+      const expected = await generate(name === "ring" ? "dense" : name, { processCount: 1 });
+      assertEquals(found.ids, expected.ids);
     });
+  });
+}
+
+for (const name of ["star", STARX]) {
+  const test = `host 0 sends the anchor, and nobody else encodes it: ${name}`;
+  Deno.test({ name: test, ignore }, async () => {
+    const run = async (anchorStream: "on" | "off") => {
+      let result: GenerateResult | undefined;
+      await withGpus(2, async () => {
+        // Chunks have 8,192 tokens: two of them run side by side.
+        const sizes = { contextTokens: 17_400, blockTokens: 8_704 };
+        result = await generate(name, { processCount: 2, ...sizes });
+      }, { STARX_ANCHOR_STREAM: anchorStream });
+      assert(result !== undefined);
+      return result;
+    };
+    const [sent, encoded] = [await run("on"), await run("off")];
+    assertEquals(sent.ranks.map(({ anchorPasses }) => anchorPasses), [0, 0]);
+    assertEquals(encoded.ranks.map(({ anchorPasses }) => anchorPasses), [0, 1]);
+    assertEquals(sent.ranks.map(({ blocks }) => blocks), [1, 1]);
+    assertEquals(sent.ids, encoded.ids);
+    assertEquals(sent.topLogits, encoded.topLogits);
+    assertEquals(sent.selectedBlocks, encoded.selectedBlocks);
   });
 }
 
@@ -77,3 +107,38 @@ Deno.test({ name: "bench times ranks with a GPU each", ignore }, async () => {
     assertMatch(ended.stdout, /Fake GPU .*, 2 processes over NCCL 2\.29\.5, bf16, ring\n/);
   });
 });
+
+/** Stopped ranks: host 1 waits for the anchor that host 0 does not send, host 0 for host 1's part. */
+const STOPS = [{ phase: "phase 1", victim: 0 }, { phase: "phase 2", victim: 1 }] as const;
+const HANG_MS = 1_500;
+
+for (const { phase, victim } of STOPS) {
+  const test = `ranks on GPUs end if rank ${victim} is stopped in ${phase}, which is named`;
+  Deno.test({ name: test, ignore }, async () => {
+    await withGpus(2, async () => {
+      const plan = { ...STAR, blockTokens: 4096, anchorTokens: 4096 };
+      const engine = await openTiny({ plan, processCount: 2, device: "cuda", timeoutMs: HANG_MS });
+      const children = childrenOf(Deno.pid);
+      const { pid = 0 } = children.find(({ command }) => command.includes(`--rank=${victim}`)) ??
+        {};
+      const task = "niah_multikey_2";
+      const known = await goldenRequest({ task, repeat: 4, tokensToGenerate: 400 });
+      let isStopped = false;
+      const onProgress = (progress: Progress) => {
+        if (progress.phase !== phase || isStopped) return;
+        isStopped = true;
+        Deno.kill(pid, "SIGSTOP");
+      };
+      const error = await assertRejects(
+        () => engine.generate(known, { onProgress }),
+        WorkerError,
+      );
+      assertMatch(
+        error.message,
+        new RegExp(`^Lost rank ${victim} in ${phase}: it made no progress`),
+      );
+      await waitUntilEnded(children.map(({ pid }) => pid), { timeoutMs: 10_000 });
+      await engine[Symbol.asyncDispose]();
+    });
+  });
+}

@@ -1,0 +1,137 @@
+/**
+ * The anchor's keys and values, sent from host 0 to all others layer by layer, so that they need not
+ * encode the anchor again (Star Attention, arXiv 2411.17116, section 2.1, where every host does).
+ *
+ * Host 0 sends a layer as soon as its anchor tokens have it; the others run their first block right
+ * behind, a layer later. All hosts' exchanges are in the order of their ops, so that host 0 cannot
+ * run ahead of the slowest one by more than a layer of the anchor: that costs nothing where host 0
+ * has no more blocks than the others, as its first one is the cheapest.
+ *
+ * @module
+ */
+import type { Collective } from "../collective/collective.ts";
+import { type DeviceCollective, isDeviceCollective } from "../collective/tensors.ts";
+import type { Device } from "../device/device.ts";
+import { Tensor } from "../device/tensor.ts";
+import { copy } from "../ops/convert.ts";
+import type { KvCache, LayerCache } from "../model/kv_cache.ts";
+import type { BlockLayout } from "./blocks.ts";
+import { isOn } from "./switches.ts";
+
+/** The host that has the anchor as its first block. */
+const ROOT = 0;
+
+/** Chunks that run side by side: each takes activations of its own. */
+export const MAX_LANES = 2;
+
+/** Some tokens of a block, from its first one. */
+export interface ChunkRange {
+  readonly begin: number;
+  readonly end: number;
+}
+
+/**
+ * Whether sending pays for a layout: every rank has a block, and host 0 has no more than the next
+ * one. With one more it would be the last to end already, and sending slows its first block down.
+ */
+export function sendingPays(layout: BlockLayout, options: { ranks: number }): boolean {
+  const { hosts, anchorTokens } = layout;
+  const [first, second] = hosts;
+  return anchorTokens > 0 && hosts.length === options.ranks && second !== undefined &&
+    first?.length === second.length && isOn("STARX_ANCHOR_STREAM");
+}
+
+/** What sends; undefined where each host encodes the anchor: between CPUs, or where it pays not. */
+export function anchorCollective(
+  collective: Collective,
+  layout: BlockLayout,
+): DeviceCollective | undefined {
+  if (!isDeviceCollective(collective)) return undefined;
+  return sendingPays(layout, { ranks: collective.size }) ? collective : undefined;
+}
+
+/** Which chunks of a host's first block run side by side, while the anchor is sent. */
+export function arrangeChunks(
+  chunks: readonly ChunkRange[],
+  options: { rank: number; anchorTokens: number },
+): {
+  before: readonly ChunkRange[];
+  together: readonly ChunkRange[];
+  after: readonly ChunkRange[];
+} {
+  const { rank, anchorTokens } = options;
+  // Host 0 can send a layer when the anchor's last chunk has it; the others need it at once.
+  const end = rank === ROOT
+    ? chunks.filter(({ begin }) => begin < anchorTokens).length
+    : Math.min(MAX_LANES, chunks.length);
+  const start = Math.max(0, end - MAX_LANES);
+  return {
+    before: chunks.slice(0, start),
+    together: chunks.slice(start, end),
+    after: chunks.slice(end),
+  };
+}
+
+/** One host's end of the exchange. */
+export class AnchorStream implements Disposable {
+  readonly #device: Device;
+  readonly #collective: DeviceCollective;
+  readonly #cache: KvCache;
+  readonly #packed: LayerCache | undefined;
+
+  /**
+   * @param options `cache`: on host 0 that of its blocks, which begin with the anchor; elsewhere one
+   * of the anchor alone, which is filled.
+   */
+  constructor(
+    device: Device,
+    options: { collective: DeviceCollective; cache: KvCache; anchorTokens: number },
+  ) {
+    const { collective, cache, anchorTokens } = options;
+    this.#device = device;
+    this.#collective = collective;
+    this.#cache = cache;
+    if (collective.rank !== ROOT) return;
+    // The anchor's rows of a head lie together, those of the next head behind the other blocks'.
+    const { dtype, shape: [kvHeads = 0, , headDim = 0] } = cache.layer(0).keys;
+    const shape = [kvHeads, anchorTokens, headDim];
+    using owned = new DisposableStack();
+    const make = (label: string) => owned.use(Tensor.allocate(device, { dtype, shape, label }));
+    this.#packed = { keys: make("anchor's keys to send"), values: make("anchor's values to send") };
+    owned.move();
+  }
+
+  /**
+   * Sends a layer, or receives it; all hosts call it for one layer after the other.
+   *
+   * @throws {WorkerError} If a host is lost.
+   */
+  async exchange(layer: number): Promise<void> {
+    const { keys, values } = this.#cache.layer(layer);
+    const packed = this.#packed;
+    if (packed !== undefined) {
+      await this.#pack(packed.keys, keys);
+      await this.#pack(packed.values, values);
+    }
+    await this.#collective.broadcastRegion(packed?.keys ?? keys, { root: ROOT });
+    await this.#collective.broadcastRegion(packed?.values ?? values, { root: ROOT });
+  }
+
+  /** Brings the first rows of each head together. */
+  async #pack(out: Tensor, source: Tensor): Promise<void> {
+    const [heads = 0, tokens = 0, headDim = 0] = out.shape;
+    const [, capacity = 0] = source.shape;
+    for (let head = 0; head < heads; head++) {
+      await copy(this.#device, {
+        out: out.rows(head, 1).reshape([tokens, headDim]),
+        in: source.rows(head, 1).reshape([capacity, headDim]).rows(0, tokens),
+      });
+    }
+  }
+
+  /** Frees what was sent; a second call does nothing. */
+  [Symbol.dispose](): void {
+    this.#packed?.keys[Symbol.dispose]();
+    this.#packed?.values[Symbol.dispose]();
+  }
+}
