@@ -1,12 +1,12 @@
 /*
- * One tile of antidiagonal_score: 128 query groups by 128 key groups, a group being the S * D elements
- * of S tokens, read in place. See antidiagonal_score.cu for what becomes of it.
+ * The generic build's tiles of antidiagonal_score: 128 query groups by 128 key groups, read in place.
+ * See antidiagonal_score.cu for what becomes of them.
  */
 #ifndef SX_CUDA_ANTIDIAGONAL_TILE_CUH
 #define SX_CUDA_ANTIDIAGONAL_TILE_CUH
 
+#include "antidiagonal.cuh"
 #include "mma.cuh"
-#include "ops.cuh"
 
 namespace sx {
 namespace cuda {
@@ -14,7 +14,8 @@ namespace antidiagonal {
 
 constexpr int kThreads = 128;
 /* Query groups and key groups of a tile, elements of a group in a slice. */
-constexpr int kTile = 128;
+constexpr int kTileLog2 = 7;
+constexpr int kTile = 1 << kTileLog2;
 constexpr int kSlice = 64;
 constexpr int kStages = 3;
 constexpr int kMatrixBytes = kTile * kSlice * 2;
@@ -25,85 +26,56 @@ constexpr int kWarpTile = 64;
 /* Rows that a thread copies of each matrix and slice: one chunk of every 16th row. */
 constexpr int kCopies = kTile * (kSlice / 8) / kThreads;
 constexpr int kCopyRows = kTile / kCopies;
+static_assert(kTile == kTileRows, "both matrices of a stage have the same rows");
 static_assert(kShared <= 99 * 1024, "the smallest multiprocessor has room for it");
-struct Score {
-  float* mass;
-  const bf16* q;
-  const bf16* keys;
-  const bf16* prefix_keys;
-  float* sums;       /* of each block of threads: [kTile, width] */
-  int* next_job;
-  int64_t q_tokens, key_tokens; /* key_tokens: prefix included */
-  int64_t token_stride, head_stride, prefix_token_stride, prefix_head_stride;
-  int64_t q_blocks, key_blocks, q_groups, first_group, prefix_groups;
-  int64_t width;     /* of a row of sums */
-  int64_t row_tiles;
-  int q_heads, group, head_dim;
-  int stride_log2;
-  int cell_log2;     /* groups of a block of 128 tokens */
-  int unit_log2;     /* groups of one sum: a cell, or half of one of 128 */
-  bool aligned;
-  float scale_log2;  /* scale / S * log2(e) */
-};
 
-/* 128 rows of query groups of one head. */
-struct Job {
-  int head;
-  int64_t first;  /* of this call's groups */
-  int rows;
-  int64_t tiles;  /* of key groups that its last row sees */
-
-  /* The heads of a key head lie side by side, the longest rows come first. */
-  __device__ Job(const Score& score, int64_t number)
-      : head(static_cast<int>(number % score.q_heads)) {
-    first = (score.row_tiles - 1 - number / score.q_heads) * kTile;
-    rows = static_cast<int>(min64(kTile, score.q_groups - first));
-    tiles = (score.first_group + first + rows - 1) / kTile + 1;
-  }
-};
-
-/* What copies slices to shared memory, ahead of their use. */
+/* What copies slices to shared memory, ahead of their use, from tile to tile without a gap. */
 class Producer {
  public:
-  __device__ Producer(const Score& score, const Job& job, uint32_t base)
-      : score_(score), base_(base), slices_((1 << score.stride_log2) * (score.head_dim / kSlice)) {
+  __device__ Producer(const Score& score, const Walk& walk, uint32_t base)
+      : score_(score),
+        walk_(walk),
+        base_(base),
+        slices_((1 << score.stride_log2) * (score.head_dim / kSlice)) {
     row_ = threadIdx.x / (kSlice / 8);
     chunk_ = threadIdx.x % (kSlice / 8);
-    left_ = job.tiles * slices_;
-    first_query_ = job.first + row_;
-    const int64_t token = first_query_ << score.stride_log2;
-    query_ = score.q + (token * score.q_heads + job.head) * score.head_dim + chunk_ * 8;
-    kv_head_ = job.head / score.group;
   }
 
   __device__ int slices() const { return slices_; }
 
   /* Starts the copy of the next slice, if there is one, as one group. */
   __device__ void copy() {
-    if (left_ > 0) {
-      if (slice_ == 0) find_keys();
+    if (slice_ == 0 && more_) find_rows();
+    if (more_) {
       score_.aligned ? copy_slice<true>() : copy_slice<false>();
-      left_--;
       stage_ = stage_ == kStages - 1 ? 0 : stage_ + 1;
-      if (++slice_ == slices_) slice_ = 0, tile_++;
+      if (++slice_ == slices_) slice_ = 0;
     }
     commit_copies();
   }
 
  private:
-  /* Rows of the next tile of keys: a group lies in one of the segments. */
-  __device__ void find_keys() {
-    first_key_ = tile_ * kTile + row_;
+  /* Rows of the next tile: a group of keys lies in one of the segments. */
+  __device__ void find_rows() {
+    Tile tile;
+    more_ = walk_.next(score_, tile);
+    if (!more_) return;
+    const int kv_head = score_.first_kv + tile.kv_head;
+    first_query_ = tile.first_query(score_) + row_;
+    first_key_ = tile.column * kTile + row_;
+    const int64_t token = static_cast<int64_t>(first_query_) << score_.stride_log2;
+    query_ = score_.q + (token * score_.q_heads + tile.q_head(score_)) * score_.head_dim +
+             chunk_ * 8;
     in_prefix_ = 0;
 #pragma unroll
     for (int i = 0; i < kCopies; i++) {
       const int64_t group = first_key_ + i * kCopyRows;
       if (group < score_.prefix_groups) {
         in_prefix_ |= 1u << i;
-        keys_[i] = score_.prefix_keys + kv_head_ * score_.prefix_head_stride +
+        keys_[i] = score_.prefix_keys + kv_head * score_.prefix_head_stride +
                    (group << score_.stride_log2) * score_.prefix_token_stride + chunk_ * 8;
       } else {
-        keys_[i] = score_.keys + kv_head_ * score_.head_stride +
+        keys_[i] = score_.keys + kv_head * score_.head_stride +
                    ((group - score_.prefix_groups) << score_.stride_log2) * score_.token_stride +
                    chunk_ * 8;
       }
@@ -140,12 +112,14 @@ class Producer {
   }
 
   const Score& score_;
+  Walk walk_;
   uint32_t base_;
-  int slices_, row_, chunk_, kv_head_, stage_ = 0, slice_ = 0;
-  int64_t tile_ = 0, left_, first_query_, first_key_ = 0;
+  int slices_, row_, chunk_, stage_ = 0, slice_ = 0;
+  int first_query_ = 0, first_key_ = 0;
+  bool more_ = true;
   unsigned in_prefix_ = 0;
-  const bf16* query_;
-  const bf16* keys_[kCopies];
+  const bf16* query_ = nullptr;
+  const bf16* keys_[kCopies] = {};
 };
 
 /* sums += the warp's 64 x 64 part of one slice's product. */
@@ -212,7 +186,7 @@ __device__ inline void write_units(float* row, const float (&weights)[8][2], flo
 
 /* A tile of logits to sums[row, ..]; `seen` is how many of the tile's key groups row 0 sees. */
 __device__ inline void write_tile(float* sums, const float (&logits)[4][8][4], const Score& score,
-                                  int64_t seen, int warp_row, int warp_column) {
+                                  int seen, int warp_row, int warp_column) {
   const int lane = threadIdx.x % 32;
   const int units = warp_column >> score.unit_log2;
 #pragma unroll
@@ -220,7 +194,7 @@ __device__ inline void write_tile(float* sums, const float (&logits)[4][8][4], c
 #pragma unroll
     for (int half = 0; half < 2; half++) {
       const int row = warp_row + m * 16 + half * 8 + lane / 4;
-      const int64_t end = seen + row - warp_column - lane % 4 * 2;
+      const int end = seen + row - warp_column - lane % 4 * 2;
       float weights[8][2], max = -INFINITY;
 #pragma unroll
       for (int n = 0; n < 8; n++) {

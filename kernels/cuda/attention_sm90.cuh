@@ -147,21 +147,26 @@ __device__ inline void write_tile(const AttentionParams& params, const HopperJob
   }
 }
 
-template <int kDim>
+template <int kDim, bool kSparse>
 struct Consumer {
   using Shared = HopperShared<kDim>;
+  using KeyWalk = TileWalk<kHopperKeys, kSparse>;
   /* Barriers of the turns; 0 is the block's. */
   static constexpr int kFirstTurn = 1;
 
   const Shared& shared;
+  const KeyWalk& walk;
+  const int64_t first_seen;
   const int group; /* which consumer */
   ConsumerState<kDim> state;
   RingPlace<Shared::kStages> keys, values;
   TileSight sight; /* of the tile of keys */
   const uint64_t query_rows, key_rows, value_rows; /* of the first stage */
 
-  __device__ Consumer(const Shared& shared, int group)
+  __device__ Consumer(const Shared& shared, const KeyWalk& walk, int64_t first_seen, int group)
       : shared(shared),
+        walk(walk),
+        first_seen(first_seen),
         group(group),
         state(),
         sight(),
@@ -176,9 +181,6 @@ struct Consumer {
   }
   __device__ void take_turn() const { sync_named(kFirstTurn + group, 2 * kWarpgroup); }
   __device__ void pass_turn() const { arrive_named(kFirstTurn + 1 - group, 2 * kWarpgroup); }
-  __device__ void release(uint32_t barrier) const {
-    if (threadIdx.x % 32 == 0) arrive(barrier);
-  }
 
   /* Masks the logits where some row does not see all keys. */
   __device__ void mask() {
@@ -187,10 +189,7 @@ struct Consumer {
     mask_tile(state.logits, min(sight.seen + row(), count), min(sight.seen + row() + 8, count));
   }
 
-  __device__ void await_keys() {
-    wait_phase(shared.keys_full(keys.stage), keys.parity);
-    sight = shared.sights[keys.stage];
-  }
+  __device__ void await_keys() const { wait_phase(shared.keys_full(keys.stage), keys.parity); }
   __device__ void start_tile() {
     start_logits(state, query_rows, advance_operand(key_rows, keys.stage * Shared::kTileBytes));
   }
@@ -199,11 +198,14 @@ struct Consumer {
     start_out(state, advance_operand(value_rows, values.stage * Shared::kTileBytes));
   }
 
-  /* Logits to weights, once the products that make the logits are done. */
-  __device__ void soften(float (&factor)[2], float scale, bool more) {
+  /* Logits of tile n to weights, once the products that make them are done. */
+  __device__ void soften(float (&factor)[2], float scale, int n) {
     pin(state.logits);
     release(shared.keys_free(keys.stage));
+    const bool more = n + 1 < walk.tiles;
     mask();
+    /* Of the next tile: a list's number has arrived when the weights are done. */
+    if (more) sight = TileSight::of(walk, first_seen, n + 1);
     soften_tile(state, factor, scale);
     /* Here rather than where the next tile begins: a loop stands between the weights and what waits
      * for the sums, so that the compiler does not wait before it makes the weights. */
@@ -213,25 +215,26 @@ struct Consumer {
   }
 
   /* The first tile has nothing to overlap with. */
-  __device__ void first_tile(float scale, bool more) {
+  __device__ void first_tile(float scale) {
+    sight = TileSight::of(walk, first_seen, 0);
     wait_phase(shared.queries_full(), 0);
     await_keys();
     start_tile();
     wait_products<0>();
     float factor[2];
-    soften(factor, scale, more);
+    soften(factor, scale, 0);
     pack_weights(state);
   }
 
-  /* Logits of the next tile, and the sums of the tile before. */
-  __device__ void next_tile(float scale, bool more) {
+  /* Logits of tile n, and the sums of the tile before. */
+  __device__ void next_tile(float scale, int n) {
     take_turn();
     start_tile();
     start_sums();
     pass_turn();
     wait_products<1>();
     float factor[2];
-    soften(factor, scale, more);
+    soften(factor, scale, n);
     wait_products<0>();
     pin(state.out);
     pin(state.weights);
@@ -242,12 +245,12 @@ struct Consumer {
     for (int i = 0; i < kDim / 2; i++) state.out[i] *= factor[i / 2 % 2];
   }
 
-  __device__ void run(const AttentionParams& params, const HopperJob& job, int tiles) {
+  __device__ void run(const AttentionParams& params, const HopperJob& job) {
     if (group == 1) pass_turn(); /* the other begins */
-    if (tiles > 0) {
-      first_tile(params.scale_log2, tiles > 1);
+    if (walk.tiles > 0) {
+      first_tile(params.scale_log2);
 #pragma unroll 1
-      for (int n = 1; n < tiles; n++) next_tile(params.scale_log2, n + 1 < tiles);
+      for (int n = 1; n < walk.tiles; n++) next_tile(params.scale_log2, n);
       start_sums();
       wait_products<0>();
       pin(state.out);
@@ -273,7 +276,8 @@ attention_hopper_kernel(const __grid_constant__ HopperParams params) {
   } else {
     raise_registers<kConsumerRegisters>();
     const TileWalk<kHopperKeys, kSparse> walk(params.attention, job.head, job.q_block);
-    Consumer<kDim>(shared, warpgroup - 1).run(params.attention, job, walk.tiles);
+    const int64_t seen = first_seen(params.attention, job.q_block);
+    Consumer<kDim, kSparse>(shared, walk, seen, warpgroup - 1).run(params.attention, job);
   }
 }
 

@@ -33,9 +33,23 @@ static_assert(kProducerRegisters + kHopperConsumers * kConsumerRegisters <= 3 * 
 /* What a consumer must know of a tile: how many keys its row 0 sees, and how many may be seen. */
 struct TileSight {
   int seen, count;
+
+  /* Every thread finds it by itself, so that nothing but tiles and barriers lies in shared memory. */
+  template <bool kSparse>
+  __device__ static TileSight of(const TileWalk<kHopperKeys, kSparse>& walk, int64_t first_seen,
+                                 int number) {
+    const Tile tile = walk.tile(number);
+    const int64_t seen = max64(-kHopperKeys, min64(first_seen - tile.base, kHopperKeys));
+    return {static_cast<int>(seen), tile.count};
+  }
 };
 
-/* Shared memory of a block, by address: tiles, then barriers and sights. */
+/* How many keys row 0 of a row block sees. */
+__device__ inline int64_t first_seen(const AttentionParams& params, int q_block) {
+  return params.q_offset + static_cast<int64_t>(q_block) * kRowBlock + 1;
+}
+
+/* Shared memory of a block, by address: tiles, then barriers. */
 template <int kDim>
 struct HopperShared {
   static constexpr int kBoxes = kDim / kBoxColumns;
@@ -45,19 +59,14 @@ struct HopperShared {
   static constexpr int kAlignment = 1024; /* of boxes whose chunks are permuted */
   static constexpr int kTilesBytes = (1 + 2 * kStages) * kTileBytes;
   static constexpr int kBarriers = 1 + 4 * kStages;
-  static constexpr int kBytes = kAlignment + kTilesBytes + kBarriers * 8 +
-                                kStages * static_cast<int>(sizeof(TileSight));
+  static constexpr int kBytes = kAlignment + kTilesBytes + kBarriers * 8;
   static_assert(kRowBlock == kHopperKeys, "queries and keys have the same boxes");
   static_assert(kBytes <= 227 * 1024, "a block's limit");
 
   uint32_t base;
-  TileSight* sights;
 
-  __device__ explicit HopperShared(unsigned char* memory) {
-    const uint32_t address = shared_address(memory);
-    base = (address + kAlignment - 1) / kAlignment * kAlignment;
-    sights = reinterpret_cast<TileSight*>(memory + (base - address) + kTilesBytes + kBarriers * 8);
-  }
+  __device__ explicit HopperShared(unsigned char* memory)
+      : base((shared_address(memory) + kAlignment - 1) / kAlignment * kAlignment) {}
   __device__ uint32_t queries() const { return base; }
   __device__ uint32_t keys(int stage) const { return base + (1 + stage) * kTileBytes; }
   __device__ uint32_t values(int stage) const { return base + (1 + kStages + stage) * kTileBytes; }
@@ -78,21 +87,6 @@ struct HopperShared {
       init_barrier(values_free(stage), kHopperConsumers * kWarpgroup / 32);
     }
     publish_barriers();
-  }
-};
-
-/* A place in a ring of stages, and the parity of its barriers' phase. */
-template <int kStages>
-struct RingPlace {
-  int stage = 0;
-  uint32_t parity = 0;
-
-  __device__ void advance() {
-    stage++;
-    if (stage == kStages) {
-      stage = 0;
-      parity ^= 1;
-    }
   }
 };
 
@@ -128,7 +122,6 @@ __device__ inline void produce(const HopperParams& params, const HopperShared<kD
   const TileWalk<kHopperKeys, kSparse> walk(params.attention, job.head, job.q_block);
   if (walk.tiles == 0) return;
   const int64_t first_row = static_cast<int64_t>(job.q_block) * kRowBlock;
-  const int64_t first_seen = params.attention.q_offset + first_row + 1;
   const int head = job.head / params.attention.group;
   load_tile<kDim>(shared.queries(), &params.queries, shared.queries_full(),
                   static_cast<int>(first_row), job.head);
@@ -139,8 +132,6 @@ __device__ inline void produce(const HopperParams& params, const HopperShared<kD
     if (n + 1 < walk.tiles) next = walk.tile(n + 1);
     if (n < walk.tiles) {
       wait_phase(shared.keys_free(keys.stage), keys.parity ^ 1);
-      const int64_t seen = max64(-kHopperKeys, min64(first_seen - tile.base, kHopperKeys));
-      shared.sights[keys.stage] = {static_cast<int>(seen), tile.count};
       load_tile<kDim>(shared.keys(keys.stage), &params.keys[tile.is_prefix],
                       shared.keys_full(keys.stage), static_cast<int>(tile.first), head);
       keys.advance();

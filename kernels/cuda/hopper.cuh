@@ -63,6 +63,27 @@ __device__ inline void wait_phase(uint32_t barrier, uint32_t parity) {
   }
 }
 
+/* A place in a ring of stages, and the parity of its barriers' phase. */
+template <int kStages>
+struct RingPlace {
+  int stage = 0;
+  uint32_t parity = 0;
+
+  __device__ void advance() {
+    stage++;
+    if (stage == kStages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+};
+
+/* By all threads of a warp: arrives for the warp, once all of its lanes are done with a stage. */
+__device__ inline void release(uint32_t barrier) {
+  __syncwarp();
+  if (threadIdx.x % 32 == 0) arrive(barrier);
+}
+
 /* Barriers of some warps, by number: `threads` counts those that wait and those that only arrive. */
 __device__ inline void sync_named(int number, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory");
@@ -81,6 +102,17 @@ __device__ inline void copy_box(uint32_t to, const CUtensorMap* map, uint32_t ba
       "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes "
       "[%0], [%1, {%3, %4, %5}], [%2];" ::"r"(to),
       "l"(reinterpret_cast<uint64_t>(map)), "r"(barrier), "r"(column), "r"(row), "r"(head)
+      : "memory");
+}
+
+/* The same for a map of groups of tokens: at (column, token of a group, group, head). */
+__device__ inline void copy_groups(uint32_t to, const CUtensorMap* map, uint32_t barrier, int column,
+                                   int token, int group, int head) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes "
+      "[%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(to),
+      "l"(reinterpret_cast<uint64_t>(map)), "r"(barrier), "r"(column), "r"(token), "r"(group),
+      "r"(head)
       : "memory");
 }
 
@@ -141,6 +173,9 @@ __device__ inline void pin(uint32_t (&values)[kCount][4]) {
 #define SX_SUMS32(d) SX_SUMS8(d, 0), SX_SUMS8(d, 8), SX_SUMS8(d, 16), SX_SUMS8(d, 24)
 #define SX_SUMS64(d) \
   SX_SUMS32(d), SX_SUMS8(d, 32), SX_SUMS8(d, 40), SX_SUMS8(d, 48), SX_SUMS8(d, 56)
+#define SX_SUMS128(d)                                                                     \
+  SX_SUMS64(d), SX_SUMS8(d, 64), SX_SUMS8(d, 72), SX_SUMS8(d, 80), SX_SUMS8(d, 88),         \
+      SX_SUMS8(d, 96), SX_SUMS8(d, 104), SX_SUMS8(d, 112), SX_SUMS8(d, 120)
 #define SX_NAMES32                                                                        \
   "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, " \
   "%19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
@@ -148,6 +183,13 @@ __device__ inline void pin(uint32_t (&values)[kCount][4]) {
   SX_NAMES32                                                                                \
   ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, " \
   "%49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+
+#define SX_NAMES128                                                                          \
+  SX_NAMES64                                                                                 \
+  ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, "  \
+  "%81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, %96, %97, "    \
+  "%98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, %112, " \
+  "%113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
 
 /* sums (+)= a * b^T: a of 64 rows and b of 128, 16 elements of each; their rows lie in shared memory. */
 template <bool kAdd>
@@ -158,6 +200,16 @@ __device__ inline void multiply_rows(float (&sums)[64], uint64_t a, uint64_t b) 
       "}, %64, %65, p, 1, 1, 0, 0;\n}"
       : SX_SUMS64(sums)
       : "l"(a), "l"(b), "n"(kAdd ? 1 : 0));
+}
+
+/* The same with b of 256 rows; adds unless `add` is 0. */
+__device__ inline void multiply_rows(float (&sums)[128], uint64_t a, uint64_t b, int add) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {" SX_NAMES128
+      "}, %128, %129, p, 1, 1, 0, 0;\n}"
+      : SX_SUMS128(sums)
+      : "l"(a), "l"(b), "r"(add));
 }
 
 /* sums += a * b: a of 64 rows and 16 columns in registers, b of 16 rows in shared memory that have as
@@ -180,8 +232,10 @@ __device__ inline void multiply_columns(float (&sums)[32], const uint32_t (&a)[4
 #undef SX_SUMS8
 #undef SX_SUMS32
 #undef SX_SUMS64
+#undef SX_SUMS128
 #undef SX_NAMES32
 #undef SX_NAMES64
+#undef SX_NAMES128
 
 }  // namespace cuda
 }  // namespace sx

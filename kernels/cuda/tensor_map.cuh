@@ -22,6 +22,21 @@ struct TensorView {
 sx_status encode_map(Context& context, const char* op, CUtensorMap* map, const TensorView& view,
                      int64_t head_dim);
 
+/* Groups of consecutive tokens, and how many of them a box has. */
+struct GroupView {
+  TensorView tokens;
+  int64_t stride; /* tokens of a group */
+  int box_groups;
+};
+
+/* Describes boxes of 64 elements of the same token of `box_groups` groups of one head, permuted over
+ * 128 bytes; dimensions: element, token of a group, group, head. What lies behind the last group
+ * reads as 0. The last one may lack its last tokens: then maps[0] has the groups' other tokens,
+ * those that the last group has too, and maps[1], without the last group, has all tokens. Otherwise
+ * both have all. Returns how many tokens of a group maps[0] is for in `partial`. */
+sx_status encode_groups(Context& context, const char* op, CUtensorMap (&maps)[2], int& partial,
+                        const GroupView& view, int64_t head_dim);
+
 }  // namespace cuda
 }  // namespace sx
 
