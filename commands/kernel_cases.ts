@@ -5,8 +5,10 @@
  * @module
  */
 import { ForcedSelection } from "../lib/attention/forced_selection.ts";
+import { SPARSE_BLOCK_TOKENS } from "../lib/attention/plan.ts";
 import { selectionTensors } from "../lib/attention/xattention.ts";
 import type { Device, DType } from "../lib/device/device.ts";
+import type { KvSegment } from "../lib/device/kv_segment.ts";
 import { Tensor } from "../lib/device/tensor.ts";
 import { inverseFrequencies, type LlamaConfig } from "../lib/model/config.ts";
 import type { ComputeDType } from "../lib/model/forward.ts";
@@ -148,6 +150,68 @@ export async function layerCases(
   ];
 }
 
+/** Tokens of a chunk of a prefill on a GPU, in which mass and selection run there. */
+const CHUNK_TOKENS = 8192;
+
+/** Mass and selection of a whole prefill, chunk after chunk: as many queries, and all keys so far. */
+function chunkedCases(
+  device: Device,
+  options: {
+    q: Tensor;
+    keys: KvSegment;
+    mass: Tensor;
+    counts: Tensor;
+    indices: Tensor;
+    stride: number;
+    threshold: number;
+    scale: number;
+  },
+): KernelCase[] {
+  const { q, keys, mass, counts, indices, stride, threshold, scale } = options;
+  const [tokens = 0, heads = 0] = q.shape;
+  if (tokens <= CHUNK_TOKENS) return [];
+  const chunks = Array.from({ length: Math.ceil(tokens / CHUNK_TOKENS) }, (_, chunk) => {
+    const qOffset = chunk * CHUNK_TOKENS;
+    const count = Math.min(CHUNK_TOKENS, tokens - qOffset);
+    const { mass: shape } = selectionTensors({
+      queryHeads: heads,
+      queryTokens: count,
+      keyTokens: qOffset + count,
+    });
+    const part = (tensor: Tensor, extents: readonly number[]) =>
+      tensor.reshape([tensor.size]).rows(0, extents.reduce((size, extent) => size * extent, 1))
+        .reshape(extents);
+    return {
+      qOffset,
+      q: q.rows(qOffset, count),
+      keys: { ...keys, tokens: qOffset + count },
+      mass: part(mass, shape),
+      indices: part(indices, shape),
+      counts: part(counts, shape.slice(0, 2)),
+    };
+  });
+  const name = (op: string): string => `${op} ${tokens} by ${CHUNK_TOKENS}`;
+  return [
+    {
+      name: name("antidiagonal mass"),
+      run: async () => {
+        for (const { mass, q, keys, qOffset } of chunks) {
+          await antidiagonalScore(device, { mass, q, keys, qOffset, stride, scale });
+        }
+      },
+    },
+    {
+      name: name("select blocks"),
+      run: async () => {
+        for (const { counts, indices, mass, qOffset } of chunks) {
+          const firstBlock = qOffset / SPARSE_BLOCK_TOKENS;
+          await selectBlocks(device, { counts, indices, mass, firstBlock, threshold });
+        }
+      },
+    },
+  ];
+}
+
 /** Causal attention of all tokens, mass, selection, chosen blocks; and one token's. */
 export async function attentionCases(
   tensors: CaseTensors,
@@ -192,6 +256,7 @@ export async function attentionCases(
       name: `select blocks ${tokens}`,
       run: () => selectBlocks(device, { counts, indices, mass, firstBlock: 0, threshold }),
     },
+    ...chunkedCases(device, { ...common, mass, counts, indices, stride, threshold }),
     {
       name: `attention block-sparse ${tokens}`,
       run: () => attentionBlockSparse(device, { out, ...common, ...chosen }),

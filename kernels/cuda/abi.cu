@@ -63,11 +63,11 @@ void* find_encoder() {
   return error == cudaSuccess && found == cudaDriverEntryPointSuccess ? function : nullptr;
 }
 
-/* Whether a Hopper GPU runs its own build of attention unless the environment says otherwise: the one
- * place to change if it must not. */
+/* Whether a Hopper GPU runs its own builds of ops unless the environment says otherwise: the one place
+ * to change if it must not. */
 constexpr bool kHopperByDefault = true;
 
-/* Which build of attention runs: by the device, or as the environment variable STARX_CUDA_KERNELS says
+/* Which build of an op runs: by the device, or as the environment variable STARX_CUDA_KERNELS says
  * when the context is made: `generic` (any device), or `hopper` (refused where the device is none).
  * Unset or empty: the device's. */
 sx_status choose_build(Context& context) {

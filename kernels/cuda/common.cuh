@@ -26,7 +26,7 @@ struct sx_context {
   int32_t device;
   int32_t capability;      /* 90 for compute capability 9.0 */
   int32_t multiprocessors;
-  bool hopper;             /* whether attention takes its Hopper build */
+  bool hopper;             /* whether ops take their Hopper builds */
   cudaStream_t stream;
   void* encode_tensor_map; /* cuTensorMapEncodeTiled of the driver; null without `hopper` */
   void* scratch;           /* grown by sx::cuda::scratch, kept between calls */

@@ -43,8 +43,9 @@ __device__ inline uint4 load_row8(const bf16* row, int64_t at, int64_t k) {
   if (kAligned || at + 8 <= k) return load_raw8(row + at, kAligned);
   uint32_t words[4] = {0, 0, 0, 0};
   const uint16_t* halves = reinterpret_cast<const uint16_t*>(row);
-  for (int i = 0; at + i < k && i < 8; i++) {
-    words[i / 2] |= static_cast<uint32_t>(halves[at + i]) << (i % 2 * 16);
+#pragma unroll
+  for (int i = 0; i < 8; i++) {
+    if (at + i < k) words[i / 2] |= static_cast<uint32_t>(halves[at + i]) << (i % 2 * 16);
   }
   return make_uint4(words[0], words[1], words[2], words[3]);
 }

@@ -5,7 +5,8 @@
  * bits of the value in an order without sign above, the inverted index below. NaN lies below every
  * number, and both zeros are one. So that the best is a maximum, and the best after a given one is a
  * maximum of those below it, without a list of what is taken.
- * One block of 1,024 threads a row; reads 4 * count bytes a row, and k times as much for top_k.
+ * One block of 1,024 threads for top_k, which reads k times 4 * count bytes. argmax reads a row once: by
+ * one block, or if there are few rows by many, whose best pairs a second kernel compares.
  */
 #include "element.cuh"
 #include "ops.cuh"
@@ -16,6 +17,8 @@ namespace cuda {
 namespace {
 
 constexpr int kThreads = 1024;
+/* Of a part of a row: enough for every thread to have some loads under way. */
+constexpr int64_t kSmallestPart = 4 * kThreads;
 using Rank = unsigned long long;
 
 /* At least 1, so that 0 stands for no pair at all. */
@@ -29,18 +32,25 @@ __device__ inline int64_t index_of(Rank rank) { return ~static_cast<uint32_t>(ra
 
 __device__ inline Rank larger(Rank a, Rank b) { return a > b ? a : b; }
 
-/* The best pair of a row that comes after `last`; the same in all threads. */
-__device__ inline Rank best_below(const float* logits, int64_t count, Rank last, Rank* parts) {
-  Rank best = 0;
-#pragma unroll 8
-  for (int64_t i = threadIdx.x; i < count; i += kThreads) {
-    const Rank rank = rank_of(logits[i], i);
-    if (rank < last) best = larger(best, rank);
-  }
+__device__ inline Rank warp_best(Rank best) {
 #pragma unroll
   for (int lane = 16; lane > 0; lane >>= 1) {
     best = larger(best, __shfl_xor_sync(~0u, best, lane));
   }
+  return best;
+}
+
+/* The best pair of a row's elements from `first` to `end` that comes after `last`; the same in all
+ * threads. */
+__device__ inline Rank best_below(const float* logits, int64_t first, int64_t end, Rank last,
+                                  Rank* parts) {
+  Rank best = 0;
+#pragma unroll 8
+  for (int64_t i = first + threadIdx.x; i < end; i += kThreads) {
+    const Rank rank = rank_of(logits[i], i);
+    if (rank < last) best = larger(best, rank);
+  }
+  best = warp_best(best);
   __syncthreads(); /* parts may still be read from the row before */
   if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = best;
   __syncthreads();
@@ -50,13 +60,34 @@ __device__ inline Rank best_below(const float* logits, int64_t count, Rank last,
   return best;
 }
 
+/* The best pair of a part of a row; with ranks null rows are whole, and their best index is written. */
 __global__ void __launch_bounds__(kThreads)
-argmax_kernel(int32_t* out, const float* logits, int64_t rows, int64_t count) {
-  __shared__ Rank parts[kThreads / 32];
-  for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
-    const Rank best = best_below(logits + row * count, count, ~0ull, parts);
-    if (threadIdx.x == 0) out[row] = static_cast<int32_t>(index_of(best));
+argmax_kernel(int32_t* out, Rank* ranks, const float* logits, int64_t rows, int64_t count,
+              int64_t parts) {
+  __shared__ Rank shared[kThreads / 32];
+  const int64_t size = ceil_div(count, parts);
+  for (int64_t job = blockIdx.x; job < rows * parts; job += gridDim.x) {
+    const int64_t row = job / parts, first = job % parts * size;
+    const Rank best =
+        best_below(logits + row * count, first, min64(count, first + size), ~0ull, shared);
+    if (threadIdx.x != 0) continue;
+    if (ranks == nullptr) {
+      out[row] = static_cast<int32_t>(index_of(best));
+    } else {
+      ranks[job] = best;
+    }
   }
+}
+
+/* The best of a row's parts, by a warp. */
+__global__ void __launch_bounds__(32)
+best_part_kernel(int32_t* out, const Rank* ranks, int64_t parts) {
+  Rank best = 0;
+  for (int64_t i = threadIdx.x; i < parts; i += 32) {
+    best = larger(best, ranks[blockIdx.x * parts + i]);
+  }
+  best = warp_best(best);
+  if (threadIdx.x == 0) out[blockIdx.x] = static_cast<int32_t>(index_of(best));
 }
 
 __global__ void __launch_bounds__(kThreads)
@@ -64,7 +95,7 @@ top_k_kernel(int32_t* out_ids, float* out_values, const float* logits, int64_t c
   __shared__ Rank parts[kThreads / 32];
   Rank last = ~0ull;
   for (int64_t n = 0; n < k; n++) {
-    last = best_below(logits, count, last, parts);
+    last = best_below(logits, 0, count, last, parts);
     if (threadIdx.x != 0) continue;
     out_ids[n] = static_cast<int32_t>(index_of(last));
     out_values[n] = logits[index_of(last)];
@@ -75,9 +106,21 @@ top_k_kernel(int32_t* out_ids, float* out_values, const float* logits, int64_t c
 
 sx_status argmax(Context& context, const ArgmaxArgs& args) {
   if (args.rows == 0) return SX_OK;
-  argmax_kernel<<<grid_of(args.rows), kThreads, 0, context.stream>>>(args.out, args.logits,
-                                                                     args.rows, args.count);
-  return launched(context, "choose");
+  const char* op = "choose";
+  /* Parts for as many blocks as there are multiprocessors. */
+  const int64_t wanted = context.multiprocessors / args.rows;
+  const int64_t parts = max64(1, min64(wanted, args.count / kSmallestPart));
+  Rank* ranks = nullptr;
+  if (parts > 1) {
+    ranks = static_cast<Rank*>(scratch(context, op, args.rows * parts * sizeof(Rank)));
+    if (ranks == nullptr) return SX_OUT_OF_MEMORY;
+  }
+  argmax_kernel<<<grid_of(args.rows * parts), kThreads, 0, context.stream>>>(
+      args.out, ranks, args.logits, args.rows, args.count, parts);
+  SX_RETURN_IF_BAD(launched(context, op));
+  if (parts == 1) return SX_OK;
+  best_part_kernel<<<grid_of(args.rows), 32, 0, context.stream>>>(args.out, ranks, parts);
+  return launched(context, op);
 }
 
 sx_status top_k(Context& context, const TopKArgs& args) {

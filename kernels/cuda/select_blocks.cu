@@ -2,12 +2,14 @@
  * Chooses the key blocks of every row block by their antidiagonal mass (see sx_select_blocks in
  * ../sx_kernels.h; XAttention, arXiv 2503.16428, section 2.1).
  *
- * One block of 256 threads a row. Nothing is sorted: blocks leave in falling order of mass until
- * enough is taken, so that there is one mass of which only some blocks are taken, all larger ones
- * and no smaller one. It is found by bisection over the bits of a float, 31 sums over the row, which
- * stays in the cache; of the blocks that have just this mass the first ones are taken. A scan then
- * writes the numbers in ascending order. Sums in f64: masses within 2^19 of each other add up
- * exactly in any order, as in the twin. Bytes 4*heads*q_blocks*key_blocks; shared memory 96.
+ * A warp a row, which it holds in registers: 8 or 32 masses a lane; longer rows stay in the cache.
+ * Nothing is sorted: blocks leave in falling order of mass until enough is taken, so that there is
+ * one mass of which only some blocks are taken, all larger ones and no smaller one. It is found by
+ * bisection over the bits of a float. Both ends of the search move on to the next mass that there is,
+ * so that about as many rounds are left as a sorted row would take, and no barrier is between them.
+ * Of the blocks that have just this mass the first ones are taken. A scan then writes the numbers in
+ * ascending order. Sums in f64: masses within 2^19 of each other add up exactly in any order, as in
+ * the twin. Bytes 4*heads*q_blocks*key_blocks.
  */
 #include "element.cuh"
 #include "ops.cuh"
@@ -17,46 +19,41 @@ namespace cuda {
 
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / 32;
 /* Infinity: the bits of no mass are larger. */
 constexpr uint32_t kMaxBits = 0x7f800000u;
 
-/* What one block shares. */
-struct Shared {
-  double sums[kWarps];
-  int32_t counts[kWarps];
-};
-
 /* The bits of a mass, which order masses above 0 as their values do; 0 for all else. */
 __device__ inline uint32_t bits_of(float mass) { return mass > 0 ? __float_as_uint(mass) : 0; }
 
-/* How many of the threads before this one hold true, and of all; the same order as the threads'. */
-__device__ inline int count_before(bool value, int& total, Shared& shared) {
-  const unsigned votes = __ballot_sync(~0u, value);
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  __syncthreads();
-  if (lane == 0) shared.counts[warp] = __popc(votes);
-  __syncthreads();
-  int before = __popc(votes & ((1u << lane) - 1));
-  total = 0;
-#pragma unroll
-  for (int i = 0; i < kWarps; i++) {
-    if (i < warp) before += shared.counts[i];
-    total += shared.counts[i];
-  }
-  return before;
-}
+/* A row's masses but for those of the blocks 0 and last, which are always taken. Lane l holds blocks
+ * l, l + 32, ..: in registers, or none if kHeld is 0. */
+template <int kHeld>
+struct Row {
+  const float* mass;
+  int last, lane;
+  uint32_t held[kHeld > 0 ? kHeld : 1];
 
-/* The mass of the blocks 1..last-1 whose bits are above `bits`. */
-__device__ inline double mass_above(const float* mass, int64_t last, uint32_t bits,
-                                    Shared& shared) {
-  double sum = 0;
-  for (int64_t block = 1 + threadIdx.x; block < last; block += kThreads) {
-    if (bits_of(mass[block]) > bits) sum += mass[block];
+  __device__ Row(const float* mass, int last)
+      : mass(mass), last(last), lane(static_cast<int>(threadIdx.x % 32)) {
+#pragma unroll
+    for (int i = 0; i < kHeld; i++) held[i] = read(32 * i + lane);
   }
-  return block_sum<kThreads>(sum, shared.sums);
-}
+  __device__ uint32_t read(int block) const {
+    return block > 0 && block < last ? bits_of(mass[block]) : 0;
+  }
+  /* Calls with every block's number and bits; all lanes together, so that it may vote. */
+  template <class Use>
+  __device__ void each(Use use) const {
+    if constexpr (kHeld > 0) {
+#pragma unroll
+      for (int i = 0; i < kHeld; i++) use(32 * i + lane, held[i]);
+    } else {
+      for (int first = 0; first <= last; first += 32) use(first + lane, read(first + lane));
+    }
+  }
+};
 
 /* The blocks of a row that are taken, besides 0 and last. */
 struct Choice {
@@ -64,68 +61,84 @@ struct Choice {
   int ties;      /* and so many with just these */
 };
 
-__device__ inline Choice choose(const float* mass, int64_t last, float threshold, Shared& shared) {
+template <int kHeld>
+__device__ inline Choice choose(const Row<kHeld>& row, float threshold) {
   double total = 0;
-  for (int64_t block = threadIdx.x; block <= last; block += kThreads) total += mass[block];
-  const double wanted = static_cast<double>(threshold) * block_sum<kThreads>(total, shared.sums);
-  const double first = static_cast<double>(mass[0]) + mass[last];
+  for (int block = row.lane; block <= row.last; block += 32) total += row.mass[block];
+  const double wanted = static_cast<double>(threshold) * warp_sum(total);
+  const double first = static_cast<double>(row.mass[0]) + row.mass[row.last];
   if (!(first < wanted)) return {kMaxBits, 0};
   /* The smallest bits at which what is larger is not enough. */
-  uint32_t low = 0, high = kMaxBits;
+  uint32_t low = 0, high = 0;
+  row.each([&](int, uint32_t bits) { high = bits > high ? bits : high; });
+  high = __reduce_max_sync(~0u, high);
   while (low < high) {
     const uint32_t middle = low + (high - low) / 2;
-    if (first + mass_above(mass, last, middle, shared) < wanted) {
-      high = middle;
+    double sum = 0;
+    uint32_t below = 0, above = kMaxBits;
+    row.each([&](int, uint32_t bits) {
+      if (bits > middle) {
+        sum += __uint_as_float(bits);
+        above = bits < above ? bits : above;
+      } else {
+        below = bits > below ? bits : below;
+      }
+    });
+    if (first + warp_sum(sum) < wanted) {
+      below = __reduce_max_sync(~0u, below);
+      high = below > low ? below : low;
     } else {
-      low = middle + 1;
+      low = __reduce_min_sync(~0u, above);
     }
   }
-  const double above = first + mass_above(mass, last, low, shared);
   int ties = 0;
   if (low > 0) {
+    double above = 0;
+    row.each([&](int, uint32_t bits) {
+      if (bits > low) above += __uint_as_float(bits);
+    });
     const double step = __uint_as_float(low);
-    for (double sum = above; sum < wanted && ties < last; sum += step) ties++;
+    for (double sum = first + warp_sum(above); sum < wanted && ties < row.last; sum += step) ties++;
   }
   return {low, ties};
 }
 
 /* Writes the numbers of the taken blocks; returns how many. */
-__device__ inline int write_row(int32_t* list, const float* mass, int64_t last, Choice choice,
-                                Shared& shared) {
+template <int kHeld>
+__device__ inline int write_row(int32_t* list, const Row<kHeld>& row, Choice choice) {
   int count = 0, ties = 0;
-  for (int64_t first = 0; first <= last; first += kThreads) {
-    const int64_t block = first + threadIdx.x;
-    const bool is_edge = block == 0 || block == last;
-    const uint32_t bits = block <= last && !is_edge ? bits_of(mass[block]) : 0;
+  const unsigned before = (1u << row.lane) - 1;
+  row.each([&](int block, uint32_t bits) {
+    const bool is_edge = block == 0 || block == row.last;
     const bool is_tie = bits != 0 && bits == choice.bits;
-    int ties_here = 0, taken_here = 0;
-    const int tie = ties + count_before(is_tie, ties_here, shared);
-    const bool taken = is_edge || bits > choice.bits || (is_tie && tie < choice.ties);
-    const int at = count + count_before(taken, taken_here, shared);
-    if (taken) list[at] = static_cast<int32_t>(block);
-    ties += ties_here;
-    count += taken_here;
-  }
+    const unsigned tied = __ballot_sync(~0u, is_tie);
+    const bool taken = is_edge || bits > choice.bits ||
+                       (is_tie && ties + __popc(tied & before) < choice.ties);
+    const unsigned all = __ballot_sync(~0u, taken);
+    if (taken) list[count + __popc(all & before)] = static_cast<int32_t>(block);
+    ties += __popc(tied);
+    count += __popc(all);
+  });
   return count;
 }
 
+template <int kHeld>
 __global__ void __launch_bounds__(kThreads)
 select_kernel(const __grid_constant__ SelectArgs args) {
-  __shared__ Shared shared;
-  for (int64_t row = blockIdx.x; row < args.heads * args.q_blocks; row += gridDim.x) {
-    const float* mass = args.mass + row * args.key_blocks;
+  const int64_t rows = args.heads * args.q_blocks, step = static_cast<int64_t>(gridDim.x) * kWarps;
+  const int lane = threadIdx.x % 32;
+  int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
+  for (; row < rows; row += step) {
     int32_t* list = args.indices + row * args.index_stride;
-    const int64_t last = args.first_block + row % args.q_blocks;
-    int count = static_cast<int>(last + 1);
+    const int last = static_cast<int>(args.first_block + row % args.q_blocks);
+    int count = last + 1;
     if (args.threshold >= 1) {
-      for (int64_t block = threadIdx.x; block <= last; block += kThreads) {
-        list[block] = static_cast<int32_t>(block);
-      }
+      for (int block = lane; block <= last; block += 32) list[block] = block;
     } else {
-      const Choice choice = choose(mass, last, args.threshold, shared);
-      count = write_row(list, mass, last, choice, shared);
+      const Row<kHeld> masses(args.mass + row * args.key_blocks, last);
+      count = write_row(list, masses, choose(masses, args.threshold));
     }
-    if (threadIdx.x == 0) args.counts[row] = count;
+    if (lane == 0) args.counts[row] = count;
   }
 }
 
@@ -134,7 +147,10 @@ select_kernel(const __grid_constant__ SelectArgs args) {
 sx_status select_blocks(Context& context, const SelectArgs& args) {
   const int64_t rows = args.heads * args.q_blocks;
   if (rows == 0) return SX_OK;
-  select_kernel<<<grid_of(rows), kThreads, 0, context.stream>>>(args);
+  const auto kernel = args.key_blocks <= 8 * 32    ? select_kernel<8>
+                      : args.key_blocks <= 32 * 32 ? select_kernel<32>
+                                                   : select_kernel<0>;
+  kernel<<<grid_of(ceil_div(rows, kWarps)), kThreads, 0, context.stream>>>(args);
   return launched(context, "choose blocks");
 }
 

@@ -9,11 +9,12 @@ import { openCudaDevice } from "../../lib/device/cuda.ts";
 import type { Device } from "../../lib/device/device.ts";
 import { Tensor } from "../../lib/device/tensor.ts";
 import { KernelError } from "../../lib/errors.ts";
+import { antidiagonalScore } from "../../lib/ops/antidiagonal_score.ts";
 import { attentionDecode } from "../../lib/ops/attention_decode.ts";
 import { embedding } from "../../lib/ops/embedding.ts";
 import { assert, assertEquals, assertRejects } from "../helpers/assert.ts";
 import { makeSequence } from "../helpers/attention.ts";
-import { assertClose } from "../helpers/compare.ts";
+import { assertClose, assertSameBytes } from "../helpers/compare.ts";
 import { HAS_GPU, withGpuBuilds } from "../helpers/device.ts";
 import { Random } from "../helpers/random.ts";
 import { BF16_INPUTS } from "../helpers/tolerances.ts";
@@ -88,6 +89,40 @@ gpuTest("attentionDecode() on a GPU, recorded once, follows the number of keys",
         expected: await twin.out.toFloats(),
         tolerance: BF16_INPUTS,
         subject: { name: `out over ${count} keys`, shape: out.shape },
+      });
+    }
+  });
+});
+
+gpuTest("antidiagonalScore() on a GPU gives the same bits in one call and by chunks", async () => {
+  // So many sums that one call works in passes, over key heads and over rows.
+  const [tokens, chunk, stride] = [9_216, 2_048, 1];
+  const sizes = { tokens, keyTokens: tokens, qHeads: 16, kvHeads: 2, headDim: 64 } as const;
+  const shared: SharedInputs = { inputs: new Map(), random: new Random(12), isForGpu: true };
+  await withGpuBuilds(async (device, build) => {
+    using bench = new Bench(device, shared);
+    const { q, keys, scale } = await makeSequence(bench, sizes);
+    const massOf = async (qOffset: number, count: number): Promise<Float32Array> => {
+      const shape = [sizes.qHeads, Math.ceil(count / 128), Math.ceil((qOffset + count) / 128)];
+      using mass = Tensor.allocate(device, { dtype: "f32", shape, label: "mass" });
+      const segment = { ...keys, tokens: qOffset + count };
+      const rows = q.rows(qOffset, count);
+      await antidiagonalScore(device, { mass, q: rows, keys: segment, qOffset, stride, scale });
+      return await mass.toFloats();
+    };
+    const whole = await massOf(0, tokens);
+    const blocks = tokens / 128;
+    for (let qOffset = 0; qOffset < tokens; qOffset += chunk) {
+      const count = Math.min(chunk, tokens - qOffset);
+      const part = await massOf(qOffset, count);
+      const [rows, columns] = [Math.ceil(count / 128), Math.ceil((qOffset + count) / 128)];
+      const expected = part.map((_, i) => {
+        const [head, row] = [Math.floor(i / columns / rows), Math.floor(i / columns) % rows];
+        return whole[(head * blocks + qOffset / 128 + row) * blocks + i % columns] ?? NaN;
+      });
+      assertSameBytes(new Uint8Array(part.buffer), {
+        expected: new Uint8Array(expected.buffer),
+        subject: { name: `${build}: mass from ${qOffset}`, shape: [sizes.qHeads, rows, columns] },
       });
     }
   });

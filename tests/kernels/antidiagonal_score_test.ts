@@ -75,6 +75,40 @@ const GPU_SIZES: readonly Sizes[] = [
     stride: 2,
   },
   { tokens: 1_100, qOffset: 0, keyTokens: 1_100, qHeads: 2, kvHeads: 1, headDim: 128, stride: 32 },
+  // One tile of rows, and more columns of tiles than a prefix of half a tile fills.
+  {
+    tokens: 130,
+    qOffset: 2_432,
+    prefixTokens: 1_152,
+    keyTokens: 1_410,
+    qHeads: 2,
+    kvHeads: 1,
+    headDim: 64,
+    stride: 2,
+  },
+  // All keys but the last group lie in the prefix; all of them, and the diagonal is among them.
+  {
+    tokens: 5,
+    qOffset: 2_176,
+    prefixTokens: 2_176,
+    keyTokens: 5,
+    qHeads: 2,
+    kvHeads: 1,
+    headDim: 128,
+    stride: 8,
+  },
+  {
+    tokens: 256,
+    qOffset: 0,
+    prefixTokens: 256,
+    keyTokens: 0,
+    qHeads: 4,
+    kvHeads: 1,
+    headDim: 64,
+    stride: 16,
+  },
+  // Row tiles of several lengths in a band, not a power of two of query heads per key head.
+  { tokens: 1_300, qOffset: 0, keyTokens: 1_300, qHeads: 6, kvHeads: 2, headDim: 64, stride: 4 },
 ];
 
 function scoreCases(all: readonly Sizes[]): TwinCase[] {

@@ -39,6 +39,7 @@ twinTest("argmax()", {
     { rows: 2, count: 129, special: false },
     { rows: 5, count: 4096, special: true },
     { rows: 1, count: 128_256, special: false },
+    { rows: 3, count: 20_001, special: true },
     { rows: 66_000, count: 9, special: true },
   ].map(({ rows, count, special }): TwinCase => ({
     name: `${rows} rows of ${count}${special ? ", with NaN" : ""}`,

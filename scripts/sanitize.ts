@@ -1,0 +1,134 @@
+/**
+ * Runs the GPU tests under NVIDIA's compute-sanitizer: `deno task test:sanitize`.
+ *
+ * Memcheck watches all kernels for accesses outside of their memory, racecheck the kernels that order
+ * shared memory by barriers of their own: attention and the antidiagonal mass, in both builds. Every
+ * access is instrumented, so that kernels take many times as long; the tests' cases are small.
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { openCudaDevice } from "../lib/device/cuda.ts";
+import { DeviceError, errorText, EXIT_CODES, FileError } from "../lib/errors.ts";
+
+const HELP = `Runs the GPU tests under NVIDIA's compute-sanitizer.
+
+Usage: deno task test:sanitize [flags]
+
+  --tool NAME   memcheck or racecheck (default: first one, then the other)
+
+compute-sanitizer is a part of the CUDA toolkit. It is taken from COMPUTE_SANITIZER (its path), or
+found in CUDA_HOME, CUDA_PATH, PATH or /usr/local/cuda.
+`;
+
+/** What each tool watches. */
+const TOOLS = {
+  memcheck: { paths: ["tests/kernels", "tests/gpu"], filter: "on a GPU" },
+  racecheck: {
+    paths: [
+      "tests/kernels/attention_dense_test.ts",
+      "tests/kernels/attention_block_sparse_test.ts",
+      "tests/kernels/antidiagonal_score_test.ts",
+    ],
+    filter: "/^(attentionDense|attentionBlockSparse|antidiagonalScore)\\(\\) on a GPU/",
+  },
+} as const;
+
+type Tool = keyof typeof TOOLS;
+
+/** The sanitizer's exit status if it found something; a failed test has 1. */
+const FOUND = 86;
+const PERMISSIONS = ["--no-prompt", "--allow-read", "--allow-env", "--allow-ffi"];
+
+if (import.meta.main) Deno.exit(await main(Deno.args));
+
+async function main(args: string[]): Promise<number> {
+  try {
+    const { values } = parseArgs({
+      args,
+      options: { tool: { type: "string" }, help: { type: "boolean", short: "h" } },
+    });
+    if (values.help === true) {
+      await write(Deno.stdout, HELP);
+      return EXIT_CODES.done;
+    }
+    const tools = Object.keys(TOOLS).filter((name): name is Tool =>
+      values.tool === undefined || values.tool === name
+    );
+    if (tools.length === 0) {
+      throw new TypeError(
+        `Cannot sanitize as '--tool' must be memcheck or racecheck: current value is ${values.tool}`,
+      );
+    }
+    const sanitizer = await findSanitizer();
+    (await openCudaDevice())[Symbol.dispose]();
+    let code: number = EXIT_CODES.done;
+    for (const tool of tools) code = await sanitize(sanitizer, tool) || code;
+    return code;
+  } catch (error) {
+    await write(Deno.stderr, `sanitize: ${errorText(error)}\n`);
+    if (error instanceof TypeError) return EXIT_CODES.usage;
+    if (error instanceof FileError) return EXIT_CODES.file;
+    return error instanceof DeviceError ? EXIT_CODES.device : EXIT_CODES.bug;
+  }
+}
+
+/**
+ * The path of compute-sanitizer.
+ *
+ * @throws {FileError} If there is none, with every place that was tried.
+ */
+async function findSanitizer(): Promise<string> {
+  const forced = Deno.env.get("COMPUTE_SANITIZER");
+  const homes = [Deno.env.get("CUDA_HOME"), Deno.env.get("CUDA_PATH"), "/usr/local/cuda"]
+    .filter((home) => home !== undefined && home !== "");
+  const folders = [
+    ...homes.flatMap((home) => [`${home}/bin`, `${home}/compute-sanitizer`]),
+    ...(Deno.env.get("PATH") ?? "").split(":").filter((folder) => folder !== ""),
+  ];
+  const tried = forced === undefined || forced === ""
+    ? folders.map((folder) => `${folder}/compute-sanitizer`)
+    : [forced];
+  for (const path of tried) {
+    try {
+      if ((await Deno.stat(path)).isFile) return path;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory)) {
+        throw error;
+      }
+    }
+  }
+  throw new FileError(
+    "Cannot sanitize as compute-sanitizer is missing; it comes with the CUDA toolkit, and " +
+      `COMPUTE_SANITIZER can name its path: tried ${tried.join(", ")}`,
+  );
+}
+
+/** Runs the tests under one tool, and says what became of it. @returns The exit code. */
+async function sanitize(sanitizer: string, tool: Tool): Promise<number> {
+  const { paths, filter } = TOOLS[tool];
+  const startMs = performance.now();
+  const { code } = await new Deno.Command(sanitizer, {
+    args: [
+      ...["--tool", tool, "--error-exitcode", `${FOUND}`],
+      ...[Deno.execPath(), "test", ...PERMISSIONS, "--filter", filter, ...paths],
+    ],
+    cwd: new URL("..", import.meta.url).pathname,
+    stdin: "null",
+  }).spawn().status;
+  const seconds = ((performance.now() - startMs) / 1000).toFixed(0);
+  const result = code === 0
+    ? "nothing found"
+    : code === FOUND
+    ? "errors found, see above"
+    : `the tests ended with ${code}`;
+  await write(Deno.stderr, `${tool}: ${result}, ${seconds} s\n`);
+  return code === 0 ? EXIT_CODES.done : EXIT_CODES.bug;
+}
+
+async function write(
+  stream: { write: (bytes: Uint8Array) => Promise<number> },
+  text: string,
+): Promise<void> {
+  await stream.write(new TextEncoder().encode(text));
+}
