@@ -26,6 +26,8 @@ export interface RankPosition {
 export interface RankSnapshot extends RankPosition {
   /** Moves whenever the rank gets on. */
   readonly progress: number;
+  /** Moves as long as its event loop turns, also while it waits for a GPU. */
+  readonly pulse: number;
   /** Whether it sleeps until another rank arrives, which is no fault of its own. */
   readonly waitsForOthers: boolean;
 }
@@ -55,6 +57,7 @@ const SAMPLE = 2;
 const WAITING = 3;
 const WAITING_EPOCH = 4;
 const ARRIVED = 5;
+const PULSE = 6;
 
 /** How a rank tells the others how far it is. */
 export class RankStatus {
@@ -79,6 +82,11 @@ export class RankStatus {
   /** Says that this rank got on; costs one atomic addition. */
   advance(): void {
     Atomics.add(this.#words, PROGRESS, 1);
+  }
+
+  /** Says that this rank's event loop turns; no progress. */
+  beat(): void {
+    Atomics.add(this.#words, PULSE, 1);
   }
 
   /** Moves whenever this rank gets on. */
@@ -129,6 +137,7 @@ export class GroupState {
       phase: PHASES[load(PHASE)] ?? "start",
       sample: load(SAMPLE) - 1,
       progress: load(PROGRESS),
+      pulse: load(PULSE),
       waitsForOthers: waiting && !this.isDone(load(WAITING_EPOCH)),
     };
   }

@@ -23,12 +23,14 @@ export class Monitor implements Disposable {
   readonly #state: GroupState;
   readonly #options: MonitorOptions;
   readonly #clock: StallClock;
+  readonly #pulses: StallClock;
   readonly #timer: ReturnType<typeof setInterval>;
 
   constructor(state: GroupState, options: MonitorOptions) {
     this.#state = state;
     this.#options = options;
     this.#clock = new StallClock({ maxStepMs: 2 * options.intervalMs });
+    this.#pulses = new StallClock({ maxStepMs: 2 * options.intervalMs });
     this.#timer = setInterval(() => this.#look(), options.intervalMs);
   }
 
@@ -39,18 +41,19 @@ export class Monitor implements Disposable {
 
   #look(): void {
     const nowMs = performance.now();
-    const late: { rank: number; stalledMs: number; timeoutMs: number }[] = [];
+    const late: { rank: number; silentMs: number; timeoutMs: number }[] = [];
     for (let rank = 0; rank < this.#state.size; rank++) {
-      const { progress, waitsForOthers } = this.#state.snapshot(rank);
+      const { progress, pulse, waitsForOthers } = this.#state.snapshot(rank);
       const excused = waitsForOthers || !this.#options.isBusy(rank);
       const timeoutMs = this.#options.timeoutMs(rank);
       const stalledMs = this.#clock.look(rank, { progress, excused, nowMs });
-      if (stalledMs >= timeoutMs) late.push({ rank, stalledMs, timeoutMs });
+      const silentMs = this.#pulses.look(rank, { progress: pulse, excused: false, nowMs });
+      if (stalledMs >= timeoutMs) late.push({ rank, silentMs, timeoutMs });
     }
     const [first, ...others] = late;
     if (first === undefined) return;
-    // On GPUs a rank that waits for another one looks as if it hangs: who stopped first is to blame.
-    const { rank, timeoutMs } = others.reduce((a, b) => b.stalledMs > a.stalledMs ? b : a, first);
+    // A rank whose GPU waits for another one's gets on no more than that one, but its heart beats.
+    const { rank, timeoutMs } = others.reduce((a, b) => b.silentMs > a.silentMs ? b : a, first);
     this[Symbol.dispose]();
     const position = this.#state.snapshot(rank);
     const cause = `it made no progress for ${timeoutMs} ms`;

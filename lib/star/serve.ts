@@ -17,6 +17,9 @@ import {
 } from "./protocol.ts";
 import { encodeFrame, readMessages } from "./transport.ts";
 
+/** How often a rank says that its event loop turns. */
+const BEAT_MS = 100;
+
 /** What a rank works with. */
 export interface RankContext {
   readonly rank: number;
@@ -107,6 +110,7 @@ class RankServer<T extends RankTypes> {
     const collective = new ShmCollective(memory, { rank, size, slotBytes, timeoutMs });
     const { status } = collective;
     this.#context = { rank, size, collective, timeoutMs, status };
+    Deno.unrefTimer(setInterval(() => status.beat(), BEAT_MS));
     status.enter("load");
     await this.#reply({ kind: "joined", version: PROTOCOL_VERSION });
   }

@@ -1,5 +1,6 @@
 import type { AttentionMode, AttentionPlan } from "../../../lib/attention/plan.ts";
 import type { LlamaConfig } from "../../../lib/model/config.ts";
+import { transformerBytes } from "../../../lib/model/forward.ts";
 import { MODEL_SHAPES } from "../../../lib/model/shapes.ts";
 import { checkMemory, chunkTokensFor, memoryNeed } from "../../../lib/star/memory_plan.ts";
 import { gpuOf } from "../../../lib/star/rank_device.ts";
@@ -55,6 +56,9 @@ Deno.test("memoryNeed() shares the cache among ranks and adds their anchors", ()
   const row = 2 * 2 * 32 * 8 * 128;
   assertEquals(alone.cache, (65536 + 128) * row);
   assertEquals(shared.cache, (2 * 16384 + 128) * row);
+  // The anchor is sent: a layer of it lies packed, and two chunks run side by side.
+  const chunk = transformerBytes(GPU, { config: large, dtype: "bf16", tokens: 8192 });
+  assert(shared.working - alone.working >= chunk + 16384 * row / 32);
 });
 
 Deno.test("checkMemory() passes what fits, and where memory is the host's", () => {
