@@ -11,9 +11,18 @@ import { type KernelLibrary, openKernelLibrary } from "../ffi/locate.ts";
 import type { Bytes } from "../ffi/memory.ts";
 import { checkStatus, statusName } from "../ffi/status.ts";
 import { CudaClock } from "./cuda_clock.ts";
+import { CudaLink } from "./cuda_link.ts";
 import { CudaQueue } from "./cuda_queue.ts";
 import { CudaTransfer } from "./cuda_transfer.ts";
-import type { Device, DeviceMemory, Kernels, OpClock, OpRecorder, Region } from "./device.ts";
+import type {
+  Device,
+  DeviceLink,
+  DeviceMemory,
+  Kernels,
+  OpClock,
+  OpRecorder,
+  Region,
+} from "./device.ts";
 import { contextErrorText, type KernelFunctions } from "./queue.ts";
 
 /** What `openCudaDevice()` takes. */
@@ -36,6 +45,7 @@ interface CudaParts {
   readonly transfer: CudaTransfer;
   readonly queue: CudaQueue;
   readonly clock: CudaClock;
+  readonly link: CudaLink;
 }
 
 /** What NCCL takes of a GPU; see `lib/collective/nccl.ts`. */
@@ -73,13 +83,16 @@ export async function openCudaDevice(options: CudaOptions = {}): Promise<Device>
   owned.defer(() => functions.sx_context_destroy(context));
   const workspace = allocate(functions, { context, byteLength: BLAS_WORKSPACE_BYTES });
   owned.defer(() => functions.sx_free(context, workspace));
+  // The kernel library has a CUDA runtime of its own.
+  runtime.makeCurrent();
   const blas = owned.use(new Blas({ stream, workspace, workspaceBytes: BLAS_WORKSPACE_BYTES }));
   const transfer = owned.use(new CudaTransfer(runtime, stream));
   const queue = new CudaQueue({ functions, context, runtime, blas, transfer, stream });
   owned.defer(() => queue.close());
   const clock = owned.use(new CudaClock(runtime, stream));
-  const parts = { runtime, properties, library, stream, context, transfer, queue, clock, ordinal };
-  return new CudaDevice(parts, owned.move());
+  const link = owned.use(new CudaLink({ runtime, ordinal, stream }));
+  const base = { runtime, properties, library, stream, context, ordinal };
+  return new CudaDevice({ ...base, transfer, queue, clock, link }, owned.move());
 }
 
 function createContext(
@@ -105,14 +118,14 @@ function createContext(
 /** @returns The address, or 0 if there is not enough memory or another failure; see the status. */
 function allocate(
   functions: KernelFunctions,
-  request: { context: bigint; byteLength: number; label?: string },
+  request: { context: bigint; byteLength: number; what?: string },
 ): bigint {
-  const { context, byteLength, label = "cuBLAS" } = request;
+  const { context, byteLength, what = "cuBLAS" } = request;
   const out = new BigUint64Array(1);
   const bytes = BigInt(Math.max(byteLength, 1));
   checkStatus(functions.sx_alloc(context, bytes, new Uint8Array(out.buffer)), {
     op: "sx_alloc",
-    shapes: () => `${byteLength} bytes for '${label}'`,
+    shapes: () => `${byteLength} bytes for ${what}`,
     errorText: () => contextErrorText(functions, context),
   });
   return out[0] ?? 0n;
@@ -143,7 +156,7 @@ class CudaDevice implements Device {
     this.#owned = owned;
     this.instructionSet = `sm_${properties.capability}`;
     this.description = `cuda:${ordinal} ${properties.name} (${this.instructionSet})`;
-    const makeCurrent = () => runtime.setDevice(ordinal);
+    const makeCurrent = () => runtime.makeCurrent();
     this.gpu = { stream, makeCurrent, mark: () => this.#mark() };
   }
 
@@ -157,6 +170,10 @@ class CudaDevice implements Device {
 
   get clock(): OpClock {
     return this.#parts.clock;
+  }
+
+  get link(): DeviceLink {
+    return this.#parts.link;
   }
 
   get uuid(): string {
@@ -184,7 +201,8 @@ class CudaDevice implements Device {
       );
     }
     const { library: { functions }, context } = this.#parts;
-    const address = allocate(functions, { context, byteLength, label });
+    const what = `'${label}' on cuda:${this.#parts.ordinal}`;
+    const address = allocate(functions, { context, byteLength, what });
     const release = (memory: CudaMemory): void => {
       this.#memories.delete(memory);
       this.#liveBytes -= byteLength;

@@ -132,6 +132,8 @@ export class CudaQueue implements Kernels, OpRecorder {
     const [m = 0, n = 0, k = 0, xStride = 0, outStride = 0] = sizes.map(Number);
     const isBf16 = xDtype === DTYPE_CODES.bf16 && weightDtype === DTYPE_CODES.bf16;
     if (!isBf16 || m < BLAS_ROWS || n === 0 || k === 0) return false;
+    // A handle works only while its GPU is the thread's.
+    this.#parts.runtime.makeCurrent();
     this.#parts.blas.multiply({
       out: BigInt(out),
       x: BigInt(x),

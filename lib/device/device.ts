@@ -113,6 +113,19 @@ export interface OpClock {
   read(): Promise<Float64Array>;
 }
 
+/** A device's end of the copies between devices of one kind. */
+export interface DeviceLink {
+  /**
+   * Starts a copy to another device's memory: after the ops that were started on either of the two,
+   * and before those that are started on them later.
+   *
+   * @param to The end of the other device, and a place in its memory.
+   * @throws {RangeError} If the lengths differ or a place has gaps.
+   * @throws {DeviceError} If a device failed.
+   */
+  send(source: Region, to: { readonly link: DeviceLink; readonly target: Region }): void;
+}
+
 /** A device that is opened. Disposal frees its memory after the op under way. */
 export interface Device extends Disposable {
   readonly kind: "cpu" | "cuda";
@@ -127,6 +140,8 @@ export interface Device extends Disposable {
   readonly recorder?: OpRecorder | undefined;
   /** Absent where an op ends when its promise settles. */
   readonly clock?: OpClock | undefined;
+  /** Absent where a machine has one device of the kind. */
+  readonly link?: DeviceLink | undefined;
   /** Memory that is left on the device; absent where it is the host's. */
   readonly freeBytes?: number | undefined;
   /** Names the device among all of its kind; absent where it is the machine itself. */

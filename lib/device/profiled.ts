@@ -8,6 +8,7 @@ import type { OpArguments } from "../ffi/nonblocking.ts";
 import type { OpName } from "../ffi/symbols.ts";
 import type {
   Device,
+  DeviceLink,
   DeviceMemory,
   Kernels,
   OpCall,
@@ -83,6 +84,10 @@ export class ProfiledDevice implements Device {
   /** What exchanges between GPUs are put into; see `lib/collective/nccl.ts`. */
   get gpu(): unknown {
     return "gpu" in this.#inner ? this.#inner.gpu : undefined;
+  }
+
+  get link(): DeviceLink | undefined {
+    return this.#inner.link;
   }
 
   get freeBytes(): number | undefined {

@@ -31,6 +31,15 @@ const SYMBOLS = {
   // cudaError_t cudaMemcpyAsync(void* dst, const void* src, size_t count, cudaMemcpyKind kind,
   //                             cudaStream_t stream)
   cudaMemcpyAsync: { parameters: ["u64", "u64", "usize", "i32", "u64"], result: "i32" },
+  // cudaError_t cudaMemcpyPeerAsync(void* dst, int dstDevice, const void* src, int srcDevice,
+  //                                 size_t count, cudaStream_t stream)
+  cudaMemcpyPeerAsync: { parameters: ["u64", "i32", "u64", "i32", "usize", "u64"], result: "i32" },
+  // cudaError_t cudaDeviceCanAccessPeer(int* canAccessPeer, int device, int peerDevice)
+  cudaDeviceCanAccessPeer: { parameters: ["buffer", "i32", "i32"], result: "i32" },
+  // cudaError_t cudaDeviceEnablePeerAccess(int peerDevice, unsigned int flags)
+  cudaDeviceEnablePeerAccess: { parameters: ["i32", "u32"], result: "i32" },
+  // cudaError_t cudaGetLastError()
+  cudaGetLastError: { parameters: [], result: "i32" },
   // cudaError_t cudaStreamCreate(cudaStream_t* stream)
   cudaStreamCreate: { parameters: ["buffer"], result: "i32" },
   // cudaError_t cudaStreamDestroy(cudaStream_t stream)
@@ -39,6 +48,8 @@ const SYMBOLS = {
   cudaStreamSynchronize: { parameters: ["u64"], result: "i32" },
   // cudaError_t cudaStreamQuery(cudaStream_t stream)
   cudaStreamQuery: { parameters: ["u64"], result: "i32" },
+  // cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned int flags)
+  cudaStreamWaitEvent: { parameters: ["u64", "u64", "u32"], result: "i32" },
   cudaStreamSynchronizeNonblocking: {
     name: "cudaStreamSynchronize",
     parameters: ["u64"],
@@ -101,7 +112,7 @@ const POLL_MS = 1;
 /** The functions that return a status. */
 type StatusFunction = Exclude<
   keyof typeof SYMBOLS,
-  "cudaGetErrorName" | "cudaGetErrorString" | `${string}Nonblocking`
+  "cudaGetErrorName" | "cudaGetErrorString" | "cudaGetLastError" | `${string}Nonblocking`
 >;
 
 /** A GPU as the runtime describes it. */
@@ -119,8 +130,8 @@ export class CudaRuntime implements Disposable {
   readonly path: string;
   readonly #library: ForeignLibrary<typeof SYMBOLS>;
   #open = true;
-  /** Other threads use the first GPU, and a wait there would begin to use it. */
-  #isFirstDevice = true;
+  /** The GPU that is used from here; undefined until it is chosen. */
+  #ordinal: number | undefined;
 
   /** @throws {DeviceError} If the library is nowhere to be found, or cannot be opened. */
   constructor(path: string = locateCudaLibrary(CUDART)) {
@@ -141,10 +152,16 @@ export class CudaRuntime implements Disposable {
     return this.#int("cudaGetDeviceCount");
   }
 
-  /** Makes a GPU the one of this thread. */
+  /** Makes a GPU the one of this thread, and of all that is asked for from here on. */
   setDevice(ordinal: number): void {
     this.#check("cudaSetDevice", this.#symbols.cudaSetDevice(ordinal));
-    this.#isFirstDevice = ordinal === 0;
+    this.#ordinal = ordinal;
+  }
+
+  /** Makes the chosen GPU this thread's again, as another one may have been used in between. */
+  makeCurrent(): void {
+    if (this.#ordinal === undefined) return;
+    this.#check("cudaSetDevice", this.#symbols.cudaSetDevice(this.#ordinal));
   }
 
   /** What a GPU is. */
@@ -167,8 +184,9 @@ export class CudaRuntime implements Disposable {
     return { name, uuid, capability, multiprocessors: attribute("multiprocessors") };
   }
 
-  /** Memory of this thread's GPU, in bytes. */
+  /** Memory of the GPU, in bytes. */
   memory(): { free: number; total: number } {
+    this.makeCurrent();
     const [free, total] = [new BigUint64Array(1), new BigUint64Array(1)];
     const status = this.#symbols.cudaMemGetInfo(viewOf(free), viewOf(total));
     this.#check("cudaMemGetInfo", status);
@@ -177,6 +195,7 @@ export class CudaRuntime implements Disposable {
 
   /** Host memory that copies reach without a detour. @returns Its address. */
   allocateHost(byteLength: number): bigint {
+    this.makeCurrent();
     const out = new BigUint64Array(1);
     const status = this.#symbols.cudaMallocHost(viewOf(out), BigInt(byteLength));
     this.#check("cudaMallocHost", status);
@@ -198,7 +217,33 @@ export class CudaRuntime implements Disposable {
     this.#check("cudaMemcpyAsync", status);
   }
 
+  /** Starts a copy from this GPU to another one, after what the stream of this one has. */
+  copyToPeer(
+    copy: { to: bigint; peer: number; from: bigint; byteLength: number; stream: bigint },
+  ): void {
+    const { to, peer, from, byteLength, stream } = copy;
+    const own = this.#ordinal ?? 0;
+    const bytes = BigInt(byteLength);
+    const status = this.#symbols.cudaMemcpyPeerAsync(to, peer, from, own, bytes, stream);
+    this.#check("cudaMemcpyPeerAsync", status);
+  }
+
+  /**
+   * Lets this GPU reach another one's memory where the machine can; else copies between the two go
+   * by way of the host, and give the same.
+   */
+  enablePeer(peer: number): void {
+    this.makeCurrent();
+    const out = new Int32Array(1);
+    const status = this.#symbols.cudaDeviceCanAccessPeer(viewOf(out), this.#ordinal ?? 0, peer);
+    this.#check("cudaDeviceCanAccessPeer", status);
+    if (out[0] !== 1) return;
+    // A refusal, or that it is enabled already, stays behind as the last error if nobody takes it.
+    if (this.#symbols.cudaDeviceEnablePeerAccess(peer, 0) !== 0) this.#symbols.cudaGetLastError();
+  }
+
   createStream(): bigint {
+    this.makeCurrent();
     return this.#handle("cudaStreamCreate", (out) => this.#symbols.cudaStreamCreate(out));
   }
 
@@ -209,7 +254,7 @@ export class CudaRuntime implements Disposable {
 
   /** Waits until the stream's work is done; the event loop goes on. @throws {DeviceError} If it failed. */
   async synchronize(stream: bigint): Promise<void> {
-    if (!this.#isFirstDevice) return await this.#poll(() => this.#isStreamDone(stream));
+    if (!this.#isFirst) return await this.#poll(() => this.#isStreamDone(stream));
     const status = await this.#symbols.cudaStreamSynchronizeNonblocking(stream);
     this.#check("cudaStreamSynchronize", status);
   }
@@ -221,6 +266,7 @@ export class CudaRuntime implements Disposable {
 
   /** A mark for streams. @param kind Whether the time between two of them is wanted. */
   createEvent(kind: keyof typeof EVENT_FLAGS = "untimed"): bigint {
+    this.makeCurrent();
     return this.#handle(
       "cudaEventCreateWithFlags",
       (out) => this.#symbols.cudaEventCreateWithFlags(out, EVENT_FLAGS[kind]),
@@ -233,6 +279,11 @@ export class CudaRuntime implements Disposable {
 
   recordEvent(event: bigint, stream: bigint): void {
     this.#check("cudaEventRecord", this.#symbols.cudaEventRecord(event, stream));
+  }
+
+  /** Lets a stream, of any GPU, go on only after what an event was recorded behind; never waits. */
+  waitInStream(stream: bigint, event: bigint): void {
+    this.#check("cudaStreamWaitEvent", this.#symbols.cudaStreamWaitEvent(stream, event, 0));
   }
 
   /** Whether all that an event was recorded behind has ended; never waits. */
@@ -252,13 +303,14 @@ export class CudaRuntime implements Disposable {
 
   /** Waits for what an event was recorded behind; the event loop goes on. */
   async waitForEvent(event: bigint): Promise<void> {
-    if (!this.#isFirstDevice) return await this.#poll(() => this.isEventDone(event));
+    if (!this.#isFirst) return await this.#poll(() => this.isEventDone(event));
     const status = await this.#symbols.cudaEventSynchronizeNonblocking(event);
     this.#check("cudaEventSynchronize", status);
   }
 
   /** Records what is started on the stream from here on, without running it. */
   beginCapture(stream: bigint): void {
+    this.makeCurrent();
     const status = this.#symbols.cudaStreamBeginCapture(stream, CAPTURE_RELAXED);
     this.#check("cudaStreamBeginCapture", status);
   }
@@ -280,6 +332,7 @@ export class CudaRuntime implements Disposable {
   }
 
   launchGraph(graph: bigint, stream: bigint): void {
+    this.makeCurrent();
     this.#check("cudaGraphLaunch", this.#symbols.cudaGraphLaunch(graph, stream));
   }
 
@@ -292,6 +345,11 @@ export class CudaRuntime implements Disposable {
     if (!this.#open) return;
     this.#open = false;
     this.#library.close();
+  }
+
+  /** Other threads use the first GPU, and a wait there would begin to use it. */
+  get #isFirst(): boolean {
+    return (this.#ordinal ?? 0) === 0;
   }
 
   #isStreamDone(stream: bigint): boolean {
@@ -328,8 +386,9 @@ export class CudaRuntime implements Disposable {
       pointer === null ? `error ${status}` : Deno.UnsafePointerView.getCString(pointer);
     const { symbols } = this.#library;
     const [word, sentence] = [symbols.cudaGetErrorName(status), symbols.cudaGetErrorString(status)];
+    const gpu = this.#ordinal === undefined ? "the GPU" : `GPU ${this.#ordinal}`;
     throw new DeviceError(
-      `Cannot use the GPU as ${name} returned ${text(word)}: ${text(sentence)}`,
+      `Cannot use ${gpu} as ${name} returned ${text(word)}: ${text(sentence)}`,
     );
   }
 }

@@ -124,6 +124,11 @@ function opSource(name: string, list: string): string {
   if (a->q_dtype != SX_BF16) return report("${name}", a->context, SX_UNSUPPORTED);
   float* q = widened(a->q, a->q_tokens * a->q_heads * a->head_dim);`
     : "";
+  const pointers = fields.filter((field) => field.includes("*") && !field.includes("sx_context"))
+    .map((field) => /(\w+)$/.exec(field)?.[1] ?? "");
+  const foreign = pointers.map((field) => `fake_is_foreign(context->stream, ${field})`).join(
+    " || ",
+  );
   return `
 struct ${name}_args { ${fields.join("; ")}; };
 static int run_${name}(void* args) {
@@ -135,6 +140,7 @@ static int run_${name}(void* args) {
 }
 __attribute__((visibility("default"))) sx_status ${name}(${list}) {
   struct ${name}_args args = {${names.join(", ")}};
+  if (cudaSetDevice(context->device) != CUDA_OK || ${foreign || "0"}) return SX_DEVICE_ERROR;
   return fake_submit(context->stream, run_${name}, &args, sizeof args) == 0 ? SX_OK
                                                                             : SX_DEVICE_ERROR;
 }`;

@@ -13,7 +13,7 @@ typedef struct {
   Stream* stream;
   void* context;
   Matmul matmul;
-  int has_workspace;
+  int device, has_workspace;
 } Handle;
 
 enum { OK = 0, NOT_INITIALIZED = 1, INVALID_VALUE = 7, BF16 = 14, F32 = 0 };
@@ -25,6 +25,7 @@ int cublasCreate_v2(Handle** out) {
   uint64_t context = 0;
   if (create == NULL || create(0, 2, 0, 0, &context) != 0) return NOT_INITIALIZED;
   handle->context = (void*)context;
+  handle->device = fake_current();
   handle->matmul = (Matmul)dlsym(library, "sx_matmul");
   *out = handle;
   return OK;
@@ -44,11 +45,12 @@ int cublasGetVersion_v2(Handle* handle, int* version) {
 int cublasSetStream_v2(Handle* handle, Stream* stream) {
   handle->stream = stream;
   handle->has_workspace = 0;
-  return OK;
+  return fake_device(stream) == handle->device ? OK : INVALID_VALUE;
 }
 
 int cublasSetWorkspace_v2(Handle* handle, void* workspace, size_t bytes) {
-  handle->has_workspace = workspace != NULL && bytes > 0;
+  handle->has_workspace =
+      workspace != NULL && bytes > 0 && !fake_is_foreign(handle->stream, workspace);
   return OK;
 }
 
@@ -74,7 +76,9 @@ int cublasGemmEx(Handle* handle, int transa, int transb, int m, int n, int k, co
   const int valid = transa == 1 && transb == 0 && *alpha == 1 && (*beta == 0 || *beta == 1) &&
                     a_type == BF16 && b_type == BF16 && c_type == F32 && compute == 68 &&
                     algorithm == -1 && lda == k && ldb >= k && ldc >= m && m > 0 && n > 0 &&
-                    k > 0 && handle->has_workspace;
+                    k > 0 && handle->has_workspace && fake_current() == handle->device &&
+                    !fake_is_foreign(handle->stream, a) && !fake_is_foreign(handle->stream, b) &&
+                    !fake_is_foreign(handle->stream, c);
   if (!valid) return INVALID_VALUE;
   const Product product = {handle, a, b, c, *beta == 1, m, n, k, ldb, ldc};
   return fake_submit(handle->stream, run_product, &product, sizeof product);

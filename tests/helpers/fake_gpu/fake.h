@@ -15,6 +15,11 @@ enum { FAKE_AGAIN = -1 };
  * FAKE_AGAIN, or else the stream fails. */
 int fake_submit(Stream* stream, int (*run)(void* args), const void* args, size_t bytes);
 int fake_is_capturing(Stream* stream);
+/* The GPU of this thread, and that of a stream. */
+int fake_current(void);
+int fake_device(Stream* stream);
+/* Whether memory belongs to another GPU than a stream's, or is the host's. */
+int fake_is_foreign(Stream* stream, const void* pointer);
 
 /* cudaError_t, the few that occur. */
 enum {
@@ -28,6 +33,7 @@ enum {
   CUDA_CAPTURE_UNSUPPORTED = 900
 };
 
+int cudaSetDevice(int device);
 int cudaMalloc(void** out, size_t bytes);
 int cudaFree(void* memory);
 int cudaStreamSynchronize(Stream* stream);

@@ -11,6 +11,7 @@
 
 struct sx_context {
   Stream* stream;
+  int device;
   sx_context* cpu;
   int64_t live;
   char error[512];
@@ -67,6 +68,9 @@ sx_status sx_context_create(int32_t device, int32_t threads, int32_t isa, uint64
   if (major < 8) return SX_UNSUPPORTED;
   sx_context* context = calloc(1, sizeof *context);
   context->stream = (Stream*)stream;
+  context->device = device;
+  if (fake_device(context->stream) != device || cudaSetDevice(device) != CUDA_OK)
+    return SX_DEVICE_ERROR;
   uint64_t made = 0;
   const sx_status status = create(0, 2, 0, 0, &made);
   context->cpu = (sx_context*)made;
@@ -91,6 +95,7 @@ sx_status sx_error_text(sx_context* context, char* out, uint64_t size) {
 sx_status sx_alloc(sx_context* context, uint64_t bytes, uint64_t* out) {
   if (fake_is_capturing(context->stream)) return SX_DEVICE_ERROR;
   void* memory = NULL;
+  if (cudaSetDevice(context->device) != CUDA_OK) return SX_DEVICE_ERROR;
   if (cudaMalloc(&memory, bytes) != CUDA_OK) {
     snprintf(context->error, sizeof context->error, "there is not enough memory");
     return SX_OUT_OF_MEMORY;
@@ -103,6 +108,8 @@ sx_status sx_alloc(sx_context* context, uint64_t bytes, uint64_t* out) {
 
 sx_status sx_free(sx_context* context, void* memory) {
   context->live--;
+  if (fake_is_foreign(context->stream, memory) || cudaSetDevice(context->device) != CUDA_OK)
+    return SX_INVALID_ARGUMENT;
   return cudaFree(memory) == CUDA_OK ? SX_OK : SX_INVALID_ARGUMENT;
 }
 
