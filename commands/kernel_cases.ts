@@ -234,8 +234,8 @@ export async function attentionCases(
   const mass = tensors.empty("f32", ...shape);
   const counts = tensors.empty("i32", queryHeads, queryBlocks);
   const indices = tensors.empty("i32", ...shape);
-  const forced = tensors.own(new ForcedSelection(device, density));
-  const chosen = await forced.blocks({ heads: queryHeads, firstBlock: 0, queryBlocks });
+  const forced = tensors.own(new ForcedSelection([device], density));
+  const chosen = await forced.blocks({ heads: queryHeads, firstBlock: 0, queryBlocks }, device);
   const scale = 1 / Math.sqrt(headDim);
   const keyCount = tensors.empty("i32", 1);
   await keyCount.writeFrom(Int32Array.of(tokens));
