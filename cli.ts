@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { GPUS_FLAG } from "./commands/engine_flags.ts";
 import { fileURLToPath } from "node:url";
 import { BENCH_HELP, benchOptions } from "./commands/bench_flags.ts";
 import { type Command, defineCommand } from "./commands/command.ts";
@@ -81,6 +82,7 @@ const ENGINE_FLAGS = {
     max: 1024,
     help: "threads of each process; 0 divides the cores among the processes",
   }),
+  gpus_per_rank: GPUS_FLAG,
   timeout: decimalFlag({
     default: 60,
     value: "SECONDS",

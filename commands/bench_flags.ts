@@ -8,6 +8,7 @@ import { UsageError } from "../lib/errors.ts";
 import type { ComputeDType } from "../lib/model/forward.ts";
 import { MODEL_SHAPES } from "../lib/model/shapes.ts";
 import type { BenchOptions } from "./bench_options.ts";
+import { GPUS_FLAG, gpusPerRank } from "./engine_flags.ts";
 import {
   choiceFlag,
   choicesFlag,
@@ -47,6 +48,7 @@ export const BENCH_FLAGS = {
     help: "processes that share the context in star, starx and ring; under mpirun, srun or " +
       "torchrun all ranks that were started are used",
   }),
+  gpus_per_rank: GPUS_FLAG,
   attn_type: choicesFlag(MODES, { short: "-a", default: ["dense"], help: "attention modes" }),
   lengths: wholesFlag({ short: "-l", min: 1, default: [512, 2048], help: "tokens to prefill" }),
   decode: wholesFlag({ min: 1, default: [], help: "context lengths at which to time decoding" }),
@@ -107,6 +109,7 @@ export function benchOptions(values: FlagValues<typeof BENCH_FLAGS>): BenchOptio
     device: values.device,
     dtype: values.dtype,
     threads: values.threads,
+    gpusPerRank: gpusPerRank(values),
     processCount: values.nproc_per_node,
     modes: values.attn_type as readonly AttentionMode[],
     lengths: values.lengths,

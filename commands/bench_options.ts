@@ -18,6 +18,8 @@ export interface BenchOptions {
   readonly dtype: ComputeDType;
   /** Threads of an op; 0 takes all cores. */
   readonly threads: number;
+  /** GPUs of each process that the layers are spread over; by default the fewest that do. */
+  readonly gpusPerRank?: number | undefined;
   /** Processes that share the context. */
   readonly processCount: number;
   readonly modes: readonly AttentionMode[];

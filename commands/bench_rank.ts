@@ -8,15 +8,16 @@ import { hasBlocks } from "../lib/attention/plan.ts";
 import type { Collective } from "../lib/collective/collective.ts";
 import type { RankStatus } from "../lib/collective/state.ts";
 import type { DeviceKind } from "../lib/device/open.ts";
-import { ProfiledDevice } from "../lib/device/profiled.ts";
+import { addCosts, ProfiledDevice } from "../lib/device/profiled.ts";
+import { type Stage, stagesOn } from "../lib/device/stages.ts";
 import { type LlamaConfig, readConfig } from "../lib/model/config.ts";
 import { randomWeights } from "../lib/model/random_weights.ts";
 import type { ModelWeights } from "../lib/model/weight_tensors.ts";
 import { loadWeights } from "../lib/model/weights.ts";
 import { connectDevices, exchangeName } from "../lib/star/exchange.ts";
-import { checkMemory, chunkTokensFor } from "../lib/star/memory_plan.ts";
+import { checkMemory, chunkTokensFor, fitsOn } from "../lib/star/memory_plan.ts";
 import { type EncodedContext, RankModel, type RankPlace } from "../lib/star/rank.ts";
-import { openRankDevice } from "../lib/star/rank_device.ts";
+import { openRankDevices } from "../lib/star/rank_device.ts";
 import { copyRate, peakMemoryMib } from "./bench_machine.ts";
 import type { BenchOptions } from "./bench_options.ts";
 import { type DecodeTiming, median, type PrefillTiming } from "./bench_report.ts";
@@ -59,7 +60,7 @@ export interface RankTimes {
   readonly decode: readonly DecodeTiming[];
   /** Peak of the process, in MiB. */
   readonly rssMib: number;
-  /** Peak of what was allocated on the device, in MiB. */
+  /** Peak of what was allocated on a device, in MiB. */
   readonly deviceMib: number;
   readonly copyGbPerS: number | undefined;
 }
@@ -79,7 +80,8 @@ export function benchIds(count: number, vocabularySize: number): Int32Array<Arra
 /** What all modes share. */
 interface BenchParts {
   readonly config: LlamaConfig;
-  readonly device: ProfiledDevice;
+  readonly devices: readonly ProfiledDevice[];
+  readonly stages: readonly Stage[];
   readonly weights: ModelWeights;
   readonly chunkTokens: number;
 }
@@ -103,7 +105,9 @@ export class RankBench implements Disposable {
     },
   ) {
     const { parts, collective, place, owned } = made;
-    const { description: device, threads } = parts.device;
+    const { devices } = parts;
+    const device = devices.map(({ description }) => description).join(" and ");
+    const threads = devices[0]?.threads ?? 1;
     this.facts = { device, threads, exchange: exchangeName(collective, place.hostName) };
     this.#init = init;
     this.#parts = parts;
@@ -125,23 +129,33 @@ export class RankBench implements Disposable {
     const { host, timeoutMs, onProgress } = place;
     const config = model.kind === "folder" ? await readConfig(model.folder) : model.config;
     using owned = new DisposableStack();
-    const opened = await openRankDevice({ kind, threads, place, host });
-    const device = owned.use(new ProfiledDevice(opened.device));
-    const { freeBytes, hasOwnGpu } = opened;
-    const chunkTokens = chunkTokensFor(device, { config, dtype, freeBytes });
     const contextTokens = Math.max(...options.lengths, ...options.decodeContexts);
-    const sizes = { config, dtype, chunkTokens, contextTokens, room: decodeTokens + 2 };
+    const sizes = { config, dtype, contextTokens, room: decodeTokens + 2, ranks: host.size };
+    const opened = await openRankDevices({
+      kind,
+      threads,
+      host,
+      gpusPerRank: options.gpusPerRank,
+      maxGpus: config.layerCount,
+      isEnough: (devices, freeBytes) =>
+        plans.every((plan) => fitsOn(devices, { question: { ...sizes, plan }, freeBytes })),
+    });
+    const devices = opened.devices.map((device) => owned.use(new ProfiledDevice(device)));
+    const stages = stagesOn(devices, config);
+    const { freeBytes, hasOwnGpus, dealtGpus } = opened;
+    const chunkTokens = chunkTokensFor({ kind }, { config, dtype, freeBytes });
     for (const plan of plans) {
-      const question = { ...sizes, plan, ranks: host.size };
-      checkMemory(device, { question, freeBytes, loaded: false });
+      const question = { ...sizes, chunkTokens, plan };
+      checkMemory(devices, { question, freeBytes, loaded: false, dealtGpus });
     }
     const weights = owned.use(
       model.kind === "folder"
-        ? await loadWeights(device, { folder: model.folder, config, dtype, onProgress })
-        : await randomWeights(device, config),
+        ? await loadWeights(stages, { folder: model.folder, config, dtype, onProgress })
+        : await randomWeights(stages, config),
     );
-    const collective = owned.use(await connectDevices(device, { host, hasOwnGpu, timeoutMs }));
-    const parts = { config, device, weights, chunkTokens };
+    const exchange = { host, hasOwnGpus, timeoutMs };
+    const collective = owned.use(await connectDevices(devices, exchange));
+    const parts = { config, devices, stages, weights, chunkTokens };
     return new RankBench(init, { parts, collective, place, owned: owned.move() });
   }
 
@@ -153,17 +167,24 @@ export class RankBench implements Disposable {
    */
   async run(request: BenchRequest, call: { onNote: (line: string) => void }): Promise<RankTimes> {
     const { plan, withCopy } = request;
-    const { device } = this.#parts;
+    const { devices } = this.#parts;
     const { options: { dtype, density: forcedDensity } } = this.#init;
     const times = await (async () => {
       using model = await RankModel.assemble({ ...this.#parts, plan, dtype, forcedDensity });
       const collective = this.#collective;
-      const parts = { options: this.#init.options, device, collective, plan, status: this.#status };
+      const parts = {
+        options: this.#init.options,
+        devices,
+        collective,
+        plan,
+        status: this.#status,
+      };
       return await new ModeBench(model, { ...parts, onNote: call.onNote }).run();
     })();
-    const deviceMib = device.peakBytes / 2 ** 20;
+    const deviceMib = Math.max(...devices.map(({ peakBytes }) => peakBytes)) / 2 ** 20;
     // Its buffers come last, so that they do not count as the model's memory.
-    const copyGbPerS = withCopy && this.#collective.rank === 0 ? await copyRate(device) : undefined;
+    const copier = withCopy && this.#collective.rank === 0 ? devices[0] : undefined;
+    const copyGbPerS = copier && await copyRate(copier);
     this.#status.enter("idle");
     return { ...times, rssMib: peakMemoryMib(), deviceMib, copyGbPerS };
   }
@@ -177,7 +198,7 @@ export class RankBench implements Disposable {
 /** What the runs of a mode need besides the model. */
 interface ModeBenchParts {
   readonly options: BenchOptions;
-  readonly device: ProfiledDevice;
+  readonly devices: readonly ProfiledDevice[];
   readonly collective: Collective;
   readonly plan: AttentionPlan;
   readonly status: RankStatus;
@@ -205,10 +226,11 @@ class ModeBench {
   }
 
   #warmUpTokens(): number {
-    const { options: { lengths, decodeContexts }, device: { kind }, plan, collective } =
-      this.#parts;
+    const { options: { lengths, decodeContexts }, devices, plan, collective } = this.#parts;
     // The caches of a CPU are warm after the shortest run; a GPU's clock takes a longer one.
-    if (kind === "cpu") return Math.min(...lengths, ...decodeContexts, WARM_UP_TOKENS.cpu);
+    if (devices[0]?.kind === "cpu") {
+      return Math.min(...lengths, ...decodeContexts, WARM_UP_TOKENS.cpu);
+    }
     // Every rank has to get a block.
     const blocks = hasBlocks(plan.mode) ? collective.size * plan.blockTokens : 0;
     const longest = Math.max(...lengths, ...decodeContexts);
@@ -216,7 +238,7 @@ class ModeBench {
   }
 
   async #timePrefill(tokens: number): Promise<PrefillTiming> {
-    const { options: { repeats }, plan: { mode }, device, collective, onNote } = this.#parts;
+    const { options: { repeats }, plan: { mode }, devices, collective, onNote } = this.#parts;
     await this.#model.drawBlocks(tokens - 1, collective);
     const seconds: number[] = [];
     let costs = splitCosts(new Map(), 1);
@@ -224,11 +246,12 @@ class ModeBench {
     for (let run = 0; run < repeats; run++) {
       onNote(`${mode}: prefill of ${tokens} tokens, run ${run + 1}`);
       // On a GPU only marks tell the ops' times; they would slow down the other runs.
-      device.count({ marks: run === repeats - 1 });
+      for (const device of devices) device.count({ marks: run === repeats - 1 });
       const result = await this.#prefill(tokens);
       density = result.density;
       seconds.push(result.seconds);
-      costs = splitCosts(await device.costs(), density);
+      const ops = await Promise.all(devices.map((device) => device.costs()));
+      costs = splitCosts(addCosts(ops), density);
     }
     return { tokens, seconds, costs, density };
   }

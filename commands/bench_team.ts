@@ -67,8 +67,6 @@ async function openAlone(init: RankBenchOptions): Promise<BenchTeam> {
   const bench = await RankBench.open(init, {
     host: new SelfCollective(),
     hostName: "none",
-    localRank: 0,
-    localSize: 1,
     status: new RankStatus(),
     timeoutMs: TIMEOUT_MS,
   });
@@ -98,14 +96,12 @@ async function openPool(init: RankBenchOptions, size: number): Promise<BenchTeam
 }
 
 async function openGroup(init: RankBenchOptions, group: RankGroup): Promise<BenchTeam> {
-  const { collective, localRank, localSize, status } = group;
+  const { collective, status } = group;
   collective.timeoutMs = TIMEOUT_MS;
   status.enter("load");
   const bench = await RankBench.open(init, {
     host: new BorrowedCollective(collective),
     hostName: collective.version,
-    localRank,
-    localSize,
     status,
     timeoutMs: TIMEOUT_MS,
     onProgress: () => status.advance(),

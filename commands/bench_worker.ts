@@ -9,8 +9,7 @@ import type { BenchTypes } from "./bench_team.ts";
 
 if (import.meta.main) {
   await serveRank<BenchTypes>(async (init, { collective: host, status, timeoutMs }) => {
-    const { rank: localRank, size: localSize } = host;
-    const place = { host, hostName: "shared memory", localRank, localSize, status, timeoutMs };
+    const place = { host, hostName: "shared memory", status, timeoutMs };
     const bench = await RankBench.open(init, { ...place, onProgress: () => status.advance() });
     return {
       ready: bench.facts,

@@ -6,6 +6,7 @@
 import type { AttentionMode, AttentionPlan, MergeRule } from "../lib/attention/plan.ts";
 import { UsageError } from "../lib/errors.ts";
 import type { LoadOptions } from "../lib/star/load_model.ts";
+import { wholeFlag } from "./flags.ts";
 
 /** Values of the flags of the attention. */
 export interface PlanFlags {
@@ -24,8 +25,23 @@ export interface EngineFlags {
   readonly device: LoadOptions["device"];
   readonly dtype: LoadOptions["dtype"];
   readonly threads: number;
+  /** 0 for as few as are enough. */
+  readonly gpus_per_rank: number;
   /** In seconds. */
   readonly timeout: number;
+}
+
+/** How many GPUs a process spreads the layers over. */
+export const GPUS_FLAG = wholeFlag({
+  default: 0,
+  max: 32,
+  help: "GPUs of each process that the model's layers are spread over; 0 takes the fewest that " +
+    "weights and context fit on",
+});
+
+/** The engine's option; undefined for as few as are enough. */
+export function gpusPerRank(flags: Pick<EngineFlags, "gpus_per_rank">): number | undefined {
+  return flags.gpus_per_rank === 0 ? undefined : flags.gpus_per_rank;
 }
 
 /** Timers of JavaScript take 2^31 - 1 ms. */
@@ -51,12 +67,13 @@ export function planOf(flags: PlanFlags): AttentionPlan {
  */
 export function engineOptions(
   flags: EngineFlags,
-): Pick<LoadOptions, "device" | "dtype" | "threads" | "timeoutMs"> {
+): Pick<LoadOptions, "device" | "dtype" | "threads" | "gpusPerRank" | "timeoutMs"> {
   const { device, dtype, threads, timeout } = flags;
   if (!(timeout >= 0.1 && timeout <= MAX_TIMEOUT_S)) {
     throw new UsageError(
       `--timeout: must be from 0.1 to ${MAX_TIMEOUT_S} seconds: current value is ${timeout}`,
     );
   }
-  return { device, dtype, threads, timeoutMs: Math.round(timeout * 1000) };
+  const timeoutMs = Math.round(timeout * 1000);
+  return { device, dtype, threads, gpusPerRank: gpusPerRank(flags), timeoutMs };
 }

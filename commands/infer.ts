@@ -39,6 +39,8 @@ export interface InferOptions {
   readonly dtype: LoadOptions["dtype"];
   readonly processCount: number;
   readonly threads: number;
+  /** GPUs of each process that the layers are spread over; by default the fewest that do. */
+  readonly gpusPerRank?: number | undefined;
   readonly timeoutMs: number;
   readonly inputPath: string;
   readonly outputPath: string;
@@ -102,10 +104,10 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   if (finished.count > 0) {
     screen.log(`${options.outputPath}: ${finished.count} samples are finished, continuing`);
   }
-  const { modelPath: folder, dtype, threads, timeoutMs } = options;
+  const { modelPath: folder, dtype, threads, gpusPerRank, timeoutMs } = options;
   await using session = new ModelSession({
     folder,
-    load: { plan, device, dtype, threads, timeoutMs },
+    load: { plan, device, dtype, threads, gpusPerRank, timeoutMs },
     screen,
     cleanup,
     loadModel: context.loadModel ?? loadModel,

@@ -51,7 +51,7 @@ export class CaseTensors implements Disposable {
 
   constructor(device: Device) {
     this.#device = device;
-    this.#source = this.#owned.use(new RandomSource(device));
+    this.#source = this.#owned.use(new RandomSource());
   }
 
   get device(): Device {

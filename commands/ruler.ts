@@ -41,6 +41,8 @@ export interface RulerOptions {
   readonly device: LoadOptions["device"];
   readonly dtype: LoadOptions["dtype"];
   readonly threads: number;
+  /** GPUs of each process that the layers are spread over; by default the fewest that do. */
+  readonly gpusPerRank?: number | undefined;
   readonly timeoutMs: number;
 }
 
@@ -57,7 +59,7 @@ export async function runRuler(
   context: CommandContext & { readonly openDataMaker?: OpenDataMaker },
 ): Promise<void> {
   const { screen, cleanup } = context;
-  const { modelPath, sourceDir, dtype, threads, timeoutMs } = options;
+  const { modelPath, sourceDir, dtype, threads, gpusPerRank, timeoutMs } = options;
   const plan = checkPlan(options.plan);
   const { kind: device, note } = await chooseDevice(options.device, options);
   if (note !== undefined) screen.log(note);
@@ -75,7 +77,15 @@ export async function runRuler(
   });
   await using session = new ModelSession({
     folder: modelPath,
-    load: { plan, device, dtype, threads, timeoutMs, expectedTokens: Math.max(...lengths) },
+    load: {
+      plan,
+      device,
+      dtype,
+      threads,
+      gpusPerRank,
+      timeoutMs,
+      expectedTokens: Math.max(...lengths),
+    },
     screen,
     cleanup,
     loadModel: context.loadModel ?? loadModel,

@@ -27,11 +27,12 @@ export function planOptions(
 
 /** The options that change no result. */
 export function uncheckedOptions(
-  options: Pick<LoadOptions, "processCount" | "threads" | "timeoutMs">,
+  options: Pick<LoadOptions, "processCount" | "threads" | "gpusPerRank" | "timeoutMs">,
 ): Record<string, OptionValue> {
   return {
     nproc_per_node: options.processCount,
     threads: options.threads,
+    gpus_per_rank: options.gpusPerRank ?? 0,
     timeout: options.timeoutMs / 1000,
   };
 }

@@ -5,6 +5,7 @@
  */
 import type { Device } from "../device/device.ts";
 import { Tensor } from "../device/tensor.ts";
+import { invariant } from "../errors.ts";
 import { uniformNumbers } from "../random.ts";
 
 /** Rows of blocks of one call: query blocks `firstBlock` to `firstBlock + queryBlocks`. */
@@ -27,40 +28,39 @@ export interface ForcedBlocks {
  * taken. Drawn once per place in the sequence and kept, so that drawing costs no timed run anything.
  */
 export class ForcedSelection implements Disposable {
-  readonly #device: Device;
+  readonly #devices: readonly Device[];
   readonly #density: number;
   readonly #random = uniformNumbers(1);
-  readonly #drawn = new Map<string, ForcedBlocks>();
+  readonly #drawn = new Map<string, ReadonlyMap<Device, ForcedBlocks>>();
 
   /**
+   * @param devices Where the layers lie: all take the same blocks.
    * @param density Share of the causal blocks, above 0 and at most 1.
    * @throws {RangeError} If it is out of its range.
    */
-  constructor(device: Device, density: number) {
+  constructor(devices: readonly Device[], density: number) {
     if (!(density > 0 && density <= 1)) {
       throw new RangeError(
         `Cannot force a selection as 'density' must be above 0 and at most 1: current value is ${density}`,
       );
     }
-    this.#device = device;
+    this.#devices = devices;
     this.#density = density;
   }
 
-  /** The blocks of some rows; they belong to this object. */
-  async blocks(rows: BlockRows): Promise<ForcedBlocks> {
+  /** The blocks of some rows on one of the devices; they belong to this object. */
+  async blocks(rows: BlockRows, device: Device): Promise<ForcedBlocks> {
     const key = `${rows.heads} ${rows.firstBlock} ${rows.queryBlocks}`;
-    const known = this.#drawn.get(key);
-    if (known !== undefined) return known;
+    const known = this.#drawn.get(key) ?? await this.#drawRows(rows);
+    this.#drawn.set(key, known);
+    const blocks = known.get(device);
+    invariant(blocks !== undefined, "blocks are drawn for all devices");
+    return blocks;
+  }
+
+  async #drawRows(rows: BlockRows): Promise<ReadonlyMap<Device, ForcedBlocks>> {
     const { heads, firstBlock, queryBlocks } = rows;
     const keyBlocks = firstBlock + queryBlocks;
-    const shape = [heads, queryBlocks];
-    const make = (label: string, shape: readonly number[]) =>
-      Tensor.allocate(this.#device, { dtype: "i32", shape, label });
-    const drawn = {
-      counts: make("forced counts", shape),
-      indices: make("forced blocks", [...shape, keyBlocks]),
-    };
-    this.#drawn.set(key, drawn);
     const counts = new Int32Array(heads * queryBlocks);
     const indices = new Int32Array(heads * queryBlocks * keyBlocks);
     let carry = 0;
@@ -73,8 +73,19 @@ export class ForcedSelection implements Disposable {
       counts[row] = count;
       this.#draw(indices.subarray(row * keyBlocks), { causal, count });
     }
-    await drawn.counts.writeFrom(counts);
-    await drawn.indices.writeFrom(indices);
+    const shape = [heads, queryBlocks];
+    const drawn = new Map<Device, ForcedBlocks>();
+    for (const device of this.#devices) {
+      const make = (label: string, shape: readonly number[]) =>
+        Tensor.allocate(device, { dtype: "i32", shape, label });
+      const blocks = {
+        counts: make("forced counts", shape),
+        indices: make("forced blocks", [...shape, keyBlocks]),
+      };
+      drawn.set(device, blocks);
+      await blocks.counts.writeFrom(counts);
+      await blocks.indices.writeFrom(indices);
+    }
     return drawn;
   }
 
@@ -92,7 +103,7 @@ export class ForcedSelection implements Disposable {
 
   /** Frees the drawn blocks; a second call does nothing. */
   [Symbol.dispose](): void {
-    for (const { counts, indices } of this.#drawn.values()) {
+    for (const { counts, indices } of [...this.#drawn.values()].flatMap((on) => [...on.values()])) {
       counts[Symbol.dispose]();
       indices[Symbol.dispose]();
     }

@@ -7,9 +7,11 @@
  * @module
  */
 import type { Collective } from "../collective/collective.ts";
+import { collectiveOn } from "../collective/staged.ts";
 import { gatherTensors } from "../collective/tensors.ts";
 import type { Device } from "../device/device.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
+import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { hostScore } from "../ops/antidiagonal_score.ts";
 import { attentionDecode, DECODE_QUERY_TOKENS } from "../ops/attention_decode.ts";
@@ -46,42 +48,39 @@ export interface StepKeys {
   readonly isQueryHost: boolean;
 }
 
+/** What the attention has on the device of some layers. */
+interface StepBuffers {
+  readonly device: Device;
+  /** The exchange of that device's memory. */
+  readonly collective: Collective;
+  readonly keyCount: Tensor;
+  readonly part: Tensor | undefined;
+  readonly parts: Tensor | undefined;
+  /** Of one host alone, which computes its part as several do: so tokens do not depend on them. */
+  readonly lse: Tensor | undefined;
+}
+
 /** Attention over all hosts' keys; owns the buffers of the exchange. */
 export class GlobalAttention implements Disposable {
-  readonly #device: Device;
   readonly #options: GlobalAttentionOptions;
-  readonly #keyCount: Tensor;
-  readonly #part: Tensor | undefined;
-  readonly #parts: Tensor | undefined;
-  /** Of one host alone, which computes its part as several do: so tokens do not depend on them. */
-  readonly #lse: Tensor | undefined;
-  /** What the device has as key count. */
+  readonly #owned: DisposableStack;
+  readonly #buffers: PerStage<StepBuffers>;
+  /** What the devices have as key count. */
   #writtenCount = -1;
 
-  constructor(device: Device, options: GlobalAttentionOptions) {
-    this.#device = device;
+  constructor(stages: readonly Stage[], options: GlobalAttentionOptions) {
     this.#options = options;
-    this.#keyCount = Tensor.allocate(device, { dtype: "i32", shape: [1], label: "key count" });
-    if (options.hostCount === 1) {
-      const shape = [options.maxTokens, options.queryHeads];
-      this.#lse = Tensor.allocate(device, { dtype: "f32", shape, label: "log-sum-exps" });
-      return;
-    }
-    const length = partElements({
-      tokens: options.maxTokens,
-      heads: options.queryHeads,
-      headDim: options.headDim,
-    });
-    const make = (label: string, count: number) =>
-      Tensor.allocate(device, { dtype: "f32", shape: [count * length], label });
-    this.#part = make("own part", 1);
-    this.#parts = make("parts of all hosts", options.collective.size);
+    using owned = new DisposableStack();
+    this.#buffers = new PerStage(stages, ({ device }) => makeBuffers(device, { options, owned }));
+    this.#owned = owned.move();
   }
 
-  /** Brings what a step's ops read besides tensors to the device; before they run. */
+  /** Brings what a step's ops read besides tensors to the devices; before they run. */
   async writeInputs(step: StepKeys): Promise<void> {
     if (step.keyCount === this.#writtenCount) return;
-    await this.#keyCount.writeFrom(Int32Array.of(step.keyCount));
+    for (const { keyCount } of this.#buffers.all) {
+      await keyCount.writeFrom(Int32Array.of(step.keyCount));
+    }
     this.#writtenCount = step.keyCount;
   }
 
@@ -93,22 +92,24 @@ export class GlobalAttention implements Disposable {
   async #attend(queries: LayerQueries, step: StepKeys): Promise<void> {
     const { q, out } = queries;
     const [tokens = 0] = q.shape;
-    if (this.#part === undefined || this.#parts === undefined) {
-      await this.#local({ queries, step, out, lse: this.#lse?.rows(0, tokens) });
+    const buffers = this.#buffers.of(queries.layer);
+    if (buffers.part === undefined || buffers.parts === undefined) {
+      await this.#local({ queries, step, out, lse: buffers.lse?.rows(0, tokens) });
       return;
     }
-    const { collective, hostCount, queryHeads: heads, headDim, merge } = this.#options;
+    const { hostCount, queryHeads: heads, headDim, merge } = this.#options;
+    const { device, collective } = buffers;
     const length = partElements({ tokens, heads, headDim });
-    const part = this.#part.rows(0, length);
+    const part = buffers.part.rows(0, length);
     const rows = tokens * heads;
     const partOut = part.rows(0, rows * headDim).reshape([tokens, heads, headDim]);
     const lse = part.rows(rows * headDim, rows).reshape([tokens, heads]);
     const score = part.rows(rows * (headDim + 1), heads);
     await this.#local({ queries, step, out: partOut, lse });
     if (merge === "antidiagonal") await this.#score({ queries, step, score });
-    const parts = this.#parts.rows(0, collective.size * length);
+    const parts = buffers.parts.rows(0, collective.size * length);
     await gatherTensors(collective, { part, out: parts });
-    await mergeStates(this.#device, {
+    await mergeStates(device, {
       out,
       parts: parts.rows(0, hostCount * length).reshape([hostCount, length]),
       byScore: merge === "antidiagonal",
@@ -125,16 +126,16 @@ export class GlobalAttention implements Disposable {
     const { queries, step, out, lse } = options;
     const { q, layer } = queries;
     const { scale } = this.#options;
+    const { device, keyCount } = this.#buffers.of(layer);
     const keys = step.keys(layer);
     const [tokens = 0] = q.shape;
     if (tokens <= DECODE_QUERY_TOKENS) {
-      const keyCount = this.#keyCount;
       const causal = step.isQueryHost;
-      await attentionDecode(this.#device, { out, lse, q, keys, keyCount, causal, scale });
+      await attentionDecode(device, { out, lse, q, keys, keyCount, causal, scale });
       return;
     }
     const qOffset = step.isQueryHost ? keys.tokens - tokens : keys.tokens;
-    await attentionDense(this.#device, { out, lse, q, keys, qOffset, scale });
+    await attentionDense(device, { out, lse, q, keys, qOffset, scale });
   }
 
   async #score(
@@ -144,7 +145,7 @@ export class GlobalAttention implements Disposable {
     const anchorMean = this.#options.anchorMeans[queries.layer];
     // A rank without blocks is no host: its part is not merged.
     if (anchorMean === undefined) return;
-    await hostScore(this.#device, {
+    await hostScore(queries.q.device, {
       score,
       q: queries.q,
       anchorMean,
@@ -156,9 +157,29 @@ export class GlobalAttention implements Disposable {
 
   /** Frees the buffers; a second call does nothing. */
   [Symbol.dispose](): void {
-    this.#keyCount[Symbol.dispose]();
-    this.#part?.[Symbol.dispose]();
-    this.#lse?.[Symbol.dispose]();
-    this.#parts?.[Symbol.dispose]();
+    this.#owned.dispose();
   }
+}
+
+function makeBuffers(
+  device: Device,
+  parts: { options: GlobalAttentionOptions; owned: DisposableStack },
+): StepBuffers {
+  const { options, owned } = parts;
+  const { hostCount, maxTokens: tokens, queryHeads: heads, headDim } = options;
+  const collective = collectiveOn(options.collective, device);
+  const make = (label: string, ...shape: number[]) =>
+    owned.use(Tensor.allocate(device, { dtype: "f32", shape, label }));
+  const count = { dtype: "i32", shape: [1], label: "key count" } as const;
+  const keyCount = owned.use(Tensor.allocate(device, count));
+  const isAlone = hostCount === 1;
+  const length = partElements({ tokens, heads, headDim });
+  return {
+    device,
+    collective,
+    keyCount,
+    lse: isAlone ? make("log-sum-exps", tokens, heads) : undefined,
+    part: isAlone ? undefined : make("own part", length),
+    parts: isAlone ? undefined : make("parts of all hosts", collective.size * length),
+  };
 }

@@ -10,9 +10,10 @@
  * @module
  */
 import type { Collective } from "../collective/collective.ts";
+import { collectiveOn } from "../collective/staged.ts";
 import { gatherTensors } from "../collective/tensors.ts";
-import type { Device } from "../device/device.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
+import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { attentionDense } from "../ops/attention_dense.ts";
 import { mergeStates, partElements } from "../ops/merge_states.ts";
@@ -35,29 +36,43 @@ export interface RingOptions {
   readonly onProgress: (fraction: number) => void;
 }
 
+/** What the attention has on the device of some layers. */
+interface RingBuffers {
+  /** The exchange of that device's memory. */
+  readonly collective: Collective;
+  readonly keys: Tensor;
+  readonly values: Tensor;
+  readonly parts: Tensor;
+}
+
 /** The attention of a whole part; owns the buffers of the exchange. */
 export class RingAttention implements AttentionStrategy, Disposable {
-  readonly #device: Device;
   readonly #options: RingOptions;
-  readonly #keys: Tensor;
-  readonly #values: Tensor;
-  readonly #parts: Tensor;
+  readonly #owned: DisposableStack;
+  readonly #buffers: PerStage<RingBuffers>;
   readonly #partLength: number;
 
-  constructor(device: Device, options: RingOptions) {
-    this.#device = device;
+  constructor(stages: readonly Stage[], options: RingOptions) {
     this.#options = options;
     const { collective: { rank, size }, queryHeads: heads, headDim } = options;
     const { dtype, shape: [kvHeads = 0, ...rest] } = options.layer(0).keys;
-    const make = (label: string) =>
-      Tensor.allocate(device, { dtype, shape: [size * kvHeads, ...rest], label });
     this.#partLength = partElements({ tokens: QUERY_TOKENS, heads, headDim });
-    const shape = [rank === 0 ? 0 : (rank + 1) * this.#partLength];
+    const length = rank === 0 ? 0 : (rank + 1) * this.#partLength;
     using owned = new DisposableStack();
-    this.#keys = owned.use(make("keys of all ranks"));
-    this.#values = owned.use(make("values of all ranks"));
-    this.#parts = owned.use(Tensor.allocate(device, { dtype: "f32", shape, label: "ring parts" }));
-    owned.move();
+    this.#buffers = new PerStage(stages, ({ device }) => {
+      const make = (label: string) =>
+        owned.use(
+          Tensor.allocate(device, { dtype, shape: [size * kvHeads, ...rest], label }),
+        );
+      const label = "ring parts";
+      return {
+        collective: collectiveOn(options.collective, device),
+        keys: make("keys of all ranks"),
+        values: make("values of all ranks"),
+        parts: owned.use(Tensor.allocate(device, { dtype: "f32", shape: [length], label })),
+      };
+    });
+    this.#owned = owned.move();
   }
 
   async attend({ layer, q, out }: LayerQueries): Promise<void> {
@@ -77,17 +92,18 @@ export class RingAttention implements AttentionStrategy, Disposable {
 
   /** Takes part in the exchange of a layer; all that a rank without a part has to do. */
   async exchange(layer: number): Promise<void> {
-    const { collective } = this.#options;
     const { keys, values } = this.#options.layer(layer);
-    await gatherTensors(collective, { part: keys, out: this.#keys });
-    await gatherTensors(collective, { part: values, out: this.#values });
+    const { collective, ...all } = this.#buffers.of(layer);
+    await gatherTensors(collective, { part: keys, out: all.keys });
+    await gatherTensors(collective, { part: values, out: all.values });
   }
 
   async #attendChunk(chunk: LayerQueries & { begin: number }): Promise<void> {
     const { layer, begin, q, out } = chunk;
     const { collective: { rank }, queryHeads: heads, headDim, scale, partTokens } = this.#options;
     const [tokens = 0] = q.shape;
-    const device = this.#device;
+    const { device } = q;
+    const buffers = this.#buffers.of(layer);
     const ownTokens = partTokens[rank] ?? 0;
     const own = { ...this.#options.layer(layer), start: 0, tokens: ownTokens };
     if (rank === 0) {
@@ -96,8 +112,8 @@ export class RingAttention implements AttentionStrategy, Disposable {
     const length = partElements({ tokens, heads, headDim });
     const rows = tokens * heads;
     for (let other = 0; other <= rank; other++) {
-      const part = this.#parts.rows(other * length, length);
-      const keys = other === rank ? own : this.#segment(other);
+      const part = buffers.parts.rows(other * length, length);
+      const keys = other === rank ? own : this.#segment(other, buffers);
       await attentionDense(device, {
         out: part.rows(0, rows * headDim).reshape([tokens, heads, headDim]),
         lse: part.rows(rows * headDim, rows).reshape([tokens, heads]),
@@ -108,16 +124,16 @@ export class RingAttention implements AttentionStrategy, Disposable {
         scale,
       });
     }
-    const parts = this.#parts.rows(0, (rank + 1) * length).reshape([rank + 1, length]);
+    const parts = buffers.parts.rows(0, (rank + 1) * length).reshape([rank + 1, length]);
     await mergeStates(device, { out, parts, byScore: false, tokens, heads, headDim });
   }
 
   /** The keys of another rank's part. */
-  #segment(rank: number): KvSegment {
+  #segment(rank: number, buffers: RingBuffers): KvSegment {
     const [kvHeads = 0] = this.#options.layer(0).keys.shape;
     return {
-      keys: this.#keys.rows(rank * kvHeads, kvHeads),
-      values: this.#values.rows(rank * kvHeads, kvHeads),
+      keys: buffers.keys.rows(rank * kvHeads, kvHeads),
+      values: buffers.values.rows(rank * kvHeads, kvHeads),
       start: 0,
       tokens: this.#options.partTokens[rank] ?? 0,
     };
@@ -125,8 +141,6 @@ export class RingAttention implements AttentionStrategy, Disposable {
 
   /** Frees the buffers; a second call does nothing. */
   [Symbol.dispose](): void {
-    this.#keys[Symbol.dispose]();
-    this.#values[Symbol.dispose]();
-    this.#parts[Symbol.dispose]();
+    this.#owned.dispose();
   }
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { PerStage } from "../device/stages.ts";
 import type { Tensor } from "../device/tensor.ts";
 
 /** One layer's queries, already rotated; the layer's new keys and values are in the cache. */
@@ -17,4 +18,9 @@ export interface LayerQueries {
 /** Attention of some tokens over what an implementation lets them see. */
 export interface AttentionStrategy {
   attend(queries: LayerQueries): Promise<void>;
+}
+
+/** The strategies of several devices as one: each is asked for the layers that lie there. */
+export function attentionOf(stages: PerStage<AttentionStrategy>): AttentionStrategy {
+  return { attend: (queries) => stages.of(queries.layer).attend(queries) };
 }

@@ -75,7 +75,7 @@ export function selectedAttention(
       const firstBlock = qOffset / SPARSE_BLOCK_TOKENS;
       await selectBlocks(device, { counts, indices, mass, firstBlock, threshold });
       const chosen =
-        await selection.forced?.blocks({ heads: queryHeads, firstBlock, queryBlocks }) ??
+        await selection.forced?.blocks({ heads: queryHeads, firstBlock, queryBlocks }, device) ??
           { counts, indices };
       await attentionBlockSparse(device, { out, q, ...segments, ...chosen, qOffset, scale });
       if (chosen.counts !== counts) await copy(device, { out: counts, in: chosen.counts });

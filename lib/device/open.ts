@@ -81,10 +81,11 @@ async function findGpu(): Promise<string> {
   return name;
 }
 
-/** The number of GPUs that this process sees. @throws {DeviceError} If there is none. */
-export function countGpus(): number {
+/** The UUIDs of the GPUs that this process sees, in order. @throws {DeviceError} If there is none. */
+export function listGpus(): string[] {
   using runtime = new CudaRuntime();
-  return runtime.deviceCount();
+  const count = runtime.deviceCount();
+  return Array.from({ length: count }, (_, ordinal) => runtime.properties(ordinal).uuid);
 }
 
 /**

@@ -176,12 +176,25 @@ class ProfiledKernels implements Kernels {
   }
 
   #add(op: OpName, more: OpCost): void {
-    const before = this.#costs.get(op) ?? { calls: 0, ms: 0, flops: 0, bytes: 0 };
-    this.#costs.set(op, {
-      calls: before.calls + more.calls,
-      ms: before.ms + more.ms,
-      flops: before.flops + more.flops,
-      bytes: before.bytes + more.bytes,
-    });
+    addCost(this.#costs, [op, more]);
   }
+}
+
+/** What the ops of several devices have cost together. */
+export function addCosts(
+  costs: readonly ReadonlyMap<OpName, OpCost>[],
+): ReadonlyMap<OpName, OpCost> {
+  const sum = new Map<OpName, OpCost>();
+  for (const entry of costs.flatMap((map) => [...map])) addCost(sum, entry);
+  return sum;
+}
+
+function addCost(sum: Map<OpName, OpCost>, [op, more]: readonly [OpName, OpCost]): void {
+  const before = sum.get(op) ?? { calls: 0, ms: 0, flops: 0, bytes: 0 };
+  sum.set(op, {
+    calls: before.calls + more.calls,
+    ms: before.ms + more.ms,
+    flops: before.flops + more.flops,
+    bytes: before.bytes + more.bytes,
+  });
 }

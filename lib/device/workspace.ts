@@ -13,14 +13,14 @@ const ALIGNMENT_BYTES = 64;
 
 /** Scratch memory; tensors taken from it live until the next `reset()`. */
 export class Workspace implements Disposable {
-  readonly #device: Device;
+  readonly device: Device;
   readonly #memory: DeviceMemory;
   #lease: Lease;
   #takenBytes = 0;
   #highWaterBytes = 0;
 
   private constructor(device: Device, memory: DeviceMemory) {
-    this.#device = device;
+    this.device = device;
     this.#memory = memory;
     this.#lease = new Lease(memory);
   }
@@ -71,7 +71,7 @@ export class Workspace implements Disposable {
       );
     }
     const memory = this.#lease;
-    const tensor = Tensor.within(this.#device, { dtype, shape, label, memory, byteOffset: begin });
+    const tensor = Tensor.within(this.device, { dtype, shape, label, memory, byteOffset: begin });
     this.#takenBytes = end;
     this.#highWaterBytes = Math.max(this.#highWaterBytes, end);
     return tensor;

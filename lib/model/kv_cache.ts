@@ -3,15 +3,14 @@
  *
  * @module
  */
-import type { Device } from "../device/device.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
+import type { Stage } from "../device/stages.ts";
 import type { Tensor } from "../device/tensor.ts";
 import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
 
-/** The sizes of a cache. */
+/** The sizes of a cache, per layer. */
 export interface KvCacheOptions {
-  readonly layers: number;
   readonly kvHeads: number;
   readonly headDim: number;
   /** Rows, one per token. */
@@ -25,32 +24,37 @@ export interface LayerCache {
   readonly values: Tensor;
 }
 
-/** Bytes of device memory that a cache needs. */
-export function cacheBytes(options: KvCacheOptions): number {
+/** Bytes of device memory that some layers of a cache need. */
+export function cacheBytes(options: KvCacheOptions & { readonly layers: number }): number {
   const tensor = { dtype: options.dtype, shape: cacheShape(options) };
   return 2 * options.layers * workspaceBytes([tensor]);
 }
 
-/** A cache of fixed capacity, in one piece of memory. */
+/** A cache of fixed capacity, in one piece of memory on each device. */
 export class KvCache implements Disposable {
   readonly capacity: number;
-  readonly #memory: Workspace;
+  readonly #owned: DisposableStack;
   readonly #layers: readonly LayerCache[];
 
   /**
-   * Allocates the cache.
+   * Allocates the cache: each layer's part on the layer's device.
    *
    * @throws {KernelError} If there is not enough memory.
    */
-  constructor(device: Device, options: KvCacheOptions) {
+  constructor(stages: readonly Stage[], options: KvCacheOptions) {
     const { dtype } = options;
     const shape = cacheShape(options);
     this.capacity = Math.max(1, options.capacity);
-    this.#memory = Workspace.allocate(device, cacheBytes(options));
-    this.#layers = Array.from({ length: options.layers }, (_, layer) => ({
-      keys: this.#memory.take({ dtype, shape, label: `keys of layer ${layer}` }),
-      values: this.#memory.take({ dtype, shape, label: `values of layer ${layer}` }),
-    }));
+    using owned = new DisposableStack();
+    this.#layers = stages.flatMap(({ device, firstLayer, endLayer }) => {
+      const layers = endLayer - firstLayer;
+      const memory = owned.use(Workspace.allocate(device, cacheBytes({ ...options, layers })));
+      return Array.from({ length: layers }, (_, i) => ({
+        keys: memory.take({ dtype, shape, label: `keys of layer ${firstLayer + i}` }),
+        values: memory.take({ dtype, shape, label: `values of layer ${firstLayer + i}` }),
+      }));
+    });
+    this.#owned = owned.move();
   }
 
   /** One layer's tensors. */
@@ -67,7 +71,7 @@ export class KvCache implements Disposable {
 
   /** Frees the memory; a second call does nothing. */
   [Symbol.dispose](): void {
-    this.#memory[Symbol.dispose]();
+    this.#owned.dispose();
   }
 }
 

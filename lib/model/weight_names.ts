@@ -78,10 +78,30 @@ export function layerWeightSpecs(
  * @param config The model's shape.
  */
 export function allWeightSpecs(config: LlamaConfig): WeightSpec[] {
+  return stageWeightSpecs(config, { firstLayer: 0, endLayer: config.layerCount });
+}
+
+/**
+ * The weights that some consecutive layers need on their device: with the first layer the embedding,
+ * with the last one norm and head. A tied head lies on the last layer's device, too.
+ *
+ * @param config The model's shape.
+ */
+export function stageWeightSpecs(
+  config: LlamaConfig,
+  range: { readonly firstLayer: number; readonly endLayer: number },
+): WeightSpec[] {
+  const { firstLayer, endLayer } = range;
   const { embedding, norm, head } = modelWeightSpecs(config);
+  const isFirst = firstLayer === 0;
   const layers = Array.from(
-    { length: config.layerCount },
-    (_, layer) => Object.values(layerWeightSpecs(config, layer)),
+    { length: endLayer - firstLayer },
+    (_, i) => Object.values(layerWeightSpecs(config, firstLayer + i)),
   );
-  return [embedding, ...layers.flat(), norm, ...(head === embedding ? [] : [head])];
+  const ending = endLayer < config.layerCount
+    ? []
+    : isFirst && head === embedding
+    ? [norm]
+    : [norm, head];
+  return [...(isFirst ? [embedding] : []), ...layers.flat(), ...ending];
 }

@@ -8,7 +8,9 @@
  * @module
  */
 import type { Device } from "../device/device.ts";
+import type { Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
+import { invariant } from "../errors.ts";
 import { convert } from "../ops/convert.ts";
 import type { LlamaConfig } from "./config.ts";
 import { openWeightFiles, type WeightFiles } from "./weight_files.ts";
@@ -27,16 +29,23 @@ export interface WeightOptions {
 }
 
 /**
- * Loads the weights.
+ * Loads the weights, each to the device of its layer.
  *
+ * @param stages All layers; one stage where the device is the CPU.
  * @throws {FileError} If a file is missing or damaged, or a tensor is missing or has another shape
  * or dtype than the config says, or the model has biases.
  */
-export async function loadWeights(device: Device, options: WeightOptions): Promise<ModelWeights> {
+export async function loadWeights(
+  stages: readonly Stage[],
+  options: WeightOptions,
+): Promise<ModelWeights> {
   using owned = new DisposableStack();
   const files = owned.use(await openWeightFiles(options.folder));
   refuseBiases(files);
-  if (device.kind !== "cpu") return await uploadWeights(device, { ...options, files });
+  const [first] = stages;
+  invariant(first !== undefined, "a model has a stage");
+  const { device } = first;
+  if (device.kind !== "cpu") return await uploadWeights(stages, { ...options, files });
   const loader = new WeightLoader(device, { files, options, owned });
   const { config } = options;
   const specs = modelWeightSpecs(config);

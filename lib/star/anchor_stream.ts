@@ -10,9 +10,11 @@
  * @module
  */
 import type { Collective } from "../collective/collective.ts";
-import { type DeviceCollective, isDeviceCollective } from "../collective/tensors.ts";
-import type { Device } from "../device/device.ts";
+import { collectiveOn } from "../collective/staged.ts";
+import { isDeviceCollective } from "../collective/tensors.ts";
+import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
+import { invariant } from "../errors.ts";
 import { copy } from "../ops/convert.ts";
 import type { KvCache, LayerCache } from "../model/kv_cache.ts";
 import type { BlockLayout } from "./blocks.ts";
@@ -41,13 +43,16 @@ export function sendingPays(layout: BlockLayout, options: { ranks: number }): bo
     first?.length === second.length && isOn("STARX_ANCHOR_STREAM");
 }
 
-/** What sends; undefined where each host encodes the anchor: between CPUs, or where it pays not. */
-export function anchorCollective(
+/** Whether host 0 sends the anchor: else each host encodes it, between CPUs, or where it pays not. */
+export function isAnchorSent(
   collective: Collective,
-  layout: BlockLayout,
-): DeviceCollective | undefined {
-  if (!isDeviceCollective(collective)) return undefined;
-  return sendingPays(layout, { ranks: collective.size }) ? collective : undefined;
+  options: { layout: BlockLayout; stages: readonly Stage[] },
+): boolean {
+  const { layout, stages } = options;
+  const areConnected = stages.every(({ device }) =>
+    isDeviceCollective(collectiveOn(collective, device))
+  );
+  return areConnected && sendingPays(layout, { ranks: collective.size });
 }
 
 /** Which chunks of a host's first block run side by side, while the anchor is sent. */
@@ -74,31 +79,33 @@ export function arrangeChunks(
 
 /** One host's end of the exchange. */
 export class AnchorStream implements Disposable {
-  readonly #device: Device;
-  readonly #collective: DeviceCollective;
+  readonly #collective: Collective;
   readonly #cache: KvCache;
-  readonly #packed: LayerCache | undefined;
+  readonly #owned: DisposableStack;
+  readonly #packed: PerStage<LayerCache> | undefined;
 
   /**
    * @param options `cache`: on host 0 that of its blocks, which begin with the anchor; elsewhere one
    * of the anchor alone, which is filled.
    */
   constructor(
-    device: Device,
-    options: { collective: DeviceCollective; cache: KvCache; anchorTokens: number },
+    stages: readonly Stage[],
+    options: { collective: Collective; cache: KvCache; anchorTokens: number },
   ) {
     const { collective, cache, anchorTokens } = options;
-    this.#device = device;
     this.#collective = collective;
     this.#cache = cache;
-    if (collective.rank !== ROOT) return;
-    // The anchor's rows of a head lie together, those of the next head behind the other blocks'.
-    const { dtype, shape: [kvHeads = 0, , headDim = 0] } = cache.layer(0).keys;
-    const shape = [kvHeads, anchorTokens, headDim];
     using owned = new DisposableStack();
-    const make = (label: string) => owned.use(Tensor.allocate(device, { dtype, shape, label }));
-    this.#packed = { keys: make("anchor's keys to send"), values: make("anchor's values to send") };
-    owned.move();
+    if (collective.rank === ROOT) {
+      // The anchor's rows of a head lie together, those of the next head behind the other blocks'.
+      const { dtype, shape: [kvHeads = 0, , headDim = 0] } = cache.layer(0).keys;
+      const shape = [kvHeads, anchorTokens, headDim];
+      this.#packed = new PerStage(stages, ({ device }) => {
+        const make = (label: string) => owned.use(Tensor.allocate(device, { dtype, shape, label }));
+        return { keys: make("anchor's keys to send"), values: make("anchor's values to send") };
+      });
+    }
+    this.#owned = owned.move();
   }
 
   /**
@@ -108,13 +115,15 @@ export class AnchorStream implements Disposable {
    */
   async exchange(layer: number): Promise<void> {
     const { keys, values } = this.#cache.layer(layer);
-    const packed = this.#packed;
+    const packed = this.#packed?.of(layer);
     if (packed !== undefined) {
       await this.#pack(packed.keys, keys);
       await this.#pack(packed.values, values);
     }
-    await this.#collective.broadcastRegion(packed?.keys ?? keys, { root: ROOT });
-    await this.#collective.broadcastRegion(packed?.values ?? values, { root: ROOT });
+    const collective = collectiveOn(this.#collective, keys.device);
+    invariant(isDeviceCollective(collective), "the anchor is sent between devices");
+    await collective.broadcastRegion(packed?.keys ?? keys, { root: ROOT });
+    await collective.broadcastRegion(packed?.values ?? values, { root: ROOT });
   }
 
   /** Brings the first rows of each head together. */
@@ -122,7 +131,7 @@ export class AnchorStream implements Disposable {
     const [heads = 0, tokens = 0, headDim = 0] = out.shape;
     const [, capacity = 0] = source.shape;
     for (let head = 0; head < heads; head++) {
-      await copy(this.#device, {
+      await copy(out.device, {
         out: out.rows(head, 1).reshape([tokens, headDim]),
         in: source.rows(head, 1).reshape([capacity, headDim]).rows(0, tokens),
       });
@@ -131,7 +140,6 @@ export class AnchorStream implements Disposable {
 
   /** Frees what was sent; a second call does nothing. */
   [Symbol.dispose](): void {
-    this.#packed?.keys[Symbol.dispose]();
-    this.#packed?.values[Symbol.dispose]();
+    this.#owned.dispose();
   }
 }

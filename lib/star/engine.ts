@@ -83,8 +83,8 @@ export function openEngine(options: EngineOptions): Promise<Engine> {
 
 /** What is told to each rank: plain data. */
 function rankOptions(options: EngineOptions): RankOptions {
-  const { modelFolder, plan, device, dtype, threads, expectedTokens } = options;
-  return { modelFolder, plan, device, dtype, threads, expectedTokens };
+  const { modelFolder, plan, device, dtype, threads, gpusPerRank, expectedTokens } = options;
+  return { modelFolder, plan, device, dtype, threads, gpusPerRank, expectedTokens };
 }
 
 /** One rank, in this process. */

@@ -259,22 +259,3 @@ export function checkAllocation(env: Environment, options: SrunOptions): void {
 function quote(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
-
-/**
- * The devices of one rank: those of its machine, dealt evenly and in order.
- *
- * @throws {UsageError} If there are fewer devices than ranks.
- */
-export function dealDevices(
-  place: { localRank: number; localSize: number; deviceCount: number },
-): number[] {
-  const { localRank, localSize, deviceCount } = place;
-  const share = Math.floor(deviceCount / localSize);
-  if (share === 0) {
-    throw new UsageError(
-      `--nproc_per_node: must be at most the number of GPUs ${deviceCount}: ` +
-        `current value is ${localSize}`,
-    );
-  }
-  return Array.from({ length: share }, (_, i) => localRank * share + i);
-}

@@ -24,6 +24,11 @@ export interface LoadOptions {
   /** Threads of each process; 0 divides the cores among the processes. */
   readonly threads: number;
   /**
+   * GPUs of each process that the layers are spread over; by default the fewest that the weights
+   * and `expectedTokens` fit on.
+   */
+  readonly gpusPerRank?: number | undefined;
+  /**
    * The longest prompt with its answer that is to come, in tokens: what will not fit into a GPU's
    * memory is refused before the weights are loaded.
    */
@@ -106,7 +111,7 @@ export async function loadModel(folder: string, options: LoadOptions): Promise<M
   await readConfig(folder);
   const tokenizer = await loadTokenizer(folder);
   try {
-    const { dtype, timeoutMs, group, expectedTokens } = options;
+    const { dtype, timeoutMs, group, gpusPerRank, expectedTokens } = options;
     const isShared = sharesContext(plan.mode);
     const processCount = isShared ? group?.size ?? options.processCount : 1;
     // Each launched rank divides the cores of its own machine.
@@ -119,6 +124,7 @@ export async function loadModel(folder: string, options: LoadOptions): Promise<M
       device,
       dtype,
       threads,
+      gpusPerRank,
       expectedTokens,
       processCount,
       timeoutMs,

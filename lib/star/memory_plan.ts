@@ -6,6 +6,7 @@
 import { type AttentionPlan, hasBlocks, isSparse, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
 import { selectionTensors } from "../attention/xattention.ts";
 import type { Device } from "../device/device.ts";
+import { type LayerRange, splitLayers } from "../device/stages.ts";
 import { DeviceError } from "../errors.ts";
 import type { LlamaConfig } from "../model/config.ts";
 import { type ComputeDType, transformerBytes } from "../model/forward.ts";
@@ -26,12 +27,14 @@ export interface MemoryQuestion {
   readonly contextTokens: number;
   /** Tokens of query and answer. */
   readonly room: number;
+  /** GPUs over which the layers of each rank are spread. @default {1} */
+  readonly gpuCount?: number;
 }
 
-/** Bytes of the rank that needs most, by what they are for. */
+/** Bytes of one GPU of the rank that needs most, by what they are for. */
 export interface MemoryNeed {
   readonly weights: number;
-  /** Keys and values: of the rank's blocks, and of its anchor. */
+  /** Keys and values of the GPU's layers: of the rank's blocks, and of its anchor. */
   readonly cache: number;
   /** Activations of a chunk, selection, the parts of an exchange, what libraries take. */
   readonly working: number;
@@ -48,32 +51,42 @@ const GIB = 2 ** 30;
 /**
  * The longest chunk of a device: as its kind likes it, but on a GPU no more than memory allows.
  *
- * @param freeBytes What the rank may use; undefined where memory is the host's.
+ * @param freeBytes What the rank may use of each GPU that its layers are spread over; undefined
+ * where memory is the host's.
  */
 export function chunkTokensFor(
   device: Pick<Device, "kind">,
-  options: { config: LlamaConfig; dtype: ComputeDType; freeBytes: number | undefined },
+  options: {
+    config: LlamaConfig;
+    dtype: ComputeDType;
+    freeBytes: readonly number[] | undefined;
+  },
 ): number {
   const { config, dtype, freeBytes } = options;
   let tokens: number = CHUNK_TOKENS[device.kind];
   if (freeBytes === undefined) return tokens;
-  const left = Math.max(0, freeBytes - weightBytes(config, dtype));
+  const ranges = splitLayers(config.layerCount, { count: freeBytes.length });
+  const left = ranges.map((range, gpu) =>
+    Math.max(0, (freeBytes[gpu] ?? 0) - weightBytes(config, { dtype, range }))
+  );
   while (
     tokens > CHUNK_TOKENS.cpu &&
-    transformerBytes(device, { config, dtype, tokens }) > left * WORKING_SHARE
+    transformerBytes(device, { config, dtype, tokens }) > Math.min(...left) * WORKING_SHARE
   ) tokens /= 2;
   return tokens;
 }
 
-/** What the rank needs that needs most. */
-export function memoryNeed(device: Pick<Device, "kind">, question: MemoryQuestion): MemoryNeed {
-  const { config, dtype, plan, contextTokens, ranks } = question;
+/** What each of a rank's GPUs needs, of the rank that needs most there. */
+export function memoryNeeds(device: Pick<Device, "kind">, question: MemoryQuestion): MemoryNeed[] {
+  const { config, dtype, plan, contextTokens, ranks, gpuCount = 1 } = question;
   const layout = layOutBlocks(plan, { contextTokens, ranks });
-  const needs = layout.hosts.map((blocks, rank) =>
-    rankNeed(device, { question, layout, blocks, rank })
-  );
-  const largest = needs.reduce((a, b) => sum(b) > sum(a) ? b : a);
-  return { ...largest, weights: weightBytes(config, dtype) };
+  return splitLayers(config.layerCount, { count: gpuCount }).map((range) => {
+    const needs = layout.hosts.map((blocks, rank) =>
+      rankNeed(device, { question, layout, blocks, rank, range })
+    );
+    const largest = needs.reduce((a, b) => sum(b) > sum(a) ? b : a);
+    return { ...largest, weights: weightBytes(config, { dtype, range }) };
+  });
 }
 
 function sum({ weights, cache, working }: MemoryNeed): number {
@@ -87,11 +100,13 @@ function rankNeed(
     layout: BlockLayout;
     blocks: readonly ContextBlock[];
     rank: number;
+    range: LayerRange;
   },
 ): MemoryNeed {
-  const { question, layout, blocks, rank } = options;
+  const { question, layout, blocks, rank, range } = options;
   const { config, dtype, plan, chunkTokens, room } = question;
-  const { layerCount: layers, kvHeads, headDim, queryHeads } = config;
+  const { kvHeads, headDim, queryHeads } = config;
+  const layers = range.endLayer - range.firstLayer;
   const isRing = plan.mode === "ring";
   const longest = Math.max(...layout.hosts.map(hostTokens));
   const capacity = isRing
@@ -130,38 +145,87 @@ function rankNeed(
   };
 }
 
+/** What is asked of some GPUs, and what they have. */
+export interface MemoryCheck {
+  readonly question: Omit<MemoryQuestion, "gpuCount">;
+  /** What the rank may use of each GPU; undefined where memory is the host's. */
+  readonly freeBytes: readonly number[] | undefined;
+  /** Whether weights and activations are there already. */
+  readonly loaded: boolean;
+  /** GPUs that the layers could be spread over; by default those that they are. */
+  readonly dealtGpus?: number | undefined;
+}
+
 /**
  * Refuses what will not fit.
  *
- * @param device Named in the message.
- * @param options `freeBytes`: what the rank may use; `loaded`: whether weights and activations are
- * there already.
+ * @param devices Those of the rank, in the order of the layers; named in the message.
  * @throws {DeviceError} If it does not fit: with what is needed and free, and what would fit.
  */
 export function checkMemory(
-  device: Pick<Device, "kind" | "description">,
-  options: { question: MemoryQuestion; freeBytes: number | undefined; loaded: boolean },
+  devices: readonly Pick<Device, "kind" | "description">[],
+  check: MemoryCheck,
 ): void {
-  const { question, freeBytes, loaded } = options;
+  const { freeBytes, loaded, dealtGpus = devices.length } = check;
   if (freeBytes === undefined) return;
-  const { config, dtype, chunkTokens, contextTokens, room } = question;
-  const there = loaded
-    ? weightBytes(config, dtype) + transformerBytes(device, { config, dtype, tokens: chunkTokens })
-    : 0;
-  const fits = (other: MemoryQuestion) => sum(memoryNeed(device, other)) - there <= freeBytes;
-  if (fits(question)) return;
-  const need = memoryNeed(device, question);
+  const question = { ...check.question, gpuCount: devices.length };
+  const fullest = (other: MemoryQuestion) => findShortage(devices, { ...check, question: other });
+  const shortage = fullest(question);
+  if (shortage === undefined) return;
+  const { device, need, there, free } = shortage;
   const gib = (bytes: number) => `${(bytes / GIB).toFixed(2)} GiB`;
+  const { contextTokens, room } = question;
   const what = contextTokens === 0 ? "load the model" : `run ${contextTokens + room} tokens`;
+  const whose = devices.length === 1 ? "its memory" : `the memory of ${device.description}`;
+  const more = dealtGpus > devices.length
+    ? `; --gpus_per_rank spreads the layers over up to ${dealtGpus} GPUs`
+    : "";
   throw new DeviceError(
-    `Cannot ${what} on ${device.description} as ` +
-      `${gib(sum(need) - there)} of its memory must be free (weights ${
+    `Cannot ${what} on ${devices.map(({ description }) => description).join(" and ")} as ` +
+      `${gib(sum(need) - there)} of ${whose} must be free (weights ${
         gib(need.weights)
       }, keys and ` +
       `values ${gib(need.cache)}, working memory ${gib(need.working)}` +
       `${loaded ? `, of which ${gib(there)} are in use` : ""}): current value is ` +
-      `${gib(freeBytes)}; ${whatFits(question, fits)}`,
+      `${gib(free)}; ${whatFits(question, (other) => fullest(other) === undefined)}${more}`,
   );
+}
+
+/** The first GPU that has too little. */
+function findShortage<T extends Pick<Device, "kind">>(
+  devices: readonly T[],
+  options: {
+    question: MemoryQuestion;
+    freeBytes: readonly number[] | undefined;
+    loaded: boolean;
+  },
+): { device: T; need: MemoryNeed; there: number; free: number } | undefined {
+  const { question, freeBytes, loaded } = options;
+  const [first] = devices;
+  if (first === undefined || freeBytes === undefined) return undefined;
+  const { config, dtype, chunkTokens: tokens } = question;
+  const needs = memoryNeeds(first, { ...question, gpuCount: devices.length });
+  for (const [gpu, device] of devices.entries()) {
+    const [need, free = 0] = [needs[gpu], freeBytes[gpu]];
+    if (need === undefined) return undefined;
+    const activations = transformerBytes(device, { config, dtype, tokens });
+    const there = loaded ? need.weights + activations : 0;
+    if (sum(need) - there > free) return { device, need, there, free };
+  }
+  return undefined;
+}
+
+/** Whether a question fits on some GPUs before anything is loaded, with the chunks they allow. */
+export function fitsOn(
+  devices: readonly Pick<Device, "kind">[],
+  options: { question: Omit<MemoryQuestion, "chunkTokens">; freeBytes: readonly number[] },
+): boolean {
+  const { freeBytes } = options;
+  const [first] = devices;
+  if (first === undefined) return false;
+  const chunkTokens = chunkTokensFor(first, { ...options.question, freeBytes });
+  const question = { ...options.question, chunkTokens };
+  return findShortage(devices, { question, freeBytes, loaded: false }) === undefined;
 }
 
 /** The longest context, and the largest block, that would fit. */

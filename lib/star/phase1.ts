@@ -11,7 +11,7 @@
 import { denseAttention } from "../attention/dense.ts";
 import type { ForcedSelection } from "../attention/forced_selection.ts";
 import { type AttentionPlan, isSparse, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
-import type { AttentionStrategy } from "../attention/strategy.ts";
+import { attentionOf, type AttentionStrategy } from "../attention/strategy.ts";
 import type { SequenceKeys } from "../attention/sequence.ts";
 import {
   addCounts,
@@ -22,6 +22,7 @@ import {
 import type { Collective } from "../collective/collective.ts";
 import type { Device } from "../device/device.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
+import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
@@ -29,18 +30,20 @@ import { Transformer } from "../model/forward.ts";
 import { KvCache } from "../model/kv_cache.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import {
-  anchorCollective,
   AnchorStream,
   arrangeChunks,
   type ChunkRange,
+  isAnchorSent,
   MAX_LANES,
 } from "./anchor_stream.ts";
 import type { BlockLayout, ContextBlock } from "./blocks.ts";
 import { type Lane, runSideBySide } from "./lanes.ts";
+import type { RankCounters } from "./request.ts";
 
 /** What phase 1 works with. */
 export interface Phase1Options {
-  readonly device: Device;
+  /** Where the layers lie. */
+  readonly stages: readonly Stage[];
   readonly transformer: Transformer;
   /** The transformer's: a second one may have to run beside it. */
   readonly weights: ModelWeights;
@@ -86,7 +89,7 @@ interface Sequence {
  * @throws {WorkerError} If the anchor is sent and a host is lost.
  */
 export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result> {
-  const { blocks, layout, transformer, contextIds, cache, device, collective } = options;
+  const { blocks, layout, transformer, contextIds, cache, stages, collective } = options;
   const { anchorTokens } = layout;
   const first = blocks[0];
   if (first === undefined) {
@@ -94,16 +97,16 @@ export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result
   }
   using owned = new DisposableStack();
   const hasOwnAnchor = anchorTokens > 0 && first.index !== 0;
-  const { layerCount: layers, kvHeads, headDim } = transformer.config;
-  const sizes = { layers, kvHeads, headDim, capacity: anchorTokens, dtype: options.cacheDtype };
-  const anchorCache = hasOwnAnchor ? owned.use(new KvCache(device, sizes)) : undefined;
+  const { kvHeads, headDim } = transformer.config;
+  const sizes = { kvHeads, headDim, capacity: anchorTokens, dtype: options.cacheDtype };
+  const anchorCache = hasOwnAnchor ? owned.use(new KvCache(stages, sizes)) : undefined;
   const anchor = anchorTokens === 0
     ? undefined
     : (layer: number) => (anchorCache ?? cache).segment(layer, { start: 0, tokens: anchorTokens });
-  const sender = anchorCollective(collective, layout);
-  const stream = sender && owned.use(
-    new AnchorStream(device, { collective: sender, cache: anchorCache ?? cache, anchorTokens }),
-  );
+  const sent = { collective, cache: anchorCache ?? cache, anchorTokens };
+  const stream = isAnchorSent(collective, { layout, stages })
+    ? owned.use(new AnchorStream(stages, sent))
+    : undefined;
   const encodesAnchor = anchorCache !== undefined && stream === undefined;
   const encoder = owned.use(new SequenceEncoder(options, { encodesAnchor }));
   if (encodesAnchor) {
@@ -135,22 +138,38 @@ export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result
   };
 }
 
+/** What the encoding of a host's blocks took. */
+export function countWork(
+  encoded: Phase1Result,
+  own: { rank: number; blocks: number; blockTokens: number },
+): Omit<RankCounters, "prefillSeconds" | "decodeSeconds"> {
+  const counts = encoded.selected.flat();
+  return {
+    ...own,
+    anchorPasses: encoded.anchorPasses,
+    selectedBlocks: counts.reduce((sum, { taken }) => sum + taken, 0),
+    causalBlocks: counts.reduce((sum, { causal }) => sum + causal, 0),
+  };
+}
+
 /** Draws the blocks that a host's chunks will take, so that no timed run does. */
 export async function drawForcedBlocks(
   forced: ForcedSelection,
-  options: Pick<Phase1Options, "layout" | "blocks"> & { maxTokens: number; queryHeads: number },
+  options: Pick<Phase1Options, "layout" | "blocks"> & {
+    device: Device;
+    maxTokens: number;
+    queryHeads: number;
+  },
 ): Promise<void> {
-  const { layout, blocks, maxTokens, queryHeads: heads } = options;
+  const { layout, blocks, device, maxTokens, queryHeads: heads } = options;
   const chunkTokens = sequenceChunk(maxTokens);
   for (const { index, start, end } of blocks) {
     const prefixTokens = index === 0 ? 0 : layout.anchorTokens;
     for (let begin = 0; begin < end - start; begin += chunkTokens) {
       const count = Math.min(chunkTokens, end - start - begin);
-      await forced.blocks({
-        heads,
-        firstBlock: (prefixTokens + begin) / SPARSE_BLOCK_TOKENS,
-        queryBlocks: Math.ceil(count / SPARSE_BLOCK_TOKENS),
-      });
+      const firstBlock = (prefixTokens + begin) / SPARSE_BLOCK_TOKENS;
+      const queryBlocks = Math.ceil(count / SPARSE_BLOCK_TOKENS);
+      await forced.blocks({ heads, firstBlock, queryBlocks }, device);
     }
   }
 }
@@ -161,18 +180,25 @@ function sequenceChunk(maxTokens: number): number {
   return Math.max(whole, SPARSE_BLOCK_TOKENS);
 }
 
+/** The blocks taken in the layers of a stage: [layers of the model, heads * query blocks] i32. */
+interface StageCounts {
+  readonly stage: Stage;
+  readonly counts: Tensor;
+}
+
 /** What a chunk that runs beside another one needs for itself. */
 interface LaneParts {
   readonly transformer: Transformer;
-  /** Blocks taken per layer, head and row; undefined in dense modes. */
-  readonly counts: Tensor | undefined;
+  /** Per stage: blocks taken per layer, head and row; undefined in dense modes. */
+  readonly counts: PerStage<StageCounts> | undefined;
 }
 
 /** Runs local sequences through the model in chunks. */
 class SequenceEncoder implements Disposable {
   readonly #options: Phase1Options;
   readonly #owned = new DisposableStack();
-  readonly #scratch: Workspace | undefined;
+  /** In sparse modes. */
+  readonly #scratch: PerStage<Workspace> | undefined;
   readonly #countsShape: readonly number[];
   readonly #lanes: LaneParts[] = [];
   readonly #chunkTokens: number;
@@ -182,7 +208,7 @@ class SequenceEncoder implements Disposable {
   readonly #total: number;
 
   constructor(options: Phase1Options, work: { encodesAnchor: boolean }) {
-    const { transformer, plan, blocks, layout, device } = options;
+    const { transformer, plan, blocks, layout, stages } = options;
     const { layerCount, queryHeads, headDim } = transformer.config;
     this.#options = options;
     this.#scale = 1 / Math.sqrt(headDim);
@@ -203,7 +229,10 @@ class SequenceEncoder implements Disposable {
         { dtype: "f32", shape: shapes.mass },
         { dtype: "i32", shape: shapes.indices },
       ] as const;
-      this.#scratch = this.#owned.use(Workspace.allocate(device, workspaceBytes(scratch)));
+      this.#scratch = new PerStage(
+        stages,
+        ({ device }) => this.#owned.use(Workspace.allocate(device, workspaceBytes(scratch))),
+      );
     }
     this.#lanes.push({ transformer, counts: this.#newCounts() });
   }
@@ -280,42 +309,49 @@ class SequenceEncoder implements Disposable {
   }
 
   async #openLanes(count: number): Promise<void> {
-    const { device, weights, cacheDtype: dtype, transformer: { config, maxTokens } } =
+    const { stages, weights, cacheDtype: dtype, transformer: { config, maxTokens } } =
       this.#options;
     while (this.#lanes.length < count) {
       const sizes = { config, weights, dtype, maxTokens };
-      const transformer = this.#owned.use(new Transformer(device, sizes));
+      const transformer = this.#owned.use(new Transformer(stages, sizes));
       await transformer.prepare();
       this.#lanes.push({ transformer, counts: this.#newCounts() });
     }
   }
 
-  #newCounts(): Tensor | undefined {
+  #newCounts(): PerStage<StageCounts> | undefined {
     if (this.#scratch === undefined) return undefined;
-    const shape = this.#countsShape;
-    const label = "selected blocks per row";
-    return this.#owned.use(Tensor.allocate(this.#options.device, { dtype: "i32", shape, label }));
+    const tensor = {
+      dtype: "i32",
+      shape: this.#countsShape,
+      label: "selected blocks per row",
+    } as const;
+    return new PerStage(this.#options.stages, (stage) => ({
+      stage,
+      counts: this.#owned.use(Tensor.allocate(stage.device, tensor)),
+    }));
   }
 
   async #addCounts(
     sequence: Sequence,
     chunk: ChunkRange & { parts: LaneParts; total: readonly BlockCount[] },
   ): Promise<void> {
-    const { begin, end, parts: { counts }, total } = chunk;
-    if (counts === undefined) return;
-    await addCounts(total, {
-      counts,
-      queryHeads: this.#options.transformer.config.queryHeads,
-      qOffset: sequence.prefixTokens + begin,
-      queryTokens: end - begin,
-    });
+    const { begin, end, parts, total } = chunk;
+    for (const { counts, stage: { firstLayer, endLayer } } of parts.counts?.all ?? []) {
+      await addCounts(total.slice(firstLayer, endLayer), {
+        counts: counts.rows(firstLayer, endLayer - firstLayer),
+        queryHeads: this.#options.transformer.config.queryHeads,
+        qOffset: sequence.prefixTokens + begin,
+        queryTokens: end - begin,
+      });
+    }
   }
 
   #attention(
     sequence: Sequence,
-    chunk: ChunkRange & { counts: Tensor | undefined },
+    chunk: ChunkRange & { counts: PerStage<StageCounts> | undefined },
   ): AttentionStrategy {
-    const { device, plan } = this.#options;
+    const { stages, plan: { stride, threshold }, forced } = this.#options;
     const keys: SequenceKeys = {
       prefix: sequence.prefix,
       own: (layer) =>
@@ -323,15 +359,15 @@ class SequenceEncoder implements Disposable {
       qOffset: sequence.prefixTokens + chunk.begin,
       scale: this.#scale,
     };
-    const scratch = this.#scratch;
-    const { counts } = chunk;
-    if (scratch === undefined || counts === undefined) return denseAttention(device, keys);
-    const { stride, threshold } = plan;
-    const { forced } = this.#options;
-    return selectedAttention(device, {
-      keys,
-      selection: { stride, threshold, scratch, counts, forced },
-    });
+    return attentionOf(
+      new PerStage(stages, ({ device, firstLayer }) => {
+        const scratch = this.#scratch?.of(firstLayer);
+        const counts = chunk.counts?.of(firstLayer).counts;
+        if (scratch === undefined || counts === undefined) return denseAttention(device, keys);
+        const selection = { stride, threshold, scratch, counts, forced };
+        return selectedAttention(device, { keys, selection });
+      }),
+    );
   }
 
   [Symbol.dispose](): void {

@@ -9,10 +9,14 @@
 import { GlobalAttention, type StepKeys } from "../attention/global.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
 import type { Collective } from "../collective/collective.ts";
+import { collectiveOn } from "../collective/staged.ts";
 import { type DeviceCollective, isDeviceCollective } from "../collective/tensors.ts";
 import type { Device, OpRecorder, PendingBytes, RecordedOps } from "../device/device.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
+import { sendTensor } from "../device/send.ts";
+import type { Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
+import { invariant } from "../errors.ts";
 import type { Bytes } from "../ffi/memory.ts";
 import type { Chunk, Transformer } from "../model/forward.ts";
 import type { KvCache } from "../model/kv_cache.ts";
@@ -24,7 +28,8 @@ import { isOn } from "./switches.ts";
 
 /** What phase 2 works with. */
 export interface Phase2Options {
-  readonly device: Device;
+  /** Where the layers lie. */
+  readonly stages: readonly Stage[];
   readonly transformer: Transformer;
   readonly plan: AttentionPlan;
   readonly layout: BlockLayout;
@@ -71,41 +76,49 @@ class Phase2 implements Disposable {
   readonly #options: Phase2Options;
   readonly #attention: GlobalAttention;
   readonly #anchorMeans: Tensor[] = [];
-  readonly #token: Tensor;
+  /** Where a recorded step finds its token. */
+  readonly #nextToken: Tensor | undefined;
+  /** The chosen token, where it is not chosen right into that place. */
+  readonly #ownToken: Tensor | undefined;
   readonly #isQueryHost: boolean;
-  /** Where a step can be recorded. */
-  readonly #recorder: OpRecorder | undefined;
-  /** What gives all hosts the token of a recorded step, in the order of the device's ops. */
-  readonly #tokens: DeviceCollective | undefined;
-  /** A generated token's step, where the device records ops. */
-  #recorded: RecordedOps | undefined;
+  /** One per stage, where a step can be recorded. */
+  readonly #recorders: readonly OpRecorder[] | undefined;
+  /** One per stage, where hosts exchange in the order of the devices' ops. */
+  readonly #exchanges: readonly DeviceCollective[];
+  /** A generated token's step, stage by stage, where the devices record ops. */
+  readonly #recorded: RecordedOps[] = [];
   /** Query and generated tokens so far. */
   #steps = 0;
 
   constructor(options: Phase2Options) {
     this.#options = options;
-    const { device, transformer, layout, collective, plan, request } = options;
-    const { kvHeads, headDim, queryHeads, layerCount } = transformer.config;
+    const { stages, transformer, layout, collective, plan, request } = options;
+    const { kvHeads, headDim, queryHeads } = transformer.config;
     this.#isQueryHost = collective.rank === layout.queryHost;
     if (plan.merge === "antidiagonal" && layout.hosts.length > 1 && options.anchor !== undefined) {
-      for (let layer = 0; layer < layerCount; layer++) {
-        const shape = [kvHeads, headDim];
-        this.#anchorMeans.push(
-          Tensor.allocate(device, { dtype: "f32", shape, label: "mean of the anchor's keys" }),
-        );
+      const shape = [kvHeads, headDim];
+      const label = "mean of the anchor's keys";
+      for (const { device, firstLayer, endLayer } of stages) {
+        for (let layer = firstLayer; layer < endLayer; layer++) {
+          this.#anchorMeans.push(Tensor.allocate(device, { dtype: "f32", shape, label }));
+        }
       }
     }
     const isShared = layout.hosts.length > 1;
+    const exchanges = stages.map(({ device }) => collectiveOn(collective, device));
+    this.#exchanges = isShared ? exchanges.filter(isDeviceCollective) : [];
     // An exchange by way of the host cannot be recorded.
-    const canRecord = isDeviceCollective(collective) && isOn("STARX_RECORD_EXCHANGES");
-    this.#recorder = isShared && !canRecord ? undefined : device.recorder;
-    this.#tokens = isShared && isDeviceCollective(collective) ? collective : undefined;
+    const canRecord = !isShared ||
+      this.#exchanges.length === stages.length && isOn("STARX_RECORD_EXCHANGES");
+    const recorders = stages.flatMap(({ device }) => device.recorder ?? []);
+    this.#recorders = canRecord && recorders.length === stages.length ? recorders : undefined;
     // A recorded step finds the token where the step before has put it.
-    this.#token = this.#recorder === undefined
-      ? Tensor.allocate(device, { dtype: "i32", shape: [1], label: "token" })
-      : transformer.tokenIds(1);
+    this.#nextToken = this.#recorders === undefined ? undefined : transformer.tokenIds(1);
+    this.#ownToken = this.#nextToken === undefined || stages.length > 1
+      ? Tensor.allocate(lastDevice(stages), { dtype: "i32", shape: [1], label: "token" })
+      : undefined;
     const queryTokens = request.queryIds.length;
-    this.#attention = new GlobalAttention(device, {
+    this.#attention = new GlobalAttention(stages, {
       collective,
       hostCount: layout.hosts.length,
       merge: plan.merge,
@@ -118,10 +131,10 @@ class Phase2 implements Disposable {
   }
 
   async prepare(): Promise<void> {
-    const { anchor, device } = this.#options;
+    const { anchor } = this.#options;
     if (anchor === undefined) return;
     for (const [layer, out] of this.#anchorMeans.entries()) {
-      await keyMean(device, { out, keys: anchor(layer) });
+      await keyMean(out.device, { out, keys: anchor(layer) });
     }
   }
 
@@ -141,10 +154,10 @@ class Phase2 implements Disposable {
     }
     await this.#predict(lastRow);
     const topLogits = await this.#largest(lastRow, request.topLogits);
-    const recorder = this.#recorder;
-    const ids = recorder === undefined
+    const recorders = this.#recorders;
+    const ids = recorders === undefined
       ? await this.#generate()
-      : await this.#generateRecorded(recorder);
+      : await this.#generateRecorded(recorders);
     return { ids, topLogits };
   }
 
@@ -163,17 +176,17 @@ class Phase2 implements Disposable {
   }
 
   /** As `#generate()`, a step ahead: the device has chosen the token before it is known here. */
-  async #generateRecorded(recorder: OpRecorder): Promise<number[]> {
+  async #generateRecorded(recorders: readonly OpRecorder[]): Promise<number[]> {
     const { request: { tokensToGenerate, stopIds }, onToken } = this.#options;
     const ids: number[] = [];
     await this.#shareToken();
-    let pending = recorder.fetch(this.#token);
+    let pending = this.#passToken(recorders);
     for (;;) {
       const isLast = ids.length + 1 === tokensToGenerate;
-      const following = isLast ? undefined : await this.#startStep(recorder);
+      const following = isLast ? undefined : await this.#startStep(recorders);
       const id = readToken(await pending.read());
       // What hung because of a lost rank has ended, too, and the token means nothing.
-      this.#tokens?.watchRecorded();
+      for (const exchange of this.#exchanges) exchange.watchRecorded();
       ids.push(id);
       onToken(ids.length);
       if (following === undefined) return ids;
@@ -185,27 +198,41 @@ class Phase2 implements Disposable {
   }
 
   /** Starts the step of the token that the device has chosen last. */
-  async #startStep(recorder: OpRecorder): Promise<PendingBytes> {
+  async #startStep(recorders: readonly OpRecorder[]): Promise<PendingBytes> {
     const { transformer, onLayer } = this.#options;
     const { chunk, keys } = this.#plan(new Int32Array(1), { isRecorded: true });
     await transformer.writePlaces(chunk);
     await this.#attention.writeInputs(keys);
-    const start = async (): Promise<void> => {
-      await transformer.run(chunk);
-      await this.#predict(0);
-      await this.#shareToken();
-    };
-    if (this.#recorded !== undefined) {
-      await this.#recorded.run();
-      this.#tokens?.watchRecorded();
-    } else {
+    // A recording holds the ops of one device; what is copied from one to the next lies between.
+    for (const [stage, recorder] of recorders.entries()) {
+      transformer.enterStage(stage, chunk);
+      const recorded = this.#recorded[stage];
+      if (recorded !== undefined) {
+        await recorded.run();
+        this.#exchanges[stage]?.watchRecorded();
+        continue;
+      }
+      const start = async (): Promise<void> => {
+        await transformer.runStage(stage, chunk);
+        if (stage < recorders.length - 1) return;
+        await this.#predict(0);
+        await this.#shareToken();
+      };
       // The first one runs as it is, so that libraries set up what they need outside of a record.
       await start();
-      this.#recorded = await recorder.record(start);
+      this.#recorded.push(await recorder.record(start));
     }
     onLayer();
     this.#steps += 1;
-    return recorder.fetch(this.#token);
+    return this.#passToken(recorders);
+  }
+
+  /** Brings the chosen token to where the next step begins, and fetches it from there. */
+  #passToken([recorder]: readonly OpRecorder[]): PendingBytes {
+    const [from, to] = [this.#ownToken, this.#nextToken];
+    invariant(recorder !== undefined && to !== undefined, "a recorded step has a place");
+    if (from !== undefined) sendTensor({ from, to });
+    return recorder.fetch(to);
   }
 
   /** Runs query tokens, or a generated one, through the model on all hosts. */
@@ -241,22 +268,29 @@ class Phase2 implements Disposable {
     return { chunk, keys };
   }
 
+  /** Where the chosen token is, on the device of the logits. */
+  get #token(): Tensor {
+    const token = this.#ownToken ?? this.#nextToken;
+    invariant(token !== undefined, "a chosen token has a place");
+    return token;
+  }
+
   /** The query host chooses the most likely token behind a row of the last step. */
   async #predict(row: number): Promise<void> {
     if (!this.#isQueryHost) return;
-    const { transformer, device } = this.#options;
-    await argmax(device, { out: this.#token, logits: await transformer.logits(row) });
+    const logits = await this.#options.transformer.logits(row);
+    await argmax(logits.device, { out: this.#token, logits });
   }
 
   /** On the device: all hosts' next step finds the token that the query host has chosen. */
   async #shareToken(): Promise<void> {
-    await this.#tokens?.broadcastRegion(this.#token, { root: this.#options.layout.queryHost });
+    const { queryHost: root } = this.#options.layout;
+    await this.#exchanges.at(-1)?.broadcastRegion(this.#token, { root });
   }
 
   async #largest(row: number, count: number): Promise<(readonly [number, number])[]> {
     if (!this.#isQueryHost || count === 0) return [];
-    const { transformer, device } = this.#options;
-    return await largest(device, { logits: await transformer.logits(row), count });
+    return await largest(await this.#options.transformer.logits(row), count);
   }
 
   /** The chosen token: all ranks learn it. */
@@ -268,11 +302,18 @@ class Phase2 implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#recorded?.[Symbol.dispose]();
+    for (const recorded of this.#recorded) recorded[Symbol.dispose]();
     this.#attention[Symbol.dispose]();
-    if (this.#recorder === undefined) this.#token[Symbol.dispose]();
+    this.#ownToken?.[Symbol.dispose]();
     for (const mean of this.#anchorMeans) mean[Symbol.dispose]();
   }
+}
+
+/** Where the logits are. */
+function lastDevice(stages: readonly Stage[]): Device {
+  const last = stages.at(-1);
+  invariant(last !== undefined, "a model has a stage");
+  return last.device;
 }
 
 function readToken(bytes: Bytes): number {
@@ -290,16 +331,12 @@ function sortedLogits(logits: Float32Array): [number, number][] {
   return Array.from(order, (id) => [id, logits[id] ?? NaN]);
 }
 
-async function largest(
-  device: Device,
-  options: { logits: Tensor; count: number },
-): Promise<[number, number][]> {
-  const { logits } = options;
-  const size = logits.size;
-  if (device.kind !== "cpu" && options.count > DEVICE_TOP_K) {
-    return sortedLogits(await logits.toFloats()).slice(0, options.count);
+async function largest(logits: Tensor, count: number): Promise<[number, number][]> {
+  const { device, size } = logits;
+  if (device.kind !== "cpu" && count > DEVICE_TOP_K) {
+    return sortedLogits(await logits.toFloats()).slice(0, count);
   }
-  const shape = [Math.min(options.count, size)];
+  const shape = [Math.min(count, size)];
   using ids = Tensor.allocate(device, { dtype: "i32", shape, label: "largest logits' ids" });
   using values = Tensor.allocate(device, { dtype: "f32", shape, label: "largest logits" });
   await topK(device, { ids, values, logits: logits.reshape([size]) });

@@ -24,6 +24,8 @@ export interface PhasesOptions {
   readonly threads: number;
   /** `auto` takes a usable GPU, or else the CPU. @default {"cpu"} */
   readonly device?: DeviceWish;
+  /** GPUs that the layers are spread over; by default the fewest that the weights fit on. */
+  readonly gpusPerRank?: number;
 }
 
 /** A context after phase 1. Disposal frees its keys and values. */
@@ -75,10 +77,10 @@ export interface Phases extends Disposable {
  */
 export async function openPhases(folder: string, options: PhasesOptions): Promise<Phases> {
   const plan = checkPlan(options.plan);
-  const { dtype, threads } = options;
+  const { dtype, threads, gpusPerRank } = options;
   const { kind: device } = await chooseDevice(options.device ?? "cpu", { dtype });
-  const modelFolder = folder;
-  return new LocalPhases(await RankModel.load({ modelFolder, plan, device, dtype, threads }));
+  const rank = { modelFolder: folder, plan, device, dtype, threads, gpusPerRank };
+  return new LocalPhases(await RankModel.load(rank));
 }
 
 class LocalPhases implements Phases {

@@ -9,6 +9,7 @@ import type { Collective } from "../collective/collective.ts";
 import type { RankStatus } from "../collective/state.ts";
 import type { Device } from "../device/device.ts";
 import type { DeviceKind } from "../device/open.ts";
+import { type Stage, stagesOn } from "../device/stages.ts";
 import { type LlamaConfig, readConfig } from "../model/config.ts";
 import { type ComputeDType, Transformer } from "../model/forward.ts";
 import { KvCache } from "../model/kv_cache.ts";
@@ -16,11 +17,11 @@ import type { ModelWeights } from "../model/weight_tensors.ts";
 import { loadWeights } from "../model/weights.ts";
 import { type BlockLayout, type ContextBlock, hostTokens, layOutBlocks } from "./blocks.ts";
 import { connectDevices } from "./exchange.ts";
-import { checkMemory, chunkTokensFor } from "./memory_plan.ts";
-import { drawForcedBlocks, encodeBlocks, type Phase1Result } from "./phase1.ts";
+import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
+import { countWork, drawForcedBlocks, encodeBlocks, type Phase1Result } from "./phase1.ts";
 import { generate, type Phase2Result, stepTokens } from "./phase2.ts";
-import { type LocalPlace, openRankDevice } from "./rank_device.ts";
-import type { GenerateRequest, RankCounters } from "./request.ts";
+import { openRankDevices } from "./rank_device.ts";
+import { checkRequest, type GenerateRequest, type RankCounters } from "./request.ts";
 import { encodePart, ringCapacity } from "./ring.ts";
 
 /** What every rank is started with. */
@@ -32,12 +33,17 @@ export interface RankOptions {
   readonly dtype: ComputeDType;
   /** Threads of this process. */
   readonly threads: number;
+  /**
+   * GPUs of each rank that its layers are spread over; by default the fewest that the weights and
+   * the expected prompt fit on.
+   */
+  readonly gpusPerRank?: number | undefined;
   /** The longest prompt and answer that are to come: what cannot fit is refused before loading. */
   readonly expectedTokens?: number | undefined;
 }
 
 /** A rank's place among the others. */
-export interface RankPlace extends LocalPlace {
+export interface RankPlace {
   /** Exchanges host memory among the ranks. */
   readonly host: Collective;
   /** Called while weights are loaded, again and again. */
@@ -47,7 +53,8 @@ export interface RankPlace extends LocalPlace {
 /** A model that is in memory already. */
 export interface RankParts {
   readonly config: LlamaConfig;
-  readonly device: Device;
+  /** Where the layers lie. */
+  readonly stages: readonly Stage[];
   readonly weights: ModelWeights;
   readonly plan: AttentionPlan;
   readonly dtype: ComputeDType;
@@ -55,8 +62,10 @@ export interface RankParts {
   readonly forcedDensity?: number | undefined;
   /** The longest chunk of tokens that runs through the layers at once. */
   readonly chunkTokens: number;
-  /** Whether every rank has a GPU of its own. */
-  readonly hasOwnGpu?: boolean;
+  /** Whether every rank has GPUs of its own. */
+  readonly hasOwnGpus?: boolean;
+  /** GPUs that the layers could be spread over. */
+  readonly dealtGpus?: number;
 }
 
 /** What one rank found. */
@@ -91,7 +100,8 @@ export class RankModel implements Disposable {
   readonly config: LlamaConfig;
   /** One line for people. */
   readonly deviceDescription: string;
-  readonly #device: Device;
+  readonly #stages: readonly Stage[];
+  readonly #devices: readonly Device[];
   readonly #parts: RankParts;
   readonly #owned: DisposableStack;
   readonly #forced: ForcedSelection | undefined;
@@ -101,17 +111,18 @@ export class RankModel implements Disposable {
     parts: RankParts,
     made: { transformer: Transformer; owned: DisposableStack },
   ) {
-    const { config, device, forcedDensity } = parts;
+    const { config, stages, forcedDensity } = parts;
     const { transformer, owned } = made;
     this.#parts = parts;
     this.#owned = owned;
     this.config = config;
-    this.#device = device;
+    this.#stages = stages;
+    this.#devices = stages.map(({ device }) => device);
     this.#transformer = transformer;
     this.#forced = forcedDensity === undefined
       ? undefined
-      : new ForcedSelection(device, forcedDensity);
-    this.deviceDescription = device.description;
+      : new ForcedSelection(this.#devices, forcedDensity);
+    this.deviceDescription = this.#devices.map(({ description }) => description).join(" and ");
   }
 
   /**
@@ -124,26 +135,30 @@ export class RankModel implements Disposable {
    * @throws {WorkerError} If another rank is lost.
    */
   static async load(options: RankOptions, place?: RankPlace): Promise<RankModel> {
-    const { modelFolder: folder, device: kind, dtype, plan, threads } = options;
+    const { modelFolder: folder, device: kind, dtype, plan } = options;
     const config = await readConfig(folder);
-    using owned = new DisposableStack();
-    const opened = await openRankDevice({
+    const { host, onProgress } = place ?? {};
+    const contextTokens = options.expectedTokens ?? 0;
+    const sizes = { config, dtype, plan, ranks: host?.size ?? 1, contextTokens, room: 1 };
+    const opened = await openRankDevices({
       kind,
-      threads,
-      place: place ?? { localRank: 0, localSize: 1 },
-      host: place?.host,
+      threads: options.threads,
+      host,
+      gpusPerRank: options.gpusPerRank,
+      maxGpus: config.layerCount,
+      isEnough: (devices, freeBytes) => fitsOn(devices, { question: sizes, freeBytes }),
     });
-    const device = owned.use(opened.device);
-    const { freeBytes, hasOwnGpu } = opened;
-    const onProgress = place?.onProgress;
-    const chunkTokens = chunkTokensFor(device, { config, dtype, freeBytes });
-    const sizes = { config, dtype, plan, ranks: place?.host.size ?? 1, chunkTokens };
-    const question = { ...sizes, contextTokens: options.expectedTokens ?? 0, room: 1 };
-    checkMemory(device, { question, freeBytes, loaded: false });
+    using owned = new DisposableStack();
+    for (const device of opened.devices) owned.use(device);
+    const { devices, freeBytes, hasOwnGpus, dealtGpus } = opened;
+    const stages = stagesOn(devices, config);
+    const chunkTokens = chunkTokensFor({ kind }, { config, dtype, freeBytes });
+    const question = { ...sizes, chunkTokens };
+    checkMemory(devices, { question, freeBytes, loaded: false, dealtGpus });
     const weights = owned.use(
-      await loadWeights(device, { ...options, folder, config, onProgress }),
+      await loadWeights(stages, { ...options, folder, config, onProgress }),
     );
-    const parts = { config, device, weights, plan, dtype, chunkTokens, hasOwnGpu };
+    const parts = { config, stages, weights, plan, dtype, chunkTokens, hasOwnGpus, dealtGpus };
     const transformer = await prepareTransformer(parts);
     return new RankModel(parts, { transformer, owned: owned.move() });
   }
@@ -167,8 +182,8 @@ export class RankModel implements Disposable {
    * @throws {WorkerError} If a rank is lost.
    */
   async connect(host: Collective, options: { timeoutMs: number }): Promise<Collective> {
-    const hasOwnGpu = this.#parts.hasOwnGpu === true;
-    return await connectDevices(this.#device, { host, hasOwnGpu, ...options });
+    const hasOwnGpus = this.#parts.hasOwnGpus === true;
+    return await connectDevices(this.#devices, { host, hasOwnGpus, ...options });
   }
 
   /**
@@ -238,16 +253,14 @@ export class RankModel implements Disposable {
     const layout = layOutBlocks(plan, { contextTokens: contextIds.length, ranks });
     const isRing = plan.mode === "ring";
     const blocks = layout.hosts[rank] ?? [];
-    const { layerCount: layers, kvHeads, headDim } = this.config;
+    const { kvHeads, headDim } = this.config;
     const capacity = isRing
       ? ringCapacity(layout, { room })
       : hostTokens(blocks) + (rank === layout.queryHost ? room : 0);
     this.#checkMemory({ contextTokens: contextIds.length, room, ranks });
     using owned = new DisposableStack();
-    const cache = owned.use(
-      new KvCache(this.#device, { layers, kvHeads, headDim, capacity, dtype }),
-    );
-    const common = { device: this.#device, layout, cache, contextIds, onProgress };
+    const cache = owned.use(new KvCache(this.#stages, { kvHeads, headDim, capacity, dtype }));
+    const common = { stages: this.#stages, layout, cache, contextIds, onProgress };
     const phase1 = owned.use(
       isRing ? await encodePart({ ...this.#parts, ...common, collective }) : await encodeBlocks({
         ...common,
@@ -261,7 +274,7 @@ export class RankModel implements Disposable {
       }),
     );
     // Whoever measures phase 1 wants its end, not that of its start.
-    await this.#device.kernels.idle();
+    for (const device of this.#devices) await device.kernels.idle();
     const memory = owned.move();
     const contextTokens = contextIds.length;
     return {
@@ -302,7 +315,7 @@ export class RankModel implements Disposable {
     }
     return await generate({
       ...options,
-      device: this.#device,
+      stages: this.#stages,
       transformer: await this.#transformerFor(request),
       plan: this.#parts.plan,
       layout: encoded.layout,
@@ -324,14 +337,17 @@ export class RankModel implements Disposable {
     const layout = layOutBlocks(plan, { contextTokens, ranks: host.size });
     const blocks = layout.hosts[host.rank] ?? [];
     const { maxTokens } = this.#transformer;
-    await drawForcedBlocks(this.#forced, { layout, blocks, maxTokens, queryHeads });
+    const [device] = this.#devices;
+    if (device === undefined) return;
+    await drawForcedBlocks(this.#forced, { layout, blocks, device, maxTokens, queryHeads });
   }
 
   #checkMemory(sizes: { contextTokens: number; room: number; ranks: number }): void {
-    const { config, dtype, plan, chunkTokens } = this.#parts;
+    const { config, dtype, plan, chunkTokens, dealtGpus } = this.#parts;
     const question = { config, dtype, plan, chunkTokens, ...sizes };
-    const { freeBytes } = this.#device;
-    checkMemory(this.#device, { question, freeBytes, loaded: true });
+    const freeBytes = this.#devices.flatMap((device) => device.freeBytes ?? []);
+    if (freeBytes.length === 0) return;
+    checkMemory(this.#devices, { question, freeBytes, loaded: true, dealtGpus });
   }
 
   /** A transformer whose chunks are long enough for the sample's query. */
@@ -340,7 +356,7 @@ export class RankModel implements Disposable {
     const queryTokens = request.queryIds.length;
     const needed = stepTokens({ plan, queryTokens, maxTokens: this.#transformer.maxTokens });
     if (needed <= this.#transformer.maxTokens) return this.#transformer;
-    const larger = new Transformer(this.#device, {
+    const larger = new Transformer(this.#stages, {
       config: this.config,
       weights: this.#parts.weights,
       dtype,
@@ -361,37 +377,10 @@ export class RankModel implements Disposable {
 }
 
 async function prepareTransformer(parts: RankParts): Promise<Transformer> {
-  const { config, weights, dtype, device, chunkTokens: maxTokens } = parts;
+  const { config, weights, dtype, stages, chunkTokens: maxTokens } = parts;
   using owned = new DisposableStack();
-  const transformer = owned.use(new Transformer(device, { config, weights, dtype, maxTokens }));
+  const transformer = owned.use(new Transformer(stages, { config, weights, dtype, maxTokens }));
   await transformer.prepare();
   owned.move();
   return transformer;
-}
-
-function checkRequest(request: Omit<GenerateRequest, "contextIds">): void {
-  const { queryIds, tokensToGenerate } = request;
-  if (queryIds.length === 0) {
-    throw new RangeError(
-      `Cannot generate for sample ${request.sample} as its query must have a token: current value is 0`,
-    );
-  }
-  if (!Number.isInteger(tokensToGenerate) || tokensToGenerate < 1) {
-    throw new RangeError(
-      `Cannot generate as 'tokensToGenerate' must be a whole number above 0: current value is ${tokensToGenerate}`,
-    );
-  }
-}
-
-function countWork(
-  encoded: Phase1Result,
-  own: { rank: number; blocks: number; blockTokens: number },
-): Omit<RankCounters, "prefillSeconds" | "decodeSeconds"> {
-  const counts = encoded.selected.flat();
-  return {
-    ...own,
-    anchorPasses: encoded.anchorPasses,
-    selectedBlocks: counts.reduce((sum, { taken }) => sum + taken, 0),
-    causalBlocks: counts.reduce((sum, { causal }) => sum + causal, 0),
-  };
 }

@@ -65,3 +65,18 @@ export interface Progress {
   /** Tokens generated so far. */
   readonly generatedTokens: number;
 }
+
+/** @throws {RangeError} If there is no query, or nothing to generate. */
+export function checkRequest(request: Omit<GenerateRequest, "contextIds">): void {
+  const { queryIds, tokensToGenerate } = request;
+  if (queryIds.length === 0) {
+    throw new RangeError(
+      `Cannot generate for sample ${request.sample} as its query must have a token: current value is 0`,
+    );
+  }
+  if (!Number.isInteger(tokensToGenerate) || tokensToGenerate < 1) {
+    throw new RangeError(
+      `Cannot generate as 'tokensToGenerate' must be a whole number above 0: current value is ${tokensToGenerate}`,
+    );
+  }
+}

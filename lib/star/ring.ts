@@ -9,7 +9,7 @@
  */
 import { RingAttention } from "../attention/ring.ts";
 import type { Collective } from "../collective/collective.ts";
-import type { Device } from "../device/device.ts";
+import type { Stage } from "../device/stages.ts";
 import type { LlamaConfig } from "../model/config.ts";
 import { type ComputeDType, Transformer } from "../model/forward.ts";
 import type { KvCache } from "../model/kv_cache.ts";
@@ -19,7 +19,8 @@ import type { Phase1Result } from "./phase1.ts";
 
 /** What it works with. */
 export interface RingPhaseOptions {
-  readonly device: Device;
+  /** Where the layers lie. */
+  readonly stages: readonly Stage[];
   readonly config: LlamaConfig;
   readonly weights: ModelWeights;
   readonly dtype: ComputeDType;
@@ -39,14 +40,14 @@ export function ringCapacity(layout: BlockLayout, options: { room: number }): nu
 
 /** Encodes this rank's part. */
 export async function encodePart(options: RingPhaseOptions): Promise<Phase1Result> {
-  const { device, config, layout, collective, cache, contextIds, onProgress } = options;
+  const { stages, config, layout, collective, cache, contextIds, onProgress } = options;
   const { queryHeads, headDim, layerCount } = config;
   const [part] = layout.hosts[collective.rank] ?? [];
   const result = { anchor: undefined, anchorPasses: 0, selected: [], [Symbol.dispose]() {} };
   // The last layer's attention is not needed: only its keys and values are kept.
   const exchanges = layout.hosts.length > 1 ? layerCount - 1 : 0;
   let layersDone = 0;
-  using attention = new RingAttention(device, {
+  using attention = new RingAttention(stages, {
     collective,
     partTokens: layout.hosts.map(hostTokens),
     layer: (layer) => cache.layer(layer),
@@ -80,9 +81,9 @@ async function wholePartTransformer(
   options: RingPhaseOptions,
   maxTokens: number,
 ): Promise<Transformer> {
-  const { device, config, weights, dtype } = options;
+  const { stages, config, weights, dtype } = options;
   using owned = new DisposableStack();
-  const transformer = owned.use(new Transformer(device, { config, weights, dtype, maxTokens }));
+  const transformer = owned.use(new Transformer(stages, { config, weights, dtype, maxTokens }));
   await transformer.prepare();
   owned.move();
   return transformer;

@@ -141,9 +141,7 @@ async function loadTogether(group: RankGroup, options: SharedOptions): Promise<L
     ? options.threads
     : Math.max(1, Math.floor(navigator.hardwareConcurrency / group.localSize));
   const host = new BorrowedCollective(group.collective);
-  const { localRank, localSize } = group;
-  const onProgress = () => group.status.advance();
-  const place = { host, localRank, localSize, onProgress };
+  const place = { host, onProgress: () => group.status.advance() };
   const model = await RankModel.load({ ...options, threads }, place);
   try {
     const digests = await group.gather(await modelDigest(folder));

@@ -14,9 +14,8 @@ const GRACE_MS = 3_000;
 
 if (import.meta.main) {
   await serveRank<StarTypes>(async (init, { collective: host, status, timeoutMs }) => {
-    const { rank: localRank, size: localSize } = host;
     const onProgress = () => status.advance();
-    const model = await RankModel.load(init, { host, localRank, localSize, onProgress });
+    const model = await RankModel.load(init, { host, onProgress });
     // The parent, which sees all ranks, is to say first which one hangs.
     const collective = await model.connect(host, { timeoutMs: timeoutMs + GRACE_MS });
     const { config, deviceDescription } = model;

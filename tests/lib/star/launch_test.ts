@@ -2,7 +2,6 @@ import { UsageError } from "../../../lib/errors.ts";
 import {
   checkAllocation,
   chooseMpiPlugin,
-  dealDevices,
   describeLaunch,
   type Environment,
   recognizeLaunch,
@@ -164,19 +163,4 @@ Deno.test("checkAllocation() shows the command outside of an allocation that has
     "current value is 2 in an allocation of 1 node; start it by",
   );
   checkAllocation({ SLURM_JOB_ID: "7", SLURM_JOB_NUM_NODES: "2" }, SRUN);
-});
-
-Deno.test("dealDevices() deals a machine's devices evenly", () => {
-  const deal = (localSize: number, deviceCount: number) =>
-    Array.from(
-      { length: localSize },
-      (_, localRank) => dealDevices({ localRank, localSize, deviceCount }),
-    );
-  assertEquals(deal(4, 8), [[0, 1], [2, 3], [4, 5], [6, 7]]);
-  assertEquals(deal(3, 8), [[0, 1], [2, 3], [4, 5]]);
-  assertThrows(
-    () => deal(3, 2),
-    UsageError,
-    "--nproc_per_node: must be at most the number of GPUs 2: current value is 3",
-  );
 });

@@ -1,0 +1,76 @@
+/**
+ * The exchange of ranks whose layers are spread over several GPUs: a communicator per GPU, so that
+ * the all-gather of a layer is in the order of the stream of the layer's GPU.
+ *
+ * @module
+ */
+import type { Device } from "../device/device.ts";
+import { WorkerError } from "../errors.ts";
+import type { BroadcastOptions, Collective, CollectiveOptions } from "./collective.ts";
+
+/** One rank's end: host memory over one collective, each device's memory over one of its own. */
+export class StagedCollective implements Collective {
+  readonly rank: number;
+  readonly size: number;
+  readonly #host: Collective;
+  readonly #members: ReadonlyMap<Device, Collective>;
+
+  /** @param members Each is disposed of with this one, before `host`. */
+  constructor(host: Collective, members: ReadonlyMap<Device, Collective>) {
+    this.rank = host.rank;
+    this.size = host.size;
+    this.#host = host;
+    this.#members = members;
+  }
+
+  /** The exchange of the first device's memory. */
+  get first(): Collective | undefined {
+    return [...this.#members.values()][0];
+  }
+
+  /** The exchange of a device's memory; host memory's where the device has none. */
+  on(device: Device): Collective {
+    return this.#members.get(device) ?? this.#host;
+  }
+
+  async allGather(part: Uint8Array, out: Uint8Array, options?: CollectiveOptions): Promise<void> {
+    await this.#onHost(() => this.#host.allGather(part, out, options));
+  }
+
+  async broadcast(data: Uint8Array, options: BroadcastOptions): Promise<void> {
+    await this.#onHost(() => this.#host.broadcast(data, options));
+  }
+
+  async barrier(options?: CollectiveOptions): Promise<void> {
+    await this.#onHost(() => this.#host.barrier(options));
+  }
+
+  abort(reason: string): void {
+    for (const member of this.#members.values()) member.abort(reason);
+    this.#host.abort(reason);
+  }
+
+  close(): void {
+    for (const member of this.#members.values()) member.close();
+    this.#host.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** When a rank is lost, what hangs in any of the devices' streams has to end, too. */
+  async #onHost(exchange: () => Promise<void>): Promise<void> {
+    try {
+      await exchange();
+    } catch (error) {
+      if (error instanceof WorkerError) this.abort(error.message);
+      throw error;
+    }
+  }
+}
+
+/** The exchange of a device's memory. */
+export function collectiveOn(collective: Collective, device: Device): Collective {
+  return collective instanceof StagedCollective ? collective.on(device) : collective;
+}

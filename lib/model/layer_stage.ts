@@ -1,0 +1,330 @@
+/**
+ * Consecutive layers of the Llama forward pass on one device, top-down (arXiv 2302.13971;
+ * grouped-query attention, arXiv 2305.13245).
+ *
+ * The residual stream stays in f32. With dtype bf16 the inputs of matrix products, keys and values
+ * are rounded to bf16; sums are f32 everywhere.
+ *
+ * @module
+ */
+import type { AttentionStrategy } from "../attention/strategy.ts";
+import type { Device, DType } from "../device/device.ts";
+import { sendTensor } from "../device/send.ts";
+import type { Stage } from "../device/stages.ts";
+import { Tensor } from "../device/tensor.ts";
+import { Workspace, workspaceBytes } from "../device/workspace.ts";
+import { invariant } from "../errors.ts";
+import { embedding } from "../ops/embedding.ts";
+import { matmul } from "../ops/matmul.ts";
+import { rmsNorm } from "../ops/rms_norm.ts";
+import { rope, ropeTable } from "../ops/rope.ts";
+import { swiglu } from "../ops/swiglu.ts";
+import { inverseFrequencies, type LlamaConfig } from "./config.ts";
+import type { KvCache } from "./kv_cache.ts";
+import type { LayerWeights, ModelWeights } from "./weight_tensors.ts";
+
+/** What the matrix products compute with. */
+export type ComputeDType = "bf16" | "f32";
+
+/** Some consecutive tokens to run through the model. */
+export interface Chunk {
+  /** At most `maxTokens` ids. */
+  readonly ids: Int32Array;
+  /** The position of the first; the others follow. */
+  readonly firstPosition: number;
+  /** Where keys and values go; absent on hosts that do not keep them. */
+  readonly target?: { readonly cache: KvCache; readonly firstRow: number } | undefined;
+  readonly attention: AttentionStrategy;
+  /**
+   * Whether only keys and values are wanted: then the last layer stops after them, and there are
+   * no hidden states to read.
+   */
+  readonly keysOnly: boolean;
+  /** Called after every layer. */
+  readonly onLayer?: () => void;
+}
+
+/** Scratch tensors for chunks of a given length. */
+interface Buffers {
+  readonly ids: Tensor;
+  readonly positions: Tensor;
+  readonly rows: Tensor;
+  readonly table: Tensor;
+  readonly residual: Tensor;
+  readonly normed: Tensor;
+  readonly qkv: Tensor;
+  readonly q: Tensor;
+  readonly attended: Tensor;
+  readonly gateUp: Tensor;
+  readonly activated: Tensor;
+}
+
+/** What a transformer and each of its stages are made of. */
+export interface TransformerOptions {
+  readonly config: LlamaConfig;
+  readonly weights: ModelWeights;
+  readonly dtype: ComputeDType;
+  /** The longest chunk. */
+  readonly maxTokens: number;
+}
+
+/** Some layers that are ready to run, with the scratch memory that they need. */
+export class LayerStage implements Disposable {
+  readonly #device: Device;
+  readonly #stage: Stage;
+  readonly #config: LlamaConfig;
+  readonly #weights: ModelWeights;
+  readonly #owned: DisposableStack;
+  readonly #buffers: Buffers;
+  readonly #inverseFrequency: Tensor;
+  /** Of the last layers only. */
+  readonly #logits: Tensor | undefined;
+  readonly #views = new Map<number, Buffers>();
+
+  /** @throws {KernelError} If there is not enough memory. */
+  constructor(stage: Stage, options: TransformerOptions) {
+    const { config, weights, dtype, maxTokens } = options;
+    const { device } = stage;
+    this.#device = device;
+    this.#stage = stage;
+    this.#config = config;
+    this.#weights = weights;
+    using owned = new DisposableStack();
+    const plans = bufferPlans(device, { config, dtype, tokens: maxTokens });
+    const memory = owned.use(Workspace.allocate(device, workspaceBytes(Object.values(plans))));
+    this.#buffers = takeBuffers(memory, plans);
+    const allocate = (label: string, ...shape: number[]) =>
+      owned.use(Tensor.allocate(device, { dtype: "f32", shape, label }));
+    this.#inverseFrequency = allocate("inverse frequencies", config.headDim / 2);
+    if (stage.endLayer === config.layerCount) {
+      this.#logits = allocate("logits", 1, config.vocabularySize);
+    }
+    this.#owned = owned.move();
+  }
+
+  /** Fills what does not change between chunks; call it once before the first. */
+  async prepare(): Promise<void> {
+    await this.#inverseFrequency.writeFrom(inverseFrequencies(this.#config));
+  }
+
+  /** Brings positions and cache rows of a chunk to the device. */
+  async writePlaces(chunk: Chunk): Promise<void> {
+    const tokens = chunk.ids.length;
+    const { positions, rows } = this.#buffersFor(tokens);
+    const firstRow = chunk.target?.firstRow;
+    await positions.writeFrom(consecutive(chunk.firstPosition, tokens));
+    await rows.writeFrom(
+      firstRow === undefined ? new Int32Array(tokens).fill(-1) : consecutive(firstRow, tokens),
+    );
+  }
+
+  /** Where the first stage finds the ids of a chunk: [tokens] i32. */
+  tokenIds(tokens: number): Tensor {
+    return this.#buffersFor(tokens).ids;
+  }
+
+  /** Takes over what the layers before have left of a chunk, on another device. */
+  continueFrom(before: LayerStage, tokens: number): void {
+    const { residual: from } = before.#buffersFor(tokens);
+    const { residual: to } = this.#buffersFor(tokens);
+    sendTensor({ from, to });
+  }
+
+  /** Runs a chunk through the layers: nothing but ops, which a device may record. */
+  async run(chunk: Chunk): Promise<void> {
+    const { firstLayer, endLayer } = this.#stage;
+    const buffers = this.#buffersFor(chunk.ids.length);
+    const { ids, positions, table, residual } = buffers;
+    await ropeTable(this.#device, { table, positions, inverseFrequency: this.#inverseFrequency });
+    if (firstLayer === 0) {
+      await embedding(this.#device, { out: residual, table: this.#weights.embedding, ids });
+    }
+    for (let layer = firstLayer; layer < endLayer; layer++) {
+      const weights = this.#layerWeights(layer);
+      await this.#attentionInputs(layer, { weights, buffers, chunk });
+      chunk.onLayer?.();
+      if (chunk.keysOnly && layer === this.#config.layerCount - 1) return;
+      await chunk.attention.attend({ layer, q: buffers.q, out: this.#headsOf(buffers.attended) });
+      await this.#afterAttention({ weights, buffers });
+    }
+  }
+
+  /** The logits behind a row of the last chunk: see `Transformer.logits()`. */
+  async logits(row: number): Promise<Tensor> {
+    const out = this.#logits;
+    invariant(out !== undefined, "the last layers have the logits");
+    const { residual, normed } = this.#buffers;
+    const x = normed.rows(0, 1);
+    await rmsNorm(this.#device, {
+      out: x,
+      residual: residual.rows(row, 1),
+      weight: this.#weights.norm,
+      eps: this.#config.rmsNormEps,
+    });
+    await matmul(this.#device, { out, x, weight: this.#weights.head });
+    return out;
+  }
+
+  #layerWeights(layer: number): LayerWeights {
+    const weights = this.#weights.layers[layer];
+    invariant(weights !== undefined, "every layer has weights");
+    return weights;
+  }
+
+  /** Normalizes, projects to queries, keys and values, rotates, and writes to the cache. */
+  async #attentionInputs(
+    layer: number,
+    options: { weights: LayerWeights; buffers: Buffers; chunk: Chunk },
+  ): Promise<void> {
+    const { weights, buffers, chunk } = options;
+    const { queryHeads, kvHeads, headDim, rmsNormEps: eps } = this.#config;
+    const { residual, normed: x, qkv } = buffers;
+    await rmsNorm(this.#device, { out: x, residual, weight: weights.inputNorm, eps });
+    const last = layer === this.#config.layerCount - 1;
+    await this.#project(weights, { x, qkv, withQueries: !chunk.keysOnly || !last });
+    await rope(this.#device, {
+      qOut: buffers.q,
+      cache: chunk.target?.cache.layer(layer),
+      qkv,
+      table: buffers.table,
+      rows: buffers.rows,
+      qHeads: queryHeads,
+      kvHeads,
+      headDim,
+    });
+  }
+
+  /** Queries, keys and values, side by side; the queries' columns are left alone if unwanted. */
+  async #project(
+    weights: LayerWeights,
+    options: { x: Tensor; qkv: Tensor; withQueries: boolean },
+  ): Promise<void> {
+    const { x, qkv, withQueries } = options;
+    const { queryHeads, kvHeads, headDim } = this.#config;
+    const queryColumns = queryHeads * headDim;
+    const keyColumns = kvHeads * headDim;
+    const device = this.#device;
+    if (weights.qkvProj !== undefined) {
+      const start = withQueries ? 0 : queryColumns;
+      const count = queryColumns + 2 * keyColumns - start;
+      const weight = weights.qkvProj.rows(start, count);
+      return await matmul(device, { out: qkv.columns(start, count), x, weight });
+    }
+    const part = (weight: Tensor, column: number, width: number) =>
+      matmul(device, { out: qkv.columns(column, width), x, weight });
+    if (withQueries) await part(weights.qProj, 0, queryColumns);
+    await part(weights.kProj, queryColumns, keyColumns);
+    await part(weights.vProj, queryColumns + keyColumns, keyColumns);
+  }
+
+  /** The attention's output projection and the feed-forward part. */
+  async #afterAttention(options: { weights: LayerWeights; buffers: Buffers }): Promise<void> {
+    const { weights, buffers } = options;
+    const { residual, normed, attended, gateUp, activated } = buffers;
+    const { intermediateSize, rmsNormEps: eps } = this.#config;
+    const device = this.#device;
+    await matmul(device, { out: residual, x: attended, weight: weights.oProj, accumulate: true });
+    await rmsNorm(device, { out: normed, residual, weight: weights.postAttentionNorm, eps });
+    if (weights.gateUpProj !== undefined) {
+      await matmul(device, { out: gateUp, x: normed, weight: weights.gateUpProj });
+    } else {
+      const gate = gateUp.columns(0, intermediateSize);
+      const up = gateUp.columns(intermediateSize, intermediateSize);
+      await matmul(device, { out: gate, x: normed, weight: weights.gateProj });
+      await matmul(device, { out: up, x: normed, weight: weights.upProj });
+    }
+    await swiglu(device, { out: activated, gateUp });
+    await matmul(device, {
+      out: residual,
+      x: activated,
+      weight: weights.downProj,
+      accumulate: true,
+    });
+  }
+
+  #headsOf(attended: Tensor): Tensor {
+    const [tokens = 0] = attended.shape;
+    return attended.reshape([tokens, this.#config.queryHeads, this.#config.headDim]);
+  }
+
+  /** The buffers' first rows; made once per length, as decoding uses the same ones again. */
+  #buffersFor(tokens: number): Buffers {
+    const known = this.#views.get(tokens);
+    if (known !== undefined) return known;
+    // Lengths other than 1 and the full chunk seldom come back.
+    if (this.#views.size > 8) this.#views.clear();
+    const cut = (name: keyof Buffers) => this.#buffers[name].rows(0, tokens);
+    const views: Buffers = {
+      ids: cut("ids"),
+      positions: cut("positions"),
+      rows: cut("rows"),
+      table: cut("table"),
+      residual: cut("residual"),
+      normed: cut("normed"),
+      qkv: cut("qkv"),
+      q: cut("q"),
+      attended: cut("attended"),
+      gateUp: cut("gateUp"),
+      activated: cut("activated"),
+    };
+    this.#views.set(tokens, views);
+    return views;
+  }
+
+  /** Frees the scratch memory; the weights belong to the caller. */
+  [Symbol.dispose](): void {
+    this.#owned.dispose();
+  }
+}
+
+/** What a buffer is to be. */
+interface BufferPlan {
+  readonly label: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+}
+
+/** Bytes of device memory that each device of a transformer needs besides its weights. */
+export function transformerBytes(
+  device: Pick<Device, "kind">,
+  options: { config: LlamaConfig; dtype: ComputeDType; tokens: number },
+): number {
+  const { vocabularySize } = options.config;
+  return workspaceBytes(Object.values(bufferPlans(device, options))) + 4 * vocabularySize;
+}
+
+function bufferPlans(
+  device: Pick<Device, "kind">,
+  options: { config: LlamaConfig; dtype: ComputeDType; tokens: number },
+): Readonly<Record<keyof Buffers, BufferPlan>> {
+  const { config, dtype, tokens } = options;
+  const { hiddenSize, intermediateSize, queryHeads, kvHeads, headDim } = config;
+  invariant(tokens >= 1, "a chunk has at least one token");
+  const plan = (label: string, dtype: DType, ...shape: number[]) => ({ label, dtype, shape });
+  const queryDtype = device.kind === "cpu" ? "f32" : "bf16";
+  return {
+    ids: plan("ids", "i32", tokens),
+    positions: plan("positions", "i32", tokens),
+    rows: plan("cache rows", "i32", tokens),
+    table: plan("rotation table", "f32", tokens, headDim),
+    residual: plan("residual stream", "f32", tokens, hiddenSize),
+    normed: plan("normalized input", dtype, tokens, hiddenSize),
+    qkv: plan("queries, keys, values", "f32", tokens, (queryHeads + 2 * kvHeads) * headDim),
+    q: plan("queries", queryDtype, tokens, queryHeads, headDim),
+    attended: plan("attention output", dtype, tokens, queryHeads * headDim),
+    gateUp: plan("gate and up", "f32", tokens, 2 * intermediateSize),
+    activated: plan("activated", dtype, tokens, intermediateSize),
+  };
+}
+
+function takeBuffers(
+  memory: Workspace,
+  plans: Readonly<Record<keyof Buffers, BufferPlan>>,
+): Buffers {
+  const entries = Object.entries(plans).map(([name, plan]) => [name, memory.take(plan)]);
+  return Object.fromEntries(entries) as Readonly<Record<keyof Buffers, Tensor>>;
+}
+
+function consecutive(first: number, count: number): Int32Array {
+  return Int32Array.from({ length: count }, (_, i) => first + i);
+}
