@@ -24,7 +24,7 @@ import { RankModel, type RankResult } from "../../lib/star/rank.ts";
 import type { GenerateResult } from "../../lib/star/request.ts";
 import { SelfCollective } from "../../lib/collective/self.ts";
 import { assert, assertEquals, assertMatch, assertRejects } from "../helpers/assert.ts";
-import { buildFakeGpu, withFakeGpu } from "../helpers/fake_gpu.ts";
+import { addFakeNccl, buildFakeGpu, withFakeGpu } from "../helpers/fake_gpu.ts";
 import { goldenEntries, goldenPlan } from "../helpers/golden.ts";
 import { MODEL } from "../helpers/prompts.ts";
 
@@ -106,6 +106,24 @@ for (const name of ["star", "starx_p1_S16_t0.9", "star_seedweights_S16", "ring"]
     if (exact === "dense" || exact === "star") {
       assertEquals(ids[0], golden.modes[exact]?.greedy_ids.slice(0, 12));
     }
+  });
+}
+
+for (const name of ["star", "starx_p1_S16_t0.9", "ring"]) {
+  gpuTest(`two processes with two GPUs each exchange over NCCL: ${name}`, 4, async () => {
+    assert(folder !== undefined);
+    const nccl = { STARX_CUDA: await addFakeNccl(folder) };
+    await withFakeGpu(folder, async () => {
+      const base = { processCount: 2, timeoutMs: 60_000 };
+      const run = async (gpusPerRank: number): Promise<GenerateResult> => {
+        await using engine = await openEngine({ ...rankOptions(name, gpusPerRank), ...base });
+        assertMatch(engine.deviceDescription, /2 processes, NCCL/);
+        assertEquals(engine.deviceDescription.split(" and ").length, gpusPerRank);
+        return await engine.generate(REQUEST);
+      };
+      const [expected, found] = [await run(1), await run(2)];
+      assertEquals([found.ids, found.topLogits], [expected.ids, expected.topLogits]);
+    }, nccl);
   });
 }
 
