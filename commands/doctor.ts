@@ -11,10 +11,11 @@ import {
   type LibraryFinding,
 } from "../lib/device/cuda_description.ts";
 import { dataFolder } from "../lib/data_folder.ts";
-import { DeviceError, errorText, FileError } from "../lib/errors.ts";
+import { DeviceError, errorText, FileError, UsageError } from "../lib/errors.ts";
 import { readConfig } from "../lib/model/config.ts";
 import { listWeightFiles } from "../lib/model/weight_files.ts";
-import { describeLaunch, launchEnvironment } from "../lib/star/launch.ts";
+import { describeLaunch, launchEnvironment, recognizeLaunch } from "../lib/star/launch.ts";
+import { gpusOf } from "../lib/star/rank_device.ts";
 import type { Screen } from "./screen.ts";
 import { VERSION } from "./version.ts";
 
@@ -130,6 +131,7 @@ function lookAtGpus(found: CudaDescription): Finding {
     `${gib(gpu.totalBytes)} GiB`
   );
   if (problem !== undefined) lines.push(`none is usable: ${shortened(problem)}`);
+  if (problem === undefined) lines.push(...dealtLines(gpus.length, launchedHere()));
   lines.push(`driver for CUDA ${found.driverVersion ?? "?"}, ${driverPath ?? "library not found"}`);
   const runtime = `runtime ${found.runtimeVersion ?? ""}`.trimEnd();
   lines.push(
@@ -142,6 +144,29 @@ function lookAtGpus(found: CudaDescription): Finding {
     text,
     remedy: "the CPU computes until that is mended; docs/gpu.md says what a GPU needs",
   };
+}
+
+/** How many processes a launcher has started on this machine; 1 without one. */
+function launchedHere(): number {
+  try {
+    return recognizeLaunch(launchEnvironment())?.localSize ?? 1;
+  } catch (error) {
+    // What contradicts itself is told beside the launcher.
+    if (!(error instanceof UsageError)) throw error;
+    return 1;
+  }
+}
+
+/** Which GPUs a process has, where there are several of either. */
+function dealtLines(gpuCount: number, processCount: number): string[] {
+  if (gpuCount < 2) return [];
+  if (processCount === 1) return [`-np N gives each process floor(${gpuCount} / N) of them`];
+  const { length } = gpusOf({ index: 0, count: processCount }, gpuCount);
+  const unused = Math.max(0, gpuCount - length * processCount);
+  return [
+    `${length} for each of this machine's ${processCount} processes` +
+    (unused > 0 ? `; ${unused} left over, used by nobody` : ""),
+  ];
 }
 
 function libraryLines(libraries: Readonly<Record<string, LibraryFinding>>): string[] {

@@ -41,27 +41,31 @@ export async function machineSets(): Promise<InstructionSet[]> {
   return names.filter((name) => instructionSets.includes(name));
 }
 
+/** The GPUs of this machine. */
+export const GPU_COUNT = countGpus();
+
 /** Whether this machine has a GPU: the tests that need one are shown as ignored without. */
-export const HAS_GPU = findGpu();
+export const HAS_GPU = GPU_COUNT > 0;
 
 /**
- * Looks for a GPU: there is none without the runtime's library, or if that finds none. All else that
+ * Looks for GPUs: there is none without the runtime's library, or if that finds none. All else that
  * goes wrong is a fault, which must not look like a machine without a GPU.
  *
  * Where there is one, its context and NVIDIA's libraries stay open until the tests end: a test opens
  * and closes a device, and would load hundreds of megabytes each time.
  */
-function findGpu(): boolean {
+function countGpus(): number {
   const path = succeeds(() => locateCudaLibrary(CUDART));
-  if (path === undefined) return false;
+  if (path === undefined) return 0;
   const runtime = new CudaRuntime(path);
-  if ((succeeds(() => runtime.deviceCount()) ?? 0) === 0) {
+  const count = succeeds(() => runtime.deviceCount()) ?? 0;
+  if (count === 0) {
     runtime[Symbol.dispose]();
-    return false;
+    return 0;
   }
   runtime.setDevice(0);
   openLibrary(locateCudaLibrary(CUBLAS), {});
-  return true;
+  return count;
 }
 
 /** The result, or undefined if a `DeviceError` is thrown. */
