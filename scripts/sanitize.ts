@@ -23,7 +23,11 @@ found in CUDA_HOME, CUDA_PATH, PATH or /usr/local/cuda.
 
 /** What each tool watches. */
 const TOOLS = {
-  memcheck: { paths: ["tests/kernels", "tests/gpu"], filter: "on a GPU" },
+  memcheck: {
+    // Without those that start other processes.
+    paths: ["tests/kernels", "tests/gpu/kernels_test.ts", "tests/gpu/reference_test.ts"],
+    filter: "on a GPU",
+  },
   racecheck: {
     paths: [
       "tests/kernels/attention_dense_test.ts",
