@@ -67,7 +67,9 @@ gpuTest("memory on a GPU that another process holds is not counted as free", asy
     shape: [Math.floor(bytes / 4)],
     label: "held",
   });
-  const { code, stderr } = await starx([...BENCH, "-l", "1024"]);
+  // With a second GPU the model would be spread over both.
+  const [first = "0"] = (Deno.env.get("CUDA_VISIBLE_DEVICES") ?? "0").split(",");
+  const { code, stderr } = await starx([...BENCH, "-l", "1024"], { CUDA_VISIBLE_DEVICES: first });
   assert(held.size > 0);
   assertEquals(code, EXIT_CODES.device);
   assertMatch(stderr, /must be free \(weights 14\.\d+ GiB, .*\): current value is [67]\.\d+ GiB/);

@@ -23,7 +23,11 @@ import { goldenEntries, type GoldenEntry, goldenPlan } from "../helpers/golden.t
 import { MODEL } from "../helpers/prompts.ts";
 
 function twoGpuTest(name: string, fn: () => Promise<void>): void {
-  Deno.test({ name: `layers on two GPUs give what they give on a GPU: ${name}`, ignore: GPU_COUNT < 2, fn });
+  Deno.test({
+    name: `layers on two GPUs give what they give on a GPU: ${name}`,
+    ignore: GPU_COUNT < 2,
+    fn,
+  });
 }
 
 async function generate(
