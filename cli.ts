@@ -5,10 +5,10 @@
  *
  * @module
  */
-import { GPUS_FLAG } from "./commands/engine_flags.ts";
 import { fileURLToPath } from "node:url";
 import { BENCH_HELP, benchOptions } from "./commands/bench_flags.ts";
 import { type Command, defineCommand } from "./commands/command.ts";
+import { ENGINE_FLAGS } from "./commands/engine_flags.ts";
 import {
   choiceFlag,
   choicesFlag,
@@ -52,43 +52,6 @@ const CWE_FLAG = wholesFlag({
   help: "how often cwe's common and other words occur; 300 30 leaves no answers below about " +
     "15,500 tokens, 30 3 are newer RULER's values",
 });
-
-/** How to compute: the same for every command that runs the model. */
-const ENGINE_FLAGS = {
-  stride: wholeFlag({
-    default: 16,
-    help: "tokens per group of the antidiagonal sums, a divisor of 128 (xattn, starx)",
-  }),
-  threshold: decimalFlag({
-    default: 0.95,
-    help: "share of a row's antidiagonal mass that the selected blocks must hold, above 0 and at " +
-      "most 1; 1 selects every block (xattn, starx)",
-  }),
-  merge: choiceFlag(["lse", "antidiagonal"], {
-    default: "lse",
-    help: "how phase 2 merges the processes' parts; 'antidiagonal' is the per-process weighting " +
-      "of StarXAttention, kept for comparison: it loses most of the accuracy (star, starx)",
-  }),
-  device: choiceFlag(["auto", "cpu", "cuda"], {
-    default: "auto",
-    help: "where to compute; auto takes a usable GPU, or else the CPU",
-  }),
-  dtype: choiceFlag(["bf16", "f32"], {
-    default: "bf16",
-    help: "what keys, values and the inputs of matrix products are rounded to; a GPU takes bf16",
-  }),
-  threads: wholeFlag({
-    default: 0,
-    max: 1024,
-    help: "threads of each process; 0 divides the cores among the processes",
-  }),
-  gpus_per_rank: GPUS_FLAG,
-  timeout: decimalFlag({
-    default: 60,
-    value: "SECONDS",
-    help: "how long a process may make no progress before it counts as lost",
-  }),
-} as const;
 
 const BLOCK_FLAGS = {
   block_size: wholeFlag({ short: "-bs", min: -1, default: -1, demo: 1024, help: BLOCK_HELP }),

@@ -1,12 +1,12 @@
 /**
- * From the flags that say how to compute to what the engine takes.
+ * The flags that say how to compute, and what the engine takes for them.
  *
  * @module
  */
 import type { AttentionMode, AttentionPlan, MergeRule } from "../lib/attention/plan.ts";
 import { UsageError } from "../lib/errors.ts";
 import type { LoadOptions } from "../lib/star/load_model.ts";
-import { wholeFlag } from "./flags.ts";
+import { choiceFlag, decimalFlag, wholeFlag } from "./flags.ts";
 
 /** Values of the flags of the attention. */
 export interface PlanFlags {
@@ -38,6 +38,43 @@ export const GPUS_FLAG = wholeFlag({
   help: "GPUs of each process that the model's layers are spread over; 0 takes the fewest that " +
     "weights and context fit on",
 });
+
+/** How to compute: the same for every command that runs the model. */
+export const ENGINE_FLAGS = {
+  stride: wholeFlag({
+    default: 16,
+    help: "tokens per group of the antidiagonal sums, a divisor of 128 (xattn, starx)",
+  }),
+  threshold: decimalFlag({
+    default: 0.95,
+    help: "share of a row's antidiagonal mass that the selected blocks must hold, above 0 and at " +
+      "most 1; 1 selects every block (xattn, starx)",
+  }),
+  merge: choiceFlag(["lse", "antidiagonal"], {
+    default: "lse",
+    help: "how phase 2 merges the processes' parts; 'antidiagonal' is the per-process weighting " +
+      "of StarXAttention, kept for comparison: it loses most of the accuracy (star, starx)",
+  }),
+  device: choiceFlag(["auto", "cpu", "cuda"], {
+    default: "auto",
+    help: "where to compute; auto takes a usable GPU, or else the CPU",
+  }),
+  dtype: choiceFlag(["bf16", "f32"], {
+    default: "bf16",
+    help: "what keys, values and the inputs of matrix products are rounded to; a GPU takes bf16",
+  }),
+  threads: wholeFlag({
+    default: 0,
+    max: 1024,
+    help: "threads of each process; 0 divides the cores among the processes",
+  }),
+  gpus_per_rank: GPUS_FLAG,
+  timeout: decimalFlag({
+    default: 60,
+    value: "SECONDS",
+    help: "how long a process may make no progress before it counts as lost",
+  }),
+} as const;
 
 /** The engine's option; undefined for as few as are enough. */
 export function gpusPerRank(flags: Pick<EngineFlags, "gpus_per_rank">): number | undefined {
