@@ -12,7 +12,6 @@ import { ENGINE_FLAGS } from "./commands/engine_flags.ts";
 import {
   choiceFlag,
   choicesFlag,
-  decimalFlag,
   switchFlag,
   textFlag,
   wholeFlag,
