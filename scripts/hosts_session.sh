@@ -4,13 +4,13 @@
 #
 #   scripts/hosts_session.sh OUT [SECTION...]
 #
-# OUT takes at most 8 files. Sections, by default all but extra, in this order:
+# OUT takes at most 8 files. Sections, by default all but spread and extra, in this order:
 #   doctor reference decode star ring loss
-# extra adds dense on one GPU, and star and decoding without what docs/hosts.md can turn off. DENO
-# names the executable, DENO_DIR its cache (loss needs the tokenizer's package in it), SHAPE the shape
-# of the benchmarks, TOKENS the long context, BLOCK its blocks, DEVICE cuda or cpu, RANKS the
-# processes, LIMIT_S the seconds that all of it may take. Each part has a time limit of its own, too,
-# and a failure stops nothing.
+# spread runs one process whose layers lie on one GPU, then on two. extra adds dense on one GPU, and
+# star and decoding without what docs/hosts.md can turn off. DENO names the executable, DENO_DIR its
+# cache (loss needs the tokenizer's package in it), SHAPE the shape of the benchmarks, TOKENS the long
+# context, BLOCK its blocks, DEVICE cuda or cpu, RANKS the processes, LIMIT_S the seconds that all of
+# it may take. Each part has a time limit of its own, too, and a failure stops nothing.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -117,6 +117,14 @@ run_section() {
       lose 1 1 bench --shape "$shape" --tokens "$tokens"
       lose 2 0 bench --shape "$shape" --tokens 8192
       ;;
+    spread)
+      part "layers on two GPUs, tests" 90 spread.txt "$deno" test --no-prompt --allow-read \
+        --allow-env --allow-ffi tests/gpu/spread_test.ts
+      for count in 1 2; do
+        bench "layers on $count GPUs" 60 --gpus_per_rank "$count" -a dense star -l "$tokens" \
+          --decode 8192 -bs "$block" --repeats 2
+      done
+      ;;
     extra)
       export STARX_ANCHOR_STREAM=off STARX_RECORD_EXCHANGES=on
       bench "star, anchor everywhere, $ranks" 50 -np "$ranks" -a star \
@@ -138,6 +146,7 @@ for name in "${sections[@]}"; do run_section "$name"; done
   grep -hE '^(ok|!!)  GPU' -A 4 "$out/doctor.txt" 2>/dev/null
   grep -hE '^(prompt|niah|vt|cwe|fwe|qa)|^on |modes differ$' "$out/reference.txt" 2>/dev/null
   grep -hE 'random weights|^ +(prefill|decode at|[0-9])|peak memory|^error' "$out/bench.txt" 2>/dev/null
+  grep -hE '^(ok|FAILED|error)| FAILED' "$out/spread.txt" 2>/dev/null
   grep -hE '^(error|\{|rank |lose_rank)' "$out/loss.txt" 2>/dev/null
   nvidia-smi --query-compute-apps=pid,name,used_memory --format=csv 2>/dev/null
 } | tee -a "$summary"

@@ -137,6 +137,8 @@ function rankNeed(
       keyTokens: layout.anchorTokens + Math.max(...lengths),
     });
     working += 8 * mass.reduce((product, extent) => product * extent, 1);
+    const queryBlocks = Math.ceil(Math.max(layout.anchorTokens, ...lengths) / SPARSE_BLOCK_TOKENS);
+    working += 4 * config.layerCount * queryHeads * queryBlocks;
   }
   return {
     weights: 0,

@@ -180,17 +180,13 @@ function sequenceChunk(maxTokens: number): number {
   return Math.max(whole, SPARSE_BLOCK_TOKENS);
 }
 
-/** The blocks taken in the layers of a stage: [layers of the model, heads * query blocks] i32. */
+/**
+ * The blocks taken in the layers of a stage: [chunks * layers of the model, heads * query blocks] i32,
+ * a place for each chunk, so that none has to be waited for before the next one is started.
+ */
 interface StageCounts {
   readonly stage: Stage;
   readonly counts: Tensor;
-}
-
-/** What a chunk that runs beside another one needs for itself. */
-interface LaneParts {
-  readonly transformer: Transformer;
-  /** Per stage: blocks taken per layer, head and row; undefined in dense modes. */
-  readonly counts: PerStage<StageCounts> | undefined;
 }
 
 /** Runs local sequences through the model in chunks. */
@@ -199,8 +195,10 @@ class SequenceEncoder implements Disposable {
   readonly #owned = new DisposableStack();
   /** In sparse modes. */
   readonly #scratch: PerStage<Workspace> | undefined;
-  readonly #countsShape: readonly number[];
-  readonly #lanes: LaneParts[] = [];
+  /** Heads times query blocks of a chunk. */
+  readonly #countWidth: number;
+  /** For chunks that run side by side. */
+  readonly #lanes: Transformer[] = [];
   readonly #chunkTokens: number;
   readonly #scale: number;
   /** Tokens times layers, done and to do. */
@@ -223,7 +221,7 @@ class SequenceEncoder implements Disposable {
       keyTokens: layout.anchorTokens + Math.max(...lengths),
     });
     const [heads = 0, rowBlocks = 0] = shapes.mass;
-    this.#countsShape = [layerCount, heads * rowBlocks];
+    this.#countWidth = heads * rowBlocks;
     if (isSparse(plan.mode)) {
       const scratch = [
         { dtype: "f32", shape: shapes.mass },
@@ -234,7 +232,7 @@ class SequenceEncoder implements Disposable {
         ({ device }) => this.#owned.use(Workspace.allocate(device, workspaceBytes(scratch))),
       );
     }
-    this.#lanes.push({ transformer, counts: this.#newCounts() });
+    this.#lanes.push(transformer);
   }
 
   /**
@@ -254,29 +252,25 @@ class SequenceEncoder implements Disposable {
     for (let begin = 0; begin < sequence.ids.length; begin += this.#chunkTokens) {
       chunks.push({ begin, end: Math.min(begin + this.#chunkTokens, sequence.ids.length) });
     }
+    using owned = new DisposableStack();
+    const taken = this.#newCounts(chunks.length, owned);
     const one = async (chunk: ChunkRange, index = 0, lane?: Lane): Promise<void> => {
-      await this.#run(sequence, { chunk, parts: this.#lane(index), lane });
+      await this.#run(sequence, { chunk, transformer: this.#lane(index), counts: taken, lane });
     };
-    const count = (chunk: ChunkRange, index = 0) =>
-      this.#addCounts(sequence, { ...chunk, parts: this.#lane(index), total: counts });
     const { before, together, after } = stream === undefined
       ? { before: chunks, together: [], after: [] }
       : arrangeChunks(chunks, { rank, anchorTokens });
-    for (const chunk of before) {
-      await one(chunk);
-      await count(chunk);
-    }
+    for (const chunk of before) await one(chunk);
     if (stream !== undefined) {
       await this.#openLanes(together.length);
       await runSideBySide(
         together.map((chunk, index) => (lane) => one(chunk, index, lane)),
         { layerCount: layers + 1, onKeys: (layer) => stream.exchange(layer) },
       );
-      for (const [index, chunk] of together.entries()) await count(chunk, index);
     }
-    for (const chunk of after) {
-      await one(chunk);
-      await count(chunk);
+    for (const chunk of after) await one(chunk);
+    for (const chunk of chunks) {
+      await this.#addCounts(sequence, { ...chunk, counts: taken, total: counts });
     }
     return counts;
   }
@@ -284,12 +278,17 @@ class SequenceEncoder implements Disposable {
   /** Runs a chunk through all layers. */
   async #run(
     sequence: Sequence,
-    options: { chunk: ChunkRange; parts: LaneParts; lane: Lane | undefined },
+    options: {
+      chunk: ChunkRange;
+      transformer: Transformer;
+      counts: PerStage<StageCounts> | undefined;
+      lane: Lane | undefined;
+    },
   ): Promise<void> {
-    const { chunk: { begin, end }, parts, lane } = options;
+    const { chunk: { begin, end }, transformer, counts, lane } = options;
     const { ids, firstPosition, target, firstRow } = sequence;
-    const attention = this.#attention(sequence, { begin, end, counts: parts.counts });
-    await parts.transformer.forward({
+    const attention = this.#attention(sequence, { begin, end, counts });
+    await transformer.forward({
       ids: ids.subarray(begin, end),
       firstPosition: firstPosition + begin,
       target: { cache: target, firstRow: firstRow + begin },
@@ -302,10 +301,10 @@ class SequenceEncoder implements Disposable {
     });
   }
 
-  #lane(index: number): LaneParts {
-    const parts = this.#lanes[index];
-    invariant(parts !== undefined, `chunks run side by side on at most ${MAX_LANES} lanes`);
-    return parts;
+  #lane(index: number): Transformer {
+    const transformer = this.#lanes[index];
+    invariant(transformer !== undefined, `chunks run side by side on at most ${MAX_LANES} lanes`);
+    return transformer;
   }
 
   async #openLanes(count: number): Promise<void> {
@@ -315,31 +314,38 @@ class SequenceEncoder implements Disposable {
       const sizes = { config, weights, dtype, maxTokens };
       const transformer = this.#owned.use(new Transformer(stages, sizes));
       await transformer.prepare();
-      this.#lanes.push({ transformer, counts: this.#newCounts() });
+      this.#lanes.push(transformer);
     }
   }
 
-  #newCounts(): PerStage<StageCounts> | undefined {
+  #newCounts(chunkCount: number, owned: DisposableStack): PerStage<StageCounts> | undefined {
     if (this.#scratch === undefined) return undefined;
-    const tensor = {
-      dtype: "i32",
-      shape: this.#countsShape,
-      label: "selected blocks per row",
-    } as const;
-    return new PerStage(this.#options.stages, (stage) => ({
+    const { stages, transformer: { config: { layerCount } } } = this.#options;
+    const shape = [chunkCount * layerCount, this.#countWidth];
+    const label = "selected blocks per row";
+    return new PerStage(stages, (stage) => ({
       stage,
-      counts: this.#owned.use(Tensor.allocate(stage.device, tensor)),
+      counts: owned.use(Tensor.allocate(stage.device, { dtype: "i32", shape, label })),
     }));
+  }
+
+  /** The first row of a chunk's counts. */
+  #countsRow(chunk: { begin: number }): number {
+    return chunk.begin / this.#chunkTokens * this.#options.transformer.config.layerCount;
   }
 
   async #addCounts(
     sequence: Sequence,
-    chunk: ChunkRange & { parts: LaneParts; total: readonly BlockCount[] },
+    chunk: ChunkRange & {
+      counts: PerStage<StageCounts> | undefined;
+      total: readonly BlockCount[];
+    },
   ): Promise<void> {
-    const { begin, end, parts, total } = chunk;
-    for (const { counts, stage: { firstLayer, endLayer } } of parts.counts?.all ?? []) {
+    const { begin, end, total } = chunk;
+    const row = this.#countsRow(chunk);
+    for (const { counts, stage: { firstLayer, endLayer } } of chunk.counts?.all ?? []) {
       await addCounts(total.slice(firstLayer, endLayer), {
-        counts: counts.rows(firstLayer, endLayer - firstLayer),
+        counts: counts.rows(row + firstLayer, endLayer - firstLayer),
         queryHeads: this.#options.transformer.config.queryHeads,
         qOffset: sequence.prefixTokens + begin,
         queryTokens: end - begin,
@@ -351,7 +357,8 @@ class SequenceEncoder implements Disposable {
     sequence: Sequence,
     chunk: ChunkRange & { counts: PerStage<StageCounts> | undefined },
   ): AttentionStrategy {
-    const { stages, plan: { stride, threshold }, forced } = this.#options;
+    const { stages, plan: { stride, threshold }, forced, transformer } = this.#options;
+    const { layerCount } = transformer.config;
     const keys: SequenceKeys = {
       prefix: sequence.prefix,
       own: (layer) =>
@@ -362,8 +369,9 @@ class SequenceEncoder implements Disposable {
     return attentionOf(
       new PerStage(stages, ({ device, firstLayer }) => {
         const scratch = this.#scratch?.of(firstLayer);
-        const counts = chunk.counts?.of(firstLayer).counts;
-        if (scratch === undefined || counts === undefined) return denseAttention(device, keys);
+        const taken = chunk.counts?.of(firstLayer).counts;
+        if (scratch === undefined || taken === undefined) return denseAttention(device, keys);
+        const counts = taken.rows(this.#countsRow(chunk), layerCount);
         const selection = { stride, threshold, scratch, counts, forced };
         return selectedAttention(device, { keys, selection });
       }),
