@@ -86,7 +86,7 @@ export function selectedAttention(
 /**
  * Adds what a chunk took to the counts of its layers.
  *
- * Read once per chunk and not per layer: on a GPU, reading waits for all that was started.
+ * To be called when all chunks are started: on a GPU, reading waits for what was started before.
  *
  * @param total One per layer. @param chunk `counts` as the selection had it.
  */
