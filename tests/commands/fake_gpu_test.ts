@@ -63,6 +63,22 @@ Deno.test(
   },
 );
 
+Deno.test(
+  { name: "runBench() spreads the layers over as many GPUs as it is told", ignore },
+  async () => {
+    await withFakeGpu(folder, async () => {
+      const output = { print: () => {}, note: () => {} };
+      const options = { ...OPTIONS, modes: ["starx"], gpusPerRank: 2 } as const;
+      const [report] = await runBench(options, output);
+      assert(report !== undefined);
+      assertEquals(report.device, "cuda:0 Fake GPU (sm_90) and cuda:1 Fake GPU (sm_90)");
+      const [prefill] = report.prefill;
+      // Ops of both GPUs are counted: the first layer is on one, the last layer's on the other.
+      assert(prefill !== undefined && prefill.costs.matmulS > 0 && prefill.costs.attentionS > 0);
+    }, { FAKE_GPUS: "2" });
+  },
+);
+
 Deno.test({ name: "runKernelBench() times ops beside their floors", ignore }, async () => {
   await withFakeGpu(folder, async () => {
     const output = { print: () => {}, note: () => {} };
@@ -83,4 +99,19 @@ Deno.test({ name: "runDoctor() shows GPUs and what they need", ignore }, async (
     assertStringIncludes(text, `cuBLAS: ${folder}/libcublas.so.13`);
     assert(text.trim().split("\n").length <= 24, "the report must fit into a screen");
   });
+});
+
+Deno.test({ name: "runDoctor() says how several GPUs are dealt", ignore }, async () => {
+  await withFakeGpu(folder, async () => {
+    const screen = fakeScreen();
+    await runDoctor({ modelPath: MODEL, sourceDir: undefined }, screen);
+    assertStringIncludes(screen.printed.join(""), "-np N gives each process floor(3 / N) of them");
+  }, { FAKE_GPUS: "3" });
+  const launched = { RANK: "0", WORLD_SIZE: "2", LOCAL_RANK: "0", LOCAL_WORLD_SIZE: "2" };
+  await withFakeGpu(folder, async () => {
+    const screen = fakeScreen();
+    await runDoctor({ modelPath: MODEL, sourceDir: undefined }, screen);
+    const text = "2 for each of this machine's 2 processes; 1 left over, used by nobody";
+    assertStringIncludes(screen.printed.join(""), text);
+  }, { FAKE_GPUS: "5", ...launched });
 });

@@ -123,6 +123,8 @@ for (const name of ["star", "starx_p1_S16_t0.9", "ring"]) {
       };
       const [expected, found] = [await run(1), await run(2)];
       assertEquals([found.ids, found.topLogits], [expected.ids, expected.topLogits]);
+      // The anchor is sent between the GPUs of the same layers.
+      assertEquals(found.ranks.map(({ anchorPasses }) => anchorPasses), [0, 0]);
     }, nccl);
   });
 }
