@@ -5,8 +5,9 @@
  * @module
  */
 import { connectDevices } from "../../lib/star/exchange.ts";
+import type { Collective } from "../../lib/collective/collective.ts";
 import { ShmCollective, ShmGroup } from "../../lib/collective/shm.ts";
-import { collectiveOn } from "../../lib/collective/staged.ts";
+import { collectiveOn, StagedCollective } from "../../lib/collective/staged.ts";
 import { gatherTensors } from "../../lib/collective/tensors.ts";
 import { RankStatus } from "../../lib/collective/state.ts";
 import { openCudaDevice } from "../../lib/device/cuda.ts";
@@ -14,7 +15,7 @@ import type { Device } from "../../lib/device/device.ts";
 import { sendTensor } from "../../lib/device/send.ts";
 import { stagesOn } from "../../lib/device/stages.ts";
 import { Tensor } from "../../lib/device/tensor.ts";
-import { DeviceError, KernelError, UsageError } from "../../lib/errors.ts";
+import { DeviceError, KernelError, UsageError, WorkerError } from "../../lib/errors.ts";
 import { randomWeights } from "../../lib/model/random_weights.ts";
 import { MODEL_SHAPES } from "../../lib/model/shapes.ts";
 import { copy } from "../../lib/ops/convert.ts";
@@ -271,3 +272,30 @@ gpuTest(
 function fail(): never {
   throw new TypeError("a rank has two devices");
 }
+
+gpuTest("a rank that is lost ends what hangs on each of the others' GPUs", 2, async () => {
+  using first = await openCudaDevice({ ordinal: 0 });
+  using second = await openCudaDevice({ ordinal: 1 });
+  const ended: string[] = [];
+  const member = (name: string, fails: boolean): Collective => {
+    const lost = () =>
+      fails
+        ? Promise.reject(new WorkerError("Lost rank 1", { rank: 1, phase: "phase 2" }))
+        : Promise.resolve();
+    return {
+      ...{ rank: 0, size: 2, allGather: lost, broadcast: lost, barrier: lost },
+      abort: (reason) => void ended.push(`${name}: ${reason}`),
+      close: () => void ended.push(`${name} closed`),
+      [Symbol.dispose]: () => {},
+    };
+  };
+  const members = new Map<Device, Collective>([
+    [first, member("first", false)],
+    [second, member("second", false)],
+  ]);
+  const collective = new StagedCollective(member("host", true), members);
+  await assertRejects(() => collective.barrier(), WorkerError, "Lost rank 1");
+  assertEquals(ended.splice(0), ["first: Lost rank 1", "second: Lost rank 1", "host: Lost rank 1"]);
+  collective.close();
+  assertEquals(ended, ["first closed", "second closed", "host closed"]);
+});
