@@ -104,7 +104,8 @@ class Phase2 implements Disposable {
         }
       }
     }
-    const isShared = layout.hosts.length > 1;
+    // Ranks without keys learn the tokens, too.
+    const isShared = collective.size > 1;
     const exchanges = stages.map(({ device }) => collectiveOn(collective, device));
     this.#exchanges = isShared ? exchanges.filter(isDeviceCollective) : [];
     // An exchange by way of the host cannot be recorded.

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { invariant } from "../errors.ts";
 import { decodeInt32, encodeInt32 } from "./protocol.ts";
 import type { RankResult } from "./rank.ts";
 import type { GenerateRequest, GenerateResult } from "./request.ts";
@@ -26,10 +27,13 @@ export function fromWire(wire: WireRequest): GenerateRequest {
   return { ...rest, contextIds: decodeInt32(context), queryIds: decodeInt32(query) };
 }
 
-/** Joins the ranks' results; only the query host has logits. */
+/** Joins the ranks' results: all have learnt the same tokens, only the query host has logits. */
 export function joinResults(results: readonly RankResult[]): GenerateResult {
+  const [{ ids = [] } = {}] = results;
+  const isSame = results.every((result) => String(result.ids) === String(ids));
+  invariant(isSame, "all ranks learn the same tokens");
   return {
-    ids: results[0]?.ids ?? [],
+    ids,
     topLogits: results.find((result) => result.topLogits.length > 0)?.topLogits ?? [],
     selectedBlocks: results.flatMap((result) => result.selectedBlocks),
     ranks: results.map((result) => result.counters),

@@ -72,9 +72,11 @@ Deno.test("GroupState.snapshot() tells a rank that waits from one that has been 
   const state = new GroupState(new Uint8Array(GroupState.byteLength(2)), { size: 2 });
   const status = state.status(1);
   status.enter("phase 2", 7);
+  status.beat();
   assertEquals(status.position, { phase: "phase 2", sample: 7 });
   const before = state.snapshot(1);
-  assertEquals(before, { phase: "phase 2", sample: 7, progress: 1, waitsForOthers: false });
+  const position = { phase: "phase 2", sample: 7 };
+  assertEquals(before, { ...position, progress: 1, pulse: 1, waitsForOthers: false });
   state.beginWait(1, 1);
   assertEquals(state.arrive(1, 1), false);
   assertEquals(state.missing(1), [0]);
