@@ -41,19 +41,19 @@ export class Monitor implements Disposable {
 
   #look(): void {
     const nowMs = performance.now();
-    const late: { rank: number; silentMs: number; timeoutMs: number }[] = [];
+    const standing: { rank: number; stalledMs: number; silentMs: number; timeoutMs: number }[] = [];
     for (let rank = 0; rank < this.#state.size; rank++) {
       const { progress, pulse, waitsForOthers } = this.#state.snapshot(rank);
       const excused = waitsForOthers || !this.#options.isBusy(rank);
       const timeoutMs = this.#options.timeoutMs(rank);
       const stalledMs = this.#clock.look(rank, { progress, excused, nowMs });
       const silentMs = this.#pulses.look(rank, { progress: pulse, excused: false, nowMs });
-      if (stalledMs >= timeoutMs) late.push({ rank, silentMs, timeoutMs });
+      if (stalledMs >= timeoutMs / 2) standing.push({ rank, stalledMs, silentMs, timeoutMs });
     }
-    const [first, ...others] = late;
-    if (first === undefined) return;
-    // A rank whose GPU waits for another one's gets on no more than that one, but its heart beats.
-    const { rank, timeoutMs } = others.reduce((a, b) => b.silentMs > a.silentMs ? b : a, first);
+    const late = standing.find(({ stalledMs, timeoutMs }) => stalledMs >= timeoutMs);
+    if (late === undefined) return;
+    // A rank whose GPU waits for another one's stands still as long as that one, but its heart beats.
+    const { rank, timeoutMs } = standing.reduce((a, b) => b.silentMs > a.silentMs ? b : a, late);
     this[Symbol.dispose]();
     const position = this.#state.snapshot(rank);
     const cause = `it made no progress for ${timeoutMs} ms`;
