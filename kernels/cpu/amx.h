@@ -88,8 +88,9 @@ SX_INLINE __m512i load_quarters(const char* p, int64_t row_bytes) {
   return _mm512_inserti32x4(v, quarter(12), 3);
 }
 
-/* Writes a right tile from 16 rows of 32 bf16, one per column: transposes 16 x 16 pairs. */
-SX_INLINE void pack_right_tile(char* out, const char* rows, int64_t row_bytes) {
+/* Writes a right tile from 16 rows of 32 bf16, one per column: transposes 16 x 16 pairs. Four rows of
+ * the tile follow each other, and the next four after `step` bytes. */
+SX_INLINE void pack_right_tile(char* out, const char* rows, int64_t row_bytes, int64_t step = 256) {
 #pragma GCC unroll 4
   for (int q = 0; q < 4; q++) {
     const char* p = rows + q * 16;
@@ -98,7 +99,7 @@ SX_INLINE void pack_right_tile(char* out, const char* rows, int64_t row_bytes) {
     const __m512i d = load_quarters(p + 3 * row_bytes, row_bytes);
     const __m512i ab0 = _mm512_unpacklo_epi32(a, b), ab1 = _mm512_unpackhi_epi32(a, b);
     const __m512i cd0 = _mm512_unpacklo_epi32(c, d), cd1 = _mm512_unpackhi_epi32(c, d);
-    char* row = out + q * 4 * 64;
+    char* row = out + q * step;
     _mm512_store_si512(row, _mm512_unpacklo_epi64(ab0, cd0));
     _mm512_store_si512(row + 64, _mm512_unpackhi_epi64(ab0, cd0));
     _mm512_store_si512(row + 128, _mm512_unpacklo_epi64(ab1, cd1));

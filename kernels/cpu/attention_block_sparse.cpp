@@ -40,6 +40,9 @@ void run_row_block(const AttentionArgs& args, int64_t unit, void* scratch) {
   for (int32_t i = 0; i < args.counts[unit]; i++) {
     const int64_t begin = static_cast<int64_t>(blocks[i]) * SX_BLOCK;
     if (begin >= visible) break;
+    if (i + 1 < args.counts[unit]) {
+      tile.expect(args, kv_head, static_cast<int64_t>(blocks[i + 1]) * SX_BLOCK);
+    }
     tile.add_keys(args, kv_head, begin, min64(begin + SX_BLOCK, visible));
   }
   tile.finish(args);
@@ -64,8 +67,8 @@ sx_status run(Context& context, const AttentionArgs& args) {
 sx_status attention_block_sparse(Context& context, const AttentionArgs& args) {
 #if defined(SX_HAS_TILES)
   if (args.kv.dtype == SX_BF16) {
-    return args.kv.head_dim == 64 ? run<AmxTile<64>>(context, args)
-                                  : run<AmxTile<128>>(context, args);
+    return args.kv.head_dim == 64 ? run<AmxTile<64, SX_BLOCK>>(context, args)
+                                  : run<AmxTile<128, SX_BLOCK>>(context, args);
   }
 #elif defined(SX_HAS_PAIRS)
   if (args.kv.dtype == SX_BF16) {

@@ -6,9 +6,10 @@
  * Accumulates in f32. FLOPs 4*D*HQ per visible (query, key) pair.
  *
  * A unit of work is one tile of attention_tile.h: some 252 rows, which are all query heads of one
- * key/value head for 252 / (HQ / HK) tokens, against their visible keys in tiles of 16384 / D. All
- * heads share the packed keys and values, so a unit reads 2*N*D*sizeof(kv) bytes and packing costs
- * below 3 % of the multiplications. Units of late tokens see most keys and are dealt out first.
+ * key/value head for 252 / (HQ / HK) tokens, against their visible keys in tiles of 16384 / D; on the
+ * matrix unit 448 rows and tiles of 32768 / D. All heads share the packed keys and values, so a unit
+ * reads 2*N*D*sizeof(kv) bytes and packing costs below 3 % of the multiplications. Units of late
+ * tokens see most keys and are dealt out first.
  *
  * Where few tokens leave too few units for the threads, the keys are split too, by sizes that
  * depend on the shapes alone, and attention_parts.h merges the splits in order.
@@ -85,7 +86,8 @@ void run_unit(const AttentionArgs& args, const Plan& plan, int64_t unit, void* s
   const int64_t end = min64(visible, (split + 1) * plan.split_keys);
   for (int64_t key = split * plan.split_keys; key < end;) {
     const int64_t segment_end = key < args.kv.prefix_tokens ? args.kv.prefix_tokens : end;
-    const int64_t next = min64(key + kTileKeys<D>, min64(segment_end, end));
+    const int64_t next = min64(key + Tile::kKeys, min64(segment_end, end));
+    if (next < end) tile.expect(args, kv_head, next);
     tile.add_keys(args, kv_head, key, next);
     key = next;
   }
@@ -125,8 +127,8 @@ sx_status attention_dense(Context& context, const AttentionArgs& args) {
   [[maybe_unused]] const bool rounds = args.kv.dtype == SX_BF16 && args.lse_log2 == nullptr;
 #if defined(SX_HAS_TILES)
   if (rounds) {
-    return args.kv.head_dim == 64 ? run<AmxTile<64>, 64>(context, args)
-                                  : run<AmxTile<128>, 128>(context, args);
+    return args.kv.head_dim == 64 ? run<AmxTile<64, 512>, 64>(context, args)
+                                  : run<AmxTile<128, 256>, 128>(context, args);
   }
 #elif defined(SX_HAS_PAIRS)
   if (rounds) {

@@ -87,6 +87,9 @@ class TileRows {
   static constexpr int64_t kKeys = kTileKeys<D>;
   static constexpr int64_t kRowFloats = kTileRows * D + 4 * kTileRows;
 
+  /* Processors fetch ahead well enough where arithmetic takes this long; see AmxTile. */
+  void expect(const AttentionArgs&, int64_t, int64_t) {}
+
   /* Divides by the sums and writes outputs and log-sum-exps. */
   void finish(const AttentionArgs& args) const {
     for (int64_t r = 0; r < rows_; r++) {

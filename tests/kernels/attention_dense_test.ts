@@ -7,6 +7,7 @@ import { attentionDense } from "../../lib/ops/attention_dense.ts";
 import { assertEquals } from "../helpers/assert.ts";
 import { makeSequence, type SequenceSizes } from "../helpers/attention.ts";
 import { withCpu } from "../helpers/device.ts";
+import { roundToBf16 } from "../helpers/random.ts";
 import { refusalTest } from "../helpers/refusal.ts";
 import { BF16_STEP, F32_SUMS, GPU_ATTENTION } from "../helpers/tolerances.ts";
 import { type TwinCase, twinTest } from "../helpers/twin.ts";
@@ -81,6 +82,40 @@ const GPU_SIZES: readonly Sizes[] = [
   { tokens: 130, qOffset: 0, prefixTokens: 200, keyTokens: 90, qHeads: 2, kvHeads: 1, headDim: 64 },
 ];
 
+const WITH_NAN = {
+  tokens: 150,
+  qOffset: 0,
+  keyTokens: 150,
+  qHeads: 2,
+  kvHeads: 1,
+  outDtype: "bf16",
+  unread: (token: number) => token === 100,
+} as const;
+
+/**
+ * Calls without a log-sum-exp, whose weights the sets with bf16 products round: chunks of keys that
+ * are whole and not, rows that see all of a chunk, some or none, and one key that is NaN.
+ */
+const ROUNDED_SIZES: readonly Sizes[] = [
+  { tokens: 1, qOffset: 0, keyTokens: 1, qHeads: 1, kvHeads: 1, headDim: 64 },
+  { tokens: 130, qOffset: 0, keyTokens: 130, qHeads: 4, kvHeads: 1, headDim: 64 },
+  { tokens: 70, qOffset: 700, keyTokens: 770, qHeads: 8, kvHeads: 2, headDim: 128 },
+  {
+    tokens: 200,
+    qOffset: 77,
+    prefixTokens: 77,
+    keyTokens: 200,
+    qHeads: 6,
+    kvHeads: 2,
+    headDim: 64,
+  },
+  { tokens: 40, qOffset: 10, keyTokens: 300, qHeads: 3, kvHeads: 3, headDim: 128 },
+  { tokens: 9, qOffset: 4, prefixTokens: 31, keyTokens: 0, qHeads: 2, kvHeads: 1, headDim: 64 },
+  { tokens: 3, qOffset: 1_150, keyTokens: 1_153, qHeads: 4, kvHeads: 2, headDim: 64 },
+  { ...WITH_NAN, headDim: 64 },
+  { ...WITH_NAN, headDim: 128 },
+];
+
 function denseCases(all: readonly Sizes[]): TwinCase[] {
   return all.map((sizes) => {
     const { tokens, qOffset, keyTokens, prefixTokens = 0, qHeads, kvHeads, headDim } = sizes;
@@ -106,6 +141,33 @@ twinTest("attentionDense()", {
   tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
   cases: denseCases(SIZES),
   gpu: { tolerance: GPU_ATTENTION, cases: denseCases(GPU_SIZES) },
+});
+
+twinTest("attentionDense() without a log-sum-exp", {
+  tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
+  cases: denseCases(ROUNDED_SIZES.map((sizes) => ({ ...sizes, kvDtype: "bf16", lse: false }))),
+  gpu: { tolerance: GPU_ATTENTION },
+});
+
+twinTest("attentionDense() of bf16 keys with large logits", {
+  // Queries are bf16 numbers, so that rounding them moves no logit; maxima grow from chunk to chunk.
+  tolerance: { f32: { absolute: 2e-4, relative: 2e-4, cosine: 1e-7 } },
+  gpu: { tolerance: GPU_ATTENTION },
+  cases: [64, 128].map((headDim): TwinCase => ({
+    name: `head size ${headDim}`,
+    bf16: true,
+    run: async (bench) => {
+      const sizes = { tokens: 70, keyTokens: 650, qHeads: 2, kvHeads: 1, kvDtype: "bf16" } as const;
+      const sequence = await makeSequence(bench, { ...sizes, headDim: headDim === 64 ? 64 : 128 });
+      const q = await bench.data("bf16 queries", {
+        dtype: bench.device.kind === "cpu" ? "f32" : "bf16",
+        shape: sequence.q.shape,
+        make: (count, random) => roundToBf16(random.floats(count, 1)),
+      });
+      const out = await bench.output("out", "f32", q.shape);
+      await attentionDense(bench.device, { ...sequence, out, q, scale: 5, qOffset: 580 });
+    },
+  })),
 });
 
 twinTest("attentionDense() with large logits", {
