@@ -34,26 +34,6 @@ constexpr int64_t kSplits = 32;
 /* Keys and values are asked for so many rows ahead: the processor's own prefetching ends at each
  * page of 4 KiB. */
 constexpr int64_t kAheadRows = 64;
-/* Elements of a vector pair. */
-constexpr int64_t kPair = 2 * kLanes;
-
-/* The elements of a row from p on as two vectors: halves of f32, even and odd ones of bf16. */
-SX_INLINE void load_pair(const float* p, Vec& first, Vec& second) {
-  first = load(p);
-  second = load(p + kLanes);
-}
-SX_INLINE void load_pair(const bf16* p, Vec& even, Vec& odd) {
-#if defined(__AVX512F__)
-  const __m512i bits = _mm512_loadu_si512(p);
-  even = _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
-  odd = _mm512_castsi512_ps(_mm512_and_si512(bits, _mm512_set1_epi32(-65536)));
-#else
-  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-  even = _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16));
-  odd = _mm256_castsi256_ps(_mm256_and_si256(bits, _mm256_set1_epi32(-65536)));
-#endif
-}
-
 /* Where element d of a row lies in the order of load_pair. */
 SX_INLINE int64_t place(const float*, int64_t d) { return d; }
 SX_INLINE int64_t place(const bf16*, int64_t d) {

@@ -17,11 +17,18 @@ namespace {
 SX_INLINE bool beats(float a, float b) { return a > b || (b != b && a == a); }
 
 int32_t argmax_row(const float* logits, int64_t count) {
-  int64_t best = 0;
-  for (int64_t i = 1; i < count; i++) {
-    if (beats(logits[i], logits[best])) best = i;
+  /* Of two operands one of which is NaN, max() gives the second. */
+  Vec lanes = broadcast(-INFINITY);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) lanes = max(load(logits + i), lanes);
+  float largest = reduce_max(lanes);
+  for (; i < count; i++) {
+    if (logits[i] > largest) largest = logits[i];
   }
-  return static_cast<int32_t>(best);
+  for (int64_t first = 0; first < count; first++) {
+    if (logits[first] == largest) return static_cast<int32_t>(first);
+  }
+  return 0; /* nothing but NaN */
 }
 
 }  // namespace

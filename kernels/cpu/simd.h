@@ -145,8 +145,32 @@ SX_INLINE Vec exp2(Vec x) {
 #endif
 }
 
-/* Asks for a cache line that will be read soon. */
+/* Elements of a vector pair. */
+constexpr int64_t kPair = 2 * kLanes;
+
+/* The elements of a row from p on as two vectors: halves of f32, even and odd ones of bf16. bf16 is
+ * widened without a shuffle, as a 32-bit lane holds an even and an odd element. */
+SX_INLINE void load_pair(const float* p, Vec& first, Vec& second) {
+  first = load(p);
+  second = load(p + kLanes);
+}
+SX_INLINE void load_pair(const bf16* p, Vec& even, Vec& odd) {
+#if defined(__AVX512F__)
+  const __m512i bits = _mm512_loadu_si512(p);
+  even = _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
+  odd = _mm512_castsi512_ps(_mm512_and_si512(bits, _mm512_set1_epi32(-65536)));
+#else
+  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  even = _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16));
+  odd = _mm256_castsi256_ps(_mm256_and_si256(bits, _mm256_set1_epi32(-65536)));
+#endif
+}
+
+/* Asks for a cache line that will be read soon, into all caches or into L2 and beyond. */
 SX_INLINE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+SX_INLINE void prefetch_l2(const void* p) {
+  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
+}
 
 }  // namespace SX_ISA
 }  // namespace sx

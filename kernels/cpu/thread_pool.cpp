@@ -6,6 +6,10 @@
  * subtracting one. When the chunks are used up the caller closes the loop and waits only for the
  * workers inside. A worker that finds nothing to do spins for about 50 us, the gap between two ops
  * of a layer, and then sleeps.
+ *
+ * Whoever waits for longer than that while others work takes naps: the other threads may have lost
+ * their cores to another process for some ms, and only when a core becomes idle does the system
+ * look for threads that wait for another core. One long sleep would give it a single chance.
  */
 #include "thread_pool.h"
 
@@ -14,6 +18,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -33,7 +38,15 @@ constexpr uint32_t kWorkersBit = 1;
 constexpr uint32_t kCallerBit = 2;
 
 /* Time stamp counter ticks, 2 to 4 per ns: 40 to 80 us. */
-constexpr uint64_t kSpinTicks = 160000;
+constexpr uint64_t kSpinTicks = 800000;
+
+/* A nap. The system takes a thread from the core where it waits only 500 us after it last ran. */
+constexpr int64_t kNapNs = 200000;
+/* After so many naps without work a worker sleeps: 4 ms, more than a time slice. */
+constexpr int32_t kNaps = 20;
+
+/* Chunks get smaller when less is left than so many for every thread, so that all end together. */
+constexpr int64_t kChunksLeft = 2;
 
 constexpr size_t kStackBytes = 1 << 20;
 
@@ -44,8 +57,9 @@ class ThreadPool {
   alignas(64) std::atomic<uint32_t> word{0};
   alignas(64) std::atomic<int64_t> next{0};
   alignas(64) std::atomic<int32_t> sleeping{0};
+  std::atomic<int32_t> caller_sleeps{0};
   int64_t count = 0;
-  int64_t grain = 1;
+  Grain grain = 1;
   ChunkFunction function = nullptr;
   const void* body = nullptr;
   int32_t workers = 0;
@@ -59,9 +73,20 @@ struct Start {
   int32_t worker;
 };
 
-void sleep_on(std::atomic<uint32_t>& word, uint32_t value, uint32_t bit) {
-  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAIT_BITSET_PRIVATE, value, nullptr,
+void sleep_on(std::atomic<uint32_t>& word, uint32_t value, uint32_t bit, const timespec* until) {
+  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAIT_BITSET_PRIVATE, value, until,
           nullptr, bit);
+}
+
+void nap_on(std::atomic<uint32_t>& word, uint32_t value, uint32_t bit) {
+  timespec until;
+  clock_gettime(CLOCK_MONOTONIC, &until);
+  until.tv_nsec += kNapNs;
+  if (until.tv_nsec >= 1000000000) {
+    until.tv_nsec -= 1000000000;
+    until.tv_sec++;
+  }
+  sleep_on(word, value, bit, &until);
 }
 
 void wake(std::atomic<uint32_t>& word, int32_t threads, uint32_t bit) {
@@ -69,14 +94,25 @@ void wake(std::atomic<uint32_t>& word, int32_t threads, uint32_t bit) {
           nullptr, nullptr, bit);
 }
 
-void claim_chunks(ThreadPool& pool, int32_t worker) {
-  const int64_t count = pool.count;
-  const int64_t grain = pool.grain;
-  const int64_t chunks = ceil_div(count, grain);
+/* Takes the next chunk: where it begins, and how long it is; 0 if all are taken. */
+int64_t claim(ThreadPool& pool, int64_t& begin) {
+  const Grain& grain = pool.grain;
+  begin = pool.next.load(std::memory_order_relaxed);
   for (;;) {
-    const int64_t chunk = pool.next.fetch_add(1, std::memory_order_relaxed);
-    if (chunk >= chunks) return;
-    pool.function(pool.body, chunk * grain, min64(count, (chunk + 1) * grain), worker);
+    const int64_t left = pool.count - begin;
+    if (left <= 0) return 0;
+    const int64_t share = left / (kChunksLeft * (pool.workers + 1));
+    const int64_t length = min64(left, max64(grain.least, min64(grain.most, share)));
+    if (pool.next.compare_exchange_weak(begin, begin + length, std::memory_order_relaxed)) {
+      return length;
+    }
+  }
+}
+
+void claim_chunks(ThreadPool& pool, int32_t worker) {
+  int64_t begin;
+  while (const int64_t length = claim(pool, begin)) {
+    pool.function(pool.body, begin, begin + length, worker);
   }
 }
 
@@ -86,6 +122,7 @@ uint32_t await_loop(ThreadPool& pool, uint32_t seen) {
     return (word & kStop) != 0 || ((word & kOpen) != 0 && word / kLoopUnit != seen);
   };
   const uint64_t start = __rdtsc();
+  int32_t naps = 0;
   uint32_t word = pool.word.load(std::memory_order_acquire);
   while (!wanted(word)) {
     if (__rdtsc() - start < kSpinTicks) {
@@ -95,7 +132,15 @@ uint32_t await_loop(ThreadPool& pool, uint32_t seen) {
        * either the caller sees a sleeper or the kernel sees the new word. */
       pool.sleeping.fetch_add(1);
       const uint32_t current = pool.word.load();
-      if (!wanted(current)) sleep_on(pool.word, current, kWorkersBit);
+      if (!wanted(current)) {
+        const bool in_loop = (current & (kOpen | kInsideMask)) != 0;
+        if (in_loop || naps < kNaps) {
+          nap_on(pool.word, current, kWorkersBit);
+          ++naps;
+        } else {
+          sleep_on(pool.word, current, kWorkersBit, nullptr);
+        }
+      }
       pool.sleeping.fetch_sub(1);
     }
     word = pool.word.load(std::memory_order_acquire);
@@ -114,8 +159,12 @@ void* worker_main(void* argument) {
     if (!pool.word.compare_exchange_weak(word, word + 1, std::memory_order_acq_rel)) continue;
     seen = word / kLoopUnit;
     claim_chunks(pool, start.worker);
-    const uint32_t left = pool.word.fetch_sub(1, std::memory_order_acq_rel) - 1;
-    if ((left & (kInsideMask | kOpen)) == 0) wake(pool.word, 1, kCallerBit);
+    /* Sequentially consistent, as await_workers' store and load are: either this thread sees that
+     * the caller sleeps, or the caller sees the new word. */
+    const uint32_t left = pool.word.fetch_sub(1) - 1;
+    if ((left & (kInsideMask | kOpen)) == 0 && pool.caller_sleeps.load() != 0) {
+      wake(pool.word, 1, kCallerBit);
+    }
   }
 }
 
@@ -127,7 +176,10 @@ void await_workers(ThreadPool& pool) {
     if (__rdtsc() - start < kSpinTicks) {
       _mm_pause();
     } else {
-      sleep_on(pool.word, word, kCallerBit);
+      pool.caller_sleeps.store(1);
+      const uint32_t current = pool.word.load();
+      if ((current & kInsideMask) != 0) nap_on(pool.word, current, kCallerBit);
+      pool.caller_sleeps.store(0);
     }
   }
 }
@@ -167,12 +219,12 @@ void destroy_pool(ThreadPool* pool) {
   delete pool;
 }
 
-void run_chunks(ThreadPool* pool, int64_t count, int64_t grain, ChunkFunction function,
+void run_chunks(ThreadPool* pool, int64_t count, const Grain& grain, ChunkFunction function,
                 const void* body) {
   if (count <= 0) return;
-  if (count <= grain || pool->workers == 0) {
-    for (int64_t begin = 0; begin < count; begin += grain) {
-      function(body, begin, min64(count, begin + grain), 0);
+  if (count <= grain.alone || pool->workers == 0) {
+    for (int64_t begin = 0; begin < count; begin += grain.most) {
+      function(body, begin, min64(count, begin + grain.most), 0);
     }
     return;
   }

@@ -14,11 +14,22 @@ namespace sx {
 /* A loop body: items begin..end-1, run by worker number `worker` (0 is the caller). */
 typedef void (*ChunkFunction)(const void* body, int64_t begin, int64_t end, int32_t worker);
 
+/* How many items a chunk has: `most`, and fewer, down to `least`, when few are left. */
+struct Grain {
+  int64_t most;
+  int64_t least;
+  int64_t alone; /* as many items are not worth waking others: the caller runs them all */
+
+  Grain(int64_t items) : most(items), least((items + 3) / 4), alone(items) {}
+  Grain(int64_t most_items, int64_t least_items)
+      : most(max64(most_items, least_items)), least(least_items), alone(least_items) {}
+};
+
 /* Starts threads - 1 workers (fewer if the system refuses more). Null without memory. */
 ThreadPool* create_pool(int32_t threads);
 void destroy_pool(ThreadPool* pool);
-/* Calls function for all chunks of `grain` items of 0..count-1 and returns when all are done. */
-void run_chunks(ThreadPool* pool, int64_t count, int64_t grain, ChunkFunction function,
+/* Calls function for all chunks of 0..count-1 and returns when all are done. */
+void run_chunks(ThreadPool* pool, int64_t count, const Grain& grain, ChunkFunction function,
                 const void* body);
 
 template <class Body>
@@ -26,10 +37,12 @@ static void call_body(const void* body, int64_t begin, int64_t end, int32_t work
   (*static_cast<const Body*>(body))(begin, end, worker);
 }
 
-/* Calls body(begin, end, worker) for chunks of at most `grain` items, in any order, worker being
- * below context.threads. A body must not depend on which worker runs it. */
+/* Calls body(begin, end, worker) for chunks of at most `grain.most` items, in any order, worker
+ * being below context.threads. What a body computes for an item must depend neither on the worker
+ * nor on the chunk: both change from run to run. */
 template <class Body>
-static inline void parallel_for(Context& context, int64_t count, int64_t grain, const Body& body) {
+static inline void parallel_for(Context& context, int64_t count, const Grain& grain,
+                                const Body& body) {
   run_chunks(context.pool, count, grain, &call_body<Body>, &body);
 }
 

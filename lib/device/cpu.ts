@@ -8,7 +8,7 @@ import { type KernelLibrary, openKernelLibrary } from "../ffi/locate.ts";
 import { type Bytes, bytesAt } from "../ffi/memory.ts";
 import { checkStatus, INSTRUCTION_SET_CODES, type InstructionSet } from "../ffi/status.ts";
 import { type CpuDescription, describeLibrary } from "./cpu_description.ts";
-import type { Device, DeviceMemory, Kernels, Region } from "./device.ts";
+import type { Device, DeviceMemory, Kernels, OpRecorder, Region } from "./device.ts";
 import { type KernelFunctions, KernelQueue } from "./queue.ts";
 
 /** What `openCpuDevice()` takes. */
@@ -142,6 +142,10 @@ class CpuDevice implements Device {
   }
 
   get kernels(): Kernels {
+    return this.#queue;
+  }
+
+  get recorder(): OpRecorder {
     return this.#queue;
   }
 

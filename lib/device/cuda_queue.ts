@@ -38,6 +38,7 @@ export interface CudaQueueParts {
 
 /** The ops of one stream. */
 export class CudaQueue implements Kernels, OpRecorder {
+  readonly runsAhead = true;
   readonly #parts: CudaQueueParts;
   readonly #marks: bigint[] = [];
   #started = 0;

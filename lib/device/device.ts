@@ -88,6 +88,8 @@ export interface PendingBytes {
 
 /** Records ops where a device can, and fetches what they chose without waiting for later ones. */
 export interface OpRecorder {
+  /** Whether recorded ops run while the host goes on, so that it may start the next ones early. */
+  readonly runsAhead: boolean;
   /**
    * Records the ops that `start` starts, without running them.
    *
@@ -136,7 +138,7 @@ export interface Device extends Disposable {
   /** Threads that an op uses. */
   readonly threads: number;
   readonly kernels: Kernels;
-  /** Absent where an op costs next to nothing to start. */
+  /** Absent while ops are timed one by one. */
   readonly recorder?: OpRecorder | undefined;
   /** Absent where an op ends when its promise settles. */
   readonly clock?: OpClock | undefined;

@@ -7,11 +7,12 @@
  * @module
  */
 import { setImmediate } from "node:timers";
+import type { Bytes } from "../ffi/memory.ts";
 import { checkStatus } from "../ffi/status.ts";
 import type { KERNEL_SYMBOLS, OpArguments } from "../ffi/nonblocking.ts";
 import type { ForeignLibrary } from "../ffi/library.ts";
 import type { OpName } from "../ffi/symbols.ts";
-import type { Kernels, OpCall } from "./device.ts";
+import type { Kernels, OpCall, OpRecorder, PendingBytes, RecordedOps, Region } from "./device.ts";
 
 /** The bound functions of a kernel library. */
 export type KernelFunctions = ForeignLibrary<typeof KERNEL_SYMBOLS>["symbols"];
@@ -30,12 +31,17 @@ const CALL_US = 2;
  * From here on a nonblocking call is worth what it costs: 10 to 14 us, and often about 1 ms more, as
  * the system first puts the calling thread on the core of a thread of the library's pool.
  */
-const NONBLOCKING_FROM_US = 10_000;
+const NONBLOCKING_FROM_US = 40_000;
 /** Smaller ops may hold the event loop for so long in a row; the next one first lets it run. */
 const BLOCKING_BUDGET_US = 2_000;
 
+/** Starts one op; its promise, or undefined if it has ended already. */
+type StartedOp = () => Promise<void> | undefined;
+
 /** The ops of one context, one after the other. */
-export class KernelQueue implements Kernels {
+export class KernelQueue implements Kernels, OpRecorder {
+  /** What the host computes while ops run would only take their cores. */
+  readonly runsAhead = false;
   readonly #functions: KernelFunctions;
   readonly #context: bigint;
   readonly #cost: CostModel;
@@ -43,6 +49,8 @@ export class KernelQueue implements Kernels {
   #tail: Promise<void> | undefined;
   #closed = false;
   #blockedUs = 0;
+  /** Takes ops while they are recorded. */
+  #recording: StartedOp[] | undefined;
 
   constructor(functions: KernelFunctions, options: { context: bigint; cost: CostModel }) {
     this.#functions = functions;
@@ -52,14 +60,43 @@ export class KernelQueue implements Kernels {
 
   /** See `Kernels.run()`. */
   async run<K extends OpName>(op: K, args: OpArguments<K>, call: OpCall): Promise<void> {
-    if (this.#closed) throw new TypeError(`Cannot run ${op} as the device is disposed`);
-    const before = this.#tail;
-    const ended = before === undefined
-      ? this.#start(op, args, call)
-      : before.then(() => this.#start(op, args, call));
-    if (ended === undefined) return;
-    this.#track(ended);
-    await ended;
+    if (this.#recording !== undefined) {
+      this.#recording.push(() => this.#begin(op, args, call));
+      return;
+    }
+    const ended = this.#begin(op, args, call);
+    if (ended !== undefined) await ended;
+  }
+
+  /** See `OpRecorder.record()`. A call that is repeated makes no checks, and no tensors' views. */
+  async record(start: () => Promise<void>): Promise<RecordedOps> {
+    const ops: StartedOp[] = [];
+    this.#recording = ops;
+    try {
+      await start();
+    } finally {
+      this.#recording = undefined;
+    }
+    let disposed = false;
+    return {
+      run: async () => {
+        if (disposed) throw new TypeError("Cannot run recorded ops as they are disposed");
+        for (const op of ops) {
+          const ended = op();
+          if (ended !== undefined) await ended;
+        }
+      },
+      [Symbol.dispose]: () => {
+        disposed = true;
+      },
+    };
+  }
+
+  /** See `OpRecorder.fetch()`. */
+  fetch(source: Region): PendingBytes {
+    const copy = (): Bytes => source.hostBytes().slice();
+    const pending = this.#tail === undefined ? Promise.resolve(copy()) : this.#tail.then(copy);
+    return { read: () => pending };
   }
 
   /** See `Kernels.idle()`. */
@@ -81,6 +118,17 @@ export class KernelQueue implements Kernels {
   /** The text of the context's last failure. */
   errorText(): string {
     return contextErrorText(this.#functions, this.#context);
+  }
+
+  /** Makes the call once earlier ops have ended; undefined if it has ended, too. */
+  #begin<K extends OpName>(op: K, args: OpArguments<K>, call: OpCall): Promise<void> | undefined {
+    if (this.#closed) throw new TypeError(`Cannot run ${op} as the device is disposed`);
+    const before = this.#tail;
+    const ended = before === undefined
+      ? this.#start(op, args, call)
+      : before.then(() => this.#start(op, args, call));
+    if (ended !== undefined) this.#track(ended);
+    return ended;
   }
 
   /** Makes the call; the promise of a nonblocking one, undefined after a blocking one. */

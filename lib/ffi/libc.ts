@@ -24,6 +24,8 @@ const SYMBOLS = {
   memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
   // void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
   mmap: { parameters: ["u64", "usize", "i32", "i32", "i32", "i64"], result: "u64" },
+  // int madvise(void *addr, size_t length, int advice)
+  madvise: { parameters: ["u64", "usize", "i32"], result: "i32" },
   // int munmap(void *addr, size_t length)
   munmap: { parameters: ["u64", "usize"], result: "i32" },
   // int prctl(int option, unsigned long arg2)
@@ -65,6 +67,8 @@ const RUSAGE_SELF = 0;
 const RUSAGE_WORDS = 18;
 const RUSAGE_MAXRSS = 4;
 
+/** `madvise`'s advice. */
+const MADV_HUGEPAGE = 14;
 /** `mmap`'s `prot`. */
 const PROTECTION = { read: 1, readWrite: 3 } as const;
 const MAP_SHARED = 1;
@@ -183,6 +187,14 @@ export class Libc implements Disposable {
       throw new DeviceError(`Cannot map ${byteLength} bytes: ${this.#errnoName()}`);
     }
     return address;
+  }
+
+  /**
+   * Asks for huge pages in a mapping. A file's pages are huge only if they come from the disk after
+   * this; where the system has none for files nothing changes, so that its answer does not matter.
+   */
+  adviseHugePages(address: bigint, byteLength: number): void {
+    this.#symbols.madvise(address, BigInt(byteLength), MADV_HUGEPAGE);
   }
 
   /** Gives a mapping back; nothing may read or write it afterwards. */

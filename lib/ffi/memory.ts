@@ -51,6 +51,7 @@ class Mapping implements Disposable {
     this.#name = options.name;
     this.byteLength = options.byteLength;
     this.#address = libc.map(options.fd, options);
+    if (options.access === "read") libc.adviseHugePages(this.#address, this.byteLength);
     this.#view = bytesAt(this.#address, this.byteLength);
   }
 

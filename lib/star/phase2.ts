@@ -176,7 +176,10 @@ class Phase2 implements Disposable {
     }
   }
 
-  /** As `#generate()`, a step ahead: the device has chosen the token before it is known here. */
+  /**
+   * As `#generate()`, with recorded steps, and where devices run them on their own a step ahead: they
+   * have chosen the token before it is known here.
+   */
   async #generateRecorded(recorders: readonly OpRecorder[]): Promise<number[]> {
     const { request: { tokensToGenerate, stopIds }, onToken } = this.#options;
     const ids: number[] = [];
@@ -184,17 +187,18 @@ class Phase2 implements Disposable {
     let pending = this.#passToken(recorders);
     for (;;) {
       const isLast = ids.length + 1 === tokensToGenerate;
-      const following = isLast ? undefined : await this.#startStep(recorders);
+      const isAhead = !isLast && recorders.every(({ runsAhead }) => runsAhead);
+      const following = isAhead ? await this.#startStep(recorders) : undefined;
       const id = readToken(await pending.read());
       // What hung because of a lost rank has ended, too, and the token means nothing.
       for (const exchange of this.#exchanges) exchange.watchRecorded();
       ids.push(id);
       onToken(ids.length);
-      if (following === undefined) return ids;
-      pending = following;
-      if (!stopIds.includes(id)) continue;
-      await pending.read();
-      return ids;
+      if (isLast || stopIds.includes(id)) {
+        await following?.read();
+        return ids;
+      }
+      pending = following ?? await this.#startStep(recorders);
     }
   }
 

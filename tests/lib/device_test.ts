@@ -116,6 +116,50 @@ Deno.test("Kernels let the event loop run during a long row of small ops", async
   });
 });
 
+Deno.test("OpRecorder runs recorded ops again, with what their tensors hold then", async () => {
+  await withCpu(async (device) => {
+    using one = make(device, [1, 3]);
+    using weight = make(device, [2, 3]);
+    using out = make(device, [1, 2]);
+    using ids = Tensor.allocate(device, { dtype: "i32", shape: [1], label: "ids" });
+    await weight.writeFrom(Float32Array.of(1, 2, 3, 4, 5, 6));
+    assert(device.recorder !== undefined, "a CPU must be able to record ops");
+    const recorded = await device.recorder.record(async () => {
+      await matmul(device, { out, x: one, weight });
+      await argmax(device, { out: ids, logits: out });
+    });
+    assertEquals(await out.toFloats(), Float32Array.of(0, 0));
+    for (const [value, id] of [[1, 1], [-1, 0]] as const) {
+      await one.writeFrom(new Float32Array(3).fill(value));
+      await recorded.run();
+      const pending = device.recorder.fetch(ids);
+      await ids.writeFrom(Int32Array.of(7));
+      assertEquals(await out.toFloats(), Float32Array.of(6 * value, 15 * value));
+      assertEquals([...new Int32Array((await pending.read()).buffer)], [id]);
+    }
+    recorded[Symbol.dispose]();
+    await assertRejects(
+      () => recorded.run(),
+      TypeError,
+      "Cannot run recorded ops as they are disposed",
+    );
+  }, { threads: 2 });
+});
+
+Deno.test("OpRecorder.record() passes on what was thrown, and ops run again after it", async () => {
+  await withCpu(async (device) => {
+    using one = make(device, [1, 1]);
+    using out = make(device, [1, 1]);
+    await one.writeFrom(Float32Array.of(3));
+    const { recorder } = device;
+    assert(recorder !== undefined, "a CPU must be able to record ops");
+    const failing = () => recorder.record(() => Promise.reject(new Error("no step")));
+    await assertRejects(failing, Error, "no step");
+    await matmul(device, { out, x: one, weight: one });
+    assertEquals(await out.toFloats(), Float32Array.of(9));
+  });
+});
+
 Deno.test("Kernels go on after an op that failed", async () => {
   await withCpu(async (device) => {
     const call = { flops: 1e9, bytes: 0, shapes: (): string => "no tensors" };
