@@ -78,12 +78,7 @@ export async function runRuler(
   await using session = new ModelSession({
     folder: modelPath,
     load: {
-      plan,
-      device,
-      dtype,
-      threads,
-      gpusPerRank,
-      timeoutMs,
+      ...{ plan, device, dtype, threads, gpusPerRank, timeoutMs, tokenizer },
       expectedTokens: Math.max(...lengths),
     },
     screen,

@@ -5,6 +5,7 @@
  */
 import { type AttentionPlan, checkPlan, sharesContext } from "../attention/plan.ts";
 import { chooseDevice, type DeviceWish } from "../device/open.ts";
+import { invariant } from "../errors.ts";
 import { type LlamaConfig, readConfig } from "../model/config.ts";
 import type { ComputeDType } from "../model/forward.ts";
 import { loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
@@ -35,6 +36,8 @@ export interface LoadOptions {
   readonly expectedTokens?: number | undefined;
   /** How long a process may make no progress, in milliseconds. */
   readonly timeoutMs: number;
+  /** The folder's tokenizer if it is loaded already; it stays the caller's, and outlives the model. */
+  readonly tokenizer?: Tokenizer | undefined;
   /** The processes that a launcher started with this one: all of them share the blocks. */
   readonly group?: RankGroup | undefined;
   /** Gets a line about anything unusual that does not stop the run. */
@@ -109,7 +112,7 @@ export async function loadModel(folder: string, options: LoadOptions): Promise<M
   if (note !== undefined) options.onWarning?.(note);
   // Small files first: a mistake in them should not wait for the weights.
   await readConfig(folder);
-  const tokenizer = await loadTokenizer(folder);
+  const ownTokenizer = options.tokenizer === undefined ? await loadTokenizer(folder) : undefined;
   try {
     const { dtype, timeoutMs, group, gpusPerRank, expectedTokens } = options;
     const isShared = sharesContext(plan.mode);
@@ -130,9 +133,12 @@ export async function loadModel(folder: string, options: LoadOptions): Promise<M
       timeoutMs,
       group,
     });
-    return new TextModel({ engine, tokenizer, processCount, onWarning: options.onWarning });
+    const tokenizer = options.tokenizer ?? ownTokenizer;
+    invariant(tokenizer !== undefined, "a tokenizer is given or loaded");
+    const { onWarning } = options;
+    return new TextModel({ engine, tokenizer, ownTokenizer, processCount, onWarning });
   } catch (error) {
-    tokenizer[Symbol.dispose]();
+    ownTokenizer?.[Symbol.dispose]();
     throw error;
   }
 }
@@ -141,18 +147,22 @@ class TextModel implements Model {
   readonly tokenizer: Tokenizer;
   readonly processCount: number;
   readonly #engine: Engine;
+  readonly #ownTokenizer: Tokenizer | undefined;
   readonly #onWarning: (line: string) => void;
 
   constructor(
     parts: {
       engine: Engine;
       tokenizer: Tokenizer;
+      /** The same if it ends with the model. */
+      ownTokenizer: Tokenizer | undefined;
       processCount: number;
       onWarning: ((line: string) => void) | undefined;
     },
   ) {
     this.#engine = parts.engine;
     this.tokenizer = parts.tokenizer;
+    this.#ownTokenizer = parts.ownTokenizer;
     this.processCount = parts.processCount;
     this.#onWarning = parts.onWarning ?? (() => {});
   }
@@ -221,7 +231,7 @@ class TextModel implements Model {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#engine[Symbol.asyncDispose]();
-    this.tokenizer[Symbol.dispose]();
+    this.#ownTokenizer?.[Symbol.dispose]();
   }
 }
 
