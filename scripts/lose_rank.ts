@@ -157,15 +157,19 @@ function start(loss: Loss): { process: Deno.ChildProcess; stderr: Promise<string
 async function killInPhase(parent: number, loss: Loss): Promise<number[]> {
   const { phase, rank, ranks, output, shape } = loss;
   const endMs = performance.now() + PATIENCE_MS;
+  // A child has its command line a moment after it was started.
+  const findVictim = () =>
+    childrenOf(parent).find((pid) => commandOf(pid).includes(`--rank=${rank}`));
   const isReady = () =>
-    shape === undefined ? countSamples(output) > 0 : childrenOf(parent).length >= ranks;
+    (shape !== undefined || countSamples(output) > 0) && findVictim() !== undefined &&
+    childrenOf(parent).length >= ranks;
   while (!isReady()) {
     if (performance.now() > endMs) throw new Error("Cannot kill a rank as the run does not begin");
     await pause(1);
   }
   const state = openState(parent, ranks);
   const children = childrenOf(parent);
-  const victim = children.find((pid) => commandOf(pid).includes(`--rank=${rank}`));
+  const victim = findVictim();
   if (victim === undefined) throw new Error(`Cannot find rank ${rank} of process ${parent}`);
   while (performance.now() < endMs) {
     // Phases of a small model are short: the look must not be late.
