@@ -4,8 +4,8 @@
 #
 #   scripts/gpu_session.sh OUT [SECTION...]
 #
-# OUT takes at most 8 files. Sections, by default all but peers and hf, in this order:
-#   doctor reference tests bench attention long kernels peers hf
+# OUT takes at most 8 files. Sections, by default all but the last three, in this order:
+#   doctor reference tests bench attention long kernels sanitize peers hf
 # DENO names the executable, DENO_DIR its cache (nothing is fetched if it is complete), SHAPE the
 # shape of the benchmarks, LIMIT_S the seconds that all of it may take. Each section has a time limit
 # of its own, too, and a failure stops nothing.
@@ -17,69 +17,19 @@ shift
 sections=("$@")
 [[ ${#sections[@]} -gt 0 ]] || sections=(doctor reference tests bench attention long kernels)
 deno=${DENO:-deno}
+device=cuda
 shape=${SHAPE:-llama-3.1-8b}
 total=${LIMIT_S:-3600}
-export NO_COLOR=1
-mkdir -p "$out"
-out=$(cd "$out" && pwd)
-summary=$out/summary.txt
-: >"$summary"
-
-# Libraries of a Python environment, where CUDA came with PyTorch.
-if [[ -z ${STARX_CUDA:-} ]] && command -v python3 >/dev/null; then
-  STARX_CUDA=$(python3 - <<'PY'
-import glob, sys
-folders = [f for path in sys.path for f in glob.glob(path + "/nvidia/*/lib")]
-print(":".join(dict.fromkeys(folders)))
-PY
-  )
-  export STARX_CUDA
-fi
-
-commit=${COMMIT:-$(git rev-parse --short HEAD 2>/dev/null || echo unknown)}
-gpu=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -1)
-echo "commit $commit; ${gpu:-no nvidia-smi}; $("$deno" --version | head -1)" | tee -a "$summary"
-
-# section NAME SECONDS FILE COMMAND...: the output goes to the end of FILE, a line to the summary.
-section() {
-  local name=$1 limit=$2 file=$3 start status
-  shift 3
-  local left=$((total - SECONDS))
-  if [[ $left -lt 5 ]]; then
-    printf '%-26s skipped, no time is left\n' "$name" | tee -a "$summary"
-    return
-  fi
-  [[ $limit -le $left ]] || limit=$left
-  start=$(date +%s.%N)
-  echo "== $name: $*" >>"$out/$file"
-  timeout --kill-after=5 "$limit" "$@" >>"$out/$file" 2>&1
-  status=$?
-  local seconds text=ok
-  seconds=$(awk -v a="$start" -v b="$(date +%s.%N)" 'BEGIN { printf "%.1f", b - a }')
-  [[ $status -eq 0 ]] || text="exit $status"
-  [[ $status -ne 124 && $status -ne 137 ]] || text="over its $limit s"
-  printf '%-26s %8s s  %s\n' "$name" "$seconds" "$text" | tee -a "$summary"
-}
-
-starx() { echo "$deno" run --no-prompt -A cli.ts "$@"; }
-bench() {
-  local name=$1 limit=$2
-  shift 2
-  # shellcheck disable=SC2046
-  section "$name" "$limit" bench.txt $(starx bench) --device cuda --shape "$shape" \
-    --json_path "$out/bench.jsonl" "$@"
-}
+# shellcheck source=scripts/session_parts.sh
+source scripts/session_parts.sh
 
 run_section() {
   case $1 in
-    doctor)
-      # shellcheck disable=SC2046
-      section doctor 20 doctor.txt $(starx doctor)
-      ;;
+    doctor) part doctor 20 doctor.txt "$deno" run --no-prompt -A cli.ts doctor ;;
     reference)
-      section reference 80 reference.txt "$deno" run -A scripts/check_reference.ts --device cuda
+      part reference 80 reference.txt "$deno" run -A scripts/check_reference.ts --device cuda
       ;;
-    tests) section tests 120 tests.txt "$deno" task test:gpu --no-check ;;
+    tests) part tests 120 tests.txt "$deno" task test:gpu --no-check ;;
     bench)
       bench "dense 8k" 25 -a dense -l 8192 --decode 8192 --repeats 3
       bench "dense 32k" 25 -a dense -l 32768 --repeats 2
@@ -91,17 +41,18 @@ run_section() {
       bench "dense 128k" 60 -a dense -l 131072 --repeats 1
       ;;
     attention)
-      section attention 60 attention.txt "$deno" run -A scripts/bench_attention.ts
+      part attention 60 attention.txt "$deno" run -A scripts/bench_attention.ts
       ;;
     kernels)
       bench "ops 32k" 60 --kernels -l 32768 --density 0.1
       bench "ops 128k" 60 --kernels -l 131072 --density 0.1
       ;;
+    sanitize) part sanitize 280 sanitize.txt "$deno" task test:sanitize ;;
     peers)
-      section peers 200 peers.jsonl python3 scripts/bench_gpu_peers.py \
+      part peers 200 peers.jsonl python3 scripts/bench_gpu_peers.py \
         --lengths 8192 32768 131072 --decode 8192 131072
       ;;
-    hf) section transformers 150 peers.jsonl python3 scripts/compare_hf.py --deno "$deno" ;;
+    hf) part transformers 150 peers.jsonl python3 scripts/compare_hf.py --deno "$deno" ;;
     *) echo "$1: no such section" | tee -a "$summary" ;;
   esac
 }
@@ -113,6 +64,7 @@ for name in "${sections[@]}"; do run_section "$name"; done
   grep -hE '^(ok|!!)  GPU' -A 4 "$out/doctor.txt" 2>/dev/null
   grep -hE 'of the exact modes differ|  differs$' "$out/reference.txt" 2>/dev/null
   grep -hE '[0-9]+ passed|\.\.\. FAILED' "$out/tests.txt" 2>/dev/null | tail -n 20
+  grep -hE '[0-9]+ passed|\.\.\. FAILED|SUMMARY|^(memcheck|racecheck):' "$out/sanitize.txt" 2>/dev/null
   grep -hE 'random weights|^ +(prefill|decode at|[0-9])|peak memory|^(product|decode|rms|rope|swiglu|attention|antidiagonal|select|argmax|op) ' \
     "$out/bench.txt" 2>/dev/null
   tail -n 40 "$out/attention.txt" 2>/dev/null

@@ -25,62 +25,11 @@ block=${BLOCK:-16384}
 device=${DEVICE:-cuda}
 ranks=${RANKS:-2}
 total=${LIMIT_S:-280}
-export NO_COLOR=1
 # Multicast over NVLink can leave GPUs that others share in a bad state.
 export NCCL_NVLS_ENABLE=${NCCL_NVLS_ENABLE:-0}
-mkdir -p "$out"
-out=$(cd "$out" && pwd)
-summary=$out/summary.txt
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-: >"$summary"
-
-# Libraries of a Python environment, where CUDA came with PyTorch.
-if [[ -z ${STARX_CUDA:-} ]] && command -v python3 >/dev/null; then
-  STARX_CUDA=$(python3 - <<'PY'
-import glob, sys
-folders = [f for path in sys.path for f in glob.glob(path + "/nvidia/*/lib")]
-print(":".join(dict.fromkeys(folders)))
-PY
-  )
-  export STARX_CUDA
-fi
-
-commit=${COMMIT:-$(git rev-parse --short HEAD 2>/dev/null || echo unknown)}
-gpus=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | sort | uniq -c)
-echo "commit $commit; ${gpus:-no nvidia-smi}; $("$deno" --version | head -1)" | tee -a "$summary"
+# shellcheck source=scripts/session_parts.sh
+source scripts/session_parts.sh
 nvidia-smi topo -m >"$out/topology.txt" 2>&1
-
-# part NAME SECONDS FILE COMMAND...: the output goes to the end of FILE, a line to the summary.
-part() {
-  local name=$1 limit=$2 file=$3 start status
-  shift 3
-  local left=$((total - SECONDS))
-  if [[ $left -lt 5 ]]; then
-    printf '%-36s skipped, no time is left\n' "$name" | tee -a "$summary"
-    return
-  fi
-  [[ $limit -le $left ]] || limit=$left
-  start=$(date +%s.%N)
-  echo "== $name: $*" >>"$out/$file"
-  timeout --kill-after=5 "$limit" "$@" >>"$out/$file" 2>&1
-  status=$?
-  local seconds text=ok
-  seconds=$(awk -v a="$start" -v b="$(date +%s.%N)" 'BEGIN { printf "%.1f", b - a }')
-  [[ $status -eq 0 ]] || text="exit $status"
-  [[ $status -ne 124 && $status -ne 137 ]] || text="over its $limit s"
-  printf '%-36s %8s s  %s\n' "$name" "$seconds" "$text" | tee -a "$summary"
-}
-
-# bench NAME SECONDS FLAGS...: a line of JSON per mode, with the commit and the part's name.
-bench() {
-  local name=$1 limit=$2
-  shift 2
-  : >"$work/details.jsonl"
-  part "$name" "$limit" bench.txt "$deno" run --no-prompt -A cli.ts bench --device "$device" \
-    --shape "$shape" --json_path "$work/details.jsonl" "$@"
-  sed "s/^{/{\"commit\":\"$commit\",\"part\":\"$name\",/" "$work/details.jsonl" >>"$out/bench.jsonl"
-}
 
 # lose PHASE RANK NAME FLAGS...: the transcript of a run that loses a rank.
 lose() {
