@@ -6,10 +6,12 @@
  * so that keys are multiplied where they lie, a softmax over keys never crosses lanes, and two rows
  * of weights are the pairs that the right tile of O^T = V^T P^T is made of. Only values are packed.
  *
- * Rows go in groups of 32, keys in chunks of kChunk; a group and a chunk are a job. The matrix unit
- * and the vector units are kept busy at the same time: while the weights of a job are computed, the
- * products with values of the job before and those with keys of the job after are issued between.
- * Both sides take about four cycles for 16 weights of head size 64.
+ * Rows go in groups of 32, keys in chunks of kChunk; a group and a chunk are a job. While the
+ * weights of a job are computed, the products with values of the job before and those with keys of
+ * the job after are issued between. Measured with head size 64, for 16 weights: weights alone 4.5
+ * cycles, products alone 9, both 14, of which reading keys and values from L2 takes one. They
+ * overlap little: from an instruction of the matrix unit until some 1,000 cycles later, one port
+ * instead of two multiplies vectors of 512 bits.
  *
  * A row's weights of keys that it does not see are zero. Zero times a NaN would still be one, so
  * where rows see only a part of a tile whose values hold a NaN or an infinity, its values are
