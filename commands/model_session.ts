@@ -5,6 +5,7 @@
  * @module
  */
 import { sharesContext } from "../lib/attention/plan.ts";
+import { invariant } from "../lib/errors.ts";
 import type { loadModel, LoadOptions, Model } from "../lib/star/load_model.ts";
 import type { Screen } from "./screen.ts";
 
@@ -26,15 +27,41 @@ export interface SessionOptions {
   readonly loadModel: LoadModel;
 }
 
+/** A model that is loaded or being loaded. */
+interface Loading {
+  readonly processCount: number;
+  readonly model: Promise<Model>;
+  /** Whether it was handed out, and the user told. */
+  isOpen: boolean;
+}
+
 /** Loads the model at most once for each number of processes. */
 export class ModelSession implements AsyncDisposable {
   readonly #options: SessionOptions;
-  #model: Model | undefined;
+  #loading: Loading | undefined;
   #guard: Disposable | undefined;
-  #processCount = 0;
 
   constructor(options: SessionOptions) {
     this.#options = options;
+  }
+
+  /**
+   * Begins to load the model while there is other work; does nothing if one is loaded already.
+   *
+   * What goes wrong is told by `open()`.
+   */
+  prepare(options: { processCount: number }): void {
+    if (this.#loading !== undefined) return;
+    const { folder, load, screen } = this.#options;
+    const { processCount } = options;
+    const model = this.#options.loadModel(folder, {
+      ...load,
+      processCount,
+      onWarning: (line) => screen.log(line),
+    });
+    // Until it is opened nobody waits for it.
+    model.catch(() => {});
+    this.#loading = { processCount, model, isOpen: false };
   }
 
   /**
@@ -43,17 +70,14 @@ export class ModelSession implements AsyncDisposable {
    * @throws As {@linkcode loadModel}.
    */
   async open(options: { processCount: number }): Promise<Model> {
-    const { processCount } = options;
-    if (this.#model !== undefined && this.#processCount === processCount) return this.#model;
-    await this[Symbol.asyncDispose]();
-    const { folder, load, screen, cleanup } = this.#options;
-    const model = await this.#options.loadModel(folder, {
-      ...load,
-      processCount,
-      onWarning: (line) => screen.log(line),
-    });
-    this.#model = model;
-    this.#processCount = processCount;
+    if (this.#loading?.processCount !== options.processCount) await this[Symbol.asyncDispose]();
+    this.prepare(options);
+    const loading = this.#loading;
+    invariant(loading !== undefined, "a model is being loaded");
+    const model = await loading.model;
+    if (loading.isOpen) return model;
+    loading.isOpen = true;
+    const { folder, screen, cleanup } = this.#options;
     // A model in this process may be in the middle of a C call: its memory goes with the process.
     if (model.processCount > 1) {
       this.#guard = cleanup.onInterrupt(() => this[Symbol.asyncDispose]());
@@ -63,9 +87,11 @@ export class ModelSession implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const model = this.#model;
-    this.#model = undefined;
+    const loading = this.#loading;
+    this.#loading = undefined;
     this.#guard?.[Symbol.dispose]();
+    // A model that was not loaded leaves nothing behind.
+    const model = await loading?.model.catch(() => undefined);
     await model?.[Symbol.asyncDispose]();
   }
 }

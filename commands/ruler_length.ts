@@ -114,6 +114,8 @@ export async function prepareLength(maxTokens: number, run: RulerRun): Promise<P
     await writeRunFile(path, { ...fresh, data });
     progress.expect({ moreCount: record.samples - run.sampleCount });
     tasks.push({ task, ...found });
+    // A new run will need the model: it is loaded while the other tasks' data is made.
+    if (before === undefined) run.session.prepare({ processCount: hostCount(maxTokens, run) });
   }
   return { maxTokens, folder, tasks, notes };
 }
