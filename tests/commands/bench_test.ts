@@ -3,7 +3,9 @@
  *
  * @module
  */
-import { benchIds, type BenchOptions, runBench } from "../../commands/bench.ts";
+import { runBench } from "../../commands/bench.ts";
+import type { BenchOptions } from "../../commands/bench_options.ts";
+import { benchIds } from "../../commands/bench_rank.ts";
 import { assert, assertEquals } from "../helpers/assert.ts";
 import { MODEL } from "../helpers/prompts.ts";
 
@@ -12,6 +14,7 @@ const OPTIONS: BenchOptions = {
   device: "cpu",
   dtype: "bf16",
   threads: 1,
+  processCount: 1,
   modes: ["dense"],
   lengths: [5, 9],
   decodeContexts: [5],
