@@ -45,7 +45,7 @@ run_section() {
     doctor) part doctor 20 doctor.txt "$deno" run --no-prompt -A cli.ts doctor ;;
     reference)
       part reference 70 reference.txt "$deno" run --no-prompt -A scripts/check_reference.ts \
-        --device "$device" --prompts 1 --ranks "1,$ranks" --alone
+        --device "$device" --ranks "1,$ranks" --alone
       ;;
     decode)
       # Blocks of an eighth of the context, so that each process holds its half.
