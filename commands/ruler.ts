@@ -5,46 +5,22 @@
  *
  * @module
  */
-import { type AttentionPlan, checkPlan, hasBlocks, sharesContext } from "../lib/attention/plan.ts";
+import { checkPlan, hasBlocks, sharesContext } from "../lib/attention/plan.ts";
 import { chooseDevice } from "../lib/device/open.ts";
 import { UsageError } from "../lib/errors.ts";
 import { readConfig } from "../lib/model/config.ts";
 import { modelDigest } from "../lib/model/digest.ts";
 import { tokenCounter } from "../lib/model/token_counter.ts";
 import { loadTokenizer } from "../lib/model/tokenizer.ts";
-import { loadModel, type LoadOptions } from "../lib/star/load_model.ts";
+import { loadModel } from "../lib/star/load_model.ts";
 import type { CommandContext } from "./infer.ts";
 import { ModelSession, usableProcesses } from "./model_session.ts";
 import { RunProgress } from "./progress.ts";
 import type { OpenDataMaker } from "./ruler_data.ts";
 import { type LengthResult, prepareLength, type RulerRun, runLength } from "./ruler_length.ts";
+import type { RulerOptions } from "./ruler_options.ts";
 import { formatResults } from "./ruler_table.ts";
 import type { Screen } from "./screen.ts";
-
-/** Options of {@linkcode runRuler}; the defaults are the command line's. */
-export interface RulerOptions {
-  readonly modelName: string;
-  readonly modelPath: string;
-  /** The prompt template. */
-  readonly template: string;
-  readonly plan: AttentionPlan;
-  /** What `--anchor_block_size` was given as; -1 if it was not. */
-  readonly givenAnchorTokens: number;
-  readonly lengths: readonly number[];
-  readonly tasks: readonly string[];
-  readonly pregenDir: string | undefined;
-  readonly sampleCount: number;
-  readonly processCount: number | undefined;
-  readonly outputDir: string;
-  readonly sourceDir: string | undefined;
-  readonly cweFrequencies: readonly number[];
-  readonly device: LoadOptions["device"];
-  readonly dtype: LoadOptions["dtype"];
-  readonly threads: number;
-  /** GPUs of each process that the layers are spread over; by default the fewest that do. */
-  readonly gpusPerRank?: number | undefined;
-  readonly timeoutMs: number;
-}
 
 /**
  * Runs the tasks at all lengths; what an earlier run finished is kept.

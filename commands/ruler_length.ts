@@ -15,7 +15,7 @@ import { makeFolder } from "./folder.ts";
 import type { ModelSession } from "./model_session.ts";
 import { blockCounts, predictFile } from "./predict.ts";
 import type { RunProgress } from "./progress.ts";
-import type { RulerOptions } from "./ruler.ts";
+import type { RulerOptions } from "./ruler_options.ts";
 import { type DataMaker, findTaskData } from "./ruler_data.ts";
 import { addStatistics, EMPTY_STATISTICS, readStatistics, type Statistics } from "./ruler_log.ts";
 import { planOptions, uncheckedOptions } from "./run_options.ts";

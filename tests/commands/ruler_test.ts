@@ -1,4 +1,5 @@
-import { type RulerOptions, runRuler } from "../../commands/ruler.ts";
+import { runRuler } from "../../commands/ruler.ts";
+import type { RulerOptions } from "../../commands/ruler_options.ts";
 import type { DataMaker } from "../../commands/ruler_data.ts";
 import { FileError, UsageError, WorkerError } from "../../lib/errors.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../helpers/assert.ts";
