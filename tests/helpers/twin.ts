@@ -37,6 +37,8 @@ export interface TwinCase {
   readonly name: string;
   /** Whether the inputs are bf16, so that a set with bf16 products may round what meets them. */
   readonly bf16?: boolean;
+  /** Whether it holds on a CPU alone. @default {false} */
+  readonly cpuOnly?: boolean;
   /** Calls the op on tensors from the bench. */
   readonly run: (bench: Bench) => Promise<void>;
 }
@@ -193,7 +195,7 @@ export function twinTest(name: string, options: TwinTestOptions): void {
       testGpu(t, {
         name,
         tolerance: gpu.tolerance ?? { byDtype: tolerance },
-        cases: [...cases, ...gpu.cases ?? []],
+        cases: [...cases.filter(({ cpuOnly = false }) => !cpuOnly), ...gpu.cases ?? []],
       }),
   });
 }
