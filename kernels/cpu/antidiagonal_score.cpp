@@ -37,6 +37,10 @@ constexpr int64_t kRowsAtOnce = kTwoSides;
 constexpr int64_t kRowsAtOnce = kMicroRows;
 #endif
 
+/* A unit's queries are kept as tiles for all of its keys if they take at most 1 MiB, half of an L2;
+ * else they are rounded again for each chunk of keys. */
+constexpr int64_t kMostQueryFloats = 1 << 18;
+
 /* With fewer units than this, units of half the rows. */
 constexpr int64_t kEnoughUnits = 48;
 
@@ -48,6 +52,8 @@ struct Plan {
   int64_t rows;        /* rows of a full unit */
   int64_t chunks;      /* at most so many chunks of keys */
   int64_t units;
+  int64_t query_floats; /* of a worker's queries */
+  bool keeps_queries;
   int64_t floats;      /* scratch of a worker */
 };
 
@@ -67,7 +73,14 @@ Plan make_plan(const AntidiagonalArgs& args) {
   }
   plan.rows = plan.unit_blocks * plan.cell * plan.group;
   plan.chunks = ceil_div(plan.key_blocks, args.stride) + 2;
-  plan.floats = kGroups * kDepth + kRowsAtOnce * kDepth + logit_floats(plan) +
+  plan.query_floats = kRowsAtOnce * kDepth;
+#ifdef SX_HAS_TILES
+  const int64_t steps = ceil_div(args.stride * args.kv.head_dim, kDepth);
+  const int64_t all_floats = ceil_div(plan.rows, kRowsAtOnce) * steps * plan.query_floats;
+  plan.keeps_queries = all_floats <= kMostQueryFloats;
+  if (plan.keeps_queries) plan.query_floats = all_floats;
+#endif
+  plan.floats = kGroups * kDepth + plan.query_floats + logit_floats(plan) +
                 plan.rows * (plan.key_blocks + plan.chunks) + plan.rows * 2;
   plan.floats = round_up(plan.floats, 16);
   return plan;
@@ -86,7 +99,7 @@ class Unit {
     rows_ = min64(blocks_ * plan.cell, groups) * plan.group;
     keys_ = memory;
     queries_ = keys_ + kGroups * kDepth;
-    logits_ = queries_ + kRowsAtOnce * kDepth;
+    logits_ = queries_ + plan.query_floats;
     cells_ = logits_ + logit_floats(plan);
     chunk_max_ = cells_ + plan.rows * plan.key_blocks;
     state_ = reinterpret_cast<RowState*>(chunk_max_ + plan.rows * plan.chunks);
@@ -200,10 +213,16 @@ class Unit {
       for (int64_t r = 0; r < rows_; r += kRowsAtOnce) {
         const int64_t rows = min64(kRowsAtOnce, rows_ - r);
         const int64_t visible = visible_groups(r + rows - 1, begin, end - begin);
-        for (int64_t i = 0; visible > 0 && i < rows; i++) load_query_tiles(r + i, s, count, i);
+        const int64_t place = plan_.keeps_queries ? r * ceil_div(args_.stride, step) * kDepth +
+                                                        s / step * kRowsAtOnce * kDepth
+                                                  : 0;
+        const char* queries = reinterpret_cast<const char*>(queries_ + place);
+        const bool loads = begin == 0 || !plan_.keeps_queries;
+        for (int64_t i = 0; loads && visible > 0 && i < rows; i++) {
+          load_query_tiles(r + i, s, count, queries_ + place, i);
+        }
         for (int64_t k = 0; k < visible; k += kTwoSides) {
           const char* keys = reinterpret_cast<const char*>(keys_) + k * steps * 64;
-          const char* queries = reinterpret_cast<const char*>(queries_);
           float* out = logits_ + r * kGroups + k;
           if (s > 0) {
             load_sums(out, kGroups);
@@ -245,11 +264,10 @@ class Unit {
   }
 
   /* load_query() into row `row` of left tiles [upper, lower part][kDepth / 32][2]. */
-  void load_query_tiles(int64_t r, int64_t s, int64_t count, int64_t row) const {
+  void load_query_tiles(int64_t r, int64_t s, int64_t count, float* out, int64_t row) const {
     float query[kDepth];
     load_query(r, s, count, query);
-    char* tile = reinterpret_cast<char*>(queries_) + row / kTileSide * kTileBytes +
-                 row % kTileSide * 64;
+    char* tile = reinterpret_cast<char*>(out) + row / kTileSide * kTileBytes + row % kTileSide * 64;
     const auto upper = [](__m512bh pairs, int half) {
       const __m512i bits = (__m512i)pairs;
       const __m256i part = half == 0 ? _mm512_castsi512_si256(bits)
@@ -317,7 +335,7 @@ class Unit {
   const Plan& plan_;
   int64_t kv_head_, first_block_, blocks_, first_group_, rows_;
   float* keys_;      /* panels [kDepth][kMicroColumns], or right tiles */
-  float* queries_;   /* [kMicroRows][kDepth], or left tiles */
+  float* queries_;   /* [kMicroRows][kDepth], or left tiles [groups of 32 rows][steps] of 32 KiB */
   float* logits_;    /* [rows][kGroups] */
   float* cells_;     /* [rows][key_blocks], relative to chunk_max_ */
   float* chunk_max_; /* [rows][chunks] */
