@@ -4,7 +4,7 @@
  * @module
  */
 import { openEngine } from "../lib/star/engine.ts";
-import { assert, assertEquals } from "./helpers/assert.ts";
+import { assert, assertEquals, assertStringIncludes } from "./helpers/assert.ts";
 import { goldenEntries, type GoldenEntry, goldenPlan } from "./helpers/golden.ts";
 
 const MODEL = new URL("../models/starx-tiny", import.meta.url).pathname;
@@ -27,6 +27,8 @@ async function run(
     processCount,
     timeoutMs: 60_000,
   });
+  // What an environment forces must have been used, by every rank.
+  assertStringIncludes(engine.deviceDescription, Deno.env.get("STARX_ISA") ?? "cpu");
   return await engine.generate({
     sample: entry.task,
     contextIds: Int32Array.from(entry.context_ids),
