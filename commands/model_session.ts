@@ -31,6 +31,8 @@ export interface SessionOptions {
 interface Loading {
   readonly processCount: number;
   readonly model: Promise<Model>;
+  /** How long it took. */
+  readonly seconds: Promise<number>;
   /** Whether it was handed out, and the user told. */
   isOpen: boolean;
 }
@@ -54,14 +56,16 @@ export class ModelSession implements AsyncDisposable {
     if (this.#loading !== undefined) return;
     const { folder, load, screen } = this.#options;
     const { processCount } = options;
+    const startMs = performance.now();
     const model = this.#options.loadModel(folder, {
       ...load,
       processCount,
       onWarning: (line) => screen.log(line),
     });
+    const seconds = model.then(() => (performance.now() - startMs) / 1000);
     // Until it is opened nobody waits for it.
-    model.catch(() => {});
-    this.#loading = { processCount, model, isOpen: false };
+    seconds.catch(() => {});
+    this.#loading = { processCount, model, seconds, isOpen: false };
   }
 
   /**
@@ -82,7 +86,8 @@ export class ModelSession implements AsyncDisposable {
     if (model.processCount > 1) {
       this.#guard = cleanup.onInterrupt(() => this[Symbol.asyncDispose]());
     }
-    screen.log(`Model: ${folder}, ${model.deviceDescription}`);
+    const seconds = (await loading.seconds).toFixed(2);
+    screen.log(`Model: ${folder}, ${model.deviceDescription}, loaded in ${seconds} s`);
     return model;
   }
 
