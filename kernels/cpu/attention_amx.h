@@ -54,10 +54,23 @@ class AmxTile : AmxRows<D> {
 
   /* Says which keys come after those of the next add_keys(), so that they are asked for. */
   void expect(const AttentionArgs& args, int64_t kv_head, int64_t begin) {
-    ahead_ = 0;
-    ahead_keys_ = key_address(args.kv, kv_head, begin);
-    ahead_values_ = value_address(args.kv, kv_head, begin);
-    ahead_step_ = row_bytes(args.kv, begin);
+    const int64_t step = row_bytes(args.kv, begin);
+    ahead_[0] = {key_address(args.kv, kv_head, begin), step, D * 2};
+    ahead_[1] = {value_address(args.kv, kv_head, begin), step, D * 2};
+    asked_ = 0;
+  }
+
+  /* The same after the last keys, of what finish() writes, and of queries that come next: those of
+   * one head from a token on, or nothing if it is negative. */
+  void expect_rows(const AttentionArgs& args, int64_t next_token, int64_t next_head) {
+    const int64_t bytes = D * dtype_bytes(args.out_dtype);
+    ahead_[0] = {static_cast<const char*>(args.out) + this->row_of(args, 0) * bytes,
+                 args.q_heads * bytes, bytes};
+    const float* q = static_cast<const float*>(args.q);
+    if (next_token >= 0) q += (next_token * args.q_heads + next_head) * D;
+    const int64_t q_bytes = next_token < 0 ? 0 : D * 4;
+    ahead_[1] = {reinterpret_cast<const char*>(q), args.q_heads * D * 4, q_bytes};
+    asked_ = 0;
   }
 
   /* Adds the keys begin..end - 1, at most kKeys of one segment. */
@@ -75,7 +88,7 @@ class AmxTile : AmxRows<D> {
     const int64_t last = (count - 1) / kChunk * kChunk; /* the chunk that may not be whole */
     if (count % kTileDepth != 0) copy_rows<D>(edge, keys + last * step, step, count - last, kChunk);
     const int64_t jobs = max64(1, ceil_div(this->rows_, kGroup) * ceil_div(count, kChunk));
-    ahead_rows_ = ceil_div(kKeys, jobs * (kChunk / kTileSide * 2));
+    ask_rows_ = ceil_div(kKeys, jobs * (kChunk / kTileSide * 2));
     const bool finite = sees(0) == count || all_finite<D>(values, step, count);
     for (int64_t row = 0; row < this->rows_; row += kGroup) {
       const int64_t least = sees(row), most = sees(min64(row + kGroup, this->rows_) - 1);
@@ -111,13 +124,19 @@ class AmxTile : AmxRows<D> {
  private:
   using Job = AmxJob;
 
-  /* Asks for some of the keys and values that expect() named. */
+  /* Rows that will be needed. */
+  struct Ahead {
+    const char* rows;
+    int64_t step, bytes;
+  };
+
+  /* Asks for some of the rows that expect() named. */
   void prefetch_rows() {
-    const int64_t end = min64(ahead_ + ahead_rows_, kKeys);
-    for (; ahead_ < end; ahead_++) {
-      for (int64_t b = 0; b < D * 2; b += 64) {
-        _mm_prefetch(ahead_keys_ + ahead_ * ahead_step_ + b, _MM_HINT_T1);
-        _mm_prefetch(ahead_values_ + ahead_ * ahead_step_ + b, _MM_HINT_T1);
+    const int64_t end = min64(asked_ + ask_rows_, kKeys);
+    for (; asked_ < end; asked_++) {
+      for (const Ahead& ahead : ahead_) {
+        const char* row = ahead.rows + asked_ * ahead.step;
+        for (int64_t b = 0; b < ahead.bytes; b += 64) _mm_prefetch(row + b, _MM_HINT_T1);
       }
     }
   }
@@ -285,9 +304,8 @@ class AmxTile : AmxRows<D> {
   char* values_;  /* three turns of left tiles, see pack_values() */
   int64_t turn_ = 0;
   bool odd_ = false;
-  const char* ahead_keys_ = nullptr; /* what expect() named */
-  const char* ahead_values_ = nullptr;
-  int64_t ahead_ = kKeys, ahead_rows_ = 0, ahead_step_ = 0;
+  Ahead ahead_[2] = {};
+  int64_t asked_ = kKeys, ask_rows_ = 0; /* rows asked for, and how many to ask for at a time */
   int next_ = 0; /* of jobs_ */
   Job jobs_[3] = {};
 };

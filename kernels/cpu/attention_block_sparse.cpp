@@ -21,12 +21,15 @@ namespace SX_ISA {
 
 namespace {
 
+/* From here on threads take two units at a time, so that the second one's queries are known. */
+constexpr int64_t kManyUnits = 64;
+
 static_assert(SX_BLOCK <= kTileRows, "the queries of a row block fit a tile");
 static_assert(SX_BLOCK <= kTileKeys<128>, "a key block fits a tile");
 
-/* Runs row block `unit % q_blocks` of head `unit / q_blocks`. */
+/* Runs row block `unit % q_blocks` of head `unit / q_blocks`; `next` comes next, or is negative. */
 template <class Tile>
-void run_row_block(const AttentionArgs& args, int64_t unit, void* scratch) {
+void run_row_block(const AttentionArgs& args, int64_t unit, int64_t next, void* scratch) {
   const int64_t q_blocks = ceil_div(args.q_tokens, SX_BLOCK);
   const int64_t head = unit / q_blocks;
   const int64_t first_token = unit % q_blocks * SX_BLOCK;
@@ -42,6 +45,8 @@ void run_row_block(const AttentionArgs& args, int64_t unit, void* scratch) {
     if (begin >= visible) break;
     if (i + 1 < args.counts[unit]) {
       tile.expect(args, kv_head, static_cast<int64_t>(blocks[i + 1]) * SX_BLOCK);
+    } else {
+      tile.expect_rows(args, next < 0 ? -1 : next % q_blocks * SX_BLOCK, next / q_blocks);
     }
     tile.add_keys(args, kv_head, begin, min64(begin + SX_BLOCK, visible));
   }
@@ -54,9 +59,11 @@ sx_status run(Context& context, const AttentionArgs& args) {
   char* memory = static_cast<char*>(scratch(context, bytes));
   if (memory == nullptr) return out_of_scratch(context, "attention_block_sparse", bytes);
   const int64_t units = args.q_heads * ceil_div(args.q_tokens, SX_BLOCK);
-  parallel_for(context, units, 1, [&](int64_t begin, int64_t end, int32_t worker) {
-    for (int64_t unit = begin; unit < end; unit++) {
-      run_row_block<Tile>(args, units - 1 - unit, memory + worker * Tile::kBytes);
+  const int64_t grain = units < kManyUnits ? 1 : 2;
+  parallel_for(context, units, grain, [&](int64_t begin, int64_t end, int32_t worker) {
+    for (int64_t unit = units - 1 - begin; unit > units - 1 - end; unit--) {
+      const int64_t next = unit - 1 > units - 1 - end ? unit - 1 : -1;
+      run_row_block<Tile>(args, unit, next, memory + worker * Tile::kBytes);
     }
   });
   return SX_OK;

@@ -89,6 +89,7 @@ class TileRows {
 
   /* Processors fetch ahead well enough where arithmetic takes this long; see AmxTile. */
   void expect(const AttentionArgs&, int64_t, int64_t) {}
+  void expect_rows(const AttentionArgs&, int64_t, int64_t) {}
 
   /* Divides by the sums and writes outputs and log-sum-exps. */
   void finish(const AttentionArgs& args) const {
