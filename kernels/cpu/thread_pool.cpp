@@ -39,9 +39,10 @@ constexpr uint32_t kLoopUnit = 0x1000;
 constexpr uint32_t kWorkersBit = 1;
 constexpr uint32_t kCallerBit = 2;
 
-/* Time stamp counter ticks, 2 to 4 per ns: 200 to 400 us, of which the core is held for 1 or 2. */
+/* Time stamp counter ticks, 2 to 4 per ns: 200 to 400 us. */
 constexpr uint64_t kSpinTicks = 800000;
-constexpr uint64_t kHoldTicks = 4000;
+/* Pauses between two system calls that give the core away: 3 to 15 us, as a pause's length goes. */
+constexpr uint32_t kYieldTurns = 256;
 
 /* A nap. The system takes a thread from the core where it waits only 500 us after it last ran. */
 constexpr int64_t kNapNs = 200000;
@@ -97,14 +98,11 @@ void wake(std::atomic<uint32_t>& word, int32_t threads, uint32_t bit) {
           nullptr, nullptr, bit);
 }
 
-/* Waits for a moment. After the first ones any other thread may have the core: it may be the one that
- * is waited for, and alone on its core a thread gets it back at once. */
-void spin(uint64_t start) {
-  if (__rdtsc() - start < kHoldTicks) {
-    _mm_pause();
-  } else {
-    sched_yield();
-  }
+/* Waits for a moment. Once in a while another thread may have the core: it may be the one that is
+ * waited for, and alone on its core a thread gets it back at once. */
+void spin(uint32_t& turns) {
+  _mm_pause();
+  if (++turns % kYieldTurns == 0) sched_yield();
 }
 
 /* Takes the next chunk: where it begins, and how long it is; 0 if all are taken. */
@@ -135,11 +133,12 @@ uint32_t await_loop(ThreadPool& pool, uint32_t seen) {
     return (word & kStop) != 0 || ((word & kOpen) != 0 && word / kLoopUnit != seen);
   };
   const uint64_t start = __rdtsc();
+  uint32_t turns = 0;
   int32_t naps = 0;
   uint32_t word = pool.word.load(std::memory_order_acquire);
   while (!wanted(word)) {
     if (__rdtsc() - start < kSpinTicks) {
-      spin(start);
+      spin(turns);
     } else {
       /* The order of these two against open_loop's store and load: sequentially consistent, so
        * either the caller sees a sleeper or the kernel sees the new word. */
@@ -183,11 +182,12 @@ void* worker_main(void* argument) {
 
 void await_workers(ThreadPool& pool) {
   const uint64_t start = __rdtsc();
+  uint32_t turns = 0;
   for (;;) {
     const uint32_t word = pool.word.load(std::memory_order_acquire);
     if ((word & kInsideMask) == 0) return;
     if (__rdtsc() - start < kSpinTicks) {
-      spin(start);
+      spin(turns);
     } else {
       pool.caller_sleeps.store(1);
       const uint32_t current = pool.word.load();
