@@ -182,11 +182,12 @@ export class RankBench implements Disposable {
       return await new ModeBench(model, { ...parts, onNote: call.onNote }).run();
     })();
     const deviceMib = Math.max(...devices.map(({ peakBytes }) => peakBytes)) / 2 ** 20;
-    // Its buffers come last, so that they do not count as the model's memory.
+    // Before the copy's buffers, which are not the model's memory.
+    const rssMib = peakMemoryMib();
     const copier = withCopy && this.#collective.rank === 0 ? devices[0] : undefined;
     const copyGbPerS = copier && await copyRate(copier);
     this.#status.enter("idle");
-    return { ...times, rssMib: peakMemoryMib(), deviceMib, copyGbPerS };
+    return { ...times, rssMib, deviceMib, copyGbPerS };
   }
 
   /** Frees everything; a second call does nothing. */

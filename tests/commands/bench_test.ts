@@ -71,3 +71,20 @@ Deno.test("runBench() ends its JSON with the line of times", async () => {
   for (const { s_min, s_med } of times.prefill) assert(s_min > 0 && s_min <= s_med, last);
   assert(times.decode.every(({ s_med }) => s_med > 0) && times.rss_mib > 1, last);
 });
+
+Deno.test("bench counts no buffers of its own as the model's memory", async () => {
+  // A peak begins with that of the process which starts another one: a shell's is small.
+  const { stdout } = await new Deno.Command("sh", {
+    args: [
+      ...["-c", '"$@"; exit $?', "sh", Deno.execPath()],
+      ...["run", "-A", new URL("../../cli.ts", import.meta.url).pathname, "bench", "--json"],
+      ...["--model_path", MODEL, "--device", "cpu", "--threads", "1", "--repeats", "1"],
+      ...["-l", "5", "--decode", "5", "--decode_tokens", "2"],
+    ],
+    stderr: "null",
+  }).output();
+  const last = new TextDecoder().decode(stdout).trimEnd().split("\n").at(-1) ?? "";
+  const { rss_mib: rssMib } = JSON.parse(last) as { rss_mib: number };
+  // The copy that tells the memory's rate takes 512 MiB; Deno and the tiny model less than 150.
+  assert(rssMib < 400, `less than 400 MiB must be resident: found ${rssMib}`);
+});
