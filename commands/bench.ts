@@ -7,7 +7,7 @@
  * @module
  */
 import { checkPlan, sharesContext } from "../lib/attention/plan.ts";
-import { chooseDevice } from "../lib/device/open.ts";
+import { chooseDevice, threadsPerProcess } from "../lib/device/open.ts";
 import { UsageError } from "../lib/errors.ts";
 import { readConfig } from "../lib/model/config.ts";
 import type { RankGroup } from "../lib/star/group.ts";
@@ -48,8 +48,7 @@ export async function runBench(
   const { kind: device, note } = await chooseDevice(options.device, options);
   if (note !== undefined) output.note(note);
   const sharers = group?.localSize ?? processCount;
-  const cores = Math.max(1, Math.floor(navigator.hardwareConcurrency / sharers));
-  const threads = options.threads > 0 ? options.threads : cores;
+  const threads = threadsPerProcess(options.threads, { processCount: sharers });
   output.note(`${device}: loading`);
   await using team = await openTeam({ options, plans, device, threads }, { processCount, group });
   const { facts } = team;

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { chooseDevice, openDevice } from "../lib/device/open.ts";
+import { chooseDevice, openDevice, threadsPerProcess } from "../lib/device/open.ts";
 import { ProfiledDevice } from "../lib/device/profiled.ts";
 import { ASSUMED_DENSITY } from "../lib/ops/attention_block_sparse.ts";
 import { copy } from "../lib/ops/convert.ts";
@@ -180,6 +180,6 @@ async function openProfiled(
 ): Promise<ProfiledDevice> {
   const { kind, note } = await chooseDevice(options.device, options);
   if (note !== undefined) output.note(note);
-  const threads = options.threads > 0 ? options.threads : navigator.hardwareConcurrency;
+  const threads = threadsPerProcess(options.threads, { processCount: 1 });
   return new ProfiledDevice(await openDevice({ kind, threads }));
 }

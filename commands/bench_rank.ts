@@ -16,6 +16,7 @@ import type { ModelWeights } from "../lib/model/weight_tensors.ts";
 import { loadWeights } from "../lib/model/weights.ts";
 import { connectDevices, exchangeName } from "../lib/star/exchange.ts";
 import { checkMemory, chunkTokensFor, fitsOn } from "../lib/star/memory_plan.ts";
+import { totalCount } from "../lib/star/phase1.ts";
 import { type EncodedContext, RankModel, type RankPlace } from "../lib/star/rank.ts";
 import { openRankDevices } from "../lib/star/rank_device.ts";
 import { copyRate, peakMemoryMib } from "./bench_machine.ts";
@@ -265,9 +266,7 @@ class ModeBench {
     using encoded = await this.#encode(ids.subarray(0, tokens - 1), 2);
     await this.#answer(encoded, { queryIds: ids.subarray(tokens - 1), tokensToGenerate: 1 });
     const seconds = (performance.now() - startMs) / 1000;
-    const counts = encoded.phase1.selected.flat();
-    const taken = counts.reduce((sum, count) => sum + count.taken, 0);
-    const causal = counts.reduce((sum, count) => sum + count.causal, 0);
+    const { taken, causal } = totalCount(encoded.phase1);
     return { seconds, density: causal === 0 ? 1 : taken / causal };
   }
 

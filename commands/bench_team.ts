@@ -8,6 +8,7 @@ import { BorrowedCollective } from "../lib/collective/borrowed.ts";
 import { SelfCollective } from "../lib/collective/self.ts";
 import { RankStatus } from "../lib/collective/state.ts";
 import { invariant } from "../lib/errors.ts";
+import { workerPermissions } from "../lib/star/engine.ts";
 import type { RankGroup } from "../lib/star/group.ts";
 import { WorkerPool } from "../lib/star/pool.ts";
 import { gpuEnvironments } from "../lib/star/rank_device.ts";
@@ -45,9 +46,6 @@ export interface BenchTypes {
 /** How long a rank may make no progress. */
 const TIMEOUT_MS = 120_000;
 
-/** The permissions of a child: model files, GPU libraries; see `lib/star/engine.ts`. */
-const PERMISSIONS = ["--allow-read", "--allow-env", "--allow-sys"];
-
 /**
  * Opens the ranks.
  *
@@ -78,10 +76,11 @@ async function openAlone(init: RankBenchOptions): Promise<BenchTeam> {
 }
 
 async function openPool(init: RankBenchOptions, size: number): Promise<BenchTeam> {
+  const entry = new URL("./bench_worker.ts", import.meta.url);
   const pool = await WorkerPool.start<BenchTypes>(init, {
-    entry: new URL("./bench_worker.ts", import.meta.url),
+    entry,
     size,
-    permissions: PERMISSIONS,
+    permissions: workerPermissions(entry),
     env: init.device === "cuda" ? gpuEnvironments(size) : undefined,
     timeoutMs: TIMEOUT_MS,
   });

@@ -33,6 +33,16 @@ export interface OpenDeviceOptions {
   readonly ordinal?: number;
 }
 
+/**
+ * Threads of each of some processes on this machine: as asked for, or its cores divided evenly.
+ *
+ * @param wanted 0 divides the cores.
+ */
+export function threadsPerProcess(wanted: number, options: { processCount: number }): number {
+  if (wanted > 0) return wanted;
+  return Math.max(1, Math.floor(navigator.hardwareConcurrency / options.processCount));
+}
+
 /** The oldest compute capability that the kernels are built for. */
 const OLDEST_CAPABILITY = 80;
 

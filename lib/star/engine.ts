@@ -57,13 +57,17 @@ export interface StarTypes {
   progress: Progress;
 }
 
-/** The permissions of a worker: files it maps, its place in the processes' shared memory. */
-const WORKER_PERMISSIONS = ["--allow-read", "--allow-env", "--allow-sys"];
-
-/** A worker started from a URL fetches the kernel library and keeps it in the user's cache. */
-function remotePermissions(entry: URL): readonly string[] {
-  if (entry.protocol === "file:") return [];
-  return [`--allow-net=${entry.host}`, `--allow-import=${entry.host}`, "--allow-write"];
+/**
+ * The permissions of a worker: files it maps, its place in the processes' shared memory; one started
+ * from a URL fetches the kernel library and keeps it in the user's cache.
+ *
+ * @param entry The worker's module.
+ */
+export function workerPermissions(entry: URL): readonly string[] {
+  const local = ["--allow-read", "--allow-env", "--allow-sys"];
+  if (entry.protocol === "file:") return local;
+  const { host } = entry;
+  return [...local, "--allow-write", `--allow-net=${host}`, `--allow-import=${host}`];
 }
 
 /**
@@ -148,7 +152,7 @@ class PoolEngine implements Engine {
     const pool = await WorkerPool.start<StarTypes>(rankOptions(options), {
       entry,
       size,
-      permissions: [...WORKER_PERMISSIONS, ...remotePermissions(entry)],
+      permissions: workerPermissions(entry),
       env: options.device === "cuda" ? gpuEnvironments(size) : undefined,
       timeoutMs,
     });

@@ -4,7 +4,7 @@
  * @module
  */
 import { type AttentionPlan, checkPlan, sharesContext } from "../attention/plan.ts";
-import { chooseDevice, type DeviceWish } from "../device/open.ts";
+import { chooseDevice, type DeviceWish, threadsPerProcess } from "../device/open.ts";
 import { invariant } from "../errors.ts";
 import { type LlamaConfig, readConfig } from "../model/config.ts";
 import type { ComputeDType } from "../model/forward.ts";
@@ -118,9 +118,9 @@ export async function loadModel(folder: string, options: LoadOptions): Promise<M
     const isShared = sharesContext(plan.mode);
     const processCount = isShared ? group?.size ?? options.processCount : 1;
     // Each launched rank divides the cores of its own machine.
-    const threads = options.threads > 0 || (isShared && group !== undefined)
+    const threads = isShared && group !== undefined
       ? options.threads
-      : Math.max(1, Math.floor(navigator.hardwareConcurrency / processCount));
+      : threadsPerProcess(options.threads, { processCount });
     const engine = await openEngine({
       modelFolder: folder,
       plan,

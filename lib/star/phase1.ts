@@ -143,12 +143,16 @@ export function countWork(
   encoded: Phase1Result,
   own: { rank: number; blocks: number; blockTokens: number },
 ): Omit<RankCounters, "prefillSeconds" | "decodeSeconds"> {
+  const { taken: selectedBlocks, causal: causalBlocks } = totalCount(encoded);
+  return { ...own, anchorPasses: encoded.anchorPasses, selectedBlocks, causalBlocks };
+}
+
+/** The blocks of all sequences and layers together. */
+export function totalCount(encoded: Pick<Phase1Result, "selected">): BlockCount {
   const counts = encoded.selected.flat();
   return {
-    ...own,
-    anchorPasses: encoded.anchorPasses,
-    selectedBlocks: counts.reduce((sum, { taken }) => sum + taken, 0),
-    causalBlocks: counts.reduce((sum, { causal }) => sum + causal, 0),
+    taken: counts.reduce((sum, { taken }) => sum + taken, 0),
+    causal: counts.reduce((sum, { causal }) => sum + causal, 0),
   };
 }
 

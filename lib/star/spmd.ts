@@ -9,6 +9,7 @@
  */
 import { AbortedError, type Collective } from "../collective/collective.ts";
 import { BorrowedCollective } from "../collective/borrowed.ts";
+import { threadsPerProcess } from "../device/open.ts";
 import { errorText, invariant, WorkerError } from "../errors.ts";
 import type { LlamaConfig } from "../model/config.ts";
 import { modelDigest } from "../model/digest.ts";
@@ -137,9 +138,7 @@ async function loadTogether(group: RankGroup, options: SharedOptions): Promise<L
   group.status.enter("load");
   const { modelFolder: folder, timeoutMs } = options;
   group.collective.timeoutMs = timeoutMs;
-  const threads = options.threads > 0
-    ? options.threads
-    : Math.max(1, Math.floor(navigator.hardwareConcurrency / group.localSize));
+  const threads = threadsPerProcess(options.threads, { processCount: group.localSize });
   const host = new BorrowedCollective(group.collective);
   const place = { host, onProgress: () => group.status.advance() };
   const model = await RankModel.load({ ...options, threads }, place);
