@@ -32,6 +32,12 @@ Usage: deno task bench:peer --llama PATH --model_path FOLDER [flags]
 /** Tokens that both generate per measurement. */
 const DECODE_TOKENS = 32;
 
+/**
+ * Tokens of llama.cpp's first prefill, which is not used: it brings the weights into memory. Its own
+ * warm-up would run every length twice.
+ */
+const WARM_UP_TOKENS = 128;
+
 /** The command line. */
 interface PeerOptions {
   readonly llama: string;
@@ -158,7 +164,10 @@ async function runLlama(
   const prompts = [...new Set([...lengths, ...starx])];
   let rssMib = 0;
   const runs = [
-    { args: ["-p", prompts.join(","), "-n", "0"], needed: prompts.length > 0 },
+    {
+      args: ["--no-warmup", "-p", [WARM_UP_TOKENS, ...prompts].join(","), "-n", "0"],
+      needed: prompts.length > 0,
+    },
     {
       args: ["-p", "0", "-n", String(DECODE_TOKENS), "-d", decode.join(",")],
       needed: decode.length > 0,

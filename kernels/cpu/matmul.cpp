@@ -133,13 +133,6 @@ void pack_weights(float* out, const char* weight, int64_t row_bytes, int64_t fir
   }
 }
 
-/* Columns per task: at most kTaskColumns, fewer until every thread has some tasks. */
-int64_t task_columns(int64_t n, int32_t threads) {
-  int64_t columns = kTaskColumns;
-  while (columns > 2 * kMicroColumns && ceil_div(n, columns) < 4 * threads) columns /= 2;
-  return columns;
-}
-
 /* All rows of x times `columns` weight rows from `first` on. x is f32, or bf16 pairs as f32 bits. */
 template <class Slab, bool kWidenWeight>
 void run_task(const MatmulArgs& args, const float* x, int64_t x_stride, int64_t first,
@@ -252,16 +245,15 @@ void widen_rows(Context& context, const MatmulArgs& args, float* out) {
 template <class Slab, bool kWidenWeight>
 void many_rows(Context& context, const MatmulArgs& args, const float* x, int64_t x_stride,
                float* slabs) {
-  const int64_t columns = task_columns(args.n, context.threads);
-  parallel_for(context, ceil_div(args.n, columns), 1,
-               [&](int64_t begin, int64_t end, int32_t worker) {
-                 float* slab = slabs + worker * kTaskColumns * kDepth;
-                 for (int64_t task = begin; task < end; task++) {
-                   const int64_t first = task * columns;
-                   run_task<Slab, kWidenWeight>(args, x, x_stride, first,
-                                                min64(columns, args.n - first), slab);
-                 }
-               });
+  const int64_t panels = ceil_div(args.n, kMicroColumns);
+  const int64_t share = max64(1, panels / (4 * context.threads));
+  const Grain grain(min64(kTaskColumns / kMicroColumns, share), 1);
+  parallel_for(context, panels, grain, [&](int64_t begin, int64_t end, int32_t worker) {
+    const int64_t first = begin * kMicroColumns;
+    const int64_t columns = min64(end * kMicroColumns, args.n) - first;
+    run_task<Slab, kWidenWeight>(args, x, x_stride, first, columns,
+                                 slabs + worker * kTaskColumns * kDepth);
+  });
 }
 
 }  // namespace
