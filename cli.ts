@@ -67,6 +67,7 @@ const ruler = defineCommand({
   name: "ruler",
   summary: "run RULER: make the data, generate, score, and show a table of scores",
   demoUnless: "model_path",
+  ranks: "first",
   flags: {
     model_name: textFlag({
       short: "-n",
@@ -161,6 +162,7 @@ const ruler = defineCommand({
 const infer = defineCommand({
   name: "infer",
   summary: "generate for the samples of a file of JSON lines",
+  ranks: "first",
   flags: {
     model_path: textFlag({
       short: "-p",
@@ -304,7 +306,7 @@ const gather = defineCommand({
 
 const bench = defineCommand({
   ...BENCH_HELP,
-  runsOnEveryRank: true,
+  ranks: "each",
   run: async (flags, { screen, group }) => {
     const options = benchOptions(flags);
     const isQuiet = group !== undefined && group.rank > 0;
@@ -338,9 +340,6 @@ const doctor = defineCommand({
   },
 });
 
-/** What the ranks that a launcher started do together; the others run on each for itself. */
-const RANK_COMMANDS = [ruler, infer, bench].map(({ help }) => help.name);
-
 /** All subcommands, in the order of the help text. */
 const COMMANDS: readonly Command[] = [ruler, infer, prepare, evaluate, gather, bench, doctor];
 
@@ -358,7 +357,5 @@ async function demoModel(): Promise<string> {
 }
 
 if (import.meta.main) {
-  Deno.exit(
-    await runProgram(COMMANDS, Deno.args, { screen: openScreen(), rankCommands: RANK_COMMANDS }),
-  );
+  Deno.exit(await runProgram(COMMANDS, Deno.args, { screen: openScreen() }));
 }

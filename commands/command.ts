@@ -15,22 +15,25 @@ import { type FlagTable, type FlagValues, parseFlags } from "./flags.ts";
 import { type CommandHelp, commandHelp } from "./help.ts";
 import type { CommandContext } from "./infer.ts";
 
+/**
+ * How the ranks that a launcher started share a command: `each` runs it, as part of one group;
+ * or `first` does, and the others compute what its model is asked for; or all do it `alone`, as
+ * if there were no others.
+ */
+export type CommandRanks = "each" | "first" | "alone";
+
 /** A subcommand whose flags are typed. */
 export interface CommandSpec<T extends FlagTable> extends CommandHelp {
   readonly flags: T;
-  /** See {@linkcode Command}. */
-  readonly runsOnEveryRank?: boolean;
+  /** See {@linkcode Command}; without it each rank runs the command for itself. */
+  readonly ranks?: CommandRanks;
   readonly run: (values: FlagValues<T>, context: CommandContext) => Promise<number | void>;
 }
 
 /** A subcommand as the dispatcher sees it. */
 export interface Command {
   readonly help: CommandHelp;
-  /**
-   * Whether each of the ranks that a launcher started runs it; else rank 0 does, and the others
-   * compute what its model is asked for.
-   */
-  readonly runsOnEveryRank: boolean;
+  readonly ranks: CommandRanks;
   /**
    * Runs it with the arguments behind its name.
    *
@@ -45,7 +48,7 @@ export function defineCommand<T extends FlagTable>(spec: CommandSpec<T>): Comman
   const options = { command: name, ...(demoUnless === undefined ? {} : { demoUnless }) };
   return {
     help: spec,
-    runsOnEveryRank: spec.runsOnEveryRank ?? false,
+    ranks: spec.ranks ?? "alone",
     run: async (args, context) => {
       if (args.includes("--help") || args.includes("-h")) {
         return context.screen.print(commandHelp(spec));

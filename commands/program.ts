@@ -14,8 +14,6 @@ import { VERSION } from "./version.ts";
 /** What the program runs with. */
 export interface ProgramOptions {
   readonly screen: Screen;
-  /** Names of the commands that the ranks which a launcher started run together. */
-  readonly rankCommands: readonly string[];
 }
 
 /**
@@ -72,9 +70,9 @@ async function runCommand(
   rest: readonly string[],
   options: ProgramOptions & { args: readonly string[]; interrupts: Interrupts },
 ): Promise<number> {
-  const { screen, interrupts, args, rankCommands } = options;
+  const { screen, interrupts, args } = options;
   const context = { screen, cleanup: interrupts, args };
-  const isShared = rankCommands.includes(command.help.name);
+  const isShared = command.ranks !== "alone";
   const launch = isShared ? recognizeLaunch(launchEnvironment()) : undefined;
   if (launch === undefined || launch.size === 1) {
     return await command.run(rest, context) ?? EXIT_CODES.done;
@@ -83,7 +81,7 @@ async function runCommand(
   const { runLaunched } = await import("./launched.ts");
   const exit = (code: number) => Deno.exit(code);
   return await runLaunched(
-    { launch, args, context, exit, isOnEveryRank: command.runsOnEveryRank },
+    { launch, args, context, exit, isOnEveryRank: command.ranks === "each" },
     (context) => command.run(rest, context),
   );
 }

@@ -12,7 +12,7 @@ import type { RankGroup } from "./group.ts";
 import { WorkerPool } from "./pool.ts";
 import { RankModel, type RankOptions, type RankProgress, type RankResult } from "./rank.ts";
 import { gpuEnvironments } from "./rank_device.ts";
-import type { GenerateRequest, GenerateResult, Progress } from "./request.ts";
+import type { Engine, GenerateRequest, GenerateResult, Progress } from "./request.ts";
 import { SpmdEngine } from "./spmd.ts";
 import { joinResults, toWire, type WireRequest } from "./wire.ts";
 
@@ -24,23 +24,6 @@ export interface EngineOptions extends RankOptions {
   readonly timeoutMs: number;
   /** The processes that a launcher started with this one; they take the place of children. */
   readonly group?: RankGroup | undefined;
-}
-
-/** A model that is ready for samples, one at a time. */
-export interface Engine extends AsyncDisposable {
-  readonly config: LlamaConfig;
-  /** One line for people: device and processes. */
-  readonly deviceDescription: string;
-  /**
-   * Runs one sample.
-   *
-   * @throws {RangeError} If the query is empty.
-   * @throws {WorkerError} If a worker process is lost; the message names rank, phase and sample.
-   */
-  generate(
-    request: GenerateRequest,
-    options?: { onProgress?: ((progress: Progress) => void) | undefined },
-  ): Promise<GenerateResult>;
 }
 
 /** The bodies that this engine and its workers exchange. */

@@ -9,9 +9,9 @@ import { invariant } from "../errors.ts";
 import { type LlamaConfig, readConfig } from "../model/config.ts";
 import type { ComputeDType } from "../model/forward.ts";
 import { loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
-import { type Engine, openEngine } from "./engine.ts";
+import { openEngine } from "./engine.ts";
 import type { RankGroup } from "./group.ts";
-import type { GenerateResult, Progress } from "./request.ts";
+import type { Engine, GenerateResult, Progress } from "./request.ts";
 
 /** How to load a model and what to compute with it. */
 export interface LoadOptions {

@@ -1,9 +1,10 @@
 /**
- * What is asked of the model for one sample, and what comes back. Plain data that crosses process
- * boundaries.
+ * What is asked of the model for one sample, and what comes back: plain data that crosses process
+ * boundaries; and the engine, which is asked.
  *
  * @module
  */
+import type { LlamaConfig } from "../model/config.ts";
 
 /** One sample: its context and query as token ids, and how to generate. */
 export interface GenerateRequest {
@@ -64,6 +65,23 @@ export interface Progress {
   readonly fraction: number;
   /** Tokens generated so far. */
   readonly generatedTokens: number;
+}
+
+/** A model that is ready for samples, one at a time. */
+export interface Engine extends AsyncDisposable {
+  readonly config: LlamaConfig;
+  /** One line for people: device and processes. */
+  readonly deviceDescription: string;
+  /**
+   * Runs one sample.
+   *
+   * @throws {RangeError} If the query is empty.
+   * @throws {WorkerError} If a worker process is lost; the message names rank, phase and sample.
+   */
+  generate(
+    request: GenerateRequest,
+    options?: { onProgress?: ((progress: Progress) => void) | undefined },
+  ): Promise<GenerateResult>;
 }
 
 /** @throws {RangeError} If there is no query, or nothing to generate. */

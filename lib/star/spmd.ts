@@ -13,11 +13,10 @@ import { threadsPerProcess } from "../device/open.ts";
 import { errorText, invariant, WorkerError } from "../errors.ts";
 import type { LlamaConfig } from "../model/config.ts";
 import { modelDigest } from "../model/digest.ts";
-import type { Engine } from "./engine.ts";
 import { exchangeName } from "./exchange.ts";
 import { otherModelError, type RankGroup } from "./group.ts";
 import { RankModel, type RankOptions, type RankProgress, type RankResult } from "./rank.ts";
-import type { GenerateRequest, GenerateResult, Progress } from "./request.ts";
+import type { Engine, GenerateRequest, GenerateResult, Progress } from "./request.ts";
 import { fromWire, joinResults, toWire, type WireRequest } from "./wire.ts";
 
 /** What rank 0 says. */

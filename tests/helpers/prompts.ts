@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { type Engine, openEngine } from "../../lib/star/engine.ts";
+import { openEngine } from "../../lib/star/engine.ts";
 import type { AttentionPlan } from "../../lib/attention/plan.ts";
-import type { GenerateRequest } from "../../lib/star/request.ts";
+import type { Engine, GenerateRequest } from "../../lib/star/request.ts";
 import { goldenEntries } from "./golden.ts";
 
 /** The folder of the model. */
