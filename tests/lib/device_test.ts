@@ -116,6 +116,26 @@ Deno.test("Kernels let the event loop run during a long row of small ops", async
   });
 });
 
+Deno.test("Threads of a pool sleep while there is no op", async () => {
+  await withCpu(async (device) => {
+    const size = 512;
+    using one = make(device, [size, size]);
+    using out = make(device, [size, size]);
+    await matmul(device, { out, x: one, weight: one });
+    let running = await runningThreads();
+    for (let i = 0; i < 100 && running > 0; i++) running = await runningThreads();
+    assertEquals(running, 0, "a thread must not run for longer than some ms after an op");
+  }, { threads: 4 });
+});
+
+/** Threads of this process that run or wait for a core. */
+async function runningThreads(): Promise<number> {
+  const script = `grep -l "^State:.R" /proc/${Deno.pid}/task/*/status | wc -l`;
+  const { success, stdout } = await new Deno.Command("sh", { args: ["-c", script] }).output();
+  assert(success, "the states of threads must be readable");
+  return Number(new TextDecoder().decode(stdout));
+}
+
 Deno.test("OpRecorder runs recorded ops again, with what their tensors hold then", async () => {
   await withCpu(async (device) => {
     using one = make(device, [1, 3]);
