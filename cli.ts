@@ -6,9 +6,9 @@
  * @module
  */
 import { fileURLToPath } from "node:url";
-import { BENCH_HELP, benchOptions } from "./commands/bench_flags.ts";
-import { type Command, defineCommand } from "./commands/command.ts";
-import { ENGINE_FLAGS } from "./commands/engine_flags.ts";
+import { BENCH_HELP, benchOptions } from "./commands/bench/flags.ts";
+import { type Command, defineCommand } from "./commands/shared/command.ts";
+import { ENGINE_FLAGS } from "./commands/shared/engine_flags.ts";
 import {
   choiceFlag,
   choicesFlag,
@@ -17,11 +17,11 @@ import {
   wholeFlag,
   wholesFlag,
   wordsFlag,
-} from "./commands/flags.ts";
-import { runProgram } from "./commands/program.ts";
-import { openScreen } from "./commands/screen.ts";
+} from "./commands/shared/flags.ts";
+import { runProgram } from "./commands/shared/program.ts";
+import { openScreen } from "./commands/shared/screen.ts";
 import { UsageError } from "./lib/errors.ts";
-import { launchEnvironment } from "./lib/star/launch.ts";
+import { launchEnvironment } from "./lib/team/launch.ts";
 
 const MODES = ["dense", "xattn", "star", "starx", "ring"] as const;
 const TEMPLATES = ["base", "llama3"] as const;
@@ -130,10 +130,10 @@ const ruler = defineCommand({
     CONTINUE_NOTE,
   ],
   run: async (flags, context) => {
-    const { runRuler } = await import("./commands/ruler.ts");
-    const { engineOptions, planOf } = await import("./commands/engine_flags.ts");
+    const { runRuler } = await import("./commands/ruler/ruler.ts");
+    const { engineOptions, planOf } = await import("./commands/shared/engine_flags.ts");
     if (flags.num_nodes > 1 && context.launchedRanks === undefined) {
-      const { runOnNodes } = await import("./commands/nodes.ts");
+      const { runOnNodes } = await import("./commands/shared/nodes.ts");
       const { num_nodes: nodes, nproc_per_node: tasksPerNode = 1 } = flags;
       const entry = new URL(import.meta.url);
       const env = launchEnvironment();
@@ -209,8 +209,8 @@ const infer = defineCommand({
     "output file there.",
   ],
   run: async (flags, context) => {
-    const { runInfer } = await import("./commands/infer.ts");
-    const { engineOptions, planOf } = await import("./commands/engine_flags.ts");
+    const { runInfer } = await import("./commands/infer/infer.ts");
+    const { engineOptions, planOf } = await import("./commands/shared/engine_flags.ts");
     await runInfer({
       ...engineOptions(flags),
       modelPath: flags.model_path,
@@ -253,7 +253,7 @@ const prepare = defineCommand({
     cwe_freq: CWE_FLAG,
   },
   run: async (flags, { screen }) => {
-    const { runPrepare } = await import("./commands/prepare.ts");
+    const { runPrepare } = await import("./commands/ruler/prepare.ts");
     await runPrepare({
       saveDir: flags.save_dir,
       task: flags.task,
@@ -280,7 +280,7 @@ const evaluate = defineCommand({
     verbose: wholeFlag({ min: -1, help: "accepted; has no effect, as in the original" }),
   },
   run: async ({ data_dir: dataDir, benchmark, verbose }, { screen }) => {
-    const { runEvaluate } = await import("./commands/evaluate.ts");
+    const { runEvaluate } = await import("./commands/ruler/evaluate.ts");
     const terminalColumns = Deno.stdout.isTerminal() ? Deno.consoleSize().columns : undefined;
     await runEvaluate({ dataDir, benchmark, verbose, terminalColumns }, screen);
   },
@@ -299,7 +299,7 @@ const gather = defineCommand({
     output_dir: textFlag({ value: "FOLDER", default: "results", help: "folder of all results" }),
   },
   run: async ({ exp, output_dir: outputDir }, { screen }) => {
-    const { runGather } = await import("./commands/gather.ts");
+    const { runGather } = await import("./commands/ruler/gather.ts");
     await runGather({ exp, outputDir }, (text) => screen.print(text));
   },
 });
@@ -313,10 +313,10 @@ const bench = defineCommand({
     const note = (line: string) => isQuiet || screen.log(line);
     const output = { print: (text: string) => screen.print(text), note };
     if (!options.kernels) {
-      const { runBench } = await import("./commands/bench.ts");
+      const { runBench } = await import("./commands/bench/bench.ts");
       await runBench(options, output, { group });
     } else if (!isQuiet) {
-      const { runKernelBench } = await import("./commands/bench_kernels.ts");
+      const { runKernelBench } = await import("./commands/bench/kernels.ts");
       await runKernelBench(options, output);
     }
   },

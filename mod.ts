@@ -32,14 +32,14 @@ export {
   type LoadOptions,
   type Model,
   type Prompt,
-} from "./lib/star/load_model.ts";
+} from "./lib/engine/load_model.ts";
 export {
   type Answer,
   type Encoded,
   openPhases,
   type Phases,
   type PhasesOptions,
-} from "./lib/star/phases.ts";
+} from "./lib/engine/phases.ts";
 export type {
   GenerateRequest,
   GenerateResult,

@@ -14,10 +14,10 @@ import { dataFolder } from "../lib/data_folder.ts";
 import { DeviceError, errorText, FileError, UsageError } from "../lib/errors.ts";
 import { readConfig } from "../lib/model/config.ts";
 import { listWeightFiles } from "../lib/model/weight_files.ts";
-import { describeLaunch, launchEnvironment, recognizeLaunch } from "../lib/star/launch.ts";
-import { gpusOf } from "../lib/star/rank_device.ts";
-import type { Screen } from "./screen.ts";
-import { VERSION } from "./version.ts";
+import { describeLaunch, launchEnvironment, recognizeLaunch } from "../lib/team/launch.ts";
+import { gpusOf } from "../lib/engine/rank_device.ts";
+import type { Screen } from "./shared/screen.ts";
+import { VERSION } from "./shared/version.ts";
 
 /** Options of {@linkcode runDoctor}. */
 export interface DoctorOptions {

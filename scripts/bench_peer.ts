@@ -9,7 +9,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { median } from "../commands/bench_report.ts";
+import { median } from "../commands/bench/report.ts";
 import { errorText, EXIT_CODES, FileError, UsageError } from "../lib/errors.ts";
 import { writeGguf } from "./gguf.ts";
 

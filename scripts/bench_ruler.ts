@@ -9,7 +9,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { makeData, taskNamed, templateNamed } from "../commands/make_data.ts";
+import { makeData, taskNamed, templateNamed } from "../commands/ruler/make_data.ts";
 import { errorText, EXIT_CODES, UsageError } from "../lib/errors.ts";
 import { loadTokenizer } from "../lib/model/tokenizer.ts";
 import { tokenCounter } from "../lib/model/token_counter.ts";

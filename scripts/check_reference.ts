@@ -17,7 +17,7 @@ import {
 } from "../lib/attention/plan.ts";
 import { chooseDevice, type DeviceKind } from "../lib/device/open.ts";
 import { errorText, EXIT_CODES, UsageError } from "../lib/errors.ts";
-import { openEngine } from "../lib/star/engine.ts";
+import { openEngine } from "../lib/engine/engine.ts";
 
 const HELP = `Compares a device with reference values.
 

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { defineCommand } from "../commands/command.ts";
-import { choicesFlag, textFlag } from "../commands/flags.ts";
+import { defineCommand } from "../commands/shared/command.ts";
+import { choicesFlag, textFlag } from "../commands/shared/flags.ts";
 import { dataFolder } from "../lib/data_folder.ts";
 import { UsageError } from "../lib/errors.ts";
 import { downloadData, importData } from "./download/data.ts";

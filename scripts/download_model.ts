@@ -5,8 +5,8 @@
  *
  * @module
  */
-import { defineCommand } from "../commands/command.ts";
-import { textFlag } from "../commands/flags.ts";
+import { defineCommand } from "../commands/shared/command.ts";
+import { textFlag } from "../commands/shared/flags.ts";
 import { UsageError } from "../lib/errors.ts";
 import { runScript } from "./download/entry.ts";
 import { DEFAULT_PATIENCE } from "./download/http.ts";

@@ -10,7 +10,7 @@
 import { parseArgs } from "node:util";
 import type { DeviceWish } from "../lib/device/open.ts";
 import { errorText, EXIT_CODES, UsageError } from "../lib/errors.ts";
-import { type Answer, openPhases, type Phases } from "../lib/star/phases.ts";
+import { type Answer, openPhases, type Phases } from "../lib/engine/phases.ts";
 
 const HELP = `Writes the logits and greedy ids of prompts.
 

@@ -4,7 +4,7 @@
  * goes on behind the finished samples. With --shape it is a run of `bench`, which has no samples and
  * needs neither model nor tokenizer.
  *
- * It reads what ranks say of themselves (`lib/collective/state.ts`) out of the parent's memory, so as
+ * It reads what ranks say of themselves (`lib/parallel/state.ts`) out of the parent's memory, so as
  * to kill in the phase that is asked for. A line of JSON tells the outcome; the exit code is 0 if all
  * was as promised.
  *
@@ -12,7 +12,7 @@
  */
 import { parseArgs } from "node:util";
 import { fileURLToPath } from "node:url";
-import { GroupState, type Phase } from "../lib/collective/state.ts";
+import { GroupState, type Phase } from "../lib/parallel/state.ts";
 import { errorText, EXIT_CODES } from "../lib/errors.ts";
 
 const HELP = `Kills a rank of a run and shows what follows.

@@ -13,8 +13,8 @@ import {
   EMPTY_STATISTICS,
   readStatistics,
   type Statistics,
-} from "../commands/ruler_log.ts";
-import { experimentFolder } from "../commands/ruler.ts";
+} from "../commands/ruler/log.ts";
+import { experimentFolder } from "../commands/ruler/ruler.ts";
 import type { AttentionMode } from "../lib/attention/plan.ts";
 import { errorText } from "../lib/errors.ts";
 

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { MpiCollective } from "../lib/collective/mpi.ts";
+import { MpiCollective } from "../lib/parallel/mpi.ts";
 
 const WARM_UPS = 200;
 const ROUNDS = 2_000;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { openEngine } from "../lib/star/engine.ts";
+import { openEngine } from "../lib/engine/engine.ts";
 import { assert, assertEquals, assertStringIncludes } from "./helpers/assert.ts";
 import { goldenEntries, type GoldenEntry, goldenPlan } from "./helpers/golden.ts";
 

@@ -15,11 +15,13 @@ const LAYERS: readonly RegExp[] = [
   /^lib\/[a-z_]+\.ts$/,
   /^lib\/ffi\//,
   /^lib\/device\//,
-  /^lib\/collective\//,
+  /^lib\/parallel\//,
   /^lib\/ops\//,
   /^lib\/attention\//,
   /^lib\/model\//,
   /^lib\/star\//,
+  /^lib\/team\//,
+  /^lib\/engine\//,
   /^commands\//,
   /^cli\.ts$/,
 ];
@@ -87,7 +89,7 @@ Deno.test("third-party modules are pinned, and each belongs to one module", asyn
 
 Deno.test("every module is imported by somebody or is an entry", async () => {
   const entries =
-    /^(mod|cli)\.ts$|^lib\/star\/worker\.ts$|^commands\/bench_worker\.ts$|^scripts\/[a-z_]+\.ts$|_test\.ts$/;
+    /^(mod|cli)\.ts$|^lib\/engine\/worker\.ts$|^commands\/bench\/worker\.ts$|^scripts\/[a-z_]+\.ts$|_test\.ts$/;
   const files = await sourceFiles(...ALL);
   const imported = new Set(files.flatMap(({ imports }) => imports));
   const unused = files.map(({ path }) => path)
@@ -142,7 +144,7 @@ function longFunctions({ path, text }: SourceFile): string[] {
 Deno.test("foreign code is opened in one place, and pointers stay near it", async () => {
   const faults = (await sourceFiles(...PRODUCT)).flatMap(({ path, text }) => [
     ...(/Deno\.dlopen\(/.test(text) && path !== "lib/ffi/library.ts" ? [`${path}: dlopen`] : []),
-    ...(/Deno\.Unsafe|PointerValue/.test(text) && !/^lib\/(ffi|device|collective)\//.test(path)
+    ...(/Deno\.Unsafe|PointerValue/.test(text) && !/^lib\/(ffi|device|parallel)\//.test(path)
       ? [`${path}: pointers`]
       : []),
   ]);

@@ -9,9 +9,9 @@
  *
  * @module
  */
-import type { Collective } from "../collective/collective.ts";
-import { collectiveOn } from "../collective/staged.ts";
-import { gatherTensors } from "../collective/tensors.ts";
+import type { Collective } from "../parallel/collective.ts";
+import { collectiveOn } from "../parallel/staged.ts";
+import { gatherTensors } from "../parallel/tensors.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";

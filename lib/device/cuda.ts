@@ -48,7 +48,7 @@ interface CudaParts {
   readonly link: CudaLink;
 }
 
-/** What NCCL takes of a GPU; see `lib/collective/nccl.ts`. */
+/** What NCCL takes of a GPU; see `lib/parallel/nccl.ts`. */
 interface StreamOfGpu {
   readonly stream: bigint;
   makeCurrent(): void;

@@ -81,7 +81,7 @@ export class ProfiledDevice implements Device {
     return this.#inner.clock;
   }
 
-  /** What exchanges between GPUs are put into; see `lib/collective/nccl.ts`. */
+  /** What exchanges between GPUs are put into; see `lib/parallel/nccl.ts`. */
   get gpu(): unknown {
     return "gpu" in this.#inner ? this.#inner.gpu : undefined;
   }

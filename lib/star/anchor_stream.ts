@@ -9,9 +9,9 @@
  *
  * @module
  */
-import type { Collective } from "../collective/collective.ts";
-import { collectiveOn } from "../collective/staged.ts";
-import { isDeviceCollective } from "../collective/tensors.ts";
+import type { Collective } from "../parallel/collective.ts";
+import { collectiveOn } from "../parallel/staged.ts";
+import { isDeviceCollective } from "../parallel/tensors.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { invariant } from "../errors.ts";

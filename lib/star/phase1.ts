@@ -19,7 +19,7 @@ import {
   selectedAttention,
   selectionTensors,
 } from "../attention/xattention.ts";
-import type { Collective } from "../collective/collective.ts";
+import type { Collective } from "../parallel/collective.ts";
 import type { Device } from "../device/device.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import { PerStage, type Stage } from "../device/stages.ts";

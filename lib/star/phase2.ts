@@ -8,9 +8,9 @@
  */
 import { GlobalAttention, type StepKeys } from "../attention/global.ts";
 import type { AttentionPlan } from "../attention/plan.ts";
-import type { Collective } from "../collective/collective.ts";
-import { collectiveOn } from "../collective/staged.ts";
-import { type DeviceCollective, isDeviceCollective } from "../collective/tensors.ts";
+import type { Collective } from "../parallel/collective.ts";
+import { collectiveOn } from "../parallel/staged.ts";
+import { type DeviceCollective, isDeviceCollective } from "../parallel/tensors.ts";
 import type { Device, OpRecorder, PendingBytes, RecordedOps } from "../device/device.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import { sendTensor } from "../device/send.ts";

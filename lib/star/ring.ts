@@ -8,7 +8,7 @@
  * @module
  */
 import { RingAttention } from "../attention/ring.ts";
-import type { Collective } from "../collective/collective.ts";
+import type { Collective } from "../parallel/collective.ts";
 import type { Stage } from "../device/stages.ts";
 import type { LlamaConfig } from "../model/config.ts";
 import { type ComputeDType, Transformer } from "../model/forward.ts";

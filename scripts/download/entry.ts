@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { type Command, endingOf } from "../../commands/command.ts";
-import { openScreen } from "../../commands/screen.ts";
+import { type Command, endingOf } from "../../commands/shared/command.ts";
+import { openScreen } from "../../commands/shared/screen.ts";
 import { EXIT_CODES } from "../../lib/errors.ts";
 
 /**

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { runBench } from "../../commands/bench.ts";
-import type { BenchOptions } from "../../commands/bench_options.ts";
-import { benchIds } from "../../commands/bench_rank.ts";
+import { runBench } from "../../commands/bench/bench.ts";
+import type { BenchOptions } from "../../commands/bench/options.ts";
+import { benchIds } from "../../commands/bench/rank.ts";
 import { assert, assertEquals } from "../helpers/assert.ts";
 import { MODEL } from "../helpers/prompts.ts";
 

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { runBench } from "../../commands/bench.ts";
-import { runKernelBench } from "../../commands/bench_kernels.ts";
-import type { BenchOptions } from "../../commands/bench_options.ts";
+import { runBench } from "../../commands/bench/bench.ts";
+import { runKernelBench } from "../../commands/bench/kernels.ts";
+import type { BenchOptions } from "../../commands/bench/options.ts";
 import { runDoctor } from "../../commands/doctor.ts";
 import { MODEL_SHAPES } from "../../lib/model/shapes.ts";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "../helpers/assert.ts";

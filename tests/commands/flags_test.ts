@@ -8,7 +8,7 @@ import {
   wholeFlag,
   wholesFlag,
   wordsFlag,
-} from "../../commands/flags.ts";
+} from "../../commands/shared/flags.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { assertEquals, assertThrows } from "../helpers/assert.ts";
 

@@ -1,4 +1,4 @@
-import { type InferOptions, runInfer } from "../../commands/infer.ts";
+import { type InferOptions, runInfer } from "../../commands/infer/infer.ts";
 import { FileError, UsageError, WorkerError } from "../../lib/errors.ts";
 import { assertEquals, assertRejects } from "../helpers/assert.ts";
 import { type FakeModels, fakeModels, fakeScreen, NO_INTERRUPTS } from "../helpers/fake_model.ts";

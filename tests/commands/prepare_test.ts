@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type PrepareCommandOptions, runPrepare } from "../../commands/prepare.ts";
+import { type PrepareCommandOptions, runPrepare } from "../../commands/ruler/prepare.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
 import { assert, assertEquals, assertMatch, assertRejects } from "../helpers/assert.ts";
 import { inFolder } from "../helpers/folder.ts";

@@ -1,4 +1,4 @@
-import { formatDuration, RunProgress } from "../../commands/progress.ts";
+import { formatDuration, RunProgress } from "../../commands/shared/progress.ts";
 import { assertEquals } from "../helpers/assert.ts";
 import { fakeScreen } from "../helpers/fake_model.ts";
 

@@ -1,6 +1,6 @@
-import { runRuler } from "../../commands/ruler.ts";
-import type { RulerOptions } from "../../commands/ruler_options.ts";
-import type { DataMaker } from "../../commands/ruler_data.ts";
+import { runRuler } from "../../commands/ruler/ruler.ts";
+import type { RulerOptions } from "../../commands/ruler/options.ts";
+import type { DataMaker } from "../../commands/ruler/data.ts";
 import { FileError, UsageError, WorkerError } from "../../lib/errors.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../helpers/assert.ts";
 import { type FakeModels, fakeModels, fakeScreen, NO_INTERRUPTS } from "../helpers/fake_model.ts";

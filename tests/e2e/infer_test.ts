@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { runInfer } from "../../commands/infer.ts";
+import { runInfer } from "../../commands/infer/infer.ts";
 import { assert, assertEquals } from "../helpers/assert.ts";
 import { fakeScreen, NO_INTERRUPTS } from "../helpers/fake_model.ts";
 import { inFolder } from "../helpers/folder.ts";

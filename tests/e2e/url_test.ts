@@ -87,7 +87,7 @@ console.log(JSON.stringify({ ids, ranks: result.ranks.length }));
     const found = JSON.parse(stdout);
     assertEquals(found.ranks, 2);
     assertEquals(found.ids.length, ids.length);
-    assert(requested.includes("/lib/star/worker.ts"));
+    assert(requested.includes("/lib/engine/worker.ts"));
     assert(requested.some((path) => path.endsWith(".so")));
     const kept = [...Deno.readDirSync(`${folder}/cache/starx/kernels`)];
     assertEquals(kept.length, 1);

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { openEngine } from "../../lib/star/engine.ts";
+import { openEngine } from "../../lib/engine/engine.ts";
 import { assert, assertEquals } from "../helpers/assert.ts";
 import { HAS_GPU } from "../helpers/device.ts";
 import { goldenEntries, goldenPlan } from "../helpers/golden.ts";

@@ -5,8 +5,8 @@
  * @module
  */
 import type { AttentionMode } from "../../lib/attention/plan.ts";
-import { SelfCollective } from "../../lib/collective/self.ts";
-import { RankStatus } from "../../lib/collective/state.ts";
+import { SelfCollective } from "../../lib/parallel/self.ts";
+import { RankStatus } from "../../lib/parallel/state.ts";
 import { openCudaDevice } from "../../lib/device/cuda.ts";
 import type { Device } from "../../lib/device/device.ts";
 import { sendTensor } from "../../lib/device/send.ts";
@@ -14,8 +14,8 @@ import { stagesOn } from "../../lib/device/stages.ts";
 import { Tensor } from "../../lib/device/tensor.ts";
 import { randomWeights } from "../../lib/model/random_weights.ts";
 import { MODEL_SHAPES } from "../../lib/model/shapes.ts";
-import { openEngine } from "../../lib/star/engine.ts";
-import { RankModel, type RankResult } from "../../lib/star/rank.ts";
+import { openEngine } from "../../lib/engine/engine.ts";
+import { RankModel, type RankResult } from "../../lib/engine/rank.ts";
 import type { GenerateResult } from "../../lib/star/request.ts";
 import { assert, assertEquals } from "../helpers/assert.ts";
 import { GPU_COUNT } from "../helpers/device.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Collective } from "../../lib/collective/collective.ts";
+import type { Collective } from "../../lib/parallel/collective.ts";
 import { WorkerError } from "../../lib/errors.ts";
 import {
   assert,

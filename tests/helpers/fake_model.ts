@@ -3,11 +3,11 @@
  *
  * @module
  */
-import type { Cleanup, LoadModel } from "../../commands/model_session.ts";
-import type { Screen } from "../../commands/screen.ts";
+import type { Cleanup, LoadModel } from "../../commands/shared/model_session.ts";
+import type { Screen } from "../../commands/shared/screen.ts";
 import { loadTokenizer } from "../../lib/model/tokenizer.ts";
 import { readConfig } from "../../lib/model/config.ts";
-import type { GenerateOptions, Generation, Prompt } from "../../lib/star/load_model.ts";
+import type { GenerateOptions, Generation, Prompt } from "../../lib/engine/load_model.ts";
 
 /** What happened to fake models. */
 export interface FakeModels {

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { WorkerPool } from "../../lib/star/pool.ts";
+import { WorkerPool } from "../../lib/team/pool.ts";
 import type { FakeTypes } from "./fake_rank.ts";
 
 if (import.meta.main) {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type PoolOptions, WorkerPool } from "../../lib/star/pool.ts";
+import { type PoolOptions, WorkerPool } from "../../lib/team/pool.ts";
 import { assert, assertEquals } from "./assert.ts";
 import type { FakeRequest, FakeTypes } from "./fake_rank.ts";
 import { isRunning, leftovers } from "./processes.ts";

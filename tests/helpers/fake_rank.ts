@@ -12,7 +12,7 @@ import {
 } from "../../lib/errors.ts";
 import { Libc, timespec } from "../../lib/ffi/libc.ts";
 import { addressOf } from "../../lib/ffi/memory.ts";
-import { type RankContext, type RankService, serveRank } from "../../lib/star/serve.ts";
+import { type RankContext, type RankService, serveRank } from "../../lib/team/serve.ts";
 
 /** What a fake rank can be asked to do; `rank` limits it to one rank. */
 export type FakeRequest =

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { FinishedSamples, readSamples, surveySamples } from "../../commands/samples.ts";
+import { FinishedSamples, readSamples, surveySamples } from "../../commands/shared/samples.ts";
 import {
   DeviceError,
   errorText,
@@ -16,7 +16,7 @@ import {
   WorkerError,
 } from "../../lib/errors.ts";
 import { readJsonLines, recoverJsonLines } from "../../lib/jsonl.ts";
-import { loadModel } from "../../lib/star/load_model.ts";
+import { loadModel } from "../../lib/engine/load_model.ts";
 import { evaluateFolder } from "../../ruler/evaluate.ts";
 import { fuzzModel, safetensorsBytes } from "./fuzz_model.ts";
 import { type Kind, KINDS, mutate } from "./mutations.ts";

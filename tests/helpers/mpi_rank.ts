@@ -5,9 +5,9 @@
  *
  * @module
  */
-import { MpiCollective } from "../../lib/collective/mpi.ts";
+import { MpiCollective } from "../../lib/parallel/mpi.ts";
 import { decodeBytes, encodeBytes, type RemoteCall, type RemoteReply } from "./remote_protocol.ts";
-import { recordError } from "../../lib/star/protocol.ts";
+import { recordError } from "../../lib/team/protocol.ts";
 
 /** Bytes around the buffers, which must stay as they are. */
 const GUARD = 24;

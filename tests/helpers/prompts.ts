@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { openEngine } from "../../lib/star/engine.ts";
+import { openEngine } from "../../lib/engine/engine.ts";
 import type { AttentionPlan } from "../../lib/attention/plan.ts";
 import type { Engine, GenerateRequest } from "../../lib/star/request.ts";
 import { goldenEntries } from "./golden.ts";

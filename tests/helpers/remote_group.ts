@@ -7,9 +7,9 @@ import type {
   BroadcastOptions,
   Collective,
   CollectiveOptions,
-} from "../../lib/collective/collective.ts";
+} from "../../lib/parallel/collective.ts";
 import type { MpiFlavour } from "../../lib/ffi/mpi.ts";
-import { restoreError } from "../../lib/star/protocol.ts";
+import { restoreError } from "../../lib/team/protocol.ts";
 import type { TestGroup } from "./collective_suite.ts";
 import { decodeBytes, encodeBytes, type RemoteCall, type RemoteReply } from "./remote_protocol.ts";
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ErrorRecord } from "../../lib/star/protocol.ts";
+import type { ErrorRecord } from "../../lib/team/protocol.ts";
 
 /** What a rank is asked to do. */
 export interface RemoteCall {

@@ -3,15 +3,15 @@
  *
  * @module
  */
-import { SelfCollective } from "../../lib/collective/self.ts";
-import { ShmCollective, ShmGroup } from "../../lib/collective/shm.ts";
+import { SelfCollective } from "../../lib/parallel/self.ts";
+import { ShmCollective, ShmGroup } from "../../lib/parallel/shm.ts";
 import {
   GroupState,
   lostRankError,
   positionText,
   RankStatus,
   StallClock,
-} from "../../lib/collective/state.ts";
+} from "../../lib/parallel/state.ts";
 import { assert, assertEquals } from "../helpers/assert.ts";
 import { testCollective, type TestGroup } from "../helpers/collective_suite.ts";
 import { WorkerError } from "../../lib/errors.ts";

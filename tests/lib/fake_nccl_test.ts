@@ -5,7 +5,7 @@
  * @module
  */
 import { WorkerError } from "../../lib/errors.ts";
-import { openEngine } from "../../lib/star/engine.ts";
+import { openEngine } from "../../lib/engine/engine.ts";
 import type { GenerateResult, Progress } from "../../lib/star/request.ts";
 import { assert, assertEquals, assertMatch, assertRejects } from "../helpers/assert.ts";
 import { addFakeNccl, buildFakeGpu, withFakeGpu } from "../helpers/fake_gpu.ts";

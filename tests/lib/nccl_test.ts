@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { NcclCollective, type NcclDevice } from "../../lib/collective/nccl.ts";
-import { ShmCollective, ShmGroup } from "../../lib/collective/shm.ts";
+import { NcclCollective, type NcclDevice } from "../../lib/parallel/nccl.ts";
+import { ShmCollective, ShmGroup } from "../../lib/parallel/shm.ts";
 import type { Region } from "../../lib/device/device.ts";
 import { WorkerError } from "../../lib/errors.ts";
 import { type ForeignLibrary, openLibrary } from "../../lib/ffi/library.ts";

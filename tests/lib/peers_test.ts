@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { Peers, readReport, REPORT_BYTES, writeReport } from "../../lib/collective/peers.ts";
-import { RankStatus } from "../../lib/collective/state.ts";
+import { Peers, readReport, REPORT_BYTES, writeReport } from "../../lib/parallel/peers.ts";
+import { RankStatus } from "../../lib/parallel/state.ts";
 import { assertEquals } from "../helpers/assert.ts";
 
 const STEP_MS = 100;

@@ -1,4 +1,4 @@
-import { runEvaluate } from "../../commands/evaluate.ts";
+import { runEvaluate } from "../../commands/ruler/evaluate.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
 import { evaluateFolder, type FolderScores } from "../../ruler/evaluate.ts";
 import { formatFrame } from "../../ruler/csv.ts";

@@ -1,4 +1,4 @@
-import { runGather } from "../../commands/gather.ts";
+import { runGather } from "../../commands/ruler/gather.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
 import { evaluateFolder } from "../../ruler/evaluate.ts";
 import { gatherExperiment } from "../../ruler/gather.ts";

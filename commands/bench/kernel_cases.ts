@@ -1,0 +1,270 @@
+/**
+ * The ops that `bench --kernels` times, at a model's shape: products, the layers between them,
+ * attention and selection, decoding.
+ *
+ * @module
+ */
+import { ForcedSelection } from "../../lib/attention/forced_selection.ts";
+import { SPARSE_BLOCK_TOKENS } from "../../lib/attention/plan.ts";
+import { selectionTensors } from "../../lib/attention/xattention.ts";
+import type { Device, DType } from "../../lib/device/device.ts";
+import type { KvSegment } from "../../lib/device/kv_segment.ts";
+import { Tensor } from "../../lib/device/tensor.ts";
+import { inverseFrequencies, type LlamaConfig } from "../../lib/model/config.ts";
+import type { ComputeDType } from "../../lib/model/forward.ts";
+import { RandomSource } from "../../lib/model/random_weights.ts";
+import { antidiagonalScore } from "../../lib/ops/antidiagonal_score.ts";
+import { attentionBlockSparse } from "../../lib/ops/attention_block_sparse.ts";
+import { attentionDecode } from "../../lib/ops/attention_decode.ts";
+import { attentionDense } from "../../lib/ops/attention_dense.ts";
+import { matmul } from "../../lib/ops/matmul.ts";
+import { rmsNorm } from "../../lib/ops/rms_norm.ts";
+import { rope, ropeTable } from "../../lib/ops/rope.ts";
+import { argmax } from "../../lib/ops/sample.ts";
+import { selectBlocks } from "../../lib/ops/select_blocks.ts";
+import { swiglu } from "../../lib/ops/swiglu.ts";
+
+/** One op at one size. */
+export interface KernelCase {
+  readonly name: string;
+  readonly run: () => Promise<void>;
+}
+
+/** What the cases are made for. */
+export interface CaseOptions {
+  readonly config: LlamaConfig;
+  readonly dtype: ComputeDType;
+  /** Rows of products and of the layers between them. */
+  readonly rows: number;
+  /** Tokens of attention. */
+  readonly tokens: number;
+  readonly stride: number;
+  readonly threshold: number;
+  readonly density: number;
+}
+
+/** Tensors of random numbers, freed together. */
+export class CaseTensors implements Disposable {
+  readonly #device: Device;
+  readonly #owned = new DisposableStack();
+  readonly #source: RandomSource;
+
+  constructor(device: Device) {
+    this.#device = device;
+    this.#source = this.#owned.use(new RandomSource());
+  }
+
+  get device(): Device {
+    return this.#device;
+  }
+
+  /** Zeros. */
+  empty(dtype: DType, ...shape: number[]): Tensor {
+    return this.#owned.use(Tensor.allocate(this.#device, { dtype, shape, label: "bench" }));
+  }
+
+  /** Normal numbers; zeros would let a GPU run faster than real ones. */
+  async random(dtype: DType, shape: readonly number[], deviation?: number): Promise<Tensor> {
+    const tensor = this.empty(dtype, ...shape);
+    await this.#source.fill(tensor, deviation);
+    return tensor;
+  }
+
+  /** Numbers from `first` on. */
+  async consecutive(count: number): Promise<Tensor> {
+    const tensor = this.empty("i32", count);
+    await tensor.writeFrom(Int32Array.from({ length: count }, (_, i) => i));
+    return tensor;
+  }
+
+  own<T extends Disposable>(value: T): T {
+    return this.#owned.use(value);
+  }
+
+  [Symbol.dispose](): void {
+    this.#owned.dispose();
+  }
+}
+
+/** Products with many rows, and with one: the layers of a model, and its head. */
+export async function productCases(
+  tensors: CaseTensors,
+  options: CaseOptions,
+): Promise<KernelCase[]> {
+  const { config, dtype, rows } = options;
+  const { hiddenSize, intermediateSize, queryHeads, kvHeads, headDim, vocabularySize } = config;
+  const sizes: [string, number, number][] = [
+    ["qkv", (queryHeads + 2 * kvHeads) * headDim, hiddenSize],
+    ["output", hiddenSize, queryHeads * headDim],
+    ["gate and up", 2 * intermediateSize, hiddenSize],
+    ["down", hiddenSize, intermediateSize],
+  ];
+  const cases: KernelCase[] = [];
+  const { device } = tensors;
+  const add = async (name: string, m: number, [, n, k]: [string, number, number]) => {
+    const x = await tensors.random(dtype, [m, k], 1);
+    const weight = await tensors.random("bf16", [n, k]);
+    const out = tensors.empty("f32", m, n);
+    cases.push({ name: `${name} ${m}x${n}x${k}`, run: () => matmul(device, { out, x, weight }) });
+  };
+  for (const size of sizes) await add(`product ${size[0]}`, rows, size);
+  for (const size of [...sizes, ["head", vocabularySize, hiddenSize] as [string, number, number]]) {
+    await add(`decode ${size[0]}`, 1, size);
+  }
+  return cases;
+}
+
+/** Norm, rotation and activation. */
+export async function layerCases(
+  tensors: CaseTensors,
+  options: CaseOptions,
+): Promise<KernelCase[]> {
+  const { config, dtype, rows } = options;
+  const { hiddenSize, intermediateSize, queryHeads: qHeads, kvHeads, headDim } = config;
+  const { device } = tensors;
+  const residual = await tensors.random("f32", [rows, hiddenSize], 1);
+  const weight = await tensors.random("bf16", [hiddenSize]);
+  const normed = tensors.empty(dtype, rows, hiddenSize);
+  const qkv = await tensors.random("f32", [rows, (qHeads + 2 * kvHeads) * headDim], 1);
+  const qOut = tensors.empty(device.kind === "cpu" ? "f32" : "bf16", rows, qHeads, headDim);
+  const cacheOf = () => tensors.empty(dtype, kvHeads, rows, headDim);
+  const cache = { keys: cacheOf(), values: cacheOf() };
+  const table = tensors.empty("f32", rows, headDim);
+  const positions = await tensors.consecutive(rows);
+  const inverseFrequency = tensors.empty("f32", headDim / 2);
+  await inverseFrequency.writeFrom(inverseFrequencies(config));
+  await ropeTable(device, { table, positions, inverseFrequency });
+  const gateUp = await tensors.random("f32", [rows, 2 * intermediateSize], 1);
+  const activated = tensors.empty(dtype, rows, intermediateSize);
+  return [
+    {
+      name: `rms_norm ${rows}`,
+      run: () => rmsNorm(device, { out: normed, residual, weight, eps: 1e-5 }),
+    },
+    {
+      name: `rope ${rows}`,
+      run: () =>
+        rope(device, { qOut, cache, qkv, table, rows: positions, qHeads, kvHeads, headDim }),
+    },
+    { name: `swiglu ${rows}`, run: () => swiglu(device, { out: activated, gateUp }) },
+  ];
+}
+
+/** Tokens of a chunk of a prefill on a GPU, in which mass and selection run there. */
+const CHUNK_TOKENS = 8192;
+
+/** Mass and selection of a whole prefill, chunk after chunk: as many queries, and all keys so far. */
+function chunkedCases(
+  device: Device,
+  options: {
+    q: Tensor;
+    keys: KvSegment;
+    mass: Tensor;
+    counts: Tensor;
+    indices: Tensor;
+    stride: number;
+    threshold: number;
+    scale: number;
+  },
+): KernelCase[] {
+  const { q, keys, mass, counts, indices, stride, threshold, scale } = options;
+  const [tokens = 0, heads = 0] = q.shape;
+  if (tokens <= CHUNK_TOKENS) return [];
+  const chunks = Array.from({ length: Math.ceil(tokens / CHUNK_TOKENS) }, (_, chunk) => {
+    const qOffset = chunk * CHUNK_TOKENS;
+    const count = Math.min(CHUNK_TOKENS, tokens - qOffset);
+    const { mass: shape } = selectionTensors({
+      queryHeads: heads,
+      queryTokens: count,
+      keyTokens: qOffset + count,
+    });
+    const part = (tensor: Tensor, extents: readonly number[]) =>
+      tensor.reshape([tensor.size]).rows(0, extents.reduce((size, extent) => size * extent, 1))
+        .reshape(extents);
+    return {
+      qOffset,
+      q: q.rows(qOffset, count),
+      keys: { ...keys, tokens: qOffset + count },
+      mass: part(mass, shape),
+      indices: part(indices, shape),
+      counts: part(counts, shape.slice(0, 2)),
+    };
+  });
+  const name = (op: string): string => `${op} ${tokens} by ${CHUNK_TOKENS}`;
+  return [
+    {
+      name: name("antidiagonal mass"),
+      run: async () => {
+        for (const { mass, q, keys, qOffset } of chunks) {
+          await antidiagonalScore(device, { mass, q, keys, qOffset, stride, scale });
+        }
+      },
+    },
+    {
+      name: name("select blocks"),
+      run: async () => {
+        for (const { counts, indices, mass, qOffset } of chunks) {
+          const firstBlock = qOffset / SPARSE_BLOCK_TOKENS;
+          await selectBlocks(device, { counts, indices, mass, firstBlock, threshold });
+        }
+      },
+    },
+  ];
+}
+
+/** Causal attention of all tokens, mass, selection, chosen blocks; and one token's. */
+export async function attentionCases(
+  tensors: CaseTensors,
+  options: CaseOptions,
+): Promise<KernelCase[]> {
+  const { config, dtype, tokens, stride, threshold, density } = options;
+  const { queryHeads, kvHeads, headDim, vocabularySize } = config;
+  const { device } = tensors;
+  const queryDtype = device.kind === "cpu" ? "f32" : "bf16";
+  const q = await tensors.random(queryDtype, [tokens, queryHeads, headDim], 1);
+  const out = tensors.empty(dtype, tokens, queryHeads, headDim);
+  const keys = {
+    keys: await tensors.random(dtype, [kvHeads, tokens, headDim], 1),
+    values: await tensors.random(dtype, [kvHeads, tokens, headDim], 1),
+    start: 0,
+    tokens,
+  };
+  const shape = selectionTensors({ queryHeads, queryTokens: tokens, keyTokens: tokens }).mass;
+  const [, queryBlocks = 0] = shape;
+  const mass = tensors.empty("f32", ...shape);
+  const counts = tensors.empty("i32", queryHeads, queryBlocks);
+  const indices = tensors.empty("i32", ...shape);
+  const forced = tensors.own(new ForcedSelection([device], density));
+  const chosen = await forced.blocks({ heads: queryHeads, firstBlock: 0, queryBlocks }, device);
+  const scale = 1 / Math.sqrt(headDim);
+  const keyCount = tensors.empty("i32", 1);
+  await keyCount.writeFrom(Int32Array.of(tokens));
+  const logits = await tensors.random("f32", [1, vocabularySize], 1);
+  const token = tensors.empty("i32", 1);
+  const last = { q: q.rows(tokens - 1, 1), out: out.rows(tokens - 1, 1) };
+  const common = { q, keys, qOffset: 0, scale };
+  return [
+    {
+      name: `attention dense ${tokens}`,
+      run: () => attentionDense(device, { out, ...common }),
+    },
+    {
+      name: `antidiagonal mass ${tokens}`,
+      run: () => antidiagonalScore(device, { mass, stride, ...common }),
+    },
+    {
+      name: `select blocks ${tokens}`,
+      run: () => selectBlocks(device, { counts, indices, mass, firstBlock: 0, threshold }),
+    },
+    ...chunkedCases(device, { ...common, mass, counts, indices, stride, threshold }),
+    {
+      name: `attention block-sparse ${tokens}`,
+      run: () => attentionBlockSparse(device, { out, ...common, ...chosen }),
+    },
+    {
+      name: `attention decode ${tokens}`,
+      run: () => attentionDecode(device, { ...last, keys, keyCount, causal: true, scale }),
+    },
+    { name: `argmax ${vocabularySize}`, run: () => argmax(device, { out: token, logits }) },
+  ];
+}

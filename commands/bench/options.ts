@@ -1,0 +1,62 @@
+/**
+ * What a bench is asked for, and where it writes.
+ *
+ * @module
+ */
+import type { AttentionMode } from "../../lib/attention/plan.ts";
+import type { DeviceWish } from "../../lib/device/open.ts";
+import { errorText, FileError } from "../../lib/errors.ts";
+import type { LlamaConfig } from "../../lib/model/config.ts";
+import type { ComputeDType } from "../../lib/model/forward.ts";
+
+/** Options of the `bench` command; the defaults are the command line's. */
+export interface BenchOptions {
+  readonly model:
+    | { readonly kind: "folder"; readonly folder: string }
+    | { readonly kind: "shape"; readonly name: string; readonly config: LlamaConfig };
+  readonly device: DeviceWish;
+  readonly dtype: ComputeDType;
+  /** Threads of an op; 0 takes all cores. */
+  readonly threads: number;
+  /** GPUs of each process that the layers are spread over; by default the fewest that do. */
+  readonly gpusPerRank?: number | undefined;
+  /** Processes that share the context. */
+  readonly processCount: number;
+  readonly modes: readonly AttentionMode[];
+  /** Tokens to prefill. */
+  readonly lengths: readonly number[];
+  /** Context lengths at which decoding is timed. */
+  readonly decodeContexts: readonly number[];
+  readonly decodeTokens: number;
+  readonly blockTokens: number;
+  readonly anchorTokens: number;
+  readonly stride: number;
+  readonly threshold: number;
+  /** Share of the causal blocks that sparse modes take; undefined leaves the choice to the mass. */
+  readonly density: number | undefined;
+  /** Timed runs per length. */
+  readonly repeats: number;
+  /** Whether to time ops one by one instead. */
+  readonly kernels: boolean;
+  readonly json: boolean;
+  /** A file that gets lines of JSON, too. */
+  readonly jsonPath: string | undefined;
+}
+
+/** Where a bench writes. */
+export interface BenchOutput {
+  /** Takes the text for stdout. */
+  print(text: string): void;
+  /** Takes a line about what runs now. */
+  note(line: string): void;
+}
+
+/** Appends to a file, if there is one to append to. @throws {FileError} If it cannot be written. */
+export async function appendLine(path: string | undefined, line: string): Promise<void> {
+  if (path === undefined) return;
+  try {
+    await Deno.writeTextFile(path, `${line}\n`, { append: true });
+  } catch (error) {
+    throw new FileError(`Cannot write ${path}: ${errorText(error)}`, { cause: error });
+  }
+}

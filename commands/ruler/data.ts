@@ -1,0 +1,103 @@
+/**
+ * The data of RULER's tasks for one length: taken from where it lies, or made.
+ *
+ * @module
+ */
+import { FileError } from "../../lib/errors.ts";
+import { makeFolder } from "../shared/folder.ts";
+import type { DataRecord } from "../shared/run_record.ts";
+import { hasContent, surveySamples } from "../shared/samples.ts";
+
+/** What is asked of a {@linkcode DataMaker}. */
+export interface DataRequest {
+  readonly task: string;
+  readonly maxTokens: number;
+  readonly sampleCount: number;
+  readonly template: string;
+  /** How often cwe's common and other words occur. */
+  readonly cweFrequencies: readonly number[];
+  /** The file to write; written as a whole or not at all. */
+  readonly path: string;
+  /** Called with the number of each sample, from 0 on. */
+  readonly onSample?: (index: number) => void;
+}
+
+/** What became of a request. */
+export type DataOutcome =
+  | { readonly isMade: true; readonly words: "ruler" | "builtin" | undefined }
+  /** Source data is not on this machine; `reason` says how to get it. */
+  | { readonly isMade: false; readonly reason: string };
+
+/** What is fixed about a task. */
+export interface TaskSetup {
+  readonly tokensToGenerate: number;
+  readonly stopWords: readonly string[];
+}
+
+/** Makes the data of tasks. */
+export interface DataMaker {
+  /** How a task's answers are generated. */
+  setup(task: string, template: string): TaskSetup;
+  /**
+   * Writes a task's samples.
+   *
+   * @throws {UsageError} If the length or the number of samples cannot be used.
+   */
+  make(request: DataRequest): Promise<DataOutcome>;
+}
+
+/** Opens a {@linkcode DataMaker}; tests pass another one. */
+export type OpenDataMaker = (options: {
+  countTokens: (text: string) => number;
+  sourceDir: string | undefined;
+}) => Promise<DataMaker>;
+
+/** A task's data, or why there is none. */
+export type TaskData =
+  | { readonly path: string; readonly record: DataRecord }
+  | { readonly reason: string };
+
+/** Where to look for data. */
+export interface TaskDataOptions extends Omit<DataRequest, "path"> {
+  /** The folder of the length's results. */
+  readonly folder: string;
+  /** A folder of data made before. */
+  readonly pregenDir: string | undefined;
+  /** What `run.json` says of it. */
+  readonly before: DataRecord | undefined;
+}
+
+/**
+ * Finds or makes the data of a task.
+ *
+ * @throws {FileError} If a file cannot be read or written.
+ * @throws {UsageError} As {@linkcode DataMaker.make}.
+ */
+export async function findTaskData(maker: DataMaker, options: TaskDataOptions): Promise<TaskData> {
+  const { task, folder, pregenDir, maxTokens, before } = options;
+  const given = pregenDir && `${pregenDir}/${maxTokens}/${task}/validation.jsonl`;
+  if (given !== undefined && await hasContent(given)) {
+    return { path: given, record: await describe(given, {}) };
+  }
+  const path = `${folder}/data/${task}/validation.jsonl`;
+  const frequencies = task === "cwe" ? { cwe_freq: options.cweFrequencies } : {};
+  // Only what a run recorded is known to be whole and of these options.
+  if (before !== undefined && await hasContent(path)) {
+    const words = before.words === undefined ? {} : { words: before.words };
+    return { path, record: await describe(path, { ...words, ...frequencies }) };
+  }
+  await makeFolder(`${folder}/data/${task}`);
+  const outcome = await maker.make({ ...options, path });
+  if (!outcome.isMade) return { reason: outcome.reason };
+  const words = outcome.words === undefined ? {} : { words: outcome.words };
+  return { path, record: await describe(path, { ...words, ...frequencies }) };
+}
+
+async function describe(
+  path: string,
+  facts: Omit<DataRecord, "sha256" | "samples">,
+): Promise<DataRecord> {
+  const { sha256, sampleCount: samples } = await surveySamples(path);
+  if (samples === 0) throw new FileError(`Cannot use ${path} as it must hold samples: found none`);
+  return { sha256, samples, ...facts };
+}

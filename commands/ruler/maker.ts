@@ -1,0 +1,29 @@
+/**
+ * Makes the data of RULER's tasks for the `ruler` command.
+ *
+ * @module
+ */
+import { MODEL_TEMPLATES } from "../../ruler/templates.ts";
+import { makeData, taskNamed, templateNamed } from "./make_data.ts";
+import type { DataMaker, OpenDataMaker } from "./data.ts";
+
+/** Opens the generators; what a task needs is read when it is made. */
+export function openDataMaker(
+  options: Parameters<OpenDataMaker>[0],
+): ReturnType<OpenDataMaker> {
+  const maker: DataMaker = {
+    setup: (task, template) => ({
+      tokensToGenerate: taskNamed(task).tokensToGenerate,
+      stopWords: MODEL_TEMPLATES[templateNamed(template)].stopWords,
+    }),
+    make: async (request) =>
+      await makeData({
+        ...request,
+        ...options,
+        chunkIndex: 0,
+        chunkCount: 1,
+        removeNewlineTab: false,
+      }),
+  };
+  return Promise.resolve(maker);
+}

@@ -1,0 +1,32 @@
+/**
+ * What `ruler` is asked for.
+ *
+ * @module
+ */
+import type { AttentionPlan } from "../../lib/attention/plan.ts";
+import type { LoadOptions } from "../../lib/engine/load_model.ts";
+
+/** Options of `runRuler()`; the defaults are the command line's. */
+export interface RulerOptions {
+  readonly modelName: string;
+  readonly modelPath: string;
+  /** The prompt template. */
+  readonly template: string;
+  readonly plan: AttentionPlan;
+  /** What `--anchor_block_size` was given as; -1 if it was not. */
+  readonly givenAnchorTokens: number;
+  readonly lengths: readonly number[];
+  readonly tasks: readonly string[];
+  readonly pregenDir: string | undefined;
+  readonly sampleCount: number;
+  readonly processCount: number | undefined;
+  readonly outputDir: string;
+  readonly sourceDir: string | undefined;
+  readonly cweFrequencies: readonly number[];
+  readonly device: LoadOptions["device"];
+  readonly dtype: LoadOptions["dtype"];
+  readonly threads: number;
+  /** GPUs of each process that the layers are spread over; by default the fewest that do. */
+  readonly gpusPerRank?: number | undefined;
+  readonly timeoutMs: number;
+}

@@ -1,0 +1,66 @@
+/**
+ * The `prepare` command: the data of one task, as `ruler/data/prepare.py` of NVIDIA/Star-Attention
+ * writes it.
+ *
+ * @module
+ */
+import { FileError, UsageError } from "../../lib/errors.ts";
+import { loadTokenizer } from "../../lib/model/tokenizer.ts";
+import { tokenCounter } from "../../lib/model/token_counter.ts";
+import { makeFolder } from "../shared/folder.ts";
+import { makeData, taskNamed, templateNamed } from "./make_data.ts";
+
+/** What to make. */
+export interface PrepareCommandOptions {
+  readonly saveDir: string;
+  readonly task: string;
+  /** A folder with a `tokenizer.json`. */
+  readonly tokenizerPath: string;
+  readonly maxTokens: number;
+  readonly sampleCount: number;
+  /** Given by the user; has no effect. */
+  readonly randomSeed: number | undefined;
+  readonly template: string;
+  readonly removeNewlineTab: boolean;
+  readonly chunkIndex: number;
+  readonly chunkCount: number;
+  readonly sourceDir: string | undefined;
+  readonly cweFrequencies: readonly number[];
+}
+
+/**
+ * Writes `<saveDir>/<task>/validation.jsonl`.
+ *
+ * @param log Gets a line about anything that the user should know.
+ * @throws {UsageError} If an option cannot be used; nothing is written then.
+ * @throws {FileError} If a source is missing or the file cannot be written.
+ */
+export async function runPrepare(
+  options: PrepareCommandOptions,
+  log: (line: string) => void,
+): Promise<void> {
+  const { task, saveDir, chunkIndex, chunkCount, randomSeed } = options;
+  taskNamed(task);
+  templateNamed(options.template);
+  if (chunkIndex >= chunkCount) {
+    throw new UsageError(
+      `--chunk_idx: must be 0 to ${chunkCount - 1}, below --chunk_amount: ` +
+        `current value is ${chunkIndex}`,
+    );
+  }
+  if (randomSeed !== undefined) {
+    log("warning: --random_seed has no effect, as in the original: the seed is 42 + --chunk_idx");
+  }
+  using tokenizer = await loadTokenizer(options.tokenizerPath);
+  const path = `${saveDir}/${task}/validation.jsonl`;
+  await makeFolder(`${saveDir}/${task}`);
+  const made = await makeData({ ...options, path, countTokens: tokenCounter(tokenizer) });
+  if (!made.isMade) throw new FileError(`Cannot make samples of ${task}: ${made.reason}`);
+  if (made.words === "builtin") {
+    log(
+      "warning: keys are made of built-in words, as RULER's word lists are not on this machine: " +
+        "scores do not compare with published ones ('deno task data' fetches the lists)",
+    );
+  }
+  log(`Prepared ${path}`);
+}

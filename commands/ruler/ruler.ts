@@ -1,0 +1,145 @@
+/**
+ * The `ruler` command: makes RULER's data, generates, scores, and shows one table over all lengths.
+ *
+ * Options, folders and the order of steps follow `run_ruler.py` of NVIDIA/Star-Attention.
+ *
+ * @module
+ */
+import { checkPlan, hasBlocks, sharesContext } from "../../lib/attention/plan.ts";
+import { chooseDevice } from "../../lib/device/open.ts";
+import { UsageError } from "../../lib/errors.ts";
+import { readConfig } from "../../lib/model/config.ts";
+import { modelDigest } from "../../lib/model/digest.ts";
+import { tokenCounter } from "../../lib/model/token_counter.ts";
+import { loadTokenizer } from "../../lib/model/tokenizer.ts";
+import { loadModel } from "../../lib/engine/load_model.ts";
+import type { CommandContext } from "../infer/infer.ts";
+import { ModelSession, usableProcesses } from "../shared/model_session.ts";
+import { RunProgress } from "../shared/progress.ts";
+import type { OpenDataMaker } from "./data.ts";
+import { type LengthResult, prepareLength, type RulerRun, runLength } from "./length.ts";
+import type { RulerOptions } from "./options.ts";
+import { formatResults } from "./table.ts";
+import type { Screen } from "../shared/screen.ts";
+
+/**
+ * Runs the tasks at all lengths; what an earlier run finished is kept.
+ *
+ * @throws {UsageError} If an option cannot be used, or results were made with other ones.
+ * @throws {FileError} If the model, the data or the results cannot be read or written.
+ * @throws {DeviceError} If the device cannot be used.
+ * @throws {WorkerError} If a worker process is lost.
+ */
+export async function runRuler(
+  options: RulerOptions,
+  context: CommandContext & { readonly openDataMaker?: OpenDataMaker },
+): Promise<void> {
+  const { screen, cleanup } = context;
+  const { modelPath, sourceDir, dtype, threads, gpusPerRank, timeoutMs } = options;
+  const plan = checkPlan(options.plan);
+  const { kind: device, note } = await chooseDevice(options.device, options);
+  if (note !== undefined) screen.log(note);
+  const { launchedRanks } = context;
+  const processCount = checkProcesses(options, { screen, launchedRanks });
+  const lengths = options.lengths.filter((maxTokens) => isUsable(maxTokens, options, { screen }));
+  if (lengths.length === 0) return;
+  await readConfig(modelPath);
+  using tokenizer = await loadTokenizer(modelPath);
+  const openMaker: OpenDataMaker = context.openDataMaker ??
+    (await import("./maker.ts")).openDataMaker;
+  const maker = await openMaker({
+    countTokens: tokenCounter(tokenizer),
+    sourceDir,
+  });
+  await using session = new ModelSession({
+    folder: modelPath,
+    load: {
+      ...{ plan, device, dtype, threads, gpusPerRank, timeoutMs, tokenizer },
+      expectedTokens: Math.max(...lengths),
+    },
+    screen,
+    cleanup,
+    loadModel: context.loadModel ?? loadModel,
+  });
+  const expected = lengths.length * options.tasks.length * options.sampleCount;
+  const run: RulerRun = {
+    ...options,
+    plan,
+    device,
+    processCount,
+    folder: experimentFolder(options),
+    pregenDir: await findPregenDir(options.pregenDir),
+    modelSha256: await modelDigest(modelPath),
+    maker,
+    session,
+    screen,
+    progress: new RunProgress(screen, { totalCount: expected }),
+  };
+  const results: LengthResult[] = [];
+  for (const maxTokens of lengths) {
+    const prepared = await prepareLength(maxTokens, run);
+    const result = await runLength(prepared, run);
+    if (result !== undefined) results.push(result);
+  }
+  screen.log(`Results: ${run.folder}`);
+  screen.print(formatResults(results, { title: describeRun(run) }));
+}
+
+/** The processes to use. @throws {UsageError} If they are not given where they must be. */
+function checkProcesses(
+  options: RulerOptions,
+  context: { screen: Screen; launchedRanks?: number | undefined },
+): number {
+  const { plan } = options;
+  const processCount = context.launchedRanks ?? options.processCount;
+  if (processCount !== undefined) return usableProcesses(plan.mode, processCount, context);
+  if (!sharesContext(plan.mode)) return 1;
+  throw new UsageError(`--nproc_per_node: is required with --attn_type ${plan.mode}`);
+}
+
+/** Whether block and anchor fit; as in the original, an anchor that is not given counts as -1. */
+function isUsable(maxTokens: number, options: RulerOptions, context: { screen: Screen }): boolean {
+  const { plan, givenAnchorTokens } = options;
+  const sum = plan.blockTokens + givenAnchorTokens;
+  if (!hasBlocks(plan.mode) || sum <= maxTokens) return true;
+  context.screen.log(
+    `Length ${maxTokens} is skipped as --block_size plus --anchor_block_size must not exceed it: ` +
+      `current value is ${sum}`,
+  );
+  return false;
+}
+
+/** `<output_dir>/<name>_<mode>`, with `_b1ka1k` in modes with blocks. */
+export function experimentFolder(
+  options: Pick<RulerOptions, "outputDir" | "modelName" | "plan">,
+): string {
+  const { outputDir, modelName, plan } = options;
+  const size = (tokens: number) => tokens < 1024 ? `${tokens}` : `${Math.floor(tokens / 1024)}k`;
+  const blocks = hasBlocks(plan.mode)
+    ? `_b${size(plan.blockTokens)}a${size(plan.anchorTokens)}`
+    : "";
+  return `${outputDir.replace(/(?<=.)\/+$/, "")}/${modelName}_${plan.mode}${blocks}`;
+}
+
+/** The folder of `-d`: a path, or a name below `dataset` as in the original. */
+async function findPregenDir(named: string | undefined): Promise<string | undefined> {
+  if (named === undefined) return undefined;
+  const places = named.includes("/") ? [named] : [named, `dataset/${named}`];
+  for (const place of places) {
+    if (await Deno.stat(place).then(({ isDirectory }) => isDirectory, () => false)) return place;
+  }
+  throw new UsageError(`--pregen_data_dir: must be a folder: current value is '${named}'`);
+}
+
+function describeRun(run: RulerRun): string {
+  const { plan, dtype, modelName } = run;
+  const parts = [modelName, plan.mode];
+  if (hasBlocks(plan.mode)) {
+    parts.push(`block ${plan.blockTokens}`, `anchor ${plan.anchorTokens}`);
+    if (plan.merge !== "lse") parts.push(`merge ${plan.merge}`);
+  }
+  if (plan.mode === "xattn" || plan.mode === "starx") {
+    parts.push(`stride ${plan.stride}`, `threshold ${plan.threshold}`);
+  }
+  return [...parts, dtype, `${run.template} prompts`].join(", ");
+}

@@ -1,0 +1,86 @@
+/**
+ * What a subcommand is: its help, its flags and what it runs; and how a process ends with it.
+ *
+ * @module
+ */
+import {
+  DeviceError,
+  errorText,
+  EXIT_CODES,
+  FileError,
+  UsageError,
+  WorkerError,
+} from "../../lib/errors.ts";
+import { type FlagTable, type FlagValues, parseFlags } from "./flags.ts";
+import { type CommandHelp, commandHelp } from "./help.ts";
+import type { CommandContext } from "../infer/infer.ts";
+
+/**
+ * How the ranks that a launcher started share a command: `each` runs it, as part of one group;
+ * or `first` does, and the others compute what its model is asked for; or all do it `alone`, as
+ * if there were no others.
+ */
+export type CommandRanks = "each" | "first" | "alone";
+
+/** A subcommand whose flags are typed. */
+export interface CommandSpec<T extends FlagTable> extends CommandHelp {
+  readonly flags: T;
+  /** See {@linkcode Command}; without it each rank runs the command for itself. */
+  readonly ranks?: CommandRanks;
+  readonly run: (values: FlagValues<T>, context: CommandContext) => Promise<number | void>;
+}
+
+/** A subcommand as the dispatcher sees it. */
+export interface Command {
+  readonly help: CommandHelp;
+  readonly ranks: CommandRanks;
+  /**
+   * Runs it with the arguments behind its name.
+   *
+   * @returns The exit code, where other processes did the work.
+   */
+  readonly run: (args: readonly string[], context: CommandContext) => Promise<number | void>;
+}
+
+/** Makes a subcommand. */
+export function defineCommand<T extends FlagTable>(spec: CommandSpec<T>): Command {
+  const { name, flags, demoUnless } = spec;
+  const options = { command: name, ...(demoUnless === undefined ? {} : { demoUnless }) };
+  return {
+    help: spec,
+    ranks: spec.ranks ?? "alone",
+    run: async (args, context) => {
+      if (args.includes("--help") || args.includes("-h")) {
+        return context.screen.print(commandHelp(spec));
+      }
+      return await spec.run(parseFlags(flags, args, options), context);
+    },
+  };
+}
+
+/** How a process ends with an error. */
+export interface Ending {
+  readonly code: number;
+  /** For standard error; one line unless it is a bug. */
+  readonly text: string;
+}
+
+/** The exit code of an error, and what is said about it. */
+export function endingOf(error: unknown): Ending {
+  const code = exitCodeOf(error);
+  if (code !== EXIT_CODES.bug) {
+    return { code, text: `error: ${errorText(error).replaceAll(/\s*\n\s*/g, " ")}` };
+  }
+  const stack = error instanceof Error ? error.stack ?? error.message : String(error);
+  return { code, text: `A bug in this program: ${stack}` };
+}
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof UsageError) return EXIT_CODES.usage;
+  if (error instanceof FileError || error instanceof SyntaxError) return EXIT_CODES.file;
+  if (error instanceof DeviceError) return EXIT_CODES.device;
+  if (error instanceof WorkerError) return EXIT_CODES.workerLost;
+  // The engine's own words about a file's numbers; the language's have another form.
+  if (error instanceof RangeError && error.message.startsWith("Cannot ")) return EXIT_CODES.file;
+  return EXIT_CODES.bug;
+}

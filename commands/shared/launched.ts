@@ -1,0 +1,83 @@
+/**
+ * A command on the processes that a launcher started: every process runs this program, rank 0 runs
+ * the command, and the others compute with it; or every rank runs it.
+ *
+ * @module
+ */
+import { AbortedError } from "../../lib/parallel/collective.ts";
+import { EXIT_CODES, UsageError, WorkerError } from "../../lib/errors.ts";
+import { RankGroup } from "../../lib/team/group.ts";
+import type { Launch } from "../../lib/team/launch.ts";
+import { loadModel } from "../../lib/engine/load_model.ts";
+import { endFollowers, followLeader } from "../../lib/engine/spmd.ts";
+import { endingOf } from "./command.ts";
+import type { CommandContext } from "../infer/infer.ts";
+import { VERSION } from "./version.ts";
+
+/** What it needs. */
+export interface LaunchedOptions {
+  readonly launch: Launch;
+  /** The command line, which must be the same on all ranks. */
+  readonly args: readonly string[];
+  readonly context: CommandContext;
+  /** Whether every rank runs the command. */
+  readonly isOnEveryRank: boolean;
+  /** Ends the process. */
+  readonly exit: (code: number) => never;
+}
+
+/** How long a rank may take to come, until the command line's own time-out is known. */
+const JOIN_TIMEOUT_MS = 60_000;
+
+/**
+ * Runs a command on all ranks.
+ *
+ * @param run The command, for rank 0 or for every rank; rank 0's context loads models on all.
+ * @returns The exit code of this process.
+ * @throws What the command throws, on rank 0.
+ */
+export async function runLaunched(
+  options: LaunchedOptions,
+  run: (context: CommandContext) => Promise<number | void>,
+): Promise<number> {
+  const { launch, args, context, isOnEveryRank, exit } = options;
+  const { screen } = context;
+  const log = (line: string) => screen.log(line);
+  const identity = { "version": VERSION, "command line": args.join(" ") };
+  let group: RankGroup;
+  try {
+    group = await RankGroup.join(launch, { identity, timeoutMs: JOIN_TIMEOUT_MS, log, exit });
+  } catch (error) {
+    // All ranks find the same fault in their launch; one of them says so.
+    if (launch.rank > 0 && error instanceof UsageError) return EXIT_CODES.usage;
+    throw error;
+  }
+  try {
+    if (isOnEveryRank) {
+      await run({ ...context, launchedRanks: group.size, group });
+      await group.leave();
+    } else if (group.rank > 0) {
+      await followLeader(group);
+    } else {
+      await run({
+        ...context,
+        launchedRanks: group.size,
+        loadModel: (folder, load) => loadModel(folder, { ...load, group }),
+      });
+      await endFollowers(group);
+    }
+    return EXIT_CODES.done;
+  } catch (error) {
+    const mayTell = await group.abandon(error);
+    if (error instanceof AbortedError) return EXIT_CODES.workerLost;
+    if (!mayTell) return endingOf(error).code;
+    if (group.rank === 0 && !(error instanceof WorkerError)) throw error;
+    const { code, text } = endingOf(error);
+    log(
+      error instanceof WorkerError
+        ? group.lossText(error)
+        : `${group.describe(group.rank)}: ${text}`,
+    );
+    return code;
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * Runs the samples of one file and appends their records, each on disk when its sample is done.
+ *
+ * @module
+ */
+import { FileError, invariant } from "../../lib/errors.ts";
+import { JsonLinesWriter } from "../../lib/jsonl.ts";
+import type { Generation, Model } from "../../lib/engine/load_model.ts";
+import { dumpJsonText, type JsonValue } from "../../ruler/python/json_text.ts";
+import type { RunProgress } from "./progress.ts";
+import { type FinishedSamples, type InputSample, outputRecord, readSamples } from "./samples.ts";
+
+/** How to run a file. */
+export interface PredictOptions {
+  readonly inputPath: string;
+  readonly outputPath: string;
+  /** Names the file in messages, in front of the sample's number; may be empty. */
+  readonly label: string;
+  /** Only the first samples of the file; -1 for all. */
+  readonly sampleLimit: number;
+  readonly finished: FinishedSamples;
+  readonly tokensToGenerate: number;
+  readonly stopWords: readonly string[];
+  readonly topLogits: number;
+  readonly progress: RunProgress;
+  /** Called behind each sample, when its record is on disk. */
+  readonly onSample?: (sample: InputSample, generation: Generation) => Promise<void>;
+}
+
+/**
+ * Runs all samples that are not finished.
+ *
+ * @param openModel Called before the first one.
+ * @returns How many ran.
+ * @throws {FileError} If a file cannot be read or written, or a prompt is too long for the model.
+ * @throws {WorkerError} If a worker process is lost; finished samples are kept.
+ */
+export async function predictFile(
+  openModel: () => Promise<Model>,
+  options: PredictOptions,
+): Promise<number> {
+  const { inputPath, outputPath, sampleLimit, finished, progress } = options;
+  using writer = await JsonLinesWriter.open(outputPath, {
+    format: (record) => {
+      invariant(record instanceof Map, "records are maps");
+      return dumpJsonText(record as JsonValue);
+    },
+  });
+  let number = 0;
+  let runCount = 0;
+  for await (const sample of readSamples(inputPath)) {
+    if (sampleLimit > 0 && number >= sampleLimit) break;
+    number++;
+    if (finished.take(sample)) {
+      progress.skip(1);
+      continue;
+    }
+    const name = `${options.label} ${number}`.trim();
+    const generation = await generate(await openModel(), { sample, name, options });
+    await writer.append(outputRecord(sample, generation, { withLogits: options.topLogits > 0 }));
+    await options.onSample?.(sample, generation);
+    progress.finishSample();
+    runCount++;
+  }
+  return runCount;
+}
+
+async function generate(
+  model: Model,
+  run: { sample: InputSample; name: string; options: PredictOptions },
+): Promise<Generation> {
+  const { sample, name, options } = run;
+  const { tokensToGenerate, stopWords, topLogits, progress } = options;
+  try {
+    return await model.generate({ context: sample.context, query: sample.query, sample: name }, {
+      tokensToGenerate,
+      stopWords,
+      topLogits,
+      onProgress: (now) => progress.update(now),
+    });
+  } catch (error) {
+    // The sample itself cannot be run: its file is at fault.
+    if (!(error instanceof RangeError)) throw error;
+    throw new FileError(`${error.message} (${options.inputPath})`, { cause: error });
+  }
+}
+
+/** Query-key blocks of phase 1 that were computed, and those that dense attention computes. */
+export function blockCounts(generation: Generation): { taken: number; causal: number } {
+  let taken = 0;
+  let causal = 0;
+  for (const [some, all] of generation.result.selectedBlocks) {
+    taken += some;
+    causal += all;
+  }
+  return { taken, causal };
+}

@@ -1,0 +1,87 @@
+/**
+ * The program around its subcommands: which one runs, on which processes, and how it ends.
+ *
+ * @module
+ */
+import { EXIT_CODES, UsageError } from "../../lib/errors.ts";
+import { launchEnvironment, recognizeLaunch } from "../../lib/team/launch.ts";
+import { type Command, endingOf } from "./command.ts";
+import { programHelp } from "./help.ts";
+import { Interrupts } from "./interrupts.ts";
+import type { Screen } from "./screen.ts";
+import { VERSION } from "./version.ts";
+
+/** What the program runs with. */
+export interface ProgramOptions {
+  readonly screen: Screen;
+}
+
+/**
+ * Runs the program.
+ *
+ * @param commands All subcommands, in the order of the help text.
+ * @param args The arguments, the subcommand first.
+ * @param options Where it writes.
+ * @returns The exit code.
+ */
+export async function runProgram(
+  commands: readonly Command[],
+  args: readonly string[],
+  options: ProgramOptions,
+): Promise<number> {
+  const { screen } = options;
+  using interrupts = new Interrupts(() => {
+    // A launcher ends its ranks when one is lost, and speaks for them.
+    if (interrupts.isRank) Deno.exit(EXIT_CODES.workerLost);
+    screen.log("Interrupted");
+    Deno.exit(EXIT_CODES.interrupted);
+  });
+  interrupts.listen();
+  try {
+    const [name, ...rest] = args;
+    if (name === undefined || name === "--help" || name === "-h" || name === "help") {
+      screen.print(programHelp(commands.map(({ help }) => help), VERSION));
+      return name === undefined ? EXIT_CODES.usage : EXIT_CODES.done;
+    }
+    if (name === "--version") {
+      screen.print(`${VERSION}\n`);
+      return EXIT_CODES.done;
+    }
+    return await runCommand(findCommand(commands, name), rest, { args, interrupts, ...options });
+  } catch (error) {
+    // What failed did so because of the signal, whose listener ends the process.
+    if (interrupts.isInterrupted) return await new Promise<number>(() => {});
+    const { code, text } = endingOf(error);
+    screen.log(text);
+    return code;
+  }
+}
+
+function findCommand(commands: readonly Command[], name: string): Command {
+  const command = commands.find(({ help }) => help.name === name);
+  if (command !== undefined) return command;
+  const names = commands.map(({ help }) => help.name).join(", ");
+  throw new UsageError(`'${name}': is not a command: must be one of ${names}`);
+}
+
+/** Runs a command, in this process or on all ranks that a launcher started. */
+async function runCommand(
+  command: Command,
+  rest: readonly string[],
+  options: ProgramOptions & { args: readonly string[]; interrupts: Interrupts },
+): Promise<number> {
+  const { screen, interrupts, args } = options;
+  const context = { screen, cleanup: interrupts, args };
+  const isShared = command.ranks !== "alone";
+  const launch = isShared ? recognizeLaunch(launchEnvironment()) : undefined;
+  if (launch === undefined || launch.size === 1) {
+    return await command.run(rest, context) ?? EXIT_CODES.done;
+  }
+  interrupts.isRank = true;
+  const { runLaunched } = await import("./launched.ts");
+  const exit = (code: number) => Deno.exit(code);
+  return await runLaunched(
+    { launch, args, context, exit, isOnEveryRank: command.ranks === "each" },
+    (context) => command.run(rest, context),
+  );
+}

@@ -1,0 +1,139 @@
+/**
+ * What results were made with: `run.json` beside them, so that a run is only ever continued with
+ * the same model, data and options.
+ *
+ * @module
+ */
+import { FileError, UsageError } from "../../lib/errors.ts";
+import { isJsonObject, readJsonFile } from "../../lib/text_file.ts";
+import { replaceFile } from "../../ruler/files.ts";
+
+/** A value of an option in `run.json`. */
+export type OptionValue = string | number | boolean | null | readonly (string | number)[];
+
+/** The data of one task, or of `infer`'s input. */
+export interface DataRecord {
+  readonly sha256: string;
+  readonly samples: number;
+  /** Whose word lists it was made with: RULER's, or those of a package. */
+  readonly words?: "ruler" | "builtin";
+  /** The frequencies of cwe's words. */
+  readonly cwe_freq?: readonly number[];
+}
+
+/** How results were made. */
+export interface RunRecord {
+  /** Version of this program. */
+  readonly version: string;
+  readonly model: { readonly path: string; readonly sha256: string };
+  /** Options that change results, by the names of their flags. */
+  readonly options: Readonly<Record<string, OptionValue>>;
+  /** Options that do not; a continued run may have others. */
+  readonly unchecked: Readonly<Record<string, OptionValue>>;
+  /** By task; `input` in `infer`. */
+  readonly data: Readonly<Record<string, DataRecord>>;
+}
+
+/** The file's name. */
+export const RUN_FILE = "run.json";
+
+const MAX_BYTES = 1 << 24;
+
+/**
+ * Reads `run.json`.
+ *
+ * @param path Its path.
+ * @returns Its value, or undefined if it does not exist.
+ * @throws {FileError} If it is not a JSON object.
+ */
+export async function readRunFile(path: string): Promise<Record<string, unknown> | undefined> {
+  try {
+    await Deno.stat(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+  }
+  const value = await readJsonFile(path, { maxBytes: MAX_BYTES });
+  if (isJsonObject(value)) return value;
+  throw new FileError(`Cannot read ${path}: it is not a JSON object`);
+}
+
+/**
+ * Checks what `run.json` holds about one run.
+ *
+ * @throws {FileError} If it is not a record of a run.
+ */
+export function parseRunRecord(value: unknown, path: string): RunRecord {
+  const isRecord = isJsonObject(value) && typeof value.version === "string" &&
+    isJsonObject(value.model) && typeof value.model.sha256 === "string" &&
+    isJsonObject(value.options) && isJsonObject(value.unchecked) && isJsonObject(value.data) &&
+    Object.values(value.data).every((data) =>
+      isJsonObject(data) && typeof data.sha256 === "string"
+    );
+  if (!isRecord) throw new FileError(`Cannot read ${path}: it does not describe a run`);
+  return value as unknown as RunRecord;
+}
+
+/** Replaces `run.json`. @throws {FileError} If it cannot be written. */
+export async function writeRunFile(path: string, value: unknown): Promise<void> {
+  await replaceFile(path, [`${JSON.stringify(value, null, 2)}\n`]);
+}
+
+/**
+ * Refuses to continue a run with other options.
+ *
+ * @param before What the results were made with.
+ * @param now What they would be continued with; data that only one of them has is not compared.
+ * @param options `folder` names the results; `remedy` ends the message.
+ * @throws {UsageError} If anything differs that changes results: the message names it and both
+ * values.
+ */
+export function checkSameRun(
+  before: RunRecord,
+  now: RunRecord,
+  options: { folder: string; remedy: string },
+): void {
+  const refuse = (name: string, values: { before: unknown; now: unknown }): never => {
+    throw new UsageError(
+      `${name}: cannot continue the results in ${options.folder}, which were made with ` +
+        `${showValue(values.before)}: current value is ${showValue(values.now)} ` +
+        `(${options.remedy})`,
+    );
+  };
+  if (before.version !== now.version) {
+    refuse("version", { before: before.version, now: now.version });
+  }
+  if (before.model.sha256 !== now.model.sha256) {
+    refuse("--model_path", {
+      before: `another model (${before.model.path})`,
+      now: now.model.path,
+    });
+  }
+  const names = new Set([...Object.keys(before.options), ...Object.keys(now.options)]);
+  for (const name of names) {
+    const values = { before: before.options[name], now: now.options[name] };
+    if (!isSame(values.before, values.now)) refuse(`--${name}`, values);
+  }
+  for (const [name, data] of Object.entries(now.data)) {
+    const earlier = before.data[name];
+    if (earlier === undefined) continue;
+    if (!isSame(earlier.cwe_freq, data.cwe_freq)) {
+      refuse("--cwe_freq", { before: earlier.cwe_freq, now: data.cwe_freq });
+    }
+    if (earlier.sha256 !== data.sha256) {
+      refuse(`data of ${name}`, {
+        before: `SHA-256 ${earlier.sha256.slice(0, 12)}...`,
+        now: `${data.sha256.slice(0, 12)}...`,
+      });
+    }
+  }
+}
+
+function isSame(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a ?? null) === JSON.stringify(b ?? null);
+}
+
+function showValue(value: unknown): string {
+  if (value === undefined || value === null) return "none";
+  if (Array.isArray(value)) return value.length === 0 ? "none" : value.join(" ");
+  return typeof value === "string" ? value : JSON.stringify(value);
+}

@@ -1,0 +1,262 @@
+/**
+ * What a run needs of a GPU's memory, known before anything is loaded.
+ *
+ * @module
+ */
+import { type AttentionPlan, hasBlocks, isSparse, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
+import { selectionTensors } from "../attention/xattention.ts";
+import type { Device } from "../device/device.ts";
+import { type LayerRange, splitLayers } from "../device/stages.ts";
+import { DeviceError } from "../errors.ts";
+import type { LlamaConfig } from "../model/config.ts";
+import { type ComputeDType, transformerBytes } from "../model/forward.ts";
+import { cacheBytes } from "../model/kv_cache.ts";
+import { weightBytes } from "../model/weight_upload.ts";
+import { partElements } from "../ops/merge_states.ts";
+import { MAX_LANES, sendingPays } from "../star/anchor_stream.ts";
+import { type BlockLayout, type ContextBlock, hostTokens, layOutBlocks } from "../star/blocks.ts";
+
+/** What is to run. */
+export interface MemoryQuestion {
+  readonly config: LlamaConfig;
+  readonly dtype: ComputeDType;
+  readonly plan: AttentionPlan;
+  readonly ranks: number;
+  /** The longest chunk. */
+  readonly chunkTokens: number;
+  readonly contextTokens: number;
+  /** Tokens of query and answer. */
+  readonly room: number;
+  /** GPUs over which the layers of each rank are spread. @default {1} */
+  readonly gpuCount?: number;
+}
+
+/** Bytes of one GPU of the rank that needs most, by what they are for. */
+export interface MemoryNeed {
+  readonly weights: number;
+  /** Keys and values of the GPU's layers: of the rank's blocks, and of its anchor. */
+  readonly cache: number;
+  /** Activations of a chunk, selection, the parts of an exchange, what libraries take. */
+  readonly working: number;
+}
+
+/** Chunks on a CPU: what its caches like; on a GPU: so many rows that products reach their rate. */
+const CHUNK_TOKENS = { cpu: 512, cuda: 8192 } as const;
+/** What the libraries take besides: kernels' working memory, graphs, code. */
+const RESERVE_BYTES = 256 * 2 ** 20;
+/** The largest share of what the weights leave that a chunk's activations may take. */
+const WORKING_SHARE = 1 / 4;
+const GIB = 2 ** 30;
+
+/**
+ * The longest chunk of a device: as its kind likes it, but on a GPU no more than memory allows.
+ *
+ * @param freeBytes What the rank may use of each GPU that its layers are spread over; undefined
+ * where memory is the host's.
+ */
+export function chunkTokensFor(
+  device: Pick<Device, "kind">,
+  options: {
+    config: LlamaConfig;
+    dtype: ComputeDType;
+    freeBytes: readonly number[] | undefined;
+  },
+): number {
+  const { config, dtype, freeBytes } = options;
+  let tokens: number = CHUNK_TOKENS[device.kind];
+  if (freeBytes === undefined) return tokens;
+  const ranges = splitLayers(config.layerCount, { count: freeBytes.length });
+  const left = ranges.map((range, gpu) =>
+    Math.max(0, (freeBytes[gpu] ?? 0) - weightBytes(config, { dtype, range }))
+  );
+  while (
+    tokens > CHUNK_TOKENS.cpu &&
+    transformerBytes(device, { config, dtype, tokens }) > Math.min(...left) * WORKING_SHARE
+  ) tokens /= 2;
+  return tokens;
+}
+
+/** What each of a rank's GPUs needs, of the rank that needs most there. */
+export function memoryNeeds(device: Pick<Device, "kind">, question: MemoryQuestion): MemoryNeed[] {
+  const { config, dtype, plan, contextTokens, ranks, gpuCount = 1 } = question;
+  const layout = layOutBlocks(plan, { contextTokens, ranks });
+  return splitLayers(config.layerCount, { count: gpuCount }).map((range) => {
+    const needs = layout.hosts.map((blocks, rank) =>
+      rankNeed(device, { question, layout, blocks, rank, range })
+    );
+    const largest = needs.reduce((a, b) => sum(b) > sum(a) ? b : a);
+    return { ...largest, weights: weightBytes(config, { dtype, range }) };
+  });
+}
+
+function sum({ weights, cache, working }: MemoryNeed): number {
+  return weights + cache + working;
+}
+
+function rankNeed(
+  device: Pick<Device, "kind">,
+  options: {
+    question: MemoryQuestion;
+    layout: BlockLayout;
+    blocks: readonly ContextBlock[];
+    rank: number;
+    range: LayerRange;
+  },
+): MemoryNeed {
+  const { question, layout, blocks, rank, range } = options;
+  const { config, dtype, plan, chunkTokens, room } = question;
+  const { kvHeads, headDim, queryHeads } = config;
+  const layers = range.endLayer - range.firstLayer;
+  const isRing = plan.mode === "ring";
+  const longest = Math.max(...layout.hosts.map(hostTokens));
+  const capacity = isRing
+    ? longest + room
+    : hostTokens(blocks) + (rank === layout.queryHost ? room : 0);
+  const ownAnchor = blocks[0]?.index === 0 ? 0 : layout.anchorTokens;
+  const cacheOf = (tokens: number) =>
+    cacheBytes({ layers, kvHeads, headDim, capacity: tokens, dtype });
+  const step = Math.max(1, Math.min(chunkTokens, room));
+  const part = 4 * partElements({ tokens: step, heads: queryHeads, headDim });
+  const activations = transformerBytes(device, { config, dtype, tokens: chunkTokens });
+  let working = RESERVE_BYTES + activations;
+  // Between GPUs of their own the anchor may be sent: a packed layer, and chunks side by side.
+  if (device.kind === "cuda" && sendingPays(layout, question)) {
+    working += cacheOf(layout.anchorTokens) / layers;
+    if (chunkTokens < plan.blockTokens) working += (MAX_LANES - 1) * activations;
+  }
+  if (layout.hosts.length > 1) working += (question.ranks + 1) * part;
+  if (isRing) {
+    working += transformerBytes(device, { config, dtype, tokens: Math.max(1, longest) }) +
+      layout.hosts.length * (cacheOf(capacity) / layers + part);
+  }
+  if (isSparse(plan.mode)) {
+    const lengths = blocks.map(({ start, end }) => end - start);
+    const { mass } = selectionTensors({
+      queryHeads,
+      queryTokens: chunkTokens,
+      keyTokens: layout.anchorTokens + Math.max(...lengths),
+    });
+    working += 8 * mass.reduce((product, extent) => product * extent, 1);
+    const queryBlocks = Math.ceil(Math.max(layout.anchorTokens, ...lengths) / SPARSE_BLOCK_TOKENS);
+    working += 4 * config.layerCount * queryHeads * queryBlocks;
+  }
+  return {
+    weights: 0,
+    cache: cacheOf(capacity) + (ownAnchor === 0 ? 0 : cacheOf(ownAnchor)),
+    working,
+  };
+}
+
+/** What is asked of some GPUs, and what they have. */
+export interface MemoryCheck {
+  readonly question: Omit<MemoryQuestion, "gpuCount">;
+  /** What the rank may use of each GPU; undefined where memory is the host's. */
+  readonly freeBytes: readonly number[] | undefined;
+  /** Whether weights and activations are there already. */
+  readonly loaded: boolean;
+  /** GPUs that the layers could be spread over; by default those that they are. */
+  readonly dealtGpus?: number | undefined;
+}
+
+/**
+ * Refuses what will not fit.
+ *
+ * @param devices Those of the rank, in the order of the layers; named in the message.
+ * @throws {DeviceError} If it does not fit: with what is needed and free, and what would fit.
+ */
+export function checkMemory(
+  devices: readonly Pick<Device, "kind" | "description">[],
+  check: MemoryCheck,
+): void {
+  const { freeBytes, loaded, dealtGpus = devices.length } = check;
+  if (freeBytes === undefined) return;
+  const question = { ...check.question, gpuCount: devices.length };
+  const fullest = (other: MemoryQuestion) => findShortage(devices, { ...check, question: other });
+  const shortage = fullest(question);
+  if (shortage === undefined) return;
+  const { device, need, there, free } = shortage;
+  const gib = (bytes: number) => `${(bytes / GIB).toFixed(2)} GiB`;
+  const { contextTokens, room } = question;
+  const what = contextTokens === 0 ? "load the model" : `run ${contextTokens + room} tokens`;
+  const whose = devices.length === 1 ? "its memory" : `the memory of ${device.description}`;
+  const more = dealtGpus > devices.length
+    ? `; --gpus_per_rank spreads the layers over up to ${dealtGpus} GPUs`
+    : "";
+  throw new DeviceError(
+    `Cannot ${what} on ${devices.map(({ description }) => description).join(" and ")} as ` +
+      `${gib(sum(need) - there)} of ${whose} must be free (weights ${
+        gib(need.weights)
+      }, keys and ` +
+      `values ${gib(need.cache)}, working memory ${gib(need.working)}` +
+      `${loaded ? `, of which ${gib(there)} are in use` : ""}): current value is ` +
+      `${gib(free)}; ${whatFits(question, (other) => fullest(other) === undefined)}${more}`,
+  );
+}
+
+/** The first GPU that has too little. */
+function findShortage<T extends Pick<Device, "kind">>(
+  devices: readonly T[],
+  options: {
+    question: MemoryQuestion;
+    freeBytes: readonly number[] | undefined;
+    loaded: boolean;
+  },
+): { device: T; need: MemoryNeed; there: number; free: number } | undefined {
+  const { question, freeBytes, loaded } = options;
+  const [first] = devices;
+  if (first === undefined || freeBytes === undefined) return undefined;
+  const { config, dtype, chunkTokens: tokens } = question;
+  const needs = memoryNeeds(first, { ...question, gpuCount: devices.length });
+  for (const [gpu, device] of devices.entries()) {
+    const [need, free = 0] = [needs[gpu], freeBytes[gpu]];
+    if (need === undefined) return undefined;
+    const activations = transformerBytes(device, { config, dtype, tokens });
+    const there = loaded ? need.weights + activations : 0;
+    if (sum(need) - there > free) return { device, need, there, free };
+  }
+  return undefined;
+}
+
+/** Whether a question fits on some GPUs before anything is loaded, with the chunks they allow. */
+export function fitsOn(
+  devices: readonly Pick<Device, "kind">[],
+  options: { question: Omit<MemoryQuestion, "chunkTokens">; freeBytes: readonly number[] },
+): boolean {
+  const { freeBytes } = options;
+  const [first] = devices;
+  if (first === undefined) return false;
+  const chunkTokens = chunkTokensFor(first, { ...options.question, freeBytes });
+  const question = { ...options.question, chunkTokens };
+  return findShortage(devices, { question, freeBytes, loaded: false }) === undefined;
+}
+
+/** The longest context, and the largest block, that would fit. */
+function whatFits(question: MemoryQuestion, fits: (other: MemoryQuestion) => boolean): string {
+  const { plan, contextTokens, room } = question;
+  const length = largest(contextTokens, (tokens) => fits({ ...question, contextTokens: tokens }));
+  const advice = length > 0
+    ? `up to ${length + room} tokens fit`
+    : "no context fits beside weights and working memory";
+  if (!hasBlocks(plan.mode)) return advice;
+  const block = largest(
+    plan.blockTokens,
+    (tokens) =>
+      fits({
+        ...question,
+        plan: { ...plan, blockTokens: tokens, anchorTokens: Math.min(tokens, plan.anchorTokens) },
+      }),
+  );
+  return block > 0 ? `${advice}, or this length with --block_size ${block}` : advice;
+}
+
+/** The largest multiple of 128 below a limit that passes; 0 if none does. */
+function largest(limit: number, passes: (tokens: number) => boolean): number {
+  let low = 0;
+  let high = Math.ceil(limit / SPARSE_BLOCK_TOKENS);
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    if (passes(middle * SPARSE_BLOCK_TOKENS)) low = middle;
+    else high = middle;
+  }
+  return low * SPARSE_BLOCK_TOKENS;
+}

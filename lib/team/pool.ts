@@ -1,0 +1,366 @@
+/**
+ * A pool of worker processes: N children, each a rank of one collective, that serve one request at
+ * a time together (SPMD: every rank gets the request, every rank answers).
+ *
+ * Any failure ends all of them; the first one that is noticed is the one that callers see.
+ *
+ * @module
+ */
+import { AbortedError } from "../parallel/collective.ts";
+import { DEFAULT_SLOT_BYTES, ShmGroup } from "../parallel/shm.ts";
+import { lostRankError } from "../parallel/state.ts";
+import { WorkerError } from "../errors.ts";
+import { Child, delay } from "./child.ts";
+import { Monitor } from "./monitor.ts";
+import { type Message, PROTOCOL_VERSION, type RankTypes, restoreError } from "./protocol.ts";
+import { encodeFrame } from "./transport.ts";
+
+/** How to start the children. */
+export interface PoolOptions {
+  /** The module that calls `serveRank()`. */
+  readonly entry: URL;
+  /** The number of ranks. */
+  readonly size: number;
+  /**
+   * `deno run`'s permission flags, exactly what the entry needs besides `--allow-ffi`, which every
+   * rank gets: Deno finds the C library by its name only without a list of paths. The parent needs
+   * `--allow-ffi` and `--allow-run=<Deno.execPath()>`.
+   */
+  readonly permissions: readonly string[];
+  /** Environment variables that a rank gets besides this process's. */
+  readonly env?: ((rank: number) => Readonly<Record<string, string>>) | undefined;
+  /** How long a rank may make no progress while it has work and waits for nobody. */
+  readonly timeoutMs: number;
+  /** How long a child may take to start and join. Default 60,000. */
+  readonly startTimeoutMs?: number;
+  /** The bytes that ranks exchange at once. Default 256 KiB. */
+  readonly slotBytes?: number;
+  /** Gets each line that a child writes to standard error. Default: on, marked with the rank. */
+  readonly onLine?: (line: string, rank: number) => void;
+}
+
+/** What a request may come with. */
+export interface RunOptions<T extends RankTypes> {
+  /** Called for what ranks report on their way. */
+  onProgress?(progress: T["progress"], rank: number): void;
+}
+
+const DEFAULT_START_TIMEOUT_MS = 60_000;
+/** The longest wait for children to end by themselves when their input has ended. */
+const CLOSE_MS = 2_000;
+/** The longest wait for killed children: one in an uninterruptible sleep never goes. */
+const KILL_MS = 5_000;
+/** How long a rank's word that another rank failed waits for that rank's own word. */
+const SECOND_HAND_MS = 1_000;
+const MAX_LOOK_MS = 250;
+const MIN_LOOK_MS = 20;
+
+/** What all ranks owe an answer to. */
+interface Round {
+  /** The kind of the answer, and the request's number; -1 when it has none. */
+  readonly kind: "joined" | "ready" | "result";
+  readonly id: number;
+  readonly answers: unknown[];
+  readonly answered: boolean[];
+  readonly onProgress: (progress: unknown, rank: number) => void;
+  readonly done: PromiseWithResolvers<unknown[]>;
+}
+
+/** Worker processes that serve requests of one kind. */
+export class WorkerPool<T extends RankTypes> implements AsyncDisposable {
+  readonly size: number;
+  readonly #options: PoolOptions;
+  readonly #group: ShmGroup;
+  readonly #children: Child[] = [];
+  readonly #monitor: Monitor;
+  readonly #onLine: (line: string, rank: number) => void;
+  #ready: T["ready"][] = [];
+  #round: Round | undefined;
+  #requests = 0;
+  #joined = false;
+  #failure: Error | undefined;
+  #closing: Promise<void> | undefined;
+  #secondHand: ReturnType<typeof setTimeout> | undefined;
+
+  private constructor(options: PoolOptions) {
+    const { size, slotBytes = DEFAULT_SLOT_BYTES, timeoutMs } = options;
+    this.size = size;
+    this.#options = options;
+    this.#onLine = options.onLine ?? writeLine;
+    this.#group = new ShmGroup({ size, slotBytes });
+    this.#monitor = new Monitor(this.#group.state, {
+      timeoutMs: () => this.#joined ? timeoutMs : this.#startTimeoutMs,
+      isBusy: (rank) => this.#round !== undefined && this.#round.answered[rank] !== true,
+      onLost: (error) => this.#fail(error),
+      intervalMs: Math.min(Math.max(timeoutMs / 10, MIN_LOOK_MS), MAX_LOOK_MS),
+    });
+  }
+
+  /**
+   * Starts the children and waits until all are ready.
+   *
+   * @param init Given to every rank's `load` function.
+   * @returns The pool; its owner closes it.
+   * @throws {RangeError} If a size or a time is not positive.
+   * @throws {WorkerError} If a child is lost.
+   * @throws What `load` throws, as the same class.
+   */
+  static async start<T extends RankTypes>(
+    init: T["init"],
+    options: PoolOptions,
+  ): Promise<WorkerPool<T>> {
+    checkOptions(options);
+    const pool = new WorkerPool<T>(options);
+    try {
+      await pool.#start(init);
+      return pool;
+    } catch (error) {
+      pool.kill();
+      await pool.close();
+      throw error;
+    }
+  }
+
+  /** What the ranks answered to `init`, by rank. */
+  get ready(): readonly T["ready"][] {
+    return this.#ready;
+  }
+
+  /** The process numbers, by rank. */
+  get pids(): number[] {
+    return this.#children.map((child) => child.pid);
+  }
+
+  /**
+   * Gives all ranks a request.
+   *
+   * @returns Their results, by rank.
+   * @throws {WorkerError} If a rank is lost: it names rank, phase and sample; all ranks have ended.
+   * @throws What a rank throws, as the same class; all ranks have ended.
+   * @throws {TypeError} If the pool is closed or another request runs.
+   */
+  async run(request: T["request"], options: RunOptions<T> = {}): Promise<T["result"][]> {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#closing !== undefined) {
+      throw new TypeError("Cannot run a request as the pool is closed");
+    }
+    if (this.#round !== undefined) {
+      throw new TypeError("Cannot run a request as another one is running");
+    }
+    const id = ++this.#requests;
+    return await this.#ask({ kind: "request", id, body: request }, {
+      kind: "result",
+      id,
+      onProgress: (progress, rank) => options.onProgress?.(progress, rank),
+    });
+  }
+
+  /** Lets the children end, and makes them after 2 s; a running request throws. */
+  async close(): Promise<void> {
+    this.#endRound();
+    this.#closing ??= this.#shutDown({ graceful: true });
+    await this.#closing;
+  }
+
+  /** Ends the children at once; a running request throws. `close()` waits for the end. */
+  kill(): void {
+    this.#endRound();
+    for (const child of this.#children) child.kill();
+    this.#closing ??= this.#shutDown();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  get #startTimeoutMs(): number {
+    return Math.max(
+      this.#options.startTimeoutMs ?? DEFAULT_START_TIMEOUT_MS,
+      this.#options.timeoutMs,
+    );
+  }
+
+  async #start(init: T["init"]): Promise<void> {
+    const permissions = checkPermissions(this.#options.permissions);
+    const flags = ["--quiet", "--no-prompt", "--allow-ffi", ...permissions];
+    for (let rank = 0; rank < this.size; rank++) {
+      this.#children.push(
+        new Child({
+          rank,
+          entry: this.#options.entry,
+          env: this.#options.env?.(rank) ?? {},
+          flags,
+          onMessage: (message) => this.#receive(message, rank),
+          onLine: (line) => this.#forwardLine(line, rank),
+          onEnd: (cause) => this.#lose(rank, cause),
+        }),
+      );
+    }
+    await this.#ask((rank) => this.#hello(rank), { kind: "joined", id: -1 });
+    this.#group.seal();
+    this.#joined = true;
+    this.#ready = await this.#ask({ kind: "init", body: init }, { kind: "ready", id: -1 });
+  }
+
+  #hello(rank: number): Message {
+    const { size, slotBytes } = this.#group.shape;
+    return {
+      kind: "hello",
+      version: PROTOCOL_VERSION,
+      parentPid: Deno.pid,
+      rank,
+      size,
+      memory: this.#group.path,
+      slotBytes,
+      timeoutMs: this.#options.timeoutMs,
+    };
+  }
+
+  /** Sends a message to all ranks and waits for all answers. */
+  async #ask(
+    message: Message | ((rank: number) => Message),
+    expected: Pick<Round, "kind" | "id"> & Partial<Pick<Round, "onProgress">>,
+  ): Promise<unknown[]> {
+    const shared = typeof message === "function" ? undefined : encodeFrame(message);
+    const round: Round = {
+      onProgress: () => {},
+      ...expected,
+      answers: [],
+      answered: [],
+      done: Promise.withResolvers(),
+    };
+    this.#round = round;
+    for (const child of this.#children) {
+      child.send(
+        shared ?? encodeFrame(typeof message === "function" ? message(child.rank) : message),
+      );
+    }
+    return await round.done.promise;
+  }
+
+  #receive(message: Message, rank: number): void {
+    const round = this.#round;
+    if (round === undefined) return this.#refuse(message, rank);
+    if (message.kind === "error") return this.#fail(restoreError(message.error));
+    const id = "id" in message ? message.id : -1;
+    if (id !== round.id) return this.#refuse(message, rank);
+    if (message.kind === "progress") return this.#report(round, { body: message.body, rank });
+    if (message.kind !== round.kind || round.answered[rank] === true) {
+      return this.#refuse(message, rank);
+    }
+    round.answers[rank] = "body" in message ? message.body : undefined;
+    round.answered[rank] = true;
+    if (this.#children.some((child) => round.answered[child.rank] !== true)) return;
+    this.#round = undefined;
+    round.done.resolve(round.answers);
+  }
+
+  #report(round: Round, progress: { body: unknown; rank: number }): void {
+    try {
+      round.onProgress(progress.body, progress.rank);
+    } catch (error) {
+      this.#fail(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  #refuse(message: Message, rank: number): void {
+    if (this.#closing !== undefined || this.#failure !== undefined) return;
+    if (message.kind === "error") return this.#fail(restoreError(message.error));
+    this.#lose(rank, `its output is not understood: '${message.kind}' was not expected`);
+  }
+
+  #lose(rank: number, cause: string): void {
+    if (this.#closing !== undefined || this.#failure !== undefined) return;
+    const position = this.#group.state.snapshot(rank);
+    this.#fail(lostRankError(rank, { position, cause }));
+  }
+
+  /** Ends the pool because of an error; the first one counts. */
+  #fail(error: Error): void {
+    if (this.#closing !== undefined || this.#failure !== undefined) return;
+    if (error instanceof AbortedError) {
+      // That rank's own words, or its end, are on their way through another pipe.
+      this.#secondHand ??= setTimeout(() => this.#end(error), SECOND_HAND_MS);
+      return;
+    }
+    this.#end(error);
+  }
+
+  #end(error: Error): void {
+    this.#failure = error;
+    this.#closing = this.#shutDown();
+    const round = this.#round;
+    this.#round = undefined;
+    // Nothing is left of the children when the caller hears of it.
+    this.#closing.then(() => round?.done.reject(error));
+  }
+
+  #endRound(): void {
+    const round = this.#round;
+    this.#round = undefined;
+    round?.done.reject(
+      new WorkerError("Cannot finish the request as the pool was closed", {
+        rank: -1,
+        phase: "unknown",
+      }),
+    );
+  }
+
+  async #shutDown(options: { graceful?: boolean } = {}): Promise<void> {
+    clearTimeout(this.#secondHand);
+    this.#monitor[Symbol.dispose]();
+    const ended = Promise.all(this.#children.map((child) => child.ended));
+    if (options.graceful === true) {
+      for (const child of this.#children) child.closeInput();
+      await settledWithin(ended, CLOSE_MS);
+    }
+    for (const child of this.#children) child.kill();
+    await settledWithin(ended, KILL_MS);
+    this.#group[Symbol.dispose]();
+  }
+
+  /** Ranks that are told to end stay quiet. */
+  #forwardLine(line: string, rank: number): void {
+    if (this.#closing === undefined) this.#onLine(line, rank);
+  }
+}
+
+function checkOptions(options: PoolOptions): void {
+  const { size, timeoutMs, startTimeoutMs = 1, slotBytes = 1 } = options;
+  for (const [name, value] of Object.entries({ size, slotBytes })) {
+    if (!Number.isInteger(value) || value < 1) {
+      throw new RangeError(
+        `Cannot start workers as '${name}' must be a positive integer: current value is ${value}`,
+      );
+    }
+  }
+  for (const [name, value] of Object.entries({ timeoutMs, startTimeoutMs })) {
+    if (!(value > 0)) {
+      throw new RangeError(
+        `Cannot start workers as '${name}' must be positive: current value is ${value}`,
+      );
+    }
+  }
+}
+
+/** Checks that nothing but permissions is passed on; a list of libraries would revoke all others. */
+function checkPermissions(permissions: readonly string[]): readonly string[] {
+  for (const flag of permissions) {
+    if (/^--(allow|deny)-[a-z-]+(=|$)/.test(flag)) continue;
+    throw new TypeError(
+      `Cannot start workers as 'permissions' must be permission flags: current value is ${flag}`,
+    );
+  }
+  return permissions.filter((flag) => !flag.startsWith("--allow-ffi"));
+}
+
+/** Whether a promise settles in time; what it settles to is looked at by its owner. */
+async function settledWithin(promise: Promise<unknown>, durationMs: number): Promise<void> {
+  const timer = new AbortController();
+  await Promise.race([promise, delay(durationMs, timer.signal)]);
+  timer.abort();
+}
+
+function writeLine(line: string, rank: number): void {
+  Deno.stderr.writeSync(new TextEncoder().encode(`rank ${rank}: ${line}\n`));
+}
