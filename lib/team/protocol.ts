@@ -20,17 +20,6 @@ import {
 /** Goes up with every change that an older rank or parent would misread. */
 export const PROTOCOL_VERSION = 1;
 
-/** The bodies that a parent and its ranks agree on; JSON objects, opaque to the pool. */
-export interface RankTypes {
-  /** What a rank is started with: model folder, plan, options. */
-  init: unknown;
-  /** What it answers when it is ready. */
-  ready: unknown;
-  request: unknown;
-  result: unknown;
-  progress: unknown;
-}
-
 /** A rank's place in its group. */
 export interface HelloToRank {
   readonly kind: "hello";
