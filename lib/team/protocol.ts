@@ -13,6 +13,7 @@ import {
   FileError,
   InvariantError,
   KernelError,
+  RequestError,
   UsageError,
   WorkerError,
 } from "../errors.ts";
@@ -137,6 +138,8 @@ export function restoreError(record: ErrorRecord): Error {
       return new AbortedError(message, { rank, phase });
     case "KernelError":
       return new KernelError(message, { op, status });
+    case "RequestError":
+      return new RequestError(message);
     case "UsageError":
       return new UsageError(message);
     case "FileError":
