@@ -15,6 +15,7 @@ import { gatherTensors } from "../parallel/tensors.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
+import { copyHeadRows } from "./head_rows.ts";
 import { attentionDense } from "../ops/attention_dense.ts";
 import { mergeStates, partElements } from "../ops/merge_states.ts";
 import type { AttentionStrategy, LayerQueries } from "./strategy.ts";
@@ -27,8 +28,10 @@ export interface RingOptions {
   readonly collective: Collective;
   /** Context tokens of each rank, in the context's order. */
   readonly partTokens: readonly number[];
-  /** A layer's keys and values here; the same shape on every rank. */
-  readonly layer: (layer: number) => { readonly keys: Tensor; readonly values: Tensor };
+  /** This rank's part: the keys and values of a layer. */
+  readonly keys: (layer: number) => KvSegment;
+  readonly kvHeads: number;
+  readonly dtype: "bf16" | "f32";
   readonly queryHeads: number;
   readonly headDim: number;
   readonly scale: number;
@@ -40,6 +43,8 @@ export interface RingOptions {
 interface RingBuffers {
   /** The exchange of that device's memory. */
   readonly collective: Collective;
+  /** The own part's rows of all heads side by side, as they are exchanged. */
+  readonly packed: Tensor;
   readonly keys: Tensor;
   readonly values: Tensor;
   readonly parts: Tensor;
@@ -51,24 +56,28 @@ export class RingAttention implements AttentionStrategy, Disposable {
   readonly #owned: DisposableStack;
   readonly #buffers: PerStage<RingBuffers>;
   readonly #partLength: number;
+  /** Rows of each rank's part as it is exchanged: those of the longest. */
+  readonly #partRows: number;
 
   constructor(stages: readonly Stage[], options: RingOptions) {
     this.#options = options;
     const { collective: { rank, size }, queryHeads: heads, headDim } = options;
-    const { dtype, shape: [kvHeads = 0, ...rest] } = options.layer(0).keys;
+    const { dtype, kvHeads } = options;
+    this.#partRows = Math.max(1, ...options.partTokens);
     this.#partLength = partElements({ tokens: QUERY_TOKENS, heads, headDim });
     const length = rank === 0 ? 0 : (rank + 1) * this.#partLength;
     using owned = new DisposableStack();
     this.#buffers = new PerStage(stages, ({ device }) => {
-      const make = (label: string) =>
-        owned.use(
-          Tensor.allocate(device, { dtype, shape: [size * kvHeads, ...rest], label }),
-        );
+      const make = (label: string, ranks: number) => {
+        const shape = [ranks * kvHeads, this.#partRows, headDim];
+        return owned.use(Tensor.allocate(device, { dtype, shape, label }));
+      };
       const label = "ring parts";
       return {
         collective: collectiveOn(options.collective, device),
-        keys: make("keys of all ranks"),
-        values: make("values of all ranks"),
+        packed: make("a layer's own keys or values", 1),
+        keys: make("keys of all ranks", size),
+        values: make("values of all ranks", size),
         parts: owned.use(Tensor.allocate(device, { dtype: "f32", shape: [length], label })),
       };
     });
@@ -92,20 +101,22 @@ export class RingAttention implements AttentionStrategy, Disposable {
 
   /** Takes part in the exchange of a layer; all that a rank without a part has to do. */
   async exchange(layer: number): Promise<void> {
-    const { keys, values } = this.#options.layer(layer);
-    const { collective, ...all } = this.#buffers.of(layer);
-    await gatherTensors(collective, { part: keys, out: all.keys });
-    await gatherTensors(collective, { part: values, out: all.values });
+    const { keys, values, start, tokens } = this.#options.keys(layer);
+    const { collective, packed, ...all } = this.#buffers.of(layer);
+    for (const [tensor, out] of [[keys, all.keys], [values, all.values]] as const) {
+      const rows = { out: { tensor: packed, start: 0 }, from: { tensor, start } };
+      await copyHeadRows(tokens, rows);
+      await gatherTensors(collective, { part: packed, out });
+    }
   }
 
   async #attendChunk(chunk: LayerQueries & { begin: number }): Promise<void> {
     const { layer, begin, q, out } = chunk;
-    const { collective: { rank }, queryHeads: heads, headDim, scale, partTokens } = this.#options;
+    const { collective: { rank }, queryHeads: heads, headDim, scale } = this.#options;
     const [tokens = 0] = q.shape;
     const { device } = q;
     const buffers = this.#buffers.of(layer);
-    const ownTokens = partTokens[rank] ?? 0;
-    const own = { ...this.#options.layer(layer), start: 0, tokens: ownTokens };
+    const own = this.#options.keys(layer);
     if (rank === 0) {
       return await attentionDense(device, { out, q, keys: own, qOffset: begin, scale });
     }
@@ -130,7 +141,7 @@ export class RingAttention implements AttentionStrategy, Disposable {
 
   /** The keys of another rank's part. */
   #segment(rank: number, buffers: RingBuffers): KvSegment {
-    const [kvHeads = 0] = this.#options.layer(0).keys.shape;
+    const { kvHeads } = this.#options;
     return {
       keys: buffers.keys.rows(rank * kvHeads, kvHeads),
       values: buffers.values.rows(rank * kvHeads, kvHeads),

@@ -12,7 +12,8 @@ import type { LlamaConfig } from "../model/config.ts";
 import { chooseDevice, type DeviceWish } from "../device/open.ts";
 import type { ComputeDType } from "../model/forward.ts";
 import type { BlockLayout } from "../star/blocks.ts";
-import { type EncodedContext, RankModel } from "./rank.ts";
+import type { EncodedContext } from "../star/encode.ts";
+import { RankModel } from "./rank.ts";
 import type { GenerateRequest } from "../star/request.ts";
 
 /** How to open a model for the two phases. */
@@ -103,7 +104,7 @@ class LocalPhases implements Phases {
       room,
       onProgress: () => {},
     });
-    const { layout, phase1 } = context;
+    const { phase1, sequence: { layout } } = context;
     const encoded: Encoded = {
       layout,
       anchorPasses: phase1.anchorPasses,

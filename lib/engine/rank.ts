@@ -13,17 +13,19 @@ import { type Stage, stagesOn } from "../device/stages.ts";
 import { RequestError } from "../errors.ts";
 import { type LlamaConfig, readConfig } from "../model/config.ts";
 import { type ComputeDType, Transformer } from "../model/forward.ts";
-import { KvCache } from "../model/kv_cache.ts";
+import { KvArena } from "../model/kv_cache.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import { loadWeights } from "../model/weights.ts";
-import { type BlockLayout, type ContextBlock, hostTokens, layOutBlocks } from "../star/blocks.ts";
+import { hostTokens, layOutBlocks } from "../star/blocks.ts";
+import { type Answer, decode, startAnswer } from "../star/decoder.ts";
+import { encodeContext, type EncodedContext, reserveSequence } from "../star/encode.ts";
 import { connectDevices } from "./exchange.ts";
 import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
-import { countWork, drawForcedBlocks, encodeBlocks, type Phase1Result } from "../star/phase1.ts";
-import { generate, type Phase2Result, stepTokens } from "../star/phase2.ts";
+import { countWork, drawForcedBlocks } from "../star/phase1.ts";
 import { openRankDevices } from "./rank_device.ts";
 import { checkRequest, type GenerateRequest, type RankCounters } from "../star/request.ts";
-import { encodePart, ringCapacity } from "../star/ring.ts";
+import { sequenceTokens } from "../star/sequence.ts";
+import { queryChunk, Stepper } from "../star/step.ts";
 
 /** What every rank is started with. */
 export interface RankOptions {
@@ -63,6 +65,8 @@ export interface RankParts {
   readonly forcedDensity?: number | undefined;
   /** The longest chunk of tokens that runs through the layers at once. */
   readonly chunkTokens: number;
+  /** Sequences that are decoded at once, at most. @default {1} */
+  readonly batchSize?: number | undefined;
   /** Whether every rank has GPUs of its own. */
   readonly hasOwnGpus?: boolean;
   /** GPUs that the layers could be spread over. */
@@ -79,18 +83,6 @@ export interface RankResult {
   readonly counters: RankCounters;
 }
 
-/** A context as one host keeps it after phase 1. */
-export interface EncodedContext extends Disposable {
-  readonly layout: BlockLayout;
-  /** The blocks of this host. */
-  readonly blocks: readonly ContextBlock[];
-  readonly contextTokens: number;
-  /** Tokens for which the query host's cache has room behind the context. */
-  readonly room: number;
-  readonly cache: KvCache;
-  readonly phase1: Phase1Result;
-}
-
 /** Told where a rank stands. */
 export type RankProgress = (
   progress: { phase: "phase 1" | "phase 2"; fraction: number; generatedTokens: number },
@@ -101,12 +93,13 @@ export class RankModel implements Disposable {
   readonly config: LlamaConfig;
   /** One line for people. */
   readonly deviceDescription: string;
-  readonly #stages: readonly Stage[];
   readonly #devices: readonly Device[];
   readonly #parts: RankParts;
   readonly #owned: DisposableStack;
   readonly #forced: ForcedSelection | undefined;
+  readonly #arena: KvArena;
   #transformer: Transformer;
+  #stepper: Stepper | undefined;
 
   private constructor(
     parts: RankParts,
@@ -117,9 +110,10 @@ export class RankModel implements Disposable {
     this.#parts = parts;
     this.#owned = owned;
     this.config = config;
-    this.#stages = stages;
     this.#devices = stages.map(({ device }) => device);
     this.#transformer = transformer;
+    const { kvHeads, headDim } = config;
+    this.#arena = new KvArena(stages, { kvHeads, headDim, dtype: parts.dtype });
     this.#forced = forcedDensity === undefined
       ? undefined
       : new ForcedSelection(this.#devices, forcedDensity);
@@ -219,7 +213,7 @@ export class RankModel implements Disposable {
       onLayer: () => status.advance(),
       onToken: (count) => report("phase 2", count / request.tokensToGenerate, count),
     });
-    const { phase1, blocks } = encoded;
+    const { phase1, sequence: { blocks } } = encoded;
     const selectedBlocks = phase1.selected.flatMap((layers) =>
       layers.map(({ taken, causal }) => [taken, causal] as const)
     );
@@ -250,43 +244,19 @@ export class RankModel implements Disposable {
   ): Promise<EncodedContext> {
     const { collective, room, onProgress } = options;
     const { rank, size: ranks } = collective;
-    const { plan, dtype } = this.#parts;
-    const layout = layOutBlocks(plan, { contextTokens: contextIds.length, ranks });
-    const isRing = plan.mode === "ring";
-    const blocks = layout.hosts[rank] ?? [];
-    const { kvHeads, headDim } = this.config;
-    const capacity = isRing
-      ? ringCapacity(layout, { room })
-      : hostTokens(blocks) + (rank === layout.queryHost ? room : 0);
-    this.#checkMemory({ contextTokens: contextIds.length, room, ranks });
-    using owned = new DisposableStack();
-    const cache = owned.use(new KvCache(this.#stages, { kvHeads, headDim, capacity, dtype }));
-    const common = { stages: this.#stages, layout, cache, contextIds, onProgress };
-    const phase1 = owned.use(
-      isRing ? await encodePart({ ...this.#parts, ...common, collective }) : await encodeBlocks({
-        ...common,
-        transformer: this.#transformer,
-        weights: this.#parts.weights,
-        collective,
-        plan,
-        blocks,
-        cacheDtype: dtype,
-        forced: this.#forced,
-      }),
-    );
-    // Whoever measures phase 1 wants its end, not that of its start.
-    for (const device of this.#devices) await device.kernels.idle();
-    const memory = owned.move();
+    const { plan } = this.#parts;
     const contextTokens = contextIds.length;
-    return {
-      layout,
-      blocks,
-      contextTokens,
-      room,
-      cache,
-      phase1,
-      [Symbol.dispose]: () => memory[Symbol.dispose](),
-    };
+    const layout = layOutBlocks(plan, { contextTokens, ranks });
+    this.#checkMemory({ contextTokens, room, ranks, rank });
+    const sequence = await reserveSequence(this.#arena, { layout, rank, contextTokens, room });
+    return await encodeContext(contextIds, {
+      ...this.#parts,
+      transformer: this.#transformer,
+      collective,
+      sequence,
+      forced: this.#forced,
+      onProgress,
+    });
   }
 
   /**
@@ -304,27 +274,22 @@ export class RankModel implements Disposable {
       onLayer: () => void;
       onToken: (count: number) => void;
     },
-  ): Promise<Phase2Result> {
-    const { request } = options;
+  ): Promise<Answer> {
+    const { request, collective, onLayer, onToken } = options;
+    const { sequence } = encoded;
     checkRequest(request);
     const needed = request.queryIds.length + request.tokensToGenerate;
-    if (needed > encoded.room) {
+    if (needed > sequence.room) {
       throw new RequestError(
         `Cannot generate for sample ${request.sample} as query and generated tokens must be at ` +
-          `most the ${encoded.room} that the cache has room for: current value is ${needed}`,
+          `most the ${sequence.room} that the cache has room for: current value is ${needed}`,
       );
     }
-    return await generate({
-      ...options,
-      stages: this.#stages,
-      transformer: await this.#transformerFor(request),
-      plan: this.#parts.plan,
-      layout: encoded.layout,
-      contextTokens: encoded.contextTokens,
-      cache: encoded.cache,
-      cachedTokens: hostTokens(encoded.blocks),
-      anchor: encoded.phase1.anchor,
-    });
+    await this.#growFor(request);
+    const stepper = this.#stepperFor(collective, onLayer);
+    const answer = await startAnswer(stepper, { sequence, request, onToken });
+    while (!answer.isDone) await decode(stepper, [answer], { maxSteps: Infinity });
+    return answer;
   }
 
   /**
@@ -343,34 +308,54 @@ export class RankModel implements Disposable {
     await drawForcedBlocks(this.#forced, { layout, blocks, device, maxTokens, queryHeads });
   }
 
-  #checkMemory(sizes: { contextTokens: number; room: number; ranks: number }): void {
+  #checkMemory(
+    sizes: { contextTokens: number; room: number; ranks: number; rank: number },
+  ): void {
     const { config, dtype, plan, chunkTokens, dealtGpus } = this.#parts;
-    const question = { config, dtype, plan, chunkTokens, ...sizes };
+    const { contextTokens, room, ranks } = sizes;
+    const question = { config, dtype, plan, chunkTokens, contextTokens, room, ranks };
     const freeBytes = this.#devices.flatMap((device) => device.freeBytes ?? []);
     if (freeBytes.length === 0) return;
-    checkMemory(this.#devices, { question, freeBytes, loaded: true, dealtGpus });
+    const { own, anchor } = sequenceTokens(layOutBlocks(plan, sizes), sizes);
+    const reusableTokens = own + anchor - this.#arena.growthFor(own) -
+      this.#arena.growthFor(anchor);
+    checkMemory(this.#devices, { question, freeBytes, loaded: true, reusableTokens, dealtGpus });
   }
 
-  /** A transformer whose chunks are long enough for the sample's query. */
-  async #transformerFor(request: Omit<GenerateRequest, "contextIds">): Promise<Transformer> {
-    const { plan, dtype } = this.#parts;
+  /** Makes the transformer's chunks long enough for a query. */
+  async #growFor(request: Pick<GenerateRequest, "queryIds">): Promise<void> {
+    const { plan } = this.#parts;
     const queryTokens = request.queryIds.length;
-    const needed = stepTokens({ plan, queryTokens, maxTokens: this.#transformer.maxTokens });
-    if (needed <= this.#transformer.maxTokens) return this.#transformer;
-    const larger = new Transformer(this.#stages, {
-      config: this.config,
-      weights: this.#parts.weights,
-      dtype,
-      maxTokens: needed,
-    });
+    const needed = queryChunk({ plan, queryTokens, maxTokens: this.#transformer.maxTokens });
+    if (needed <= this.#transformer.maxTokens) return;
+    const larger = await prepareTransformer({ ...this.#parts, chunkTokens: needed });
+    this.#stepper?.[Symbol.dispose]();
+    this.#stepper = undefined;
     this.#transformer[Symbol.dispose]();
     this.#transformer = larger;
-    await larger.prepare();
-    return larger;
+  }
+
+  /** The steps of a group of ranks, kept from sample to sample. */
+  #stepperFor(collective: Collective, onLayer: () => void): Stepper {
+    if (this.#stepper?.madeWith.collective !== collective) {
+      this.#stepper?.[Symbol.dispose]();
+      this.#stepper = undefined;
+    }
+    this.#stepper ??= new Stepper({
+      ...this.#parts,
+      transformer: this.#transformer,
+      arena: this.#arena,
+      collective,
+      maxRows: this.#parts.batchSize ?? 1,
+    });
+    this.#stepper.onLayer = onLayer;
+    return this.#stepper;
   }
 
   /** Frees everything; a second call does nothing. */
   [Symbol.dispose](): void {
+    this.#stepper?.[Symbol.dispose]();
+    this.#arena[Symbol.dispose]();
     this.#transformer[Symbol.dispose]();
     this.#forced?.[Symbol.dispose]();
     this.#owned.dispose();
@@ -378,9 +363,11 @@ export class RankModel implements Disposable {
 }
 
 async function prepareTransformer(parts: RankParts): Promise<Transformer> {
-  const { config, weights, dtype, stages, chunkTokens: maxTokens } = parts;
+  const { config, weights, dtype, stages, chunkTokens: maxTokens, batchSize } = parts;
   using owned = new DisposableStack();
-  const transformer = owned.use(new Transformer(stages, { config, weights, dtype, maxTokens }));
+  const transformer = owned.use(
+    new Transformer(stages, { config, weights, dtype, maxTokens, logitRows: batchSize ?? 1 }),
+  );
   await transformer.prepare();
   owned.move();
   return transformer;

@@ -15,7 +15,7 @@ import { Tensor } from "../device/tensor.ts";
 import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
 import { embedding } from "../ops/embedding.ts";
-import { matmul } from "../ops/matmul.ts";
+import { matmul, matmulRows } from "../ops/matmul.ts";
 import { rmsNorm } from "../ops/rms_norm.ts";
 import { rope, ropeTable } from "../ops/rope.ts";
 import { swiglu } from "../ops/swiglu.ts";
@@ -47,6 +47,11 @@ export interface Chunk {
   readonly target?: ChunkTarget | undefined;
   readonly attention: AttentionStrategy;
   /**
+   * Whether the tokens are of different sequences: then no token's bits depend on the others, nor on
+   * how many there are.
+   */
+  readonly isBatch?: boolean;
+  /**
    * Whether only keys and values are wanted: then the last layer stops after them, and there are
    * no hidden states to read.
    */
@@ -77,6 +82,8 @@ export interface TransformerOptions {
   readonly dtype: ComputeDType;
   /** The longest chunk. */
   readonly maxTokens: number;
+  /** Tokens of a chunk whose logits are asked for at once. @default {1} */
+  readonly logitRows?: number;
 }
 
 /** Some layers that are ready to run, with the scratch memory that they need. */
@@ -108,7 +115,7 @@ export class LayerStage implements Disposable {
       owned.use(Tensor.allocate(device, { dtype: "f32", shape, label }));
     this.#inverseFrequency = allocate("inverse frequencies", config.headDim / 2);
     if (stage.endLayer === config.layerCount) {
-      this.#logits = allocate("logits", 1, config.vocabularySize);
+      this.#logits = allocate("logits", options.logitRows ?? 1, config.vocabularySize);
     }
     this.#owned = owned.move();
   }
@@ -153,23 +160,24 @@ export class LayerStage implements Disposable {
       chunk.onLayer?.();
       if (chunk.keysOnly && layer === this.#config.layerCount - 1) return;
       await chunk.attention.attend({ layer, q: buffers.q, out: this.#headsOf(buffers.attended) });
-      await this.#afterAttention({ weights, buffers });
+      await this.#afterAttention({ weights, buffers, multiply: productOf(chunk) });
     }
   }
 
-  /** The logits behind a row of the last chunk: see `Transformer.logits()`. */
-  async logits(row: number): Promise<Tensor> {
-    const out = this.#logits;
-    invariant(out !== undefined, "the last layers have the logits");
+  /** The logits behind some rows of the last chunk: see `Transformer.logits()`. */
+  async logits(rows: { first: number; count: number }): Promise<Tensor> {
+    invariant(this.#logits !== undefined, "the last layers have the logits");
+    const { first, count } = rows;
+    const out = this.#logits.rows(0, count);
     const { residual, normed } = this.#buffers;
-    const x = normed.rows(0, 1);
+    const x = normed.rows(0, count);
     await rmsNorm(this.#device, {
       out: x,
-      residual: residual.rows(row, 1),
+      residual: residual.rows(first, count),
       weight: this.#weights.norm,
       eps: this.#config.rmsNormEps,
     });
-    await matmul(this.#device, { out, x, weight: this.#weights.head });
+    await matmulRows(this.#device, { out, x, weight: this.#weights.head });
     return out;
   }
 
@@ -189,7 +197,8 @@ export class LayerStage implements Disposable {
     const { residual, normed: x, qkv } = buffers;
     await rmsNorm(this.#device, { out: x, residual, weight: weights.inputNorm, eps });
     const last = layer === this.#config.layerCount - 1;
-    await this.#project(weights, { x, qkv, withQueries: !chunk.keysOnly || !last });
+    const multiply = productOf(chunk);
+    await this.#project(weights, { x, qkv, withQueries: !chunk.keysOnly || !last, multiply });
     await rope(this.#device, {
       qOut: buffers.q,
       cache: chunk.target?.layer(layer),
@@ -205,9 +214,9 @@ export class LayerStage implements Disposable {
   /** Queries, keys and values, side by side; the queries' columns are left alone if unwanted. */
   async #project(
     weights: LayerWeights,
-    options: { x: Tensor; qkv: Tensor; withQueries: boolean },
+    options: { x: Tensor; qkv: Tensor; withQueries: boolean; multiply: typeof matmul },
   ): Promise<void> {
-    const { x, qkv, withQueries } = options;
+    const { x, qkv, withQueries, multiply } = options;
     const { queryHeads, kvHeads, headDim } = this.#config;
     const queryColumns = queryHeads * headDim;
     const keyColumns = kvHeads * headDim;
@@ -216,33 +225,35 @@ export class LayerStage implements Disposable {
       const start = withQueries ? 0 : queryColumns;
       const count = queryColumns + 2 * keyColumns - start;
       const weight = weights.qkvProj.rows(start, count);
-      return await matmul(device, { out: qkv.columns(start, count), x, weight });
+      return await multiply(device, { out: qkv.columns(start, count), x, weight });
     }
     const part = (weight: Tensor, column: number, width: number) =>
-      matmul(device, { out: qkv.columns(column, width), x, weight });
+      multiply(device, { out: qkv.columns(column, width), x, weight });
     if (withQueries) await part(weights.qProj, 0, queryColumns);
     await part(weights.kProj, queryColumns, keyColumns);
     await part(weights.vProj, queryColumns + keyColumns, keyColumns);
   }
 
   /** The attention's output projection and the feed-forward part. */
-  async #afterAttention(options: { weights: LayerWeights; buffers: Buffers }): Promise<void> {
-    const { weights, buffers } = options;
+  async #afterAttention(
+    options: { weights: LayerWeights; buffers: Buffers; multiply: typeof matmul },
+  ): Promise<void> {
+    const { weights, buffers, multiply } = options;
     const { residual, normed, attended, gateUp, activated } = buffers;
     const { intermediateSize, rmsNormEps: eps } = this.#config;
     const device = this.#device;
-    await matmul(device, { out: residual, x: attended, weight: weights.oProj, accumulate: true });
+    await multiply(device, { out: residual, x: attended, weight: weights.oProj, accumulate: true });
     await rmsNorm(device, { out: normed, residual, weight: weights.postAttentionNorm, eps });
     if (weights.gateUpProj !== undefined) {
-      await matmul(device, { out: gateUp, x: normed, weight: weights.gateUpProj });
+      await multiply(device, { out: gateUp, x: normed, weight: weights.gateUpProj });
     } else {
       const gate = gateUp.columns(0, intermediateSize);
       const up = gateUp.columns(intermediateSize, intermediateSize);
-      await matmul(device, { out: gate, x: normed, weight: weights.gateProj });
-      await matmul(device, { out: up, x: normed, weight: weights.upProj });
+      await multiply(device, { out: gate, x: normed, weight: weights.gateProj });
+      await multiply(device, { out: up, x: normed, weight: weights.upProj });
     }
     await swiglu(device, { out: activated, gateUp });
-    await matmul(device, {
+    await multiply(device, {
       out: residual,
       x: activated,
       weight: weights.downProj,
@@ -295,10 +306,16 @@ interface BufferPlan {
 /** Bytes of device memory that each device of a transformer needs besides its weights. */
 export function transformerBytes(
   device: Pick<Device, "kind">,
-  options: { config: LlamaConfig; dtype: ComputeDType; tokens: number },
+  options: { config: LlamaConfig; dtype: ComputeDType; tokens: number; logitRows?: number },
 ): number {
-  const { vocabularySize } = options.config;
-  return workspaceBytes(Object.values(bufferPlans(device, options))) + 4 * vocabularySize;
+  const { config: { vocabularySize }, logitRows = 1 } = options;
+  return workspaceBytes(Object.values(bufferPlans(device, options))) +
+    4 * logitRows * vocabularySize;
+}
+
+/** How the products of a chunk are made. */
+function productOf(chunk: Chunk): typeof matmul {
+  return chunk.isBatch === true ? matmulRows : matmul;
 }
 
 function bufferPlans(

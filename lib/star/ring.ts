@@ -12,7 +12,7 @@ import type { Collective } from "../parallel/collective.ts";
 import type { Stage } from "../device/stages.ts";
 import type { LlamaConfig } from "../model/config.ts";
 import { type ComputeDType, consecutive, Transformer } from "../model/forward.ts";
-import type { KvCache } from "../model/kv_cache.ts";
+import type { KvRows } from "../model/kv_cache.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import { type BlockLayout, hostTokens } from "./blocks.ts";
 import type { Phase1Result } from "./phase1.ts";
@@ -27,21 +27,16 @@ export interface RingPhaseOptions {
   readonly layout: BlockLayout;
   readonly contextIds: Int32Array;
   readonly collective: Collective;
-  /** This rank's keys and values; of the same capacity on all ranks, as they are exchanged. */
-  readonly cache: KvCache;
+  /** Where this rank's keys and values go, from row 0 on. */
+  readonly rows: KvRows;
   /** Called with the share of this rank's work that is done. */
   readonly onProgress: (fraction: number) => void;
 }
 
-/** Rows that every rank's cache must have: the longest part, and room for query and answer. */
-export function ringCapacity(layout: BlockLayout, options: { room: number }): number {
-  return Math.max(...layout.hosts.map(hostTokens)) + options.room;
-}
-
 /** Encodes this rank's part. */
 export async function encodePart(options: RingPhaseOptions): Promise<Phase1Result> {
-  const { stages, config, layout, collective, cache, contextIds, onProgress } = options;
-  const { queryHeads, headDim, layerCount } = config;
+  const { stages, config, layout, collective, rows, contextIds, onProgress, dtype } = options;
+  const { queryHeads, kvHeads, headDim, layerCount } = config;
   const [part] = layout.hosts[collective.rank] ?? [];
   const result = { anchor: undefined, anchorPasses: 0, selected: [], [Symbol.dispose]() {} };
   // The last layer's attention is not needed: only its keys and values are kept.
@@ -50,8 +45,10 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
   using attention = new RingAttention(stages, {
     collective,
     partTokens: layout.hosts.map(hostTokens),
-    layer: (layer) => cache.layer(layer),
+    keys: (layer) => rows.segment(layer, { start: 0, tokens: hostTokens(part ? [part] : []) }),
     queryHeads,
+    kvHeads,
+    dtype,
     headDim,
     scale: 1 / Math.sqrt(headDim),
     onProgress: (fraction) => onProgress(Math.min(1, (layersDone + fraction) / layerCount)),
@@ -65,7 +62,7 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
   await transformer.forward({
     ids,
     positions: consecutive(part.start, ids.length),
-    target: { layer: (layer) => cache.layer(layer), rows: consecutive(0, ids.length) },
+    target: { layer: (layer) => rows.layer(layer), rows: consecutive(rows.first, ids.length) },
     attention,
     keysOnly: true,
     onLayer: () => {
