@@ -43,6 +43,8 @@ export interface RankOptions {
   readonly gpusPerRank?: number | undefined;
   /** The longest prompt and answer that are to come: what cannot fit is refused before loading. */
   readonly expectedTokens?: number | undefined;
+  /** Sequences that are decoded at once, at most. @default {1} */
+  readonly batchSize?: number | undefined;
 }
 
 /** A rank's place among the others. */
@@ -81,6 +83,16 @@ export interface RankResult {
   /** As in `GenerateResult`, for this rank's blocks. */
   readonly selectedBlocks: readonly (readonly [number, number])[];
   readonly counters: RankCounters;
+}
+
+/** What is asked about an encoded context. */
+export interface AnswerOptions {
+  readonly request: Omit<GenerateRequest, "contextIds">;
+  readonly collective: Collective;
+  /** Called after every layer of a step. */
+  readonly onLayer: () => void;
+  /** Called for every generated token, with how many there are. */
+  readonly onToken: (count: number) => void;
 }
 
 /** Told where a rank stands. */
@@ -153,7 +165,9 @@ export class RankModel implements Disposable {
     const weights = owned.use(
       await loadWeights(stages, { ...options, folder, config, onProgress }),
     );
-    const parts = { config, stages, weights, plan, dtype, chunkTokens, hasOwnGpus, dealtGpus };
+    const { batchSize } = options;
+    const base = { config, stages, weights, plan, dtype, batchSize };
+    const parts = { ...base, chunkTokens, hasOwnGpus, dealtGpus };
     const transformer = await prepareTransformer(parts);
     return new RankModel(parts, { transformer, owned: owned.move() });
   }
@@ -260,21 +274,24 @@ export class RankModel implements Disposable {
   }
 
   /**
-   * Phase 2 of one host: encodes the query and generates. The context stays encoded: a later call
+   * Phase 2 of one rank: encodes the query and generates. The context stays encoded: a later call
    * answers another query about it.
+   *
+   * @throws As `begin()`.
+   */
+  async answer(encoded: EncodedContext, options: AnswerOptions): Promise<Answer> {
+    const answer = await this.begin(encoded, options);
+    while (!answer.isDone) await this.decode([answer], { ...options, maxSteps: Infinity });
+    return answer;
+  }
+
+  /**
+   * Encodes a query and takes the first token of its answer, which `decode()` goes on with.
    *
    * @throws {RequestError} If there is no query, or query and generated tokens exceed the room.
    * @throws {WorkerError} If another rank is lost.
    */
-  async answer(
-    encoded: EncodedContext,
-    options: {
-      request: Omit<GenerateRequest, "contextIds">;
-      collective: Collective;
-      onLayer: () => void;
-      onToken: (count: number) => void;
-    },
-  ): Promise<Answer> {
+  async begin(encoded: EncodedContext, options: AnswerOptions): Promise<Answer> {
     const { request, collective, onLayer, onToken } = options;
     const { sequence } = encoded;
     checkRequest(request);
@@ -287,9 +304,22 @@ export class RankModel implements Disposable {
     }
     await this.#growFor(request);
     const stepper = this.#stepperFor(collective, onLayer);
-    const answer = await startAnswer(stepper, { sequence, request, onToken });
-    while (!answer.isDone) await decode(stepper, [answer], { maxSteps: Infinity });
-    return answer;
+    return await startAnswer(stepper, { sequence, request, onToken });
+  }
+
+  /**
+   * Generates for several answers together, until one of them is done: a token of each a step.
+   *
+   * @param answers None of them done; at most `batchSize`. All ranks must have the same ones.
+   * @param options `maxSteps`: after so many steps it returns in any case.
+   * @throws {WorkerError} If another rank is lost.
+   */
+  async decode(
+    answers: readonly Answer[],
+    options: { collective: Collective; onLayer: () => void; maxSteps: number },
+  ): Promise<void> {
+    const { collective, onLayer, maxSteps } = options;
+    await decode(this.#stepperFor(collective, onLayer), answers, { maxSteps });
   }
 
   /**
