@@ -10,7 +10,7 @@
  */
 import { denseAttention } from "../attention/dense.ts";
 import type { ForcedSelection } from "../attention/forced_selection.ts";
-import { type AttentionPlan, isSparse, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
+import { type CheckedPlan, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
 import { attentionOf, type AttentionStrategy } from "../attention/strategy.ts";
 import type { SequenceKeys } from "../attention/sequence.ts";
 import {
@@ -49,7 +49,7 @@ export interface Phase1Options {
   readonly weights: ModelWeights;
   /** Asked for the rank; sends the anchor where it can. */
   readonly collective: Collective;
-  readonly plan: AttentionPlan;
+  readonly plan: CheckedPlan;
   readonly layout: BlockLayout;
   /** This host's blocks; none on a rank that is no host. */
   readonly blocks: readonly ContextBlock[];
@@ -226,7 +226,7 @@ class SequenceEncoder implements Disposable {
     });
     const [heads = 0, rowBlocks = 0] = shapes.mass;
     this.#countWidth = heads * rowBlocks;
-    if (isSparse(plan.mode)) {
+    if (plan.selection !== undefined) {
       const scratch = [
         { dtype: "f32", shape: shapes.mass },
         { dtype: "i32", shape: shapes.indices },
@@ -361,7 +361,7 @@ class SequenceEncoder implements Disposable {
     sequence: Sequence,
     chunk: ChunkRange & { counts: PerStage<StageCounts> | undefined },
   ): AttentionStrategy {
-    const { stages, plan: { stride, threshold }, forced, transformer } = this.#options;
+    const { stages, plan, forced, transformer } = this.#options;
     const { layerCount } = transformer.config;
     const keys: SequenceKeys = {
       prefix: sequence.prefix,
@@ -374,9 +374,11 @@ class SequenceEncoder implements Disposable {
       new PerStage(stages, ({ device, firstLayer }) => {
         const scratch = this.#scratch?.of(firstLayer);
         const taken = chunk.counts?.of(firstLayer).counts;
-        if (scratch === undefined || taken === undefined) return denseAttention(device, keys);
+        if (plan.selection === undefined || scratch === undefined || taken === undefined) {
+          return denseAttention(device, keys);
+        }
         const counts = taken.rows(this.#countsRow(chunk), layerCount);
-        const selection = { stride, threshold, scratch, counts, forced };
+        const selection = { ...plan.selection, scratch, counts, forced };
         return selectedAttention(device, { keys, selection });
       }),
     );

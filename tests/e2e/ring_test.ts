@@ -3,19 +3,19 @@
  *
  * @module
  */
-import type { AttentionPlan } from "../../lib/attention/plan.ts";
+import type { PlanOptions } from "../../lib/attention/plan.ts";
 import type { GenerateRequest, GenerateResult } from "../../lib/star/request.ts";
 import { assert, assertEquals } from "../helpers/assert.ts";
 import { goldenRequest, openTiny, STAR } from "../helpers/prompts.ts";
 
-const RING: AttentionPlan = { ...STAR, mode: "ring", blockTokens: 0, anchorTokens: 0 };
-const DENSE: AttentionPlan = { ...RING, mode: "dense" };
+const RING: PlanOptions = { ...STAR, mode: "ring", blockTokens: 0, anchorTokens: 0 };
+const DENSE: PlanOptions = { ...RING, mode: "dense" };
 /** The promise of the issue; sums are only taken in another order. */
 const LOGIT_TOLERANCE = 5e-3;
 
 async function run(
   request: GenerateRequest,
-  options: { plan: AttentionPlan; processCount: number; dtype: "f32" | "bf16" },
+  options: { plan: PlanOptions; processCount: number; dtype: "f32" | "bf16" },
 ): Promise<GenerateResult> {
   await using engine = await openTiny(options);
   return await engine.generate(request);

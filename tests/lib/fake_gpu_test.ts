@@ -16,6 +16,7 @@ import { loadModel } from "../../lib/engine/load_model.ts";
 import type { GenerateResult } from "../../lib/star/request.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../helpers/assert.ts";
 import { buildFakeGpu, withFakeGpu } from "../helpers/fake_gpu.ts";
+import { checkPlan } from "../../lib/attention/plan.ts";
 import { goldenEntries, type GoldenEntry, goldenPlan } from "../helpers/golden.ts";
 import { MODEL } from "../helpers/prompts.ts";
 
@@ -44,7 +45,7 @@ async function generate(
   assert(plan !== undefined);
   await using engine = await openEngine({
     modelFolder: MODEL,
-    plan,
+    plan: checkPlan(plan),
     device,
     dtype: "bf16",
     threads: 2,
@@ -92,7 +93,7 @@ Deno.test({ name: "a GPU ends at a stop id, and can be asked again", ignore }, a
     assert(plan !== undefined);
     await using engine = await openEngine({
       modelFolder: MODEL,
-      plan,
+      plan: checkPlan(plan),
       device: "cuda",
       dtype: "bf16",
       threads: 2,
