@@ -4,6 +4,7 @@
  * @module
  */
 import { type CheckedPlan, checkPlan, modeOf, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
+import { selectedRingShapes } from "../attention/ring_selected.ts";
 import { selectionTensors } from "../attention/xattention.ts";
 import type { Device } from "../device/device.ts";
 import { type LayerRange, splitLayers } from "../device/stages.ts";
@@ -132,14 +133,19 @@ function rankNeed(
     working += transformerBytes(device, { config, dtype, tokens: Math.max(1, longest) }) +
       layout.hosts.length * (cacheOf(capacity) / layers + part);
   }
-  if (selection !== undefined) {
+  if (isRing && selection !== undefined) {
+    const endTokens = blocks.at(-1)?.end ?? 0;
+    const shapes = selectedRingShapes({ kvHeads, queryHeads, headDim, endTokens });
+    working += cacheOf(endTokens) / layers + 8 * elements(shapes.cells) +
+      4 * Math.ceil(longest / SPARSE_BLOCK_TOKENS) * config.layerCount * queryHeads;
+  } else if (selection !== undefined) {
     const lengths = blocks.map(({ start, end }) => end - start);
     const { mass } = selectionTensors({
       queryHeads,
       queryTokens: chunkTokens,
       keyTokens: layout.anchorTokens + Math.max(...lengths),
     });
-    working += 8 * mass.reduce((product, extent) => product * extent, 1);
+    working += 8 * elements(mass);
     const queryBlocks = Math.ceil(Math.max(layout.anchorTokens, ...lengths) / SPARSE_BLOCK_TOKENS);
     working += 4 * config.layerCount * queryHeads * queryBlocks;
   }
@@ -148,6 +154,10 @@ function rankNeed(
     cache: cacheOf(capacity) + (ownAnchor === 0 ? 0 : cacheOf(ownAnchor)),
     working,
   };
+}
+
+function elements(shape: readonly number[]): number {
+  return shape.reduce((product, extent) => product * extent, 1);
 }
 
 /** What is asked of some GPUs, and what they have. */

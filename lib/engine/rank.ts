@@ -263,16 +263,18 @@ export class RankModel implements Disposable {
     const cache = owned.use(new KvCache(this.#stages, { kvHeads, headDim, capacity, dtype }));
     const common = { stages: this.#stages, layout, cache, contextIds, onProgress };
     const phase1 = owned.use(
-      isRing ? await encodePart({ ...this.#parts, ...common, collective }) : await encodeBlocks({
-        ...common,
-        transformer: this.#transformer,
-        weights: this.#parts.weights,
-        collective,
-        plan,
-        blocks,
-        cacheDtype: dtype,
-        forced: this.#forced,
-      }),
+      isRing
+        ? await encodePart({ ...this.#parts, ...common, collective, forced: this.#forced })
+        : await encodeBlocks({
+          ...common,
+          transformer: this.#transformer,
+          weights: this.#parts.weights,
+          collective,
+          plan,
+          blocks,
+          cacheDtype: dtype,
+          forced: this.#forced,
+        }),
     );
     // Whoever measures phase 1 wants its end, not that of its start.
     for (const device of this.#devices) await device.kernels.idle();
@@ -340,7 +342,7 @@ export class RankModel implements Disposable {
     const { maxTokens } = this.#transformer;
     const [device] = this.#devices;
     if (device === undefined) return;
-    await drawForcedBlocks(this.#forced, { layout, blocks, device, maxTokens, queryHeads });
+    await drawForcedBlocks(this.#forced, { plan, layout, blocks, device, maxTokens, queryHeads });
   }
 
   #checkMemory(sizes: { contextTokens: number; room: number; ranks: number }): void {

@@ -11,6 +11,7 @@
 import { denseAttention } from "../attention/dense.ts";
 import type { ForcedSelection } from "../attention/forced_selection.ts";
 import { type CheckedPlan, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
+import { QUERY_TOKENS } from "../attention/ring.ts";
 import { attentionOf, type AttentionStrategy } from "../attention/strategy.ts";
 import type { SequenceKeys } from "../attention/sequence.ts";
 import {
@@ -159,16 +160,17 @@ export function totalCount(encoded: Pick<Phase1Result, "selected">): BlockCount 
 /** Draws the blocks that a host's chunks will take, so that no timed run does. */
 export async function drawForcedBlocks(
   forced: ForcedSelection,
-  options: Pick<Phase1Options, "layout" | "blocks"> & {
+  options: Pick<Phase1Options, "plan" | "layout" | "blocks"> & {
     device: Device;
     maxTokens: number;
     queryHeads: number;
   },
 ): Promise<void> {
-  const { layout, blocks, device, maxTokens, queryHeads: heads } = options;
-  const chunkTokens = sequenceChunk(maxTokens);
+  const { plan, layout, blocks, device, maxTokens, queryHeads: heads } = options;
+  const isRing = plan.cut.kind === "parts";
+  const chunkTokens = isRing ? QUERY_TOKENS : sequenceChunk(maxTokens);
   for (const { index, start, end } of blocks) {
-    const prefixTokens = index === 0 ? 0 : layout.anchorTokens;
+    const prefixTokens = isRing ? start : index === 0 ? 0 : layout.anchorTokens;
     for (let begin = 0; begin < end - start; begin += chunkTokens) {
       const count = Math.min(chunkTokens, end - start - begin);
       const firstBlock = (prefixTokens + begin) / SPARSE_BLOCK_TOKENS;

@@ -122,7 +122,7 @@ Deno.test({ name: "loadModel() refuses what will not fit, with the numbers", ign
     const plan = goldenPlan("star", entry);
     assert(plan !== undefined);
     const options = {
-      plan,
+      ...plan,
       device: "cuda",
       dtype: "bf16",
       processCount: 1,
@@ -143,7 +143,7 @@ Deno.test({ name: "chooseDevice() takes a usable GPU and says so", ignore }, asy
     assertStringIncludes(note ?? "", "Fake GPU");
     assertEquals((await chooseDevice("auto", { dtype: "f32" })).kind, "cpu");
     assertEquals(await chooseDevice("cpu", { dtype: "bf16" }), { kind: "cpu" });
-    await assertRejects(() => chooseDevice("cuda", { dtype: "f32" }), UsageError, "--dtype");
+    await assertRejects(() => chooseDevice("cuda", { dtype: "f32" }), UsageError, "'dtype'");
   });
 });
 
