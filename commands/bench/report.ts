@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AttentionMode, type CheckedPlan } from "../../lib/attention/plan.ts";
+import type { AttentionMode, CheckedPlan } from "../../lib/attention/plan.ts";
 import type { LlamaConfig } from "../../lib/model/config.ts";
 import { allWeightSpecs, modelWeightSpecs } from "../../lib/model/weight_names.ts";
 import { hostTokens, layOutBlocks } from "../../lib/star/blocks.ts";
