@@ -4,7 +4,7 @@
  * @module
  */
 import { ForcedSelection } from "../attention/forced_selection.ts";
-import { type AttentionPlan, isSparse } from "../attention/plan.ts";
+import type { CheckedPlan } from "../attention/plan.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { RankStatus } from "../parallel/state.ts";
 import type { Device } from "../device/device.ts";
@@ -17,7 +17,7 @@ import { KvArena } from "../model/kv_cache.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import { loadWeights } from "../model/weights.ts";
 import { hostTokens, layOutBlocks } from "../star/blocks.ts";
-import { type Answer, decode, startAnswer } from "../star/decoder.ts";
+import { type Answer, type AnswerCall, decode, startAnswer } from "../star/decoder.ts";
 import { encodeContext, type EncodedContext, reserveSequence } from "../star/encode.ts";
 import { connectDevices } from "./exchange.ts";
 import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
@@ -31,7 +31,7 @@ import { queryChunk, Stepper } from "../star/step.ts";
 export interface RankOptions {
   /** A folder in Hugging Face's format. */
   readonly modelFolder: string;
-  readonly plan: AttentionPlan;
+  readonly plan: CheckedPlan;
   readonly device: DeviceKind;
   readonly dtype: ComputeDType;
   /** Threads of this process. */
@@ -61,7 +61,7 @@ export interface RankParts {
   /** Where the layers lie. */
   readonly stages: readonly Stage[];
   readonly weights: ModelWeights;
-  readonly plan: AttentionPlan;
+  readonly plan: CheckedPlan;
   readonly dtype: ComputeDType;
   /** Share of the blocks that sparse modes take in place of those that the mass selects. */
   readonly forcedDensity?: number | undefined;
@@ -83,16 +83,6 @@ export interface RankResult {
   /** As in `GenerateResult`, for this rank's blocks. */
   readonly selectedBlocks: readonly (readonly [number, number])[];
   readonly counters: RankCounters;
-}
-
-/** What is asked about an encoded context. */
-export interface AnswerOptions {
-  readonly request: Omit<GenerateRequest, "contextIds">;
-  readonly collective: Collective;
-  /** Called after every layer of a step. */
-  readonly onLayer: () => void;
-  /** Called for every generated token, with how many there are. */
-  readonly onToken: (count: number) => void;
 }
 
 /** Told where a rank stands. */
@@ -279,7 +269,7 @@ export class RankModel implements Disposable {
    *
    * @throws As `begin()`.
    */
-  async answer(encoded: EncodedContext, options: AnswerOptions): Promise<Answer> {
+  async answer(encoded: EncodedContext, options: AnswerCall): Promise<Answer> {
     const answer = await this.begin(encoded, options);
     while (!answer.isDone) await this.decode([answer], { ...options, maxSteps: Infinity });
     return answer;
@@ -291,7 +281,7 @@ export class RankModel implements Disposable {
    * @throws {RequestError} If there is no query, or query and generated tokens exceed the room.
    * @throws {WorkerError} If another rank is lost.
    */
-  async begin(encoded: EncodedContext, options: AnswerOptions): Promise<Answer> {
+  async begin(encoded: EncodedContext, options: AnswerCall): Promise<Answer> {
     const { request, collective, onLayer, onToken } = options;
     const { sequence } = encoded;
     checkRequest(request);
@@ -329,13 +319,13 @@ export class RankModel implements Disposable {
    */
   async drawBlocks(contextTokens: number, host: { rank: number; size: number }): Promise<void> {
     const { plan, config: { queryHeads } } = this.#parts;
-    if (this.#forced === undefined || !isSparse(plan.mode)) return;
+    if (this.#forced === undefined || plan.selection === undefined) return;
     const layout = layOutBlocks(plan, { contextTokens, ranks: host.size });
     const blocks = layout.hosts[host.rank] ?? [];
     const { maxTokens } = this.#transformer;
     const [device] = this.#devices;
     if (device === undefined) return;
-    await drawForcedBlocks(this.#forced, { layout, blocks, device, maxTokens, queryHeads });
+    await drawForcedBlocks(this.#forced, { plan, layout, blocks, device, maxTokens, queryHeads });
   }
 
   #checkMemory(

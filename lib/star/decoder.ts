@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Collective } from "../parallel/collective.ts";
 import type { GenerateRequest } from "./request.ts";
 import type { Sequence } from "./sequence.ts";
 import type { Stepper } from "./step.ts";
@@ -12,6 +13,16 @@ export type AnswerRequest = Pick<
   GenerateRequest,
   "queryIds" | "tokensToGenerate" | "stopIds" | "topLogits"
 >;
+
+/** How a rank answers. */
+export interface AnswerCall {
+  readonly request: Omit<GenerateRequest, "contextIds">;
+  readonly collective: Collective;
+  /** Called after every layer of a step. */
+  readonly onLayer: () => void;
+  /** Called for every generated token, with how many there are. */
+  readonly onToken: (count: number) => void;
+}
 
 /** One answer. */
 export class Answer {

@@ -4,7 +4,7 @@
  * @module
  */
 import type { ForcedSelection } from "../attention/forced_selection.ts";
-import type { AttentionPlan } from "../attention/plan.ts";
+import { type CheckedPlan, mergeOf } from "../attention/plan.ts";
 import type { Stage } from "../device/stages.ts";
 import type { ComputeDType, Transformer } from "../model/forward.ts";
 import type { KvArena, KvRows } from "../model/kv_cache.ts";
@@ -21,7 +21,7 @@ export interface EncodeOptions {
   readonly transformer: Transformer;
   readonly weights: ModelWeights;
   readonly dtype: ComputeDType;
-  readonly plan: AttentionPlan;
+  readonly plan: CheckedPlan;
   readonly collective: Collective;
   /** Taken in place of the tiles that the mass selects; for benchmarks. */
   readonly forced: ForcedSelection | undefined;
@@ -72,12 +72,12 @@ export async function encodeContext(
   using owned = new DisposableStack();
   owned.use(sequence);
   const common = { ...options, layout, contextIds, rows };
-  const isRing = plan.mode === "ring";
+  const isRing = plan.cut.kind === "parts";
   using phase1 = isRing
     ? await encodePart({ ...common, config })
     : await encodeBlocks({ ...common, blocks, anchorRows, cacheDtype: dtype });
   const { anchor, anchorPasses, selected } = phase1;
-  await sequence.prepareMerge(anchor, { stages, config, merge: plan.merge });
+  await sequence.prepareMerge(anchor, { stages, config, merge: mergeOf(plan) });
   // Whoever measures phase 1 wants its end, not that of its start; what only it needs is freed then.
   for (const { device } of stages) await device.kernels.idle();
   owned.move();

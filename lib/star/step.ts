@@ -11,7 +11,7 @@
  */
 import { BatchAttention, type BatchKeys } from "../attention/batch.ts";
 import { GlobalAttention } from "../attention/global.ts";
-import type { AttentionPlan } from "../attention/plan.ts";
+import { type CheckedPlan, mergeOf } from "../attention/plan.ts";
 import type { PendingBytes } from "../device/device.ts";
 import type { Stage } from "../device/stages.ts";
 import { invariant } from "../errors.ts";
@@ -30,7 +30,7 @@ export interface StepperOptions {
   readonly stages: readonly Stage[];
   readonly transformer: Transformer;
   readonly arena: KvArena;
-  readonly plan: AttentionPlan;
+  readonly plan: CheckedPlan;
   readonly collective: Collective;
   /** The widest batch. */
   readonly maxRows: number;
@@ -55,10 +55,10 @@ export interface PendingTokens {
 
 /** The longest chunk of a query, unless the merge needs the whole of it. */
 export function queryChunk(
-  options: { plan: AttentionPlan; queryTokens: number; maxTokens: number },
+  options: { plan: CheckedPlan; queryTokens: number; maxTokens: number },
 ): number {
   // StarXAttention's score looks at all query tokens at once.
-  if (options.plan.merge === "antidiagonal") return options.queryTokens;
+  if (mergeOf(options.plan) === "antidiagonal") return options.queryTokens;
   return Math.min(options.queryTokens, options.maxTokens);
 }
 
@@ -80,7 +80,7 @@ export class Stepper implements Disposable {
   #known: Int32Array = new Int32Array(0);
 
   constructor(options: StepperOptions) {
-    const { stages, transformer, collective, plan: { merge }, maxRows } = options;
+    const { stages, transformer, collective, plan, maxRows } = options;
     const { queryHeads, headDim } = transformer.config;
     this.#options = options;
     this.#scale = 1 / Math.sqrt(headDim);
@@ -89,6 +89,7 @@ export class Stepper implements Disposable {
     this.#board = this.#owned.use(
       new TokenBoard(stages, { collective, transformer, maxRows, canRecord }),
     );
+    const merge = mergeOf(plan);
     const attention = { collective, merge, queryHeads, headDim, scale: this.#scale, maxRows };
     this.#attention = this.#owned.use(new BatchAttention(stages, attention));
   }
@@ -127,7 +128,7 @@ export class Stepper implements Disposable {
     const { queryHeads, headDim } = transformer.config;
     using attention = new GlobalAttention(stages, {
       collective,
-      merge: plan.merge,
+      merge: mergeOf(plan),
       queryHeads,
       headDim,
       scale: this.#scale,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { AttentionPlan } from "../../lib/attention/plan.ts";
+import type { CheckedPlan } from "../../lib/attention/plan.ts";
 import type { DeviceKind } from "../../lib/device/open.ts";
 import { RankModel } from "../../lib/engine/rank.ts";
 import type { Collective } from "../../lib/parallel/collective.ts";
@@ -23,7 +23,7 @@ export interface BatchResult {
 
 /** How to run samples. */
 export interface BatchRun {
-  readonly plan: AttentionPlan;
+  readonly plan: CheckedPlan;
   readonly dtype: "f32" | "bf16";
   readonly device?: DeviceKind;
   readonly ranks?: number;
