@@ -14,6 +14,7 @@ export {
   EXIT_CODES,
   FileError,
   KernelError,
+  RequestError,
   UsageError,
   WorkerError,
 } from "./lib/errors.ts";

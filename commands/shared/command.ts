@@ -8,6 +8,7 @@ import {
   errorText,
   EXIT_CODES,
   FileError,
+  RequestError,
   UsageError,
   WorkerError,
 } from "../../lib/errors.ts";
@@ -77,10 +78,10 @@ export function endingOf(error: unknown): Ending {
 
 function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return EXIT_CODES.usage;
-  if (error instanceof FileError || error instanceof SyntaxError) return EXIT_CODES.file;
+  // What a file asks for may be what the model cannot take.
+  if (error instanceof FileError || error instanceof RequestError) return EXIT_CODES.file;
+  if (error instanceof SyntaxError) return EXIT_CODES.file;
   if (error instanceof DeviceError) return EXIT_CODES.device;
   if (error instanceof WorkerError) return EXIT_CODES.workerLost;
-  // The engine's own words about a file's numbers; the language's have another form.
-  if (error instanceof RangeError && error.message.startsWith("Cannot ")) return EXIT_CODES.file;
   return EXIT_CODES.bug;
 }

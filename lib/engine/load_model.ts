@@ -5,7 +5,7 @@
  */
 import { type AttentionPlan, checkPlan, sharesContext } from "../attention/plan.ts";
 import { chooseDevice, type DeviceWish, threadsPerProcess } from "../device/open.ts";
-import { invariant } from "../errors.ts";
+import { invariant, RequestError } from "../errors.ts";
 import { type LlamaConfig, readConfig } from "../model/config.ts";
 import type { ComputeDType } from "../model/forward.ts";
 import { loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
@@ -88,7 +88,7 @@ export interface Model extends AsyncDisposable {
   /**
    * Generates greedily.
    *
-   * @throws {RangeError} If the prompt is too long for the model, or the query is empty.
+   * @throws {RequestError} If the prompt is too long for the model, or the query is empty.
    * @throws {WorkerError} If a worker process is lost.
    */
   generate(prompt: Prompt, options: GenerateOptions): Promise<Generation>;
@@ -208,7 +208,7 @@ class TextModel implements Model {
     if (promptTokens <= maxPositions) return;
     const limit = Math.floor(maxPositions * (1 + OVERSHOOT)) + tokensToGenerate;
     if (promptTokens > limit) {
-      throw new RangeError(
+      throw new RequestError(
         `Cannot run sample ${prompt.sample} as a prompt must have at most ${maxPositions} tokens ` +
           `(max_position_embeddings; up to ${limit} with a warning): current value is ${promptTokens}`,
       );

@@ -60,7 +60,7 @@ export interface Phases extends Disposable {
    * Phase 2: encodes a query and generates greedily; the context can be asked again.
    *
    * @throws {TypeError} If `encoded` is from another model or disposed of.
-   * @throws {RangeError} If the query is empty or exceeds the room.
+   * @throws {RequestError} If the query is empty or exceeds the room.
    */
   answer(
     encoded: Encoded,

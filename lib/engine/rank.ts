@@ -10,6 +10,7 @@ import type { RankStatus } from "../parallel/state.ts";
 import type { Device } from "../device/device.ts";
 import type { DeviceKind } from "../device/open.ts";
 import { type Stage, stagesOn } from "../device/stages.ts";
+import { RequestError } from "../errors.ts";
 import { type LlamaConfig, readConfig } from "../model/config.ts";
 import { type ComputeDType, Transformer } from "../model/forward.ts";
 import { KvCache } from "../model/kv_cache.ts";
@@ -189,7 +190,7 @@ export class RankModel implements Disposable {
   /**
    * Runs one sample; all ranks of the collective must run the same one.
    *
-   * @throws {RangeError} If there is no query.
+   * @throws {RequestError} If there is no query.
    * @throws {WorkerError} If another rank is lost.
    */
   async run(
@@ -292,7 +293,7 @@ export class RankModel implements Disposable {
    * Phase 2 of one host: encodes the query and generates. The context stays encoded: a later call
    * answers another query about it.
    *
-   * @throws {RangeError} If there is no query, or query and generated tokens exceed the room.
+   * @throws {RequestError} If there is no query, or query and generated tokens exceed the room.
    * @throws {WorkerError} If another rank is lost.
    */
   async answer(
@@ -308,7 +309,7 @@ export class RankModel implements Disposable {
     checkRequest(request);
     const needed = request.queryIds.length + request.tokensToGenerate;
     if (needed > encoded.room) {
-      throw new RangeError(
+      throw new RequestError(
         `Cannot generate for sample ${request.sample} as query and generated tokens must be at ` +
           `most the ${encoded.room} that the cache has room for: current value is ${needed}`,
       );
