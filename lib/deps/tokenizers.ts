@@ -39,14 +39,22 @@ export function takeComplaint(): string | undefined {
   return reason;
 }
 
-/** Names that the package asks for while it loads and starts, and what stands for them. */
+/** What the package asks for by name while it loads and starts, and what stands for it. */
 function lentNames(): Record<string, unknown> {
   return {
     // Any file URL does: only Node's own modules are asked for.
     require: createRequire("file:///x.js"),
     __filename: "/x.js",
     __dirname: "/",
+    TextDecoder: KeepingDecoder,
   };
+}
+
+/** Keeps a byte order mark at a text's start: a model may generate one. */
+class KeepingDecoder extends TextDecoder {
+  constructor(label?: string, options: TextDecoderOptions = {}) {
+    super(label, { ...options, ignoreBOM: true });
+  }
 }
 
 /** Runs with the names that the package asks for, and with what it complains of kept. */

@@ -9,7 +9,7 @@ import {
   type WasmTokenizer,
   wasmTokenizer,
 } from "../deps/tokenizers.ts";
-import { DeviceError, errorText, FileError } from "../errors.ts";
+import { DeviceError, errorText, FileError, RequestError } from "../errors.ts";
 import { knownSplit, lastCut } from "./text_cuts.ts";
 import { readTokenizerFile, type TokenizerFile } from "./tokenizer_file.ts";
 
@@ -33,7 +33,7 @@ export interface Tokenizer extends Disposable {
    * Ids of a text: no special tokens are added, those in the text are recognized. Halves of surrogate
    * pairs count as U+FFFD.
    *
-   * @throws {RangeError} If the text is too long for the library.
+   * @throws {RequestError} If the text is too long for the library.
    */
   encode(text: string): Int32Array;
   /** The text of some ids, special tokens included unless they are skipped. */
@@ -215,12 +215,12 @@ function nextCut(text: string, from: number): number {
   return text.length;
 }
 
-/** @throws {RangeError} If a text is too long for the library. */
+/** @throws {RequestError} If a text is too long for the library. */
 function withinLimit(text: string): string {
   if (text.length * MAX_BYTES_PER_UNIT <= MAX_PIECE_BYTES) return text;
   const { length: bytes } = new TextEncoder().encode(text);
   if (bytes <= MAX_PIECE_BYTES) return text;
-  throw new RangeError(
+  throw new RequestError(
     `Cannot tokenize a text as it must have at most ${MAX_PIECE_BYTES} bytes that cannot be cut ` +
       `between words: current value is ${bytes}`,
   );
