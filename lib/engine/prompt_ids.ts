@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { AttentionMode } from "../attention/plan.ts";
+import type { Plan } from "../attention/plan.ts";
 import { RequestError } from "../errors.ts";
 import type { TextTokenizer } from "../model/tokenizer.ts";
 
@@ -32,10 +32,11 @@ export interface PromptTexts {
  */
 export async function promptIds(
   prompt: PromptTexts,
-  options: { tokenizer: TextTokenizer; mode: AttentionMode; vocabularySize: number },
+  options: { tokenizer: TextTokenizer; plan: Plan; vocabularySize: number },
 ): Promise<PromptIds> {
   const { context, query, sample } = prompt;
-  const { tokenizer, mode, vocabularySize } = options;
+  const { tokenizer, plan, vocabularySize } = options;
+  const isDense = plan.cut.kind === "whole" && plan.selection === undefined;
   const encode = async (text: string, name: string): Promise<Int32Array> => {
     try {
       return await tokenizer.encode(text);
@@ -47,9 +48,9 @@ export async function promptIds(
     }
   };
   const queryIds = await encode(query, "query");
-  const contextIds = await encode(mode === "dense" ? context + query : context, "context");
+  const contextIds = await encode(isDense ? context + query : context, "context");
   await checkRows([contextIds, queryIds], { sample, tokenizer, vocabularySize });
-  if (mode !== "dense") return { contextIds, queryIds };
+  if (!isDense) return { contextIds, queryIds };
   // Where the text is cut into phases changes nothing here; the second one needs a token.
   const cut = Math.max(0, contextIds.length - Math.max(1, queryIds.length));
   return { contextIds: contextIds.subarray(0, cut), queryIds: contextIds.subarray(cut) };
