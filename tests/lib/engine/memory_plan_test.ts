@@ -143,7 +143,7 @@ Deno.test("memoryNeeds() shares weights and cache among the GPUs of a rank", () 
     assertEquals([2 * cache, working], [alone.cache, alone.working]);
   }
   // The head of a model whose embedding is tied lies on the last GPU, too.
-  const tied = { ...base, config: { ...large, tiedEmbeddings: true } };
+  const tied = { ...base, config: { ...large, head: large.embedding } };
   const table = 2 * large.vocabularySize * large.hiddenSize;
   const parts = memoryNeeds(GPU, { ...tied, gpuCount: 2 }).map(({ weights }) => weights);
   assertEquals(parts.reduce((a, b) => a + b), needOf(tied).weights + table);
