@@ -12,8 +12,10 @@ import { recoverJsonLines } from "../../lib/jsonl.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import { modelDigest } from "../../lib/model/digest.ts";
 import type { RankGroup } from "../../lib/team/group.ts";
+import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import type { CheckedLoad } from "../../lib/engine/options.ts";
+import type { ComputeDType } from "../../lib/model/precision.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
 import { makeFolder } from "../shared/folder.ts";
 import {
@@ -42,7 +44,7 @@ export interface InferOptions {
   readonly modelPath: string;
   readonly plan: PlanOptions;
   readonly device: CheckedLoad["device"];
-  readonly dtype: CheckedLoad["dtype"];
+  readonly dtype: ComputeDType;
   readonly processCount: number;
   readonly threads: number;
   /** GPUs of each process that the layers are spread over; by default the fewest that do. */
@@ -110,10 +112,11 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   if (finished.count > 0) {
     screen.log(`${options.outputPath}: ${finished.count} samples are finished, continuing`);
   }
+  using tokenizer = await openTokenizerThread(options.modelPath);
   const { modelPath: folder, dtype, threads, gpusPerRank, timeoutMs } = options;
   await using session = new ModelSession({
     folder,
-    load: { ...options.plan, device, dtype, threads, gpusPerRank, timeoutMs },
+    load: { ...options.plan, device, precision: dtype, threads, gpusPerRank, timeoutMs, tokenizer },
     screen,
     cleanup,
     loadModel: context.loadModel ?? loadModel,

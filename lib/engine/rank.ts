@@ -11,9 +11,11 @@ import type { Device } from "../device/device.ts";
 import type { DeviceKind } from "../device/open.ts";
 import { type Stage, stagesOn } from "../device/stages.ts";
 import { RequestError } from "../errors.ts";
-import { type LlamaConfig, readConfig } from "../model/config.ts";
-import { type ComputeDType, Transformer } from "../model/forward.ts";
+import { readConfig } from "../model/config.ts";
+import { Transformer } from "../model/forward.ts";
 import { KvArena } from "../model/kv_cache.ts";
+import type { ModelShape } from "../model/model_shape.ts";
+import type { Precision } from "../model/precision.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import { loadWeights } from "../model/weights.ts";
 import { hostTokens, layOutBlocks } from "../star/blocks.ts";
@@ -33,7 +35,7 @@ export interface RankOptions {
   readonly modelFolder: string;
   readonly plan: CheckedPlan;
   readonly device: DeviceKind;
-  readonly dtype: ComputeDType;
+  readonly precision: Precision;
   /** Threads of this process. */
   readonly threads: number;
   /**
@@ -57,12 +59,12 @@ export interface RankPlace {
 
 /** A model that is in memory already. */
 export interface RankParts {
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   /** Where the layers lie. */
   readonly stages: readonly Stage[];
   readonly weights: ModelWeights;
   readonly plan: CheckedPlan;
-  readonly dtype: ComputeDType;
+  readonly precision: Precision;
   /** Share of the blocks that sparse modes take in place of those that the mass selects. */
   readonly forcedDensity?: number | undefined;
   /** The longest chunk of tokens that runs through the layers at once. */
@@ -92,7 +94,7 @@ export type RankProgress = (
 
 /** A loaded model with its device. */
 export class RankModel implements Disposable {
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   /** One line for people. */
   readonly deviceDescription: string;
   readonly #devices: readonly Device[];
@@ -115,7 +117,7 @@ export class RankModel implements Disposable {
     this.#devices = stages.map(({ device }) => device);
     this.#transformer = transformer;
     const { kvHeads, headDim } = config;
-    this.#arena = new KvArena(stages, { kvHeads, headDim, dtype: parts.dtype });
+    this.#arena = new KvArena(stages, { kvHeads, headDim, dtype: parts.precision.cache });
     this.#forced = forcedDensity === undefined
       ? undefined
       : new ForcedSelection(this.#devices, forcedDensity);
@@ -132,11 +134,11 @@ export class RankModel implements Disposable {
    * @throws {WorkerError} If another rank is lost.
    */
   static async load(options: RankOptions, place?: RankPlace): Promise<RankModel> {
-    const { modelFolder: folder, device: kind, dtype, plan } = options;
+    const { modelFolder: folder, device: kind, precision, plan } = options;
     const config = await readConfig(folder);
     const { host, onProgress } = place ?? {};
     const contextTokens = options.expectedTokens ?? 0;
-    const sizes = { config, dtype, plan, ranks: host?.size ?? 1, contextTokens, room: 1 };
+    const sizes = { config, precision, plan, ranks: host?.size ?? 1, contextTokens, room: 1 };
     const opened = await openRankDevices({
       kind,
       threads: options.threads,
@@ -149,14 +151,14 @@ export class RankModel implements Disposable {
     for (const device of opened.devices) owned.use(device);
     const { devices, freeBytes, hasOwnGpus, dealtGpus } = opened;
     const stages = stagesOn(devices, config);
-    const chunkTokens = chunkTokensFor({ kind }, { config, dtype, freeBytes });
+    const chunkTokens = chunkTokensFor({ kind }, { config, precision, freeBytes });
     const question = { ...sizes, chunkTokens };
     checkMemory(devices, { question, freeBytes, loaded: false, dealtGpus });
     const weights = owned.use(
       await loadWeights(stages, { ...options, folder, config, onProgress }),
     );
     const { batchSize } = options;
-    const base = { config, stages, weights, plan, dtype, batchSize };
+    const base = { config, stages, weights, plan, precision, batchSize };
     const parts = { ...base, chunkTokens, hasOwnGpus, dealtGpus };
     const transformer = await prepareTransformer(parts);
     return new RankModel(parts, { transformer, owned: owned.move() });
@@ -331,9 +333,9 @@ export class RankModel implements Disposable {
   #checkMemory(
     sizes: { contextTokens: number; room: number; ranks: number; rank: number },
   ): void {
-    const { config, dtype, plan, chunkTokens, dealtGpus } = this.#parts;
+    const { config, precision, plan, chunkTokens, dealtGpus } = this.#parts;
     const { contextTokens, room, ranks } = sizes;
-    const question = { config, dtype, plan, chunkTokens, contextTokens, room, ranks };
+    const question = { config, precision, plan, chunkTokens, contextTokens, room, ranks };
     const freeBytes = this.#devices.flatMap((device) => device.freeBytes ?? []);
     if (freeBytes.length === 0) return;
     const { own, anchor } = sequenceTokens(layOutBlocks(plan, sizes), sizes);
@@ -383,10 +385,10 @@ export class RankModel implements Disposable {
 }
 
 async function prepareTransformer(parts: RankParts): Promise<Transformer> {
-  const { config, weights, dtype, stages, chunkTokens: maxTokens, batchSize } = parts;
+  const { config, weights, precision, stages, chunkTokens: maxTokens, batchSize } = parts;
   using owned = new DisposableStack();
   const transformer = owned.use(
-    new Transformer(stages, { config, weights, dtype, maxTokens, logitRows: batchSize ?? 1 }),
+    new Transformer(stages, { config, weights, precision, maxTokens, logitRows: batchSize ?? 1 }),
   );
   await transformer.prepare();
   owned.move();

@@ -6,8 +6,9 @@
 import type { ForcedSelection } from "../attention/forced_selection.ts";
 import { type CheckedPlan, mergeOf } from "../attention/plan.ts";
 import type { Stage } from "../device/stages.ts";
-import type { ComputeDType, Transformer } from "../model/forward.ts";
+import type { Transformer } from "../model/forward.ts";
 import type { KvArena, KvRows } from "../model/kv_cache.ts";
+import type { Precision } from "../model/precision.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { BlockLayout } from "./blocks.ts";
@@ -20,7 +21,7 @@ export interface EncodeOptions {
   readonly stages: readonly Stage[];
   readonly transformer: Transformer;
   readonly weights: ModelWeights;
-  readonly dtype: ComputeDType;
+  readonly precision: Precision;
   readonly plan: CheckedPlan;
   readonly collective: Collective;
   /** Taken in place of the tiles that the mass selects; for benchmarks. */
@@ -66,7 +67,7 @@ export async function encodeContext(
   contextIds: Int32Array,
   options: EncodeOptions & { sequence: Sequence },
 ): Promise<EncodedContext> {
-  const { stages, plan, sequence, transformer, dtype } = options;
+  const { stages, plan, sequence, transformer } = options;
   const { layout, blocks, rows, anchorRows } = sequence;
   const { config } = transformer;
   using owned = new DisposableStack();
@@ -75,7 +76,7 @@ export async function encodeContext(
   const isRing = plan.cut.kind === "parts";
   using phase1 = isRing
     ? await encodePart({ ...common, config })
-    : await encodeBlocks({ ...common, blocks, anchorRows, cacheDtype: dtype });
+    : await encodeBlocks({ ...common, blocks, anchorRows });
   const { anchor, anchorPasses, selected } = phase1;
   await sequence.prepareMerge(anchor, { stages, config, merge: mergeOf(plan) });
   // Whoever measures phase 1 wants its end, not that of its start; what only it needs is freed then.

@@ -29,6 +29,7 @@ import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
 import { consecutive, Transformer } from "../model/forward.ts";
 import type { KvRows } from "../model/kv_cache.ts";
+import type { Precision } from "../model/precision.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import {
   AnchorStream,
@@ -59,7 +60,7 @@ export interface Phase1Options {
   readonly rows: KvRows;
   /** Where the anchor's go on a rank that has blocks, but not block 0. */
   readonly anchorRows: KvRows | undefined;
-  readonly cacheDtype: "bf16" | "f32";
+  readonly precision: Precision;
   /** Taken in place of the blocks that the mass selects; for benchmarks. */
   readonly forced?: ForcedSelection | undefined;
   /** Called after every layer of every chunk with the share of this host's work that is done. */
@@ -103,7 +104,7 @@ export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result
   const anchor = anchorTokens === 0
     ? undefined
     : (layer: number) => (anchorRows ?? rows).segment(layer, { start: 0, tokens: anchorTokens });
-  const sizes = { kvHeads, headDim, dtype: options.cacheDtype, anchorTokens };
+  const sizes = { kvHeads, headDim, dtype: options.precision.cache, anchorTokens };
   const sent = { ...sizes, collective, rows: anchorRows ?? rows };
   const stream = isAnchorSent(collective, { layout, stages })
     ? owned.use(new AnchorStream(stages, sent))
@@ -317,10 +318,9 @@ class SequenceEncoder implements Disposable {
   }
 
   async #openLanes(count: number): Promise<void> {
-    const { stages, weights, cacheDtype: dtype, transformer: { config, maxTokens } } =
-      this.#options;
+    const { stages, weights, precision, transformer: { config, maxTokens } } = this.#options;
     while (this.#lanes.length < count) {
-      const sizes = { config, weights, dtype, maxTokens };
+      const sizes = { config, weights, precision, maxTokens };
       const transformer = this.#owned.use(new Transformer(stages, sizes));
       await transformer.prepare();
       this.#lanes.push(transformer);

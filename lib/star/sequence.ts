@@ -11,8 +11,8 @@ import type { KvSegment } from "../device/kv_segment.ts";
 import type { Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { invariant } from "../errors.ts";
-import type { LlamaConfig } from "../model/config.ts";
 import type { KvRows } from "../model/kv_cache.ts";
+import type { ModelShape } from "../model/model_shape.ts";
 import { keyMean } from "../ops/antidiagonal_score.ts";
 import { type BlockLayout, type ContextBlock, hostTokens } from "./blocks.ts";
 
@@ -106,7 +106,7 @@ export class Sequence implements Disposable {
   /** Makes what the merge of the ranks' parts needs of an encoded context. */
   async prepareMerge(
     anchor: ((layer: number) => KvSegment) | undefined,
-    options: { stages: readonly Stage[]; config: LlamaConfig; merge: MergeRule },
+    options: { stages: readonly Stage[]; config: ModelShape; merge: MergeRule },
   ): Promise<void> {
     const { stages, config: { kvHeads, headDim }, merge } = options;
     if (merge !== "antidiagonal" || this.rankCount === 1 || anchor === undefined) return;

@@ -5,6 +5,7 @@
  */
 import type { CheckedPlan } from "../../lib/attention/plan.ts";
 import type { DeviceKind } from "../../lib/device/open.ts";
+import { PRECISIONS } from "../../lib/model/precision.ts";
 import { RankModel } from "../../lib/engine/rank.ts";
 import type { Collective } from "../../lib/parallel/collective.ts";
 import { SelfCollective } from "../../lib/parallel/self.ts";
@@ -83,7 +84,14 @@ async function runOnRank(
 ): Promise<BatchResult[]> {
   const { run: { plan, dtype, device = "cpu", width, order }, collective } = options;
   using model = await RankModel.load(
-    { modelFolder: MODEL, plan, device, dtype, threads: 1, batchSize: width },
+    {
+      modelFolder: MODEL,
+      plan,
+      device,
+      precision: PRECISIONS[dtype],
+      threads: 1,
+      batchSize: width,
+    },
     { host: collective },
   );
   const results: BatchResult[] = [];
