@@ -323,7 +323,7 @@ sx_status launch_hopper(Context& context, const AttentionParams& attention, int6
   auto kernel = attention_hopper_kernel<kDim, kSparse>;
   constexpr int kShared = HopperShared<kDim>::kBytes;
   SX_RETURN_IF_BAD(allow_shared(context, op, kernel, kShared));
-  const unsigned grid = static_cast<unsigned>(attention.q_blocks) * attention.q_heads;
+  const unsigned grid = static_cast<unsigned>(attention.q_tiles) * attention.q_heads;
   kernel<<<grid, kHopperThreads, kShared, context.stream>>>(params);
   return launched(context, op);
 }

@@ -264,7 +264,7 @@ sx_status launch_attention_tile(Context& context, const AttentionParams& params,
   static_assert(kShared >= kRowBlock * kDim * 2, "the stages hold the queries first");
   auto kernel = attention_tile_kernel<kDim, kSparse>;
   SX_RETURN_IF_BAD(allow_shared(context, op, kernel, kShared));
-  const unsigned grid = static_cast<unsigned>(params.q_blocks) * params.q_heads;
+  const unsigned grid = static_cast<unsigned>(params.q_tiles) * params.q_heads;
   kernel<<<grid, kTileThreads, kShared, context.stream>>>(params);
   return launched(context, op);
 }

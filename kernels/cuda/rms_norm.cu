@@ -99,7 +99,7 @@ rms_norm_any_kernel(Out* out, const Weight* weight, Row row) {
 }
 
 template <class Out, class Weight>
-void launch(Context& context, const RmsNormArgs& args) {
+void launch(Context& context, const sx_rms_norm_params& args) {
   Out* out = static_cast<Out*>(args.out);
   const Weight* weight = static_cast<const Weight*>(args.weight);
   const Row row = {args.residual, args.delta, args.rows, args.dim, args.eps};
@@ -123,7 +123,7 @@ void launch(Context& context, const RmsNormArgs& args) {
 
 }  // namespace
 
-sx_status rms_norm(Context& context, const RmsNormArgs& args) {
+sx_status rms_norm(Context& context, const sx_rms_norm_params& args) {
   if (args.rows == 0) return SX_OK;
   const bool narrow = args.weight_dtype == SX_BF16;
   if (args.out_dtype == SX_BF16) {

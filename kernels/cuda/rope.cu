@@ -118,7 +118,7 @@ rope_kernel(Query* q_out, Cache* keys, Cache* values, const float* qkv, const fl
 }
 
 template <class Query, class Cache>
-void launch(Context& context, const RopeArgs& args) {
+void launch(Context& context, const sx_rope_params& args) {
   const int half = static_cast<int>(args.head_dim / 2);
   const RopeSizes sizes = {args.tokens, args.token_stride, args.head_stride,
                            static_cast<int>(args.q_heads), static_cast<int>(args.kv_heads), half};
@@ -137,7 +137,7 @@ void launch(Context& context, const RopeArgs& args) {
 
 }  // namespace
 
-sx_status rope_table(Context& context, const RopeTableArgs& args) {
+sx_status rope_table(Context& context, const sx_rope_table_params& args) {
   if (args.tokens == 0) return SX_OK;
   const int half = static_cast<int>(args.head_dim / 2);
   const unsigned grid = grid_of(min64(ceil_div(args.tokens * half, kThreads), kMaxBlocks));
@@ -146,7 +146,7 @@ sx_status rope_table(Context& context, const RopeTableArgs& args) {
   return launched(context, "make rotations");
 }
 
-sx_status rope(Context& context, const RopeArgs& args) {
+sx_status rope(Context& context, const sx_rope_params& args) {
   if (args.tokens == 0) return SX_OK;
   const bool narrow = args.cache_dtype == SX_BF16;
   if (args.q_dtype == SX_BF16) {

@@ -104,7 +104,7 @@ top_k_kernel(int32_t* out_ids, float* out_values, const float* logits, int64_t c
 
 }  // namespace
 
-sx_status argmax(Context& context, const ArgmaxArgs& args) {
+sx_status argmax(Context& context, const sx_argmax_params& args) {
   if (args.rows == 0) return SX_OK;
   const char* op = "choose";
   /* Parts for as many blocks as there are multiprocessors. */
@@ -123,7 +123,7 @@ sx_status argmax(Context& context, const ArgmaxArgs& args) {
   return launched(context, op);
 }
 
-sx_status top_k(Context& context, const TopKArgs& args) {
+sx_status top_k(Context& context, const sx_top_k_params& args) {
   top_k_kernel<<<1, kThreads, 0, context.stream>>>(args.out_ids, args.out_values, args.logits,
                                                    args.count, args.k);
   return launched(context, "rank");

@@ -58,7 +58,7 @@ sx_status encode_map(Context& context, const char* op, CUtensorMap* map, const T
                          {size_of(head_dim), size_of(view.tokens), size_of(view.heads)},
                          {distance(view.tokens, view.token_stride, head_dim),
                           distance(view.heads, view.head_stride, head_dim)},
-                         {kColumns, SX_BLOCK, 1}};
+                         {kColumns, SX_TILE, 1}};
   return encode(context, op, map, view, layout);
 }
 

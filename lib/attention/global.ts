@@ -13,7 +13,7 @@ import type { Device } from "../device/device.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
-import { hostScore } from "../ops/antidiagonal_score.ts";
+import { rankScore } from "../ops/rank_score.ts";
 import { attentionDecode, DECODE_QUERY_TOKENS } from "../ops/attention_decode.ts";
 import { attentionDense } from "../ops/attention_dense.ts";
 import { mergeStates, partElements } from "../ops/merge_states.ts";
@@ -145,7 +145,7 @@ export class GlobalAttention implements Disposable {
     const anchorMean = this.#options.anchorMeans[queries.layer];
     // A rank without blocks is no host: its part is not merged.
     if (anchorMean === undefined) return;
-    await hostScore(queries.q.device, {
+    await rankScore(queries.q.device, {
       score,
       q: queries.q,
       anchorMean,

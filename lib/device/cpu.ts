@@ -8,7 +8,14 @@ import { type KernelLibrary, openKernelLibrary } from "../ffi/locate.ts";
 import { type Bytes, bytesAt } from "../ffi/memory.ts";
 import { checkStatus, INSTRUCTION_SET_CODES, type InstructionSet } from "../ffi/status.ts";
 import { type CpuDescription, describeLibrary } from "./cpu_description.ts";
-import type { Device, DeviceMemory, Kernels, OpRecorder, Region } from "./device.ts";
+import {
+  type Device,
+  DEVICE_TRAITS,
+  type DeviceMemory,
+  type Kernels,
+  type OpRecorder,
+  type Region,
+} from "./device.ts";
 import { type KernelFunctions, KernelQueue } from "./queue.ts";
 
 /** What `openCpuDevice()` takes. */
@@ -114,7 +121,10 @@ function createContext(
 }
 
 class CpuDevice implements Device {
-  readonly kind = "cpu";
+  readonly kind = DEVICE_TRAITS.cpu.kind;
+  readonly queryDtype = DEVICE_TRAITS.cpu.queryDtype;
+  readonly hasHostMemory = DEVICE_TRAITS.cpu.hasHostMemory;
+  readonly cacheDtypes = ["f32", "bf16"] as const;
   readonly instructionSet: string;
   readonly threads: number;
   readonly description: string;

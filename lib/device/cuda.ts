@@ -14,14 +14,17 @@ import { CudaClock } from "./cuda_clock.ts";
 import { CudaLink } from "./cuda_link.ts";
 import { CudaQueue } from "./cuda_queue.ts";
 import { CudaTransfer } from "./cuda_transfer.ts";
-import type {
-  Device,
-  DeviceLink,
-  DeviceMemory,
-  Kernels,
-  OpClock,
-  OpRecorder,
-  Region,
+import {
+  type Device,
+  DEVICE_TRAITS,
+  type DeviceLink,
+  type DeviceMemory,
+  type DeviceStream,
+  type Kernels,
+  type OpClock,
+  type OpRecorder,
+  type Region,
+  type StreamMark,
 } from "./device.ts";
 import { contextErrorText, type KernelFunctions } from "./queue.ts";
 
@@ -46,13 +49,6 @@ interface CudaParts {
   readonly queue: CudaQueue;
   readonly clock: CudaClock;
   readonly link: CudaLink;
-}
-
-/** What NCCL takes of a GPU; see `lib/parallel/nccl.ts`. */
-interface StreamOfGpu {
-  readonly stream: bigint;
-  makeCurrent(): void;
-  mark(): ({ isDone(): boolean } & Disposable) | undefined;
 }
 
 /**
@@ -137,11 +133,14 @@ export function capabilityText(capability: number): string {
 }
 
 class CudaDevice implements Device {
-  readonly kind = "cuda";
+  readonly kind = DEVICE_TRAITS.cuda.kind;
+  readonly queryDtype = DEVICE_TRAITS.cuda.queryDtype;
+  readonly hasHostMemory = DEVICE_TRAITS.cuda.hasHostMemory;
+  readonly cacheDtypes = ["bf16"] as const;
   readonly instructionSet: string;
   readonly threads = 1;
   readonly description: string;
-  readonly gpu: StreamOfGpu;
+  readonly stream: DeviceStream;
   readonly #parts: CudaParts;
   readonly #owned: DisposableStack;
   readonly #memories = new Set<CudaMemory>();
@@ -157,7 +156,7 @@ class CudaDevice implements Device {
     this.instructionSet = `sm_${properties.capability}`;
     this.description = `cuda:${ordinal} ${properties.name} (${this.instructionSet})`;
     const makeCurrent = () => runtime.makeCurrent();
-    this.gpu = { stream, makeCurrent, mark: () => this.#mark() };
+    this.stream = { handle: stream, makeCurrent, mark: () => this.#mark() };
   }
 
   get kernels(): Kernels {
@@ -245,7 +244,7 @@ class CudaDevice implements Device {
   }
 
   /** Marks the end of the stream; undefined while ops are recorded. */
-  #mark(): ReturnType<StreamOfGpu["mark"]> {
+  #mark(): StreamMark | undefined {
     const { runtime, stream, queue } = this.#parts;
     if (queue.isRecording) return undefined;
     const event = runtime.createEvent();

@@ -26,7 +26,7 @@ export async function randomWeights(
   config: LlamaConfig,
 ): Promise<ModelWeights> {
   using source = new RandomSource();
-  const fused = stages.some(({ device }) => device.kind !== "cpu");
+  const fused = stages.some(({ device }) => !device.hasHostMemory);
   const fill = (out: Tensor) => source.fill(out);
   return await placeWeights(stages, { config, dtype: "bf16", fused, fill });
 }

@@ -20,7 +20,7 @@ import { invariant } from "../errors.ts";
 import type { Bytes } from "../ffi/memory.ts";
 import type { Chunk, Transformer } from "../model/forward.ts";
 import type { KvCache } from "../model/kv_cache.ts";
-import { keyMean } from "../ops/antidiagonal_score.ts";
+import { keyMean } from "../ops/rank_score.ts";
 import { argmax, topK } from "../ops/sample.ts";
 import type { BlockLayout } from "./blocks.ts";
 import type { GenerateRequest } from "./request.ts";
@@ -338,7 +338,7 @@ function sortedLogits(logits: Float32Array): [number, number][] {
 
 async function largest(logits: Tensor, count: number): Promise<[number, number][]> {
   const { device, size } = logits;
-  if (device.kind !== "cpu" && count > DEVICE_TOP_K) {
+  if (!device.hasHostMemory && count > DEVICE_TOP_K) {
     return sortedLogits(await logits.toFloats()).slice(0, count);
   }
   const shape = [Math.min(count, size)];

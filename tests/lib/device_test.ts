@@ -65,6 +65,9 @@ Deno.test("openCpuDevice() takes the instruction set that STARX_ISA names", asyn
   }
 });
 
+/** What an op refuses. */
+const NOTHING = { out: 0n, logits: 0n, rows: 0, count: 0 } as const;
+
 Deno.test("Device refuses allocations and ops after disposal", async () => {
   const device = await openCpuDevice({ threads: 1 });
   const [out, x] = [make(device, [1, 1]), make(device, [1, 1])];
@@ -74,7 +77,7 @@ Deno.test("Device refuses allocations and ops after disposal", async () => {
   assertThrows(() => make(device, [1]), TypeError, "as the device is disposed");
   await assertRejects(() => matmul(device, { out, x, weight: x }), TypeError, "is disposed");
   await assertRejects(
-    () => device.kernels.run("sx_argmax", [0n, 0n, 0n, 0n], { flops: 0, bytes: 0, shapes: String }),
+    () => device.kernels.run("sx_argmax", NOTHING, { flops: 0, bytes: 0, shapes: String }),
     TypeError,
     "Cannot run sx_argmax as the device is disposed",
   );
@@ -183,7 +186,7 @@ Deno.test("OpRecorder.record() passes on what was thrown, and ops run again afte
 Deno.test("Kernels go on after an op that failed", async () => {
   await withCpu(async (device) => {
     const call = { flops: 1e9, bytes: 0, shapes: (): string => "no tensors" };
-    const failing = device.kernels.run("sx_argmax", [0n, 0n, 1n, 1n], call);
+    const failing = device.kernels.run("sx_argmax", { ...NOTHING, rows: 1, count: 1 }, call);
     using out = make(device, [1, 1]);
     using one = make(device, [1, 1]);
     await one.writeFrom(Float32Array.of(3)).catch(() => assert(false));
