@@ -108,9 +108,9 @@ sx_status sx_copy(sx_context* context, const sx_copy_params* params);
 
 /* out[i] = in[i], rounded to nearest even. */
 typedef struct sx_convert_params {
-  void* out;          /* [count] F32, BF16, F16 */
+  void* out; /* [count] F32, BF16, F16 */
   sx_dtype out_dtype;
-  const void* in;     /* [count] F32, BF16, F16 */
+  const void* in; /* [count] F32, BF16, F16 */
   sx_dtype in_dtype;
   int64_t count;
 } sx_convert_params;
@@ -120,8 +120,8 @@ sx_status sx_convert(sx_context* context, const sx_convert_params* params);
 
 /* out[t,:] = table[ids[t],:]. */
 typedef struct sx_embedding_params {
-  float* out;         /* [tokens, dim] */
-  const void* table;  /* [vocab, dim] F32, BF16 */
+  float* out;        /* [tokens, dim] */
+  const void* table; /* [vocab, dim] F32, BF16 */
   sx_dtype table_dtype;
   const int32_t* ids; /* [tokens], each in 0..vocab-1 (checked on a CPU: SX_INVALID_ARGUMENT) */
   int64_t tokens, dim, vocab;
@@ -132,7 +132,7 @@ sx_status sx_embedding(sx_context* context, const sx_embedding_params* params);
  * residual[r,:] += delta[r,:] if delta is given;
  * out[r,:] = residual[r,:] / sqrt(mean(residual[r,:]^2) + eps) * weight. Accumulates in f32. */
 typedef struct sx_rms_norm_params {
-  void* out;          /* [rows, dim] F32, BF16 */
+  void* out; /* [rows, dim] F32, BF16 */
   sx_dtype out_dtype;
   float* residual;    /* [rows, dim], written only if delta is given */
   const float* delta; /* [rows, dim], nullable */
@@ -147,8 +147,8 @@ sx_status sx_rms_norm(sx_context* context, const sx_rms_norm_params* params);
  * x F32: products of f32 values, a BF16 weight being widened exactly. x BF16: products of bf16
  * values (weight BF16). Accumulates in f32. out overlaps nothing. FLOPs 2*m*n*k. */
 typedef struct sx_matmul_params {
-  float* out;         /* [m, n], row i at out + i * out_stride */
-  const void* x;      /* [m, k] F32, BF16, row i at x + i * x_stride */
+  float* out;    /* [m, n], row i at out + i * out_stride */
+  const void* x; /* [m, k] F32, BF16, row i at x + i * x_stride */
   sx_dtype x_dtype;
   const void* weight; /* [n, k] F32, BF16, contiguous */
   sx_dtype weight_dtype;
@@ -171,21 +171,21 @@ sx_status sx_rope_table(sx_context* context, const sx_rope_table_params* params)
 /* Rotates queries and keys and writes keys and values to the cache.
  * (x1, x2) = halves of a head; rotated = (x1*cos - x2*sin, x2*cos + x1*sin). */
 typedef struct sx_rope_params {
-  void* q_out;          /* [tokens, q_heads, head_dim] F32, BF16 */
+  void* q_out; /* [tokens, q_heads, head_dim] F32, BF16 */
   sx_dtype q_dtype;
-  void* keys;           /* a segment (see above) F32, BF16; nullable if every rows[t] is -1 */
-  void* values;         /* as keys */
+  void* keys;   /* a segment (see above) F32, BF16; nullable if every rows[t] is -1 */
+  void* values; /* as keys */
   sx_dtype cache_dtype;
-  const float* qkv;     /* [tokens, (q_heads + 2 * kv_heads) * head_dim]: queries, keys, values */
-  const float* table;   /* [tokens, head_dim], as sx_rope_table makes it */
-  const int32_t* rows;  /* [tokens]: the row of the segment for each token, -1 for none */
+  const float* qkv;    /* [tokens, (q_heads + 2 * kv_heads) * head_dim]: queries, keys, values */
+  const float* table;  /* [tokens, head_dim], as sx_rope_table makes it */
+  const int32_t* rows; /* [tokens]: the row of the segment for each token, -1 for none */
   int64_t tokens, q_heads, kv_heads, head_dim, token_stride, head_stride;
 } sx_rope_params;
 sx_status sx_rope(sx_context* context, const sx_rope_params* params);
 
 /* out[r,c] = silu(gate[r,c]) * up[r,c] (arXiv 2002.05202). */
 typedef struct sx_swiglu_params {
-  void* out;            /* [rows, dim] F32, BF16 */
+  void* out; /* [rows, dim] F32, BF16 */
   sx_dtype out_dtype;
   const float* gate_up; /* [rows, 2 * dim]: gate, then up */
   int64_t rows, dim;
@@ -212,10 +212,10 @@ typedef struct sx_key_values {
  * lse_log2[t,h] = log2(sum over visible j of exp(scale * q . k)); without a visible key out is 0
  * and lse_log2 is -inf. Accumulates in f32. FLOPs 4*D*HQ per visible (query, key) pair. */
 typedef struct sx_attention_dense_params {
-  void* out;          /* [q_tokens, q_heads, head_dim] F32, BF16 */
+  void* out; /* [q_tokens, q_heads, head_dim] F32, BF16 */
   sx_dtype out_dtype;
-  float* lse_log2;    /* [q_tokens, q_heads], nullable */
-  const void* q;      /* [q_tokens, q_heads, head_dim] F32 (CPU), BF16 (CUDA) */
+  float* lse_log2; /* [q_tokens, q_heads], nullable */
+  const void* q;   /* [q_tokens, q_heads, head_dim] F32 (CPU), BF16 (CUDA) */
   sx_dtype q_dtype;
   sx_key_values kv;
   int64_t q_tokens, q_offset, q_heads;
@@ -241,13 +241,13 @@ sx_status sx_attention_block_sparse(sx_context* context,
  * can be replayed as the cache grows. Query t sees the keys j <= key_count - T + t if causal is 1,
  * all key_count keys if causal is 0. */
 typedef struct sx_attention_decode_params {
-  void* out;                /* [q_tokens, q_heads, head_dim] F32, BF16 */
+  void* out; /* [q_tokens, q_heads, head_dim] F32, BF16 */
   sx_dtype out_dtype;
-  float* lse_log2;          /* [q_tokens, q_heads], nullable */
-  const void* q;            /* [q_tokens, q_heads, head_dim] F32 (CPU), BF16 (CUDA) */
+  float* lse_log2; /* [q_tokens, q_heads], nullable */
+  const void* q;   /* [q_tokens, q_heads, head_dim] F32 (CPU), BF16 (CUDA) */
   sx_dtype q_dtype;
-  const void* keys;         /* [kv_heads, key_capacity, head_dim] F32, BF16 (CUDA: BF16) */
-  const void* values;       /* as keys */
+  const void* keys;   /* [kv_heads, key_capacity, head_dim] F32, BF16 (CUDA: BF16) */
+  const void* values; /* as keys */
   sx_dtype kv_dtype;
   const int32_t* key_count; /* [1], 0..key_capacity */
   int32_t causal;
@@ -262,7 +262,7 @@ sx_status sx_attention_decode(sx_context* context, const sx_attention_decode_par
  * by_score = 1: softmax of the parts' scores, the same for every token (StarXAttention's
  * antidiagonal weights; lse is not read). Adds in part order, in f32. */
 typedef struct sx_merge_states_params {
-  void* out;          /* [tokens, heads, head_dim] F32, BF16 */
+  void* out; /* [tokens, heads, head_dim] F32, BF16 */
   sx_dtype out_dtype;
   /* Part p at parts + p * part_stride: its out, lse_log2 [tokens, heads], score [heads]. */
   const float* parts;
@@ -281,12 +281,12 @@ sx_status sx_merge_states(sx_context* context, const sx_merge_states_params* par
  * q_tiles = ceil(T / 128), key_tiles = ceil(N / 128); tiles after the diagonal are 0. q_offset and P
  * are multiples of 128 and N = q_offset + T. */
 typedef struct sx_antidiagonal_score_params {
-  float* mass;      /* [q_heads, q_tiles, key_tiles] */
-  const void* q;    /* [q_tokens, q_heads, head_dim] F32 (CPU), BF16 (CUDA) */
+  float* mass;   /* [q_heads, q_tiles, key_tiles] */
+  const void* q; /* [q_tokens, q_heads, head_dim] F32 (CPU), BF16 (CUDA) */
   sx_dtype q_dtype;
   sx_key_values kv; /* its values are not read and may be null */
   int64_t q_tokens, q_offset, q_heads;
-  int64_t stride;   /* S, a divisor of 128 */
+  int64_t stride; /* S, a divisor of 128 */
   float scale;
 } sx_antidiagonal_score_params;
 sx_status sx_antidiagonal_score(sx_context* context, const sx_antidiagonal_score_params* params);
@@ -310,7 +310,7 @@ typedef struct sx_key_mean_params {
   float* out;       /* [kv_heads, head_dim] */
   const void* keys; /* a segment, [kv_heads, tokens, head_dim] F32, BF16 */
   sx_dtype kv_dtype;
-  int64_t tokens;   /* at least 1 */
+  int64_t tokens; /* at least 1 */
   int64_t kv_heads, head_dim, token_stride, head_stride;
 } sx_key_mean_params;
 sx_status sx_key_mean(sx_context* context, const sx_key_mean_params* params);
@@ -320,14 +320,14 @@ sx_status sx_key_mean(sx_context* context, const sx_key_mean_params* params);
  * score[h] = scale * sum over g, r < S of q[g*S + r, h] . K'[g*S + S-1-r, h mod kv_heads].
  * Note the tiled, not grouped, key head. */
 typedef struct sx_rank_score_params {
-  float* score;             /* [q_heads] */
-  const void* q;            /* [q_tokens, q_heads, head_dim] F32 (CPU), BF16 (CUDA) */
+  float* score;  /* [q_heads] */
+  const void* q; /* [q_tokens, q_heads, head_dim] F32 (CPU), BF16 (CUDA) */
   sx_dtype q_dtype;
   const float* anchor_mean; /* [kv_heads, head_dim] */
   const void* keys;         /* [kv_heads, key_tokens, head_dim] F32, BF16; null if empty */
   sx_dtype kv_dtype;
   int64_t q_tokens, key_tokens, q_heads, kv_heads, head_dim, token_stride, head_stride;
-  int64_t stride;           /* S, a divisor of 128 */
+  int64_t stride; /* S, a divisor of 128 */
   float scale;
 } sx_rank_score_params;
 sx_status sx_rank_score(sx_context* context, const sx_rank_score_params* params);

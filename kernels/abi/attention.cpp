@@ -73,8 +73,7 @@ sx_status check_whole_tiles(const Call& call, int64_t q_offset, int64_t prefix_t
 sx_status check_tile_list(const Call& call, const sx_attention_block_sparse_params& p) {
   const sx_attention_dense_params& all = p.attention;
   const int64_t rows = all.q_heads * ((all.q_tokens + SX_TILE - 1) / SX_TILE);
-  const int64_t key_tiles =
-      (all.kv.prefix_tokens + all.kv.key_tokens + SX_TILE - 1) / SX_TILE;
+  const int64_t key_tiles = (all.kv.prefix_tokens + all.kv.key_tokens + SX_TILE - 1) / SX_TILE;
   for (int64_t row = 0; row < rows; row++) {
     const int32_t count = p.counts[row];
     SX_CHECK(call, count >= 0 && count <= p.index_stride && count <= key_tiles,
@@ -148,10 +147,10 @@ sx_status sx_merge_states(sx_context* context, const sx_merge_states_params* par
            p.part_count);
   SX_CHECK_SIZE(call, p, tokens);
   SX_PASS(check_heads(call, p.heads, p.heads < 1 ? 1 : p.heads, p.head_dim));
-  SX_CHECK(call,
-           is_size(p.part_stride) &&
-               p.part_stride >= p.tokens * p.heads * (p.head_dim + 1) + p.heads,
-           "part_stride must be at least a part's size", p.part_stride);
+  SX_CHECK(
+      call,
+      is_size(p.part_stride) && p.part_stride >= p.tokens * p.heads * (p.head_dim + 1) + p.heads,
+      "part_stride must be at least a part's size", p.part_stride);
   return SX_CALL(*context, merge_states, p);
 }
 

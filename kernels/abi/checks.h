@@ -41,10 +41,10 @@ inline bool is_size(int64_t value) { return value >= 0 && value <= kMaxSize; }
 
 }  // namespace sx
 
-#define SX_PASS(expression)                 \
-  do {                                      \
-    const sx_status passed = (expression);  \
-    if (passed != SX_OK) return passed;     \
+#define SX_PASS(expression)                \
+  do {                                     \
+    const sx_status passed = (expression); \
+    if (passed != SX_OK) return passed;    \
   } while (0)
 
 /* How an op's entry point begins: `call` and the parameters `p` are there from here on. */
@@ -75,7 +75,7 @@ inline bool is_size(int64_t value) { return value >= 0 && value <= kMaxSize; }
 #define SX_CHECK_FINITE(call, p, field) \
   SX_CHECK(call, (p).field - (p).field == 0, #field " must be finite (shown as 0)", 0)
 
-#define SX_CHECK_HEAD_DIM(call, p) \
+#define SX_CHECK_HEAD_DIM(call, p)                                                        \
   SX_CHECK(call, (p).head_dim == 64 || (p).head_dim == 128, "head_dim must be 64 or 128", \
            (p).head_dim)
 

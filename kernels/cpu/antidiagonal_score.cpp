@@ -45,16 +45,16 @@ constexpr int64_t kMostQueryFloats = 1 << 18;
 constexpr int64_t kEnoughUnits = 48;
 
 struct Plan {
-  int64_t group;       /* query heads per key head */
-  int64_t cell;        /* groups per tile */
+  int64_t group; /* query heads per key head */
+  int64_t cell;  /* groups per tile */
   int64_t q_tiles, key_tiles;
-  int64_t unit_tiles;  /* row tiles per unit */
-  int64_t rows;        /* rows of a full unit */
-  int64_t chunks;      /* at most so many chunks of keys */
+  int64_t unit_tiles; /* row tiles per unit */
+  int64_t rows;       /* rows of a full unit */
+  int64_t chunks;     /* at most so many chunks of keys */
   int64_t units;
   int64_t query_floats; /* of a worker's queries */
   bool keeps_queries;
-  int64_t floats;      /* scratch of a worker */
+  int64_t floats; /* scratch of a worker */
 };
 
 /* Whole groups of rows. */
@@ -141,15 +141,15 @@ class Unit {
     const int64_t step = kDepth / dim;
     for (int64_t s = 0; s < args_.stride; s += step) {
       const int64_t count = min64(step, args_.stride - s);
-      for (int64_t i = 0; i < count; i++) pack_keys(begin, end, s + i, keys_ + i * dim * kMicroColumns);
+      for (int64_t i = 0; i < count; i++)
+        pack_keys(begin, end, s + i, keys_ + i * dim * kMicroColumns);
       for (int64_t r = 0; r < rows_; r += kMicroRows) {
         const int64_t rows = min64(kMicroRows, rows_ - r);
         const int64_t visible = visible_groups(r + rows - 1, begin, end - begin);
         if (visible == 0) continue;
         for (int64_t i = 0; i < rows; i++) load_query(r + i, s, count, queries_ + i * kDepth);
-        with_rows<kMicroRows>(rows, [&](auto size) {
-          this->multiply_rows<size()>(r, visible, count * dim, s > 0);
-        });
+        with_rows<kMicroRows>(
+            rows, [&](auto size) { this->multiply_rows<size()>(r, visible, count * dim, s > 0); });
       }
     }
   }
@@ -270,8 +270,8 @@ class Unit {
     char* tile = reinterpret_cast<char*>(out) + row / kTileSide * kTileBytes + row % kTileSide * 64;
     const auto upper = [](__m512bh pairs, int half) {
       const __m512i bits = (__m512i)pairs;
-      const __m256i part = half == 0 ? _mm512_castsi512_si256(bits)
-                                     : _mm512_extracti64x4_epi64(bits, 1);
+      const __m256i part =
+          half == 0 ? _mm512_castsi512_si256(bits) : _mm512_extracti64x4_epi64(bits, 1);
       return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(part), 16));
     };
     for (int64_t d = 0; d < count * args_.kv.head_dim; d += kTileDepth, tile += 2 * kTileBytes) {

@@ -19,9 +19,8 @@ SX_INLINE int64_t visible_keys(int64_t q_offset, int64_t token, int64_t keys) {
 
 /* Element offset of row j, counted over both segments, in j's segment. */
 SX_INLINE int64_t row_offset(const sx_key_values& kv, int64_t head, int64_t j) {
-  return j < kv.prefix_tokens
-             ? head * kv.prefix_head_stride + j * kv.prefix_token_stride
-             : head * kv.head_stride + (j - kv.prefix_tokens) * kv.token_stride;
+  return j < kv.prefix_tokens ? head * kv.prefix_head_stride + j * kv.prefix_token_stride
+                              : head * kv.head_stride + (j - kv.prefix_tokens) * kv.token_stride;
 }
 
 SX_INLINE const char* key_address(const sx_key_values& kv, int64_t head, int64_t j) {

@@ -35,8 +35,7 @@ void run_row_block(const AttentionArgs& args, int64_t unit, int64_t next, void* 
   const int64_t first_token = unit % q_tiles * SX_TILE;
   const int64_t tokens = min64(SX_TILE, args.q_tokens - first_token);
   const int64_t kv_head = head / (args.q_heads / args.kv.kv_heads);
-  const int64_t visible =
-      visible_keys(args.q_offset, first_token + tokens - 1, all_keys(args.kv));
+  const int64_t visible = visible_keys(args.q_offset, first_token + tokens - 1, all_keys(args.kv));
   const int32_t* tiles = args.indices + unit * args.index_stride;
   Tile tile(scratch);
   tile.begin(args, first_token, tokens, head, 1);
@@ -71,8 +70,7 @@ sx_status run(Context& context, const AttentionArgs& args) {
 
 }  // namespace
 
-sx_status attention_block_sparse(Context& context,
-                                 const sx_attention_block_sparse_params& params) {
+sx_status attention_block_sparse(Context& context, const sx_attention_block_sparse_params& params) {
   const AttentionArgs args = attention_args(params);
 #if defined(SX_HAS_TILES)
   if (args.kv.dtype == SX_BF16) {

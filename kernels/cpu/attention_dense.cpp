@@ -34,10 +34,10 @@ constexpr int64_t kSplitKeys = 1024;
 
 /* How the work is cut; depends on the shapes only. */
 struct Plan {
-  int64_t group;       /* query heads per key head */
-  int64_t heads;       /* query heads per unit */
-  int64_t tokens;      /* tokens per unit */
-  int64_t head_tiles;  /* units per key head and token tile */
+  int64_t group;      /* query heads per key head */
+  int64_t heads;      /* query heads per unit */
+  int64_t tokens;     /* tokens per unit */
+  int64_t head_tiles; /* units per key head and token tile */
   int64_t token_tiles;
   int64_t splits;
   int64_t split_keys;
@@ -81,8 +81,7 @@ void run_unit(const AttentionArgs& args, const Plan& plan, int64_t unit, void* s
   Tile tile(scratch);
   tile.begin(args, first_token, tokens, kv_head * plan.group + first_head,
              min64(plan.heads, plan.group - first_head));
-  const int64_t visible =
-      visible_keys(args.q_offset, first_token + tokens - 1, all_keys(args.kv));
+  const int64_t visible = visible_keys(args.q_offset, first_token + tokens - 1, all_keys(args.kv));
   const int64_t end = min64(visible, (split + 1) * plan.split_keys);
   for (int64_t key = split * plan.split_keys; key < end;) {
     const int64_t segment_end = key < args.kv.prefix_tokens ? args.kv.prefix_tokens : end;

@@ -35,7 +35,7 @@ struct sx_context : sx::ContextBase {
   const sx::OpTable* ops;
   int32_t threads;
   int32_t isa;
-  void* scratch;         /* grown by sx::scratch, kept between calls */
+  void* scratch; /* grown by sx::scratch, kept between calls */
   int64_t scratch_bytes;
 };
 
@@ -55,9 +55,7 @@ SX_INLINE int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 SX_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 SX_INLINE int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
-SX_INLINE int64_t dtype_bytes(sx_dtype dtype) {
-  return dtype == SX_F32 || dtype == SX_I32 ? 4 : 2;
-}
+SX_INLINE int64_t dtype_bytes(sx_dtype dtype) { return dtype == SX_F32 || dtype == SX_I32 ? 4 : 2; }
 
 SX_INLINE uint32_t float_bits(float value) {
   uint32_t bits;

@@ -105,9 +105,9 @@ sx_status sx_describe(char* out, uint64_t size) {
   const char* scalar = "false";
 #endif
   char text[256];
-  const int length =
-      snprintf(text, sizeof text, "{\"backend\":\"cpu\",\"isa\":[%s],\"best\":\"%s\",\"scalar\":%s}",
-               names, isa_name(best_isa()), scalar);
+  const int length = snprintf(text, sizeof text,
+                              "{\"backend\":\"cpu\",\"isa\":[%s],\"best\":\"%s\",\"scalar\":%s}",
+                              names, isa_name(best_isa()), scalar);
   if (static_cast<uint64_t>(length) >= size) return SX_INVALID_ARGUMENT;
   memcpy(out, text, length + 1);
   return SX_OK;

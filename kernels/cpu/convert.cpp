@@ -29,13 +29,11 @@ void convert_range(Out* out, const In* in, int64_t count) {
 
 template <class Out, class In>
 void run(Context& context, const sx_convert_params& args) {
-  parallel_for(context, ceil_div(args.count, kChunk), 1,
-               [&](int64_t begin, int64_t end, int32_t) {
-                 const int64_t first = begin * kChunk;
-                 convert_range(static_cast<Out*>(args.out) + first,
-                               static_cast<const In*>(args.in) + first,
-                               min64(end * kChunk, args.count) - first);
-               });
+  parallel_for(context, ceil_div(args.count, kChunk), 1, [&](int64_t begin, int64_t end, int32_t) {
+    const int64_t first = begin * kChunk;
+    convert_range(static_cast<Out*>(args.out) + first, static_cast<const In*>(args.in) + first,
+                  min64(end * kChunk, args.count) - first);
+  });
 }
 
 template <class Out>

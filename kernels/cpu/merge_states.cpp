@@ -19,7 +19,8 @@ namespace {
 
 /* The exponent of a part in base 2, for row = token * heads + head. */
 float exponent(const sx_merge_states_params& args, int64_t part, int64_t row) {
-  const float* lse = args.parts + part * args.part_stride + args.tokens * args.heads * args.head_dim;
+  const float* lse =
+      args.parts + part * args.part_stride + args.tokens * args.heads * args.head_dim;
   if (!args.by_score) return lse[row];
   const float* score = lse + args.tokens * args.heads;
   return score[row % args.heads] * 1.44269504088896341f;

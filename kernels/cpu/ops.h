@@ -15,10 +15,10 @@ struct OpTable {
 };
 
 #define SX_DECLARE(name) sx_status name(Context& context, const sx_##name##_params& args);
-#define SX_DECLARE_OPS(isa_namespace)     \
-  namespace isa_namespace {               \
-  SX_FOR_EACH_OP(SX_DECLARE)              \
-  extern const OpTable ops;               \
+#define SX_DECLARE_OPS(isa_namespace) \
+  namespace isa_namespace {           \
+  SX_FOR_EACH_OP(SX_DECLARE)          \
+  extern const OpTable ops;           \
   }
 SX_DECLARE_OPS(scalar)
 SX_DECLARE_OPS(avx2)

@@ -78,7 +78,8 @@ int64_t take_largest(const float* mass, int64_t last, double sum, double wanted,
   return count;
 }
 
-int32_t select_row(const sx_select_tiles_params& args, const float* mass, int64_t last, int32_t* list) {
+int32_t select_row(const sx_select_tiles_params& args, const float* mass, int64_t last,
+                   int32_t* list) {
   if (args.threshold >= 1) {
     for (int64_t tile = 0; tile <= last; tile++) list[tile] = static_cast<int32_t>(tile);
     return static_cast<int32_t>(last + 1);

@@ -34,7 +34,7 @@ struct Score {
   int64_t q_tiles, key_tiles;
   int64_t width; /* units of a row of sums: whole tiles */
   int q_groups, first_group, prefix_groups;
-  int border;    /* the group at which a row of tiles begins anew: prefix_groups, or 0 */
+  int border; /* the group at which a row of tiles begins anew: prefix_groups, or 0 */
   int q_heads, group, head_dim;
   int stride_log2;
   int cell_log2; /* groups of a block of 128 tokens */

@@ -64,10 +64,10 @@ inline AttentionParams make_params(const AttentionArgs& args) {
   params.q_heads = static_cast<int>(args.q_heads);
   params.group = static_cast<int>(args.q_heads / kv.kv_heads);
   params.out_dtype = args.out_dtype;
-  params.aligned = is_aligned(args.q) && is_aligned(kv.keys) && is_aligned(kv.values) &&
-                   is_aligned(kv.prefix_keys) && is_aligned(kv.prefix_values) &&
-                   (kv.token_stride | kv.head_stride | kv.prefix_token_stride |
-                    kv.prefix_head_stride) % 8 == 0;
+  params.aligned =
+      is_aligned(args.q) && is_aligned(kv.keys) && is_aligned(kv.values) &&
+      is_aligned(kv.prefix_keys) && is_aligned(kv.prefix_values) &&
+      (kv.token_stride | kv.head_stride | kv.prefix_token_stride | kv.prefix_head_stride) % 8 == 0;
   params.out_aligned = is_aligned(args.out);
   params.negate = args.scale < 0;
   const float scale = (args.scale < 0 ? -args.scale : args.scale) * 1.44269504088896341f;

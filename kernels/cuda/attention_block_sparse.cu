@@ -11,8 +11,7 @@
 namespace sx {
 namespace cuda {
 
-sx_status attention_block_sparse(Context& context,
-                                 const sx_attention_block_sparse_params& params) {
+sx_status attention_block_sparse(Context& context, const sx_attention_block_sparse_params& params) {
   const AttentionArgs args = attention_args(params);
   if (args.q_tokens == 0) return SX_OK;
   const char* op = "attend to tiles";

@@ -18,9 +18,9 @@
 /* The opaque type of the C interface. One op runs on a context at a time. */
 struct sx_context : sx::ContextBase {
   int32_t device;
-  int32_t capability;      /* 90 for compute capability 9.0 */
+  int32_t capability; /* 90 for compute capability 9.0 */
   int32_t multiprocessors;
-  bool hopper;             /* whether ops take their Hopper builds */
+  bool hopper; /* whether ops take their Hopper builds */
   cudaStream_t stream;
   void* encode_tensor_map; /* cuTensorMapEncodeTiled of the driver; null without `hopper` */
   void* scratch;           /* grown by sx::cuda::scratch, kept between calls */

@@ -17,7 +17,8 @@ sx_status device_failure(Context& context, const char* op, cudaError_t error) {
            cudaGetErrorName(error), cudaGetErrorString(error));
   if (error == cudaErrorMemoryAllocation) return SX_OUT_OF_MEMORY;
   const bool no_code = error == cudaErrorNoKernelImageForDevice ||
-                       error == cudaErrorInvalidKernelImage || error == cudaErrorUnsupportedPtxVersion;
+                       error == cudaErrorInvalidKernelImage ||
+                       error == cudaErrorUnsupportedPtxVersion;
   return no_code ? SX_UNSUPPORTED : SX_DEVICE_ERROR;
 }
 
@@ -47,8 +48,8 @@ int32_t capability_of(int32_t device) {
 void* find_encoder() {
   void* function = nullptr;
   cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
-  const cudaError_t error = cudaGetDriverEntryPointByVersion(
-      "cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &found);
+  const cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function,
+                                                             12000, cudaEnableDefault, &found);
   if (error != cudaSuccess) cudaGetLastError();
   return error == cudaSuccess && found == cudaDriverEntryPointSuccess ? function : nullptr;
 }
@@ -94,7 +95,8 @@ sx_status sx_describe(char* out, uint64_t size) {
   char text[256];
   const int length = snprintf(
       text, sizeof text,
-      "{\"backend\":\"cuda\",\"isa\":[\"generic\",\"hopper\"],\"best\":\"%s\",\"scalar\":false}", best);
+      "{\"backend\":\"cuda\",\"isa\":[\"generic\",\"hopper\"],\"best\":\"%s\",\"scalar\":false}",
+      best);
   if (static_cast<uint64_t>(length) >= size) return SX_INVALID_ARGUMENT;
   memcpy(out, text, length + 1);
   return SX_OK;
@@ -116,8 +118,8 @@ sx_status sx_context_create(int32_t device, int32_t, int32_t isa, uint64_t strea
   sx_status status = context->capability >= kOldest ? enter(*context) : SX_UNSUPPORTED;
   if (status == SX_OK) status = choose_build(*context);
   if (status == SX_OK) {
-    const cudaError_t error = cudaDeviceGetAttribute(&context->multiprocessors,
-                                                     cudaDevAttrMultiProcessorCount, device);
+    const cudaError_t error =
+        cudaDeviceGetAttribute(&context->multiprocessors, cudaDevAttrMultiProcessorCount, device);
     if (error != cudaSuccess) status = device_failure(*context, "create a context", error);
   }
   /* Room enough for usual calls, so that none has to grow it while a graph is being captured. */

@@ -34,10 +34,10 @@ __device__ void from_float(__half* out, float value) {
 }
 
 template <class Out, class In>
-__global__ void __launch_bounds__(kThreads)
-convert_kernel(Out* out, const In* in, int64_t count) {
+__global__ void __launch_bounds__(kThreads) convert_kernel(Out* out, const In* in, int64_t count) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < count; i += step) {
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < count;
+       i += step) {
     from_float(out + i, to_float(in[i]));
   }
 }

@@ -17,8 +17,8 @@ constexpr int kThreads = 256;
 
 template <class Table>
 __global__ void __launch_bounds__(kThreads)
-embedding_kernel(float* out, const Table* table, const int32_t* ids, int64_t tokens, int64_t dim,
-                 int64_t vocab, bool aligned) {
+    embedding_kernel(float* out, const Table* table, const int32_t* ids, int64_t tokens,
+                     int64_t dim, int64_t vocab, bool aligned) {
   for (int64_t t = blockIdx.x; t < tokens; t += gridDim.x) {
     const int64_t id = ids[t];
     float* to = out + t * dim;

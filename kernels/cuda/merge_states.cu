@@ -19,15 +19,17 @@ constexpr int kWarps = kThreads / 32;
 constexpr float kLog2E = 1.44269504088896341f;
 
 /* Part p's exponent in powers of two, for one token and head. */
-__device__ inline float part_exponent(const sx_merge_states_params& args, int64_t part, int64_t row) {
-  const float* lse = args.parts + part * args.part_stride + args.tokens * args.heads * args.head_dim;
+__device__ inline float part_exponent(const sx_merge_states_params& args, int64_t part,
+                                      int64_t row) {
+  const float* lse =
+      args.parts + part * args.part_stride + args.tokens * args.heads * args.head_dim;
   const float* score = lse + args.tokens * args.heads;
   return args.by_score ? score[row % args.heads] * kLog2E : lse[row];
 }
 
 template <int kDim, class Out>
 __global__ void __launch_bounds__(kThreads)
-merge_kernel(Out* out, const __grid_constant__ sx_merge_states_params args) {
+    merge_kernel(Out* out, const __grid_constant__ sx_merge_states_params args) {
   constexpr int kMine = kDim / 32;
   const int lane = threadIdx.x % 32;
   const int64_t rows = args.tokens * args.heads;

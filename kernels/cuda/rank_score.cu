@@ -23,8 +23,8 @@ constexpr int64_t kMaxRuns = 64;
  * threads of other tokens. */
 template <int kDim, class Key>
 __global__ void __launch_bounds__(kThreads)
-add_keys_kernel(float* partial, const Key* keys, const __grid_constant__ sx_key_mean_params args,
-                int64_t run_tokens) {
+    add_keys_kernel(float* partial, const Key* keys,
+                    const __grid_constant__ sx_key_mean_params args, int64_t run_tokens) {
   constexpr int kLanes = kThreads / kDim;
   __shared__ float parts[kLanes][kDim];
   const int d = threadIdx.x % kDim, part = threadIdx.x / kDim;
@@ -44,7 +44,7 @@ add_keys_kernel(float* partial, const Key* keys, const __grid_constant__ sx_key_
 }
 
 __global__ void __launch_bounds__(kThreads)
-divide_kernel(float* out, const float* partial, int64_t count, int64_t runs, float tokens) {
+    divide_kernel(float* out, const float* partial, int64_t count, int64_t runs, float tokens) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (i >= count) return;
   float sum = 0;
@@ -62,7 +62,8 @@ void launch_sums(Context& context, const sx_key_mean_params& args, float* partia
 
 /* A warp's sum of q . K'[partner] over some tokens; see sx_rank_score for K'. */
 template <int kDim, class Key>
-__device__ inline float add_tokens(const sx_rank_score_params& args, int64_t head, int first, int step) {
+__device__ inline float add_tokens(const sx_rank_score_params& args, int64_t head, int first,
+                                   int step) {
   const bf16* queries = static_cast<const bf16*>(args.q);
   const Key* keys = static_cast<const Key*>(args.keys);
   const int64_t kv_head = head % args.kv_heads;
@@ -85,7 +86,7 @@ __device__ inline float add_tokens(const sx_rank_score_params& args, int64_t hea
 
 template <int kDim, class Key>
 __global__ void __launch_bounds__(kThreads)
-rank_score_kernel(const __grid_constant__ sx_rank_score_params args) {
+    rank_score_kernel(const __grid_constant__ sx_rank_score_params args) {
   __shared__ float parts[kThreads / 32];
   const float sum =
       add_tokens<kDim, Key>(args, blockIdx.x, static_cast<int>(threadIdx.x / 32), kThreads / 32);
@@ -118,8 +119,7 @@ sx_status key_mean(Context& context, const sx_key_mean_params& args) {
 }
 
 sx_status rank_score(Context& context, const sx_rank_score_params& args) {
-  args.kv_dtype == SX_BF16 ? launch_score<bf16>(context, args)
-                           : launch_score<float>(context, args);
+  args.kv_dtype == SX_BF16 ? launch_score<bf16>(context, args) : launch_score<float>(context, args);
   return launched(context, "score a rank");
 }
 

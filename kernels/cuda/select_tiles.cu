@@ -112,8 +112,8 @@ __device__ inline int write_row(int32_t* list, const Row<kHeld>& row, Choice cho
     const bool is_edge = tile == 0 || tile == row.last;
     const bool is_tie = bits != 0 && bits == choice.bits;
     const unsigned tied = __ballot_sync(~0u, is_tie);
-    const bool taken = is_edge || bits > choice.bits ||
-                       (is_tie && ties + __popc(tied & before) < choice.ties);
+    const bool taken =
+        is_edge || bits > choice.bits || (is_tie && ties + __popc(tied & before) < choice.ties);
     const unsigned all = __ballot_sync(~0u, taken);
     if (taken) list[count + __popc(all & before)] = static_cast<int32_t>(tile);
     ties += __popc(tied);
@@ -124,7 +124,7 @@ __device__ inline int write_row(int32_t* list, const Row<kHeld>& row, Choice cho
 
 template <int kHeld>
 __global__ void __launch_bounds__(kThreads)
-select_kernel(const __grid_constant__ sx_select_tiles_params args) {
+    select_kernel(const __grid_constant__ sx_select_tiles_params args) {
   const int64_t rows = args.heads * args.q_tiles, step = static_cast<int64_t>(gridDim.x) * kWarps;
   const int lane = threadIdx.x % 32;
   int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
@@ -149,7 +149,7 @@ sx_status select_tiles(Context& context, const sx_select_tiles_params& args) {
   if (rows == 0) return SX_OK;
   const auto kernel = args.key_tiles <= 8 * 32    ? select_kernel<8>
                       : args.key_tiles <= 32 * 32 ? select_kernel<32>
-                                                   : select_kernel<0>;
+                                                  : select_kernel<0>;
   kernel<<<grid_of(ceil_div(rows, kWarps)), kThreads, 0, context.stream>>>(args);
   return launched(context, "choose tiles");
 }

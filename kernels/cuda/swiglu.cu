@@ -19,7 +19,7 @@ __device__ inline float gated(float gate, float up) { return gate / (1 + __expf(
 
 template <class Out>
 __global__ void __launch_bounds__(kThreads)
-swiglu_kernel(Out* out, const float* gate_up, int64_t rows, int64_t dim) {
+    swiglu_kernel(Out* out, const float* gate_up, int64_t rows, int64_t dim) {
   const int64_t groups = dim / 8;
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < rows * groups;
@@ -37,7 +37,7 @@ swiglu_kernel(Out* out, const float* gate_up, int64_t rows, int64_t dim) {
 /* Any width and alignment. */
 template <class Out>
 __global__ void __launch_bounds__(kThreads)
-swiglu_any_kernel(Out* out, const float* gate_up, int64_t rows, int64_t dim) {
+    swiglu_any_kernel(Out* out, const float* gate_up, int64_t rows, int64_t dim) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < rows * dim;
        i += step) {

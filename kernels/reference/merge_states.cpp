@@ -12,7 +12,8 @@ namespace scalar {
 namespace {
 
 /* Part p's exponent, in natural units, for one token and head. */
-double part_exponent(const sx_merge_states_params& args, int64_t part, int64_t token, int64_t head) {
+double part_exponent(const sx_merge_states_params& args, int64_t part, int64_t token,
+                     int64_t head) {
   const float* base = args.parts + part * args.part_stride;
   const float* lse = base + args.tokens * args.heads * args.head_dim;
   const float* score = lse + args.tokens * args.heads;

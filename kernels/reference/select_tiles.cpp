@@ -28,7 +28,8 @@ int64_t largest(const float* mass, int64_t last, const int32_t* list, int32_t co
   return best;
 }
 
-int32_t select_row(const sx_select_tiles_params& args, const float* mass, int64_t last, int32_t* list) {
+int32_t select_row(const sx_select_tiles_params& args, const float* mass, int64_t last,
+                   int32_t* list) {
   int32_t count = 0;
   if (args.threshold >= 1) {
     while (count <= last) {
