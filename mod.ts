@@ -4,16 +4,23 @@
  * @module
  */
 export {
+  ATTENTION_MODES,
   type AttentionMode,
-  type AttentionPlan,
+  type BlockCut,
+  type CheckedPlan,
   checkPlan,
+  type ContextCut,
   type MergeRule,
+  type Plan,
+  type PlanOptions,
+  type TileSelection,
 } from "./lib/attention/plan.ts";
 export {
   DeviceError,
   EXIT_CODES,
   FileError,
   KernelError,
+  RequestError,
   UsageError,
   WorkerError,
 } from "./lib/errors.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { FileError, invariant } from "../../lib/errors.ts";
+import { FileError, invariant, RequestError } from "../../lib/errors.ts";
 import { JsonLinesWriter } from "../../lib/jsonl.ts";
 import type { Generation, Model } from "../../lib/engine/load_model.ts";
 import { dumpJsonText, type JsonValue } from "../../ruler/python/json_text.ts";
@@ -80,7 +80,7 @@ async function generate(
     });
   } catch (error) {
     // The sample itself cannot be run: its file is at fault.
-    if (!(error instanceof RangeError)) throw error;
+    if (!(error instanceof RequestError)) throw error;
     throw new FileError(`${error.message} (${options.inputPath})`, { cause: error });
   }
 }

@@ -4,12 +4,13 @@
  * @module
  */
 import { ForcedSelection } from "../attention/forced_selection.ts";
-import { type AttentionPlan, isSparse } from "../attention/plan.ts";
+import type { CheckedPlan } from "../attention/plan.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { RankStatus } from "../parallel/state.ts";
 import { type Device, DEVICE_TRAITS } from "../device/device.ts";
 import type { DeviceKind } from "../device/open.ts";
 import { type Stage, stagesOn } from "../device/stages.ts";
+import { RequestError } from "../errors.ts";
 import { type LlamaConfig, readConfig } from "../model/config.ts";
 import { type ComputeDType, Transformer } from "../model/forward.ts";
 import { KvCache } from "../model/kv_cache.ts";
@@ -28,7 +29,7 @@ import { encodePart, ringCapacity } from "../star/ring.ts";
 export interface RankOptions {
   /** A folder in Hugging Face's format. */
   readonly modelFolder: string;
-  readonly plan: AttentionPlan;
+  readonly plan: CheckedPlan;
   readonly device: DeviceKind;
   readonly dtype: ComputeDType;
   /** Threads of this process. */
@@ -56,7 +57,7 @@ export interface RankParts {
   /** Where the layers lie. */
   readonly stages: readonly Stage[];
   readonly weights: ModelWeights;
-  readonly plan: AttentionPlan;
+  readonly plan: CheckedPlan;
   readonly dtype: ComputeDType;
   /** Share of the blocks that sparse modes take in place of those that the mass selects. */
   readonly forcedDensity?: number | undefined;
@@ -189,7 +190,7 @@ export class RankModel implements Disposable {
   /**
    * Runs one sample; all ranks of the collective must run the same one.
    *
-   * @throws {RangeError} If there is no query.
+   * @throws {RequestError} If there is no query.
    * @throws {WorkerError} If another rank is lost.
    */
   async run(
@@ -251,7 +252,7 @@ export class RankModel implements Disposable {
     const { rank, size: ranks } = collective;
     const { plan, dtype } = this.#parts;
     const layout = layOutBlocks(plan, { contextTokens: contextIds.length, ranks });
-    const isRing = plan.mode === "ring";
+    const isRing = plan.cut.kind === "parts";
     const blocks = layout.hosts[rank] ?? [];
     const { kvHeads, headDim } = this.config;
     const capacity = isRing
@@ -262,16 +263,18 @@ export class RankModel implements Disposable {
     const cache = owned.use(new KvCache(this.#stages, { kvHeads, headDim, capacity, dtype }));
     const common = { stages: this.#stages, layout, cache, contextIds, onProgress };
     const phase1 = owned.use(
-      isRing ? await encodePart({ ...this.#parts, ...common, collective }) : await encodeBlocks({
-        ...common,
-        transformer: this.#transformer,
-        weights: this.#parts.weights,
-        collective,
-        plan,
-        blocks,
-        cacheDtype: dtype,
-        forced: this.#forced,
-      }),
+      isRing
+        ? await encodePart({ ...this.#parts, ...common, collective, forced: this.#forced })
+        : await encodeBlocks({
+          ...common,
+          transformer: this.#transformer,
+          weights: this.#parts.weights,
+          collective,
+          plan,
+          blocks,
+          cacheDtype: dtype,
+          forced: this.#forced,
+        }),
     );
     // Whoever measures phase 1 wants its end, not that of its start.
     for (const device of this.#devices) await device.kernels.idle();
@@ -292,7 +295,7 @@ export class RankModel implements Disposable {
    * Phase 2 of one host: encodes the query and generates. The context stays encoded: a later call
    * answers another query about it.
    *
-   * @throws {RangeError} If there is no query, or query and generated tokens exceed the room.
+   * @throws {RequestError} If there is no query, or query and generated tokens exceed the room.
    * @throws {WorkerError} If another rank is lost.
    */
   async answer(
@@ -308,7 +311,7 @@ export class RankModel implements Disposable {
     checkRequest(request);
     const needed = request.queryIds.length + request.tokensToGenerate;
     if (needed > encoded.room) {
-      throw new RangeError(
+      throw new RequestError(
         `Cannot generate for sample ${request.sample} as query and generated tokens must be at ` +
           `most the ${encoded.room} that the cache has room for: current value is ${needed}`,
       );
@@ -333,13 +336,13 @@ export class RankModel implements Disposable {
    */
   async drawBlocks(contextTokens: number, host: { rank: number; size: number }): Promise<void> {
     const { plan, config: { queryHeads } } = this.#parts;
-    if (this.#forced === undefined || !isSparse(plan.mode)) return;
+    if (this.#forced === undefined || plan.selection === undefined) return;
     const layout = layOutBlocks(plan, { contextTokens, ranks: host.size });
     const blocks = layout.hosts[host.rank] ?? [];
     const { maxTokens } = this.#transformer;
     const [device] = this.#devices;
     if (device === undefined) return;
-    await drawForcedBlocks(this.#forced, { layout, blocks, device, maxTokens, queryHeads });
+    await drawForcedBlocks(this.#forced, { plan, layout, blocks, device, maxTokens, queryHeads });
   }
 
   #checkMemory(sizes: { contextTokens: number; room: number; ranks: number }): void {

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { RequestError } from "../errors.ts";
 import type { LlamaConfig } from "../model/config.ts";
 
 /** One sample: its context and query as token ids, and how to generate. */
@@ -75,7 +76,7 @@ export interface Engine extends AsyncDisposable {
   /**
    * Runs one sample.
    *
-   * @throws {RangeError} If the query is empty.
+   * @throws {RequestError} If the query is empty.
    * @throws {WorkerError} If a worker process is lost; the message names rank, phase and sample.
    */
   generate(
@@ -84,16 +85,16 @@ export interface Engine extends AsyncDisposable {
   ): Promise<GenerateResult>;
 }
 
-/** @throws {RangeError} If there is no query, or nothing to generate. */
+/** @throws {RequestError} If there is no query, or nothing to generate. */
 export function checkRequest(request: Omit<GenerateRequest, "contextIds">): void {
   const { queryIds, tokensToGenerate } = request;
   if (queryIds.length === 0) {
-    throw new RangeError(
+    throw new RequestError(
       `Cannot generate for sample ${request.sample} as its query must have a token: current value is 0`,
     );
   }
   if (!Number.isInteger(tokensToGenerate) || tokensToGenerate < 1) {
-    throw new RangeError(
+    throw new RequestError(
       `Cannot generate as 'tokensToGenerate' must be a whole number above 0: current value is ${tokensToGenerate}`,
     );
   }

@@ -12,7 +12,8 @@ import { lostRankError } from "../parallel/state.ts";
 import { WorkerError } from "../errors.ts";
 import { Child, delay } from "./child.ts";
 import { Monitor } from "./monitor.ts";
-import { type Message, PROTOCOL_VERSION, type RankTypes, restoreError } from "./protocol.ts";
+import type { RankTypes } from "./program.ts";
+import { type Message, PROTOCOL_VERSION, restoreError } from "./protocol.ts";
 import { encodeFrame } from "./transport.ts";
 
 /** How to start the children. */

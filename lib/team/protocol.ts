@@ -13,23 +13,13 @@ import {
   FileError,
   InvariantError,
   KernelError,
+  RequestError,
   UsageError,
   WorkerError,
 } from "../errors.ts";
 
 /** Goes up with every change that an older rank or parent would misread. */
 export const PROTOCOL_VERSION = 1;
-
-/** The bodies that a parent and its ranks agree on; JSON objects, opaque to the pool. */
-export interface RankTypes {
-  /** What a rank is started with: model folder, plan, options. */
-  init: unknown;
-  /** What it answers when it is ready. */
-  ready: unknown;
-  request: unknown;
-  result: unknown;
-  progress: unknown;
-}
 
 /** A rank's place in its group. */
 export interface HelloToRank {
@@ -148,6 +138,8 @@ export function restoreError(record: ErrorRecord): Error {
       return new AbortedError(message, { rank, phase });
     case "KernelError":
       return new KernelError(message, { op, status });
+    case "RequestError":
+      return new RequestError(message);
     case "UsageError":
       return new UsageError(message);
     case "FileError":

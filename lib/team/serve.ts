@@ -8,13 +8,8 @@ import { ShmCollective } from "../parallel/shm.ts";
 import type { RankStatus } from "../parallel/state.ts";
 import { errorText, EXIT_CODES, invariant, WorkerError } from "../errors.ts";
 import { Libc } from "../ffi/libc.ts";
-import {
-  type HelloToRank,
-  type Message,
-  PROTOCOL_VERSION,
-  type RankTypes,
-  recordError,
-} from "./protocol.ts";
+import { type HelloToRank, type Message, PROTOCOL_VERSION, recordError } from "./protocol.ts";
+import type { RankTypes } from "./program.ts";
 import { encodeFrame, readMessages } from "./transport.ts";
 
 /** How often a rank says that its event loop turns. */

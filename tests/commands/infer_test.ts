@@ -1,5 +1,5 @@
 import { type InferOptions, runInfer } from "../../commands/infer/infer.ts";
-import { FileError, UsageError, WorkerError } from "../../lib/errors.ts";
+import { FileError, RequestError, UsageError, WorkerError } from "../../lib/errors.ts";
 import { assertEquals, assertRejects } from "../helpers/assert.ts";
 import { type FakeModels, fakeModels, fakeScreen, NO_INTERRUPTS } from "../helpers/fake_model.ts";
 import { inFolder } from "../helpers/folder.ts";
@@ -171,7 +171,7 @@ Deno.test("runInfer() names file and line of bad input before a model is loaded"
 Deno.test("runInfer() reports a prompt that is too long as its file's fault", async () => {
   await inFolder({ "in.jsonl": INPUT }, async (folder) => {
     const models = fakeModels(() => {
-      throw new RangeError("Cannot run sample 1 as it is too long");
+      throw new RequestError("Cannot run sample 1 as it is too long");
     });
     await assertRejects(
       () => infer(optionsIn(folder), models),

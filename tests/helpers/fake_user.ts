@@ -12,6 +12,7 @@ import {
   errorText,
   FileError,
   invariant,
+  RequestError,
   UsageError,
   WorkerError,
 } from "../../lib/errors.ts";
@@ -45,7 +46,9 @@ const FILE_OF = {
 /** Loads the model and lets it answer a question. */
 async function useModel(folder: string): Promise<void> {
   await using model = await loadModel(folder, {
-    plan: { ...STAR, blockTokens: 32, anchorTokens: 32 },
+    ...STAR,
+    blockTokens: 32,
+    anchorTokens: 32,
     device: "cpu",
     dtype: "bf16",
     processCount: 1,
@@ -76,9 +79,8 @@ async function useLines(folder: string): Promise<void> {
 
 /** Whether an error is one that callers can tell apart, with a message for them. */
 function isRefusal(error: unknown): boolean {
-  const kinds = [FileError, UsageError, DeviceError, WorkerError, SyntaxError];
-  if (kinds.some((kind) => error instanceof kind)) return true;
-  return error instanceof RangeError && error.message.startsWith("Cannot ");
+  const kinds = [FileError, RequestError, UsageError, DeviceError, WorkerError, SyntaxError];
+  return kinds.some((kind) => error instanceof kind);
 }
 
 function print(line: UserLine): void {

@@ -9,6 +9,7 @@ import {
   FileError,
   InvariantError,
   KernelError,
+  RequestError,
   UsageError,
   WorkerError,
 } from "../../../lib/errors.ts";
@@ -112,6 +113,7 @@ Deno.test("restoreError() gives an error of the same class and message", () => {
   const errors = [
     new UsageError("a"),
     new FileError("b"),
+    new RequestError("b2"),
     new DeviceError("c"),
     new InvariantError("d"),
     new TypeError("e"),
