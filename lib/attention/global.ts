@@ -7,8 +7,7 @@
  * @module
  */
 import type { Collective } from "../parallel/collective.ts";
-import { collectiveOn } from "../parallel/staged.ts";
-import { gatherTensors } from "../parallel/tensors.ts";
+import { type DeviceExchange, exchangeOn, gatherTensors } from "../parallel/device_exchange.ts";
 import type { Device } from "../device/device.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
@@ -52,7 +51,7 @@ export interface StepKeys {
 interface StepBuffers {
   readonly device: Device;
   /** The exchange of that device's memory. */
-  readonly collective: Collective;
+  readonly exchange: DeviceExchange;
   readonly keyCount: Tensor;
   readonly part: Tensor | undefined;
   readonly parts: Tensor | undefined;
@@ -98,7 +97,7 @@ export class GlobalAttention implements Disposable {
       return;
     }
     const { hostCount, queryHeads: heads, headDim, merge } = this.#options;
-    const { device, collective } = buffers;
+    const { device, exchange } = buffers;
     const length = partElements({ tokens, heads, headDim });
     const part = buffers.part.rows(0, length);
     const rows = tokens * heads;
@@ -107,8 +106,8 @@ export class GlobalAttention implements Disposable {
     const score = part.rows(rows * (headDim + 1), heads);
     await this.#local({ queries, step, out: partOut, lse });
     if (merge === "antidiagonal") await this.#score({ queries, step, score });
-    const parts = buffers.parts.rows(0, collective.size * length);
-    await gatherTensors(collective, { part, out: parts });
+    const parts = buffers.parts.rows(0, exchange.size * length);
+    await gatherTensors(exchange, { part, out: parts });
     await mergeStates(device, {
       out,
       parts: parts.rows(0, hostCount * length).reshape([hostCount, length]),
@@ -167,7 +166,7 @@ function makeBuffers(
 ): StepBuffers {
   const { options, owned } = parts;
   const { hostCount, maxTokens: tokens, queryHeads: heads, headDim } = options;
-  const collective = collectiveOn(options.collective, device);
+  const exchange = exchangeOn(options.collective, device);
   const make = (label: string, ...shape: number[]) =>
     owned.use(Tensor.allocate(device, { dtype: "f32", shape, label }));
   const count = { dtype: "i32", shape: [1], label: "key count" } as const;
@@ -176,10 +175,10 @@ function makeBuffers(
   const length = partElements({ tokens, heads, headDim });
   return {
     device,
-    collective,
+    exchange,
     keyCount,
     lse: isAlone ? make("log-sum-exps", tokens, heads) : undefined,
     part: isAlone ? undefined : make("own part", length),
-    parts: isAlone ? undefined : make("parts of all hosts", collective.size * length),
+    parts: isAlone ? undefined : make("parts of all hosts", exchange.size * length),
   };
 }

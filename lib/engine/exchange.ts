@@ -59,8 +59,5 @@ export async function connectDevices(
  */
 export function exchangeName(collective: Collective, hostName: string): string {
   if (collective.size === 1) return "none";
-  const member = collective instanceof StagedCollective ? collective.first : collective;
-  if (!(member instanceof NcclCollective)) return hostName;
-  const { version } = member;
-  return `NCCL ${Math.floor(version / 10_000)}.${Math.floor(version / 100) % 100}.${version % 100}`;
+  return collective.carrier ?? hostName;
 }

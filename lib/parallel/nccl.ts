@@ -8,7 +8,7 @@
  *
  * @module
  */
-import type { DeviceStream, Region, StreamMark } from "../device/device.ts";
+import type { Device, DeviceStream, Region, StreamMark } from "../device/device.ts";
 import { errorText, WorkerError } from "../errors.ts";
 import { Nccl, NCCL_ID_BYTES, type NcclCommunicator } from "../ffi/nccl.ts";
 import {
@@ -20,7 +20,7 @@ import {
   type Collective,
   type CollectiveOptions,
 } from "./collective.ts";
-import type { DeviceCollective } from "./tensors.ts";
+import type { DeviceExchange } from "./device_exchange.ts";
 
 /** How to join. */
 export interface NcclOptions {
@@ -42,7 +42,8 @@ const WATCH_MS = 50;
 const SPIN_MS = 2;
 
 /** One rank's end. */
-export class NcclCollective implements DeviceCollective {
+export class NcclCollective implements Collective, DeviceExchange {
+  readonly canBeRecorded = true;
   readonly rank: number;
   readonly size: number;
   readonly #host: Collective;
@@ -99,9 +100,17 @@ export class NcclCollective implements DeviceCollective {
     }
   }
 
-  /** NCCL's version, for example 22203 for 2.22.3. */
-  get version(): number {
-    return this.#nccl.version;
+  /** For example `NCCL 2.22.3`. */
+  get carrier(): string {
+    const { version } = this.#nccl;
+    return `NCCL ${Math.floor(version / 10_000)}.${Math.floor(version / 100) % 100}.${
+      version % 100
+    }`;
+  }
+
+  /** This one, for the device whose ops it is in order with. */
+  exchangeOn(device: Device): DeviceExchange | undefined {
+    return device.stream === this.#stream ? this : undefined;
   }
 
   async allGatherRegions(
