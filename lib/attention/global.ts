@@ -19,8 +19,8 @@ import { mergeStates, partElements } from "../ops/merge_states.ts";
 import type { MergeRule } from "./plan.ts";
 import type { AttentionStrategy, LayerQueries } from "./strategy.ts";
 
-/** Tokens per group of the seed's host score; fixed there. */
-const HOST_SCORE_STRIDE = 16;
+/** Tokens per group of StarXAttention's score of a rank; fixed there. */
+const RANK_SCORE_STRIDE = 16;
 
 /** What stays the same over all steps of one sample. */
 export interface GlobalAttentionOptions {
@@ -149,7 +149,7 @@ export class GlobalAttention implements Disposable {
       q: queries.q,
       anchorMean,
       keys: step.keys(queries.layer),
-      stride: HOST_SCORE_STRIDE,
+      stride: RANK_SCORE_STRIDE,
       scale: this.#options.scale,
     });
   }

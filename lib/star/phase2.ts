@@ -59,7 +59,7 @@ export interface Phase2Result {
 export function stepTokens(
   options: { plan: CheckedPlan; queryTokens: number; maxTokens: number },
 ): number {
-  // The seed's score looks at all query tokens at once.
+  // StarXAttention's score looks at all query tokens at once.
   if (mergeOf(options.plan) === "antidiagonal") return options.queryTokens;
   return Math.min(options.queryTokens, options.maxTokens);
 }
