@@ -7,7 +7,7 @@ import { sharesContext } from "../attention/plan.ts";
 import { SelfCollective } from "../parallel/self.ts";
 import { RankStatus } from "../parallel/state.ts";
 import { WorkerError } from "../errors.ts";
-import type { LlamaConfig } from "../model/config.ts";
+import type { ModelShape } from "../model/model_shape.ts";
 import type { RankGroup } from "../team/group.ts";
 import { WorkerPool } from "../team/pool.ts";
 import { RankModel, type RankOptions, type RankProgress, type RankResult } from "./rank.ts";
@@ -30,7 +30,7 @@ export interface EngineOptions extends RankOptions {
 export interface StarTypes {
   init: RankOptions;
   ready: {
-    readonly config: LlamaConfig;
+    readonly config: ModelShape;
     readonly deviceDescription: string;
     /** What carries the ranks' parts. */
     readonly exchange: string;
@@ -70,8 +70,8 @@ export function openEngine(options: EngineOptions): Promise<Engine> {
 
 /** What is told to each rank: plain data. */
 function rankOptions(options: EngineOptions): RankOptions {
-  const { modelFolder, plan, device, dtype, threads, gpusPerRank, expectedTokens } = options;
-  return { modelFolder, plan, device, dtype, threads, gpusPerRank, expectedTokens };
+  const { modelFolder, plan, device, precision, threads, gpusPerRank, expectedTokens } = options;
+  return { modelFolder, plan, device, precision, threads, gpusPerRank, expectedTokens };
 }
 
 /** One rank, in this process. */
@@ -88,7 +88,7 @@ class LocalEngine implements Engine {
     return new LocalEngine(await RankModel.load(rankOptions(options)));
   }
 
-  get config(): LlamaConfig {
+  get config(): ModelShape {
     return this.#model.config;
   }
 
@@ -118,7 +118,7 @@ class LocalEngine implements Engine {
 
 /** Several ranks, each a child process. */
 class PoolEngine implements Engine {
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   readonly deviceDescription: string;
   readonly #pool: WorkerPool<StarTypes>;
 
