@@ -10,7 +10,7 @@
  */
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
-import { hostScore } from "../ops/antidiagonal_score.ts";
+import { rankScore } from "../ops/rank_score.ts";
 import { attentionDecode } from "../ops/attention_decode.ts";
 import { mergeStates, partElements } from "../ops/merge_states.ts";
 import { type GlobalAttentionOptions, RANK_SCORE_STRIDE, type RankKeys } from "./global.ts";
@@ -129,7 +129,7 @@ export class BatchAttention implements Disposable {
       await this.#local(queries, { rows, target: { row, out: part.out, lse: part.lse } });
       const anchorMean = meanOf(layer);
       if (anchorMean === undefined) continue;
-      await hostScore(device, {
+      await rankScore(device, {
         score: part.score,
         q: q.rows(row, 1),
         anchorMean,

@@ -9,7 +9,7 @@
 import type { KvSegment } from "../device/kv_segment.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
-import { hostScore } from "../ops/antidiagonal_score.ts";
+import { rankScore } from "../ops/rank_score.ts";
 import { attentionDecode, DECODE_QUERY_TOKENS } from "../ops/attention_decode.ts";
 import { attentionDense } from "../ops/attention_dense.ts";
 import { mergeStates, partElements } from "../ops/merge_states.ts";
@@ -18,7 +18,7 @@ import { PartBuffers, splitPart } from "./parts.ts";
 import type { MergeRule } from "./plan.ts";
 import type { AttentionStrategy, LayerQueries } from "./strategy.ts";
 
-/** Tokens per group of the rank's score in StarXAttention's weights; fixed there. */
+/** Tokens per group of StarXAttention's score of a rank; fixed there. */
 export const RANK_SCORE_STRIDE = 16;
 
 /** What the attention over all ranks' keys is made of. */
@@ -111,7 +111,7 @@ export class GlobalAttention implements Disposable {
       const keys = step.keys(layer, step.keyCount);
       const { scale } = this.#options;
       const { score } = part;
-      await hostScore(q.device, { score, q, anchorMean, keys, stride: RANK_SCORE_STRIDE, scale });
+      await rankScore(q.device, { score, q, anchorMean, keys, stride: RANK_SCORE_STRIDE, scale });
     }
     const parts = (await this.#parts.gather(layer, length)).rows(0, step.rankCount);
     await mergeStates(q.device, { out, parts, byScore, ...sizes });

@@ -7,14 +7,13 @@ import type { Device } from "../device/device.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import type { Collective } from "../parallel/collective.ts";
-import { collectiveOn } from "../parallel/staged.ts";
-import { gatherTensors } from "../parallel/tensors.ts";
+import { type DeviceExchange, exchangeOn, gatherTensors } from "../parallel/device_exchange.ts";
 
 /** What the exchange of some layers has on their device. */
 export interface StageParts {
   readonly device: Device;
   /** The exchange of that device's memory. */
-  readonly collective: Collective;
+  readonly exchange: DeviceExchange;
   /** This rank's part: [elements] f32. */
   readonly part: Tensor;
   /** The parts of all ranks: [ranks * elements] f32. */
@@ -31,14 +30,14 @@ export class PartBuffers implements Disposable {
     const { elements } = options;
     using owned = new DisposableStack();
     this.#stages = new PerStage(stages, ({ device }) => {
-      const collective = collectiveOn(options.collective, device);
+      const exchange = exchangeOn(options.collective, device);
       const make = (label: string, length: number) =>
         owned.use(Tensor.allocate(device, { dtype: "f32", shape: [length], label }));
       return {
         device,
-        collective,
+        exchange,
         part: make("own part", elements),
-        parts: make("parts of all ranks", collective.size * elements),
+        parts: make("parts of all ranks", exchange.size * elements),
       };
     });
     this.#owned = owned.move();
@@ -56,10 +55,10 @@ export class PartBuffers implements Disposable {
    * @throws {WorkerError} If a rank is lost.
    */
   async gather(layer: number, elements: number): Promise<Tensor> {
-    const { collective, parts } = this.#stages.of(layer);
-    const out = parts.rows(0, collective.size * elements);
-    await gatherTensors(collective, { part: this.part(layer, elements), out });
-    return out.reshape([collective.size, elements]);
+    const { exchange, parts } = this.#stages.of(layer);
+    const out = parts.rows(0, exchange.size * elements);
+    await gatherTensors(exchange, { part: this.part(layer, elements), out });
+    return out.reshape([exchange.size, elements]);
   }
 
   /** Frees the buffers; a second call does nothing. */

@@ -10,8 +10,7 @@
  * @module
  */
 import type { Collective } from "../parallel/collective.ts";
-import { collectiveOn } from "../parallel/staged.ts";
-import { gatherTensors } from "../parallel/tensors.ts";
+import { type DeviceExchange, exchangeOn, gatherTensors } from "../parallel/device_exchange.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
@@ -49,7 +48,7 @@ export class RingKeys implements Disposable {
   readonly #parts: RingParts;
   readonly #owned: DisposableStack;
   readonly #gathered: PerStage<{
-    readonly collective: Collective;
+    readonly exchange: DeviceExchange;
     /** This rank's part of a layer, all heads' rows side by side, as they are exchanged. */
     readonly packed: Tensor;
     readonly keys: Tensor;
@@ -67,7 +66,7 @@ export class RingKeys implements Disposable {
         return owned.use(Tensor.allocate(device, { dtype, shape, label }));
       };
       return {
-        collective: collectiveOn(parts.collective, device),
+        exchange: exchangeOn(parts.collective, device),
         packed: make("keys or values to exchange", 1),
         keys: make("keys of all ranks", size),
         values: make("values of all ranks", size),
@@ -79,11 +78,11 @@ export class RingKeys implements Disposable {
   /** Takes part in the exchange of a layer; all that a rank without a part has to do. */
   async exchange(layer: number): Promise<void> {
     const { keys, values, start, tokens } = this.#parts.keys(layer);
-    const { collective, packed, ...all } = this.#gathered.of(layer);
+    const { exchange, packed, ...all } = this.#gathered.of(layer);
     for (const [tensor, out] of [[keys, all.keys], [values, all.values]] as const) {
       const rows = { out: { tensor: packed, start: 0 }, from: { tensor, start } };
       await copyHeadRows(tokens, rows);
-      await gatherTensors(collective, { part: packed, out });
+      await gatherTensors(exchange, { part: packed, out });
     }
   }
 

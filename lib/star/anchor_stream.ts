@@ -11,8 +11,7 @@
  */
 import { copyHeadRows } from "../attention/head_rows.ts";
 import type { Collective } from "../parallel/collective.ts";
-import { collectiveOn } from "../parallel/staged.ts";
-import { isDeviceCollective } from "../parallel/tensors.ts";
+import { exchangeOn } from "../parallel/device_exchange.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { invariant } from "../errors.ts";
@@ -49,9 +48,7 @@ export function isAnchorSent(
   options: { layout: BlockLayout; stages: readonly Stage[] },
 ): boolean {
   const { layout, stages } = options;
-  const areConnected = stages.every(({ device }) =>
-    isDeviceCollective(collectiveOn(collective, device))
-  );
+  const areConnected = stages.every(({ device }) => exchangeOn(collective, device).canBeRecorded);
   return areConnected && sendingPays(layout, { ranks: collective.size });
 }
 
@@ -115,13 +112,13 @@ export class AnchorStream implements Disposable {
   async exchange(layer: number): Promise<void> {
     const { keys, values } = this.#rows.layer(layer);
     const packed = this.#packed.of(layer);
-    const collective = collectiveOn(this.#collective, keys.device);
-    invariant(isDeviceCollective(collective), "the anchor is sent between devices");
+    const exchange = exchangeOn(this.#collective, keys.device);
+    invariant(exchange.canBeRecorded, "the anchor is sent between devices");
     for (const [tensor, sent] of [[keys, packed.keys], [values, packed.values]] as const) {
       const [own, other] = [{ tensor, start: this.#rows.first }, { tensor: sent, start: 0 }];
-      const isRoot = collective.rank === ROOT;
+      const isRoot = this.#collective.rank === ROOT;
       if (isRoot) await copyHeadRows(this.#anchorTokens, { out: other, from: own });
-      await collective.broadcastRegion(sent, { root: ROOT });
+      await exchange.broadcastRegion(sent, { root: ROOT });
       if (!isRoot) await copyHeadRows(this.#anchorTokens, { out: own, from: other });
     }
   }

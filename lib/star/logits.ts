@@ -21,7 +21,7 @@ function sortedLogits(logits: Float32Array): [number, number][] {
 export async function largestLogits(logits: Tensor, count: number): Promise<[number, number][]> {
   const { device, size } = logits;
   if (count === 0) return [];
-  if (device.kind !== "cpu" && count > DEVICE_TOP_K) {
+  if (!device.hasHostMemory && count > DEVICE_TOP_K) {
     return sortedLogits(await logits.toFloats()).slice(0, count);
   }
   const shape = [Math.min(count, size)];

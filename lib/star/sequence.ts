@@ -13,7 +13,7 @@ import { Tensor } from "../device/tensor.ts";
 import { invariant } from "../errors.ts";
 import type { KvRows } from "../model/kv_cache.ts";
 import type { ModelShape } from "../model/model_shape.ts";
-import { keyMean } from "../ops/antidiagonal_score.ts";
+import { keyMean } from "../ops/rank_score.ts";
 import { type BlockLayout, type ContextBlock, hostTokens } from "./blocks.ts";
 
 /** What a sequence is made of. */

@@ -6,8 +6,7 @@
 import type { OpRecorder, RecordedOps } from "../device/device.ts";
 import type { Stage } from "../device/stages.ts";
 import type { Collective } from "../parallel/collective.ts";
-import { collectiveOn } from "../parallel/staged.ts";
-import { type DeviceCollective, isDeviceCollective } from "../parallel/tensors.ts";
+import { type DeviceExchange, exchangeOn } from "../parallel/device_exchange.ts";
 import { isOn } from "./switches.ts";
 
 /** Recordings that are kept at most: the oldest one makes room. */
@@ -25,19 +24,18 @@ export interface StageRun {
 export class StepRecords implements Disposable {
   /** One per stage, where a step can be recorded. */
   readonly #recorders: readonly OpRecorder[] | undefined;
-  /** One per stage, where ranks exchange in the order of the devices' ops. */
-  readonly #exchanges: readonly DeviceCollective[];
+  /** One per stage, where there are several ranks. */
+  readonly #exchanges: readonly DeviceExchange[];
   readonly #kept = new Map<string, readonly RecordedOps[]>();
 
   constructor(stages: readonly Stage[], options: { collective: Collective }) {
     const { collective } = options;
     // Ranks without keys learn the tokens, too.
     const isShared = collective.size > 1;
-    const exchanges = stages.map(({ device }) => collectiveOn(collective, device));
-    this.#exchanges = isShared ? exchanges.filter(isDeviceCollective) : [];
+    this.#exchanges = isShared ? stages.map(({ device }) => exchangeOn(collective, device)) : [];
     // An exchange by way of the host cannot be recorded.
     const canRecord = !isShared ||
-      this.#exchanges.length === stages.length && isOn("STARX_RECORD_EXCHANGES");
+      this.#exchanges.every((exchange) => exchange.canBeRecorded) && isOn("STARX_RECORD_EXCHANGES");
     const recorders = stages.flatMap(({ device }) => device.recorder ?? []);
     this.#recorders = canRecord && recorders.length === stages.length ? recorders : undefined;
   }

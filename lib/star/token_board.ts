@@ -11,8 +11,7 @@ import { invariant } from "../errors.ts";
 import type { Transformer } from "../model/forward.ts";
 import { argmax } from "../ops/sample.ts";
 import type { Collective } from "../parallel/collective.ts";
-import { collectiveOn } from "../parallel/staged.ts";
-import { isDeviceCollective } from "../parallel/tensors.ts";
+import { exchangeOn } from "../parallel/device_exchange.ts";
 
 /** Rows of a batch whose tokens one rank chooses. */
 export interface RowGroup {
@@ -77,10 +76,10 @@ export class TokenBoard implements Disposable {
 
   /** On the device: all ranks get the tokens that others have chosen. */
   async shareOnDevice(groups: readonly RowGroup[]): Promise<void> {
+    if (this.#collective.size === 1) return;
     for (const { rank: root, first, count } of groups) {
       const tokens = this.#rows(first, count);
-      const exchange = collectiveOn(this.#collective, tokens.device);
-      if (isDeviceCollective(exchange)) await exchange.broadcastRegion(tokens, { root });
+      await exchangeOn(this.#collective, tokens.device).broadcastRegion(tokens, { root });
     }
   }
 
