@@ -212,6 +212,19 @@ export class MpiCollective implements Collective {
     this.#control.abort({ rank: this.rank, reason });
   }
 
+  /** Tells the others a number beside the exchanges, as soon as they look. */
+  announce(note: number): void {
+    if (this.#closed) return;
+    this.#control.peers.note = note;
+    this.#control.report();
+  }
+
+  /** What a rank announced last, as far as this one has heard; 0 before. */
+  announced(rank: number): number {
+    if (!this.#closed) this.#control.receive();
+    return this.#control.peers.noteOf(rank);
+  }
+
   /**
    * Lets what was said last travel, and hears the others.
    *
