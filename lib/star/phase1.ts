@@ -26,7 +26,7 @@ import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
-import { Transformer } from "../model/forward.ts";
+import { consecutive, Transformer } from "../model/forward.ts";
 import { KvCache } from "../model/kv_cache.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import {
@@ -294,8 +294,11 @@ class SequenceEncoder implements Disposable {
     const attention = this.#attention(sequence, { begin, end, counts });
     await transformer.forward({
       ids: ids.subarray(begin, end),
-      firstPosition: firstPosition + begin,
-      target: { cache: target, firstRow: firstRow + begin },
+      positions: consecutive(firstPosition + begin, end - begin),
+      target: {
+        layer: (layer) => target.layer(layer),
+        rows: consecutive(firstRow + begin, end - begin),
+      },
       attention: lane === undefined ? attention : lane.inTurns(attention),
       keysOnly: true,
       onLayer: () => {

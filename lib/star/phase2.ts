@@ -18,7 +18,7 @@ import type { Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { invariant } from "../errors.ts";
 import type { Bytes } from "../ffi/memory.ts";
-import type { Chunk, Transformer } from "../model/forward.ts";
+import { type Chunk, consecutive, type Transformer } from "../model/forward.ts";
 import type { KvCache } from "../model/kv_cache.ts";
 import { keyMean } from "../ops/antidiagonal_score.ts";
 import { argmax, topK } from "../ops/sample.ts";
@@ -264,8 +264,10 @@ class Phase2 implements Disposable {
     };
     const chunk = {
       ids,
-      firstPosition: contextTokens + this.#steps,
-      target: isQueryHost ? { cache, firstRow } : undefined,
+      positions: consecutive(contextTokens + this.#steps, ids.length),
+      target: isQueryHost
+        ? { layer: (layer: number) => cache.layer(layer), rows: consecutive(firstRow, ids.length) }
+        : undefined,
       attention: this.#attention.step(keys),
       keysOnly: false,
       onLayer,

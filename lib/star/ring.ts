@@ -11,7 +11,7 @@ import { RingAttention } from "../attention/ring.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { Stage } from "../device/stages.ts";
 import type { LlamaConfig } from "../model/config.ts";
-import { type ComputeDType, Transformer } from "../model/forward.ts";
+import { type ComputeDType, consecutive, Transformer } from "../model/forward.ts";
 import type { KvCache } from "../model/kv_cache.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import { type BlockLayout, hostTokens } from "./blocks.ts";
@@ -64,8 +64,8 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
   using transformer = await wholePartTransformer(options, ids.length);
   await transformer.forward({
     ids,
-    firstPosition: part.start,
-    target: { cache, firstRow: 0 },
+    positions: consecutive(part.start, ids.length),
+    target: { layer: (layer) => cache.layer(layer), rows: consecutive(0, ids.length) },
     attention,
     keysOnly: true,
     onLayer: () => {
