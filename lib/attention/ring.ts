@@ -32,6 +32,8 @@ export interface RingOptions {
   readonly queryHeads: number;
   readonly headDim: number;
   readonly scale: number;
+  /** Called before the exchange of a layer, on all ranks; what it throws ends the pass. */
+  readonly beforeExchange: () => Promise<void>;
   /** Called with the share of a layer's attention that is done. */
   readonly onProgress: (fraction: number) => void;
 }
@@ -92,6 +94,7 @@ export class RingAttention implements AttentionStrategy, Disposable {
 
   /** Takes part in the exchange of a layer; all that a rank without a part has to do. */
   async exchange(layer: number): Promise<void> {
+    await this.#options.beforeExchange();
     const { keys, values } = this.#options.layer(layer);
     const { collective, ...all } = this.#buffers.of(layer);
     await gatherTensors(collective, { part: keys, out: all.keys });

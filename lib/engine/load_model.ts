@@ -4,7 +4,7 @@
  * @module
  */
 import { type AttentionPlan, checkPlan, sharesContext } from "../attention/plan.ts";
-import { chooseDevice, type DeviceWish, threadsPerProcess } from "../device/open.ts";
+import { chooseDevice, type DeviceWish } from "../device/open.ts";
 import { invariant, RequestError } from "../errors.ts";
 import { type LlamaConfig, readConfig } from "../model/config.ts";
 import type { ComputeDType } from "../model/forward.ts";
@@ -36,6 +36,8 @@ export interface LoadOptions {
   readonly expectedTokens?: number | undefined;
   /** How long a process may make no progress, in milliseconds. */
   readonly timeoutMs: number;
+  /** How long a process may take to start and join, in milliseconds. @default {60_000} */
+  readonly startTimeoutMs?: number | undefined;
   /** The folder's tokenizer if it is loaded already; it stays the caller's, and outlives the model. */
   readonly tokenizer?: Tokenizer | undefined;
   /** The processes that a launcher started with this one: all of them share the blocks. */
@@ -61,6 +63,8 @@ export interface GenerateOptions {
   /** How many of the first position's logits to return; 0 for none. */
   readonly topLogits: number;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Ends the run: what it took is freed on all ranks, then it fails with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** What was generated. */
@@ -78,7 +82,7 @@ export interface Generation {
   readonly result: GenerateResult;
 }
 
-/** A loaded model; one prompt at a time. */
+/** A loaded model. Prompts that come while one runs wait; disposal ends what runs, and waits for it. */
 export interface Model extends AsyncDisposable {
   readonly config: LlamaConfig;
   readonly tokenizer: Tokenizer;
@@ -89,7 +93,10 @@ export interface Model extends AsyncDisposable {
    * Generates greedily.
    *
    * @throws {RequestError} If the prompt is too long for the model, or the query is empty.
+   * @throws {DeviceError} If there is not enough memory; the model goes on.
    * @throws {WorkerError} If a worker process is lost.
+   * @throws {TypeError} If the model is disposed.
+   * @throws The signal's reason; an `AbortError` if the model is disposed of meanwhile.
    */
   generate(prompt: Prompt, options: GenerateOptions): Promise<Generation>;
 }
@@ -114,13 +121,10 @@ export async function loadModel(folder: string, options: LoadOptions): Promise<M
   await readConfig(folder);
   const ownTokenizer = options.tokenizer === undefined ? await loadTokenizer(folder) : undefined;
   try {
-    const { dtype, timeoutMs, group, gpusPerRank, expectedTokens } = options;
+    const { dtype, threads, timeoutMs, startTimeoutMs, group, gpusPerRank, expectedTokens } =
+      options;
     const isShared = sharesContext(plan.mode);
     const processCount = isShared ? group?.size ?? options.processCount : 1;
-    // Each launched rank divides the cores of its own machine.
-    const threads = isShared && group !== undefined
-      ? options.threads
-      : threadsPerProcess(options.threads, { processCount });
     const engine = await openEngine({
       modelFolder: folder,
       plan,
@@ -131,6 +135,7 @@ export async function loadModel(folder: string, options: LoadOptions): Promise<M
       expectedTokens,
       processCount,
       timeoutMs,
+      startTimeoutMs,
       group,
     });
     const tokenizer = options.tokenizer ?? ownTokenizer;
@@ -149,6 +154,9 @@ class TextModel implements Model {
   readonly #engine: Engine;
   readonly #ownTokenizer: Tokenizer | undefined;
   readonly #onWarning: (line: string) => void;
+  /** What runs: the tokenizer is needed to its end. */
+  readonly #calls = new Set<Promise<unknown>>();
+  #closing: Promise<void> | undefined;
 
   constructor(
     parts: {
@@ -176,9 +184,23 @@ class TextModel implements Model {
   }
 
   async generate(prompt: Prompt, options: GenerateOptions): Promise<Generation> {
+    options.signal?.throwIfAborted();
+    if (this.#closing !== undefined) {
+      throw new TypeError("Cannot generate as the model is disposed");
+    }
+    const call = this.#generate(prompt, options);
+    this.#calls.add(call);
+    try {
+      return await call;
+    } finally {
+      this.#calls.delete(call);
+    }
+  }
+
+  async #generate(prompt: Prompt, options: GenerateOptions): Promise<Generation> {
     const startMs = performance.now();
     const { sample } = prompt;
-    const { tokensToGenerate, stopWords, topLogits, onProgress } = options;
+    const { tokensToGenerate, stopWords, topLogits, onProgress, signal } = options;
     const contextIds = this.tokenizer.encode(prompt.context);
     const queryIds = this.tokenizer.encode(prompt.query);
     this.#checkLength(prompt, {
@@ -187,7 +209,7 @@ class TextModel implements Model {
     });
     const stopIds = this.#stopIds(stopWords);
     const request = { sample, contextIds, queryIds, tokensToGenerate, stopIds, topLogits };
-    const result = await this.#engine.generate(request, { onProgress });
+    const result = await this.#engine.generate(request, { onProgress, signal });
     return {
       text: cutAtStopWord(this.tokenizer.decode([...result.ids]), stopWords),
       ids: result.ids,
@@ -230,7 +252,13 @@ class TextModel implements Model {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing ??= this.#close();
+    await this.#closing;
+  }
+
+  async #close(): Promise<void> {
     await this.#engine[Symbol.asyncDispose]();
+    await Promise.allSettled(this.#calls);
     this.#ownTokenizer?.[Symbol.dispose]();
   }
 }

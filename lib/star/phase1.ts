@@ -39,6 +39,7 @@ import {
 import type { BlockLayout, ContextBlock } from "./blocks.ts";
 import { type Lane, runSideBySide } from "./lanes.ts";
 import type { RankCounters } from "./request.ts";
+import type { Turns } from "./turns.ts";
 
 /** What phase 1 works with. */
 export interface Phase1Options {
@@ -61,6 +62,8 @@ export interface Phase1Options {
   readonly forced?: ForcedSelection | undefined;
   /** Called after every layer of every chunk with the share of this host's work that is done. */
   readonly onProgress: (fraction: number) => void;
+  /** Asked before a chunk whose end no other host waits for. */
+  readonly turns: Turns;
 }
 
 /** What phase 1 leaves behind besides the filled cache. */
@@ -264,7 +267,10 @@ class SequenceEncoder implements Disposable {
     const { before, together, after } = stream === undefined
       ? { before: chunks, together: [], after: [] }
       : arrangeChunks(chunks, { rank, anchorTokens });
-    for (const chunk of before) await one(chunk);
+    for (const chunk of before) {
+      if (stream === undefined) this.#options.turns.checkpoint();
+      await one(chunk);
+    }
     if (stream !== undefined) {
       await this.#openLanes(together.length);
       await runSideBySide(
@@ -272,7 +278,10 @@ class SequenceEncoder implements Disposable {
         { layerCount: layers + 1, onKeys: (layer) => stream.exchange(layer) },
       );
     }
-    for (const chunk of after) await one(chunk);
+    for (const chunk of after) {
+      this.#options.turns.checkpoint();
+      await one(chunk);
+    }
     for (const chunk of chunks) {
       await this.#addCounts(sequence, { ...chunk, counts: taken, total: counts });
     }

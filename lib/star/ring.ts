@@ -16,6 +16,7 @@ import type { KvCache } from "../model/kv_cache.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import { type BlockLayout, hostTokens } from "./blocks.ts";
 import type { Phase1Result } from "./phase1.ts";
+import type { Turns } from "./turns.ts";
 
 /** What it works with. */
 export interface RingPhaseOptions {
@@ -31,6 +32,8 @@ export interface RingPhaseOptions {
   readonly cache: KvCache;
   /** Called with the share of this rank's work that is done. */
   readonly onProgress: (fraction: number) => void;
+  /** Asked before each exchange, on all ranks. */
+  readonly turns: Turns;
 }
 
 /** Rows that every rank's cache must have: the longest part, and room for query and answer. */
@@ -54,6 +57,7 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
     queryHeads,
     headDim,
     scale: 1 / Math.sqrt(headDim),
+    beforeExchange: () => options.turns.turn(),
     onProgress: (fraction) => onProgress(Math.min(1, (layersDone + fraction) / layerCount)),
   });
   if (part === undefined || part.end === part.start) {

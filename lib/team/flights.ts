@@ -120,12 +120,17 @@ export class Flights<T extends RankTypes> {
     return true;
   }
 
+  /** Ends a request that was never sent. */
+  abandon(id: number, error: unknown): void {
+    const flight = this.#flights.get(id);
+    if (flight === undefined) return;
+    this.#close(id, flight);
+    flight.done.reject(error);
+  }
+
   /** Ends all requests with an error. */
   fail(error: unknown): void {
-    for (const [id, flight] of [...this.#flights]) {
-      this.#close(id, flight);
-      flight.done.reject(error);
-    }
+    for (const id of [...this.#flights.keys()]) this.abandon(id, error);
   }
 
   #close(id: number, flight: Flight<T>): void {

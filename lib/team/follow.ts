@@ -77,7 +77,7 @@ export async function loadRank<T extends RankTypes>(
     localSize,
     collective,
     carrier: group.collective.version,
-    timeoutMs,
+    hangTimeoutMs: timeoutMs,
     status,
     desk,
     describe: (rank) => group.describe(rank),

@@ -48,7 +48,7 @@ export async function openAlone<T extends RankTypes>(
     localSize: 1,
     collective,
     carrier: "none",
-    timeoutMs: ALONE_TIMEOUT_MS,
+    hangTimeoutMs: ALONE_TIMEOUT_MS,
     status,
     desk,
     describe: (rank) => `rank ${rank}`,

@@ -130,7 +130,11 @@ export class WorkerPool<T extends RankTypes> implements Team<T> {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#closing !== undefined) throw closedTeamError();
     const { id, results } = this.#flights.open(options);
-    this.#tell({ kind: "request", id, body: request });
+    try {
+      this.#tell({ kind: "request", id, body: request });
+    } catch (error) {
+      this.#flights.abandon(id, error);
+    }
     return await results;
   }
 

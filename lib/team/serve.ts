@@ -24,6 +24,8 @@ import { gatherNumbers } from "./words.ts";
 
 /** How often a rank says that its event loop turns. */
 const BEAT_MS = 100;
+/** The parent, which sees all ranks, is to say first which one hangs. */
+const GRACE_MS = 3_000;
 
 /**
  * Makes this process a rank of the pool that started it; returns never.
@@ -32,11 +34,11 @@ const BEAT_MS = 100;
  * parent, which ends the pool and throws it.
  */
 export async function serveRank<T extends RankTypes>(
-  load: RankProgram<T>["load"],
+  program: RankProgram<T>,
 ): Promise<never> {
   // The terminal interrupts the whole process group; when to end is up to the parent.
   Deno.addSignalListener("SIGINT", () => {});
-  const server = new RankServer(load);
+  const server = new RankServer(program);
   try {
     for await (const message of readMessages(Deno.stdin.readable)) server.receive(message);
   } catch (error) {
@@ -51,15 +53,15 @@ export async function serveRank<T extends RankTypes>(
 type Stage = "hello" | "init" | "serving";
 
 class RankServer<T extends RankTypes> {
-  readonly #load: RankProgram<T>["load"];
+  readonly #program: RankProgram<T>;
   readonly #output = new Output();
   #joined: { hello: HelloToRank; collective: ShmCollective } | undefined;
   #link: ChildLink | undefined;
   #expected: Stage = "hello";
   #busy = false;
 
-  constructor(load: RankProgram<T>["load"]) {
-    this.#load = load;
+  constructor(program: RankProgram<T>) {
+    this.#program = program;
   }
 
   /** Takes a message; the work goes on behind it, so that the end of the input is noticed. */
@@ -104,13 +106,13 @@ class RankServer<T extends RankTypes> {
     const { status } = collective;
     const link = new ChildLink(collective, this.#output);
     const desk = new RankDesk<T>(link, { collective, status });
-    const service = await this.#load(body, {
+    const service = await this.#program.load(body, {
       rank,
       size,
       localSize: size,
       collective: new BorrowedCollective(collective),
       carrier: "shared memory",
-      timeoutMs,
+      hangTimeoutMs: timeoutMs + GRACE_MS,
       status,
       desk,
       describe: (rank) => `rank ${rank}`,
