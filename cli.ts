@@ -8,7 +8,7 @@
 import { fileURLToPath } from "node:url";
 import { BENCH_HELP, benchOptions } from "./commands/bench/flags.ts";
 import { type Command, defineCommand } from "./commands/shared/command.ts";
-import { ENGINE_FLAGS } from "./commands/shared/engine_flags.ts";
+import { ENGINE_FLAGS, MODE_HELP, MODES } from "./commands/shared/engine_flags.ts";
 import {
   choiceFlag,
   choicesFlag,
@@ -23,7 +23,6 @@ import { openScreen } from "./commands/shared/screen.ts";
 import { UsageError } from "./lib/errors.ts";
 import { launchEnvironment } from "./lib/team/launch.ts";
 
-const MODES = ["dense", "xattn", "star", "starx", "ring"] as const;
 const TEMPLATES = ["base", "llama3"] as const;
 const TASKS = [
   ...["niah_single_1", "niah_single_2", "niah_single_3"],
@@ -33,8 +32,6 @@ const TASKS = [
 /** Tasks that need no downloaded data. */
 const DEMO_TASKS = ["niah_single_1", "niah_multikey_2", "niah_multikey_3", "vt", "fwe"] as const;
 
-const MODE_HELP = "dense, xattn (selected blocks), star (blocks with an anchor), starx (both) or " +
-  "ring (dense, the context spread over the processes)";
 const NODES_HELP = "nodes of a Slurm allocation; more than 1 start this program by srun there";
 const PROCESSES_HELP = "processes of each node that share the context; dense and xattn use one; " +
   "under mpirun, srun or torchrun all ranks that were started are used";
@@ -116,7 +113,7 @@ const ruler = defineCommand({
       min: 1,
       max: 1024,
       demo: 2,
-      help: `${PROCESSES_HELP}; required in star, starx and ring`,
+      help: `${PROCESSES_HELP}; required in star, starx, ring and ringx`,
     }),
     output_dir: textFlag({ value: "FOLDER", default: "results", help: "folder of all results" }),
     source_dir: textFlag({ value: "FOLDER", help: SOURCE_HELP }),

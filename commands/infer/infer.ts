@@ -5,14 +5,15 @@
  * @module
  */
 import { basename, dirname, resolve } from "node:path";
-import { type AttentionPlan, checkPlan } from "../../lib/attention/plan.ts";
+import { checkPlan, type PlanOptions } from "../../lib/attention/plan.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { recoverJsonLines } from "../../lib/jsonl.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import { modelDigest } from "../../lib/model/digest.ts";
 import type { RankGroup } from "../../lib/team/group.ts";
-import { loadModel, type LoadOptions } from "../../lib/engine/load_model.ts";
+import { loadModel } from "../../lib/engine/load_model.ts";
+import type { CheckedLoad } from "../../lib/engine/options.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
 import { makeFolder } from "../shared/folder.ts";
 import {
@@ -39,9 +40,9 @@ import { VERSION } from "../shared/version.ts";
 /** Options of {@linkcode runInfer}; the defaults are the command line's. */
 export interface InferOptions {
   readonly modelPath: string;
-  readonly plan: AttentionPlan;
-  readonly device: LoadOptions["device"];
-  readonly dtype: LoadOptions["dtype"];
+  readonly plan: PlanOptions;
+  readonly device: CheckedLoad["device"];
+  readonly dtype: CheckedLoad["dtype"];
   readonly processCount: number;
   readonly threads: number;
   /** GPUs of each process that the layers are spread over; by default the fewest that do. */
@@ -87,7 +88,7 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   const { kind: device, note } = await chooseDevice(options.device, options);
   if (note !== undefined) screen.log(note);
   const asked = context.launchedRanks ?? options.processCount;
-  const processCount = usableProcesses(plan.mode, asked, { screen });
+  const processCount = usableProcesses(plan, asked, { screen });
   await readConfig(options.modelPath);
   const survey = await surveySamples(options.inputPath);
   const record: RunRecord = {
@@ -112,7 +113,7 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   const { modelPath: folder, dtype, threads, gpusPerRank, timeoutMs } = options;
   await using session = new ModelSession({
     folder,
-    load: { plan, device, dtype, threads, gpusPerRank, timeoutMs },
+    load: { ...options.plan, device, dtype, threads, gpusPerRank, timeoutMs },
     screen,
     cleanup,
     loadModel: context.loadModel ?? loadModel,

@@ -4,7 +4,7 @@
  * @module
  */
 import { resolve } from "node:path";
-import { hasBlocks, sharesContext } from "../../lib/attention/plan.ts";
+import { type CheckedPlan, usedRanks } from "../../lib/attention/plan.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
 import { JsonLinesWriter, recoverJsonLines } from "../../lib/jsonl.ts";
 import type { Generation } from "../../lib/engine/load_model.ts";
@@ -33,7 +33,8 @@ import type { Screen } from "../shared/screen.ts";
 import { VERSION } from "../shared/version.ts";
 
 /** A run: its checked options and what it works with. */
-export interface RulerRun extends RulerOptions {
+export interface RulerRun extends Omit<RulerOptions, "plan"> {
+  readonly plan: CheckedPlan;
   readonly processCount: number;
   /** The experiment's folder. */
   readonly folder: string;
@@ -161,9 +162,7 @@ async function readRecord(
 
 /** The processes for a length: no more than it has blocks. */
 function hostCount(maxTokens: number, run: RulerRun): number {
-  const { plan, processCount } = run;
-  if (!hasBlocks(plan.mode)) return sharesContext(plan.mode) ? processCount : 1;
-  return Math.min(processCount, Math.ceil(maxTokens / plan.blockTokens));
+  return usedRanks(run.plan, { ranks: run.processCount, contextTokens: maxTokens });
 }
 
 /**

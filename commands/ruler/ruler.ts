@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { checkPlan, hasBlocks, sharesContext } from "../../lib/attention/plan.ts";
+import { type CheckedPlan, checkPlan, modeOf, sharesContext } from "../../lib/attention/plan.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
@@ -40,8 +40,10 @@ export async function runRuler(
   const { kind: device, note } = await chooseDevice(options.device, options);
   if (note !== undefined) screen.log(note);
   const { launchedRanks } = context;
-  const processCount = checkProcesses(options, { screen, launchedRanks });
-  const lengths = options.lengths.filter((maxTokens) => isUsable(maxTokens, options, { screen }));
+  const processCount = checkProcesses(options, { plan, screen, launchedRanks });
+  const lengths = options.lengths.filter((maxTokens) =>
+    isUsable(maxTokens, { ...options, plan }, { screen })
+  );
   if (lengths.length === 0) return;
   await readConfig(modelPath);
   using tokenizer = await loadTokenizer(modelPath);
@@ -54,7 +56,8 @@ export async function runRuler(
   await using session = new ModelSession({
     folder: modelPath,
     load: {
-      ...{ plan, device, dtype, threads, gpusPerRank, timeoutMs, tokenizer },
+      ...options.plan,
+      ...{ device, dtype, threads, gpusPerRank, timeoutMs, tokenizer },
       expectedTokens: Math.max(...lengths),
     },
     screen,
@@ -67,7 +70,7 @@ export async function runRuler(
     plan,
     device,
     processCount,
-    folder: experimentFolder(options),
+    folder: experimentFolder({ ...options, plan }),
     pregenDir: await findPregenDir(options.pregenDir),
     modelSha256: await modelDigest(modelPath),
     maker,
@@ -88,20 +91,24 @@ export async function runRuler(
 /** The processes to use. @throws {UsageError} If they are not given where they must be. */
 function checkProcesses(
   options: RulerOptions,
-  context: { screen: Screen; launchedRanks?: number | undefined },
+  context: { plan: CheckedPlan; screen: Screen; launchedRanks?: number | undefined },
 ): number {
-  const { plan } = options;
+  const { plan } = context;
   const processCount = context.launchedRanks ?? options.processCount;
-  if (processCount !== undefined) return usableProcesses(plan.mode, processCount, context);
-  if (!sharesContext(plan.mode)) return 1;
-  throw new UsageError(`--nproc_per_node: is required with --attn_type ${plan.mode}`);
+  if (processCount !== undefined) return usableProcesses(plan, processCount, context);
+  if (!sharesContext(plan)) return 1;
+  throw new UsageError(`--nproc_per_node: is required with --attn_type ${modeOf(plan)}`);
 }
 
 /** Whether block and anchor fit; as in the original, an anchor that is not given counts as -1. */
-function isUsable(maxTokens: number, options: RulerOptions, context: { screen: Screen }): boolean {
-  const { plan, givenAnchorTokens } = options;
-  const sum = plan.blockTokens + givenAnchorTokens;
-  if (!hasBlocks(plan.mode) || sum <= maxTokens) return true;
+function isUsable(
+  maxTokens: number,
+  options: { plan: CheckedPlan; givenAnchorTokens: number },
+  context: { screen: Screen },
+): boolean {
+  const { plan: { cut }, givenAnchorTokens } = options;
+  const sum = cut.kind === "blocks" ? cut.blockTokens + givenAnchorTokens : 0;
+  if (sum <= maxTokens) return true;
   context.screen.log(
     `Length ${maxTokens} is skipped as --block_size plus --anchor_block_size must not exceed it: ` +
       `current value is ${sum}`,
@@ -111,14 +118,15 @@ function isUsable(maxTokens: number, options: RulerOptions, context: { screen: S
 
 /** `<output_dir>/<name>_<mode>`, with `_b1ka1k` in modes with blocks. */
 export function experimentFolder(
-  options: Pick<RulerOptions, "outputDir" | "modelName" | "plan">,
+  options: Pick<RulerOptions, "outputDir" | "modelName"> & { plan: CheckedPlan },
 ): string {
   const { outputDir, modelName, plan } = options;
   const size = (tokens: number) => tokens < 1024 ? `${tokens}` : `${Math.floor(tokens / 1024)}k`;
-  const blocks = hasBlocks(plan.mode)
-    ? `_b${size(plan.blockTokens)}a${size(plan.anchorTokens)}`
+  const { cut } = plan;
+  const blocks = cut.kind === "blocks"
+    ? `_b${size(cut.blockTokens)}a${size(cut.anchorTokens)}`
     : "";
-  return `${outputDir.replace(/(?<=.)\/+$/, "")}/${modelName}_${plan.mode}${blocks}`;
+  return `${outputDir.replace(/(?<=.)\/+$/, "")}/${modelName}_${modeOf(plan)}${blocks}`;
 }
 
 /** The folder of `-d`: a path, or a name below `dataset` as in the original. */
@@ -132,14 +140,14 @@ async function findPregenDir(named: string | undefined): Promise<string | undefi
 }
 
 function describeRun(run: RulerRun): string {
-  const { plan, dtype, modelName } = run;
-  const parts = [modelName, plan.mode];
-  if (hasBlocks(plan.mode)) {
-    parts.push(`block ${plan.blockTokens}`, `anchor ${plan.anchorTokens}`);
-    if (plan.merge !== "lse") parts.push(`merge ${plan.merge}`);
+  const { plan: { cut, selection }, dtype, modelName } = run;
+  const parts = [modelName, modeOf(run.plan)];
+  if (cut.kind === "blocks") {
+    parts.push(`block ${cut.blockTokens}`, `anchor ${cut.anchorTokens}`);
+    if (cut.merge !== "lse") parts.push(`merge ${cut.merge}`);
   }
-  if (plan.mode === "xattn" || plan.mode === "starx") {
-    parts.push(`stride ${plan.stride}`, `threshold ${plan.threshold}`);
+  if (selection !== undefined) {
+    parts.push(`stride ${selection.stride}`, `threshold ${selection.threshold}`);
   }
   return [...parts, dtype, `${run.template} prompts`].join(", ");
 }

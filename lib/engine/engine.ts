@@ -57,7 +57,7 @@ export async function openModelTeam(options: EngineOptions): Promise<Team<StarTy
 
 function placeOf(options: EngineOptions): TeamPlace {
   const { group, plan, processCount: size, timeoutMs, startTimeoutMs } = options;
-  if (group !== undefined && sharesContext(plan.mode)) {
+  if (group !== undefined && sharesContext(plan)) {
     return { kind: "launched", group, timeoutMs };
   }
   return size === 1 ? { kind: "alone" } : { kind: "children", size, timeoutMs, startTimeoutMs };

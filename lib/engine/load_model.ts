@@ -3,27 +3,31 @@
  *
  * @module
  */
-import { type AttentionPlan, checkPlan, sharesContext } from "../attention/plan.ts";
+import { type PlanOptions, usedRanks } from "../attention/plan.ts";
 import { chooseDevice, type DeviceWish } from "../device/open.ts";
 import { invariant, RequestError } from "../errors.ts";
 import { type LlamaConfig, readConfig } from "../model/config.ts";
 import type { ComputeDType } from "../model/forward.ts";
 import { loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { openEngine } from "./engine.ts";
+import { checkGenerateOptions, checkLoadOptions } from "./options.ts";
 import type { RankGroup } from "../team/group.ts";
 import type { Engine, GenerateResult, Progress } from "../star/request.ts";
 
 /** How to load a model and what to compute with it. */
-export interface LoadOptions {
-  readonly plan: AttentionPlan;
-  /** `auto` takes a usable GPU, or else the CPU, and `onWarning` says so; `cuda` takes a GPU. */
-  readonly device: DeviceWish;
-  /** What keys, values and the inputs of matrix products are rounded to. */
-  readonly dtype: ComputeDType;
-  /** Processes that share the blocks; dense and xattn use one. */
-  readonly processCount: number;
-  /** Threads of each process; 0 divides the cores among the processes. */
-  readonly threads: number;
+export interface LoadOptions extends PlanOptions {
+  /**
+   * `auto` takes a usable GPU, or else the CPU, and `onWarning` says so; `cuda` takes a GPU.
+   *
+   * @default {"auto"}
+   */
+  readonly device?: DeviceWish | undefined;
+  /** What keys, values and the inputs of matrix products are rounded to. @default {"bf16"} */
+  readonly dtype?: ComputeDType | undefined;
+  /** Processes that share the context; dense and xattn use one. @default {1} */
+  readonly processCount?: number | undefined;
+  /** Threads of each process; 0 divides the cores among the processes. @default {0} */
+  readonly threads?: number | undefined;
   /**
    * GPUs of each process that the layers are spread over; by default the fewest that the weights
    * and `expectedTokens` fit on.
@@ -34,9 +38,9 @@ export interface LoadOptions {
    * memory is refused before the weights are loaded.
    */
   readonly expectedTokens?: number | undefined;
-  /** How long a process may make no progress, in milliseconds. */
-  readonly timeoutMs: number;
-  /** How long a process may take to start and join, in milliseconds. @default {60_000} */
+  /** How long a process may make no progress, in milliseconds. @default {60000} */
+  readonly timeoutMs?: number | undefined;
+  /** How long a process may take to start and join, in milliseconds. @default {60000} */
   readonly startTimeoutMs?: number | undefined;
   /** The folder's tokenizer if it is loaded already; it stays the caller's, and outlives the model. */
   readonly tokenizer?: Tokenizer | undefined;
@@ -50,18 +54,18 @@ export interface LoadOptions {
 export interface Prompt {
   readonly context: string;
   readonly query: string;
-  /** Names the sample in progress and error messages. */
-  readonly sample: string;
+  /** Names the sample in progress and error messages. @default {"prompt"} */
+  readonly sample?: string | undefined;
 }
 
 /** How to generate. */
 export interface GenerateOptions {
-  /** At least 1. */
-  readonly tokensToGenerate: number;
-  /** The text is cut at the first of them; generation may end there. */
-  readonly stopWords: readonly string[];
-  /** How many of the first position's logits to return; 0 for none. */
-  readonly topLogits: number;
+  /** At least 1. @default {128} */
+  readonly tokensToGenerate?: number | undefined;
+  /** The text is cut at the first of them; generation may end there. @default {[]} */
+  readonly stopWords?: readonly string[] | undefined;
+  /** How many of the first position's logits to return; 0 for none. @default {0} */
+  readonly topLogits?: number | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   /** Ends the run: what it took is freed on all ranks, then it fails with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
@@ -92,13 +96,14 @@ export interface Model extends AsyncDisposable {
   /**
    * Generates greedily.
    *
+   * @throws {UsageError} If an option is out of its range.
    * @throws {RequestError} If the prompt is too long for the model, or the query is empty.
    * @throws {DeviceError} If there is not enough memory; the model goes on.
    * @throws {WorkerError} If a worker process is lost.
    * @throws {TypeError} If the model is disposed.
    * @throws The signal's reason; an `AbortError` if the model is disposed of meanwhile.
    */
-  generate(prompt: Prompt, options: GenerateOptions): Promise<Generation>;
+  generate(prompt: Prompt, options?: GenerateOptions): Promise<Generation>;
 }
 
 /** How far a prompt may exceed the model's positions: RULER's fwe overshoots its length. */
@@ -108,39 +113,34 @@ const OVERSHOOT = 0.02;
  * Loads a model from a folder in Hugging Face's format.
  *
  * @param folder Holds `config.json`, `tokenizer.json` and the weights.
- * @throws {UsageError} If the plan cannot be used, or a GPU is to compute in f32.
+ * @param options All have defaults: dense attention in one process, on a GPU if there is one.
+ * @throws {UsageError} If an option is unknown or out of its range, or a GPU is to compute in f32.
  * @throws {FileError} If a file is missing or damaged.
  * @throws {DeviceError} If the kernel library or the device cannot be used.
  * @throws {WorkerError} If a worker process is lost.
  */
-export async function loadModel(folder: string, options: LoadOptions): Promise<Model> {
-  const plan = checkPlan(options.plan);
-  const { kind: device, note } = await chooseDevice(options.device, options);
-  if (note !== undefined) options.onWarning?.(note);
+export async function loadModel(folder: string, options: LoadOptions = {}): Promise<Model> {
+  const checked = checkLoadOptions(folder, options);
+  const { plan, threads, processCount: wanted, ...common } = checked;
+  const { tokenizer: given, group, onWarning } = options;
+  const { kind: device, note } = await chooseDevice(checked.device, checked);
+  if (note !== undefined) onWarning?.(note);
   // Small files first: a mistake in them should not wait for the weights.
   await readConfig(folder);
-  const ownTokenizer = options.tokenizer === undefined ? await loadTokenizer(folder) : undefined;
+  const ownTokenizer = given === undefined ? await loadTokenizer(folder) : undefined;
   try {
-    const { dtype, threads, timeoutMs, startTimeoutMs, group, gpusPerRank, expectedTokens } =
-      options;
-    const isShared = sharesContext(plan.mode);
-    const processCount = isShared ? group?.size ?? options.processCount : 1;
+    const processCount = usedRanks(plan, { ranks: group?.size ?? wanted });
     const engine = await openEngine({
+      ...common,
       modelFolder: folder,
       plan,
       device,
-      dtype,
       threads,
-      gpusPerRank,
-      expectedTokens,
       processCount,
-      timeoutMs,
-      startTimeoutMs,
       group,
     });
-    const tokenizer = options.tokenizer ?? ownTokenizer;
+    const tokenizer = given ?? ownTokenizer;
     invariant(tokenizer !== undefined, "a tokenizer is given or loaded");
-    const { onWarning } = options;
     return new TextModel({ engine, tokenizer, ownTokenizer, processCount, onWarning });
   } catch (error) {
     ownTokenizer?.[Symbol.dispose]();
@@ -183,7 +183,7 @@ class TextModel implements Model {
     return this.#engine.deviceDescription;
   }
 
-  async generate(prompt: Prompt, options: GenerateOptions): Promise<Generation> {
+  async generate(prompt: Prompt, options: GenerateOptions = {}): Promise<Generation> {
     options.signal?.throwIfAborted();
     if (this.#closing !== undefined) {
       throw new TypeError("Cannot generate as the model is disposed");
@@ -199,11 +199,14 @@ class TextModel implements Model {
 
   async #generate(prompt: Prompt, options: GenerateOptions): Promise<Generation> {
     const startMs = performance.now();
-    const { sample } = prompt;
-    const { tokensToGenerate, stopWords, topLogits, onProgress, signal } = options;
+    const { sample, tokensToGenerate, stopWords, topLogits } = checkGenerateOptions(
+      prompt,
+      options,
+    );
+    const { onProgress, signal } = options;
     const contextIds = this.tokenizer.encode(prompt.context);
     const queryIds = this.tokenizer.encode(prompt.query);
-    this.#checkLength(prompt, {
+    this.#checkLength(sample, {
       promptTokens: contextIds.length + queryIds.length,
       tokensToGenerate,
     });
@@ -222,7 +225,7 @@ class TextModel implements Model {
   }
 
   #checkLength(
-    prompt: Prompt,
+    sample: string,
     sizes: { promptTokens: number; tokensToGenerate: number },
   ): void {
     const { promptTokens, tokensToGenerate } = sizes;
@@ -231,12 +234,12 @@ class TextModel implements Model {
     const limit = Math.floor(maxPositions * (1 + OVERSHOOT)) + tokensToGenerate;
     if (promptTokens > limit) {
       throw new RequestError(
-        `Cannot run sample ${prompt.sample} as a prompt must have at most ${maxPositions} tokens ` +
+        `Cannot run sample ${sample} as a prompt must have at most ${maxPositions} tokens ` +
           `(max_position_embeddings; up to ${limit} with a warning): current value is ${promptTokens}`,
       );
     }
     this.#onWarning(
-      `Sample ${prompt.sample} has ${promptTokens} tokens, more than the model's ${maxPositions} ` +
+      `Sample ${sample} has ${promptTokens} tokens, more than the model's ${maxPositions} ` +
         "positions (max_position_embeddings)",
     );
   }

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { type AttentionPlan, checkPlan } from "../attention/plan.ts";
+import { type PlanOptions, usedRanks } from "../attention/plan.ts";
 import type { LlamaConfig } from "../model/config.ts";
 import { chooseDevice, type DeviceWish } from "../device/open.ts";
 import type { ComputeDType } from "../model/forward.ts";
@@ -16,24 +16,26 @@ import { checkIds, checkRequest, type GenerateRequest } from "../star/request.ts
 import { encodeInt32 } from "../team/protocol.ts";
 import type { Team } from "../team/team.ts";
 import { openModelTeam } from "./engine.ts";
+import { checkPhasesOptions } from "./options.ts";
 import type { StarTypes } from "./star_program.ts";
 import { joinAnswers, toWire } from "./wire.ts";
 
 /** How to open a model for the two phases. */
-export interface PhasesOptions {
-  readonly plan: AttentionPlan;
-  /** What keys, values and the inputs of matrix products are rounded to. */
-  readonly dtype: ComputeDType;
-  /** Threads of each process, 1 to 256. */
-  readonly threads: number;
-  /** `auto` takes a usable GPU, or else the CPU. @default {"cpu"} */
-  readonly device?: DeviceWish;
+export interface PhasesOptions extends PlanOptions {
+  /** What keys, values and the inputs of matrix products are rounded to. @default {"bf16"} */
+  readonly dtype?: ComputeDType | undefined;
+  /** Threads of each process; 0 divides the cores among the processes. @default {0} */
+  readonly threads?: number | undefined;
+  /** `auto` takes a usable GPU, or else the CPU. @default {"auto"} */
+  readonly device?: DeviceWish | undefined;
   /** GPUs that the layers are spread over; by default the fewest that the weights fit on. */
-  readonly gpusPerRank?: number;
+  readonly gpusPerRank?: number | undefined;
   /** Processes that share the blocks. @default {1} */
-  readonly processCount?: number;
-  /** How long a process may make no progress, in milliseconds. @default {60_000} */
-  readonly timeoutMs?: number;
+  readonly processCount?: number | undefined;
+  /** How long a process may make no progress, in milliseconds. @default {60000} */
+  readonly timeoutMs?: number | undefined;
+  /** How long a process may take to start and join, in milliseconds. @default {60000} */
+  readonly startTimeoutMs?: number | undefined;
 }
 
 /** What a call may come with. */
@@ -96,19 +98,18 @@ export interface Phases extends Disposable, AsyncDisposable {
 /**
  * Opens a model folder in Hugging Face's format.
  *
- * @throws {UsageError} If the plan cannot be used.
+ * @param options All have defaults.
+ * @throws {UsageError} If an option is unknown or out of its range.
  * @throws {FileError} If a file is missing or damaged.
  * @throws {DeviceError} If the kernel library or the device cannot be used.
  */
-export async function openPhases(folder: string, options: PhasesOptions): Promise<Phases> {
-  const plan = checkPlan(options.plan);
-  const { dtype, threads, gpusPerRank, processCount = 1, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
-  const { kind: device } = await chooseDevice(options.device ?? "cpu", { dtype });
-  const rank = { modelFolder: folder, plan, device, dtype, threads, gpusPerRank };
-  return new TeamPhases(await openModelTeam({ ...rank, processCount, timeoutMs }));
+export async function openPhases(folder: string, options: PhasesOptions = {}): Promise<Phases> {
+  const checked = checkPhasesOptions(folder, options);
+  const { kind: device } = await chooseDevice(checked.device, checked);
+  const processCount = usedRanks(checked.plan, { ranks: checked.processCount });
+  const team = await openModelTeam({ ...checked, modelFolder: folder, device, processCount });
+  return new TeamPhases(team);
 }
-
-const DEFAULT_TIMEOUT_MS = 60_000;
 
 class TeamPhases implements Phases {
   readonly config: LlamaConfig;

@@ -13,6 +13,7 @@ import { type Chunk, LayerStage, type TransformerOptions } from "./layer_stage.t
 export {
   type Chunk,
   type ChunkTarget,
+  COMPUTE_DTYPES,
   type ComputeDType,
   consecutive,
   transformerBytes,

@@ -23,8 +23,11 @@ import { inverseFrequencies, type LlamaConfig } from "./config.ts";
 import type { LayerCache } from "./kv_cache.ts";
 import type { LayerWeights, ModelWeights } from "./weight_tensors.ts";
 
+/** The dtypes that matrix products can compute with. */
+export const COMPUTE_DTYPES = ["bf16", "f32"] as const;
+
 /** What the matrix products compute with. */
-export type ComputeDType = "bf16" | "f32";
+export type ComputeDType = typeof COMPUTE_DTYPES[number];
 
 /** Where the keys and values of a chunk go. */
 export interface ChunkTarget {

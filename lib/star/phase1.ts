@@ -10,7 +10,8 @@
  */
 import { denseAttention } from "../attention/dense.ts";
 import type { ForcedSelection } from "../attention/forced_selection.ts";
-import { type AttentionPlan, isSparse, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
+import { type CheckedPlan, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
+import { QUERY_TOKENS } from "../attention/ring.ts";
 import { attentionOf, type AttentionStrategy } from "../attention/strategy.ts";
 import type { SequenceKeys } from "../attention/sequence.ts";
 import {
@@ -50,7 +51,7 @@ export interface Phase1Options {
   readonly weights: ModelWeights;
   /** Asked for the rank; sends the anchor where it can. */
   readonly collective: Collective;
-  readonly plan: AttentionPlan;
+  readonly plan: CheckedPlan;
   readonly layout: BlockLayout;
   /** This host's blocks; none on a rank that is no host. */
   readonly blocks: readonly ContextBlock[];
@@ -162,16 +163,17 @@ export function totalCount(encoded: Pick<Phase1Result, "selected">): BlockCount 
 /** Draws the blocks that a host's chunks will take, so that no timed run does. */
 export async function drawForcedBlocks(
   forced: ForcedSelection,
-  options: Pick<Phase1Options, "layout" | "blocks"> & {
+  options: Pick<Phase1Options, "plan" | "layout" | "blocks"> & {
     device: Device;
     maxTokens: number;
     queryHeads: number;
   },
 ): Promise<void> {
-  const { layout, blocks, device, maxTokens, queryHeads: heads } = options;
-  const chunkTokens = sequenceChunk(maxTokens);
+  const { plan, layout, blocks, device, maxTokens, queryHeads: heads } = options;
+  const isRing = plan.cut.kind === "parts";
+  const chunkTokens = isRing ? QUERY_TOKENS : sequenceChunk(maxTokens);
   for (const { index, start, end } of blocks) {
-    const prefixTokens = index === 0 ? 0 : layout.anchorTokens;
+    const prefixTokens = isRing ? start : index === 0 ? 0 : layout.anchorTokens;
     for (let begin = 0; begin < end - start; begin += chunkTokens) {
       const count = Math.min(chunkTokens, end - start - begin);
       const firstBlock = (prefixTokens + begin) / SPARSE_BLOCK_TOKENS;
@@ -200,7 +202,6 @@ interface StageCounts {
 class SequenceEncoder implements Disposable {
   readonly #options: Phase1Options;
   readonly #owned = new DisposableStack();
-  /** In sparse modes. */
   readonly #scratch: PerStage<Workspace> | undefined;
   /** Heads times query blocks of a chunk. */
   readonly #countWidth: number;
@@ -229,7 +230,7 @@ class SequenceEncoder implements Disposable {
     });
     const [heads = 0, rowBlocks = 0] = shapes.mass;
     this.#countWidth = heads * rowBlocks;
-    if (isSparse(plan.mode)) {
+    if (plan.selection !== undefined) {
       const scratch = [
         { dtype: "f32", shape: shapes.mass },
         { dtype: "i32", shape: shapes.indices },
@@ -261,27 +262,24 @@ class SequenceEncoder implements Disposable {
     }
     using owned = new DisposableStack();
     const taken = this.#newCounts(chunks.length, owned);
+    let isAnchorAwaited = stream !== undefined;
     const one = async (chunk: ChunkRange, index = 0, lane?: Lane): Promise<void> => {
+      if (!isAnchorAwaited) this.#options.turns.checkpoint();
       await this.#run(sequence, { chunk, transformer: this.#lane(index), counts: taken, lane });
     };
     const { before, together, after } = stream === undefined
       ? { before: chunks, together: [], after: [] }
       : arrangeChunks(chunks, { rank, anchorTokens });
-    for (const chunk of before) {
-      if (stream === undefined) this.#options.turns.checkpoint();
-      await one(chunk);
-    }
+    for (const chunk of before) await one(chunk);
     if (stream !== undefined) {
       await this.#openLanes(together.length);
       await runSideBySide(
         together.map((chunk, index) => (lane) => one(chunk, index, lane)),
         { layerCount: layers + 1, onKeys: (layer) => stream.exchange(layer) },
       );
+      isAnchorAwaited = false;
     }
-    for (const chunk of after) {
-      this.#options.turns.checkpoint();
-      await one(chunk);
-    }
+    for (const chunk of after) await one(chunk);
     for (const chunk of chunks) {
       await this.#addCounts(sequence, { ...chunk, counts: taken, total: counts });
     }
@@ -373,7 +371,7 @@ class SequenceEncoder implements Disposable {
     sequence: Sequence,
     chunk: ChunkRange & { counts: PerStage<StageCounts> | undefined },
   ): AttentionStrategy {
-    const { stages, plan: { stride, threshold }, forced, transformer } = this.#options;
+    const { stages, plan, forced, transformer } = this.#options;
     const { layerCount } = transformer.config;
     const keys: SequenceKeys = {
       prefix: sequence.prefix,
@@ -386,9 +384,11 @@ class SequenceEncoder implements Disposable {
       new PerStage(stages, ({ device, firstLayer }) => {
         const scratch = this.#scratch?.of(firstLayer);
         const taken = chunk.counts?.of(firstLayer).counts;
-        if (scratch === undefined || taken === undefined) return denseAttention(device, keys);
+        if (plan.selection === undefined || scratch === undefined || taken === undefined) {
+          return denseAttention(device, keys);
+        }
         const counts = taken.rows(this.#countsRow(chunk), layerCount);
-        const selection = { stride, threshold, scratch, counts, forced };
+        const selection = { ...plan.selection, scratch, counts, forced };
         return selectedAttention(device, { keys, selection });
       }),
     );
