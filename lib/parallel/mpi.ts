@@ -214,15 +214,12 @@ export class MpiCollective implements Collective {
 
   /** Tells the others a number beside the exchanges, as soon as they look. */
   announce(note: number): void {
-    if (this.#closed) return;
-    this.#control.peers.note = note;
-    this.#control.report();
+    this.#control.announce(note);
   }
 
   /** What a rank announced last, as far as this one has heard; 0 before. */
   announced(rank: number): number {
-    if (!this.#closed) this.#control.receive();
-    return this.#control.peers.noteOf(rank);
+    return this.#control.announced(rank);
   }
 
   /**
