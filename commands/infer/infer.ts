@@ -12,6 +12,7 @@ import { recoverJsonLines } from "../../lib/jsonl.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import { modelDigest } from "../../lib/model/digest.ts";
 import type { RankGroup } from "../../lib/team/group.ts";
+import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import type { CheckedLoad } from "../../lib/engine/options.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
@@ -110,10 +111,11 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   if (finished.count > 0) {
     screen.log(`${options.outputPath}: ${finished.count} samples are finished, continuing`);
   }
+  using tokenizer = await openTokenizerThread(options.modelPath);
   const { modelPath: folder, dtype, threads, gpusPerRank, timeoutMs } = options;
   await using session = new ModelSession({
     folder,
-    load: { ...options.plan, device, dtype, threads, gpusPerRank, timeoutMs },
+    load: { ...options.plan, device, dtype, threads, gpusPerRank, timeoutMs, tokenizer },
     screen,
     cleanup,
     loadModel: context.loadModel ?? loadModel,

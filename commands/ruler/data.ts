@@ -5,6 +5,7 @@
  */
 import { FileError } from "../../lib/errors.ts";
 import { makeFolder } from "../shared/folder.ts";
+import type { CountTokens } from "../../ruler/model.ts";
 import type { DataRecord } from "../shared/run_record.ts";
 import { hasContent, surveySamples } from "../shared/samples.ts";
 
@@ -48,7 +49,7 @@ export interface DataMaker {
 
 /** Opens a {@linkcode DataMaker}; tests pass another one. */
 export type OpenDataMaker = (options: {
-  countTokens: (text: string) => number;
+  countTokens: CountTokens;
   sourceDir: string | undefined;
 }) => Promise<DataMaker>;
 

@@ -10,8 +10,7 @@ import { chooseDevice } from "../../lib/device/open.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import { modelDigest } from "../../lib/model/digest.ts";
-import { tokenCounter } from "../../lib/model/token_counter.ts";
-import { loadTokenizer } from "../../lib/model/tokenizer.ts";
+import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import { ModelSession, usableProcesses } from "../shared/model_session.ts";
@@ -46,11 +45,11 @@ export async function runRuler(
   );
   if (lengths.length === 0) return;
   await readConfig(modelPath);
-  using tokenizer = await loadTokenizer(modelPath);
+  using tokenizer = await openTokenizerThread(modelPath);
   const openMaker: OpenDataMaker = context.openDataMaker ??
     (await import("./maker.ts")).openDataMaker;
   const maker = await openMaker({
-    countTokens: tokenCounter(tokenizer),
+    countTokens: (text) => tokenizer.count(text),
     sourceDir,
   });
   await using session = new ModelSession({

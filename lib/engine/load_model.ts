@@ -3,14 +3,15 @@
  *
  * @module
  */
-import { type PlanOptions, usedRanks } from "../attention/plan.ts";
+import { type CheckedPlan, type PlanOptions, usedRanks } from "../attention/plan.ts";
 import { chooseDevice, type DeviceWish } from "../device/open.ts";
 import { invariant, RequestError } from "../errors.ts";
 import { type LlamaConfig, readConfig } from "../model/config.ts";
 import type { ComputeDType } from "../model/forward.ts";
-import { loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
+import { loadTokenizer, type TextTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { openEngine } from "./engine.ts";
 import { checkGenerateOptions, checkLoadOptions } from "./options.ts";
+import { cutAtStopWord, promptIds, stopIds } from "./prompt_ids.ts";
 import type { RankGroup } from "../team/group.ts";
 import type { Engine, GenerateResult, Progress } from "../star/request.ts";
 
@@ -42,8 +43,11 @@ export interface LoadOptions extends PlanOptions {
   readonly timeoutMs?: number | undefined;
   /** How long a process may take to start and join, in milliseconds. @default {60000} */
   readonly startTimeoutMs?: number | undefined;
-  /** The folder's tokenizer if it is loaded already; it stays the caller's, and outlives the model. */
-  readonly tokenizer?: Tokenizer | undefined;
+  /**
+   * The folder's tokenizer if it is loaded already, be it in another thread; it stays the caller's,
+   * and outlives the model.
+   */
+  readonly tokenizer?: TextTokenizer | undefined;
   /** The processes that a launcher started with this one: all of them share the blocks. */
   readonly group?: RankGroup | undefined;
   /** Gets a line about anything unusual that does not stop the run. */
@@ -89,7 +93,8 @@ export interface Generation {
 /** A loaded model. Prompts that come while one runs wait; disposal ends what runs, and waits for it. */
 export interface Model extends AsyncDisposable {
   readonly config: LlamaConfig;
-  readonly tokenizer: Tokenizer;
+  /** What its methods give is to be awaited: it may be at work in another thread. */
+  readonly tokenizer: TextTokenizer;
   readonly processCount: number;
   /** One line for people. */
   readonly deviceDescription: string;
@@ -141,7 +146,7 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
     });
     const tokenizer = given ?? ownTokenizer;
     invariant(tokenizer !== undefined, "a tokenizer is given or loaded");
-    return new TextModel({ engine, tokenizer, ownTokenizer, processCount, onWarning });
+    return new TextModel({ engine, plan, tokenizer, ownTokenizer, processCount, onWarning });
   } catch (error) {
     ownTokenizer?.[Symbol.dispose]();
     throw error;
@@ -149,9 +154,10 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
 }
 
 class TextModel implements Model {
-  readonly tokenizer: Tokenizer;
+  readonly tokenizer: TextTokenizer;
   readonly processCount: number;
   readonly #engine: Engine;
+  readonly #plan: CheckedPlan;
   readonly #ownTokenizer: Tokenizer | undefined;
   readonly #onWarning: (line: string) => void;
   /** What runs: the tokenizer is needed to its end. */
@@ -161,7 +167,8 @@ class TextModel implements Model {
   constructor(
     parts: {
       engine: Engine;
-      tokenizer: Tokenizer;
+      plan: CheckedPlan;
+      tokenizer: TextTokenizer;
       /** The same if it ends with the model. */
       ownTokenizer: Tokenizer | undefined;
       processCount: number;
@@ -169,6 +176,7 @@ class TextModel implements Model {
     },
   ) {
     this.#engine = parts.engine;
+    this.#plan = parts.plan;
     this.tokenizer = parts.tokenizer;
     this.#ownTokenizer = parts.ownTokenizer;
     this.processCount = parts.processCount;
@@ -204,17 +212,22 @@ class TextModel implements Model {
       options,
     );
     const { onProgress, signal } = options;
-    const contextIds = this.tokenizer.encode(prompt.context);
-    const queryIds = this.tokenizer.encode(prompt.query);
+    const { tokenizer } = this;
+    const { contextIds, queryIds } = await promptIds({ ...prompt, sample }, {
+      tokenizer,
+      plan: this.#plan,
+      vocabularySize: this.config.vocabularySize,
+    });
     this.#checkLength(sample, {
       promptTokens: contextIds.length + queryIds.length,
       tokensToGenerate,
     });
-    const stopIds = this.#stopIds(stopWords);
-    const request = { sample, contextIds, queryIds, tokensToGenerate, stopIds, topLogits };
-    const result = await this.#engine.generate(request, { onProgress, signal });
+    const result = await this.#engine.generate({
+      ...{ sample, contextIds, queryIds, tokensToGenerate, topLogits },
+      stopIds: await stopIds(stopWords, tokenizer),
+    }, { onProgress, signal });
     return {
-      text: cutAtStopWord(this.tokenizer.decode([...result.ids]), stopWords),
+      text: cutAtStopWord(await tokenizer.decode([...result.ids]), stopWords),
       ids: result.ids,
       topLogits: result.topLogits,
       contextTokens: contextIds.length,
@@ -244,16 +257,6 @@ class TextModel implements Model {
     );
   }
 
-  /** Stop words that are one token: generation can end at them, as the text is cut there. */
-  #stopIds(stopWords: readonly string[]): number[] {
-    return stopWords.flatMap((word) => {
-      const ids = this.tokenizer.encode(word);
-      const [id] = ids;
-      const exact = ids.length === 1 && id !== undefined && this.tokenizer.decode([id]) === word;
-      return exact ? [id] : [];
-    });
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing ??= this.#close();
     await this.#closing;
@@ -264,14 +267,4 @@ class TextModel implements Model {
     await Promise.allSettled(this.#calls);
     this.#ownTokenizer?.[Symbol.dispose]();
   }
-}
-
-/** The text before the first stop word in it. */
-export function cutAtStopWord(text: string, stopWords: readonly string[]): string {
-  let end = text.length;
-  for (const word of stopWords) {
-    const at = word === "" ? -1 : text.indexOf(word);
-    if (at >= 0) end = Math.min(end, at);
-  }
-  return text.slice(0, end);
 }
