@@ -15,6 +15,7 @@ import type { RankGroup } from "../../lib/team/group.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import type { CheckedLoad } from "../../lib/engine/options.ts";
+import type { ComputeDType } from "../../lib/model/precision.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
 import { makeFolder } from "../shared/folder.ts";
 import {
@@ -43,7 +44,7 @@ export interface InferOptions {
   readonly modelPath: string;
   readonly plan: PlanOptions;
   readonly device: CheckedLoad["device"];
-  readonly dtype: CheckedLoad["dtype"];
+  readonly dtype: ComputeDType;
   readonly processCount: number;
   readonly threads: number;
   /** GPUs of each process that the layers are spread over; by default the fewest that do. */
@@ -115,7 +116,7 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   const { modelPath: folder, dtype, threads, gpusPerRank, timeoutMs } = options;
   await using session = new ModelSession({
     folder,
-    load: { ...options.plan, device, dtype, threads, gpusPerRank, timeoutMs, tokenizer },
+    load: { ...options.plan, device, precision: dtype, threads, gpusPerRank, timeoutMs, tokenizer },
     screen,
     cleanup,
     loadModel: context.loadModel ?? loadModel,

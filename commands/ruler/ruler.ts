@@ -56,7 +56,7 @@ export async function runRuler(
     folder: modelPath,
     load: {
       ...options.plan,
-      ...{ device, dtype, threads, gpusPerRank, timeoutMs, tokenizer },
+      ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, tokenizer },
       expectedTokens: Math.max(...lengths),
     },
     screen,

@@ -6,7 +6,7 @@
 import { sharesContext } from "../attention/plan.ts";
 import { AbortedError } from "../parallel/collective.ts";
 import { invariant, WorkerError } from "../errors.ts";
-import type { LlamaConfig } from "../model/config.ts";
+import type { ModelShape } from "../model/model_shape.ts";
 import {
   checkRequest,
   type Engine,
@@ -50,8 +50,8 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
 
 /** The ranks of a model. */
 export async function openModelTeam(options: EngineOptions): Promise<Team<StarTypes>> {
-  const { modelFolder, plan, device, dtype, threads, gpusPerRank, expectedTokens } = options;
-  const init = { modelFolder, plan, device, dtype, threads, gpusPerRank, expectedTokens };
+  const { modelFolder, plan, device, precision, threads, gpusPerRank, expectedTokens } = options;
+  const init = { modelFolder, plan, device, precision, threads, gpusPerRank, expectedTokens };
   return await openTeam(STAR_PROGRAM, init, placeOf(options));
 }
 
@@ -64,7 +64,7 @@ function placeOf(options: EngineOptions): TeamPlace {
 }
 
 class TeamEngine implements Engine {
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   readonly deviceDescription: string;
   readonly #team: Team<StarTypes>;
   readonly #reporters: number;

@@ -6,8 +6,9 @@
 import { type CheckedPlan, type PlanOptions, usedRanks } from "../attention/plan.ts";
 import { chooseDevice, type DeviceWish } from "../device/open.ts";
 import { invariant, RequestError } from "../errors.ts";
-import { type LlamaConfig, readConfig } from "../model/config.ts";
-import type { ComputeDType } from "../model/forward.ts";
+import { readConfig } from "../model/config.ts";
+import type { ModelShape } from "../model/model_shape.ts";
+import { type ComputeDType, type Precision, widest } from "../model/precision.ts";
 import { loadTokenizer, type TextTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { openEngine } from "./engine.ts";
 import { checkGenerateOptions, checkLoadOptions } from "./options.ts";
@@ -23,8 +24,8 @@ export interface LoadOptions extends PlanOptions {
    * @default {"auto"}
    */
   readonly device?: DeviceWish | undefined;
-  /** What keys, values and the inputs of matrix products are rounded to. @default {"bf16"} */
-  readonly dtype?: ComputeDType | undefined;
+  /** What numbers are rounded to, as a whole or part by part. @default {"bf16"} */
+  readonly precision?: ComputeDType | Precision | undefined;
   /** Processes that share the context; dense and xattn use one. @default {1} */
   readonly processCount?: number | undefined;
   /** Threads of each process; 0 divides the cores among the processes. @default {0} */
@@ -92,7 +93,7 @@ export interface Generation {
 
 /** A loaded model. Prompts that come while one runs wait; disposal ends what runs, and waits for it. */
 export interface Model extends AsyncDisposable {
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   /** What its methods give is to be awaited: it may be at work in another thread. */
   readonly tokenizer: TextTokenizer;
   readonly processCount: number;
@@ -128,7 +129,9 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   const checked = checkLoadOptions(folder, options);
   const { plan, threads, processCount: wanted, ...common } = checked;
   const { tokenizer: given, group, onWarning } = options;
-  const { kind: device, note } = await chooseDevice(checked.device, checked);
+  const { kind: device, note } = await chooseDevice(checked.device, {
+    dtype: widest(checked.precision),
+  });
   if (note !== undefined) onWarning?.(note);
   // Small files first: a mistake in them should not wait for the weights.
   await readConfig(folder);
@@ -183,7 +186,7 @@ class TextModel implements Model {
     this.#onWarning = parts.onWarning ?? (() => {});
   }
 
-  get config(): LlamaConfig {
+  get config(): ModelShape {
     return this.#engine.config;
   }
 

@@ -7,9 +7,9 @@
  * @module
  */
 import { type PlanOptions, usedRanks } from "../attention/plan.ts";
-import type { LlamaConfig } from "../model/config.ts";
 import { chooseDevice, type DeviceWish } from "../device/open.ts";
-import type { ComputeDType } from "../model/forward.ts";
+import type { ModelShape } from "../model/model_shape.ts";
+import { type ComputeDType, type Precision, widest } from "../model/precision.ts";
 import type { BlockLayout } from "../star/blocks.ts";
 import { invariant, RequestError } from "../errors.ts";
 import { checkIds, checkRequest, type GenerateRequest } from "../star/request.ts";
@@ -22,8 +22,8 @@ import { joinAnswers, toWire } from "./wire.ts";
 
 /** How to open a model for the two phases. */
 export interface PhasesOptions extends PlanOptions {
-  /** What keys, values and the inputs of matrix products are rounded to. @default {"bf16"} */
-  readonly dtype?: ComputeDType | undefined;
+  /** What numbers are rounded to, as a whole or part by part. @default {"bf16"} */
+  readonly precision?: ComputeDType | Precision | undefined;
   /** Threads of each process; 0 divides the cores among the processes. @default {0} */
   readonly threads?: number | undefined;
   /** `auto` takes a usable GPU, or else the CPU. @default {"auto"} */
@@ -69,7 +69,7 @@ export interface Answer {
  * runs: `await using` waits for the end, `using` does not.
  */
 export interface Phases extends Disposable, AsyncDisposable {
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   /**
    * Phase 1: encodes all blocks of a context.
    *
@@ -105,14 +105,14 @@ export interface Phases extends Disposable, AsyncDisposable {
  */
 export async function openPhases(folder: string, options: PhasesOptions = {}): Promise<Phases> {
   const checked = checkPhasesOptions(folder, options);
-  const { kind: device } = await chooseDevice(checked.device, checked);
+  const { kind: device } = await chooseDevice(checked.device, { dtype: widest(checked.precision) });
   const processCount = usedRanks(checked.plan, { ranks: checked.processCount });
   const team = await openModelTeam({ ...checked, modelFolder: folder, device, processCount });
   return new TeamPhases(team);
 }
 
 class TeamPhases implements Phases {
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   readonly #team: Team<StarTypes>;
   /** The contexts that are kept, with their numbers on the ranks. */
   readonly #encoded = new Map<Encoded, number>();

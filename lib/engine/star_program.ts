@@ -7,7 +7,7 @@
 import { AbortedError, type Collective } from "../parallel/collective.ts";
 import { threadsPerProcess } from "../device/open.ts";
 import { invariant, RequestError, WorkerError } from "../errors.ts";
-import type { LlamaConfig } from "../model/config.ts";
+import type { ModelShape } from "../model/model_shape.ts";
 import { modelDigest } from "../model/digest.ts";
 import { checkRequest, type Progress } from "../star/request.ts";
 import { oneAtATime, type RankCall } from "../team/one_at_a_time.ts";
@@ -23,7 +23,7 @@ import { type EncodedFacts, fromWire, type StarTask } from "./wire.ts";
 export interface StarTypes {
   init: RankOptions;
   ready: {
-    readonly config: LlamaConfig;
+    readonly config: ModelShape;
     readonly deviceDescription: string;
     /** What carries the ranks' parts. */
     readonly exchange: string;

@@ -5,7 +5,7 @@
  * @module
  */
 import { RequestError } from "../errors.ts";
-import type { LlamaConfig } from "../model/config.ts";
+import type { ModelShape } from "../model/model_shape.ts";
 
 /** One sample: its context and query as token ids, and how to generate. */
 export interface GenerateRequest {
@@ -77,7 +77,7 @@ export interface GenerateCall {
 
 /** A model that is ready for samples; those that come while one runs wait. */
 export interface Engine extends AsyncDisposable {
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   /** One line for people: device and processes. */
   readonly deviceDescription: string;
   /**
