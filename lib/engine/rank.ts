@@ -4,93 +4,32 @@
  * @module
  */
 import { ForcedSelection } from "../attention/forced_selection.ts";
-import type { CheckedPlan } from "../attention/plan.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { RankStatus } from "../parallel/state.ts";
 import { type Device, DEVICE_TRAITS } from "../device/device.ts";
-import type { DeviceKind } from "../device/open.ts";
-import { type Stage, stagesOn } from "../device/stages.ts";
+import { stagesOn } from "../device/stages.ts";
 import { RequestError } from "../errors.ts";
 import { readConfig } from "../model/config.ts";
 import { Transformer } from "../model/forward.ts";
 import { KvArena } from "../model/kv_cache.ts";
 import type { ModelShape } from "../model/model_shape.ts";
-import type { Precision } from "../model/precision.ts";
-import type { ModelWeights } from "../model/weight_tensors.ts";
 import { loadWeights } from "../model/weights.ts";
 import { hostTokens, layOutBlocks } from "../star/blocks.ts";
 import { type Answer, type AnswerCall, decode, startAnswer } from "../star/decoder.ts";
 import { encodeContext, type EncodedContext, reserveSequence } from "../star/encode.ts";
-import { connectDevices } from "./exchange.ts";
+import { NO_HOOKS, type RunHooks } from "./hooks.ts";
 import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
 import { countWork, drawForcedBlocks } from "../star/phase1.ts";
 import { openRankDevices } from "./rank_device.ts";
-import { checkRequest, type GenerateRequest, type RankCounters } from "../star/request.ts";
+import type { RankOptions, RankParts, RankPlace, RankProgress, RankResult } from "./rank_types.ts";
+import { checkRequest, type GenerateRequest } from "../star/request.ts";
 import { sequenceTokens } from "../star/sequence.ts";
 import { queryChunk, Stepper } from "../star/step.ts";
 
-/** What every rank is started with. */
-export interface RankOptions {
-  /** A folder in Hugging Face's format. */
-  readonly modelFolder: string;
-  readonly plan: CheckedPlan;
-  readonly device: DeviceKind;
-  readonly precision: Precision;
-  /** Threads of this process. */
-  readonly threads: number;
-  /**
-   * GPUs of each rank that its layers are spread over; by default the fewest that the weights and
-   * the expected prompt fit on.
-   */
-  readonly gpusPerRank?: number | undefined;
-  /** The longest prompt and answer that are to come: what cannot fit is refused before loading. */
-  readonly expectedTokens?: number | undefined;
-  /** Sequences that are decoded at once, at most. @default {1} */
-  readonly batchSize?: number | undefined;
-}
+export type { RankOptions, RankParts, RankPlace, RankProgress, RankResult } from "./rank_types.ts";
 
-/** A rank's place among the others. */
-export interface RankPlace {
-  /** Exchanges host memory among the ranks. */
-  readonly host: Collective;
-  /** Called while weights are loaded, again and again. */
-  readonly onProgress?: () => void;
-}
-
-/** A model that is in memory already. */
-export interface RankParts {
-  readonly config: ModelShape;
-  /** Where the layers lie. */
-  readonly stages: readonly Stage[];
-  readonly weights: ModelWeights;
-  readonly plan: CheckedPlan;
-  readonly precision: Precision;
-  /** Share of the blocks that sparse modes take in place of those that the mass selects. */
-  readonly forcedDensity?: number | undefined;
-  /** The longest chunk of tokens that runs through the layers at once. */
-  readonly chunkTokens: number;
-  /** Sequences that are decoded at once, at most. @default {1} */
-  readonly batchSize?: number | undefined;
-  /** Whether every rank has GPUs of its own. */
-  readonly hasOwnGpus?: boolean;
-  /** GPUs that the layers could be spread over. */
-  readonly dealtGpus?: number;
-}
-
-/** What one rank found. */
-export interface RankResult {
-  readonly ids: readonly number[];
-  /** Only from the query host. */
-  readonly topLogits: readonly (readonly [number, number])[];
-  /** As in `GenerateResult`, for this rank's blocks. */
-  readonly selectedBlocks: readonly (readonly [number, number])[];
-  readonly counters: RankCounters;
-}
-
-/** Told where a rank stands. */
-export type RankProgress = (
-  progress: { phase: "phase 1" | "phase 2"; fraction: number; generatedTokens: number },
-) => void;
+/** Steps of a lone answer between two looks at what has come. */
+const STEPS = 8;
 
 /** A loaded model with its device. */
 export class RankModel implements Disposable {
@@ -174,17 +113,14 @@ export class RankModel implements Disposable {
     return new RankModel(parts, { transformer, owned: new DisposableStack() });
   }
 
-  /**
-   * The exchange for this model's device: over NCCL between GPUs, else as it is. All ranks must call
-   * it at the same time.
-   *
-   * @param host Exchanges host memory among the same ranks; disposed of with the result.
-   * @throws {DeviceError} If NCCL cannot be opened.
-   * @throws {WorkerError} If a rank is lost.
-   */
-  async connect(host: Collective, options: { timeoutMs: number }): Promise<Collective> {
-    const hasOwnGpus = this.#parts.hasOwnGpus === true;
-    return await connectDevices(this.#devices, { host, hasOwnGpus, ...options });
+  /** Where the layers lie, in their order. */
+  get devices(): readonly Device[] {
+    return this.#devices;
+  }
+
+  /** Whether every rank has GPUs of its own. */
+  get hasOwnGpus(): boolean {
+    return this.#parts.hasOwnGpus === true;
   }
 
   /**
@@ -195,10 +131,15 @@ export class RankModel implements Disposable {
    */
   async run(
     request: GenerateRequest,
-    context: { collective: Collective; status: RankStatus; onProgress: RankProgress },
+    context: {
+      collective: Collective;
+      status: RankStatus;
+      onProgress: RankProgress;
+      hooks?: RunHooks;
+    },
   ): Promise<RankResult> {
     checkRequest(request);
-    const { collective, status, onProgress } = context;
+    const { collective, status, onProgress, hooks = NO_HOOKS } = context;
     const { rank } = collective;
     const report = (phase: "phase 1" | "phase 2", fraction: number, generatedTokens: number) => {
       status.advance();
@@ -210,6 +151,7 @@ export class RankModel implements Disposable {
       collective,
       room: request.queryIds.length + request.tokensToGenerate,
       onProgress: (fraction) => report("phase 1", fraction, 0),
+      hooks,
     });
     const encodedMs = performance.now();
     status.enter("phase 2");
@@ -218,6 +160,7 @@ export class RankModel implements Disposable {
       collective,
       onLayer: () => status.advance(),
       onToken: (count) => report("phase 2", count / request.tokensToGenerate, count),
+      hooks,
     });
     const { phase1, sequence: { blocks } } = encoded;
     const selectedBlocks = phase1.selected.flatMap((layers) =>
@@ -246,15 +189,18 @@ export class RankModel implements Disposable {
       collective: Collective;
       room: number;
       onProgress: (fraction: number) => void;
+      hooks?: RunHooks;
     },
   ): Promise<EncodedContext> {
-    const { collective, room, onProgress } = options;
+    const { collective, room, onProgress, hooks = NO_HOOKS } = options;
     const { rank, size: ranks } = collective;
     const { plan } = this.#parts;
     const contextTokens = contextIds.length;
     const layout = layOutBlocks(plan, { contextTokens, ranks });
-    this.#checkMemory({ contextTokens, room, ranks, rank });
-    const sequence = await reserveSequence(this.#arena, { layout, rank, contextTokens, room });
+    const sequence = await hooks.agree(() => {
+      this.#checkMemory({ contextTokens, room, ranks, rank });
+      return reserveSequence(this.#arena, { layout, rank, contextTokens, room });
+    });
     return await encodeContext(contextIds, {
       ...this.#parts,
       transformer: this.#transformer,
@@ -262,6 +208,7 @@ export class RankModel implements Disposable {
       sequence,
       forced: this.#forced,
       onProgress,
+      turns: hooks,
     });
   }
 
@@ -271,9 +218,15 @@ export class RankModel implements Disposable {
    *
    * @throws As `begin()`.
    */
-  async answer(encoded: EncodedContext, options: AnswerCall): Promise<Answer> {
+  async answer(
+    encoded: EncodedContext,
+    options: AnswerCall & { hooks?: RunHooks },
+  ): Promise<Answer> {
     const answer = await this.begin(encoded, options);
-    while (!answer.isDone) await this.decode([answer], { ...options, maxSteps: Infinity });
+    while (!answer.isDone) {
+      await options.hooks?.turn();
+      await this.decode([answer], { ...options, maxSteps: STEPS });
+    }
     return answer;
   }
 
@@ -283,8 +236,11 @@ export class RankModel implements Disposable {
    * @throws {RequestError} If there is no query, or query and generated tokens exceed the room.
    * @throws {WorkerError} If another rank is lost.
    */
-  async begin(encoded: EncodedContext, options: AnswerCall): Promise<Answer> {
-    const { request, collective, onLayer, onToken } = options;
+  async begin(
+    encoded: EncodedContext,
+    options: AnswerCall & { hooks?: RunHooks },
+  ): Promise<Answer> {
+    const { request, collective, onLayer, onToken, hooks = NO_HOOKS } = options;
     const { sequence } = encoded;
     checkRequest(request);
     const needed = request.queryIds.length + request.tokensToGenerate;
@@ -294,9 +250,9 @@ export class RankModel implements Disposable {
           `most the ${sequence.room} that the cache has room for: current value is ${needed}`,
       );
     }
-    await this.#growFor(request);
+    await hooks.agree(() => this.#growFor(request));
     const stepper = this.#stepperFor(collective, onLayer);
-    return await startAnswer(stepper, { sequence, request, onToken });
+    return await startAnswer(stepper, { sequence, request, onToken, turns: hooks });
   }
 
   /**
@@ -345,7 +301,7 @@ export class RankModel implements Disposable {
   }
 
   /** Makes the transformer's chunks long enough for a query. */
-  async #growFor(request: Pick<GenerateRequest, "queryIds">): Promise<void> {
+  async #growFor(request: Pick<GenerateRequest, "queryIds">): Promise<undefined> {
     const { plan } = this.#parts;
     const queryTokens = request.queryIds.length;
     const needed = queryChunk({ plan, queryTokens, maxTokens: this.#transformer.maxTokens });

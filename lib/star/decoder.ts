@@ -7,6 +7,7 @@ import type { Collective } from "../parallel/collective.ts";
 import type { GenerateRequest } from "./request.ts";
 import type { Sequence } from "./sequence.ts";
 import type { Stepper } from "./step.ts";
+import type { Turns } from "./turns.ts";
 
 /** What is asked about a sequence. */
 export type AnswerRequest = Pick<
@@ -84,12 +85,17 @@ export class Answer {
  */
 export async function startAnswer(
   stepper: Stepper,
-  options: { sequence: Sequence; request: AnswerRequest; onToken: (count: number) => void },
+  options: {
+    sequence: Sequence;
+    request: AnswerRequest;
+    onToken: (count: number) => void;
+    turns: Turns;
+  },
 ): Promise<Answer> {
-  const { sequence, request, onToken } = options;
+  const { sequence, request, onToken, turns } = options;
   sequence.rewind();
   const { queryIds: ids, topLogits: count } = request;
-  const { id, topLogits } = await stepper.query(sequence, { ids, topLogits: count });
+  const { id, topLogits } = await stepper.query(sequence, { ids, topLogits: count, turns });
   const answer = new Answer(sequence, { request, topLogits, onToken });
   answer.add(id);
   return answer;

@@ -15,6 +15,7 @@ import type { BlockLayout } from "./blocks.ts";
 import { encodeBlocks, type Phase1Result } from "./phase1.ts";
 import { encodePart } from "./ring.ts";
 import { Sequence, sequenceTokens } from "./sequence.ts";
+import type { Turns } from "./turns.ts";
 
 /** What contexts are encoded with. */
 export interface EncodeOptions {
@@ -28,6 +29,8 @@ export interface EncodeOptions {
   readonly forced: ForcedSelection | undefined;
   /** Called with the share of this rank's work that is done. */
   readonly onProgress: (fraction: number) => void;
+  /** Asked on the way, and at the end. */
+  readonly turns: Turns;
 }
 
 /** A context after phase 1. Disposal gives its pages back. */
@@ -81,6 +84,7 @@ export async function encodeContext(
   await sequence.prepareMerge(anchor, { stages, config, merge: mergeOf(plan) });
   // Whoever measures phase 1 wants its end, not that of its start; what only it needs is freed then.
   for (const { device } of stages) await device.kernels.idle();
+  await options.turns.turn();
   owned.move();
   return {
     sequence,

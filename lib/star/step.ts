@@ -23,6 +23,7 @@ import { largestLogits } from "./logits.ts";
 import type { Sequence } from "./sequence.ts";
 import { rowGroups, TokenBoard } from "./token_board.ts";
 import { StepRecords } from "./step_records.ts";
+import type { Turns } from "./turns.ts";
 
 /** What steps are made with. */
 export interface StepperOptions {
@@ -116,10 +117,10 @@ export class Stepper implements Disposable {
    */
   async query(
     sequence: Sequence,
-    query: { ids: Int32Array; topLogits: number },
+    query: { ids: Int32Array; topLogits: number; turns: Turns },
   ): Promise<FirstToken> {
     const { transformer, plan, stages, collective } = this.#options;
-    const { ids } = query;
+    const { ids, turns } = query;
     const maxTokens = queryChunk({
       plan,
       queryTokens: ids.length,
@@ -137,6 +138,7 @@ export class Stepper implements Disposable {
     });
     let row = 0;
     for (let begin = 0; begin < ids.length; begin += maxTokens) {
+      if (begin > 0) await turns.turn();
       const part = ids.subarray(begin, begin + maxTokens);
       sequence.extend(part.length);
       const keys = batchKeys(sequence);
