@@ -7,13 +7,16 @@
 import { basename, dirname, resolve } from "node:path";
 import { type AttentionPlan, checkPlan } from "../../lib/attention/plan.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
-import { UsageError } from "../../lib/errors.ts";
+import { FileError, UsageError } from "../../lib/errors.ts";
+import { kernelDigest } from "../../lib/ffi/locate.ts";
 import { recoverJsonLines } from "../../lib/jsonl.ts";
 import { readConfig } from "../../lib/model/config.ts";
-import { modelDigest } from "../../lib/model/digest.ts";
+import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
+import { WeightGuard } from "../../lib/model/weight_guard.ts";
 import type { RankGroup } from "../../lib/team/group.ts";
-import { loadModel, type LoadOptions } from "../../lib/engine/load_model.ts";
+import { loadModel, type LoadOptions, type Model } from "../../lib/engine/load_model.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
+import { MODEL_TEMPLATES, type TemplateName } from "../../ruler/templates.ts";
 import { makeFolder } from "../shared/folder.ts";
 import {
   type Cleanup,
@@ -21,8 +24,10 @@ import {
   ModelSession,
   usableProcesses,
 } from "../shared/model_session.ts";
+import { FinishedSamples } from "../shared/output_records.ts";
 import { predictFile } from "../shared/predict.ts";
 import { formatDuration, RunProgress } from "../shared/progress.ts";
+import { RunLock } from "../shared/run_lock.ts";
 import { planOptions, uncheckedOptions } from "../shared/run_options.ts";
 import {
   checkSameRun,
@@ -32,7 +37,8 @@ import {
   type RunRecord,
   writeRunFile,
 } from "../shared/run_record.ts";
-import { FinishedSamples, hasContent, surveySamples } from "../shared/samples.ts";
+import { currentSession } from "../shared/run_session.ts";
+import { hasContent, type SampleSurvey, surveySamples } from "../shared/samples.ts";
 import type { Screen } from "../shared/screen.ts";
 import { VERSION } from "../shared/version.ts";
 
@@ -55,6 +61,14 @@ export interface InferOptions {
   readonly stopWords: readonly string[];
   /** How many logits each record gets; 0 for none. */
   readonly topLogits: number;
+  /** The prompt template that stands around each prompt; undefined for none. */
+  readonly template?: TemplateName | undefined;
+  /** Whether an answer goes on behind the model's end-of-sequence ids. */
+  readonly ignoreEos?: boolean | undefined;
+  /** Whether weights are read into memory instead of being mapped. */
+  readonly copyWeights?: boolean | undefined;
+  /** Whether an earlier output is removed first. */
+  readonly overwrite?: boolean | undefined;
 }
 
 /** What the command works with. */
@@ -71,7 +85,7 @@ export interface CommandContext {
   readonly group?: RankGroup;
 }
 
-const REMEDY = "choose another --output_path, or remove that file";
+const REMEDY = "choose another --output_path, or give --overwrite";
 
 /**
  * Runs the samples of a file that are not finished.
@@ -88,40 +102,47 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   if (note !== undefined) screen.log(note);
   const asked = context.launchedRanks ?? options.processCount;
   const processCount = usableProcesses(plan.mode, asked, { screen });
-  await readConfig(options.modelPath);
+  const { eosTokenIds } = await readConfig(options.modelPath);
+  const guard = await WeightGuard.open(options.modelPath);
   const survey = await surveySamples(options.inputPath);
-  const record: RunRecord = {
-    version: VERSION,
-    model: { path: resolve(options.modelPath), sha256: await modelDigest(options.modelPath) },
-    options: {
-      ...planOptions(plan, { device, dtype: options.dtype, processCount }),
-      tokens_to_generate: options.tokensToGenerate,
-      stop_words: options.stopWords,
-      top_logits: options.topLogits,
-    },
-    unchecked: uncheckedOptions({ ...options, processCount }),
-    data: { input: { sha256: survey.sha256, samples: survey.sampleCount } },
-  };
-  const finished = await continueOutput(options.outputPath, record);
+  if (survey.sampleCount === 0) {
+    throw new FileError(`Cannot use ${options.inputPath} as it must hold samples: found none`);
+  }
+  await makeFolder(dirname(options.outputPath));
+  await using _lock = await RunLock.take(`${options.outputPath}.lock`, { what: "--output_path" });
+  const record = await describeRun(options, { plan, device, processCount, survey });
+  const finished = await continueOutput(options, { record, survey });
   const sampleCount = options.sampleLimit > 0
     ? Math.min(options.sampleLimit, survey.sampleCount)
     : survey.sampleCount;
   if (finished.count > 0) {
     screen.log(`${options.outputPath}: ${finished.count} samples are finished, continuing`);
   }
-  const { modelPath: folder, dtype, threads, gpusPerRank, timeoutMs } = options;
+  const { modelPath: folder, dtype, threads, gpusPerRank, timeoutMs, copyWeights } = options;
   await using session = new ModelSession({
     folder,
-    load: { plan, device, dtype, threads, gpusPerRank, timeoutMs },
+    load: { plan, device, dtype, threads, gpusPerRank, timeoutMs, copyWeights },
     screen,
     cleanup,
     loadModel: context.loadModel ?? loadModel,
   });
   const startMs = performance.now();
-  const runCount = await predictFile(() => session.open({ processCount }), {
+  const checkModel = () => copyWeights === true ? Promise.resolve() : guard.check();
+  const frame = options.template && MODEL_TEMPLATES[options.template];
+  let isNoted = false;
+  const runCount = await predictFile(async () => {
+    const model = await session.open({ processCount });
+    if (!isNoted) {
+      await noteSession(options.outputPath, { record, model, args: context.args ?? [] });
+    }
+    isNoted = true;
+    return model;
+  }, {
     ...options,
-    label: "",
-    finished,
+    ...(frame === undefined ? {} : { frame }),
+    stopWords: stopWordsOf(options),
+    endIds: options.ignoreEos === true ? [] : eosTokenIds,
+    ...{ label: "", survey, finished, beforeSample: checkModel, beforeRecord: checkModel },
     progress: new RunProgress(screen, { totalCount: sampleCount }),
   });
   const seconds = (performance.now() - startMs) / 1000;
@@ -131,27 +152,103 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   );
 }
 
-/** Checks that the output may be continued, and writes `run.json` beside it. */
-async function continueOutput(outputPath: string, record: RunRecord): Promise<FinishedSamples> {
-  const folder = dirname(outputPath);
-  await makeFolder(folder);
-  const path = `${folder}/${RUN_FILE}`;
-  const outputs = await readOutputs(path);
-  const name = basename(outputPath);
-  const before = outputs[name];
+/** Those that were given; with a template, its own besides. */
+function stopWordsOf({ stopWords, template }: InferOptions): readonly string[] {
+  if (template === undefined) return stopWords;
+  return [...new Set([...stopWords, ...MODEL_TEMPLATES[template].stopWords])];
+}
+
+/** What decides the records of this run. */
+async function describeRun(
+  options: InferOptions,
+  facts: {
+    plan: AttentionPlan;
+    device: "cpu" | "cuda";
+    processCount: number;
+    survey: SampleSurvey;
+  },
+): Promise<RunRecord> {
+  const { plan, device, processCount, survey } = facts;
+  const { modelPath } = options;
+  return {
+    version: VERSION,
+    model: {
+      path: resolve(modelPath),
+      sha256: await modelDigest(modelPath),
+      tokenizer: await tokenizerDigest(modelPath),
+    },
+    kernels: await kernelDigest(device),
+    sessions: [],
+    options: {
+      ...planOptions(plan, { device, dtype: options.dtype, processCount }),
+      tokens_to_generate: options.tokensToGenerate,
+      stop_words: options.stopWords,
+      top_logits: options.topLogits,
+      prompt_config: options.template ?? null,
+      ignore_eos: options.ignoreEos ?? false,
+    },
+    unchecked: uncheckedOptions({ ...options, processCount }),
+    data: { input: { sha256: survey.sha256, samples: survey.sampleCount } },
+  };
+}
+
+/** Checks that the output may be continued. Only finished samples bind a run. */
+async function continueOutput(
+  options: InferOptions,
+  run: { record: RunRecord; survey: SampleSurvey },
+): Promise<FinishedSamples> {
+  const { outputPath, inputPath } = options;
+  const path = `${dirname(outputPath)}/${RUN_FILE}`;
+  const before = (await readOutputs(path))[basename(outputPath)];
+  if (options.overwrite === true && before !== undefined) {
+    await Deno.remove(outputPath).catch(ignoreMissing);
+  }
+  await recoverJsonLines(outputPath);
   if (await hasContent(outputPath)) {
     if (before === undefined) {
       throw new UsageError(
         `--output_path: must not hold results that ${path} does not describe: current value is ` +
-          `${outputPath} (${REMEDY})`,
+          `${outputPath} (choose another one, or remove that file)`,
       );
     }
-    checkSameRun(parseRunRecord(before, path), record, { folder: outputPath, remedy: REMEDY });
+    const earlier = parseRunRecord(before, path);
+    const { prefixSha256 } = await surveySamples(inputPath, {
+      prefixCount: earlier.data.input?.samples,
+    });
+    const isLonger = prefixSha256 === earlier.data.input?.sha256;
+    const now = isLonger ? { ...run.record, data: earlier.data } : run.record;
+    checkSameRun(earlier, now, { folder: outputPath, remedy: REMEDY });
   }
-  await recoverJsonLines(outputPath);
-  const finished = await FinishedSamples.read(outputPath);
-  await writeRunFile(path, { outputs: { ...outputs, [name]: record } });
-  return finished;
+  return await FinishedSamples.read(outputPath, { survey: run.survey, inputPath });
+}
+
+function ignoreMissing(error: unknown): void {
+  if (!(error instanceof Deno.errors.NotFound)) throw error;
+}
+
+/** How long another run may hold `run.json`; it does so for some milliseconds. */
+const RUN_FILE_TIMEOUT_MS = 10_000;
+
+/** Writes into `run.json`, which several outputs of a folder share, what this one is made with. */
+async function noteSession(
+  outputPath: string,
+  run: { record: RunRecord; model: Model; args: readonly string[] },
+): Promise<void> {
+  const { record, model, args } = run;
+  const path = `${dirname(outputPath)}/${RUN_FILE}`;
+  await using _lock = await RunLock.take(`${path}.lock`, {
+    what: "--output_path",
+    timeoutMs: RUN_FILE_TIMEOUT_MS,
+  });
+  const outputs = await readOutputs(path);
+  const name = basename(outputPath);
+  const before = outputs[name];
+  const earlier = before !== undefined && await hasContent(outputPath)
+    ? parseRunRecord(before, path).sessions ?? []
+    : [];
+  const session = await currentSession(args, model.deviceDescription);
+  const now: RunRecord = { ...record, sessions: [...earlier, session] };
+  await writeRunFile(path, { outputs: { ...outputs, [name]: now } });
 }
 
 /** What `run.json` says about the outputs in its folder, by their names. */

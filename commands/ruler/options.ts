@@ -29,4 +29,8 @@ export interface RulerOptions {
   /** GPUs of each process that the layers are spread over; by default the fewest that do. */
   readonly gpusPerRank?: number | undefined;
   readonly timeoutMs: number;
+  /** Whether weights are read into memory instead of being mapped. */
+  readonly copyWeights?: boolean | undefined;
+  /** Whether results of these lengths are removed first. */
+  readonly overwrite?: boolean | undefined;
 }

@@ -6,7 +6,7 @@
 import type { AttentionMode, AttentionPlan, MergeRule } from "../../lib/attention/plan.ts";
 import { UsageError } from "../../lib/errors.ts";
 import type { LoadOptions } from "../../lib/engine/load_model.ts";
-import { choiceFlag, decimalFlag, wholeFlag } from "./flags.ts";
+import { choiceFlag, decimalFlag, switchFlag, wholeFlag } from "./flags.ts";
 
 /** Values of the flags of the attention. */
 export interface PlanFlags {
@@ -29,12 +29,14 @@ export interface EngineFlags {
   readonly gpus_per_rank: number;
   /** In seconds. */
   readonly timeout: number;
+  readonly copy_weights: boolean;
 }
 
 /** How many GPUs a process spreads the layers over. */
 export const GPUS_FLAG = wholeFlag({
   default: 0,
   max: 32,
+  machine: true,
   help: "GPUs of each process that the model's layers are spread over; 0 takes the fewest that " +
     "weights and context fit on",
 });
@@ -57,6 +59,7 @@ export const ENGINE_FLAGS = {
   }),
   device: choiceFlag(["auto", "cpu", "cuda"], {
     default: "auto",
+    machine: true,
     help: "where to compute; auto takes a usable GPU, or else the CPU",
   }),
   dtype: choiceFlag(["bf16", "f32"], {
@@ -65,12 +68,19 @@ export const ENGINE_FLAGS = {
   }),
   threads: wholeFlag({
     default: 0,
-    max: 1024,
+    max: 256,
+    machine: true,
     help: "threads of each process; 0 divides the cores among the processes",
   }),
   gpus_per_rank: GPUS_FLAG,
+  copy_weights: switchFlag({
+    machine: true,
+    help: "reads the weights into memory once, for files that may change meanwhile; otherwise " +
+      "they are mapped, and a change of theirs ends the run",
+  }),
   timeout: decimalFlag({
     default: 60,
+    machine: true,
     value: "SECONDS",
     help: "how long a process may make no progress before it counts as lost",
   }),
@@ -104,13 +114,16 @@ export function planOf(flags: PlanFlags): AttentionPlan {
  */
 export function engineOptions(
   flags: EngineFlags,
-): Pick<LoadOptions, "device" | "dtype" | "threads" | "gpusPerRank" | "timeoutMs"> {
-  const { device, dtype, threads, timeout } = flags;
+): Pick<
+  LoadOptions,
+  "device" | "dtype" | "threads" | "gpusPerRank" | "timeoutMs" | "copyWeights"
+> {
+  const { device, dtype, threads, timeout, copy_weights: copyWeights } = flags;
   if (!(timeout >= 0.1 && timeout <= MAX_TIMEOUT_S)) {
     throw new UsageError(
       `--timeout: must be from 0.1 to ${MAX_TIMEOUT_S} seconds: current value is ${timeout}`,
     );
   }
   const timeoutMs = Math.round(timeout * 1000);
-  return { device, dtype, threads, gpusPerRank: gpusPerRank(flags), timeoutMs };
+  return { device, dtype, threads, gpusPerRank: gpusPerRank(flags), timeoutMs, copyWeights };
 }

@@ -65,7 +65,8 @@ export function checkPlan(plan: AttentionPlan): AttentionPlan {
         `Cannot select blocks as '--stride' must be a divisor of 128: current value is ${plan.stride}`,
       );
     }
-    if (!(plan.threshold > 0 && plan.threshold <= 1)) {
+    // Kernels take it as a number of 32 bits, in which the smallest ones are 0.
+    if (!(Math.fround(plan.threshold) > 0 && plan.threshold <= 1)) {
       throw new UsageError(
         `Cannot select blocks as '--threshold' must be above 0 and at most 1: current value is ${plan.threshold}`,
       );

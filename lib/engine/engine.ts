@@ -70,8 +70,9 @@ export function openEngine(options: EngineOptions): Promise<Engine> {
 
 /** What is told to each rank: plain data. */
 function rankOptions(options: EngineOptions): RankOptions {
-  const { modelFolder, plan, device, dtype, threads, gpusPerRank, expectedTokens } = options;
-  return { modelFolder, plan, device, dtype, threads, gpusPerRank, expectedTokens };
+  const { modelFolder, plan, device, dtype, threads, gpusPerRank } = options;
+  const { expectedTokens, copyWeights } = options;
+  return { modelFolder, plan, device, dtype, threads, gpusPerRank, expectedTokens, copyWeights };
 }
 
 /** One rank, in this process. */

@@ -10,6 +10,7 @@ import { type LlamaConfig, readConfig } from "../model/config.ts";
 import type { ComputeDType } from "../model/forward.ts";
 import { loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { openEngine } from "./engine.ts";
+import { checkHostMemory } from "./host_plan.ts";
 import type { RankGroup } from "../team/group.ts";
 import type { Engine, GenerateResult, Progress } from "../star/request.ts";
 
@@ -36,6 +37,13 @@ export interface LoadOptions {
   readonly expectedTokens?: number | undefined;
   /** How long a process may make no progress, in milliseconds. */
   readonly timeoutMs: number;
+  /**
+   * Whether weights are read into memory instead of being mapped: for files that may change while
+   * the model is in use. Each process has its own copy then.
+   *
+   * @default {false}
+   */
+  readonly copyWeights?: boolean | undefined;
   /** The folder's tokenizer if it is loaded already; it stays the caller's, and outlives the model. */
   readonly tokenizer?: Tokenizer | undefined;
   /** The processes that a launcher started with this one: all of them share the blocks. */
@@ -58,6 +66,13 @@ export interface GenerateOptions {
   readonly tokensToGenerate: number;
   /** The text is cut at the first of them; generation may end there. */
   readonly stopWords: readonly string[];
+  /**
+   * Ids that end the answer, for example the model's end-of-sequence ids: generation may end there,
+   * and the text is cut in front of the first of them.
+   *
+   * @default {[]}
+   */
+  readonly endIds?: readonly number[] | undefined;
   /** How many of the first position's logits to return; 0 for none. */
   readonly topLogits: number;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
@@ -111,16 +126,23 @@ export async function loadModel(folder: string, options: LoadOptions): Promise<M
   const { kind: device, note } = await chooseDevice(options.device, options);
   if (note !== undefined) options.onWarning?.(note);
   // Small files first: a mistake in them should not wait for the weights.
-  await readConfig(folder);
+  const config = await readConfig(folder);
   const ownTokenizer = options.tokenizer === undefined ? await loadTokenizer(folder) : undefined;
   try {
-    const { dtype, timeoutMs, group, gpusPerRank, expectedTokens } = options;
+    const { dtype, timeoutMs, group, gpusPerRank, expectedTokens, copyWeights } = options;
     const isShared = sharesContext(plan.mode);
     const processCount = isShared ? group?.size ?? options.processCount : 1;
     // Each launched rank divides the cores of its own machine.
     const threads = isShared && group !== undefined
       ? options.threads
       : threadsPerProcess(options.threads, { processCount });
+    const checkMemory = (contextTokens: number, room: number): void => {
+      // The ranks of a launcher may be on several machines, and know their GPUs' memory.
+      if (device === "cuda" || group !== undefined) return;
+      const sizes = { contextTokens, room, processCount, copyWeights };
+      checkHostMemory({ config, dtype, plan, ...sizes });
+    };
+    checkMemory(expectedTokens ?? 0, 1);
     const engine = await openEngine({
       modelFolder: folder,
       plan,
@@ -129,6 +151,7 @@ export async function loadModel(folder: string, options: LoadOptions): Promise<M
       threads,
       gpusPerRank,
       expectedTokens,
+      copyWeights,
       processCount,
       timeoutMs,
       group,
@@ -136,7 +159,8 @@ export async function loadModel(folder: string, options: LoadOptions): Promise<M
     const tokenizer = options.tokenizer ?? ownTokenizer;
     invariant(tokenizer !== undefined, "a tokenizer is given or loaded");
     const { onWarning } = options;
-    return new TextModel({ engine, tokenizer, ownTokenizer, processCount, onWarning });
+    const parts = { engine, tokenizer, ownTokenizer, processCount, checkMemory, onWarning };
+    return new TextModel(parts);
   } catch (error) {
     ownTokenizer?.[Symbol.dispose]();
     throw error;
@@ -148,6 +172,7 @@ class TextModel implements Model {
   readonly processCount: number;
   readonly #engine: Engine;
   readonly #ownTokenizer: Tokenizer | undefined;
+  readonly #checkMemory: (contextTokens: number, room: number) => void;
   readonly #onWarning: (line: string) => void;
 
   constructor(
@@ -157,6 +182,8 @@ class TextModel implements Model {
       /** The same if it ends with the model. */
       ownTokenizer: Tokenizer | undefined;
       processCount: number;
+      /** @throws {DeviceError} If this machine's memory does not hold a run of this length. */
+      checkMemory: (contextTokens: number, room: number) => void;
       onWarning: ((line: string) => void) | undefined;
     },
   ) {
@@ -164,6 +191,7 @@ class TextModel implements Model {
     this.tokenizer = parts.tokenizer;
     this.#ownTokenizer = parts.ownTokenizer;
     this.processCount = parts.processCount;
+    this.#checkMemory = parts.checkMemory;
     this.#onWarning = parts.onWarning ?? (() => {});
   }
 
@@ -178,18 +206,21 @@ class TextModel implements Model {
   async generate(prompt: Prompt, options: GenerateOptions): Promise<Generation> {
     const startMs = performance.now();
     const { sample } = prompt;
-    const { tokensToGenerate, stopWords, topLogits, onProgress } = options;
+    const { tokensToGenerate, stopWords, topLogits, onProgress, endIds = [] } = options;
     const contextIds = this.tokenizer.encode(prompt.context);
     const queryIds = this.tokenizer.encode(prompt.query);
     this.#checkLength(prompt, {
       promptTokens: contextIds.length + queryIds.length,
       tokensToGenerate,
     });
-    const stopIds = this.#stopIds(stopWords);
+    this.#checkMemory(contextIds.length, queryIds.length + tokensToGenerate);
+    const stopIds = [...new Set([...this.#stopIds(stopWords), ...endIds])];
     const request = { sample, contextIds, queryIds, tokensToGenerate, stopIds, topLogits };
     const result = await this.#engine.generate(request, { onProgress });
+    const end = result.ids.findIndex((id) => endIds.includes(id));
+    const textIds = end < 0 ? result.ids : result.ids.slice(0, end);
     return {
-      text: cutAtStopWord(this.tokenizer.decode([...result.ids]), stopWords),
+      text: cutAtStopWord(this.tokenizer.decode([...textIds]), stopWords),
       ids: result.ids,
       topLogits: result.topLogits,
       contextTokens: contextIds.length,

@@ -29,6 +29,12 @@ export interface MemoryQuestion {
   readonly room: number;
   /** GPUs over which the layers of each rank are spread. @default {1} */
   readonly gpuCount?: number;
+  /**
+   * Whether weights are used where their files are mapped: the system can give such pages up.
+   *
+   * @default {false}
+   */
+  readonly mapsWeights?: boolean;
 }
 
 /** Bytes of one GPU of the rank that needs most, by what they are for. */
@@ -85,7 +91,8 @@ export function memoryNeeds(device: Pick<Device, "kind">, question: MemoryQuesti
       rankNeed(device, { question, layout, blocks, rank, range })
     );
     const largest = needs.reduce((a, b) => sum(b) > sum(a) ? b : a);
-    return { ...largest, weights: weightBytes(config, { dtype, range }) };
+    const weights = question.mapsWeights === true ? 0 : weightBytes(config, { dtype, range });
+    return { ...largest, weights };
   });
 }
 

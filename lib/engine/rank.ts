@@ -41,6 +41,8 @@ export interface RankOptions {
   readonly gpusPerRank?: number | undefined;
   /** The longest prompt and answer that are to come: what cannot fit is refused before loading. */
   readonly expectedTokens?: number | undefined;
+  /** Whether weights are read into memory instead of being mapped. */
+  readonly copyWeights?: boolean | undefined;
 }
 
 /** A rank's place among the others. */
