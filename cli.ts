@@ -10,7 +10,7 @@ import { BENCH_HELP, benchOptions } from "./commands/bench/flags.ts";
 import { type Command, defineCommand } from "./commands/shared/command.ts";
 import { INFER } from "./commands/infer/command.ts";
 import { EVALUATE, GATHER, PREPARE } from "./commands/ruler/tools.ts";
-import { ENGINE_FLAGS } from "./commands/shared/engine_flags.ts";
+import { ENGINE_FLAGS, MODE_HELP, MODES } from "./commands/shared/engine_flags.ts";
 import {
   choiceFlag,
   choicesFlag,
@@ -24,8 +24,6 @@ import {
   CONTINUE_NOTE,
   CWE_FLAG,
   DEMO_TASKS,
-  MODE_HELP,
-  MODES,
   NODES_HELP,
   PROCESSES_HELP,
   SOURCE_HELP,
@@ -99,7 +97,7 @@ const ruler = defineCommand({
       max: 1024,
       demo: 2,
       machine: true,
-      help: `${PROCESSES_HELP}; required in star, starx and ring`,
+      help: `${PROCESSES_HELP}; required in star, starx, ring and ringx`,
     }),
     output_dir: textFlag({
       value: "FOLDER",

@@ -4,10 +4,16 @@
  * @module
  */
 export {
+  ATTENTION_MODES,
   type AttentionMode,
-  type AttentionPlan,
+  type BlockCut,
+  type CheckedPlan,
   checkPlan,
+  type ContextCut,
   type MergeRule,
+  type Plan,
+  type PlanOptions,
+  type TileSelection,
 } from "./lib/attention/plan.ts";
 export {
   DeviceError,

@@ -11,8 +11,9 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import {
   type AttentionMode,
-  type AttentionPlan,
+  type CheckedPlan,
   checkPlan,
+  mergeOf,
   sharesContext,
 } from "../lib/attention/plan.ts";
 import { chooseDevice, type DeviceKind } from "../lib/device/open.ts";
@@ -158,15 +159,15 @@ function modesOf(prompt: ReferencePrompt): (readonly [string, ReferenceMode])[] 
 }
 
 function rankNumbers(
-  plan: AttentionPlan,
+  plan: CheckedPlan,
   options: { prompt: ReferencePrompt; given: readonly number[] | undefined },
 ): number[] {
   const { prompt, given } = options;
-  if (!sharesContext(plan.mode)) return [1];
+  if (!sharesContext(plan)) return [1];
   const numbers = [...new Set(given ?? [1, 2, prompt.ranks])];
-  if (plan.mode === "ring") return numbers.filter((ranks) => ranks > 1);
+  if (plan.cut.kind === "parts") return numbers.filter((ranks) => ranks > 1);
   // The reference of this merge is that of its own number of hosts.
-  return plan.merge === "antidiagonal"
+  return mergeOf(plan) === "antidiagonal"
     ? numbers.filter((ranks) => ranks === prompt.ranks)
     : numbers;
 }
@@ -175,7 +176,7 @@ async function distance(
   options: {
     prompt: ReferencePrompt;
     mode: ReferenceMode;
-    plan: AttentionPlan;
+    plan: CheckedPlan;
     kind: DeviceKind;
     ranks: number;
   },
@@ -211,7 +212,7 @@ async function distance(
 }
 
 /** The plan behind a mode's name; undefined where the prompt's blocks do not allow it. */
-function planOf(name: string, prompt: ReferencePrompt): AttentionPlan | undefined {
+function planOf(name: string, prompt: ReferencePrompt): CheckedPlan | undefined {
   const [, mode = "", suffix = ""] = /^(dense|xattn|starx|star|ring)_?(.*)$/.exec(name) ?? [];
   const stride = Number(/S(\d+)/.exec(suffix)?.[1] ?? 16);
   const threshold = Number(/t([\d.]+)/.exec(suffix)?.[1] ?? 0.9);

@@ -5,6 +5,7 @@
  */
 import { openEngine } from "../lib/engine/engine.ts";
 import { assert, assertEquals, assertStringIncludes } from "./helpers/assert.ts";
+import { checkPlan } from "../lib/attention/plan.ts";
 import { goldenEntries, type GoldenEntry, goldenPlan } from "./helpers/golden.ts";
 
 const MODEL = new URL("../models/starx-tiny", import.meta.url).pathname;
@@ -20,7 +21,7 @@ async function run(
   const { dtype, processCount } = options;
   await using engine = await openEngine({
     modelFolder: MODEL,
-    plan,
+    plan: checkPlan(plan),
     device: "cpu",
     dtype,
     threads: 1,

@@ -36,11 +36,12 @@ export async function runBench(
   const { group } = ranks;
   const { model, decodeContexts } = options;
   const processCount = group?.size ?? options.processCount;
-  const plans = options.modes.map((mode) => checkPlan({ ...options, mode, merge: "lse" }));
-  for (const { mode } of plans) {
-    if (processCount === 1 || sharesContext(mode)) continue;
+  const modes = options.modes.map((mode) => ({ mode, plan: checkPlan({ ...options, mode }) }));
+  const plans = modes.map(({ plan }) => plan);
+  for (const { mode, plan } of modes) {
+    if (processCount === 1 || sharesContext(plan)) continue;
     throw new UsageError(
-      `--attn_type: must be star, starx or ring with ${processCount} processes: ` +
+      `--attn_type: must be star, starx, ring or ringx with ${processCount} processes: ` +
         `current value is '${mode}'`,
     );
   }
@@ -53,10 +54,9 @@ export async function runBench(
   await using team = await openTeam({ options, plans, device, threads }, { processCount, group });
   const { facts } = team;
   const reports: ModeReport[] = [];
-  for (const [i, plan] of plans.entries()) {
+  for (const [i, { mode, plan }] of modes.entries()) {
     const withCopy = decodeContexts.length > 0 && i === plans.length - 1;
     const times = await team.run({ plan, withCopy }, (line) => output.note(line));
-    const { mode } = plan;
     reports.push({ mode, plan, options, config, processCount, ...facts, ...joinTimes(times) });
   }
   const copyGbPerS = reports.at(-1)?.copyGbPerS ?? NaN;

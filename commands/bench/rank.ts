@@ -3,8 +3,7 @@
  *
  * @module
  */
-import type { AttentionPlan } from "../../lib/attention/plan.ts";
-import { hasBlocks } from "../../lib/attention/plan.ts";
+import { type CheckedPlan, modeOf } from "../../lib/attention/plan.ts";
 import type { Collective } from "../../lib/parallel/collective.ts";
 import type { RankStatus } from "../../lib/parallel/state.ts";
 import type { DeviceKind } from "../../lib/device/open.ts";
@@ -27,7 +26,7 @@ import { splitCosts } from "./split.ts";
 /** What every rank is told: plain data. */
 export interface RankBenchOptions {
   readonly options: BenchOptions;
-  readonly plans: readonly AttentionPlan[];
+  readonly plans: readonly CheckedPlan[];
   readonly device: DeviceKind;
   readonly threads: number;
 }
@@ -43,7 +42,7 @@ export interface BenchPlace extends RankPlace {
 
 /** What to time. */
 export interface BenchRequest {
-  readonly plan: AttentionPlan;
+  readonly plan: CheckedPlan;
   /** Whether rank 0 times a large copy, too, when the model's working memory is free again. */
   readonly withCopy: boolean;
 }
@@ -202,7 +201,7 @@ interface ModeBenchParts {
   readonly options: BenchOptions;
   readonly devices: readonly ProfiledDevice[];
   readonly collective: Collective;
-  readonly plan: AttentionPlan;
+  readonly plan: CheckedPlan;
   readonly status: RankStatus;
   readonly onNote: (line: string) => void;
 }
@@ -234,19 +233,20 @@ class ModeBench {
       return Math.min(...lengths, ...decodeContexts, WARM_UP_TOKENS.cpu);
     }
     // Every rank has to get a block.
-    const blocks = hasBlocks(plan.mode) ? collective.size * plan.blockTokens : 0;
+    const { cut } = plan;
+    const blocks = cut.kind === "blocks" ? collective.size * cut.blockTokens : 0;
     const longest = Math.max(...lengths, ...decodeContexts);
     return Math.min(longest, Math.max(WARM_UP_TOKENS.cuda, blocks));
   }
 
   async #timePrefill(tokens: number): Promise<PrefillTiming> {
-    const { options: { repeats }, plan: { mode }, devices, collective, onNote } = this.#parts;
+    const { options: { repeats }, plan, devices, collective, onNote } = this.#parts;
     await this.#model.drawBlocks(tokens - 1, collective);
     const seconds: number[] = [];
     let costs = splitCosts(new Map(), 1);
     let density = NaN;
     for (let run = 0; run < repeats; run++) {
-      onNote(`${mode}: prefill of ${tokens} tokens, run ${run + 1}`);
+      onNote(`${modeOf(plan)}: prefill of ${tokens} tokens, run ${run + 1}`);
       // On a GPU only marks tell the ops' times; they would slow down the other runs.
       for (const device of devices) device.count({ marks: run === repeats - 1 });
       const result = await this.#prefill(tokens);
@@ -272,8 +272,8 @@ class ModeBench {
 
   /** Seconds of each token after the first that follows a context. */
   async #timeDecode(context: number): Promise<DecodeTiming> {
-    const { options: { decodeTokens }, plan: { mode }, onNote } = this.#parts;
-    onNote(`${mode}: decoding after ${context} tokens`);
+    const { options: { decodeTokens }, plan, onNote } = this.#parts;
+    onNote(`${modeOf(plan)}: decoding after ${context} tokens`);
     const ids = benchIds(context, this.#model.config.vocabularySize);
     using encoded = await this.#encode(ids.subarray(0, context - 1), decodeTokens + 2);
     const timesMs: number[] = [];

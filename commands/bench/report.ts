@@ -3,12 +3,7 @@
  *
  * @module
  */
-import {
-  type AttentionMode,
-  type AttentionPlan,
-  hasBlocks,
-  isSparse,
-} from "../../lib/attention/plan.ts";
+import type { AttentionMode, CheckedPlan } from "../../lib/attention/plan.ts";
 import type { LlamaConfig } from "../../lib/model/config.ts";
 import { allWeightSpecs, modelWeightSpecs } from "../../lib/model/weight_names.ts";
 import { hostTokens, layOutBlocks } from "../../lib/star/blocks.ts";
@@ -36,7 +31,7 @@ export interface DecodeTiming {
 /** All about one mode. */
 export interface ModeReport {
   readonly mode: AttentionMode;
-  readonly plan: AttentionPlan;
+  readonly plan: CheckedPlan;
   readonly options: BenchOptions;
   readonly config: LlamaConfig;
   readonly device: string;
@@ -81,7 +76,7 @@ export function timesJson(report: ModeReport): string {
 
 /** One line of JSON with everything that is not in the line of times. */
 export function detailsJson(report: ModeReport): string {
-  const { options, plan, mode } = report;
+  const { options, plan: { cut, selection }, mode } = report;
   return JSON.stringify({
     mode,
     model: modelName(options),
@@ -90,12 +85,10 @@ export function detailsJson(report: ModeReport): string {
     threads: report.threads,
     ranks: report.processCount,
     ...(report.processCount > 1 ? { exchange: report.exchange } : {}),
-    ...(hasBlocks(mode)
-      ? { block_size: plan.blockTokens, anchor_block_size: plan.anchorTokens }
+    ...(cut.kind === "blocks"
+      ? { block_size: cut.blockTokens, anchor_block_size: cut.anchorTokens }
       : {}),
-    ...(isSparse(mode)
-      ? { stride: plan.stride, threshold: plan.threshold, forced_density: options.density ?? null }
-      : {}),
+    ...(selection === undefined ? {} : { ...selection, forced_density: options.density ?? null }),
     prefill: report.prefill.map((timing) => {
       const { tokens, costs, density } = timing;
       const { tokensPerS, tflops } = prefillRates(timing);
@@ -125,12 +118,14 @@ export function detailsJson(report: ModeReport): string {
 
 /** A table for people. */
 export function detailsText(report: ModeReport): string {
-  const { options, mode, plan } = report;
-  const blocks = hasBlocks(mode) ? `, block ${plan.blockTokens}, anchor ${plan.anchorTokens}` : "";
-  const sparse = isSparse(mode)
-    ? `, stride ${plan.stride}, ${
+  const { options, mode, plan: { cut, selection } } = report;
+  const blocks = cut.kind === "blocks"
+    ? `, block ${cut.blockTokens}, anchor ${cut.anchorTokens}`
+    : "";
+  const sparse = selection !== undefined
+    ? `, stride ${selection.stride}, ${
       options.density === undefined
-        ? `threshold ${plan.threshold}`
+        ? `threshold ${selection.threshold}`
         : `forced density ${options.density}`
     }`
     : "";

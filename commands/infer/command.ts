@@ -4,16 +4,9 @@
  * @module
  */
 import { defineCommand } from "../shared/command.ts";
-import { ENGINE_FLAGS } from "../shared/engine_flags.ts";
+import { ENGINE_FLAGS, MODE_HELP, MODES } from "../shared/engine_flags.ts";
 import { choiceFlag, switchFlag, textFlag, wholeFlag, wordsFlag } from "../shared/flags.ts";
-import {
-  BLOCK_FLAGS,
-  CONTINUE_NOTE,
-  MODE_HELP,
-  MODES,
-  PROCESSES_HELP,
-  TEMPLATES,
-} from "../shared/run_flags.ts";
+import { BLOCK_FLAGS, CONTINUE_NOTE, PROCESSES_HELP, TEMPLATES } from "../shared/run_flags.ts";
 
 /** `infer`. */
 export const INFER = defineCommand({

@@ -5,7 +5,7 @@
  * @module
  */
 import { basename, dirname, resolve } from "node:path";
-import { type AttentionPlan, checkPlan } from "../../lib/attention/plan.ts";
+import { type CheckedPlan, checkPlan, type PlanOptions } from "../../lib/attention/plan.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
 import { kernelDigest } from "../../lib/ffi/locate.ts";
@@ -14,7 +14,8 @@ import { readConfig } from "../../lib/model/config.ts";
 import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
 import { WeightGuard } from "../../lib/model/weight_guard.ts";
 import type { RankGroup } from "../../lib/team/group.ts";
-import { loadModel, type LoadOptions, type Model } from "../../lib/engine/load_model.ts";
+import { loadModel, type Model } from "../../lib/engine/load_model.ts";
+import type { CheckedLoad } from "../../lib/engine/options.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
 import { MODEL_TEMPLATES, type TemplateName } from "../../ruler/templates.ts";
 import { makeFolder } from "../shared/folder.ts";
@@ -45,9 +46,9 @@ import { VERSION } from "../shared/version.ts";
 /** Options of {@linkcode runInfer}; the defaults are the command line's. */
 export interface InferOptions {
   readonly modelPath: string;
-  readonly plan: AttentionPlan;
-  readonly device: LoadOptions["device"];
-  readonly dtype: LoadOptions["dtype"];
+  readonly plan: PlanOptions;
+  readonly device: CheckedLoad["device"];
+  readonly dtype: CheckedLoad["dtype"];
   readonly processCount: number;
   readonly threads: number;
   /** GPUs of each process that the layers are spread over; by default the fewest that do. */
@@ -101,7 +102,7 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   const { kind: device, note } = await chooseDevice(options.device, options);
   if (note !== undefined) screen.log(note);
   const asked = context.launchedRanks ?? options.processCount;
-  const processCount = usableProcesses(plan.mode, asked, { screen });
+  const processCount = usableProcesses(plan, asked, { screen });
   const { eosTokenIds } = await readConfig(options.modelPath);
   const guard = await WeightGuard.open(options.modelPath);
   const survey = await surveySamples(options.inputPath);
@@ -121,7 +122,7 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   const { modelPath: folder, dtype, threads, gpusPerRank, timeoutMs, copyWeights } = options;
   await using session = new ModelSession({
     folder,
-    load: { plan, device, dtype, threads, gpusPerRank, timeoutMs, copyWeights },
+    load: { ...options.plan, device, dtype, threads, gpusPerRank, timeoutMs, copyWeights },
     screen,
     cleanup,
     loadModel: context.loadModel ?? loadModel,
@@ -162,7 +163,7 @@ function stopWordsOf({ stopWords, template }: InferOptions): readonly string[] {
 async function describeRun(
   options: InferOptions,
   facts: {
-    plan: AttentionPlan;
+    plan: CheckedPlan;
     device: "cpu" | "cuda";
     processCount: number;
     survey: SampleSurvey;

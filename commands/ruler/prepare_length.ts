@@ -4,7 +4,7 @@
  * @module
  */
 import { resolve } from "node:path";
-import { hasBlocks, sharesContext } from "../../lib/attention/plan.ts";
+import { type CheckedPlan, usedRanks } from "../../lib/attention/plan.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { makeFolder } from "../shared/folder.ts";
 import type { ModelSession } from "../shared/model_session.ts";
@@ -33,7 +33,8 @@ export interface RunDigests {
 }
 
 /** A run: its checked options and what it works with. */
-export interface RulerRun extends RulerOptions {
+export interface RulerRun extends Omit<RulerOptions, "plan"> {
+  readonly plan: CheckedPlan;
   readonly processCount: number;
   /** The experiment's folder. */
   readonly folder: string;
@@ -186,7 +187,5 @@ async function finishedTask(folder: string): Promise<string | undefined> {
 
 /** The processes for a length: no more than it has blocks. */
 export function hostCount(maxTokens: number, run: Pick<RulerRun, "plan" | "processCount">): number {
-  const { plan, processCount } = run;
-  if (!hasBlocks(plan.mode)) return sharesContext(plan.mode) ? processCount : 1;
-  return Math.min(processCount, Math.ceil(maxTokens / plan.blockTokens));
+  return usedRanks(run.plan, { ranks: run.processCount, contextTokens: maxTokens });
 }

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { checkPlan, hasBlocks, sharesContext } from "../../lib/attention/plan.ts";
+import { type CheckedPlan, checkPlan, modeOf, sharesContext } from "../../lib/attention/plan.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
@@ -49,13 +49,16 @@ export async function runRuler(
   const { kind: device, note } = await chooseDevice(options.device, options);
   if (note !== undefined) screen.log(note);
   const { launchedRanks } = context;
-  const processCount = checkProcesses(options, { screen, launchedRanks });
+  const processCount = checkProcesses(options, { plan, screen, launchedRanks });
   const config = await readConfig(modelPath);
   await checkSourceDir(sourceDir);
-  const lengths = usableLengths(options, { screen, maxPositions: config.maxPositions });
+  const lengths = usableLengths({ ...options, plan }, {
+    screen,
+    maxPositions: config.maxPositions,
+  });
   const pregenDir = await findPregenDir(options.pregenDir);
   using tokenizer = await loadTokenizer(modelPath);
-  const folder = experimentFolder(options);
+  const folder = experimentFolder({ ...options, plan });
   await makeFolder(folder);
   await using _lock = await RunLock.take(`${folder}/${LOCK_FILE}`, {
     what: "--output_dir, --model_name",
@@ -67,7 +70,8 @@ export async function runRuler(
   await using session = new ModelSession({
     folder: modelPath,
     load: {
-      ...{ plan, device, dtype, threads, gpusPerRank, timeoutMs, tokenizer },
+      ...options.plan,
+      ...{ device, dtype, threads, gpusPerRank, timeoutMs, tokenizer },
       copyWeights: options.copyWeights,
       expectedTokens: Math.max(...lengths),
     },
@@ -134,7 +138,7 @@ async function checkSourceDir(sourceDir: string | undefined): Promise<void> {
  * @throws {UsageError} If one exceeds the model's positions, or none is left.
  */
 function usableLengths(
-  options: RulerOptions,
+  options: PlannedOptions,
   context: { screen: Screen; maxPositions: number },
 ): readonly number[] {
   const { maxPositions } = context;
@@ -152,39 +156,47 @@ function usableLengths(
   );
 }
 
+/** Options whose plan is checked. */
+type PlannedOptions = Omit<RulerOptions, "plan"> & { readonly plan: CheckedPlan };
+
 /** The processes to use. @throws {UsageError} If they are not given where they must be. */
 function checkProcesses(
   options: RulerOptions,
-  context: { screen: Screen; launchedRanks?: number | undefined },
+  context: { plan: CheckedPlan; screen: Screen; launchedRanks?: number | undefined },
 ): number {
-  const { plan } = options;
+  const { plan } = context;
   const processCount = context.launchedRanks ?? options.processCount;
-  if (processCount !== undefined) return usableProcesses(plan.mode, processCount, context);
-  if (!sharesContext(plan.mode)) return 1;
-  throw new UsageError(`--nproc_per_node: is required with --attn_type ${plan.mode}`);
+  if (processCount !== undefined) return usableProcesses(plan, processCount, context);
+  if (!sharesContext(plan)) return 1;
+  throw new UsageError(`--nproc_per_node: is required with --attn_type ${modeOf(plan)}`);
 }
 
 /** Whether block and anchor fit; as in the original, an anchor that is not given counts as -1. */
-function isUsable(maxTokens: number, options: RulerOptions, context: { screen: Screen }): boolean {
-  const { plan, givenAnchorTokens } = options;
-  if (!hasBlocks(plan.mode) || plan.blockTokens + givenAnchorTokens <= maxTokens) return true;
+function isUsable(
+  maxTokens: number,
+  options: PlannedOptions,
+  context: { screen: Screen },
+): boolean {
+  const { plan: { cut }, givenAnchorTokens } = options;
+  if (cut.kind !== "blocks" || cut.blockTokens + givenAnchorTokens <= maxTokens) return true;
   const anchor = givenAnchorTokens === -1 ? "" : ` plus --anchor_block_size ${givenAnchorTokens}`;
   context.screen.log(
-    `Length ${maxTokens} is skipped as it is shorter than --block_size ${plan.blockTokens}${anchor}`,
+    `Length ${maxTokens} is skipped as it is shorter than --block_size ${cut.blockTokens}${anchor}`,
   );
   return false;
 }
 
 /** `<output_dir>/<name>_<mode>`, with `_b1ka1k` in modes with blocks. */
 export function experimentFolder(
-  options: Pick<RulerOptions, "outputDir" | "modelName" | "plan">,
+  options: Pick<RulerOptions, "outputDir" | "modelName"> & { plan: CheckedPlan },
 ): string {
   const { outputDir, modelName, plan } = options;
   const size = (tokens: number) => tokens < 1024 ? `${tokens}` : `${Math.floor(tokens / 1024)}k`;
-  const blocks = hasBlocks(plan.mode)
-    ? `_b${size(plan.blockTokens)}a${size(plan.anchorTokens)}`
+  const { cut } = plan;
+  const blocks = cut.kind === "blocks"
+    ? `_b${size(cut.blockTokens)}a${size(cut.anchorTokens)}`
     : "";
-  return `${outputDir.replace(/(?<=.)\/+$/, "")}/${modelName}_${plan.mode}${blocks}`;
+  return `${outputDir.replace(/(?<=.)\/+$/, "")}/${modelName}_${modeOf(plan)}${blocks}`;
 }
 
 /** The folder of `-d`: a path, or a name below `dataset` as in the original. */
@@ -198,14 +210,14 @@ async function findPregenDir(named: string | undefined): Promise<string | undefi
 }
 
 function describeRun(run: RulerRun): string {
-  const { plan, dtype, modelName } = run;
-  const parts = [modelName, plan.mode];
-  if (hasBlocks(plan.mode)) {
-    parts.push(`block ${plan.blockTokens}`, `anchor ${plan.anchorTokens}`);
-    if (plan.merge !== "lse") parts.push(`merge ${plan.merge}`);
+  const { plan: { cut, selection }, dtype, modelName } = run;
+  const parts = [modelName, modeOf(run.plan)];
+  if (cut.kind === "blocks") {
+    parts.push(`block ${cut.blockTokens}`, `anchor ${cut.anchorTokens}`);
+    if (cut.merge !== "lse") parts.push(`merge ${cut.merge}`);
   }
-  if (plan.mode === "xattn" || plan.mode === "starx") {
-    parts.push(`stride ${plan.stride}`, `threshold ${plan.threshold}`);
+  if (selection !== undefined) {
+    parts.push(`stride ${selection.stride}`, `threshold ${selection.threshold}`);
   }
   return [...parts, dtype, `${run.template} prompts`].join(", ");
 }

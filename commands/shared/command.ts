@@ -12,6 +12,7 @@ import {
   UsageError,
   WorkerError,
 } from "../../lib/errors.ts";
+import { withFlagNames } from "./engine_flags.ts";
 import { type FlagTable, type FlagValues, parseFlags } from "./flags.ts";
 import { type CommandHelp, commandHelp } from "./help.ts";
 import type { CommandContext } from "../infer/infer.ts";
@@ -70,7 +71,8 @@ export interface Ending {
 export function endingOf(error: unknown): Ending {
   const code = exitCodeOf(error);
   if (code !== EXIT_CODES.bug) {
-    return { code, text: `error: ${errorText(error).replaceAll(/\s*\n\s*/g, " ")}` };
+    const text = withFlagNames(errorText(error)).replaceAll(/\s*\n\s*/g, " ");
+    return { code, text: `error: ${text}` };
   }
   const stack = error instanceof Error ? error.stack ?? error.message : String(error);
   return { code, text: `A bug in this program: ${stack}` };

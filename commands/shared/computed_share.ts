@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AttentionPlan, hasBlocks, SPARSE_BLOCK_TOKENS } from "../../lib/attention/plan.ts";
+import { type CheckedPlan, SPARSE_BLOCK_TOKENS } from "../../lib/attention/plan.ts";
 import type { Generation } from "../../lib/engine/load_model.ts";
 import { layOutBlocks } from "../../lib/star/blocks.ts";
 
@@ -20,7 +20,7 @@ const triangle = (count: number): number => count * (count + 1) / 2;
  * @param generation What was computed; its context, the ranks' work and what was selected.
  */
 export function computedShare(
-  plan: AttentionPlan,
+  plan: CheckedPlan,
   generation: Pick<Generation, "contextTokens" | "result">,
 ): number {
   const { contextTokens, result } = generation;
@@ -31,7 +31,7 @@ export function computedShare(
     ranks: Math.max(1, result.ranks.length),
   });
   const blocks = hosts.flat();
-  if (!hasBlocks(plan.mode)) return takenShare(result.selectedBlocks);
+  if (plan.cut.kind !== "blocks") return takenShare(result.selectedBlocks);
   // The counts stand block by block, each with the same number of layers.
   const layers = result.selectedBlocks.length / blocks.length;
   const shareOf = (block: number): number =>

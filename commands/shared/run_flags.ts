@@ -5,8 +5,6 @@
  */
 import { wholeFlag, wholesFlag } from "./flags.ts";
 
-/** The attention modes. */
-export const MODES = ["dense", "xattn", "star", "starx", "ring"] as const;
 /** The prompt templates. */
 export const TEMPLATES = ["base", "llama3"] as const;
 /** RULER's tasks. */
@@ -24,10 +22,6 @@ export const DEMO_TASKS = [
   "fwe",
 ] as const;
 
-/** What `--attn_type` takes. */
-export const MODE_HELP =
-  "dense, xattn (selected blocks), star (blocks with an anchor), starx (both) or " +
-  "ring (dense, the context spread over the processes)";
 /** What `--num_nodes` is. */
 export const NODES_HELP =
   "nodes of a Slurm allocation; more than 1 start this program by srun there";

@@ -62,7 +62,7 @@ export function workerPermissions(entry: URL): readonly string[] {
  */
 export function openEngine(options: EngineOptions): Promise<Engine> {
   const { group, plan, processCount, timeoutMs } = options;
-  if (group !== undefined && sharesContext(plan.mode)) {
+  if (group !== undefined && sharesContext(plan)) {
     return SpmdEngine.open(group, { ...rankOptions(options), timeoutMs });
   }
   return processCount === 1 ? LocalEngine.open(options) : PoolEngine.open(options);

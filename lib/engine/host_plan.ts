@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { AttentionPlan } from "../attention/plan.ts";
+import type { CheckedPlan } from "../attention/plan.ts";
 import { hostMemory } from "../device/host_memory.ts";
 import type { LlamaConfig } from "../model/config.ts";
 import type { ComputeDType } from "../model/forward.ts";
@@ -14,7 +14,7 @@ import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
 export interface HostQuestion {
   readonly config: LlamaConfig;
   readonly dtype: ComputeDType;
-  readonly plan: AttentionPlan;
+  readonly plan: CheckedPlan;
   /** Processes on this machine, each with a part of the blocks. */
   readonly processCount: number;
   readonly contextTokens: number;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type AttentionPlan, checkPlan, sharesContext } from "../attention/plan.ts";
+import { type PlanOptions, sharesContext, usedRanks } from "../attention/plan.ts";
 import { chooseDevice, type DeviceWish, threadsPerProcess } from "../device/open.ts";
 import { invariant, RequestError } from "../errors.ts";
 import { type LlamaConfig, readConfig } from "../model/config.ts";
@@ -11,20 +11,24 @@ import type { ComputeDType } from "../model/forward.ts";
 import { loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { openEngine } from "./engine.ts";
 import { checkHostMemory } from "./host_plan.ts";
+import { checkGenerateOptions, checkLoadOptions } from "./options.ts";
 import type { RankGroup } from "../team/group.ts";
 import type { Engine, GenerateResult, Progress } from "../star/request.ts";
 
 /** How to load a model and what to compute with it. */
-export interface LoadOptions {
-  readonly plan: AttentionPlan;
-  /** `auto` takes a usable GPU, or else the CPU, and `onWarning` says so; `cuda` takes a GPU. */
-  readonly device: DeviceWish;
-  /** What keys, values and the inputs of matrix products are rounded to. */
-  readonly dtype: ComputeDType;
-  /** Processes that share the blocks; dense and xattn use one. */
-  readonly processCount: number;
-  /** Threads of each process; 0 divides the cores among the processes. */
-  readonly threads: number;
+export interface LoadOptions extends PlanOptions {
+  /**
+   * `auto` takes a usable GPU, or else the CPU, and `onWarning` says so; `cuda` takes a GPU.
+   *
+   * @default {"auto"}
+   */
+  readonly device?: DeviceWish | undefined;
+  /** What keys, values and the inputs of matrix products are rounded to. @default {"bf16"} */
+  readonly dtype?: ComputeDType | undefined;
+  /** Processes that share the context; dense and xattn use one. @default {1} */
+  readonly processCount?: number | undefined;
+  /** Threads of each process; 0 divides the cores among the processes. @default {0} */
+  readonly threads?: number | undefined;
   /**
    * GPUs of each process that the layers are spread over; by default the fewest that the weights
    * and `expectedTokens` fit on.
@@ -35,8 +39,8 @@ export interface LoadOptions {
    * memory is refused before the weights are loaded.
    */
   readonly expectedTokens?: number | undefined;
-  /** How long a process may make no progress, in milliseconds. */
-  readonly timeoutMs: number;
+  /** How long a process may make no progress, in milliseconds. @default {60000} */
+  readonly timeoutMs?: number | undefined;
   /**
    * Whether weights are read into memory instead of being mapped: for files that may change while
    * the model is in use. Each process has its own copy then.
@@ -56,16 +60,16 @@ export interface LoadOptions {
 export interface Prompt {
   readonly context: string;
   readonly query: string;
-  /** Names the sample in progress and error messages. */
-  readonly sample: string;
+  /** Names the sample in progress and error messages. @default {"prompt"} */
+  readonly sample?: string | undefined;
 }
 
 /** How to generate. */
 export interface GenerateOptions {
-  /** At least 1. */
-  readonly tokensToGenerate: number;
-  /** The text is cut at the first of them; generation may end there. */
-  readonly stopWords: readonly string[];
+  /** At least 1. @default {128} */
+  readonly tokensToGenerate?: number | undefined;
+  /** The text is cut at the first of them; generation may end there. @default {[]} */
+  readonly stopWords?: readonly string[] | undefined;
   /**
    * Ids that end the answer, for example the model's end-of-sequence ids: generation may end there,
    * and the text is cut in front of the first of them.
@@ -73,8 +77,8 @@ export interface GenerateOptions {
    * @default {[]}
    */
   readonly endIds?: readonly number[] | undefined;
-  /** How many of the first position's logits to return; 0 for none. */
-  readonly topLogits: number;
+  /** How many of the first position's logits to return; 0 for none. @default {0} */
+  readonly topLogits?: number | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
@@ -103,10 +107,11 @@ export interface Model extends AsyncDisposable {
   /**
    * Generates greedily.
    *
+   * @throws {UsageError} If an option is out of its range.
    * @throws {RequestError} If the prompt is too long for the model, or the query is empty.
    * @throws {WorkerError} If a worker process is lost.
    */
-  generate(prompt: Prompt, options: GenerateOptions): Promise<Generation>;
+  generate(prompt: Prompt, options?: GenerateOptions): Promise<Generation>;
 }
 
 /** How far a prompt may exceed the model's positions: RULER's fwe overshoots its length. */
@@ -116,49 +121,42 @@ const OVERSHOOT = 0.02;
  * Loads a model from a folder in Hugging Face's format.
  *
  * @param folder Holds `config.json`, `tokenizer.json` and the weights.
- * @throws {UsageError} If the plan cannot be used, or a GPU is to compute in f32.
+ * @param options All have defaults: dense attention in one process, on a GPU if there is one.
+ * @throws {UsageError} If an option is unknown or out of its range, or a GPU is to compute in f32.
  * @throws {FileError} If a file is missing or damaged.
  * @throws {DeviceError} If the kernel library or the device cannot be used.
  * @throws {WorkerError} If a worker process is lost.
  */
-export async function loadModel(folder: string, options: LoadOptions): Promise<Model> {
-  const plan = checkPlan(options.plan);
-  const { kind: device, note } = await chooseDevice(options.device, options);
-  if (note !== undefined) options.onWarning?.(note);
+export async function loadModel(folder: string, options: LoadOptions = {}): Promise<Model> {
+  const checked = checkLoadOptions(folder, options);
+  const { plan, threads, processCount: wanted, ...common } = checked;
+  const { tokenizer: given, group, onWarning } = options;
+  const { kind: device, note } = await chooseDevice(checked.device, checked);
+  if (note !== undefined) onWarning?.(note);
   // Small files first: a mistake in them should not wait for the weights.
   const config = await readConfig(folder);
-  const ownTokenizer = options.tokenizer === undefined ? await loadTokenizer(folder) : undefined;
+  const ownTokenizer = given === undefined ? await loadTokenizer(folder) : undefined;
   try {
-    const { dtype, timeoutMs, group, gpusPerRank, expectedTokens, copyWeights } = options;
-    const isShared = sharesContext(plan.mode);
-    const processCount = isShared ? group?.size ?? options.processCount : 1;
+    const processCount = usedRanks(plan, { ranks: group?.size ?? wanted });
     // Each launched rank divides the cores of its own machine.
-    const threads = isShared && group !== undefined
-      ? options.threads
-      : threadsPerProcess(options.threads, { processCount });
+    const isLaunched = group !== undefined && sharesContext(plan);
     const checkMemory = (contextTokens: number, room: number): void => {
       // The ranks of a launcher may be on several machines, and know their GPUs' memory.
       if (device === "cuda" || group !== undefined) return;
-      const sizes = { contextTokens, room, processCount, copyWeights };
-      checkHostMemory({ config, dtype, plan, ...sizes });
+      checkHostMemory({ ...common, config, plan, contextTokens, room, processCount });
     };
-    checkMemory(expectedTokens ?? 0, 1);
+    checkMemory(checked.expectedTokens ?? 0, 1);
     const engine = await openEngine({
+      ...common,
       modelFolder: folder,
       plan,
       device,
-      dtype,
-      threads,
-      gpusPerRank,
-      expectedTokens,
-      copyWeights,
+      threads: isLaunched ? threads : threadsPerProcess(threads, { processCount }),
       processCount,
-      timeoutMs,
       group,
     });
-    const tokenizer = options.tokenizer ?? ownTokenizer;
+    const tokenizer = given ?? ownTokenizer;
     invariant(tokenizer !== undefined, "a tokenizer is given or loaded");
-    const { onWarning } = options;
     const parts = { engine, tokenizer, ownTokenizer, processCount, checkMemory, onWarning };
     return new TextModel(parts);
   } catch (error) {
@@ -203,13 +201,16 @@ class TextModel implements Model {
     return this.#engine.deviceDescription;
   }
 
-  async generate(prompt: Prompt, options: GenerateOptions): Promise<Generation> {
+  async generate(prompt: Prompt, options: GenerateOptions = {}): Promise<Generation> {
     const startMs = performance.now();
-    const { sample } = prompt;
-    const { tokensToGenerate, stopWords, topLogits, onProgress, endIds = [] } = options;
+    const { sample, tokensToGenerate, stopWords, topLogits, endIds } = checkGenerateOptions(
+      prompt,
+      options,
+    );
+    const { onProgress } = options;
     const contextIds = this.tokenizer.encode(prompt.context);
     const queryIds = this.tokenizer.encode(prompt.query);
-    this.#checkLength(prompt, {
+    this.#checkLength(sample, {
       promptTokens: contextIds.length + queryIds.length,
       tokensToGenerate,
     });
@@ -231,7 +232,7 @@ class TextModel implements Model {
   }
 
   #checkLength(
-    prompt: Prompt,
+    sample: string,
     sizes: { promptTokens: number; tokensToGenerate: number },
   ): void {
     const { promptTokens, tokensToGenerate } = sizes;
@@ -240,12 +241,12 @@ class TextModel implements Model {
     const limit = Math.floor(maxPositions * (1 + OVERSHOOT)) + tokensToGenerate;
     if (promptTokens > limit) {
       throw new RequestError(
-        `Cannot run sample ${prompt.sample} as a prompt must have at most ${maxPositions} tokens ` +
+        `Cannot run sample ${sample} as a prompt must have at most ${maxPositions} tokens ` +
           `(max_position_embeddings; up to ${limit} with a warning): current value is ${promptTokens}`,
       );
     }
     this.#onWarning(
-      `Sample ${prompt.sample} has ${promptTokens} tokens, more than the model's ${maxPositions} ` +
+      `Sample ${sample} has ${promptTokens} tokens, more than the model's ${maxPositions} ` +
         "positions (max_position_embeddings)",
     );
   }

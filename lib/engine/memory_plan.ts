@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { type AttentionPlan, hasBlocks, isSparse, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
+import { type CheckedPlan, checkPlan, modeOf, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
+import { selectedRingShapes } from "../attention/ring_selected.ts";
 import { selectionTensors } from "../attention/xattention.ts";
 import type { Device } from "../device/device.ts";
 import { type LayerRange, splitLayers } from "../device/stages.ts";
@@ -20,7 +21,7 @@ import { type BlockLayout, type ContextBlock, hostTokens, layOutBlocks } from ".
 export interface MemoryQuestion {
   readonly config: LlamaConfig;
   readonly dtype: ComputeDType;
-  readonly plan: AttentionPlan;
+  readonly plan: CheckedPlan;
   readonly ranks: number;
   /** The longest chunk. */
   readonly chunkTokens: number;
@@ -114,7 +115,8 @@ function rankNeed(
   const { config, dtype, plan, chunkTokens, room } = question;
   const { kvHeads, headDim, queryHeads } = config;
   const layers = range.endLayer - range.firstLayer;
-  const isRing = plan.mode === "ring";
+  const { cut, selection } = plan;
+  const isRing = cut.kind === "parts";
   const longest = Math.max(...layout.hosts.map(hostTokens));
   const capacity = isRing
     ? longest + room
@@ -129,21 +131,28 @@ function rankNeed(
   // Between GPUs of their own the anchor may be sent: a packed layer, and chunks side by side.
   if (device.kind === "cuda" && sendingPays(layout, question)) {
     working += cacheOf(layout.anchorTokens) / layers;
-    if (chunkTokens < plan.blockTokens) working += (MAX_LANES - 1) * activations;
+    if (cut.kind === "blocks" && chunkTokens < cut.blockTokens) {
+      working += (MAX_LANES - 1) * activations;
+    }
   }
   if (layout.hosts.length > 1) working += (question.ranks + 1) * part;
   if (isRing) {
     working += transformerBytes(device, { config, dtype, tokens: Math.max(1, longest) }) +
       layout.hosts.length * (cacheOf(capacity) / layers + part);
   }
-  if (isSparse(plan.mode)) {
+  if (isRing && selection !== undefined) {
+    const endTokens = blocks.at(-1)?.end ?? 0;
+    const shapes = selectedRingShapes({ kvHeads, queryHeads, headDim, endTokens });
+    working += cacheOf(endTokens) / layers + 8 * elements(shapes.cells) +
+      4 * Math.ceil(longest / SPARSE_BLOCK_TOKENS) * config.layerCount * queryHeads;
+  } else if (selection !== undefined) {
     const lengths = blocks.map(({ start, end }) => end - start);
     const { mass } = selectionTensors({
       queryHeads,
       queryTokens: chunkTokens,
       keyTokens: layout.anchorTokens + Math.max(...lengths),
     });
-    working += 8 * mass.reduce((product, extent) => product * extent, 1);
+    working += 8 * elements(mass);
     const queryBlocks = Math.ceil(Math.max(layout.anchorTokens, ...lengths) / SPARSE_BLOCK_TOKENS);
     working += 4 * config.layerCount * queryHeads * queryBlocks;
   }
@@ -152,6 +161,10 @@ function rankNeed(
     cache: cacheOf(capacity) + (ownAnchor === 0 ? 0 : cacheOf(ownAnchor)),
     working,
   };
+}
+
+function elements(shape: readonly number[]): number {
+  return shape.reduce((product, extent) => product * extent, 1);
 }
 
 /** What is asked of some GPUs, and what they have. */
@@ -187,7 +200,7 @@ export function checkMemory(
   const what = contextTokens === 0 ? "load the model" : `run ${contextTokens + room} tokens`;
   const whose = devices.length === 1 ? "its memory" : `the memory of ${device.description}`;
   const more = dealtGpus > devices.length
-    ? `; --gpus_per_rank spreads the layers over up to ${dealtGpus} GPUs`
+    ? `; 'gpusPerRank' spreads the layers over up to ${dealtGpus} GPUs`
     : "";
   throw new DeviceError(
     `Cannot ${what} on ${devices.map(({ description }) => description).join(" and ")} as ` +
@@ -244,16 +257,14 @@ function whatFits(question: MemoryQuestion, fits: (other: MemoryQuestion) => boo
   const advice = length > 0
     ? `up to ${length + room} tokens fit`
     : "no context fits beside weights and working memory";
-  if (!hasBlocks(plan.mode)) return advice;
-  const block = largest(
-    plan.blockTokens,
-    (tokens) =>
-      fits({
-        ...question,
-        plan: { ...plan, blockTokens: tokens, anchorTokens: Math.min(tokens, plan.anchorTokens) },
-      }),
-  );
-  return block > 0 ? `${advice}, or this length with --block_size ${block}` : advice;
+  if (plan.cut.kind !== "blocks") return advice;
+  const { blockTokens, anchorTokens } = plan.cut;
+  const block = largest(blockTokens, (tokens) => {
+    const smaller = { blockTokens: tokens, anchorTokens: Math.min(tokens, anchorTokens) };
+    const options = { mode: modeOf(plan), ...plan.cut, ...plan.selection, ...smaller };
+    return fits({ ...question, plan: checkPlan(options) });
+  });
+  return block > 0 ? `${advice}, or this length with 'blockTokens' ${block}` : advice;
 }
 
 /** The largest multiple of 128 below a limit that passes; 0 if none does. */

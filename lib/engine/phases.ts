@@ -6,26 +6,26 @@
  *
  * @module
  */
-import { type AttentionPlan, checkPlan } from "../attention/plan.ts";
+import type { PlanOptions } from "../attention/plan.ts";
 import { SelfCollective } from "../parallel/self.ts";
 import type { LlamaConfig } from "../model/config.ts";
-import { chooseDevice, type DeviceWish } from "../device/open.ts";
+import { chooseDevice, type DeviceWish, threadsPerProcess } from "../device/open.ts";
 import type { ComputeDType } from "../model/forward.ts";
 import type { BlockLayout } from "../star/blocks.ts";
+import { checkPhasesOptions } from "./options.ts";
 import { type EncodedContext, RankModel } from "./rank.ts";
 import type { GenerateRequest } from "../star/request.ts";
 
 /** How to open a model for the two phases. */
-export interface PhasesOptions {
-  readonly plan: AttentionPlan;
-  /** What keys, values and the inputs of matrix products are rounded to. */
-  readonly dtype: ComputeDType;
-  /** Threads of an op on the CPU, 1 to 256. */
-  readonly threads: number;
-  /** `auto` takes a usable GPU, or else the CPU. @default {"cpu"} */
-  readonly device?: DeviceWish;
+export interface PhasesOptions extends PlanOptions {
+  /** What keys, values and the inputs of matrix products are rounded to. @default {"bf16"} */
+  readonly dtype?: ComputeDType | undefined;
+  /** Threads of an op on the CPU; 0 takes all cores. @default {0} */
+  readonly threads?: number | undefined;
+  /** `auto` takes a usable GPU, or else the CPU. @default {"auto"} */
+  readonly device?: DeviceWish | undefined;
   /** GPUs that the layers are spread over; by default the fewest that the weights fit on. */
-  readonly gpusPerRank?: number;
+  readonly gpusPerRank?: number | undefined;
 }
 
 /** A context after phase 1. Disposal frees its keys and values. */
@@ -71,16 +71,18 @@ export interface Phases extends Disposable {
 /**
  * Opens a model folder in Hugging Face's format.
  *
- * @throws {UsageError} If the plan cannot be used.
+ * @param options All have defaults.
+ * @throws {UsageError} If an option is unknown or out of its range.
  * @throws {FileError} If a file is missing or damaged.
  * @throws {DeviceError} If the kernel library or the device cannot be used.
  */
-export async function openPhases(folder: string, options: PhasesOptions): Promise<Phases> {
-  const plan = checkPlan(options.plan);
-  const { dtype, threads, gpusPerRank } = options;
-  const { kind: device } = await chooseDevice(options.device ?? "cpu", { dtype });
-  const rank = { modelFolder: folder, plan, device, dtype, threads, gpusPerRank };
-  return new LocalPhases(await RankModel.load(rank));
+export async function openPhases(folder: string, options: PhasesOptions = {}): Promise<Phases> {
+  const checked = checkPhasesOptions(folder, options);
+  const { kind: device } = await chooseDevice(checked.device, checked);
+  const threads = threadsPerProcess(checked.threads, { processCount: 1 });
+  return new LocalPhases(
+    await RankModel.load({ ...checked, modelFolder: folder, device, threads }),
+  );
 }
 
 class LocalPhases implements Phases {

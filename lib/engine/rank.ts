@@ -4,7 +4,7 @@
  * @module
  */
 import { ForcedSelection } from "../attention/forced_selection.ts";
-import { type AttentionPlan, isSparse } from "../attention/plan.ts";
+import type { CheckedPlan } from "../attention/plan.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { RankStatus } from "../parallel/state.ts";
 import type { Device } from "../device/device.ts";
@@ -29,7 +29,7 @@ import { encodePart, ringCapacity } from "../star/ring.ts";
 export interface RankOptions {
   /** A folder in Hugging Face's format. */
   readonly modelFolder: string;
-  readonly plan: AttentionPlan;
+  readonly plan: CheckedPlan;
   readonly device: DeviceKind;
   readonly dtype: ComputeDType;
   /** Threads of this process. */
@@ -59,7 +59,7 @@ export interface RankParts {
   /** Where the layers lie. */
   readonly stages: readonly Stage[];
   readonly weights: ModelWeights;
-  readonly plan: AttentionPlan;
+  readonly plan: CheckedPlan;
   readonly dtype: ComputeDType;
   /** Share of the blocks that sparse modes take in place of those that the mass selects. */
   readonly forcedDensity?: number | undefined;
@@ -254,7 +254,7 @@ export class RankModel implements Disposable {
     const { rank, size: ranks } = collective;
     const { plan, dtype } = this.#parts;
     const layout = layOutBlocks(plan, { contextTokens: contextIds.length, ranks });
-    const isRing = plan.mode === "ring";
+    const isRing = plan.cut.kind === "parts";
     const blocks = layout.hosts[rank] ?? [];
     const { kvHeads, headDim } = this.config;
     const capacity = isRing
@@ -265,16 +265,18 @@ export class RankModel implements Disposable {
     const cache = owned.use(new KvCache(this.#stages, { kvHeads, headDim, capacity, dtype }));
     const common = { stages: this.#stages, layout, cache, contextIds, onProgress };
     const phase1 = owned.use(
-      isRing ? await encodePart({ ...this.#parts, ...common, collective }) : await encodeBlocks({
-        ...common,
-        transformer: this.#transformer,
-        weights: this.#parts.weights,
-        collective,
-        plan,
-        blocks,
-        cacheDtype: dtype,
-        forced: this.#forced,
-      }),
+      isRing
+        ? await encodePart({ ...this.#parts, ...common, collective, forced: this.#forced })
+        : await encodeBlocks({
+          ...common,
+          transformer: this.#transformer,
+          weights: this.#parts.weights,
+          collective,
+          plan,
+          blocks,
+          cacheDtype: dtype,
+          forced: this.#forced,
+        }),
     );
     // Whoever measures phase 1 wants its end, not that of its start.
     for (const device of this.#devices) await device.kernels.idle();
@@ -336,13 +338,13 @@ export class RankModel implements Disposable {
    */
   async drawBlocks(contextTokens: number, host: { rank: number; size: number }): Promise<void> {
     const { plan, config: { queryHeads } } = this.#parts;
-    if (this.#forced === undefined || !isSparse(plan.mode)) return;
+    if (this.#forced === undefined || plan.selection === undefined) return;
     const layout = layOutBlocks(plan, { contextTokens, ranks: host.size });
     const blocks = layout.hosts[host.rank] ?? [];
     const { maxTokens } = this.#transformer;
     const [device] = this.#devices;
     if (device === undefined) return;
-    await drawForcedBlocks(this.#forced, { layout, blocks, device, maxTokens, queryHeads });
+    await drawForcedBlocks(this.#forced, { plan, layout, blocks, device, maxTokens, queryHeads });
   }
 
   #checkMemory(sizes: { contextTokens: number; room: number; ranks: number }): void {

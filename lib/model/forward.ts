@@ -10,7 +10,14 @@ import { invariant } from "../errors.ts";
 import type { LlamaConfig } from "./config.ts";
 import { type Chunk, LayerStage, type TransformerOptions } from "./layer_stage.ts";
 
-export { type Chunk, type ComputeDType, transformerBytes } from "./layer_stage.ts";
+export {
+  type Chunk,
+  type ChunkTarget,
+  COMPUTE_DTYPES,
+  type ComputeDType,
+  consecutive,
+  transformerBytes,
+} from "./layer_stage.ts";
 
 /** A model that is ready to run, with the scratch memory that it needs. */
 export class Transformer implements Disposable {

@@ -20,20 +20,34 @@ import { rmsNorm } from "../ops/rms_norm.ts";
 import { rope, ropeTable } from "../ops/rope.ts";
 import { swiglu } from "../ops/swiglu.ts";
 import { inverseFrequencies, type LlamaConfig } from "./config.ts";
-import type { KvCache } from "./kv_cache.ts";
+import type { LayerCache } from "./kv_cache.ts";
 import type { LayerWeights, ModelWeights } from "./weight_tensors.ts";
 
-/** What the matrix products compute with. */
-export type ComputeDType = "bf16" | "f32";
+/** The dtypes that matrix products can compute with. */
+export const COMPUTE_DTYPES = ["bf16", "f32"] as const;
 
-/** Some consecutive tokens to run through the model. */
+/** What the matrix products compute with. */
+export type ComputeDType = typeof COMPUTE_DTYPES[number];
+
+/** Where the keys and values of a chunk go. */
+export interface ChunkTarget {
+  /** Keys and values of a layer. */
+  readonly layer: (index: number) => LayerCache;
+  /** The row of each token, or -1 for one whose keys and values another rank keeps. */
+  readonly rows: Int32Array;
+}
+
+/**
+ * Some tokens to run through the model: consecutive ones of one sequence, or one of each of several
+ * sequences. Only `attention` knows which.
+ */
 export interface Chunk {
   /** At most `maxTokens` ids. */
   readonly ids: Int32Array;
-  /** The position of the first; the others follow. */
-  readonly firstPosition: number;
-  /** Where keys and values go; absent on hosts that do not keep them. */
-  readonly target?: { readonly cache: KvCache; readonly firstRow: number } | undefined;
+  /** The position of each. */
+  readonly positions: Int32Array;
+  /** Where keys and values go; absent on ranks that do not keep them. */
+  readonly target?: ChunkTarget | undefined;
   readonly attention: AttentionStrategy;
   /**
    * Whether only keys and values are wanted: then the last layer stops after them, and there are
@@ -111,11 +125,8 @@ export class LayerStage implements Disposable {
   async writePlaces(chunk: Chunk): Promise<void> {
     const tokens = chunk.ids.length;
     const { positions, rows } = this.#buffersFor(tokens);
-    const firstRow = chunk.target?.firstRow;
-    await positions.writeFrom(consecutive(chunk.firstPosition, tokens));
-    await rows.writeFrom(
-      firstRow === undefined ? new Int32Array(tokens).fill(-1) : consecutive(firstRow, tokens),
-    );
+    await positions.writeFrom(chunk.positions);
+    await rows.writeFrom(chunk.target?.rows ?? new Int32Array(tokens).fill(-1));
   }
 
   /** Where the first stage finds the ids of a chunk: [tokens] i32. */
@@ -184,7 +195,7 @@ export class LayerStage implements Disposable {
     await this.#project(weights, { x, qkv, withQueries: !chunk.keysOnly || !last });
     await rope(this.#device, {
       qOut: buffers.q,
-      cache: chunk.target?.cache.layer(layer),
+      cache: chunk.target?.layer(layer),
       qkv,
       table: buffers.table,
       rows: buffers.rows,
@@ -325,6 +336,7 @@ function takeBuffers(
   return Object.fromEntries(entries) as Readonly<Record<keyof Buffers, Tensor>>;
 }
 
-function consecutive(first: number, count: number): Int32Array {
+/** `count` numbers from `first` on: the positions or rows of consecutive tokens. */
+export function consecutive(first: number, count: number): Int32Array<ArrayBuffer> {
   return Int32Array.from({ length: count }, (_, i) => first + i);
 }

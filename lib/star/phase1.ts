@@ -10,7 +10,8 @@
  */
 import { denseAttention } from "../attention/dense.ts";
 import type { ForcedSelection } from "../attention/forced_selection.ts";
-import { type AttentionPlan, isSparse, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
+import { type CheckedPlan, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
+import { QUERY_TOKENS } from "../attention/ring.ts";
 import { attentionOf, type AttentionStrategy } from "../attention/strategy.ts";
 import type { SequenceKeys } from "../attention/sequence.ts";
 import {
@@ -26,7 +27,7 @@ import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
-import { Transformer } from "../model/forward.ts";
+import { consecutive, Transformer } from "../model/forward.ts";
 import { KvCache } from "../model/kv_cache.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import {
@@ -49,7 +50,7 @@ export interface Phase1Options {
   readonly weights: ModelWeights;
   /** Asked for the rank; sends the anchor where it can. */
   readonly collective: Collective;
-  readonly plan: AttentionPlan;
+  readonly plan: CheckedPlan;
   readonly layout: BlockLayout;
   /** This host's blocks; none on a rank that is no host. */
   readonly blocks: readonly ContextBlock[];
@@ -159,16 +160,17 @@ export function totalCount(encoded: Pick<Phase1Result, "selected">): BlockCount 
 /** Draws the blocks that a host's chunks will take, so that no timed run does. */
 export async function drawForcedBlocks(
   forced: ForcedSelection,
-  options: Pick<Phase1Options, "layout" | "blocks"> & {
+  options: Pick<Phase1Options, "plan" | "layout" | "blocks"> & {
     device: Device;
     maxTokens: number;
     queryHeads: number;
   },
 ): Promise<void> {
-  const { layout, blocks, device, maxTokens, queryHeads: heads } = options;
-  const chunkTokens = sequenceChunk(maxTokens);
+  const { plan, layout, blocks, device, maxTokens, queryHeads: heads } = options;
+  const isRing = plan.cut.kind === "parts";
+  const chunkTokens = isRing ? QUERY_TOKENS : sequenceChunk(maxTokens);
   for (const { index, start, end } of blocks) {
-    const prefixTokens = index === 0 ? 0 : layout.anchorTokens;
+    const prefixTokens = isRing ? start : index === 0 ? 0 : layout.anchorTokens;
     for (let begin = 0; begin < end - start; begin += chunkTokens) {
       const count = Math.min(chunkTokens, end - start - begin);
       const firstBlock = (prefixTokens + begin) / SPARSE_BLOCK_TOKENS;
@@ -226,7 +228,7 @@ class SequenceEncoder implements Disposable {
     });
     const [heads = 0, rowBlocks = 0] = shapes.mass;
     this.#countWidth = heads * rowBlocks;
-    if (isSparse(plan.mode)) {
+    if (plan.selection !== undefined) {
       const scratch = [
         { dtype: "f32", shape: shapes.mass },
         { dtype: "i32", shape: shapes.indices },
@@ -294,8 +296,11 @@ class SequenceEncoder implements Disposable {
     const attention = this.#attention(sequence, { begin, end, counts });
     await transformer.forward({
       ids: ids.subarray(begin, end),
-      firstPosition: firstPosition + begin,
-      target: { cache: target, firstRow: firstRow + begin },
+      positions: consecutive(firstPosition + begin, end - begin),
+      target: {
+        layer: (layer) => target.layer(layer),
+        rows: consecutive(firstRow + begin, end - begin),
+      },
       attention: lane === undefined ? attention : lane.inTurns(attention),
       keysOnly: true,
       onLayer: () => {
@@ -361,7 +366,7 @@ class SequenceEncoder implements Disposable {
     sequence: Sequence,
     chunk: ChunkRange & { counts: PerStage<StageCounts> | undefined },
   ): AttentionStrategy {
-    const { stages, plan: { stride, threshold }, forced, transformer } = this.#options;
+    const { stages, plan, forced, transformer } = this.#options;
     const { layerCount } = transformer.config;
     const keys: SequenceKeys = {
       prefix: sequence.prefix,
@@ -374,9 +379,11 @@ class SequenceEncoder implements Disposable {
       new PerStage(stages, ({ device, firstLayer }) => {
         const scratch = this.#scratch?.of(firstLayer);
         const taken = chunk.counts?.of(firstLayer).counts;
-        if (scratch === undefined || taken === undefined) return denseAttention(device, keys);
+        if (plan.selection === undefined || scratch === undefined || taken === undefined) {
+          return denseAttention(device, keys);
+        }
         const counts = taken.rows(this.#countsRow(chunk), layerCount);
-        const selection = { stride, threshold, scratch, counts, forced };
+        const selection = { ...plan.selection, scratch, counts, forced };
         return selectedAttention(device, { keys, selection });
       }),
     );

@@ -7,7 +7,7 @@
  * @module
  */
 import { GlobalAttention, type StepKeys } from "../attention/global.ts";
-import type { AttentionPlan } from "../attention/plan.ts";
+import { type CheckedPlan, mergeOf } from "../attention/plan.ts";
 import type { Collective } from "../parallel/collective.ts";
 import { collectiveOn } from "../parallel/staged.ts";
 import { type DeviceCollective, isDeviceCollective } from "../parallel/tensors.ts";
@@ -18,7 +18,7 @@ import type { Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { invariant } from "../errors.ts";
 import type { Bytes } from "../ffi/memory.ts";
-import type { Chunk, Transformer } from "../model/forward.ts";
+import { type Chunk, consecutive, type Transformer } from "../model/forward.ts";
 import type { KvCache } from "../model/kv_cache.ts";
 import { keyMean } from "../ops/antidiagonal_score.ts";
 import { argmax, topK } from "../ops/sample.ts";
@@ -31,7 +31,7 @@ export interface Phase2Options {
   /** Where the layers lie. */
   readonly stages: readonly Stage[];
   readonly transformer: Transformer;
-  readonly plan: AttentionPlan;
+  readonly plan: CheckedPlan;
   readonly layout: BlockLayout;
   readonly collective: Collective;
   /** This host's keys and values; on the query host with room for query and generated tokens. */
@@ -58,10 +58,10 @@ export interface Phase2Result {
 
 /** The longest step for a query, unless the merge needs the whole of it. */
 export function stepTokens(
-  options: { plan: AttentionPlan; queryTokens: number; maxTokens: number },
+  options: { plan: CheckedPlan; queryTokens: number; maxTokens: number },
 ): number {
   // The seed's score looks at all query tokens at once.
-  if (options.plan.merge === "antidiagonal") return options.queryTokens;
+  if (mergeOf(options.plan) === "antidiagonal") return options.queryTokens;
   return Math.min(options.queryTokens, options.maxTokens);
 }
 
@@ -95,7 +95,8 @@ class Phase2 implements Disposable {
     const { stages, transformer, layout, collective, plan, request } = options;
     const { kvHeads, headDim, queryHeads } = transformer.config;
     this.#isQueryHost = collective.rank === layout.queryHost;
-    if (plan.merge === "antidiagonal" && layout.hosts.length > 1 && options.anchor !== undefined) {
+    const merge = mergeOf(plan);
+    if (merge === "antidiagonal" && layout.hosts.length > 1 && options.anchor !== undefined) {
       const shape = [kvHeads, headDim];
       const label = "mean of the anchor's keys";
       for (const { device, firstLayer, endLayer } of stages) {
@@ -122,7 +123,7 @@ class Phase2 implements Disposable {
     this.#attention = new GlobalAttention(stages, {
       collective,
       hostCount: layout.hosts.length,
-      merge: plan.merge,
+      merge,
       queryHeads,
       headDim,
       scale: 1 / Math.sqrt(headDim),
@@ -264,8 +265,10 @@ class Phase2 implements Disposable {
     };
     const chunk = {
       ids,
-      firstPosition: contextTokens + this.#steps,
-      target: isQueryHost ? { cache, firstRow } : undefined,
+      positions: consecutive(contextTokens + this.#steps, ids.length),
+      target: isQueryHost
+        ? { layer: (layer: number) => cache.layer(layer), rows: consecutive(firstRow, ids.length) }
+        : undefined,
       attention: this.#attention.step(keys),
       keysOnly: false,
       onLayer,

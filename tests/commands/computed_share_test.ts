@@ -1,5 +1,5 @@
 import { computedShare } from "../../commands/shared/computed_share.ts";
-import type { AttentionPlan } from "../../lib/attention/plan.ts";
+import { checkPlan, type PlanOptions } from "../../lib/attention/plan.ts";
 import type { RankCounters } from "../../lib/star/request.ts";
 import { assertEquals } from "../helpers/assert.ts";
 import { STAR } from "../helpers/prompts.ts";
@@ -12,11 +12,11 @@ function rank(anchorPasses: number): RankCounters {
 }
 
 function share(
-  plan: AttentionPlan,
+  plan: PlanOptions,
   facts: { tokens: number; ranks: RankCounters[]; selected?: [number, number][] },
 ): number {
   const { tokens: contextTokens, ranks, selected: selectedBlocks = [] } = facts;
-  return computedShare(plan, {
+  return computedShare(checkPlan(plan), {
     contextTokens,
     result: { ids: [], topLogits: [], selectedBlocks, ranks },
   });

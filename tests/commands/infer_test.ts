@@ -173,7 +173,7 @@ Deno.test("runInfer() puts a template around prompts and ends at the model's end
     const { prompt, options } = models.asked[0] ?? {};
     assert(prompt?.context.endsWith("<|start_header_id|>user<|end_header_id|>\n\nc"));
     assert(prompt?.query.startsWith("q<|eot_id|>"));
-    assertEquals(options?.stopWords.slice(0, 2), ["x", "<|end_of_text|>"]);
+    assertEquals(options?.stopWords?.slice(0, 2), ["x", "<|end_of_text|>"]);
     const { eosTokenIds } = await readConfig(MODEL);
     assert(eosTokenIds.length > 0);
     assertEquals(options?.endIds, eosTokenIds);

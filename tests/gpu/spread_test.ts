@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { AttentionMode } from "../../lib/attention/plan.ts";
+import { type AttentionMode, checkPlan } from "../../lib/attention/plan.ts";
 import { SelfCollective } from "../../lib/parallel/self.ts";
 import { RankStatus } from "../../lib/parallel/state.ts";
 import { openCudaDevice } from "../../lib/device/cuda.ts";
@@ -34,8 +34,9 @@ async function generate(
   entry: GoldenEntry,
   options: { name: string; gpusPerRank: number },
 ): Promise<GenerateResult> {
-  const plan = goldenPlan(options.name, entry);
-  assert(plan !== undefined);
+  const planOptions = goldenPlan(options.name, entry);
+  assert(planOptions !== undefined);
+  const plan = checkPlan(planOptions);
   const { gpusPerRank } = options;
   const base = { modelFolder: MODEL, device: "cuda", dtype: "bf16", threads: 1 } as const;
   const run = { ...base, plan, gpusPerRank, processCount: 1, timeoutMs: 60_000 };
@@ -72,9 +73,7 @@ async function runLarge(devices: readonly Device[], mode: AttentionMode): Promis
   const config = MODEL_SHAPES["llama-3.1-8b"];
   assert(config !== undefined);
   const { contextTokens, blockTokens, chunkTokens } = LARGE;
-  const sizes = mode === "dense" ? 0 : blockTokens;
-  const tuning = { stride: 16, threshold: 0.9, merge: "lse" } as const;
-  const plan = { mode, blockTokens: sizes, anchorTokens: sizes, ...tuning };
+  const plan = checkPlan({ mode, blockTokens, threshold: 0.9 });
   const stages = stagesOn(devices, config);
   using weights = await randomWeights(stages, config);
   using model = await RankModel.assemble({

@@ -47,7 +47,9 @@ const FILE_OF = {
 /** Loads the model and lets it answer a question. */
 async function useModel(folder: string): Promise<void> {
   await using model = await loadModel(folder, {
-    plan: { ...STAR, blockTokens: 32, anchorTokens: 32 },
+    ...STAR,
+    blockTokens: 32,
+    anchorTokens: 32,
     device: "cpu",
     dtype: "bf16",
     processCount: 1,

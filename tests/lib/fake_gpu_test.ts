@@ -16,6 +16,7 @@ import { loadModel } from "../../lib/engine/load_model.ts";
 import type { GenerateResult } from "../../lib/star/request.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../helpers/assert.ts";
 import { buildFakeGpu, withFakeGpu } from "../helpers/fake_gpu.ts";
+import { checkPlan } from "../../lib/attention/plan.ts";
 import { goldenEntries, type GoldenEntry, goldenPlan } from "../helpers/golden.ts";
 import { MODEL } from "../helpers/prompts.ts";
 
@@ -44,7 +45,7 @@ async function generate(
   assert(plan !== undefined);
   await using engine = await openEngine({
     modelFolder: MODEL,
-    plan,
+    plan: checkPlan(plan),
     device,
     dtype: "bf16",
     threads: 2,
@@ -92,7 +93,7 @@ Deno.test({ name: "a GPU ends at a stop id, and can be asked again", ignore }, a
     assert(plan !== undefined);
     await using engine = await openEngine({
       modelFolder: MODEL,
-      plan,
+      plan: checkPlan(plan),
       device: "cuda",
       dtype: "bf16",
       threads: 2,
@@ -121,7 +122,7 @@ Deno.test({ name: "loadModel() refuses what will not fit, with the numbers", ign
     const plan = goldenPlan("star", entry);
     assert(plan !== undefined);
     const options = {
-      plan,
+      ...plan,
       device: "cuda",
       dtype: "bf16",
       processCount: 1,
@@ -142,7 +143,7 @@ Deno.test({ name: "chooseDevice() takes a usable GPU and says so", ignore }, asy
     assertStringIncludes(note ?? "", "Fake GPU");
     assertEquals((await chooseDevice("auto", { dtype: "f32" })).kind, "cpu");
     assertEquals(await chooseDevice("cpu", { dtype: "bf16" }), { kind: "cpu" });
-    await assertRejects(() => chooseDevice("cuda", { dtype: "f32" }), UsageError, "--dtype");
+    await assertRejects(() => chooseDevice("cuda", { dtype: "f32" }), UsageError, "'dtype'");
   });
 });
 

@@ -1,9 +1,10 @@
 import { groupMemory, hostMemory } from "../../lib/device/host_memory.ts";
 import { checkHostMemory, type HostQuestion, longestContext } from "../../lib/engine/host_plan.ts";
+import { checkPlan } from "../../lib/attention/plan.ts";
 import { DeviceError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import { assert, assertEquals, assertThrows } from "../helpers/assert.ts";
-import { MODEL, STAR } from "../helpers/prompts.ts";
+import { MODEL } from "../helpers/prompts.ts";
 
 function reader(files: Readonly<Record<string, string>>): (path: string) => string | undefined {
   return (path) => files[path];
@@ -54,7 +55,7 @@ Deno.test("checkHostMemory() refuses what does not fit, with what would", async 
     ...{
       config,
       dtype: "bf16" as const,
-      plan: { ...STAR, mode: "dense" as const },
+      plan: checkPlan({ mode: "dense" }),
       processCount: 1,
     },
     ...{ contextTokens: 16_384, room: 128, availableBytes: 2 ** 29 },
@@ -82,7 +83,7 @@ Deno.test("checkHostMemory() counts weights only where they are read into memory
     ...{
       config,
       dtype: "bf16" as const,
-      plan: { ...STAR, mode: "dense" as const },
+      plan: checkPlan({ mode: "dense" }),
       processCount: 1,
     },
     ...{ contextTokens: 128, room: 8, availableBytes: 400 * 2 ** 20 },
@@ -97,7 +98,7 @@ Deno.test("longestContext() is the border between what fits and what does not", 
     ...{
       config,
       dtype: "bf16" as const,
-      plan: { ...STAR, mode: "xattn" as const },
+      plan: checkPlan({ mode: "xattn" }),
       processCount: 1,
     },
     ...{ contextTokens: 0, room: 128, availableBytes: 450 * 2 ** 20 },

@@ -1,4 +1,4 @@
-import type { AttentionMode, AttentionPlan } from "../../../lib/attention/plan.ts";
+import { type AttentionMode, type CheckedPlan, checkPlan } from "../../../lib/attention/plan.ts";
 import type { LlamaConfig } from "../../../lib/model/config.ts";
 import { transformerBytes } from "../../../lib/model/forward.ts";
 import { MODEL_SHAPES } from "../../../lib/model/shapes.ts";
@@ -30,9 +30,8 @@ function shapeOf(name: string): LlamaConfig {
   return config;
 }
 
-function plan(mode: AttentionMode, blockTokens = 0): AttentionPlan {
-  const merge = "lse";
-  return { mode, blockTokens, anchorTokens: blockTokens, stride: 16, threshold: 0.9, merge };
+function plan(mode: AttentionMode, blockTokens = 0): CheckedPlan {
+  return checkPlan({ mode, blockTokens, threshold: 0.9 });
 }
 
 function question(mode: AttentionMode, sizes: { contextTokens: number; blockTokens?: number }) {
@@ -110,7 +109,7 @@ Deno.test("checkMemory() names the block size that would fit", () => {
     () => checkMemory([GPU], { question: base, freeBytes: [40 * GIB], loaded: false }),
     DeviceError,
   );
-  const [, block = "0"] = /this length with --block_size (\d+)$/.exec(error.message) ?? [];
+  const [, block = "0"] = /this length with 'blockTokens' (\d+)$/.exec(error.message) ?? [];
   const blockTokens = Number(block);
   assert(blockTokens >= 128 && blockTokens < 131072);
   const fitting = { ...base, plan: plan("star", blockTokens) };
@@ -158,7 +157,7 @@ Deno.test("checkMemory() names the GPU that is too small, and what more could be
   assertMatch(error.message, /of the memory of cuda:1 Test must be free .* is 15\.00 GiB; up to/);
   const tight = { question: asked, freeBytes: [20 * GIB], loaded: false, dealtGpus: 2 };
   const alone = assertThrows(() => checkMemory([GPU], tight), DeviceError);
-  assertMatch(alone.message, /; --gpus_per_rank spreads the layers over up to 2 GPUs$/);
+  assertMatch(alone.message, /; 'gpusPerRank' spreads the layers over up to 2 GPUs$/);
 });
 
 Deno.test("fitsOn() takes more GPUs for what one cannot hold", () => {

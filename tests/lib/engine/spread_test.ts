@@ -26,6 +26,7 @@ import type { GenerateResult } from "../../../lib/star/request.ts";
 import { SelfCollective } from "../../../lib/parallel/self.ts";
 import { assert, assertEquals, assertMatch, assertRejects } from "../../helpers/assert.ts";
 import { addFakeNccl, buildFakeGpu, withFakeGpu } from "../../helpers/fake_gpu.ts";
+import { checkPlan } from "../../../lib/attention/plan.ts";
 import { goldenEntries, goldenPlan } from "../../helpers/golden.ts";
 import { MODEL } from "../../helpers/prompts.ts";
 
@@ -53,7 +54,7 @@ const REQUEST = {
 function rankOptions(name: string, gpusPerRank?: number) {
   const known = goldenPlan(name === "ring" ? "dense" : name, golden);
   assert(known !== undefined);
-  const plan = name === "ring" ? { ...known, mode: "ring" as const } : known;
+  const plan = checkPlan(name === "ring" ? { ...known, mode: "ring" } : known);
   const base = { modelFolder: MODEL, device: "cuda", dtype: "bf16", threads: 1 } as const;
   return { ...base, plan, gpusPerRank };
 }
@@ -149,13 +150,14 @@ gpuTest("a rank takes more GPUs only where one is too small", 2, async () => {
 });
 
 gpuTest("more GPUs than a rank has are refused", 2, async () => {
-  await assertRejects(() => generate("dense", 3), UsageError, "--gpus_per_rank: must be at most 2");
+  await assertRejects(() => generate("dense", 3), UsageError, "'gpusPerRank' must be at most 2");
 });
 
 gpuTest("layers on two GPUs leave nothing behind", 2, async () => {
   const config = MODEL_SHAPES.small;
-  const plan = goldenPlan("starx_p1_S16_t0.9", golden);
-  assert(config !== undefined && plan !== undefined);
+  const options = goldenPlan("starx_p1_S16_t0.9", golden);
+  assert(config !== undefined && options !== undefined);
+  const plan = checkPlan(options);
   using first = await openCudaDevice({ ordinal: 0 });
   using second = await openCudaDevice({ ordinal: 1 });
   const run = async (devices: readonly Device[]): Promise<RankResult> => {

@@ -1,0 +1,203 @@
+/**
+ * The public options of a model: their defaults, and what is checked of them.
+ *
+ * @module
+ */
+import { type CheckedPlan, checkPlan, PLAN_OPTION_NAMES } from "../attention/plan.ts";
+import { DEVICE_WISHES } from "../device/open.ts";
+import { COMPUTE_DTYPES } from "../model/forward.ts";
+import {
+  checkChoice,
+  checkIds,
+  checkNames,
+  checkNumber,
+  checkSwitch,
+  checkText,
+  checkTexts,
+  checkWhole,
+  type NumberRange,
+} from "../options.ts";
+import type { GenerateOptions, LoadOptions, Prompt } from "./load_model.ts";
+import type { PhasesOptions } from "./phases.ts";
+
+/** The one home of the engine's defaults; those of a plan are `PLAN_DEFAULTS`. */
+export const LOAD_DEFAULTS = {
+  device: "auto",
+  dtype: "bf16",
+  processCount: 1,
+  threads: 0,
+  timeoutMs: 60_000,
+  copyWeights: false,
+} as const satisfies LoadOptions;
+
+/** The one home of the defaults of generation. */
+export const GENERATE_DEFAULTS = {
+  tokensToGenerate: 128,
+  stopWords: [],
+  topLogits: 0,
+  endIds: [],
+} as const satisfies GenerateOptions;
+
+/** What a prompt is called that has no name. */
+const UNNAMED = "prompt";
+
+/** Limits of the engine's numbers, for the command line, too. */
+export const LOAD_RANGES = {
+  processCount: { min: 1, max: 1024 },
+  // What the kernel library takes.
+  threads: { min: 0, max: 256 },
+  gpusPerRank: { min: 1, max: 32 },
+  // Larger numbers cannot be counted with in the C interface.
+  expectedTokens: { min: 0, max: 2 ** 31 - 1 },
+  // Timers of JavaScript take 2^31 - 1 ms.
+  timeoutMs: { min: 100, max: 2_000_000_000 },
+} as const satisfies Record<string, NumberRange>;
+
+const COUNTS = { min: 1, max: 2 ** 31 - 1 } as const;
+
+const DEVICE_NAMES = ["device", "dtype", "threads", "gpusPerRank"] as const;
+const LOAD_NAMES = [
+  ...PLAN_OPTION_NAMES,
+  ...DEVICE_NAMES,
+  "processCount",
+  "expectedTokens",
+  "timeoutMs",
+  "copyWeights",
+  "tokenizer",
+  "group",
+  "onWarning",
+] as const satisfies readonly (keyof LoadOptions)[];
+const PHASES_NAMES = [
+  ...PLAN_OPTION_NAMES,
+  ...DEVICE_NAMES,
+] as const satisfies readonly (keyof PhasesOptions)[];
+const GENERATE_NAMES = [
+  "tokensToGenerate",
+  "stopWords",
+  "topLogits",
+  "endIds",
+  "onProgress",
+] as const satisfies readonly (keyof GenerateOptions)[];
+const PROMPT_NAMES = ["context", "query", "sample"] as const satisfies readonly (keyof Prompt)[];
+
+/** What a device is opened with, in full. */
+export interface CheckedDevice {
+  readonly plan: CheckedPlan;
+  readonly device: NonNullable<LoadOptions["device"]>;
+  readonly dtype: NonNullable<LoadOptions["dtype"]>;
+  readonly threads: number;
+  readonly gpusPerRank: number | undefined;
+}
+
+/** Load options in full. */
+export interface CheckedLoad extends CheckedDevice {
+  readonly processCount: number;
+  readonly expectedTokens: number | undefined;
+  readonly timeoutMs: number;
+  readonly copyWeights: boolean;
+}
+
+/**
+ * Checks the options of `loadModel()` and fills in their defaults.
+ *
+ * @throws {UsageError} If an option is unknown or out of its range; the message names it.
+ */
+export function checkLoadOptions(folder: string, options: LoadOptions): CheckedLoad {
+  const action = "load the model";
+  checkText({ action, name: "folder" }, folder);
+  checkNames(options, { action, known: LOAD_NAMES });
+  const { processCount, expectedTokens, timeoutMs } = options;
+  return {
+    ...checkDevice(options, { action }),
+    processCount: inRange("processCount", processCount ?? LOAD_DEFAULTS.processCount),
+    expectedTokens: expectedTokens === undefined
+      ? undefined
+      : inRange("expectedTokens", expectedTokens),
+    timeoutMs: checkNumber({ action, name: "timeoutMs" }, {
+      value: timeoutMs ?? LOAD_DEFAULTS.timeoutMs,
+      ...LOAD_RANGES.timeoutMs,
+    }),
+    copyWeights: checkSwitch({ action, name: "copyWeights" }, {
+      value: options.copyWeights ?? LOAD_DEFAULTS.copyWeights,
+    }),
+  };
+}
+
+/**
+ * Checks the options of `openPhases()` and fills in their defaults.
+ *
+ * @throws {UsageError} If an option is unknown or out of its range; the message names it.
+ */
+export function checkPhasesOptions(folder: string, options: PhasesOptions): CheckedDevice {
+  const action = "load the model";
+  checkText({ action, name: "folder" }, folder);
+  checkNames(options, { action, known: PHASES_NAMES });
+  return checkDevice(options, { action });
+}
+
+function checkDevice(options: PhasesOptions, task: { action: string }): CheckedDevice {
+  const { action } = task;
+  const { device, dtype, threads, gpusPerRank } = {
+    ...LOAD_DEFAULTS,
+    ...withoutUndefined(options),
+  };
+  return {
+    plan: checkPlan(options),
+    device: checkChoice({ action, name: "device" }, { value: device, choices: DEVICE_WISHES }),
+    dtype: checkChoice({ action, name: "dtype" }, { value: dtype, choices: COMPUTE_DTYPES }),
+    threads: inRange("threads", threads),
+    gpusPerRank: gpusPerRank === undefined ? undefined : inRange("gpusPerRank", gpusPerRank),
+  };
+}
+
+function inRange(name: keyof typeof LOAD_RANGES, value: number): number {
+  return checkWhole({ action: "load the model", name }, { value, ...LOAD_RANGES[name] });
+}
+
+/** What is given, with defaults for the rest. */
+export interface CheckedGenerate {
+  readonly sample: string;
+  readonly tokensToGenerate: number;
+  readonly stopWords: readonly string[];
+  readonly topLogits: number;
+  readonly endIds: readonly number[];
+}
+
+/**
+ * Checks a prompt and the options of `generate()`, and fills in their defaults.
+ *
+ * @throws {UsageError} If an option is unknown or out of its range; the message names it.
+ */
+export function checkGenerateOptions(prompt: Prompt, options: GenerateOptions): CheckedGenerate {
+  const action = "generate";
+  checkNames(prompt, { action, known: PROMPT_NAMES });
+  checkNames(options, { action, known: GENERATE_NAMES });
+  checkText({ action, name: "context" }, prompt.context);
+  checkText({ action, name: "query" }, prompt.query);
+  const { tokensToGenerate, stopWords, topLogits, endIds } = {
+    ...GENERATE_DEFAULTS,
+    ...withoutUndefined(options),
+  };
+  return {
+    sample: checkText({ action, name: "sample" }, prompt.sample ?? UNNAMED),
+    tokensToGenerate: checkWhole({ action, name: "tokensToGenerate" }, {
+      value: tokensToGenerate,
+      ...COUNTS,
+    }),
+    stopWords: checkTexts({ action, name: "stopWords" }, stopWords),
+    topLogits: checkWhole({ action, name: "topLogits" }, {
+      value: topLogits,
+      min: 0,
+      max: COUNTS.max,
+    }),
+    endIds: checkIds({ action, name: "endIds" }, endIds),
+  };
+}
+
+type Given<T> = { readonly [K in keyof T]: Exclude<T[K], undefined> };
+
+/** An option that is there but undefined counts as absent. */
+function withoutUndefined<T extends object>(options: T): Given<T> {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(given) as Given<T>;
+}
