@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { BENCH_HELP, benchOptions } from "./commands/bench/flags.ts";
 import { type Command, defineCommand } from "./commands/shared/command.ts";
 import { INFER } from "./commands/infer/command.ts";
+import { FORMATS } from "./commands/results/formats.ts";
 import { EVALUATE, GATHER, PREPARE } from "./commands/ruler/tools.ts";
 import { ENGINE_FLAGS, MODE_HELP, MODES } from "./commands/shared/engine_flags.ts";
 import {
@@ -109,6 +110,15 @@ const ruler = defineCommand({
       machine: true,
       help: "removes earlier results of these lengths, whatever they were made with",
     }),
+    format: choiceFlag(FORMATS, {
+      default: "table",
+      machine: true,
+      help: "what is printed at the end; csv and json have a row per task, md can be pasted",
+    }),
+    log_samples: switchFlag({
+      machine: true,
+      help: "writes samples_<task>_<date>.jsonl, too, in lm-evaluation-harness's form",
+    }),
     source_dir: textFlag({ value: "FOLDER", machine: true, help: SOURCE_HELP }),
     cwe_freq: CWE_FLAG,
     ...ENGINE_FLAGS,
@@ -146,6 +156,8 @@ const ruler = defineCommand({
       sourceDir: flags.source_dir,
       cweFrequencies: flags.cwe_freq,
       overwrite: flags.overwrite,
+      format: flags.format,
+      logSamples: flags.log_samples,
     }, context);
   },
 });

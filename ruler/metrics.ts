@@ -15,6 +15,14 @@ import { strip } from "./python/text.ts";
  */
 export type Metric = "all" | "part" | "exact" | "f1";
 
+/** The metrics by the names that the command line has for them. */
+export const METRICS = {
+  contains_all: "all",
+  contains_any: "part",
+  exact: "exact",
+  f1: "f1",
+} as const satisfies Record<string, Metric>;
+
 /** The metric of each task, in the order of the original's `synthetic_task_config.yaml`. */
 export const TASK_METRICS: Readonly<Record<string, Metric>> = {
   niah_single_1: "all",

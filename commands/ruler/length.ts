@@ -8,6 +8,8 @@ import type { Generation, Model } from "../../lib/engine/load_model.ts";
 import { evaluateFolder } from "../../ruler/evaluate.ts";
 import { replaceFile } from "../../ruler/files.ts";
 import { TASK_METRICS } from "../../ruler/metrics.ts";
+import { meanOf } from "../results/experiment.ts";
+import type { EventLog } from "../results/harness.ts";
 import { computedShare } from "../shared/computed_share.ts";
 import { makeFolder } from "../shared/folder.ts";
 import { FinishedSamples } from "../shared/output_records.ts";
@@ -37,7 +39,7 @@ const MISSES = 5;
  */
 export async function runLength(
   prepared: PreparedLength,
-  context: { run: RulerRun; ledger: Ledger; args: readonly string[] },
+  context: { run: RulerRun; ledger: Ledger; args: readonly string[]; events: EventLog },
 ): Promise<void> {
   const { maxTokens, folder, tasks, notes } = prepared;
   const { ledger, run } = context;
@@ -83,6 +85,7 @@ class TaskRun {
   readonly #prepared: PreparedLength;
   readonly #ledger: Ledger;
   readonly #sessions: SessionKeeper;
+  readonly #events: EventLog;
   readonly #label: string;
   readonly #logPath: string;
   readonly #outputPath: string;
@@ -95,6 +98,7 @@ class TaskRun {
       run: RulerRun;
       prepared: PreparedLength;
       ledger: Ledger;
+      events: EventLog;
       sessions: SessionKeeper;
     },
   ) {
@@ -104,6 +108,7 @@ class TaskRun {
     this.#prepared = context.prepared;
     this.#ledger = context.ledger;
     this.#sessions = context.sessions;
+    this.#events = context.events;
     this.#label = `${task.task} at ${maxTokens}`;
     this.#logPath = `${folder}/logs/${task.task}/samples.jsonl`;
     this.#outputPath = `${folder}/${task.task}.jsonl`;
@@ -139,6 +144,7 @@ class TaskRun {
       onSample: async (sample, generation, number) => {
         await log.append(this.#logEntry(generation, number));
         this.#addScore(sample, generation);
+        await this.#addEvent(sample, generation, number);
       },
     });
     const statistics = await readStatistics(this.#logPath, { limit: sampleCount });
@@ -178,6 +184,17 @@ class TaskRun {
       `warning: ${this.#label}: all ${this.#values.length} samples miss so far: is ` +
         `'--prompt_config ${this.#run.template}' this model's template?`,
     );
+  }
+
+  async #addEvent(sample: InputSample, generation: Generation, number: number): Promise<void> {
+    const { task } = this.#task;
+    await this.#events.add({
+      ...{ task, length: this.#prepared.maxTokens, sample: number },
+      score: scoreOf(task, sample, generation),
+      mean: meanOf(this.#values),
+      seconds: generation.seconds,
+      generatedTokens: generation.ids.length,
+    });
   }
 
   #showScore(): void {

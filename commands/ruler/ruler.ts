@@ -16,6 +16,9 @@ import { tokenCounter } from "../../lib/model/token_counter.ts";
 import { loadTokenizer } from "../../lib/model/tokenizer.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import type { CommandContext } from "../infer/infer.ts";
+import { readExperiment } from "../results/experiment.ts";
+import { formatExperiments } from "../results/formats.ts";
+import { EventLog, writeResults } from "../results/harness.ts";
 import { makeFolder } from "../shared/folder.ts";
 import { RunLock } from "../shared/run_lock.ts";
 import { ModelSession, usableProcesses } from "../shared/model_session.ts";
@@ -101,19 +104,23 @@ async function runLengths(
   const { screen } = run;
   const { lengths, args = [], cleanup } = context;
   const ledger = new Ledger();
+  const startMs = performance.now();
+  using events = await EventLog.open(run.folder);
   const show = (): void => {
     const results = ledger.results().filter(({ scores, notes }) =>
       scores.length + notes.length > 0
     );
     if (results.length === 0) return;
     screen.log(`Results: ${run.folder}`);
-    screen.print(formatResults(results, { title: describeRun(run) }));
+    const title = describeRun(run);
+    const { format = "table" } = run;
+    if (format === "table") screen.print(formatResults(results, { title }));
   };
   // Whoever interrupts a run still sees what it found.
   using _interrupted = cleanup.onInterrupt(() => Promise.resolve(show()));
   try {
     for (const maxTokens of lengths) {
-      await runLength(await prepareLength(maxTokens, run), { run, ledger, args });
+      await runLength(await prepareLength(maxTokens, run), { run, ledger, args, events });
     }
   } finally {
     show();
@@ -123,6 +130,12 @@ async function runLengths(
       "Cannot run any task as each lacks its data (the lines above say how to get it)",
     );
   }
+  const experiment = await readExperiment(run.folder);
+  const seconds = (performance.now() - startMs) / 1000;
+  const withSamples = run.logSamples ?? false;
+  await writeResults(experiment, { date: new Date(), seconds, withSamples });
+  const { format = "table" } = run;
+  if (format !== "table") screen.print(formatExperiments([experiment], format));
 }
 
 /** @throws {UsageError} If a folder of source data is named that is none. */

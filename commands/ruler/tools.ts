@@ -3,8 +3,10 @@
  *
  * @module
  */
+import { METRICS } from "../../ruler/metrics.ts";
+import { FORMATS } from "../results/formats.ts";
 import { defineCommand } from "../shared/command.ts";
-import { choiceFlag, switchFlag, textFlag, wholeFlag } from "../shared/flags.ts";
+import { choiceFlag, switchFlag, textFlag, textsFlag, wholeFlag } from "../shared/flags.ts";
 import { CWE_FLAG, SOURCE_HELP, TASKS, TEMPLATES } from "../shared/run_flags.ts";
 
 /** `prepare`. */
@@ -59,31 +61,41 @@ export const EVALUATE = defineCommand({
   summary: "score the predictions of one length and write summary.csv",
   flags: {
     data_dir: textFlag({ value: "FOLDER", required: true, help: "holds <task>.jsonl files" }),
+    metric: choiceFlag(Object.keys(METRICS) as (keyof typeof METRICS)[], {
+      help: "scores every file of the folder by this metric, also those of one's own tasks; " +
+        "without it RULER's tasks by their own",
+    }),
     benchmark: textFlag({ value: "NAME", default: "synthetic", help: "there is only 'synthetic'" }),
     verbose: wholeFlag({ min: -1, help: "accepted; has no effect, as in the original" }),
   },
-  run: async ({ data_dir: dataDir, benchmark, verbose }, { screen }) => {
+  run: async ({ data_dir: dataDir, benchmark, verbose, metric: name }, { screen }) => {
+    const metric = name && METRICS[name];
     const { runEvaluate } = await import("./evaluate.ts");
     const terminalColumns = Deno.stdout.isTerminal() ? Deno.consoleSize().columns : undefined;
-    await runEvaluate({ dataDir, benchmark, verbose, terminalColumns }, screen);
+    await runEvaluate({ dataDir, benchmark, verbose, terminalColumns, metric }, screen);
   },
 });
 
 /** `gather`. */
 export const GATHER = defineCommand({
   name: "gather",
-  summary: "show the scores of all lengths of an experiment",
+  summary: "show the scores of all lengths of experiments, side by side",
   flags: {
-    exp: textFlag({
+    exp: textsFlag({
       short: "-e",
-      value: "NAME",
+      value: "NAME...",
       required: true,
-      help: "an experiment's folder, or its name in --output_dir",
+      help: "experiments' folders, or their names in --output_dir",
     }),
     output_dir: textFlag({ value: "FOLDER", default: "results", help: "folder of all results" }),
+    format: choiceFlag([...FORMATS, "original"], {
+      default: "table",
+      help: "what to print; csv and json have a row per task, md can be pasted, original is the " +
+        "text of the original's program",
+    }),
   },
-  run: async ({ exp, output_dir: outputDir }, { screen }) => {
+  run: async ({ exp: exps, output_dir: outputDir, format }, { screen }) => {
     const { runGather } = await import("./gather.ts");
-    await runGather({ exp, outputDir }, (text) => screen.print(text));
+    await runGather({ exps, outputDir, format }, (text) => screen.print(text));
   },
 });

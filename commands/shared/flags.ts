@@ -73,6 +73,20 @@ export function textFlag<const S extends FlagSpec<string>>(
   });
 }
 
+/** A flag that takes several texts, none of them empty. */
+export function textsFlag<const S extends FlagSpec<readonly string[]>>(
+  spec: S,
+): Flag<ValueOf<readonly string[], S>> {
+  return makeFlag(spec, {
+    value: "TEXT...",
+    several: true,
+    read: (texts, name) => {
+      if (texts.includes("")) throw flagError(name, { rule: "must not be empty", text: "" });
+      return distinct(texts, name) as ValueOf<readonly string[], S>;
+    },
+  });
+}
+
 /** A flag that takes one of some words. */
 export function choiceFlag<const C extends string, const S extends FlagSpec<NoInfer<C>>>(
   choices: readonly C[],
