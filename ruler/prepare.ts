@@ -49,7 +49,7 @@ export interface PrepareOptions {
  *
  * @throws {UsageError} If the length is too short, or a number is out of its range.
  */
-export function* prepareSamples(options: PrepareOptions): Generator<RulerSample> {
+export async function* prepareSamples(options: PrepareOptions): AsyncGenerator<RulerSample> {
   checkNumbers(options);
   const { task, settings, template, maxTokens, chunkIndex } = options;
   const texts = TASK_TEMPLATES[settings.generator];
@@ -69,7 +69,7 @@ export function* prepareSamples(options: PrepareOptions): Generator<RulerSample>
     countTokens: options.countTokens,
     sources: options.sources,
   });
-  for (const sample of samples) {
+  for await (const sample of samples) {
     if (!options.removeNewlineTab) yield sample;
     else {
       const { context, query } = sample;
@@ -99,7 +99,7 @@ export function formatSample(sample: RulerSample): string {
     `"length": ${length}}\n`;
 }
 
-function generate(options: GeneratorOptions): Generator<RulerSample> {
+function generate(options: GeneratorOptions): AsyncGenerator<RulerSample> {
   const { settings } = options;
   switch (settings.generator) {
     case "niah":

@@ -14,8 +14,10 @@ import { readConfig } from "../../lib/model/config.ts";
 import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
 import { WeightGuard } from "../../lib/model/weight_guard.ts";
 import type { RankGroup } from "../../lib/team/group.ts";
+import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { loadModel, type Model } from "../../lib/engine/load_model.ts";
 import type { CheckedLoad } from "../../lib/engine/options.ts";
+import type { ComputeDType } from "../../lib/model/precision.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
 import { MODEL_TEMPLATES, type TemplateName } from "../../ruler/templates.ts";
 import { makeFolder } from "../shared/folder.ts";
@@ -48,7 +50,7 @@ export interface InferOptions {
   readonly modelPath: string;
   readonly plan: PlanOptions;
   readonly device: CheckedLoad["device"];
-  readonly dtype: CheckedLoad["dtype"];
+  readonly dtype: ComputeDType;
   readonly processCount: number;
   readonly threads: number;
   /** GPUs of each process that the layers are spread over; by default the fewest that do. */
@@ -119,10 +121,14 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   if (finished.count > 0) {
     screen.log(`${options.outputPath}: ${finished.count} samples are finished, continuing`);
   }
+  using tokenizer = await openTokenizerThread(options.modelPath);
   const { modelPath: folder, dtype, threads, gpusPerRank, timeoutMs, copyWeights } = options;
   await using session = new ModelSession({
     folder,
-    load: { ...options.plan, device, dtype, threads, gpusPerRank, timeoutMs, copyWeights },
+    load: {
+      ...options.plan,
+      ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, tokenizer, copyWeights },
+    },
     screen,
     cleanup,
     loadModel: context.loadModel ?? loadModel,

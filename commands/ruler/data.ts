@@ -6,6 +6,7 @@
 import { FileError } from "../../lib/errors.ts";
 import { syncFolder } from "../../lib/sync_folder.ts";
 import { makeFolder } from "../shared/folder.ts";
+import type { CountTokens } from "../../ruler/model.ts";
 import type { DataRecord } from "../shared/run_record.ts";
 import { hasContent, type SampleSurvey, surveySamples } from "../shared/samples.ts";
 
@@ -49,7 +50,7 @@ export interface DataMaker {
 
 /** Opens a {@linkcode DataMaker}; tests pass another one. */
 export type OpenDataMaker = (options: {
-  countTokens: (text: string) => number;
+  countTokens: CountTokens;
   sourceDir: string | undefined;
 }) => Promise<DataMaker>;
 

@@ -130,7 +130,7 @@ async function* withTurns(
   options: Pick<MakeDataOptions, "onSample">,
 ): AsyncGenerator<string> {
   let turnMs = performance.now();
-  for (const sample of samples) {
+  for await (const sample of samples) {
     options.onSample?.(sample.index);
     yield formatSample(sample);
     if (performance.now() - turnMs < TURN_MS) continue;

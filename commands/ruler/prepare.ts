@@ -5,8 +5,7 @@
  * @module
  */
 import { FileError, UsageError } from "../../lib/errors.ts";
-import { loadTokenizer } from "../../lib/model/tokenizer.ts";
-import { tokenCounter } from "../../lib/model/token_counter.ts";
+import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { makeFolder } from "../shared/folder.ts";
 import { makeData, taskNamed, templateNamed } from "./make_data.ts";
 
@@ -51,10 +50,10 @@ export async function runPrepare(
   if (randomSeed !== undefined) {
     log("warning: --random_seed has no effect, as in the original: the seed is 42 + --chunk_idx");
   }
-  using tokenizer = await loadTokenizer(options.tokenizerPath);
+  using tokenizer = await openTokenizerThread(options.tokenizerPath);
   const path = `${saveDir}/${task}/validation.jsonl`;
   await makeFolder(`${saveDir}/${task}`);
-  const made = await makeData({ ...options, path, countTokens: tokenCounter(tokenizer) });
+  const made = await makeData({ ...options, path, countTokens: (text) => tokenizer.count(text) });
   if (!made.isMade) throw new FileError(`Cannot make samples of ${task}: ${made.reason}`);
   if (made.words === "builtin") {
     log(

@@ -12,8 +12,7 @@ import { readConfig } from "../../lib/model/config.ts";
 import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
 import { WeightGuard } from "../../lib/model/weight_guard.ts";
 import { kernelDigest } from "../../lib/ffi/locate.ts";
-import { tokenCounter } from "../../lib/model/token_counter.ts";
-import { loadTokenizer } from "../../lib/model/tokenizer.ts";
+import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import { readExperiment } from "../results/experiment.ts";
@@ -60,7 +59,7 @@ export async function runRuler(
     maxPositions: config.maxPositions,
   });
   const pregenDir = await findPregenDir(options.pregenDir);
-  using tokenizer = await loadTokenizer(modelPath);
+  using tokenizer = await openTokenizerThread(modelPath);
   const folder = experimentFolder({ ...options, plan });
   await makeFolder(folder);
   await using _lock = await RunLock.take(`${folder}/${LOCK_FILE}`, {
@@ -69,12 +68,12 @@ export async function runRuler(
   const guard = await WeightGuard.open(modelPath);
   const openMaker: OpenDataMaker = context.openDataMaker ??
     (await import("./maker.ts")).openDataMaker;
-  const maker = await openMaker({ countTokens: tokenCounter(tokenizer), sourceDir });
+  const maker = await openMaker({ countTokens: (text) => tokenizer.count(text), sourceDir });
   await using session = new ModelSession({
     folder: modelPath,
     load: {
       ...options.plan,
-      ...{ device, dtype, threads, gpusPerRank, timeoutMs, tokenizer },
+      ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, tokenizer },
       copyWeights: options.copyWeights,
       expectedTokens: Math.max(...lengths),
     },

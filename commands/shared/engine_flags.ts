@@ -14,7 +14,7 @@ import {
 import { DEVICE_WISHES } from "../../lib/device/open.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { type CheckedLoad, LOAD_DEFAULTS, LOAD_RANGES } from "../../lib/engine/options.ts";
-import { COMPUTE_DTYPES } from "../../lib/model/forward.ts";
+import { COMPUTE_DTYPES, type ComputeDType } from "../../lib/model/precision.ts";
 import { choiceFlag, decimalFlag, switchFlag, wholeFlag } from "./flags.ts";
 
 /** What `-a` takes. */
@@ -33,7 +33,7 @@ const FLAG_NAMES: Readonly<Record<string, string>> = {
   threshold: "--threshold",
   merge: "--merge",
   device: "--device",
-  dtype: "--dtype",
+  precision: "--dtype",
   threads: "--threads",
   gpusPerRank: "--gpus_per_rank",
   processCount: "--nproc_per_node",
@@ -66,7 +66,7 @@ export interface PlanFlags {
 /** Values of the flags of the device. */
 export interface EngineFlags {
   readonly device: CheckedLoad["device"];
-  readonly dtype: CheckedLoad["dtype"];
+  readonly dtype: ComputeDType;
   readonly threads: number;
   /** 0 for as few as are enough. */
   readonly gpus_per_rank: number;
@@ -106,7 +106,7 @@ export const ENGINE_FLAGS = {
     help: "where to compute; auto takes a usable GPU, or else the CPU",
   }),
   dtype: choiceFlag(COMPUTE_DTYPES, {
-    default: LOAD_DEFAULTS.dtype,
+    default: LOAD_DEFAULTS.precision,
     help: "what keys, values and the inputs of matrix products are rounded to; a GPU takes bf16",
   }),
   threads: wholeFlag({
@@ -154,7 +154,9 @@ export function planOf(flags: PlanFlags): PlanOptions {
  */
 export function engineOptions(
   flags: EngineFlags,
-): Pick<CheckedLoad, "device" | "dtype" | "threads" | "gpusPerRank" | "timeoutMs" | "copyWeights"> {
+): Pick<CheckedLoad, "device" | "threads" | "gpusPerRank" | "timeoutMs" | "copyWeights"> & {
+  dtype: ComputeDType;
+} {
   const { device, dtype, threads, timeout, copy_weights: copyWeights } = flags;
   const { min, max } = LOAD_RANGES.timeoutMs;
   if (!(timeout * 1000 >= min && timeout * 1000 <= max)) {

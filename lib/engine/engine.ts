@@ -7,7 +7,7 @@ import { sharesContext } from "../attention/plan.ts";
 import { SelfCollective } from "../parallel/self.ts";
 import { RankStatus } from "../parallel/state.ts";
 import { WorkerError } from "../errors.ts";
-import type { LlamaConfig } from "../model/config.ts";
+import type { ModelShape } from "../model/model_shape.ts";
 import type { RankGroup } from "../team/group.ts";
 import { WorkerPool } from "../team/pool.ts";
 import { RankModel, type RankOptions, type RankProgress, type RankResult } from "./rank.ts";
@@ -30,7 +30,7 @@ export interface EngineOptions extends RankOptions {
 export interface StarTypes {
   init: RankOptions;
   ready: {
-    readonly config: LlamaConfig;
+    readonly config: ModelShape;
     readonly deviceDescription: string;
     /** What carries the ranks' parts. */
     readonly exchange: string;
@@ -70,9 +70,12 @@ export function openEngine(options: EngineOptions): Promise<Engine> {
 
 /** What is told to each rank: plain data. */
 function rankOptions(options: EngineOptions): RankOptions {
-  const { modelFolder, plan, device, dtype, threads, gpusPerRank } = options;
+  const { modelFolder, plan, device, precision, threads, gpusPerRank } = options;
   const { expectedTokens, copyWeights } = options;
-  return { modelFolder, plan, device, dtype, threads, gpusPerRank, expectedTokens, copyWeights };
+  return {
+    ...{ modelFolder, plan, device, precision, threads, gpusPerRank },
+    ...{ expectedTokens, copyWeights },
+  };
 }
 
 /** One rank, in this process. */
@@ -89,7 +92,7 @@ class LocalEngine implements Engine {
     return new LocalEngine(await RankModel.load(rankOptions(options)));
   }
 
-  get config(): LlamaConfig {
+  get config(): ModelShape {
     return this.#model.config;
   }
 
@@ -119,7 +122,7 @@ class LocalEngine implements Engine {
 
 /** Several ranks, each a child process. */
 class PoolEngine implements Engine {
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   readonly deviceDescription: string;
   readonly #pool: WorkerPool<StarTypes>;
 

@@ -6,14 +6,14 @@
  */
 import type { CheckedPlan } from "../attention/plan.ts";
 import { hostMemory } from "../device/host_memory.ts";
-import type { LlamaConfig } from "../model/config.ts";
-import type { ComputeDType } from "../model/forward.ts";
+import type { ModelShape } from "../model/model_shape.ts";
+import type { Precision } from "../model/precision.ts";
 import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
 
 /** A run on the CPU. */
 export interface HostQuestion {
-  readonly config: LlamaConfig;
-  readonly dtype: ComputeDType;
+  readonly config: ModelShape;
+  readonly precision: Precision;
   readonly plan: CheckedPlan;
   /** Processes on this machine, each with a part of the blocks. */
   readonly processCount: number;
@@ -66,8 +66,8 @@ export function longestContext(question: HostQuestion, options: { maxTokens: num
 function memoryQuestion(
   question: HostQuestion,
 ): Parameters<typeof checkMemory>[1]["question"] {
-  const { config, dtype, plan, contextTokens, room, processCount: ranks } = question;
-  const chunkTokens = chunkTokensFor(CPU, { config, dtype, freeBytes: undefined });
+  const { config, precision, plan, contextTokens, room, processCount: ranks } = question;
+  const chunkTokens = chunkTokensFor(CPU, { config, precision, freeBytes: undefined });
   const mapsWeights = question.copyWeights !== true;
-  return { config, dtype, plan, contextTokens, room, ranks, chunkTokens, mapsWeights };
+  return { config, precision, plan, contextTokens, room, ranks, chunkTokens, mapsWeights };
 }

@@ -3,15 +3,17 @@
  *
  * @module
  */
-import { type PlanOptions, sharesContext, usedRanks } from "../attention/plan.ts";
+import { type CheckedPlan, type PlanOptions, sharesContext, usedRanks } from "../attention/plan.ts";
 import { chooseDevice, type DeviceWish, threadsPerProcess } from "../device/open.ts";
 import { invariant, RequestError } from "../errors.ts";
-import { type LlamaConfig, readConfig } from "../model/config.ts";
-import type { ComputeDType } from "../model/forward.ts";
-import { loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
+import { readConfig } from "../model/config.ts";
+import type { ModelShape } from "../model/model_shape.ts";
+import { type ComputeDType, type Precision, widest } from "../model/precision.ts";
+import { loadTokenizer, type TextTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { openEngine } from "./engine.ts";
 import { checkHostMemory } from "./host_plan.ts";
 import { checkGenerateOptions, checkLoadOptions } from "./options.ts";
+import { cutAtStopWord, promptIds, stopIds } from "./prompt_ids.ts";
 import type { RankGroup } from "../team/group.ts";
 import type { Engine, GenerateResult, Progress } from "../star/request.ts";
 
@@ -23,8 +25,8 @@ export interface LoadOptions extends PlanOptions {
    * @default {"auto"}
    */
   readonly device?: DeviceWish | undefined;
-  /** What keys, values and the inputs of matrix products are rounded to. @default {"bf16"} */
-  readonly dtype?: ComputeDType | undefined;
+  /** What numbers are rounded to, as a whole or part by part. @default {"bf16"} */
+  readonly precision?: ComputeDType | Precision | undefined;
   /** Processes that share the context; dense and xattn use one. @default {1} */
   readonly processCount?: number | undefined;
   /** Threads of each process; 0 divides the cores among the processes. @default {0} */
@@ -48,8 +50,11 @@ export interface LoadOptions extends PlanOptions {
    * @default {false}
    */
   readonly copyWeights?: boolean | undefined;
-  /** The folder's tokenizer if it is loaded already; it stays the caller's, and outlives the model. */
-  readonly tokenizer?: Tokenizer | undefined;
+  /**
+   * The folder's tokenizer if it is loaded already, be it in another thread; it stays the caller's,
+   * and outlives the model.
+   */
+  readonly tokenizer?: TextTokenizer | undefined;
   /** The processes that a launcher started with this one: all of them share the blocks. */
   readonly group?: RankGroup | undefined;
   /** Gets a line about anything unusual that does not stop the run. */
@@ -99,8 +104,9 @@ export interface Generation {
 
 /** A loaded model; one prompt at a time. */
 export interface Model extends AsyncDisposable {
-  readonly config: LlamaConfig;
-  readonly tokenizer: Tokenizer;
+  readonly config: ModelShape;
+  /** What its methods give is to be awaited: it may be at work in another thread. */
+  readonly tokenizer: TextTokenizer;
   readonly processCount: number;
   /** One line for people. */
   readonly deviceDescription: string;
@@ -131,7 +137,9 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   const checked = checkLoadOptions(folder, options);
   const { plan, threads, processCount: wanted, ...common } = checked;
   const { tokenizer: given, group, onWarning } = options;
-  const { kind: device, note } = await chooseDevice(checked.device, checked);
+  const { kind: device, note } = await chooseDevice(checked.device, {
+    dtype: widest(checked.precision),
+  });
   if (note !== undefined) onWarning?.(note);
   // Small files first: a mistake in them should not wait for the weights.
   const config = await readConfig(folder);
@@ -157,7 +165,7 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
     });
     const tokenizer = given ?? ownTokenizer;
     invariant(tokenizer !== undefined, "a tokenizer is given or loaded");
-    const parts = { engine, tokenizer, ownTokenizer, processCount, checkMemory, onWarning };
+    const parts = { engine, plan, tokenizer, ownTokenizer, processCount, checkMemory, onWarning };
     return new TextModel(parts);
   } catch (error) {
     ownTokenizer?.[Symbol.dispose]();
@@ -166,9 +174,10 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
 }
 
 class TextModel implements Model {
-  readonly tokenizer: Tokenizer;
+  readonly tokenizer: TextTokenizer;
   readonly processCount: number;
   readonly #engine: Engine;
+  readonly #plan: CheckedPlan;
   readonly #ownTokenizer: Tokenizer | undefined;
   readonly #checkMemory: (contextTokens: number, room: number) => void;
   readonly #onWarning: (line: string) => void;
@@ -176,7 +185,8 @@ class TextModel implements Model {
   constructor(
     parts: {
       engine: Engine;
-      tokenizer: Tokenizer;
+      plan: CheckedPlan;
+      tokenizer: TextTokenizer;
       /** The same if it ends with the model. */
       ownTokenizer: Tokenizer | undefined;
       processCount: number;
@@ -186,6 +196,7 @@ class TextModel implements Model {
     },
   ) {
     this.#engine = parts.engine;
+    this.#plan = parts.plan;
     this.tokenizer = parts.tokenizer;
     this.#ownTokenizer = parts.ownTokenizer;
     this.processCount = parts.processCount;
@@ -193,7 +204,7 @@ class TextModel implements Model {
     this.#onWarning = parts.onWarning ?? (() => {});
   }
 
-  get config(): LlamaConfig {
+  get config(): ModelShape {
     return this.#engine.config;
   }
 
@@ -208,20 +219,25 @@ class TextModel implements Model {
       options,
     );
     const { onProgress } = options;
-    const contextIds = this.tokenizer.encode(prompt.context);
-    const queryIds = this.tokenizer.encode(prompt.query);
+    const { tokenizer } = this;
+    const { contextIds, queryIds } = await promptIds({ ...prompt, sample }, {
+      tokenizer,
+      plan: this.#plan,
+      vocabularySize: this.config.vocabularySize,
+    });
     this.#checkLength(sample, {
       promptTokens: contextIds.length + queryIds.length,
       tokensToGenerate,
     });
     this.#checkMemory(contextIds.length, queryIds.length + tokensToGenerate);
-    const stopIds = [...new Set([...this.#stopIds(stopWords), ...endIds])];
-    const request = { sample, contextIds, queryIds, tokensToGenerate, stopIds, topLogits };
-    const result = await this.#engine.generate(request, { onProgress });
+    const result = await this.#engine.generate({
+      ...{ sample, contextIds, queryIds, tokensToGenerate, topLogits },
+      stopIds: [...new Set([...await stopIds(stopWords, tokenizer), ...endIds])],
+    }, { onProgress });
     const end = result.ids.findIndex((id) => endIds.includes(id));
     const textIds = end < 0 ? result.ids : result.ids.slice(0, end);
     return {
-      text: cutAtStopWord(this.tokenizer.decode([...textIds]), stopWords),
+      text: cutAtStopWord(await tokenizer.decode([...textIds]), stopWords),
       ids: result.ids,
       topLogits: result.topLogits,
       contextTokens: contextIds.length,
@@ -251,28 +267,8 @@ class TextModel implements Model {
     );
   }
 
-  /** Stop words that are one token: generation can end at them, as the text is cut there. */
-  #stopIds(stopWords: readonly string[]): number[] {
-    return stopWords.flatMap((word) => {
-      const ids = this.tokenizer.encode(word);
-      const [id] = ids;
-      const exact = ids.length === 1 && id !== undefined && this.tokenizer.decode([id]) === word;
-      return exact ? [id] : [];
-    });
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#engine[Symbol.asyncDispose]();
     this.#ownTokenizer?.[Symbol.dispose]();
   }
-}
-
-/** The text before the first stop word in it. */
-export function cutAtStopWord(text: string, stopWords: readonly string[]): string {
-  let end = text.length;
-  for (const word of stopWords) {
-    const at = word === "" ? -1 : text.indexOf(word);
-    if (at >= 0) end = Math.min(end, at);
-  }
-  return text.slice(0, end);
 }

@@ -5,7 +5,12 @@
  */
 import { type CheckedPlan, checkPlan, PLAN_OPTION_NAMES } from "../attention/plan.ts";
 import { DEVICE_WISHES } from "../device/open.ts";
-import { COMPUTE_DTYPES } from "../model/forward.ts";
+import {
+  COMPUTE_DTYPES,
+  type ComputeDType,
+  type Precision,
+  precisionOf,
+} from "../model/precision.ts";
 import {
   checkChoice,
   checkIds,
@@ -16,6 +21,7 @@ import {
   checkTexts,
   checkWhole,
   type NumberRange,
+  optionError,
 } from "../options.ts";
 import type { GenerateOptions, LoadOptions, Prompt } from "./load_model.ts";
 import type { PhasesOptions } from "./phases.ts";
@@ -23,7 +29,7 @@ import type { PhasesOptions } from "./phases.ts";
 /** The one home of the engine's defaults; those of a plan are `PLAN_DEFAULTS`. */
 export const LOAD_DEFAULTS = {
   device: "auto",
-  dtype: "bf16",
+  precision: "bf16",
   processCount: 1,
   threads: 0,
   timeoutMs: 60_000,
@@ -55,7 +61,7 @@ export const LOAD_RANGES = {
 
 const COUNTS = { min: 1, max: 2 ** 31 - 1 } as const;
 
-const DEVICE_NAMES = ["device", "dtype", "threads", "gpusPerRank"] as const;
+const DEVICE_NAMES = ["device", "precision", "threads", "gpusPerRank"] as const;
 const LOAD_NAMES = [
   ...PLAN_OPTION_NAMES,
   ...DEVICE_NAMES,
@@ -80,11 +86,17 @@ const GENERATE_NAMES = [
 ] as const satisfies readonly (keyof GenerateOptions)[];
 const PROMPT_NAMES = ["context", "query", "sample"] as const satisfies readonly (keyof Prompt)[];
 
+const PRECISION_PARTS = [
+  "activations",
+  "weights",
+  "cache",
+] as const satisfies readonly (keyof Precision)[];
+
 /** What a device is opened with, in full. */
 export interface CheckedDevice {
   readonly plan: CheckedPlan;
   readonly device: NonNullable<LoadOptions["device"]>;
-  readonly dtype: NonNullable<LoadOptions["dtype"]>;
+  readonly precision: Precision;
   readonly threads: number;
   readonly gpusPerRank: number | undefined;
 }
@@ -137,17 +149,40 @@ export function checkPhasesOptions(folder: string, options: PhasesOptions): Chec
 
 function checkDevice(options: PhasesOptions, task: { action: string }): CheckedDevice {
   const { action } = task;
-  const { device, dtype, threads, gpusPerRank } = {
+  const { device, precision, threads, gpusPerRank } = {
     ...LOAD_DEFAULTS,
     ...withoutUndefined(options),
   };
   return {
     plan: checkPlan(options),
     device: checkChoice({ action, name: "device" }, { value: device, choices: DEVICE_WISHES }),
-    dtype: checkChoice({ action, name: "dtype" }, { value: dtype, choices: COMPUTE_DTYPES }),
+    precision: checkPrecision(precision, { action }),
     threads: inRange("threads", threads),
     gpusPerRank: gpusPerRank === undefined ? undefined : inRange("gpusPerRank", gpusPerRank),
   };
+}
+
+function checkPrecision(
+  precision: ComputeDType | Precision,
+  task: { action: string },
+): Precision {
+  const { action } = task;
+  const place = { action, name: "precision" };
+  if (typeof precision !== "object" || precision === null) {
+    return precisionOf(checkChoice(place, { value: precision, choices: COMPUTE_DTYPES }));
+  }
+  checkNames(precision, { action, known: PRECISION_PARTS });
+  for (const part of PRECISION_PARTS) {
+    const name = `precision.${part}`;
+    checkChoice({ action, name }, { value: precision[part], choices: COMPUTE_DTYPES });
+  }
+  if (precision.activations === "bf16" && precision.weights === "f32") {
+    throw optionError({ action, name: "precision.weights" }, {
+      rule: "bf16 where 'precision.activations' is",
+      value: precision.weights,
+    });
+  }
+  return precision;
 }
 
 function inRange(name: keyof typeof LOAD_RANGES, value: number): number {

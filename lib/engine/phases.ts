@@ -8,9 +8,9 @@
  */
 import type { PlanOptions } from "../attention/plan.ts";
 import { SelfCollective } from "../parallel/self.ts";
-import type { LlamaConfig } from "../model/config.ts";
 import { chooseDevice, type DeviceWish, threadsPerProcess } from "../device/open.ts";
-import type { ComputeDType } from "../model/forward.ts";
+import type { ModelShape } from "../model/model_shape.ts";
+import { type ComputeDType, type Precision, widest } from "../model/precision.ts";
 import type { BlockLayout } from "../star/blocks.ts";
 import { checkPhasesOptions } from "./options.ts";
 import { type EncodedContext, RankModel } from "./rank.ts";
@@ -18,8 +18,8 @@ import type { GenerateRequest } from "../star/request.ts";
 
 /** How to open a model for the two phases. */
 export interface PhasesOptions extends PlanOptions {
-  /** What keys, values and the inputs of matrix products are rounded to. @default {"bf16"} */
-  readonly dtype?: ComputeDType | undefined;
+  /** What numbers are rounded to, as a whole or part by part. @default {"bf16"} */
+  readonly precision?: ComputeDType | Precision | undefined;
   /** Threads of an op on the CPU; 0 takes all cores. @default {0} */
   readonly threads?: number | undefined;
   /** `auto` takes a usable GPU, or else the CPU. @default {"auto"} */
@@ -47,7 +47,7 @@ export interface Answer {
 
 /** A model whose phases are called one by one. */
 export interface Phases extends Disposable {
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   /**
    * Phase 1: encodes all blocks of a context.
    *
@@ -78,7 +78,7 @@ export interface Phases extends Disposable {
  */
 export async function openPhases(folder: string, options: PhasesOptions = {}): Promise<Phases> {
   const checked = checkPhasesOptions(folder, options);
-  const { kind: device } = await chooseDevice(checked.device, checked);
+  const { kind: device } = await chooseDevice(checked.device, { dtype: widest(checked.precision) });
   const threads = threadsPerProcess(checked.threads, { processCount: 1 });
   return new LocalPhases(
     await RankModel.load({ ...checked, modelFolder: folder, device, threads }),
@@ -94,7 +94,7 @@ class LocalPhases implements Phases {
     this.#model = model;
   }
 
-  get config(): LlamaConfig {
+  get config(): ModelShape {
     return this.#model.config;
   }
 

@@ -11,9 +11,11 @@ import type { Device } from "../device/device.ts";
 import type { DeviceKind } from "../device/open.ts";
 import { type Stage, stagesOn } from "../device/stages.ts";
 import { RequestError } from "../errors.ts";
-import { type LlamaConfig, readConfig } from "../model/config.ts";
-import { type ComputeDType, Transformer } from "../model/forward.ts";
+import { readConfig } from "../model/config.ts";
+import { Transformer } from "../model/forward.ts";
 import { KvCache } from "../model/kv_cache.ts";
+import type { ModelShape } from "../model/model_shape.ts";
+import type { Precision } from "../model/precision.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import { loadWeights } from "../model/weights.ts";
 import { type BlockLayout, type ContextBlock, hostTokens, layOutBlocks } from "../star/blocks.ts";
@@ -31,7 +33,7 @@ export interface RankOptions {
   readonly modelFolder: string;
   readonly plan: CheckedPlan;
   readonly device: DeviceKind;
-  readonly dtype: ComputeDType;
+  readonly precision: Precision;
   /** Threads of this process. */
   readonly threads: number;
   /**
@@ -55,12 +57,12 @@ export interface RankPlace {
 
 /** A model that is in memory already. */
 export interface RankParts {
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   /** Where the layers lie. */
   readonly stages: readonly Stage[];
   readonly weights: ModelWeights;
   readonly plan: CheckedPlan;
-  readonly dtype: ComputeDType;
+  readonly precision: Precision;
   /** Share of the blocks that sparse modes take in place of those that the mass selects. */
   readonly forcedDensity?: number | undefined;
   /** The longest chunk of tokens that runs through the layers at once. */
@@ -100,7 +102,7 @@ export type RankProgress = (
 
 /** A loaded model with its device. */
 export class RankModel implements Disposable {
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   /** One line for people. */
   readonly deviceDescription: string;
   readonly #stages: readonly Stage[];
@@ -138,11 +140,11 @@ export class RankModel implements Disposable {
    * @throws {WorkerError} If another rank is lost.
    */
   static async load(options: RankOptions, place?: RankPlace): Promise<RankModel> {
-    const { modelFolder: folder, device: kind, dtype, plan } = options;
+    const { modelFolder: folder, device: kind, precision, plan } = options;
     const config = await readConfig(folder);
     const { host, onProgress } = place ?? {};
     const contextTokens = options.expectedTokens ?? 0;
-    const sizes = { config, dtype, plan, ranks: host?.size ?? 1, contextTokens, room: 1 };
+    const sizes = { config, precision, plan, ranks: host?.size ?? 1, contextTokens, room: 1 };
     const opened = await openRankDevices({
       kind,
       threads: options.threads,
@@ -155,13 +157,13 @@ export class RankModel implements Disposable {
     for (const device of opened.devices) owned.use(device);
     const { devices, freeBytes, hasOwnGpus, dealtGpus } = opened;
     const stages = stagesOn(devices, config);
-    const chunkTokens = chunkTokensFor({ kind }, { config, dtype, freeBytes });
+    const chunkTokens = chunkTokensFor({ kind }, { config, precision, freeBytes });
     const question = { ...sizes, chunkTokens };
     checkMemory(devices, { question, freeBytes, loaded: false, dealtGpus });
     const weights = owned.use(
       await loadWeights(stages, { ...options, folder, config, onProgress }),
     );
-    const parts = { config, stages, weights, plan, dtype, chunkTokens, hasOwnGpus, dealtGpus };
+    const parts = { config, stages, weights, plan, precision, chunkTokens, hasOwnGpus, dealtGpus };
     const transformer = await prepareTransformer(parts);
     return new RankModel(parts, { transformer, owned: owned.move() });
   }
@@ -252,7 +254,7 @@ export class RankModel implements Disposable {
   ): Promise<EncodedContext> {
     const { collective, room, onProgress } = options;
     const { rank, size: ranks } = collective;
-    const { plan, dtype } = this.#parts;
+    const { plan, precision } = this.#parts;
     const layout = layOutBlocks(plan, { contextTokens: contextIds.length, ranks });
     const isRing = plan.cut.kind === "parts";
     const blocks = layout.hosts[rank] ?? [];
@@ -262,7 +264,9 @@ export class RankModel implements Disposable {
       : hostTokens(blocks) + (rank === layout.queryHost ? room : 0);
     this.#checkMemory({ contextTokens: contextIds.length, room, ranks });
     using owned = new DisposableStack();
-    const cache = owned.use(new KvCache(this.#stages, { kvHeads, headDim, capacity, dtype }));
+    const cache = owned.use(
+      new KvCache(this.#stages, { kvHeads, headDim, capacity, dtype: precision.cache }),
+    );
     const common = { stages: this.#stages, layout, cache, contextIds, onProgress };
     const phase1 = owned.use(
       isRing
@@ -274,7 +278,7 @@ export class RankModel implements Disposable {
           collective,
           plan,
           blocks,
-          cacheDtype: dtype,
+          precision,
           forced: this.#forced,
         }),
     );
@@ -348,8 +352,8 @@ export class RankModel implements Disposable {
   }
 
   #checkMemory(sizes: { contextTokens: number; room: number; ranks: number }): void {
-    const { config, dtype, plan, chunkTokens, dealtGpus } = this.#parts;
-    const question = { config, dtype, plan, chunkTokens, ...sizes };
+    const { config, precision, plan, chunkTokens, dealtGpus } = this.#parts;
+    const question = { config, precision, plan, chunkTokens, ...sizes };
     const freeBytes = this.#devices.flatMap((device) => device.freeBytes ?? []);
     if (freeBytes.length === 0) return;
     checkMemory(this.#devices, { question, freeBytes, loaded: true, dealtGpus });
@@ -357,14 +361,14 @@ export class RankModel implements Disposable {
 
   /** A transformer whose chunks are long enough for the sample's query. */
   async #transformerFor(request: Omit<GenerateRequest, "contextIds">): Promise<Transformer> {
-    const { plan, dtype } = this.#parts;
+    const { plan, precision } = this.#parts;
     const queryTokens = request.queryIds.length;
     const needed = stepTokens({ plan, queryTokens, maxTokens: this.#transformer.maxTokens });
     if (needed <= this.#transformer.maxTokens) return this.#transformer;
     const larger = new Transformer(this.#stages, {
       config: this.config,
       weights: this.#parts.weights,
-      dtype,
+      precision,
       maxTokens: needed,
     });
     this.#transformer[Symbol.dispose]();
@@ -382,9 +386,9 @@ export class RankModel implements Disposable {
 }
 
 async function prepareTransformer(parts: RankParts): Promise<Transformer> {
-  const { config, weights, dtype, stages, chunkTokens: maxTokens } = parts;
+  const { config, weights, precision, stages, chunkTokens: maxTokens } = parts;
   using owned = new DisposableStack();
-  const transformer = owned.use(new Transformer(stages, { config, weights, dtype, maxTokens }));
+  const transformer = owned.use(new Transformer(stages, { config, weights, precision, maxTokens }));
   await transformer.prepare();
   owned.move();
   return transformer;

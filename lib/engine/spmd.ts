@@ -11,8 +11,8 @@ import { AbortedError, type Collective } from "../parallel/collective.ts";
 import { BorrowedCollective } from "../parallel/borrowed.ts";
 import { threadsPerProcess } from "../device/open.ts";
 import { errorText, invariant, WorkerError } from "../errors.ts";
-import type { LlamaConfig } from "../model/config.ts";
 import { modelDigest } from "../model/digest.ts";
+import type { ModelShape } from "../model/model_shape.ts";
 import { exchangeName } from "./exchange.ts";
 import { otherModelError, type RankGroup } from "../team/group.ts";
 import { RankModel, type RankOptions, type RankProgress, type RankResult } from "./rank.ts";
@@ -54,7 +54,7 @@ export class SpmdEngine implements Engine {
     return new SpmdEngine(group, await loadTogether(group, options));
   }
 
-  get config(): LlamaConfig {
+  get config(): ModelShape {
     return this.#loaded.model.config;
   }
 

@@ -29,6 +29,7 @@ import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
 import { consecutive, Transformer } from "../model/forward.ts";
 import { KvCache } from "../model/kv_cache.ts";
+import type { Precision } from "../model/precision.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import {
   AnchorStream,
@@ -57,7 +58,7 @@ export interface Phase1Options {
   readonly contextIds: Int32Array;
   /** This host's keys and values; its rows are filled from 0 on, block after block. */
   readonly cache: KvCache;
-  readonly cacheDtype: "bf16" | "f32";
+  readonly precision: Precision;
   /** Taken in place of the blocks that the mass selects; for benchmarks. */
   readonly forced?: ForcedSelection | undefined;
   /** Called after every layer of every chunk with the share of this host's work that is done. */
@@ -99,7 +100,7 @@ export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result
   using owned = new DisposableStack();
   const hasOwnAnchor = anchorTokens > 0 && first.index !== 0;
   const { kvHeads, headDim } = transformer.config;
-  const sizes = { kvHeads, headDim, capacity: anchorTokens, dtype: options.cacheDtype };
+  const sizes = { kvHeads, headDim, capacity: anchorTokens, dtype: options.precision.cache };
   const anchorCache = hasOwnAnchor ? owned.use(new KvCache(stages, sizes)) : undefined;
   const anchor = anchorTokens === 0
     ? undefined
@@ -317,10 +318,9 @@ class SequenceEncoder implements Disposable {
   }
 
   async #openLanes(count: number): Promise<void> {
-    const { stages, weights, cacheDtype: dtype, transformer: { config, maxTokens } } =
-      this.#options;
+    const { stages, weights, precision, transformer: { config, maxTokens } } = this.#options;
     while (this.#lanes.length < count) {
-      const sizes = { config, weights, dtype, maxTokens };
+      const sizes = { config, weights, precision, maxTokens };
       const transformer = this.#owned.use(new Transformer(stages, sizes));
       await transformer.prepare();
       this.#lanes.push(transformer);

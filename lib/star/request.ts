@@ -5,7 +5,7 @@
  * @module
  */
 import { RequestError } from "../errors.ts";
-import type { LlamaConfig } from "../model/config.ts";
+import type { ModelShape } from "../model/model_shape.ts";
 
 /** One sample: its context and query as token ids, and how to generate. */
 export interface GenerateRequest {
@@ -70,7 +70,7 @@ export interface Progress {
 
 /** A model that is ready for samples, one at a time. */
 export interface Engine extends AsyncDisposable {
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   /** One line for people: device and processes. */
   readonly deviceDescription: string;
   /**

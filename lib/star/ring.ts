@@ -14,9 +14,10 @@ import { RingAttention } from "../attention/ring.ts";
 import { SelectedRingAttention } from "../attention/ring_selected.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { Stage } from "../device/stages.ts";
-import type { LlamaConfig } from "../model/config.ts";
-import { type ComputeDType, consecutive, Transformer } from "../model/forward.ts";
+import { consecutive, Transformer } from "../model/forward.ts";
 import type { KvCache } from "../model/kv_cache.ts";
+import type { ModelShape } from "../model/model_shape.ts";
+import type { Precision } from "../model/precision.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import { type BlockLayout, hostTokens } from "./blocks.ts";
 import type { Phase1Result } from "./phase1.ts";
@@ -25,9 +26,9 @@ import type { Phase1Result } from "./phase1.ts";
 export interface RingPhaseOptions {
   /** Where the layers lie. */
   readonly stages: readonly Stage[];
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   readonly weights: ModelWeights;
-  readonly dtype: ComputeDType;
+  readonly precision: Precision;
   readonly plan: CheckedPlan;
   readonly layout: BlockLayout;
   readonly contextIds: Int32Array;
@@ -93,9 +94,9 @@ async function wholePartTransformer(
   options: RingPhaseOptions,
   maxTokens: number,
 ): Promise<Transformer> {
-  const { stages, config, weights, dtype } = options;
+  const { stages, config, weights, precision } = options;
   using owned = new DisposableStack();
-  const transformer = owned.use(new Transformer(stages, { config, weights, dtype, maxTokens }));
+  const transformer = owned.use(new Transformer(stages, { config, weights, precision, maxTokens }));
   await transformer.prepare();
   owned.move();
   return transformer;

@@ -1,6 +1,7 @@
 import { groupMemory, hostMemory } from "../../lib/device/host_memory.ts";
 import { checkHostMemory, type HostQuestion, longestContext } from "../../lib/engine/host_plan.ts";
 import { checkPlan } from "../../lib/attention/plan.ts";
+import { PRECISIONS } from "../../lib/model/precision.ts";
 import { DeviceError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import { assert, assertEquals, assertThrows } from "../helpers/assert.ts";
@@ -54,7 +55,7 @@ Deno.test("checkHostMemory() refuses what does not fit, with what would", async 
   const question: HostQuestion = {
     ...{
       config,
-      dtype: "bf16" as const,
+      precision: PRECISIONS.bf16,
       plan: checkPlan({ mode: "dense" }),
       processCount: 1,
     },
@@ -82,7 +83,7 @@ Deno.test("checkHostMemory() counts weights only where they are read into memory
   const question: HostQuestion = {
     ...{
       config,
-      dtype: "bf16" as const,
+      precision: PRECISIONS.bf16,
       plan: checkPlan({ mode: "dense" }),
       processCount: 1,
     },
@@ -97,7 +98,7 @@ Deno.test("longestContext() is the border between what fits and what does not", 
   const question: HostQuestion = {
     ...{
       config,
-      dtype: "bf16" as const,
+      precision: PRECISIONS.bf16,
       plan: checkPlan({ mode: "xattn" }),
       processCount: 1,
     },

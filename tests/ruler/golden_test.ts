@@ -87,7 +87,12 @@ async function linesFor(golden: GoldenFile, countTokens: CountTokens): Promise<s
     countTokens,
     sources: await loadSources(settings, { folder: `${shared}/ruler/data` }),
   });
-  return [...samples.take(golden.lines)].map(formatSample).join("");
+  const lines: string[] = [];
+  for await (const sample of samples) {
+    lines.push(formatSample(sample));
+    if (lines.length === golden.lines) break;
+  }
+  return lines.join("");
 }
 
 Deno.test({

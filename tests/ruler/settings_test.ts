@@ -11,7 +11,7 @@ import {
   type TemplateName,
 } from "../../ruler/mod.ts";
 import { UsageError } from "../../lib/errors.ts";
-import { assert, assertEquals, assertThrows } from "../helpers/assert.ts";
+import { assert, assertEquals, assertRejects } from "../helpers/assert.ts";
 import { sharedFolder } from "../helpers/shared.ts";
 
 /** A file that the original program wrote, known by its hash. */
@@ -51,7 +51,7 @@ async function hashOf(file: KnownFile, countTokens: CountTokens): Promise<string
     countTokens,
     sources: await loadSources(settings, { folder: `${shared}/ruler/data` }),
   });
-  for (const sample of made) hash.update(formatSample(sample));
+  for await (const sample of made) hash.update(formatSample(sample));
   return hash.digest("hex");
 }
 
@@ -73,7 +73,7 @@ Deno.test({
   },
 });
 
-Deno.test("prepareSamples() stops where the original crashes as needles do not fit", () => {
+Deno.test("prepareSamples() stops where the original crashes as needles do not fit", async () => {
   const settings: TaskSettings = {
     generator: "niah",
     haystack: "repeat",
@@ -95,8 +95,8 @@ Deno.test("prepareSamples() stops where the original crashes as needles do not f
     countTokens: (text) => text.length,
     sources: {},
   });
-  assertThrows(
-    () => [...samples],
+  await assertRejects(
+    () => Array.fromAsync(samples),
     UsageError,
     "Cannot make samples of custom as a sample must fit the sequence length",
   );
