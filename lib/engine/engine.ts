@@ -10,11 +10,11 @@ import { WorkerError } from "../errors.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import type { RankGroup } from "../team/group.ts";
 import { WorkerPool } from "../team/pool.ts";
-import { RankModel, type RankOptions, type RankProgress, type RankResult } from "./rank.ts";
+import { RankModel, type RankOptions, type RankProgress } from "./rank.ts";
 import { gpuEnvironments } from "./rank_device.ts";
 import type { Engine, GenerateRequest, GenerateResult, Progress } from "../star/request.ts";
 import { SpmdEngine } from "./spmd.ts";
-import { joinResults, toWire, type WireRequest } from "./wire.ts";
+import { joinResults, type RankResult, toWire, type WireRequest } from "./wire.ts";
 
 /** What an engine is started with. */
 export interface EngineOptions extends RankOptions {

@@ -82,6 +82,8 @@ export interface GenerateOptions {
    * @default {[]}
    */
   readonly endIds?: readonly number[] | undefined;
+  /** Whether to return which tiles were selected; not in the ring's modes. @default {false} */
+  readonly withMasks?: boolean | undefined;
   /** How many of the first position's logits to return; 0 for none. @default {0} */
   readonly topLogits?: number | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
@@ -218,7 +220,7 @@ class TextModel implements Model {
       prompt,
       options,
     );
-    const { onProgress } = options;
+    const { onProgress, withMasks } = options;
     const { tokenizer } = this;
     const { contextIds, queryIds } = await promptIds({ ...prompt, sample }, {
       tokenizer,
@@ -231,7 +233,7 @@ class TextModel implements Model {
     });
     this.#checkMemory(contextIds.length, queryIds.length + tokensToGenerate);
     const result = await this.#engine.generate({
-      ...{ sample, contextIds, queryIds, tokensToGenerate, topLogits },
+      ...{ sample, contextIds, queryIds, tokensToGenerate, topLogits, withMasks },
       stopIds: [...new Set([...await stopIds(stopWords, tokenizer), ...endIds])],
     }, { onProgress });
     const end = result.ids.findIndex((id) => endIds.includes(id));

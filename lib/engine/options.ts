@@ -82,6 +82,7 @@ const GENERATE_NAMES = [
   "stopWords",
   "topLogits",
   "endIds",
+  "withMasks",
   "onProgress",
 ] as const satisfies readonly (keyof GenerateOptions)[];
 const PROMPT_NAMES = ["context", "query", "sample"] as const satisfies readonly (keyof Prompt)[];

@@ -5,6 +5,7 @@
  */
 import { ForcedSelection } from "../attention/forced_selection.ts";
 import type { CheckedPlan } from "../attention/plan.ts";
+import { TileMasks } from "../attention/tile_masks.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { RankStatus } from "../parallel/state.ts";
 import type { Device } from "../device/device.ts";
@@ -21,10 +22,12 @@ import { loadWeights } from "../model/weights.ts";
 import { type BlockLayout, type ContextBlock, hostTokens, layOutBlocks } from "../star/blocks.ts";
 import { connectDevices } from "./exchange.ts";
 import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
-import { countWork, drawForcedBlocks, encodeBlocks, type Phase1Result } from "../star/phase1.ts";
+import { drawForcedBlocks, encodeBlocks, type Phase1Result } from "../star/phase1.ts";
+import { countWork, sumHeads } from "../star/work.ts";
+import type { RankResult } from "./wire.ts";
 import { generate, type Phase2Result, stepTokens } from "../star/phase2.ts";
 import { openRankDevices } from "./rank_device.ts";
-import { checkRequest, type GenerateRequest, type RankCounters } from "../star/request.ts";
+import { checkRequest, type GenerateRequest } from "../star/request.ts";
 import { encodePart, ringCapacity } from "../star/ring.ts";
 
 /** What every rank is started with. */
@@ -71,16 +74,6 @@ export interface RankParts {
   readonly hasOwnGpus?: boolean;
   /** GPUs that the layers could be spread over. */
   readonly dealtGpus?: number;
-}
-
-/** What one rank found. */
-export interface RankResult {
-  readonly ids: readonly number[];
-  /** Only from the query host. */
-  readonly topLogits: readonly (readonly [number, number])[];
-  /** As in `GenerateResult`, for this rank's blocks. */
-  readonly selectedBlocks: readonly (readonly [number, number])[];
-  readonly counters: RankCounters;
 }
 
 /** A context as one host keeps it after phase 1. */
@@ -210,8 +203,10 @@ export class RankModel implements Disposable {
     };
     const startMs = performance.now();
     status.enter("phase 1");
+    const masks = request.withMasks === true ? new TileMasks() : undefined;
     using encoded = await this.encode(request.contextIds, {
       collective,
+      masks,
       room: request.queryIds.length + request.tokensToGenerate,
       onProgress: (fraction) => report("phase 1", fraction, 0),
     });
@@ -232,7 +227,8 @@ export class RankModel implements Disposable {
       prefillSeconds: (encodedMs - startMs) / 1000,
       decodeSeconds: (performance.now() - encodedMs) / 1000,
     };
-    return { ids, topLogits, selectedBlocks, counters };
+    const headTiles = sumHeads(phase1.selected);
+    return { ids, topLogits, selectedBlocks, headTiles, masks: masks?.all ?? [], counters };
   }
 
   /**
@@ -241,7 +237,7 @@ export class RankModel implements Disposable {
    * @param contextIds The whole context; its length is every host's.
    * @param options `collective`: asked for rank and size; carries keys and values in mode ring, and
    * the anchor between GPUs. `room` in the query host's cache, in tokens, for a query and what is
-   * generated.
+   * generated. `masks` takes the tiles that are selected.
    * @throws {WorkerError} If another rank is lost.
    */
   async encode(
@@ -249,10 +245,11 @@ export class RankModel implements Disposable {
     options: {
       collective: Collective;
       room: number;
+      masks?: TileMasks | undefined;
       onProgress: (fraction: number) => void;
     },
   ): Promise<EncodedContext> {
-    const { collective, room, onProgress } = options;
+    const { collective, room, masks, onProgress } = options;
     const { rank, size: ranks } = collective;
     const { plan, precision } = this.#parts;
     const layout = layOutBlocks(plan, { contextTokens: contextIds.length, ranks });
@@ -279,6 +276,7 @@ export class RankModel implements Disposable {
           plan,
           blocks,
           precision,
+          masks,
           forced: this.#forced,
         }),
     );

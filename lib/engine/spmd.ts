@@ -15,9 +15,9 @@ import { modelDigest } from "../model/digest.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import { exchangeName } from "./exchange.ts";
 import { otherModelError, type RankGroup } from "../team/group.ts";
-import { RankModel, type RankOptions, type RankProgress, type RankResult } from "./rank.ts";
+import { RankModel, type RankOptions, type RankProgress } from "./rank.ts";
 import type { Engine, GenerateRequest, GenerateResult, Progress } from "../star/request.ts";
-import { fromWire, joinResults, toWire, type WireRequest } from "./wire.ts";
+import { fromWire, joinResults, type RankResult, toWire, type WireRequest } from "./wire.ts";
 
 /** What rank 0 says. */
 type LeaderMessage =

@@ -18,7 +18,7 @@ function share(
   const { tokens: contextTokens, ranks, selected: selectedBlocks = [] } = facts;
   return computedShare(checkPlan(plan), {
     contextTokens,
-    result: { ids: [], topLogits: [], selectedBlocks, ranks },
+    result: { ids: [], topLogits: [], selectedBlocks, headShares: [], masks: [], ranks },
   });
 }
 
