@@ -29,7 +29,7 @@ import {
   PROCESSES_HELP,
   SOURCE_HELP,
   TASKS,
-  TEMPLATES,
+  TEMPLATE_HELP,
 } from "./commands/shared/run_flags.ts";
 import { runProgram } from "./commands/shared/program.ts";
 import { openScreen } from "./commands/shared/screen.ts";
@@ -56,11 +56,12 @@ const ruler = defineCommand({
         "repository, and demonstration values for all flags; with any flag that is not about the " +
         "machine it is required",
     }),
-    prompt_config: choiceFlag(TEMPLATES, {
+    prompt_config: textFlag({
       short: "-pc",
+      value: "TEMPLATE",
       required: true,
       demo: "llama3",
-      help: "the prompt template",
+      help: TEMPLATE_HELP,
     }),
     attn_type: choiceFlag(MODES, { short: "-a", default: "star", demo: "starx", help: MODE_HELP }),
     ...BLOCK_FLAGS,

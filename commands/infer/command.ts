@@ -6,7 +6,7 @@
 import { defineCommand } from "../shared/command.ts";
 import { ENGINE_FLAGS, MODE_HELP, MODES } from "../shared/engine_flags.ts";
 import { choiceFlag, switchFlag, textFlag, wholeFlag, wordsFlag } from "../shared/flags.ts";
-import { BLOCK_FLAGS, CONTINUE_NOTE, PROCESSES_HELP, TEMPLATES } from "../shared/run_flags.ts";
+import { BLOCK_FLAGS, CONTINUE_NOTE, PROCESSES_HELP, TEMPLATE_HELP } from "../shared/run_flags.ts";
 
 /** `infer`. */
 export const INFER = defineCommand({
@@ -36,10 +36,10 @@ export const INFER = defineCommand({
     }),
     num_samples: wholeFlag({ min: -1, default: -1, help: "only the first N samples; -1 for all" }),
     output_path: textFlag({ value: "FILE", required: true, help: "where the records go" }),
-    prompt_config: choiceFlag(TEMPLATES, {
+    prompt_config: textFlag({
       short: "-pc",
-      help: "the prompt template that is put around each prompt; without it prompts are taken as " +
-        "they are",
+      value: "TEMPLATE",
+      help: `put around each prompt, which is else taken as it is: ${TEMPLATE_HELP}`,
     }),
     ignore_eos: switchFlag({
       help: "goes on behind the model's end-of-sequence ids, as the original does",

@@ -19,7 +19,7 @@ import { loadModel, type Model } from "../../lib/engine/load_model.ts";
 import type { CheckedLoad } from "../../lib/engine/options.ts";
 import type { ComputeDType } from "../../lib/model/precision.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
-import { MODEL_TEMPLATES, type TemplateName } from "../../ruler/templates.ts";
+import { checkTemplateName, chooseTemplate } from "../ruler/template.ts";
 import { makeFolder } from "../shared/folder.ts";
 import {
   type Cleanup,
@@ -65,7 +65,7 @@ export interface InferOptions {
   /** How many logits each record gets; 0 for none. */
   readonly topLogits: number;
   /** The prompt template that stands around each prompt; undefined for none. */
-  readonly template?: TemplateName | undefined;
+  readonly template?: string | undefined;
   /** Whether an answer goes on behind the model's end-of-sequence ids. */
   readonly ignoreEos?: boolean | undefined;
   /** Whether weights are read into memory instead of being mapped. */
@@ -88,6 +88,7 @@ export interface CommandContext {
   readonly group?: RankGroup;
 }
 
+const TEMPLATE_FLAG = "--prompt_config";
 const REMEDY = "choose another --output_path, or give --overwrite";
 
 /**
@@ -103,6 +104,7 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   const plan = checkPlan(options.plan);
   const { kind: device, note } = await chooseDevice(options.device, options);
   if (note !== undefined) screen.log(note);
+  if (options.template !== undefined) checkTemplateName(options.template, TEMPLATE_FLAG);
   const asked = context.launchedRanks ?? options.processCount;
   const processCount = usableProcesses(plan, asked, { screen });
   const { eosTokenIds } = await readConfig(options.modelPath);
@@ -113,7 +115,20 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   }
   await makeFolder(dirname(options.outputPath));
   await using _lock = await RunLock.take(`${options.outputPath}.lock`, { what: "--output_path" });
-  const record = await describeRun(options, { plan, device, processCount, survey });
+  using tokenizer = await openTokenizerThread(options.modelPath);
+  const template = options.template === undefined
+    ? undefined
+    : await chooseTemplate(options.template, {
+      folder: options.modelPath,
+      tokenizer,
+      flag: TEMPLATE_FLAG,
+    });
+  const record = await describeRun({ ...options, template: template?.name }, {
+    plan,
+    device,
+    processCount,
+    survey,
+  });
   const finished = await continueOutput(options, { record, survey });
   const sampleCount = options.sampleLimit > 0
     ? Math.min(options.sampleLimit, survey.sampleCount)
@@ -121,7 +136,6 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   if (finished.count > 0) {
     screen.log(`${options.outputPath}: ${finished.count} samples are finished, continuing`);
   }
-  using tokenizer = await openTokenizerThread(options.modelPath);
   const { modelPath: folder, dtype, threads, gpusPerRank, timeoutMs, copyWeights } = options;
   await using session = new ModelSession({
     folder,
@@ -135,7 +149,6 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   });
   const startMs = performance.now();
   const checkModel = () => copyWeights === true ? Promise.resolve() : guard.check();
-  const frame = options.template && MODEL_TEMPLATES[options.template];
   let isNoted = false;
   const runCount = await predictFile(async () => {
     const model = await session.open({ processCount });
@@ -146,8 +159,8 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
     return model;
   }, {
     ...options,
-    ...(frame === undefined ? {} : { frame }),
-    stopWords: stopWordsOf(options),
+    ...(template === undefined ? {} : { frame: template }),
+    stopWords: [...new Set([...options.stopWords, ...template?.stopWords ?? []])],
     endIds: options.ignoreEos === true ? [] : eosTokenIds,
     ...{ label: "", survey, finished, beforeSample: checkModel, beforeRecord: checkModel },
     progress: new RunProgress(screen, { totalCount: sampleCount }),
@@ -157,12 +170,6 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
     `${options.outputPath}: ${runCount} samples in ${formatDuration(seconds)}` +
       (runCount > 0 ? `, ${(seconds / runCount).toFixed(2)} s each with loading` : ""),
   );
-}
-
-/** Those that were given; with a template, its own besides. */
-function stopWordsOf({ stopWords, template }: InferOptions): readonly string[] {
-  if (template === undefined) return stopWords;
-  return [...new Set([...stopWords, ...MODEL_TEMPLATES[template].stopWords])];
 }
 
 /** What decides the records of this run. */

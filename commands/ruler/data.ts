@@ -7,6 +7,7 @@ import { FileError } from "../../lib/errors.ts";
 import { syncFolder } from "../../lib/sync_folder.ts";
 import { makeFolder } from "../shared/folder.ts";
 import type { CountTokens } from "../../ruler/model.ts";
+import type { ModelTemplate } from "../../ruler/templates.ts";
 import type { DataRecord } from "../shared/run_record.ts";
 import { hasContent, type SampleSurvey, surveySamples } from "../shared/samples.ts";
 
@@ -15,7 +16,6 @@ export interface DataRequest {
   readonly task: string;
   readonly maxTokens: number;
   readonly sampleCount: number;
-  readonly template: string;
   /** How often cwe's common and other words occur. */
   readonly cweFrequencies: readonly number[];
   /** The file to write; written as a whole or not at all. */
@@ -39,7 +39,7 @@ export interface TaskSetup {
 /** Makes the data of tasks. */
 export interface DataMaker {
   /** How a task's answers are generated. */
-  setup(task: string, template: string): TaskSetup;
+  setup(task: string): TaskSetup;
   /**
    * Writes a task's samples.
    *
@@ -52,6 +52,7 @@ export interface DataMaker {
 export type OpenDataMaker = (options: {
   countTokens: CountTokens;
   sourceDir: string | undefined;
+  template: ModelTemplate;
 }) => Promise<DataMaker>;
 
 /** A task's data, or why there is none. */

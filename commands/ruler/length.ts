@@ -117,7 +117,7 @@ class TaskRun {
   async run(): Promise<void> {
     const { task, path: inputPath, survey, sampleCount } = this.#task;
     const { folder, maxTokens } = this.#prepared;
-    const { progress, maker, template, session, screen } = this.#run;
+    const { progress, maker, session, screen } = this.#run;
     await makeFolder(`${folder}/logs/${task}`);
     await recoverJsonLines(this.#outputPath);
     progress.label = this.#label;
@@ -137,7 +137,7 @@ class TaskRun {
       ...{ inputPath, survey, finished, progress, label: this.#label },
       outputPath: this.#outputPath,
       sampleLimit: sampleCount,
-      ...maker.setup(task, template),
+      ...maker.setup(task),
       topLogits: 0,
       beforeSample: this.#run.checkModel,
       beforeRecord: this.#run.checkModel,

@@ -78,7 +78,7 @@ const REMEDY = "choose another --output_dir or --model_name, or give --overwrite
  * @throws {FileError} If a file cannot be read or written.
  */
 export async function prepareLength(maxTokens: number, run: RulerRun): Promise<PreparedLength> {
-  const { screen, maker, progress, template } = run;
+  const { screen, maker, progress } = run;
   const folder = `${run.folder}/${maxTokens}`;
   if (run.overwrite) await removeResults(folder);
   for (const name of ["data", "logs"]) await makeFolder(`${folder}/${name}`);
@@ -93,7 +93,7 @@ export async function prepareLength(maxTokens: number, run: RulerRun): Promise<P
     screen.bar(`${task} at ${maxTokens}: preparing data`);
     const isFinished = await hasContent(`${folder}/${task}.jsonl`);
     const found = await findTaskData(maker, {
-      ...{ ...run, task, maxTokens, template, folder },
+      ...{ ...run, task, maxTokens, folder },
       before: before?.data[task],
       onSample: (index) =>
         screen.bar(`${task} at ${maxTokens}: preparing sample ${index + 1} of ${run.sampleCount}`),

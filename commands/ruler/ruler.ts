@@ -28,8 +28,10 @@ import { runLength } from "./length.ts";
 import type { RulerOptions } from "./options.ts";
 import { prepareLength, type RulerRun } from "./prepare_length.ts";
 import { formatResults } from "./table.ts";
+import { checkTemplateName, chooseTemplate } from "./template.ts";
 import type { Screen } from "../shared/screen.ts";
 
+const TEMPLATE_FLAG = "--prompt_config";
 /** Lies in the experiment's folder while a run writes there. */
 const LOCK_FILE = "run.lock";
 
@@ -50,6 +52,7 @@ export async function runRuler(
   const plan = checkPlan(options.plan);
   const { kind: device, note } = await chooseDevice(options.device, options);
   if (note !== undefined) screen.log(note);
+  checkTemplateName(options.template, TEMPLATE_FLAG);
   const { launchedRanks } = context;
   const processCount = checkProcesses(options, { plan, screen, launchedRanks });
   const config = await readConfig(modelPath);
@@ -65,10 +68,19 @@ export async function runRuler(
   await using _lock = await RunLock.take(`${folder}/${LOCK_FILE}`, {
     what: "--output_dir, --model_name",
   });
+  const template = await chooseTemplate(options.template, {
+    folder: modelPath,
+    tokenizer,
+    flag: TEMPLATE_FLAG,
+  });
   const guard = await WeightGuard.open(modelPath);
   const openMaker: OpenDataMaker = context.openDataMaker ??
     (await import("./maker.ts")).openDataMaker;
-  const maker = await openMaker({ countTokens: (text) => tokenizer.count(text), sourceDir });
+  const maker = await openMaker({
+    countTokens: (text) => tokenizer.count(text),
+    sourceDir,
+    template,
+  });
   await using session = new ModelSession({
     folder: modelPath,
     load: {
@@ -84,6 +96,7 @@ export async function runRuler(
   const expected = lengths.length * options.tasks.length * options.sampleCount;
   const run: RulerRun = {
     ...{ ...options, plan, device, processCount, folder, pregenDir, maker, session, screen },
+    template: template.name,
     digests: {
       model: await modelDigest(modelPath),
       tokenizer: await tokenizerDigest(modelPath),

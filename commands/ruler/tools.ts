@@ -7,7 +7,7 @@ import { METRICS } from "../../ruler/metrics.ts";
 import { FORMATS } from "../results/formats.ts";
 import { defineCommand } from "../shared/command.ts";
 import { choiceFlag, switchFlag, textFlag, textsFlag, wholeFlag } from "../shared/flags.ts";
-import { CWE_FLAG, SOURCE_HELP, TASKS, TEMPLATES } from "../shared/run_flags.ts";
+import { CWE_FLAG, SOURCE_HELP, TASKS, TEMPLATE_HELP } from "../shared/run_flags.ts";
 
 /** `prepare`. */
 export const PREPARE = defineCommand({
@@ -29,7 +29,7 @@ export const PREPARE = defineCommand({
     }),
     num_samples: wholeFlag({ min: 1, default: 500, help: "samples of all chunks together" }),
     random_seed: wholeFlag({ help: "accepted; has no effect, as in the original" }),
-    model_template_type: choiceFlag(TEMPLATES, { default: "base", help: "the prompt template" }),
+    model_template_type: textFlag({ value: "TEMPLATE", default: "base", help: TEMPLATE_HELP }),
     remove_newline_tab: switchFlag({ help: "line feeds and tabs become spaces" }),
     chunk_idx: wholeFlag({ default: 0, help: "which chunk to make, from 0 on" }),
     chunk_amount: wholeFlag({ min: 1, default: 1, help: "how many chunks there are" }),

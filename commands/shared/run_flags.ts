@@ -3,10 +3,14 @@
  *
  * @module
  */
+import { MODEL_TEMPLATES } from "../../ruler/templates.ts";
 import { wholeFlag, wholesFlag } from "./flags.ts";
 
-/** The prompt templates. */
-export const TEMPLATES = ["base", "llama3"] as const;
+/** What `--prompt_config` takes. */
+export const TEMPLATE_HELP =
+  `the prompt template: ${Object.keys(MODEL_TEMPLATES).join(", ")}; chat for ` +
+  "the model's own chat template; or a file, a text with {task_template} where the task belongs, " +
+  'or NAME.json with {"template": "...", "stop_words": ["..."]}';
 /** RULER's tasks. */
 export const TASKS = [
   ...["niah_single_1", "niah_single_2", "niah_single_3"],

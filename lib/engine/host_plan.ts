@@ -5,6 +5,7 @@
  * @module
  */
 import type { CheckedPlan } from "../attention/plan.ts";
+import { DEVICE_TRAITS } from "../device/device.ts";
 import { hostMemory } from "../device/host_memory.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import type { Precision } from "../model/precision.ts";
@@ -30,7 +31,7 @@ export interface HostQuestion {
   readonly availableBytes?: number | undefined;
 }
 
-const CPU = { kind: "cpu", description: "the CPU" } as const;
+const CPU = { ...DEVICE_TRAITS.cpu, description: "the CPU" } as const;
 
 /**
  * Refuses a run that this machine's memory does not hold.

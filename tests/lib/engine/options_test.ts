@@ -44,7 +44,7 @@ const REFUSED: readonly [unknown, string][] = [
   [{ precision: { ...PRECISIONS.bf16, weights: "f32" } }, "'precision.weights' must be bf16"],
   [{ processCount: 0 }, "'processCount' must be a whole number from 1 to 1024"],
   [{ processCount: "2" }, "'processCount' must be a whole number from 1 to 1024"],
-  [{ threads: -1 }, "'threads' must be a whole number from 0 to 1024: current value is -1"],
+  [{ threads: -1 }, "'threads' must be a whole number from 0 to 256: current value is -1"],
   [{ gpusPerRank: 0 }, "'gpusPerRank' must be a whole number from 1 to 32"],
   [{ expectedTokens: 1.5 }, "'expectedTokens' must be a whole number from 0 to 2147483647"],
   [{ timeoutMs: 0 }, "'timeoutMs' must be a number from 100 to 2000000000"],
