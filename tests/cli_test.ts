@@ -83,7 +83,11 @@ const ONE_LINE: readonly (readonly [args: readonly string[], code: number, stder
   [[...RULER, "-bs", "0"], 2, /'--block_size' must be a whole number above 0: current value is 0/],
   [[...RULER, "-bs", "100"], 2, /'--block_size' must be a multiple of 128 in starx/],
   [[...RULER, "-bs", "1k", "-as", "2k"], 2, /'--anchor_block_size' must be at most '--block_size'/],
-  [[...RULER, "--stride", "12"], 2, /'--stride' must be a divisor of 128: current value is 12/],
+  [
+    [...RULER, "-bs", "1k", "--stride", "12"],
+    2,
+    /'--stride' must be a divisor of 128: current value is 12/,
+  ],
   [[...RULER, "-bs", "1k", "--threshold", "0"], 2, /'--threshold' must be above 0 and at most 1/],
   [[...RULER, "-bs", "1k", "--threshold", "1e-300"], 2, /'--threshold' must be above 0 and at/],
   [["ruler", "--threads", "1024"], 2, /--threads: must be a whole number from 0 to 256/],

@@ -4,21 +4,17 @@
  *
  * @module
  */
-import { basename, dirname, resolve } from "node:path";
-import { type CheckedPlan, checkPlan, type PlanOptions } from "../../lib/attention/plan.ts";
+import { dirname } from "node:path";
+import { checkPlan, type PlanOptions } from "../../lib/attention/plan.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
-import { FileError, UsageError } from "../../lib/errors.ts";
-import { kernelDigest } from "../../lib/ffi/locate.ts";
-import { recoverJsonLines } from "../../lib/jsonl.ts";
+import { FileError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
-import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
-import { WeightGuard } from "../../lib/model/weight_guard.ts";
-import type { RankGroup } from "../../lib/team/group.ts";
+import type { ComputeDType } from "../../lib/model/precision.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
+import { WeightGuard } from "../../lib/model/weight_guard.ts";
 import { loadModel, type Model } from "../../lib/engine/load_model.ts";
 import type { CheckedLoad } from "../../lib/engine/options.ts";
-import type { ComputeDType } from "../../lib/model/precision.ts";
-import { isJsonObject } from "../../lib/text_file.ts";
+import type { RankGroup } from "../../lib/team/group.ts";
 import { checkTemplateName, chooseTemplate } from "../ruler/template.ts";
 import { makeFolder } from "../shared/folder.ts";
 import {
@@ -27,23 +23,12 @@ import {
   ModelSession,
   usableProcesses,
 } from "../shared/model_session.ts";
-import { FinishedSamples } from "../shared/output_records.ts";
 import { predictFile } from "../shared/predict.ts";
 import { formatDuration, RunProgress } from "../shared/progress.ts";
 import { RunLock } from "../shared/run_lock.ts";
-import { planOptions, uncheckedOptions } from "../shared/run_options.ts";
-import {
-  checkSameRun,
-  parseRunRecord,
-  readRunFile,
-  RUN_FILE,
-  type RunRecord,
-  writeRunFile,
-} from "../shared/run_record.ts";
-import { currentSession } from "../shared/run_session.ts";
-import { hasContent, type SampleSurvey, surveySamples } from "../shared/samples.ts";
+import { surveySamples } from "../shared/samples.ts";
 import type { Screen } from "../shared/screen.ts";
-import { VERSION } from "../shared/version.ts";
+import { continueOutput, describeRun, noteSession } from "./output.ts";
 
 /** Options of {@linkcode runInfer}; the defaults are the command line's. */
 export interface InferOptions {
@@ -89,7 +74,6 @@ export interface CommandContext {
 }
 
 const TEMPLATE_FLAG = "--prompt_config";
-const REMEDY = "choose another --output_path, or give --overwrite";
 
 /**
  * Runs the samples of a file that are not finished.
@@ -116,19 +100,12 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   await makeFolder(dirname(options.outputPath));
   await using _lock = await RunLock.take(`${options.outputPath}.lock`, { what: "--output_path" });
   using tokenizer = await openTokenizerThread(options.modelPath);
-  const template = options.template === undefined
+  const { template: name, modelPath: folder } = options;
+  const template = name === undefined
     ? undefined
-    : await chooseTemplate(options.template, {
-      folder: options.modelPath,
-      tokenizer,
-      flag: TEMPLATE_FLAG,
-    });
-  const record = await describeRun({ ...options, template: template?.name }, {
-    plan,
-    device,
-    processCount,
-    survey,
-  });
+    : await chooseTemplate(name, { folder, tokenizer, flag: TEMPLATE_FLAG });
+  const facts = { plan, device, processCount, survey };
+  const record = await describeRun({ ...options, template: template?.name }, facts);
   const finished = await continueOutput(options, { record, survey });
   const sampleCount = options.sampleLimit > 0
     ? Math.min(options.sampleLimit, survey.sampleCount)
@@ -136,7 +113,7 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   if (finished.count > 0) {
     screen.log(`${options.outputPath}: ${finished.count} samples are finished, continuing`);
   }
-  const { modelPath: folder, dtype, threads, gpusPerRank, timeoutMs, copyWeights } = options;
+  const { dtype, threads, gpusPerRank, timeoutMs, copyWeights } = options;
   await using session = new ModelSession({
     folder,
     load: {
@@ -147,17 +124,17 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
     cleanup,
     loadModel: context.loadModel ?? loadModel,
   });
-  const startMs = performance.now();
   const checkModel = () => copyWeights === true ? Promise.resolve() : guard.check();
-  let isNoted = false;
-  const runCount = await predictFile(async () => {
+  let noted: Promise<void> | undefined;
+  const openModel = async (): Promise<Model> => {
     const model = await session.open({ processCount });
-    if (!isNoted) {
-      await noteSession(options.outputPath, { record, model, args: context.args ?? [] });
-    }
-    isNoted = true;
+    await (noted ??= noteSession(options.outputPath, {
+      ...{ record, model, args: context.args ?? [] },
+    }));
     return model;
-  }, {
+  };
+  const startMs = performance.now();
+  const runCount = await predictFile(openModel, {
     ...options,
     ...(template === undefined ? {} : { frame: template }),
     stopWords: [...new Set([...options.stopWords, ...template?.stopWords ?? []])],
@@ -166,112 +143,10 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
     progress: new RunProgress(screen, { totalCount: sampleCount }),
   });
   const seconds = (performance.now() - startMs) / 1000;
-  screen.log(
-    `${options.outputPath}: ${runCount} samples in ${formatDuration(seconds)}` +
-      (runCount > 0 ? `, ${(seconds / runCount).toFixed(2)} s each with loading` : ""),
-  );
+  screen.log(`${options.outputPath}: ${describeTime(runCount, seconds)}`);
 }
 
-/** What decides the records of this run. */
-async function describeRun(
-  options: InferOptions,
-  facts: {
-    plan: CheckedPlan;
-    device: "cpu" | "cuda";
-    processCount: number;
-    survey: SampleSurvey;
-  },
-): Promise<RunRecord> {
-  const { plan, device, processCount, survey } = facts;
-  const { modelPath } = options;
-  return {
-    version: VERSION,
-    model: {
-      path: resolve(modelPath),
-      sha256: await modelDigest(modelPath),
-      tokenizer: await tokenizerDigest(modelPath),
-    },
-    kernels: await kernelDigest(device),
-    sessions: [],
-    options: {
-      ...planOptions(plan, { device, dtype: options.dtype, processCount }),
-      tokens_to_generate: options.tokensToGenerate,
-      stop_words: options.stopWords,
-      top_logits: options.topLogits,
-      prompt_config: options.template ?? null,
-      ignore_eos: options.ignoreEos ?? false,
-    },
-    unchecked: uncheckedOptions({ ...options, processCount }),
-    data: { input: { sha256: survey.sha256, samples: survey.sampleCount } },
-  };
-}
-
-/** Checks that the output may be continued. Only finished samples bind a run. */
-async function continueOutput(
-  options: InferOptions,
-  run: { record: RunRecord; survey: SampleSurvey },
-): Promise<FinishedSamples> {
-  const { outputPath, inputPath } = options;
-  const path = `${dirname(outputPath)}/${RUN_FILE}`;
-  const before = (await readOutputs(path))[basename(outputPath)];
-  if (options.overwrite === true && before !== undefined) {
-    await Deno.remove(outputPath).catch(ignoreMissing);
-  }
-  await recoverJsonLines(outputPath);
-  if (await hasContent(outputPath)) {
-    if (before === undefined) {
-      throw new UsageError(
-        `--output_path: must not hold results that ${path} does not describe: current value is ` +
-          `${outputPath} (choose another one, or remove that file)`,
-      );
-    }
-    const earlier = parseRunRecord(before, path);
-    const { prefixSha256 } = await surveySamples(inputPath, {
-      prefixCount: earlier.data.input?.samples,
-    });
-    const isLonger = prefixSha256 === earlier.data.input?.sha256;
-    const now = isLonger ? { ...run.record, data: earlier.data } : run.record;
-    checkSameRun(earlier, now, { folder: outputPath, remedy: REMEDY });
-  }
-  return await FinishedSamples.read(outputPath, { survey: run.survey, inputPath });
-}
-
-function ignoreMissing(error: unknown): void {
-  if (!(error instanceof Deno.errors.NotFound)) throw error;
-}
-
-/** How long another run may hold `run.json`; it does so for some milliseconds. */
-const RUN_FILE_TIMEOUT_MS = 10_000;
-
-/** Writes into `run.json`, which several outputs of a folder share, what this one is made with. */
-async function noteSession(
-  outputPath: string,
-  run: { record: RunRecord; model: Model; args: readonly string[] },
-): Promise<void> {
-  const { record, model, args } = run;
-  const path = `${dirname(outputPath)}/${RUN_FILE}`;
-  await using _lock = await RunLock.take(`${path}.lock`, {
-    what: "--output_path",
-    timeoutMs: RUN_FILE_TIMEOUT_MS,
-  });
-  const outputs = await readOutputs(path);
-  const name = basename(outputPath);
-  const before = outputs[name];
-  const earlier = before !== undefined && await hasContent(outputPath)
-    ? parseRunRecord(before, path).sessions ?? []
-    : [];
-  const session = await currentSession(args, model.deviceDescription);
-  const now: RunRecord = { ...record, sessions: [...earlier, session] };
-  await writeRunFile(path, { outputs: { ...outputs, [name]: now } });
-}
-
-/** What `run.json` says about the outputs in its folder, by their names. */
-async function readOutputs(path: string): Promise<Record<string, unknown>> {
-  const file = await readRunFile(path);
-  if (file === undefined) return {};
-  if (isJsonObject(file.outputs)) return file.outputs;
-  throw new UsageError(
-    `--output_path: must not lie in a folder whose ${RUN_FILE} belongs to another command: ` +
-      `current value is ${dirname(path)}`,
-  );
+function describeTime(runCount: number, seconds: number): string {
+  return `${runCount} samples in ${formatDuration(seconds)}` +
+    (runCount > 0 ? `, ${(seconds / runCount).toFixed(2)} s each with loading` : "");
 }
