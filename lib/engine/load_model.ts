@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { type CheckedPlan, type PlanOptions, sharesContext, usedRanks } from "../attention/plan.ts";
-import { chooseDevice, type DeviceWish, threadsPerProcess } from "../device/open.ts";
+import { type CheckedPlan, type PlanOptions, usedRanks } from "../attention/plan.ts";
+import { chooseDevice, type DeviceWish } from "../device/open.ts";
 import { invariant, RequestError } from "../errors.ts";
 import { readConfig } from "../model/config.ts";
 import type { ModelShape } from "../model/model_shape.ts";
@@ -43,6 +43,8 @@ export interface LoadOptions extends PlanOptions {
   readonly expectedTokens?: number | undefined;
   /** How long a process may make no progress, in milliseconds. @default {60000} */
   readonly timeoutMs?: number | undefined;
+  /** How long a process may take to start and join, in milliseconds. @default {60000} */
+  readonly startTimeoutMs?: number | undefined;
   /**
    * Whether weights are read into memory instead of being mapped: for files that may change while
    * the model is in use. Each process has its own copy then.
@@ -87,6 +89,8 @@ export interface GenerateOptions {
   /** How many of the first position's logits to return; 0 for none. @default {0} */
   readonly topLogits?: number | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Ends the run: what it took is freed on all ranks, then it fails with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** What was generated. */
@@ -104,7 +108,7 @@ export interface Generation {
   readonly result: GenerateResult;
 }
 
-/** A loaded model; one prompt at a time. */
+/** A loaded model. Prompts that come while one runs wait; disposal ends what runs, and waits for it. */
 export interface Model extends AsyncDisposable {
   readonly config: ModelShape;
   /** What its methods give is to be awaited: it may be at work in another thread. */
@@ -117,7 +121,10 @@ export interface Model extends AsyncDisposable {
    *
    * @throws {UsageError} If an option is out of its range.
    * @throws {RequestError} If the prompt is too long for the model, or the query is empty.
+   * @throws {DeviceError} If there is not enough memory; the model goes on.
    * @throws {WorkerError} If a worker process is lost.
+   * @throws {TypeError} If the model is disposed.
+   * @throws The signal's reason; an `AbortError` if the model is disposed of meanwhile.
    */
   generate(prompt: Prompt, options?: GenerateOptions): Promise<Generation>;
 }
@@ -148,8 +155,6 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   const ownTokenizer = given === undefined ? await loadTokenizer(folder) : undefined;
   try {
     const processCount = usedRanks(plan, { ranks: group?.size ?? wanted });
-    // Each launched rank divides the cores of its own machine.
-    const isLaunched = group !== undefined && sharesContext(plan);
     const checkMemory = (contextTokens: number, room: number): void => {
       // The ranks of a launcher may be on several machines, and know their GPUs' memory.
       if (device === "cuda" || group !== undefined) return;
@@ -161,7 +166,7 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
       modelFolder: folder,
       plan,
       device,
-      threads: isLaunched ? threads : threadsPerProcess(threads, { processCount }),
+      threads,
       processCount,
       group,
     });
@@ -183,6 +188,9 @@ class TextModel implements Model {
   readonly #ownTokenizer: Tokenizer | undefined;
   readonly #checkMemory: (contextTokens: number, room: number) => void;
   readonly #onWarning: (line: string) => void;
+  /** What runs: the tokenizer is needed to its end. */
+  readonly #calls = new Set<Promise<unknown>>();
+  #closing: Promise<void> | undefined;
 
   constructor(
     parts: {
@@ -215,12 +223,26 @@ class TextModel implements Model {
   }
 
   async generate(prompt: Prompt, options: GenerateOptions = {}): Promise<Generation> {
+    options.signal?.throwIfAborted();
+    if (this.#closing !== undefined) {
+      throw new TypeError("Cannot generate as the model is disposed");
+    }
+    const call = this.#generate(prompt, options);
+    this.#calls.add(call);
+    try {
+      return await call;
+    } finally {
+      this.#calls.delete(call);
+    }
+  }
+
+  async #generate(prompt: Prompt, options: GenerateOptions): Promise<Generation> {
     const startMs = performance.now();
     const { sample, tokensToGenerate, stopWords, topLogits, endIds } = checkGenerateOptions(
       prompt,
       options,
     );
-    const { onProgress, withMasks } = options;
+    const { onProgress, withMasks, signal } = options;
     const { tokenizer } = this;
     const { contextIds, queryIds } = await promptIds({ ...prompt, sample }, {
       tokenizer,
@@ -235,7 +257,7 @@ class TextModel implements Model {
     const result = await this.#engine.generate({
       ...{ sample, contextIds, queryIds, tokensToGenerate, topLogits, withMasks },
       stopIds: [...new Set([...await stopIds(stopWords, tokenizer), ...endIds])],
-    }, { onProgress });
+    }, { onProgress, signal });
     const end = result.ids.findIndex((id) => endIds.includes(id));
     const textIds = end < 0 ? result.ids : result.ids.slice(0, end);
     return {
@@ -270,7 +292,13 @@ class TextModel implements Model {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing ??= this.#close();
+    await this.#closing;
+  }
+
+  async #close(): Promise<void> {
     await this.#engine[Symbol.asyncDispose]();
+    await Promise.allSettled(this.#calls);
     this.#ownTokenizer?.[Symbol.dispose]();
   }
 }

@@ -42,6 +42,7 @@ import {
 } from "./anchor_stream.ts";
 import type { BlockLayout, ContextBlock } from "./blocks.ts";
 import { type Lane, runSideBySide } from "./lanes.ts";
+import type { Turns } from "./turns.ts";
 
 /** What phase 1 works with. */
 export interface Phase1Options {
@@ -66,6 +67,8 @@ export interface Phase1Options {
   readonly masks?: TileMasks | undefined;
   /** Called after every layer of every chunk with the share of this host's work that is done. */
   readonly onProgress: (fraction: number) => void;
+  /** Asked before a chunk whose end no other host waits for. */
+  readonly turns: Turns;
 }
 
 /** What phase 1 leaves behind besides the filled cache. */
@@ -188,7 +191,6 @@ interface StageCounts {
 class SequenceEncoder implements Disposable {
   readonly #options: Phase1Options;
   readonly #owned = new DisposableStack();
-  /** In sparse modes. */
   readonly #scratch: PerStage<Workspace> | undefined;
   /** Heads times query blocks of a chunk. */
   readonly #countWidth: number;
@@ -249,7 +251,9 @@ class SequenceEncoder implements Disposable {
     }
     using owned = new DisposableStack();
     const taken = this.#newCounts(chunks.length, owned);
+    let isAnchorAwaited = stream !== undefined;
     const one = async (chunk: ChunkRange, index = 0, lane?: Lane): Promise<void> => {
+      if (!isAnchorAwaited) this.#options.turns.checkpoint();
       await this.#run(sequence, { chunk, transformer: this.#lane(index), counts: taken, lane });
     };
     const { before, together, after } = stream === undefined
@@ -262,6 +266,7 @@ class SequenceEncoder implements Disposable {
         together.map((chunk, index) => (lane) => one(chunk, index, lane)),
         { layerCount: layers + 1, onKeys: (layer) => stream.exchange(layer) },
       );
+      isAnchorAwaited = false;
     }
     for (const chunk of after) await one(chunk);
     for (const chunk of chunks) {
