@@ -109,6 +109,13 @@ export const OP_SYMBOLS = {
     ],
     result: "i32",
   },
+  sx_matmul_rows: {
+    parameters: [
+      "u64", // sx_context* context
+      "u64", // const sx_matmul_rows_params* params
+    ],
+    result: "i32",
+  },
   sx_rope_table: {
     parameters: [
       "u64", // sx_context* context
