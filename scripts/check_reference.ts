@@ -18,6 +18,7 @@ import {
 } from "../lib/attention/plan.ts";
 import { chooseDevice, type DeviceKind } from "../lib/device/open.ts";
 import { errorText, EXIT_CODES, UsageError } from "../lib/errors.ts";
+import { PRECISIONS } from "../lib/model/precision.ts";
 import { openEngine } from "../lib/engine/engine.ts";
 
 const HELP = `Compares a device with reference values.
@@ -186,7 +187,7 @@ async function distance(
     modelFolder: fileURLToPath(new URL("../models/starx-tiny", import.meta.url)),
     plan,
     device,
-    dtype: "bf16",
+    precision: PRECISIONS.bf16,
     threads: THREADS,
     processCount,
     timeoutMs: 60_000,

@@ -57,7 +57,7 @@ async function main(): Promise<number> {
 async function writeLogits(options: LogitsOptions): Promise<void> {
   const { folder, input, output, device, dtype } = options;
   const prompts = JSON.parse(await Deno.readTextFile(input)) as readonly IdPrompt[];
-  using phases = await openPhases(folder, { device, dtype });
+  using phases = await openPhases(folder, { device, precision: dtype });
   const answers: unknown[] = [];
   for (const prompt of prompts) {
     const { ids, topLogits: logits } = await answer(phases, prompt);

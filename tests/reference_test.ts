@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { PRECISIONS } from "../lib/model/precision.ts";
 import { openEngine } from "../lib/engine/engine.ts";
 import { assert, assertEquals, assertStringIncludes } from "./helpers/assert.ts";
 import { checkPlan } from "../lib/attention/plan.ts";
@@ -23,7 +24,7 @@ async function run(
     modelFolder: MODEL,
     plan: checkPlan(plan),
     device: "cpu",
-    dtype,
+    precision: PRECISIONS[dtype],
     threads: 1,
     processCount,
     timeoutMs: 60_000,

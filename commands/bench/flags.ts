@@ -6,8 +6,8 @@
 import { type AttentionMode, PLAN_DEFAULTS } from "../../lib/attention/plan.ts";
 import { DEVICE_WISHES } from "../../lib/device/open.ts";
 import { UsageError } from "../../lib/errors.ts";
-import { COMPUTE_DTYPES } from "../../lib/model/forward.ts";
-import { MODEL_SHAPES } from "../../lib/model/shapes.ts";
+import { COMPUTE_DTYPES } from "../../lib/model/precision.ts";
+import { modelShape, SHAPE_NAMES } from "../../lib/model/shapes.ts";
 import type { BenchOptions } from "./options.ts";
 import { GPUS_FLAG, gpusPerRank, MODES } from "../shared/engine_flags.ts";
 import {
@@ -29,7 +29,7 @@ export const BENCH_FLAGS = {
     value: "FOLDER",
     help: "a Llama model in Hugging Face's format; or else --shape",
   }),
-  shape: choiceFlag(Object.keys(MODEL_SHAPES), {
+  shape: choiceFlag(SHAPE_NAMES, {
     help: "takes random weights of this shape instead of a model's",
   }),
   device: choiceFlag(DEVICE_WISHES, { default: "auto", help: "where to compute" }),
@@ -132,7 +132,7 @@ export function benchOptions(values: FlagValues<typeof BENCH_FLAGS>): BenchOptio
 
 function benchModel(values: FlagValues<typeof BENCH_FLAGS>): BenchOptions["model"] {
   const { model_path: folder, shape: name = "" } = values;
-  const config = MODEL_SHAPES[name];
+  const config = modelShape(name);
   if (folder !== undefined && config === undefined) return { kind: "folder", folder };
   if (folder === undefined && config !== undefined) return { kind: "shape", name, config };
   throw new UsageError(

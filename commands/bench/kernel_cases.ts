@@ -10,8 +10,9 @@ import { selectionTensors } from "../../lib/attention/xattention.ts";
 import type { Device, DType } from "../../lib/device/device.ts";
 import type { KvSegment } from "../../lib/device/kv_segment.ts";
 import { Tensor } from "../../lib/device/tensor.ts";
-import { inverseFrequencies, type LlamaConfig } from "../../lib/model/config.ts";
-import type { ComputeDType } from "../../lib/model/forward.ts";
+import type { ModelShape } from "../../lib/model/model_shape.ts";
+import type { ComputeDType } from "../../lib/model/precision.ts";
+import { inverseFrequencies } from "../../lib/model/rope_frequencies.ts";
 import { RandomSource } from "../../lib/model/random_weights.ts";
 import { antidiagonalScore } from "../../lib/ops/antidiagonal_score.ts";
 import { attentionBlockSparse } from "../../lib/ops/attention_block_sparse.ts";
@@ -32,7 +33,7 @@ export interface KernelCase {
 
 /** What the cases are made for. */
 export interface CaseOptions {
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   readonly dtype: ComputeDType;
   /** Rows of products and of the layers between them. */
   readonly rows: number;
@@ -132,7 +133,7 @@ export async function layerCases(
   const table = tensors.empty("f32", rows, headDim);
   const positions = await tensors.consecutive(rows);
   const inverseFrequency = tensors.empty("f32", headDim / 2);
-  await inverseFrequency.writeFrom(inverseFrequencies(config));
+  await inverseFrequency.writeFrom(inverseFrequencies(config.rope));
   await ropeTable(device, { table, positions, inverseFrequency });
   const gateUp = await tensors.random("f32", [rows, 2 * intermediateSize], 1);
   const activated = tensors.empty(dtype, rows, intermediateSize);

@@ -10,7 +10,9 @@ import { DEVICE_TRAITS } from "../../lib/device/device.ts";
 import type { DeviceKind } from "../../lib/device/open.ts";
 import { addCosts, ProfiledDevice } from "../../lib/device/profiled.ts";
 import { type Stage, stagesOn } from "../../lib/device/stages.ts";
-import { type LlamaConfig, readConfig } from "../../lib/model/config.ts";
+import { readConfig } from "../../lib/model/config.ts";
+import type { ModelShape } from "../../lib/model/model_shape.ts";
+import { PRECISIONS } from "../../lib/model/precision.ts";
 import { randomWeights } from "../../lib/model/random_weights.ts";
 import type { ModelWeights } from "../../lib/model/weight_tensors.ts";
 import { loadWeights } from "../../lib/model/weights.ts";
@@ -80,7 +82,7 @@ export function benchIds(count: number, vocabularySize: number): Int32Array<Arra
 
 /** What all modes share. */
 interface BenchParts {
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   readonly devices: readonly ProfiledDevice[];
   readonly stages: readonly Stage[];
   readonly weights: ModelWeights;
@@ -126,12 +128,13 @@ export class RankBench implements Disposable {
    */
   static async open(init: RankBenchOptions, place: BenchPlace): Promise<RankBench> {
     const { options, plans, device: kind, threads } = init;
-    const { model, dtype, decodeTokens } = options;
+    const { model, decodeTokens } = options;
+    const precision = PRECISIONS[options.dtype];
     const { host, timeoutMs, onProgress } = place;
     const config = model.kind === "folder" ? await readConfig(model.folder) : model.config;
     using owned = new DisposableStack();
     const contextTokens = Math.max(...options.lengths, ...options.decodeContexts);
-    const sizes = { config, dtype, contextTokens, room: decodeTokens + 2, ranks: host.size };
+    const sizes = { config, precision, contextTokens, room: decodeTokens + 2, ranks: host.size };
     const opened = await openRankDevices({
       kind,
       threads,
@@ -144,14 +147,14 @@ export class RankBench implements Disposable {
     const devices = opened.devices.map((device) => owned.use(new ProfiledDevice(device)));
     const stages = stagesOn(devices, config);
     const { freeBytes, hasOwnGpus, dealtGpus } = opened;
-    const chunkTokens = chunkTokensFor(DEVICE_TRAITS[kind], { config, dtype, freeBytes });
+    const chunkTokens = chunkTokensFor(DEVICE_TRAITS[kind], { config, precision, freeBytes });
     for (const plan of plans) {
       const question = { ...sizes, chunkTokens, plan };
       checkMemory(devices, { question, freeBytes, loaded: false, dealtGpus });
     }
     const weights = owned.use(
       model.kind === "folder"
-        ? await loadWeights(stages, { folder: model.folder, config, dtype, onProgress })
+        ? await loadWeights(stages, { folder: model.folder, config, precision, onProgress })
         : await randomWeights(stages, config),
     );
     const exchange = { host, hasOwnGpus, timeoutMs };
@@ -170,8 +173,9 @@ export class RankBench implements Disposable {
     const { plan, withCopy } = request;
     const { devices } = this.#parts;
     const { options: { dtype, density: forcedDensity } } = this.#init;
+    const precision = PRECISIONS[dtype];
     const times = await (async () => {
-      using model = await RankModel.assemble({ ...this.#parts, plan, dtype, forcedDensity });
+      using model = await RankModel.assemble({ ...this.#parts, plan, precision, forcedDensity });
       const collective = this.#collective;
       const parts = {
         options: this.#init.options,

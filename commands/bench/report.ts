@@ -4,8 +4,7 @@
  * @module
  */
 import type { AttentionMode, CheckedPlan } from "../../lib/attention/plan.ts";
-import type { LlamaConfig } from "../../lib/model/config.ts";
-import { allWeightSpecs, modelWeightSpecs } from "../../lib/model/weight_names.ts";
+import { allWeights, isTied, type ModelShape } from "../../lib/model/model_shape.ts";
 import { hostTokens, layOutBlocks } from "../../lib/star/blocks.ts";
 import type { BenchOptions } from "./options.ts";
 import type { CostSplit } from "./split.ts";
@@ -33,7 +32,7 @@ export interface ModeReport {
   readonly mode: AttentionMode;
   readonly plan: CheckedPlan;
   readonly options: BenchOptions;
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   readonly device: string;
   /** Of each process. */
   readonly threads: number;
@@ -196,9 +195,8 @@ function restSeconds({ seconds, costs }: PrefillTiming): number {
 /** Bytes of weights and cache that a generated token reads on one process, per nanosecond. */
 function decodeRate(report: ModeReport, timing: DecodeTiming): number {
   const { config, options } = report;
-  const { embedding, head } = modelWeightSpecs(config);
-  const elements = allWeightSpecs(config)
-    .filter((spec) => spec.name !== embedding.name || head === embedding)
+  const elements = allWeights(config)
+    .filter((spec) => spec.name !== config.embedding.name || isTied(config))
     .reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
   const { layerCount, kvHeads, headDim } = config;
   const { hosts } = layOutBlocks(report.plan, {

@@ -15,6 +15,7 @@ import type { RankGroup } from "../../lib/team/group.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import type { CheckedLoad } from "../../lib/engine/options.ts";
+import type { ComputeDType } from "../../lib/model/precision.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
 import { makeFolder } from "../shared/folder.ts";
 import {
@@ -43,7 +44,7 @@ export interface InferOptions {
   readonly modelPath: string;
   readonly plan: PlanOptions;
   readonly device: CheckedLoad["device"];
-  readonly dtype: CheckedLoad["dtype"];
+  readonly dtype: ComputeDType;
   readonly processCount: number;
   readonly threads: number;
   /** GPUs of each process that the layers are spread over; by default the fewest that do. */
@@ -69,7 +70,7 @@ export interface CommandContext {
   readonly args?: readonly string[];
   /** How many ranks a launcher started, this process being rank 0 of them. */
   readonly launchedRanks?: number;
-  /** These ranks, for a command that runs on each of them. */
+  /** These ranks, for a command that opens a team of them. */
   readonly group?: RankGroup;
 }
 
@@ -115,7 +116,7 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   const { modelPath: folder, dtype, threads, gpusPerRank, timeoutMs } = options;
   await using session = new ModelSession({
     folder,
-    load: { ...options.plan, device, dtype, threads, gpusPerRank, timeoutMs, tokenizer },
+    load: { ...options.plan, device, precision: dtype, threads, gpusPerRank, timeoutMs, tokenizer },
     screen,
     cleanup,
     loadModel: context.loadModel ?? loadModel,

@@ -5,6 +5,7 @@
  */
 import type { PlanOptions } from "../../lib/attention/plan.ts";
 import type { CheckedLoad } from "../../lib/engine/options.ts";
+import type { ComputeDType } from "../../lib/model/precision.ts";
 
 /** Options of `runRuler()`; the defaults are the command line's. */
 export interface RulerOptions {
@@ -24,7 +25,7 @@ export interface RulerOptions {
   readonly sourceDir: string | undefined;
   readonly cweFrequencies: readonly number[];
   readonly device: CheckedLoad["device"];
-  readonly dtype: CheckedLoad["dtype"];
+  readonly dtype: ComputeDType;
   readonly threads: number;
   /** GPUs of each process that the layers are spread over; by default the fewest that do. */
   readonly gpusPerRank?: number | undefined;

@@ -14,14 +14,15 @@ import {
 import { DEVICE_WISHES } from "../../lib/device/open.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { type CheckedLoad, LOAD_DEFAULTS, LOAD_RANGES } from "../../lib/engine/options.ts";
-import { COMPUTE_DTYPES } from "../../lib/model/forward.ts";
+import { COMPUTE_DTYPES, type ComputeDType } from "../../lib/model/precision.ts";
 import { choiceFlag, decimalFlag, wholeFlag } from "./flags.ts";
 
 /** What `-a` takes. */
 export const MODES: readonly AttentionMode[] = ATTENTION_MODES;
 
 /** What `-a` means, for help texts. */
-export const MODE_HELP = "dense, xattn (selected tiles), star (blocks with an anchor), starx " +
+export const MODE_HELP =
+  "dense (context and query tokenized as one text, else each on its own), xattn (selected tiles), star (blocks with an anchor), starx " +
   "(both), ring (dense, the context spread over the processes) or ringx (ring with selected tiles)";
 
 /** The flag of each option of the library, for messages of the command line. */
@@ -33,7 +34,7 @@ const FLAG_NAMES: Readonly<Record<string, string>> = {
   threshold: "--threshold",
   merge: "--merge",
   device: "--device",
-  dtype: "--dtype",
+  precision: "--dtype",
   threads: "--threads",
   gpusPerRank: "--gpus_per_rank",
   processCount: "--nproc_per_node",
@@ -66,7 +67,7 @@ export interface PlanFlags {
 /** Values of the flags of the device. */
 export interface EngineFlags {
   readonly device: CheckedLoad["device"];
-  readonly dtype: CheckedLoad["dtype"];
+  readonly dtype: ComputeDType;
   readonly threads: number;
   /** 0 for as few as are enough. */
   readonly gpus_per_rank: number;
@@ -103,7 +104,7 @@ export const ENGINE_FLAGS = {
     help: "where to compute; auto takes a usable GPU, or else the CPU",
   }),
   dtype: choiceFlag(COMPUTE_DTYPES, {
-    default: LOAD_DEFAULTS.dtype,
+    default: LOAD_DEFAULTS.precision,
     help: "what keys, values and the inputs of matrix products are rounded to; a GPU takes bf16",
   }),
   threads: wholeFlag({
@@ -144,7 +145,7 @@ export function planOf(flags: PlanFlags): PlanOptions {
  */
 export function engineOptions(
   flags: EngineFlags,
-): Pick<CheckedLoad, "device" | "dtype" | "threads" | "gpusPerRank" | "timeoutMs"> {
+): Pick<CheckedLoad, "device" | "threads" | "gpusPerRank" | "timeoutMs"> & { dtype: ComputeDType } {
   const { device, dtype, threads, timeout } = flags;
   const { min, max } = LOAD_RANGES.timeoutMs;
   if (!(timeout * 1000 >= min && timeout * 1000 <= max)) {

@@ -36,6 +36,8 @@ export interface RingOptions extends RingParts {
   readonly queryHeads: number;
   readonly headDim: number;
   readonly scale: number;
+  /** Called before the exchange of a layer, on all ranks; what it throws ends the pass. */
+  readonly beforeExchange: () => Promise<void>;
   /** Called with the share of a layer's attention that is done. */
   readonly onProgress: (fraction: number) => void;
 }
@@ -133,6 +135,7 @@ export class RingAttention implements AttentionStrategy, Disposable {
 
   /** Takes part in the exchange of a layer; all that a rank without a part has to do. */
   async exchange(layer: number): Promise<void> {
+    await this.#options.beforeExchange();
     await this.#keys.exchange(layer);
   }
 

@@ -65,7 +65,7 @@ export async function chooseDevice(
   if (wish === "cpu") return { kind: "cpu" };
   if (wish === "cuda") {
     if (dtype === "bf16") return { kind: "cuda" };
-    throw optionError({ action: "compute on a GPU", name: "dtype" }, {
+    throw optionError({ action: "compute on a GPU", name: "precision" }, {
       rule: "bf16 where 'device' is cuda",
       value: dtype,
     });

@@ -9,9 +9,10 @@ import { selectionTensors } from "../attention/xattention.ts";
 import type { Device, DeviceTraits } from "../device/device.ts";
 import { type LayerRange, splitLayers } from "../device/stages.ts";
 import { DeviceError } from "../errors.ts";
-import type { LlamaConfig } from "../model/config.ts";
-import { type ComputeDType, transformerBytes } from "../model/forward.ts";
+import { transformerBytes } from "../model/forward.ts";
 import { cacheBytes } from "../model/kv_cache.ts";
+import type { ModelShape } from "../model/model_shape.ts";
+import type { Precision } from "../model/precision.ts";
 import { weightBytes } from "../model/weight_upload.ts";
 import { partElements } from "../ops/merge_states.ts";
 import { MAX_LANES, sendingPays } from "../star/anchor_stream.ts";
@@ -19,8 +20,8 @@ import { type BlockLayout, type ContextBlock, hostTokens, layOutBlocks } from ".
 
 /** What is to run. */
 export interface MemoryQuestion {
-  readonly config: LlamaConfig;
-  readonly dtype: ComputeDType;
+  readonly config: ModelShape;
+  readonly precision: Precision;
   readonly plan: CheckedPlan;
   readonly ranks: number;
   /** The longest chunk. */
@@ -58,35 +59,35 @@ const GIB = 2 ** 30;
 export function chunkTokensFor(
   device: DeviceTraits,
   options: {
-    config: LlamaConfig;
-    dtype: ComputeDType;
+    config: ModelShape;
+    precision: Precision;
     freeBytes: readonly number[] | undefined;
   },
 ): number {
-  const { config, dtype, freeBytes } = options;
+  const { config, precision, freeBytes } = options;
   let tokens: number = CHUNK_TOKENS[device.kind];
   if (freeBytes === undefined) return tokens;
   const ranges = splitLayers(config.layerCount, { count: freeBytes.length });
   const left = ranges.map((range, gpu) =>
-    Math.max(0, (freeBytes[gpu] ?? 0) - weightBytes(config, { dtype, range }))
+    Math.max(0, (freeBytes[gpu] ?? 0) - weightBytes(config, { precision, range }))
   );
   while (
     tokens > CHUNK_TOKENS.cpu &&
-    transformerBytes(device, { config, dtype, tokens }) > Math.min(...left) * WORKING_SHARE
+    transformerBytes(device, { config, precision, tokens }) > Math.min(...left) * WORKING_SHARE
   ) tokens /= 2;
   return tokens;
 }
 
 /** What each of a rank's GPUs needs, of the rank that needs most there. */
 export function memoryNeeds(device: DeviceTraits, question: MemoryQuestion): MemoryNeed[] {
-  const { config, dtype, plan, contextTokens, ranks, gpuCount = 1 } = question;
+  const { config, precision, plan, contextTokens, ranks, gpuCount = 1 } = question;
   const layout = layOutBlocks(plan, { contextTokens, ranks });
   return splitLayers(config.layerCount, { count: gpuCount }).map((range) => {
     const needs = layout.hosts.map((blocks, rank) =>
       rankNeed(device, { question, layout, blocks, rank, range })
     );
     const largest = needs.reduce((a, b) => sum(b) > sum(a) ? b : a);
-    return { ...largest, weights: weightBytes(config, { dtype, range }) };
+    return { ...largest, weights: weightBytes(config, { precision, range }) };
   });
 }
 
@@ -105,7 +106,7 @@ function rankNeed(
   },
 ): MemoryNeed {
   const { question, layout, blocks, rank, range } = options;
-  const { config, dtype, plan, chunkTokens, room } = question;
+  const { config, precision, plan, chunkTokens, room } = question;
   const { kvHeads, headDim, queryHeads } = config;
   const layers = range.endLayer - range.firstLayer;
   const { cut, selection } = plan;
@@ -116,10 +117,10 @@ function rankNeed(
     : hostTokens(blocks) + (rank === layout.queryHost ? room : 0);
   const ownAnchor = blocks[0]?.index === 0 ? 0 : layout.anchorTokens;
   const cacheOf = (tokens: number) =>
-    cacheBytes({ layers, kvHeads, headDim, capacity: tokens, dtype });
+    cacheBytes({ layers, kvHeads, headDim, capacity: tokens, dtype: precision.cache });
   const step = Math.max(1, Math.min(chunkTokens, room));
   const part = 4 * partElements({ tokens: step, heads: queryHeads, headDim });
-  const activations = transformerBytes(device, { config, dtype, tokens: chunkTokens });
+  const activations = transformerBytes(device, { config, precision, tokens: chunkTokens });
   let working = RESERVE_BYTES + activations;
   // Between GPUs of their own the anchor may be sent: a packed layer, and chunks side by side.
   if (!device.hasHostMemory && sendingPays(layout, question)) {
@@ -130,7 +131,7 @@ function rankNeed(
   }
   if (layout.hosts.length > 1) working += (question.ranks + 1) * part;
   if (isRing) {
-    working += transformerBytes(device, { config, dtype, tokens: Math.max(1, longest) }) +
+    working += transformerBytes(device, { config, precision, tokens: Math.max(1, longest) }) +
       layout.hosts.length * (cacheOf(capacity) / layers + part);
   }
   if (isRing && selection !== undefined) {
@@ -218,12 +219,12 @@ function findShortage<T extends DeviceTraits>(
   const { question, freeBytes, loaded } = options;
   const [first] = devices;
   if (first === undefined || freeBytes === undefined) return undefined;
-  const { config, dtype, chunkTokens: tokens } = question;
+  const { config, precision, chunkTokens: tokens } = question;
   const needs = memoryNeeds(first, { ...question, gpuCount: devices.length });
   for (const [gpu, device] of devices.entries()) {
     const [need, free = 0] = [needs[gpu], freeBytes[gpu]];
     if (need === undefined) return undefined;
-    const activations = transformerBytes(device, { config, dtype, tokens });
+    const activations = transformerBytes(device, { config, precision, tokens });
     const there = loaded ? need.weights + activations : 0;
     if (sum(need) - there > free) return { device, need, there, free };
   }

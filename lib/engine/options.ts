@@ -5,7 +5,12 @@
  */
 import { type CheckedPlan, checkPlan, PLAN_OPTION_NAMES } from "../attention/plan.ts";
 import { DEVICE_WISHES } from "../device/open.ts";
-import { COMPUTE_DTYPES } from "../model/forward.ts";
+import {
+  COMPUTE_DTYPES,
+  type ComputeDType,
+  type Precision,
+  precisionOf,
+} from "../model/precision.ts";
 import {
   checkChoice,
   checkNames,
@@ -14,6 +19,7 @@ import {
   checkTexts,
   checkWhole,
   type NumberRange,
+  optionError,
 } from "../options.ts";
 import type { GenerateOptions, LoadOptions, Prompt } from "./load_model.ts";
 import type { PhasesOptions } from "./phases.ts";
@@ -21,10 +27,11 @@ import type { PhasesOptions } from "./phases.ts";
 /** The one home of the engine's defaults; those of a plan are `PLAN_DEFAULTS`. */
 export const LOAD_DEFAULTS = {
   device: "auto",
-  dtype: "bf16",
+  precision: "bf16",
   processCount: 1,
   threads: 0,
   timeoutMs: 60_000,
+  startTimeoutMs: 60_000,
 } as const satisfies LoadOptions;
 
 /** The one home of the defaults of generation. */
@@ -46,17 +53,19 @@ export const LOAD_RANGES = {
   expectedTokens: { min: 0, max: 2 ** 31 - 1 },
   // Timers of JavaScript take 2^31 - 1 ms.
   timeoutMs: { min: 100, max: 2_000_000_000 },
+  startTimeoutMs: { min: 100, max: 2_000_000_000 },
 } as const satisfies Record<string, NumberRange>;
 
 const COUNTS = { min: 1, max: 2 ** 31 - 1 } as const;
 
-const DEVICE_NAMES = ["device", "dtype", "threads", "gpusPerRank"] as const;
+const DEVICE_NAMES = ["device", "precision", "threads", "gpusPerRank"] as const;
 const LOAD_NAMES = [
   ...PLAN_OPTION_NAMES,
   ...DEVICE_NAMES,
   "processCount",
   "expectedTokens",
   "timeoutMs",
+  "startTimeoutMs",
   "tokenizer",
   "group",
   "onWarning",
@@ -64,29 +73,44 @@ const LOAD_NAMES = [
 const PHASES_NAMES = [
   ...PLAN_OPTION_NAMES,
   ...DEVICE_NAMES,
+  "processCount",
+  "timeoutMs",
+  "startTimeoutMs",
 ] as const satisfies readonly (keyof PhasesOptions)[];
 const GENERATE_NAMES = [
   "tokensToGenerate",
   "stopWords",
   "topLogits",
   "onProgress",
+  "signal",
 ] as const satisfies readonly (keyof GenerateOptions)[];
 const PROMPT_NAMES = ["context", "query", "sample"] as const satisfies readonly (keyof Prompt)[];
+
+const PRECISION_PARTS = [
+  "activations",
+  "weights",
+  "cache",
+] as const satisfies readonly (keyof Precision)[];
 
 /** What a device is opened with, in full. */
 export interface CheckedDevice {
   readonly plan: CheckedPlan;
   readonly device: NonNullable<LoadOptions["device"]>;
-  readonly dtype: NonNullable<LoadOptions["dtype"]>;
+  readonly precision: Precision;
   readonly threads: number;
   readonly gpusPerRank: number | undefined;
 }
 
-/** Load options in full. */
-export interface CheckedLoad extends CheckedDevice {
+/** Where the ranks are opened, in full. */
+export interface CheckedRanks extends CheckedDevice {
   readonly processCount: number;
-  readonly expectedTokens: number | undefined;
   readonly timeoutMs: number;
+  readonly startTimeoutMs: number;
+}
+
+/** Load options in full. */
+export interface CheckedLoad extends CheckedRanks {
+  readonly expectedTokens: number | undefined;
 }
 
 /**
@@ -98,17 +122,12 @@ export function checkLoadOptions(folder: string, options: LoadOptions): CheckedL
   const action = "load the model";
   checkText({ action, name: "folder" }, folder);
   checkNames(options, { action, known: LOAD_NAMES });
-  const { processCount, expectedTokens, timeoutMs } = options;
+  const { expectedTokens } = options;
   return {
-    ...checkDevice(options, { action }),
-    processCount: inRange("processCount", processCount ?? LOAD_DEFAULTS.processCount),
+    ...checkRanks(options, { action }),
     expectedTokens: expectedTokens === undefined
       ? undefined
       : inRange("expectedTokens", expectedTokens),
-    timeoutMs: checkNumber({ action, name: "timeoutMs" }, {
-      value: timeoutMs ?? LOAD_DEFAULTS.timeoutMs,
-      ...LOAD_RANGES.timeoutMs,
-    }),
   };
 }
 
@@ -117,26 +136,65 @@ export function checkLoadOptions(folder: string, options: LoadOptions): CheckedL
  *
  * @throws {UsageError} If an option is unknown or out of its range; the message names it.
  */
-export function checkPhasesOptions(folder: string, options: PhasesOptions): CheckedDevice {
+export function checkPhasesOptions(folder: string, options: PhasesOptions): CheckedRanks {
   const action = "load the model";
   checkText({ action, name: "folder" }, folder);
   checkNames(options, { action, known: PHASES_NAMES });
-  return checkDevice(options, { action });
+  return checkRanks(options, { action });
+}
+
+function checkRanks(options: PhasesOptions, task: { action: string }): CheckedRanks {
+  const { action } = task;
+  const { processCount, timeoutMs, startTimeoutMs } = {
+    ...LOAD_DEFAULTS,
+    ...withoutUndefined(options),
+  };
+  const duration = (name: "timeoutMs" | "startTimeoutMs", value: number) =>
+    checkNumber({ action, name }, { value, ...LOAD_RANGES[name] });
+  return {
+    ...checkDevice(options, task),
+    processCount: inRange("processCount", processCount),
+    timeoutMs: duration("timeoutMs", timeoutMs),
+    startTimeoutMs: duration("startTimeoutMs", startTimeoutMs),
+  };
 }
 
 function checkDevice(options: PhasesOptions, task: { action: string }): CheckedDevice {
   const { action } = task;
-  const { device, dtype, threads, gpusPerRank } = {
+  const { device, precision, threads, gpusPerRank } = {
     ...LOAD_DEFAULTS,
     ...withoutUndefined(options),
   };
   return {
     plan: checkPlan(options),
     device: checkChoice({ action, name: "device" }, { value: device, choices: DEVICE_WISHES }),
-    dtype: checkChoice({ action, name: "dtype" }, { value: dtype, choices: COMPUTE_DTYPES }),
+    precision: checkPrecision(precision, { action }),
     threads: inRange("threads", threads),
     gpusPerRank: gpusPerRank === undefined ? undefined : inRange("gpusPerRank", gpusPerRank),
   };
+}
+
+function checkPrecision(
+  precision: ComputeDType | Precision,
+  task: { action: string },
+): Precision {
+  const { action } = task;
+  const place = { action, name: "precision" };
+  if (typeof precision !== "object" || precision === null) {
+    return precisionOf(checkChoice(place, { value: precision, choices: COMPUTE_DTYPES }));
+  }
+  checkNames(precision, { action, known: PRECISION_PARTS });
+  for (const part of PRECISION_PARTS) {
+    const name = `precision.${part}`;
+    checkChoice({ action, name }, { value: precision[part], choices: COMPUTE_DTYPES });
+  }
+  if (precision.activations === "bf16" && precision.weights === "f32") {
+    throw optionError({ action, name: "precision.weights" }, {
+      rule: "bf16 where 'precision.activations' is",
+      value: precision.weights,
+    });
+  }
+  return precision;
 }
 
 function inRange(name: keyof typeof LOAD_RANGES, value: number): number {

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { cacheFolder } from "../cache_folder.ts";
 import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { DeviceError, errorText } from "../errors.ts";
@@ -96,7 +97,14 @@ async function verifiedFile(url: URL, entry: LibraryEntry): Promise<string> {
 
 /** The path of the library in the user's cache, fetched if it is not there or damaged. */
 async function cachedFile(url: URL, entry: LibraryEntry): Promise<string> {
-  const folder = `${cacheFolder()}/starx/kernels/${entry.sha256}`;
+  const cache = cacheFolder();
+  if (cache === undefined) {
+    throw new DeviceError(
+      "Cannot keep the library as the environment must name a folder: XDG_CACHE_HOME and HOME " +
+        "are not set",
+    );
+  }
+  const folder = `${cache}/kernels/${entry.sha256}`;
   const path = `${folder}/${entry.file}`;
   if (await isIntact(path, entry)) return path;
   const bytes = await readBytes(url);
@@ -126,20 +134,6 @@ async function isIntact(path: string, entry: LibraryEntry): Promise<boolean> {
     if (error instanceof DeviceError || error instanceof Deno.errors.NotFound) return false;
     throw new DeviceError(`Cannot read the library ${path}: ${errorText(error)}`, { cause: error });
   }
-}
-
-/** The user's cache folder (XDG Base Directory Specification: a relative path is ignored). */
-function cacheFolder(): string {
-  const named = Deno.env.get("XDG_CACHE_HOME");
-  if (named?.startsWith("/")) return named;
-  const home = Deno.env.get("HOME");
-  if (home === undefined || home === "") {
-    throw new DeviceError(
-      "Cannot keep the library as the environment must name a folder: XDG_CACHE_HOME and HOME " +
-        "are not set",
-    );
-  }
-  return `${home}/.cache`;
 }
 
 async function readBytes(url: URL): Promise<Uint8Array<ArrayBuffer>> {

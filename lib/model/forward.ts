@@ -7,21 +7,14 @@
 import type { Stage } from "../device/stages.ts";
 import type { Tensor } from "../device/tensor.ts";
 import { invariant } from "../errors.ts";
-import type { LlamaConfig } from "./config.ts";
 import { type Chunk, LayerStage, type TransformerOptions } from "./layer_stage.ts";
+import type { ModelShape } from "./model_shape.ts";
 
-export {
-  type Chunk,
-  type ChunkTarget,
-  COMPUTE_DTYPES,
-  type ComputeDType,
-  consecutive,
-  transformerBytes,
-} from "./layer_stage.ts";
+export { type Chunk, type ChunkTarget, consecutive, transformerBytes } from "./layer_stage.ts";
 
 /** A model that is ready to run, with the scratch memory that it needs. */
 export class Transformer implements Disposable {
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   /** The longest chunk. */
   readonly maxTokens: number;
   readonly #owned: DisposableStack;

@@ -2,8 +2,8 @@
  * Consecutive layers of the Llama forward pass on one device, top-down (arXiv 2302.13971;
  * grouped-query attention, arXiv 2305.13245).
  *
- * The residual stream stays in f32. With dtype bf16 the inputs of matrix products, keys and values
- * are rounded to bf16; sums are f32 everywhere.
+ * The residual stream stays in f32. The inputs of matrix products, keys and values are rounded to
+ * what the precision says; sums are f32 everywhere.
  *
  * @module
  */
@@ -19,15 +19,11 @@ import { matmul } from "../ops/matmul.ts";
 import { rmsNorm } from "../ops/rms_norm.ts";
 import { rope, ropeTable } from "../ops/rope.ts";
 import { swiglu } from "../ops/swiglu.ts";
-import { inverseFrequencies, type LlamaConfig } from "./config.ts";
 import type { LayerCache } from "./kv_cache.ts";
-import type { LayerWeights, ModelWeights } from "./weight_tensors.ts";
-
-/** The dtypes that matrix products can compute with. */
-export const COMPUTE_DTYPES = ["bf16", "f32"] as const;
-
-/** What the matrix products compute with. */
-export type ComputeDType = typeof COMPUTE_DTYPES[number];
+import type { ModelShape } from "./model_shape.ts";
+import type { Precision } from "./precision.ts";
+import { inverseFrequencies } from "./rope_frequencies.ts";
+import type { LayerWeights, ModelWeights, Product } from "./weight_tensors.ts";
 
 /** Where the keys and values of a chunk go. */
 export interface ChunkTarget {
@@ -75,9 +71,9 @@ interface Buffers {
 
 /** What a transformer and each of its stages are made of. */
 export interface TransformerOptions {
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   readonly weights: ModelWeights;
-  readonly dtype: ComputeDType;
+  readonly precision: Precision;
   /** The longest chunk. */
   readonly maxTokens: number;
 }
@@ -86,7 +82,7 @@ export interface TransformerOptions {
 export class LayerStage implements Disposable {
   readonly #device: Device;
   readonly #stage: Stage;
-  readonly #config: LlamaConfig;
+  readonly #config: ModelShape;
   readonly #weights: ModelWeights;
   readonly #owned: DisposableStack;
   readonly #buffers: Buffers;
@@ -97,19 +93,19 @@ export class LayerStage implements Disposable {
 
   /** @throws {KernelError} If there is not enough memory. */
   constructor(stage: Stage, options: TransformerOptions) {
-    const { config, weights, dtype, maxTokens } = options;
+    const { config, weights, precision, maxTokens } = options;
     const { device } = stage;
     this.#device = device;
     this.#stage = stage;
     this.#config = config;
     this.#weights = weights;
     using owned = new DisposableStack();
-    const plans = bufferPlans(device, { config, dtype, tokens: maxTokens });
+    const plans = bufferPlans(device, { config, precision, tokens: maxTokens });
     const memory = owned.use(Workspace.allocate(device, workspaceBytes(Object.values(plans))));
     this.#buffers = takeBuffers(memory, plans);
     const allocate = (label: string, ...shape: number[]) =>
       owned.use(Tensor.allocate(device, { dtype: "f32", shape, label }));
-    this.#inverseFrequency = allocate("inverse frequencies", config.headDim / 2);
+    this.#inverseFrequency = allocate("inverse frequencies", config.rope.dims / 2);
     if (stage.endLayer === config.layerCount) {
       this.#logits = allocate("logits", 1, config.vocabularySize);
     }
@@ -118,7 +114,7 @@ export class LayerStage implements Disposable {
 
   /** Fills what does not change between chunks; call it once before the first. */
   async prepare(): Promise<void> {
-    await this.#inverseFrequency.writeFrom(inverseFrequencies(this.#config));
+    await this.#inverseFrequency.writeFrom(inverseFrequencies(this.#config.rope));
   }
 
   /** Brings positions and cache rows of a chunk to the device. */
@@ -170,7 +166,7 @@ export class LayerStage implements Disposable {
       out: x,
       residual: residual.rows(row, 1),
       weight: this.#weights.norm,
-      eps: this.#config.rmsNormEps,
+      eps: this.#config.normEps,
     });
     await matmul(this.#device, { out, x, weight: this.#weights.head });
     return out;
@@ -188,11 +184,15 @@ export class LayerStage implements Disposable {
     options: { weights: LayerWeights; buffers: Buffers; chunk: Chunk },
   ): Promise<void> {
     const { weights, buffers, chunk } = options;
-    const { queryHeads, kvHeads, headDim, rmsNormEps: eps } = this.#config;
+    const { queryHeads, kvHeads, headDim, normEps: eps } = this.#config;
     const { residual, normed: x, qkv } = buffers;
     await rmsNorm(this.#device, { out: x, residual, weight: weights.inputNorm, eps });
     const last = layer === this.#config.layerCount - 1;
-    await this.#project(weights, { x, qkv, withQueries: !chunk.keysOnly || !last });
+    // The queries' columns are left alone where nobody reads them.
+    const start = chunk.keysOnly && last ? queryHeads * headDim : 0;
+    const [, columns = 0] = qkv.shape;
+    const out = qkv.columns(start, columns - start);
+    await this.#project(weights.qkv, { out, x, firstRow: start });
     await rope(this.#device, {
       qOut: buffers.q,
       cache: chunk.target?.layer(layer),
@@ -205,52 +205,39 @@ export class LayerStage implements Disposable {
     });
   }
 
-  /** Queries, keys and values, side by side; the queries' columns are left alone if unwanted. */
+  /** A product, or its rows from one on, which begins a piece: the columns of `out`. */
   async #project(
-    weights: LayerWeights,
-    options: { x: Tensor; qkv: Tensor; withQueries: boolean },
+    product: Product,
+    options: { out: Tensor; x: Tensor; firstRow?: number; accumulate?: boolean },
   ): Promise<void> {
-    const { x, qkv, withQueries } = options;
-    const { queryHeads, kvHeads, headDim } = this.#config;
-    const queryColumns = queryHeads * headDim;
-    const keyColumns = kvHeads * headDim;
-    const device = this.#device;
-    if (weights.qkvProj !== undefined) {
-      const start = withQueries ? 0 : queryColumns;
-      const count = queryColumns + 2 * keyColumns - start;
-      const weight = weights.qkvProj.rows(start, count);
-      return await matmul(device, { out: qkv.columns(start, count), x, weight });
+    const { out, x, firstRow = 0, accumulate = false } = options;
+    let row = 0;
+    for (const piece of product.pieces) {
+      const [rows = 0] = piece.shape;
+      const skipped = Math.min(rows, Math.max(0, firstRow - row));
+      const count = rows - skipped;
+      if (count > 0) {
+        await matmul(this.#device, {
+          out: out.columns(row + skipped - firstRow, count),
+          x,
+          weight: piece.rows(skipped, count),
+          accumulate,
+        });
+      }
+      row += rows;
     }
-    const part = (weight: Tensor, column: number, width: number) =>
-      matmul(device, { out: qkv.columns(column, width), x, weight });
-    if (withQueries) await part(weights.qProj, 0, queryColumns);
-    await part(weights.kProj, queryColumns, keyColumns);
-    await part(weights.vProj, queryColumns + keyColumns, keyColumns);
   }
 
   /** The attention's output projection and the feed-forward part. */
   async #afterAttention(options: { weights: LayerWeights; buffers: Buffers }): Promise<void> {
     const { weights, buffers } = options;
     const { residual, normed, attended, gateUp, activated } = buffers;
-    const { intermediateSize, rmsNormEps: eps } = this.#config;
-    const device = this.#device;
-    await matmul(device, { out: residual, x: attended, weight: weights.oProj, accumulate: true });
-    await rmsNorm(device, { out: normed, residual, weight: weights.postAttentionNorm, eps });
-    if (weights.gateUpProj !== undefined) {
-      await matmul(device, { out: gateUp, x: normed, weight: weights.gateUpProj });
-    } else {
-      const gate = gateUp.columns(0, intermediateSize);
-      const up = gateUp.columns(intermediateSize, intermediateSize);
-      await matmul(device, { out: gate, x: normed, weight: weights.gateProj });
-      await matmul(device, { out: up, x: normed, weight: weights.upProj });
-    }
-    await swiglu(device, { out: activated, gateUp });
-    await matmul(device, {
-      out: residual,
-      x: activated,
-      weight: weights.downProj,
-      accumulate: true,
-    });
+    const { normEps: eps } = this.#config;
+    await this.#project(weights.output, { out: residual, x: attended, accumulate: true });
+    await rmsNorm(this.#device, { out: normed, residual, weight: weights.mlpNorm, eps });
+    await this.#project(weights.gateUp, { out: gateUp, x: normed });
+    await swiglu(this.#device, { out: activated, gateUp });
+    await this.#project(weights.down, { out: residual, x: activated, accumulate: true });
   }
 
   #headsOf(attended: Tensor): Tensor {
@@ -298,7 +285,7 @@ interface BufferPlan {
 /** Bytes of device memory that each device of a transformer needs besides its weights. */
 export function transformerBytes(
   device: Pick<Device, "queryDtype">,
-  options: { config: LlamaConfig; dtype: ComputeDType; tokens: number },
+  options: { config: ModelShape; precision: Precision; tokens: number },
 ): number {
   const { vocabularySize } = options.config;
   return workspaceBytes(Object.values(bufferPlans(device, options))) + 4 * vocabularySize;
@@ -306,10 +293,10 @@ export function transformerBytes(
 
 function bufferPlans(
   device: Pick<Device, "queryDtype">,
-  options: { config: LlamaConfig; dtype: ComputeDType; tokens: number },
+  options: { config: ModelShape; precision: Precision; tokens: number },
 ): Readonly<Record<keyof Buffers, BufferPlan>> {
-  const { config, dtype, tokens } = options;
-  const { hiddenSize, intermediateSize, queryHeads, kvHeads, headDim } = config;
+  const { config, precision: { activations }, tokens } = options;
+  const { hiddenSize, intermediateSize, queryHeads, kvHeads, headDim, rope } = config;
   invariant(tokens >= 1, "a chunk has at least one token");
   const plan = (label: string, dtype: DType, ...shape: number[]) => ({ label, dtype, shape });
   const { queryDtype } = device;
@@ -317,14 +304,14 @@ function bufferPlans(
     ids: plan("ids", "i32", tokens),
     positions: plan("positions", "i32", tokens),
     rows: plan("cache rows", "i32", tokens),
-    table: plan("rotation table", "f32", tokens, headDim),
+    table: plan("rotation table", "f32", tokens, rope.dims),
     residual: plan("residual stream", "f32", tokens, hiddenSize),
-    normed: plan("normalized input", dtype, tokens, hiddenSize),
+    normed: plan("normalized input", activations, tokens, hiddenSize),
     qkv: plan("queries, keys, values", "f32", tokens, (queryHeads + 2 * kvHeads) * headDim),
     q: plan("queries", queryDtype, tokens, queryHeads, headDim),
-    attended: plan("attention output", dtype, tokens, queryHeads * headDim),
+    attended: plan("attention output", activations, tokens, queryHeads * headDim),
     gateUp: plan("gate and up", "f32", tokens, 2 * intermediateSize),
-    activated: plan("activated", dtype, tokens, intermediateSize),
+    activated: plan("activated", activations, tokens, intermediateSize),
   };
 }
 

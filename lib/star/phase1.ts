@@ -29,6 +29,7 @@ import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
 import { consecutive, Transformer } from "../model/forward.ts";
 import { KvCache } from "../model/kv_cache.ts";
+import type { Precision } from "../model/precision.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import {
   AnchorStream,
@@ -40,6 +41,7 @@ import {
 import type { BlockLayout, ContextBlock } from "./blocks.ts";
 import { type Lane, runSideBySide } from "./lanes.ts";
 import type { RankCounters } from "./request.ts";
+import type { Turns } from "./turns.ts";
 
 /** What phase 1 works with. */
 export interface Phase1Options {
@@ -57,11 +59,13 @@ export interface Phase1Options {
   readonly contextIds: Int32Array;
   /** This host's keys and values; its rows are filled from 0 on, block after block. */
   readonly cache: KvCache;
-  readonly cacheDtype: "bf16" | "f32";
+  readonly precision: Precision;
   /** Taken in place of the blocks that the mass selects; for benchmarks. */
   readonly forced?: ForcedSelection | undefined;
   /** Called after every layer of every chunk with the share of this host's work that is done. */
   readonly onProgress: (fraction: number) => void;
+  /** Asked before a chunk whose end no other host waits for. */
+  readonly turns: Turns;
 }
 
 /** What phase 1 leaves behind besides the filled cache. */
@@ -99,7 +103,7 @@ export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result
   using owned = new DisposableStack();
   const hasOwnAnchor = anchorTokens > 0 && first.index !== 0;
   const { kvHeads, headDim } = transformer.config;
-  const sizes = { kvHeads, headDim, capacity: anchorTokens, dtype: options.cacheDtype };
+  const sizes = { kvHeads, headDim, capacity: anchorTokens, dtype: options.precision.cache };
   const anchorCache = hasOwnAnchor ? owned.use(new KvCache(stages, sizes)) : undefined;
   const anchor = anchorTokens === 0
     ? undefined
@@ -199,7 +203,6 @@ interface StageCounts {
 class SequenceEncoder implements Disposable {
   readonly #options: Phase1Options;
   readonly #owned = new DisposableStack();
-  /** In sparse modes. */
   readonly #scratch: PerStage<Workspace> | undefined;
   /** Heads times query blocks of a chunk. */
   readonly #countWidth: number;
@@ -260,7 +263,9 @@ class SequenceEncoder implements Disposable {
     }
     using owned = new DisposableStack();
     const taken = this.#newCounts(chunks.length, owned);
+    let isAnchorAwaited = stream !== undefined;
     const one = async (chunk: ChunkRange, index = 0, lane?: Lane): Promise<void> => {
+      if (!isAnchorAwaited) this.#options.turns.checkpoint();
       await this.#run(sequence, { chunk, transformer: this.#lane(index), counts: taken, lane });
     };
     const { before, together, after } = stream === undefined
@@ -273,6 +278,7 @@ class SequenceEncoder implements Disposable {
         together.map((chunk, index) => (lane) => one(chunk, index, lane)),
         { layerCount: layers + 1, onKeys: (layer) => stream.exchange(layer) },
       );
+      isAnchorAwaited = false;
     }
     for (const chunk of after) await one(chunk);
     for (const chunk of chunks) {
@@ -317,10 +323,9 @@ class SequenceEncoder implements Disposable {
   }
 
   async #openLanes(count: number): Promise<void> {
-    const { stages, weights, cacheDtype: dtype, transformer: { config, maxTokens } } =
-      this.#options;
+    const { stages, weights, precision, transformer: { config, maxTokens } } = this.#options;
     while (this.#lanes.length < count) {
-      const sizes = { config, weights, dtype, maxTokens };
+      const sizes = { config, weights, precision, maxTokens };
       const transformer = this.#owned.use(new Transformer(stages, sizes));
       await transformer.prepare();
       this.#lanes.push(transformer);

@@ -24,6 +24,7 @@ import { argmax, topK } from "../ops/sample.ts";
 import type { BlockLayout } from "./blocks.ts";
 import type { GenerateRequest } from "./request.ts";
 import { isOn } from "./switches.ts";
+import type { Turns } from "./turns.ts";
 
 /** What phase 2 works with. */
 export interface Phase2Options {
@@ -46,6 +47,8 @@ export interface Phase2Options {
   readonly onLayer: () => void;
   /** Called for every generated token, with how many there are. */
   readonly onToken: (count: number) => void;
+  /** Asked between two steps. */
+  readonly turns: Turns;
 }
 
 /** What phase 2 found; the same on every rank, but for the logits. */
@@ -139,7 +142,7 @@ class Phase2 implements Disposable {
   }
 
   async run(): Promise<Phase2Result> {
-    const { request, transformer, plan } = this.#options;
+    const { request, transformer, plan, turns } = this.#options;
     const { queryIds } = request;
     const maxTokens = stepTokens({
       plan,
@@ -148,6 +151,7 @@ class Phase2 implements Disposable {
     });
     let lastRow = 0;
     for (let begin = 0; begin < queryIds.length; begin += maxTokens) {
+      if (begin > 0) await turns.turn();
       const ids = queryIds.subarray(begin, begin + maxTokens);
       await this.#step(ids);
       lastRow = ids.length - 1;
@@ -163,13 +167,14 @@ class Phase2 implements Disposable {
 
   /** Step by step: every host learns a token before the next step. */
   async #generate(): Promise<number[]> {
-    const { request: { tokensToGenerate, stopIds }, onToken } = this.#options;
+    const { request: { tokensToGenerate, stopIds }, onToken, turns } = this.#options;
     const ids: number[] = [];
     for (;;) {
       const id = await this.#readToken();
       ids.push(id);
       onToken(ids.length);
       if (stopIds.includes(id) || ids.length === tokensToGenerate) return ids;
+      await turns.turn();
       await this.#step(Int32Array.of(id));
       await this.#predict(0);
     }
@@ -180,7 +185,7 @@ class Phase2 implements Disposable {
    * have chosen the token before it is known here.
    */
   async #generateRecorded(recorders: readonly OpRecorder[]): Promise<number[]> {
-    const { request: { tokensToGenerate, stopIds }, onToken } = this.#options;
+    const { request: { tokensToGenerate, stopIds }, onToken, turns } = this.#options;
     const ids: number[] = [];
     await this.#shareToken();
     let pending = this.#passToken(recorders);
@@ -196,6 +201,13 @@ class Phase2 implements Disposable {
       if (isLast || stopIds.includes(id)) {
         await following?.read();
         return ids;
+      }
+      try {
+        await turns.turn();
+      } catch (error) {
+        // Nothing may be freed while the step that is ahead runs.
+        await following?.read();
+        throw error;
       }
       pending = following ?? await this.#startStep(recorders);
     }

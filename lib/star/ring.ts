@@ -14,20 +14,22 @@ import { RingAttention } from "../attention/ring.ts";
 import { SelectedRingAttention } from "../attention/ring_selected.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { Stage } from "../device/stages.ts";
-import type { LlamaConfig } from "../model/config.ts";
-import { type ComputeDType, consecutive, Transformer } from "../model/forward.ts";
+import { consecutive, Transformer } from "../model/forward.ts";
 import type { KvCache } from "../model/kv_cache.ts";
+import type { ModelShape } from "../model/model_shape.ts";
+import type { Precision } from "../model/precision.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import { type BlockLayout, hostTokens } from "./blocks.ts";
 import type { Phase1Result } from "./phase1.ts";
+import type { Turns } from "./turns.ts";
 
 /** What it works with. */
 export interface RingPhaseOptions {
   /** Where the layers lie. */
   readonly stages: readonly Stage[];
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   readonly weights: ModelWeights;
-  readonly dtype: ComputeDType;
+  readonly precision: Precision;
   readonly plan: CheckedPlan;
   readonly layout: BlockLayout;
   readonly contextIds: Int32Array;
@@ -38,6 +40,8 @@ export interface RingPhaseOptions {
   readonly forced?: ForcedSelection | undefined;
   /** Called with the share of this rank's work that is done. */
   readonly onProgress: (fraction: number) => void;
+  /** Asked before each exchange, on all ranks. */
+  readonly turns: Turns;
 }
 
 /** Rows that every rank's cache must have: the longest part, and room for query and answer. */
@@ -62,6 +66,7 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
     headDim,
     scale: 1 / Math.sqrt(headDim),
     onProgress: (fraction: number) => onProgress(Math.min(1, (layersDone + fraction) / layerCount)),
+    beforeExchange: () => options.turns.turn(),
   };
   const { plan: { selection }, forced } = options;
   using attention = selection === undefined
@@ -93,9 +98,9 @@ async function wholePartTransformer(
   options: RingPhaseOptions,
   maxTokens: number,
 ): Promise<Transformer> {
-  const { stages, config, weights, dtype } = options;
+  const { stages, config, weights, precision } = options;
   using owned = new DisposableStack();
-  const transformer = owned.use(new Transformer(stages, { config, weights, dtype, maxTokens }));
+  const transformer = owned.use(new Transformer(stages, { config, weights, precision, maxTokens }));
   await transformer.prepare();
   owned.move();
   return transformer;

@@ -71,7 +71,7 @@ Deno.test("mod.ts can be imported from a web site", async () => {
       `import { loadModel } from "${base}/mod.ts";
 const prompt = { ...JSON.parse(Deno.readTextFileSync("prompt.json")), sample: "1" };
 await using model = await loadModel(${JSON.stringify(MODEL)}, { mode: "star", blockTokens: 512,
-  device: "cpu", dtype: "f32", processCount: 2, threads: 1 });
+  device: "cpu", precision: "f32", processCount: 2, threads: 1 });
 const { ids, result } = await model.generate(prompt, { tokensToGenerate: ${ids.length} });
 console.log(JSON.stringify({ ids, ranks: result.ranks.length }));
 `,

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { PRECISIONS } from "../../lib/model/precision.ts";
 import { openEngine } from "../../lib/engine/engine.ts";
 import { assert, assertEquals } from "../helpers/assert.ts";
 import { HAS_GPU } from "../helpers/device.ts";
@@ -28,7 +29,7 @@ for (const entry of await goldenEntries()) {
         modelFolder: MODEL,
         plan: checkPlan(plan),
         device: "cuda",
-        dtype: "bf16",
+        precision: PRECISIONS.bf16,
         threads: 1,
         processCount: 1,
         timeoutMs: 60_000,

@@ -50,7 +50,7 @@ async function useModel(folder: string): Promise<void> {
     blockTokens: 32,
     anchorTokens: 32,
     device: "cpu",
-    dtype: "bf16",
+    precision: "bf16",
     processCount: 1,
     threads: 1,
     timeoutMs: 10_000,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { PRECISIONS } from "../../lib/model/precision.ts";
 import { openEngine } from "../../lib/engine/engine.ts";
 import { checkPlan, type PlanOptions } from "../../lib/attention/plan.ts";
 import type { Engine, GenerateRequest } from "../../lib/star/request.ts";
@@ -36,7 +37,7 @@ export function openTiny(
     modelFolder: MODEL,
     plan: checkPlan(plan),
     device,
-    dtype,
+    precision: PRECISIONS[dtype],
     threads: 1,
     processCount,
     timeoutMs,

@@ -104,6 +104,34 @@ Deno.test("Kernels run in the order in which they were started", async () => {
   }, { threads: 2 });
 });
 
+Deno.test("Kernels keep what a waiting or recorded call takes while others are made", async () => {
+  await withCpu(async (device) => {
+    const size = 700;
+    using one = make(device, [size, size]);
+    using sum = make(device, [size, size]);
+    using logits = make(device, [3, 4]);
+    using ids = Tensor.allocate(device, { dtype: "i32", shape: [3], label: "ids" });
+    await one.writeFrom(new Float32Array(size * size).fill(1));
+    await logits.writeFrom(Float32Array.of(0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1));
+    const row = (index: number): Promise<void> =>
+      argmax(device, { out: ids.rows(index, 1), logits: logits.rows(index, 1) });
+    // The product runs on another thread: calls behind it wait, each for its own row.
+    const large = matmul(device, { out: sum, x: one, weight: one });
+    const waiting = [row(0), row(1), row(2)];
+    await Promise.all([large, ...waiting]);
+    assertEquals(await ids.toInts(), Int32Array.of(1, 2, 3));
+    assert(device.recorder !== undefined, "a CPU must be able to record ops");
+    using recorded = await device.recorder.record(async () => {
+      for (const index of [2, 0, 1]) await row(index);
+    });
+    await argmax(device, { out: ids.rows(0, 1), logits: logits.rows(2, 1) });
+    assertEquals(await ids.toInts(), Int32Array.of(3, 2, 3));
+    await logits.writeFrom(Float32Array.of(1, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0));
+    await recorded.run();
+    assertEquals(await ids.toInts(), Int32Array.of(0, 3, 1));
+  }, { threads: 2 });
+});
+
 Deno.test("Kernels let the event loop run during a long row of small ops", async () => {
   await withCpu(async (device) => {
     using one = make(device, [16, 256]);

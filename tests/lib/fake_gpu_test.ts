@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { PRECISIONS } from "../../lib/model/precision.ts";
 import { openCudaDevice } from "../../lib/device/cuda.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
 import { ProfiledDevice } from "../../lib/device/profiled.ts";
@@ -47,7 +48,7 @@ async function generate(
     modelFolder: MODEL,
     plan: checkPlan(plan),
     device,
-    dtype: "bf16",
+    precision: PRECISIONS.bf16,
     threads: 2,
     processCount,
     timeoutMs: 60_000,
@@ -95,7 +96,7 @@ Deno.test({ name: "a GPU ends at a stop id, and can be asked again", ignore }, a
       modelFolder: MODEL,
       plan: checkPlan(plan),
       device: "cuda",
-      dtype: "bf16",
+      precision: PRECISIONS.bf16,
       threads: 2,
       processCount: 1,
       timeoutMs: 60_000,
@@ -124,7 +125,7 @@ Deno.test({ name: "loadModel() refuses what will not fit, with the numbers", ign
     const options = {
       ...plan,
       device: "cuda",
-      dtype: "bf16",
+      precision: PRECISIONS.bf16,
       processCount: 1,
       threads: 1,
       timeoutMs: 60_000,
@@ -143,7 +144,7 @@ Deno.test({ name: "chooseDevice() takes a usable GPU and says so", ignore }, asy
     assertStringIncludes(note ?? "", "Fake GPU");
     assertEquals((await chooseDevice("auto", { dtype: "f32" })).kind, "cpu");
     assertEquals(await chooseDevice("cpu", { dtype: "bf16" }), { kind: "cpu" });
-    await assertRejects(() => chooseDevice("cuda", { dtype: "f32" }), UsageError, "'dtype'");
+    await assertRejects(() => chooseDevice("cuda", { dtype: "f32" }), UsageError, "'precision'");
   });
 });
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { PRECISIONS } from "../../lib/model/precision.ts";
 import { WorkerError } from "../../lib/errors.ts";
 import { openEngine } from "../../lib/engine/engine.ts";
 import type { GenerateResult, Progress } from "../../lib/star/request.ts";
@@ -46,7 +47,7 @@ async function generate(
     modelFolder: MODEL,
     plan: checkPlan({ ...known, ...sizes, mode }),
     device: "cuda",
-    dtype: "bf16",
+    precision: PRECISIONS.bf16,
     threads: 2,
     processCount,
     timeoutMs: 60_000,

@@ -1,8 +1,9 @@
-import { type AttentionMode, type CheckedPlan, checkPlan } from "../../../lib/attention/plan.ts";
 import { DEVICE_TRAITS } from "../../../lib/device/device.ts";
-import type { LlamaConfig } from "../../../lib/model/config.ts";
+import { PRECISIONS } from "../../../lib/model/precision.ts";
+import { type AttentionMode, type CheckedPlan, checkPlan } from "../../../lib/attention/plan.ts";
+import type { ModelShape } from "../../../lib/model/model_shape.ts";
 import { transformerBytes } from "../../../lib/model/forward.ts";
-import { MODEL_SHAPES } from "../../../lib/model/shapes.ts";
+import { modelShape } from "../../../lib/model/shapes.ts";
 import {
   checkMemory,
   chunkTokensFor,
@@ -25,8 +26,8 @@ const GIB = 2 ** 30;
 const GPU = { ...DEVICE_TRAITS.cuda, description: "cuda:0 Test" } as const;
 const large = shapeOf("llama-3.1-8b");
 
-function shapeOf(name: string): LlamaConfig {
-  const config = MODEL_SHAPES[name];
+function shapeOf(name: string): ModelShape {
+  const config = modelShape(name);
   assert(config !== undefined);
   return config;
 }
@@ -38,7 +39,7 @@ function plan(mode: AttentionMode, blockTokens = 0): CheckedPlan {
 function question(mode: AttentionMode, sizes: { contextTokens: number; blockTokens?: number }) {
   return {
     config: large,
-    dtype: "bf16",
+    precision: PRECISIONS.bf16,
     plan: plan(mode, sizes.blockTokens),
     ranks: 1,
     chunkTokens: 8192,
@@ -71,7 +72,7 @@ Deno.test("memoryNeeds() shares the cache among ranks and adds their anchors", (
   assertEquals(alone.cache, (65536 + 128) * row);
   assertEquals(shared.cache, (2 * 16384 + 128) * row);
   // The anchor is sent: a layer of it lies packed, and two chunks run side by side.
-  const chunk = transformerBytes(GPU, { config: large, dtype: "bf16", tokens: 8192 });
+  const chunk = transformerBytes(GPU, { config: large, precision: PRECISIONS.bf16, tokens: 8192 });
   assert(shared.working - alone.working >= chunk + 16384 * row / 32);
 });
 
@@ -121,7 +122,7 @@ Deno.test("chunkTokensFor() takes long chunks on a GPU, unless memory is short",
   const of = (kind: "cpu" | "cuda", ...free: readonly number[]) =>
     chunkTokensFor(DEVICE_TRAITS[kind], {
       config: large,
-      dtype: "bf16",
+      precision: PRECISIONS.bf16,
       freeBytes: free.length === 0 ? undefined : free,
     });
   assertEquals(of("cpu"), 512);
@@ -143,7 +144,7 @@ Deno.test("memoryNeeds() shares weights and cache among the GPUs of a rank", () 
     assertEquals([2 * cache, working], [alone.cache, alone.working]);
   }
   // The head of a model whose embedding is tied lies on the last GPU, too.
-  const tied = { ...base, config: { ...large, tiedEmbeddings: true } };
+  const tied = { ...base, config: { ...large, head: large.embedding } };
   const table = 2 * large.vocabularySize * large.hiddenSize;
   const parts = memoryNeeds(GPU, { ...tied, gpuCount: 2 }).map(({ weights }) => weights);
   assertEquals(parts.reduce((a, b) => a + b), needOf(tied).weights + table);

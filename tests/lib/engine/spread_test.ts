@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { PRECISIONS } from "../../../lib/model/precision.ts";
 import { connectDevices } from "../../../lib/engine/exchange.ts";
 import type { Collective } from "../../../lib/parallel/collective.ts";
 import { ShmCollective, ShmGroup } from "../../../lib/parallel/shm.ts";
@@ -17,7 +18,7 @@ import { stagesOn } from "../../../lib/device/stages.ts";
 import { Tensor } from "../../../lib/device/tensor.ts";
 import { DeviceError, KernelError, UsageError, WorkerError } from "../../../lib/errors.ts";
 import { randomWeights } from "../../../lib/model/random_weights.ts";
-import { MODEL_SHAPES } from "../../../lib/model/shapes.ts";
+import { modelShape } from "../../../lib/model/shapes.ts";
 import { copy } from "../../../lib/ops/convert.ts";
 import { embedding } from "../../../lib/ops/embedding.ts";
 import { openEngine } from "../../../lib/engine/engine.ts";
@@ -55,7 +56,12 @@ function rankOptions(name: string, gpusPerRank?: number) {
   const known = goldenPlan(name === "ring" ? "dense" : name, golden);
   assert(known !== undefined);
   const plan = checkPlan(name === "ring" ? { ...known, mode: "ring" } : known);
-  const base = { modelFolder: MODEL, device: "cuda", dtype: "bf16", threads: 1 } as const;
+  const base = {
+    modelFolder: MODEL,
+    device: "cuda",
+    precision: PRECISIONS.bf16,
+    threads: 1,
+  } as const;
   return { ...base, plan, gpusPerRank };
 }
 
@@ -154,7 +160,7 @@ gpuTest("more GPUs than a rank has are refused", 2, async () => {
 });
 
 gpuTest("layers on two GPUs leave nothing behind", 2, async () => {
-  const config = MODEL_SHAPES.small;
+  const config = modelShape("small");
   const options = goldenPlan("starx_p1_S16_t0.9", golden);
   assert(config !== undefined && options !== undefined);
   const plan = checkPlan(options);
@@ -163,7 +169,14 @@ gpuTest("layers on two GPUs leave nothing behind", 2, async () => {
   const run = async (devices: readonly Device[]): Promise<RankResult> => {
     const stages = stagesOn(devices, config);
     using weights = await randomWeights(stages, config);
-    const parts = { config, stages, weights, plan, dtype: "bf16", chunkTokens: 512 } as const;
+    const parts = {
+      config,
+      stages,
+      weights,
+      plan,
+      precision: PRECISIONS.bf16,
+      chunkTokens: 512,
+    } as const;
     using model = await RankModel.assemble({ ...parts, forcedDensity: 0.5 });
     using collective = new SelfCollective();
     const status = new RankStatus();
