@@ -38,7 +38,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 /* Raised whenever a signature or a meaning changes; checked when a library is loaded. */
-#define SX_ABI_VERSION 2u
+#define SX_ABI_VERSION 3u
 
 /* Tokens along a side of a tile of block-sparse attention (XAttention, arXiv 2503.16428, section 2),
  * where it is called a block. */

@@ -49,6 +49,7 @@ export async function attentionDecode(
   const { out, lse, q, keys, keyCount, firstRow, causal, window = 0 } = args;
   const sizes = checkAttention(check, { q, keys, qOffset: 0, device });
   const { kv } = sizes;
+  check.cacheDtype("keys", keys);
   const sequences = keyCount.size;
   check.extent(
     sizes.tokens % Math.max(sequences, 1) === 0,
