@@ -55,12 +55,19 @@ const model = defineCommand({
     if (!/^https?:\/\/\S+$/.test(endpoint)) {
       throw new UsageError(`--endpoint: must be an http address: current value is '${endpoint}'`);
     }
-    const secret = (token ?? Deno.env.get("HF_TOKEN") ?? "").trim();
+    const progress = stderrProgress();
+    const variable = (Deno.env.get("HF_TOKEN") ?? "").trim();
+    const isSafe = /^(https:\/\/|http:\/\/(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(\/|$))/.test(
+      endpoint,
+    );
+    if (token === undefined && variable !== "" && !isSafe) {
+      progress.note("HF_TOKEN is not sent, as --endpoint is not https (--token sends one anyway)");
+    }
+    const secret = (token ?? (isSafe ? variable : "")).trim();
     if (!/^[\x21-\x7e]*$/.test(secret)) {
       throw new UsageError("--token: must be visible ASCII characters, which this token is not");
     }
     const folder = `${dir.replace(/(?<=.)\/+$/, "")}/${name.replaceAll("/", "_")}`;
-    const progress = stderrProgress();
     await downloadModel(folder, {
       name,
       revision,
