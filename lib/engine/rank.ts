@@ -7,7 +7,7 @@ import { ForcedSelection } from "../attention/forced_selection.ts";
 import type { CheckedPlan } from "../attention/plan.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { RankStatus } from "../parallel/state.ts";
-import type { Device } from "../device/device.ts";
+import { type Device, DEVICE_TRAITS } from "../device/device.ts";
 import type { DeviceKind } from "../device/open.ts";
 import { type Stage, stagesOn } from "../device/stages.ts";
 import { RequestError } from "../errors.ts";
@@ -19,7 +19,7 @@ import type { Precision } from "../model/precision.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import { loadWeights } from "../model/weights.ts";
 import { type BlockLayout, type ContextBlock, hostTokens, layOutBlocks } from "../star/blocks.ts";
-import { connectDevices } from "./exchange.ts";
+import { NO_HOOKS, type RunHooks } from "./hooks.ts";
 import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
 import { countWork, drawForcedBlocks, encodeBlocks, type Phase1Result } from "../star/phase1.ts";
 import { generate, type Phase2Result, stepTokens } from "../star/phase2.ts";
@@ -155,7 +155,7 @@ export class RankModel implements Disposable {
     for (const device of opened.devices) owned.use(device);
     const { devices, freeBytes, hasOwnGpus, dealtGpus } = opened;
     const stages = stagesOn(devices, config);
-    const chunkTokens = chunkTokensFor({ kind }, { config, precision, freeBytes });
+    const chunkTokens = chunkTokensFor(DEVICE_TRAITS[kind], { config, precision, freeBytes });
     const question = { ...sizes, chunkTokens };
     checkMemory(devices, { question, freeBytes, loaded: false, dealtGpus });
     const weights = owned.use(
@@ -176,17 +176,14 @@ export class RankModel implements Disposable {
     return new RankModel(parts, { transformer, owned: new DisposableStack() });
   }
 
-  /**
-   * The exchange for this model's device: over NCCL between GPUs, else as it is. All ranks must call
-   * it at the same time.
-   *
-   * @param host Exchanges host memory among the same ranks; disposed of with the result.
-   * @throws {DeviceError} If NCCL cannot be opened.
-   * @throws {WorkerError} If a rank is lost.
-   */
-  async connect(host: Collective, options: { timeoutMs: number }): Promise<Collective> {
-    const hasOwnGpus = this.#parts.hasOwnGpus === true;
-    return await connectDevices(this.#devices, { host, hasOwnGpus, ...options });
+  /** Where the layers lie, in their order. */
+  get devices(): readonly Device[] {
+    return this.#devices;
+  }
+
+  /** Whether every rank has GPUs of its own. */
+  get hasOwnGpus(): boolean {
+    return this.#parts.hasOwnGpus === true;
   }
 
   /**
@@ -197,10 +194,15 @@ export class RankModel implements Disposable {
    */
   async run(
     request: GenerateRequest,
-    context: { collective: Collective; status: RankStatus; onProgress: RankProgress },
+    context: {
+      collective: Collective;
+      status: RankStatus;
+      onProgress: RankProgress;
+      hooks?: RunHooks;
+    },
   ): Promise<RankResult> {
     checkRequest(request);
-    const { collective, status, onProgress } = context;
+    const { collective, status, onProgress, hooks = NO_HOOKS } = context;
     const { rank } = collective;
     const report = (phase: "phase 1" | "phase 2", fraction: number, generatedTokens: number) => {
       status.advance();
@@ -212,6 +214,7 @@ export class RankModel implements Disposable {
       collective,
       room: request.queryIds.length + request.tokensToGenerate,
       onProgress: (fraction) => report("phase 1", fraction, 0),
+      hooks,
     });
     const encodedMs = performance.now();
     status.enter("phase 2");
@@ -220,6 +223,7 @@ export class RankModel implements Disposable {
       collective,
       onLayer: () => status.advance(),
       onToken: (count) => report("phase 2", count / request.tokensToGenerate, count),
+      hooks,
     });
     const { phase1, blocks } = encoded;
     const selectedBlocks = phase1.selected.flatMap((layers) =>
@@ -248,9 +252,10 @@ export class RankModel implements Disposable {
       collective: Collective;
       room: number;
       onProgress: (fraction: number) => void;
+      hooks?: RunHooks;
     },
   ): Promise<EncodedContext> {
-    const { collective, room, onProgress } = options;
+    const { collective, room, onProgress, hooks = NO_HOOKS } = options;
     const { rank, size: ranks } = collective;
     const { plan, precision } = this.#parts;
     const layout = layOutBlocks(plan, { contextTokens: contextIds.length, ranks });
@@ -260,12 +265,14 @@ export class RankModel implements Disposable {
     const capacity = isRing
       ? ringCapacity(layout, { room })
       : hostTokens(blocks) + (rank === layout.queryHost ? room : 0);
-    this.#checkMemory({ contextTokens: contextIds.length, room, ranks });
     using owned = new DisposableStack();
     const cache = owned.use(
-      new KvCache(this.#stages, { kvHeads, headDim, capacity, dtype: precision.cache }),
+      await hooks.agree(() => {
+        this.#checkMemory({ contextTokens: contextIds.length, room, ranks });
+        return new KvCache(this.#stages, { kvHeads, headDim, capacity, dtype: precision.cache });
+      }),
     );
-    const common = { stages: this.#stages, layout, cache, contextIds, onProgress };
+    const common = { stages: this.#stages, layout, cache, contextIds, onProgress, turns: hooks };
     const phase1 = owned.use(
       isRing
         ? await encodePart({ ...this.#parts, ...common, collective, forced: this.#forced })
@@ -282,6 +289,7 @@ export class RankModel implements Disposable {
     );
     // Whoever measures phase 1 wants its end, not that of its start.
     for (const device of this.#devices) await device.kernels.idle();
+    await hooks.turn();
     const memory = owned.move();
     const contextTokens = contextIds.length;
     return {
@@ -309,9 +317,10 @@ export class RankModel implements Disposable {
       collective: Collective;
       onLayer: () => void;
       onToken: (count: number) => void;
+      hooks?: RunHooks;
     },
   ): Promise<Phase2Result> {
-    const { request } = options;
+    const { request, hooks = NO_HOOKS } = options;
     checkRequest(request);
     const needed = request.queryIds.length + request.tokensToGenerate;
     if (needed > encoded.room) {
@@ -320,10 +329,12 @@ export class RankModel implements Disposable {
           `most the ${encoded.room} that the cache has room for: current value is ${needed}`,
       );
     }
+    await hooks.agree(() => this.#growFor(request));
     return await generate({
       ...options,
+      turns: hooks,
       stages: this.#stages,
-      transformer: await this.#transformerFor(request),
+      transformer: this.#transformer,
       plan: this.#parts.plan,
       layout: encoded.layout,
       contextTokens: encoded.contextTokens,
@@ -357,22 +368,15 @@ export class RankModel implements Disposable {
     checkMemory(this.#devices, { question, freeBytes, loaded: true, dealtGpus });
   }
 
-  /** A transformer whose chunks are long enough for the sample's query. */
-  async #transformerFor(request: Omit<GenerateRequest, "contextIds">): Promise<Transformer> {
-    const { plan, precision } = this.#parts;
+  /** Makes the transformer's chunks long enough for the sample's query. */
+  async #growFor(request: Omit<GenerateRequest, "contextIds">): Promise<undefined> {
+    const { plan } = this.#parts;
     const queryTokens = request.queryIds.length;
     const needed = stepTokens({ plan, queryTokens, maxTokens: this.#transformer.maxTokens });
-    if (needed <= this.#transformer.maxTokens) return this.#transformer;
-    const larger = new Transformer(this.#stages, {
-      config: this.config,
-      weights: this.#parts.weights,
-      precision,
-      maxTokens: needed,
-    });
+    if (needed <= this.#transformer.maxTokens) return;
+    const larger = await prepareTransformer({ ...this.#parts, chunkTokens: needed });
     this.#transformer[Symbol.dispose]();
     this.#transformer = larger;
-    await larger.prepare();
-    return larger;
   }
 
   /** Frees everything; a second call does nothing. */

@@ -41,6 +41,7 @@ import {
 import type { BlockLayout, ContextBlock } from "./blocks.ts";
 import { type Lane, runSideBySide } from "./lanes.ts";
 import type { RankCounters } from "./request.ts";
+import type { Turns } from "./turns.ts";
 
 /** What phase 1 works with. */
 export interface Phase1Options {
@@ -63,6 +64,8 @@ export interface Phase1Options {
   readonly forced?: ForcedSelection | undefined;
   /** Called after every layer of every chunk with the share of this host's work that is done. */
   readonly onProgress: (fraction: number) => void;
+  /** Asked before a chunk whose end no other host waits for. */
+  readonly turns: Turns;
 }
 
 /** What phase 1 leaves behind besides the filled cache. */
@@ -200,7 +203,6 @@ interface StageCounts {
 class SequenceEncoder implements Disposable {
   readonly #options: Phase1Options;
   readonly #owned = new DisposableStack();
-  /** In sparse modes. */
   readonly #scratch: PerStage<Workspace> | undefined;
   /** Heads times query blocks of a chunk. */
   readonly #countWidth: number;
@@ -261,7 +263,9 @@ class SequenceEncoder implements Disposable {
     }
     using owned = new DisposableStack();
     const taken = this.#newCounts(chunks.length, owned);
+    let isAnchorAwaited = stream !== undefined;
     const one = async (chunk: ChunkRange, index = 0, lane?: Lane): Promise<void> => {
+      if (!isAnchorAwaited) this.#options.turns.checkpoint();
       await this.#run(sequence, { chunk, transformer: this.#lane(index), counts: taken, lane });
     };
     const { before, together, after } = stream === undefined
@@ -274,6 +278,7 @@ class SequenceEncoder implements Disposable {
         together.map((chunk, index) => (lane) => one(chunk, index, lane)),
         { layerCount: layers + 1, onKeys: (layer) => stream.exchange(layer) },
       );
+      isAnchorAwaited = false;
     }
     for (const chunk of after) await one(chunk);
     for (const chunk of chunks) {

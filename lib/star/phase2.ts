@@ -9,8 +9,7 @@
 import { GlobalAttention, type StepKeys } from "../attention/global.ts";
 import { type CheckedPlan, mergeOf } from "../attention/plan.ts";
 import type { Collective } from "../parallel/collective.ts";
-import { collectiveOn } from "../parallel/staged.ts";
-import { type DeviceCollective, isDeviceCollective } from "../parallel/tensors.ts";
+import { type DeviceExchange, exchangeOn } from "../parallel/device_exchange.ts";
 import type { Device, OpRecorder, PendingBytes, RecordedOps } from "../device/device.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import { sendTensor } from "../device/send.ts";
@@ -20,11 +19,12 @@ import { invariant } from "../errors.ts";
 import type { Bytes } from "../ffi/memory.ts";
 import { type Chunk, consecutive, type Transformer } from "../model/forward.ts";
 import type { KvCache } from "../model/kv_cache.ts";
-import { keyMean } from "../ops/antidiagonal_score.ts";
+import { keyMean } from "../ops/rank_score.ts";
 import { argmax, topK } from "../ops/sample.ts";
 import type { BlockLayout } from "./blocks.ts";
 import type { GenerateRequest } from "./request.ts";
 import { isOn } from "./switches.ts";
+import type { Turns } from "./turns.ts";
 
 /** What phase 2 works with. */
 export interface Phase2Options {
@@ -47,6 +47,8 @@ export interface Phase2Options {
   readonly onLayer: () => void;
   /** Called for every generated token, with how many there are. */
   readonly onToken: (count: number) => void;
+  /** Asked between two steps. */
+  readonly turns: Turns;
 }
 
 /** What phase 2 found; the same on every rank, but for the logits. */
@@ -60,7 +62,7 @@ export interface Phase2Result {
 export function stepTokens(
   options: { plan: CheckedPlan; queryTokens: number; maxTokens: number },
 ): number {
-  // The seed's score looks at all query tokens at once.
+  // StarXAttention's score looks at all query tokens at once.
   if (mergeOf(options.plan) === "antidiagonal") return options.queryTokens;
   return Math.min(options.queryTokens, options.maxTokens);
 }
@@ -83,8 +85,8 @@ class Phase2 implements Disposable {
   readonly #isQueryHost: boolean;
   /** One per stage, where a step can be recorded. */
   readonly #recorders: readonly OpRecorder[] | undefined;
-  /** One per stage, where hosts exchange in the order of the devices' ops. */
-  readonly #exchanges: readonly DeviceCollective[];
+  /** One per stage, where there are several hosts. */
+  readonly #exchanges: readonly DeviceExchange[];
   /** A generated token's step, stage by stage, where the devices record ops. */
   readonly #recorded: RecordedOps[] = [];
   /** Query and generated tokens so far. */
@@ -107,11 +109,10 @@ class Phase2 implements Disposable {
     }
     // Ranks without keys learn the tokens, too.
     const isShared = collective.size > 1;
-    const exchanges = stages.map(({ device }) => collectiveOn(collective, device));
-    this.#exchanges = isShared ? exchanges.filter(isDeviceCollective) : [];
+    this.#exchanges = isShared ? stages.map(({ device }) => exchangeOn(collective, device)) : [];
     // An exchange by way of the host cannot be recorded.
     const canRecord = !isShared ||
-      this.#exchanges.length === stages.length && isOn("STARX_RECORD_EXCHANGES");
+      this.#exchanges.every((exchange) => exchange.canBeRecorded) && isOn("STARX_RECORD_EXCHANGES");
     const recorders = stages.flatMap(({ device }) => device.recorder ?? []);
     this.#recorders = canRecord && recorders.length === stages.length ? recorders : undefined;
     // A recorded step finds the token where the step before has put it.
@@ -141,7 +142,7 @@ class Phase2 implements Disposable {
   }
 
   async run(): Promise<Phase2Result> {
-    const { request, transformer, plan } = this.#options;
+    const { request, transformer, plan, turns } = this.#options;
     const { queryIds } = request;
     const maxTokens = stepTokens({
       plan,
@@ -150,6 +151,7 @@ class Phase2 implements Disposable {
     });
     let lastRow = 0;
     for (let begin = 0; begin < queryIds.length; begin += maxTokens) {
+      if (begin > 0) await turns.turn();
       const ids = queryIds.subarray(begin, begin + maxTokens);
       await this.#step(ids);
       lastRow = ids.length - 1;
@@ -165,13 +167,14 @@ class Phase2 implements Disposable {
 
   /** Step by step: every host learns a token before the next step. */
   async #generate(): Promise<number[]> {
-    const { request: { tokensToGenerate, stopIds }, onToken } = this.#options;
+    const { request: { tokensToGenerate, stopIds }, onToken, turns } = this.#options;
     const ids: number[] = [];
     for (;;) {
       const id = await this.#readToken();
       ids.push(id);
       onToken(ids.length);
       if (stopIds.includes(id) || ids.length === tokensToGenerate) return ids;
+      await turns.turn();
       await this.#step(Int32Array.of(id));
       await this.#predict(0);
     }
@@ -182,7 +185,7 @@ class Phase2 implements Disposable {
    * have chosen the token before it is known here.
    */
   async #generateRecorded(recorders: readonly OpRecorder[]): Promise<number[]> {
-    const { request: { tokensToGenerate, stopIds }, onToken } = this.#options;
+    const { request: { tokensToGenerate, stopIds }, onToken, turns } = this.#options;
     const ids: number[] = [];
     await this.#shareToken();
     let pending = this.#passToken(recorders);
@@ -198,6 +201,13 @@ class Phase2 implements Disposable {
       if (isLast || stopIds.includes(id)) {
         await following?.read();
         return ids;
+      }
+      try {
+        await turns.turn();
+      } catch (error) {
+        // Nothing may be freed while the step that is ahead runs.
+        await following?.read();
+        throw error;
       }
       pending = following ?? await this.#startStep(recorders);
     }
@@ -341,7 +351,7 @@ function sortedLogits(logits: Float32Array): [number, number][] {
 
 async function largest(logits: Tensor, count: number): Promise<[number, number][]> {
   const { device, size } = logits;
-  if (device.kind !== "cpu" && count > DEVICE_TOP_K) {
+  if (!device.hasHostMemory && count > DEVICE_TOP_K) {
     return sortedLogits(await logits.toFloats()).slice(0, count);
   }
   const shape = [Math.min(count, size)];

@@ -21,6 +21,7 @@ import type { Precision } from "../model/precision.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import { type BlockLayout, hostTokens } from "./blocks.ts";
 import type { Phase1Result } from "./phase1.ts";
+import type { Turns } from "./turns.ts";
 
 /** What it works with. */
 export interface RingPhaseOptions {
@@ -39,6 +40,8 @@ export interface RingPhaseOptions {
   readonly forced?: ForcedSelection | undefined;
   /** Called with the share of this rank's work that is done. */
   readonly onProgress: (fraction: number) => void;
+  /** Asked before each exchange, on all ranks. */
+  readonly turns: Turns;
 }
 
 /** Rows that every rank's cache must have: the longest part, and room for query and answer. */
@@ -63,6 +66,7 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
     headDim,
     scale: 1 / Math.sqrt(headDim),
     onProgress: (fraction: number) => onProgress(Math.min(1, (layersDone + fraction) / layerCount)),
+    beforeExchange: () => options.turns.turn(),
   };
   const { plan: { selection }, forced } = options;
   using attention = selection === undefined
