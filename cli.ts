@@ -22,6 +22,7 @@ import { runProgram } from "./commands/shared/program.ts";
 import { openScreen } from "./commands/shared/screen.ts";
 import { UsageError } from "./lib/errors.ts";
 import { MODEL_TEMPLATES } from "./ruler/templates.ts";
+import { findModelFolder } from "./lib/model/model_folder.ts";
 import { launchEnvironment } from "./lib/team/launch.ts";
 
 const TEMPLATE_HELP = `the prompt template: ${Object.keys(MODEL_TEMPLATES).join(", ")}; chat for ` +
@@ -79,7 +80,9 @@ const ruler = defineCommand({
     model_path: textFlag({
       short: "-p",
       value: "FOLDER",
-      help: "a Llama model in Hugging Face's format; without it the model of this repository is " +
+      help:
+        "a model in Hugging Face's format: its folder, or its name on the hub if it was fetched; " +
+        "without it the model of this repository is " +
         "taken, and demonstration values stand for every flag that is absent",
     }),
     prompt_config: textFlag({
@@ -144,7 +147,7 @@ const ruler = defineCommand({
     return await runRuler({
       ...engineOptions(flags),
       modelName: flags.model_name,
-      modelPath: flags.model_path ?? await demoModel(),
+      modelPath: await modelOr(demoModel, flags.model_path),
       template: flags.prompt_config,
       plan: planOf(flags),
       givenAnchorTokens: flags.anchor_block_size,
@@ -169,7 +172,8 @@ const infer = defineCommand({
       short: "-p",
       value: "FOLDER",
       required: true,
-      help: "a Llama model in Hugging Face's format",
+      help:
+        "a model in Hugging Face's format: its folder, or its name on the hub if it was fetched",
     }),
     attn_type: choiceFlag(MODES, { short: "-a", required: true, help: MODE_HELP }),
     ...BLOCK_FLAGS,
@@ -214,7 +218,7 @@ const infer = defineCommand({
     const { engineOptions, planOf } = await import("./commands/shared/engine_flags.ts");
     await runInfer({
       ...engineOptions(flags),
-      modelPath: flags.model_path,
+      modelPath: await findModelFolder(flags.model_path),
       plan: planOf(flags),
       processCount: flags.nproc_per_node,
       inputPath: flags.input_path,
@@ -258,7 +262,7 @@ const prepare = defineCommand({
     await runPrepare({
       saveDir: flags.save_dir,
       task: flags.task,
-      tokenizerPath: flags.tokenizer_path,
+      tokenizerPath: await findModelFolder(flags.tokenizer_path),
       maxTokens: flags.max_seq_length,
       sampleCount: flags.num_samples,
       randomSeed: flags.random_seed,
@@ -335,13 +339,18 @@ const doctor = defineCommand({
   },
   run: async (flags, { screen }) => {
     const { runDoctor } = await import("./commands/doctor.ts");
-    const modelPath = flags.model_path ?? await demoModel();
+    const modelPath = await modelOr(demoModel, flags.model_path);
     await runDoctor({ modelPath, sourceDir: flags.source_dir }, screen);
   },
 });
 
 /** All subcommands, in the order of the help text. */
 const COMMANDS: readonly Command[] = [ruler, infer, prepare, evaluate, gather, bench, doctor];
+
+/** The folder of a model that was named, or another one's. */
+async function modelOr(other: () => Promise<string>, named: string | undefined): Promise<string> {
+  return named === undefined ? await other() : await findModelFolder(named);
+}
 
 /** The folder of the model that comes with this program. */
 async function demoModel(): Promise<string> {

@@ -8,6 +8,7 @@
 import { defineCommand } from "../commands/shared/command.ts";
 import { textFlag } from "../commands/shared/flags.ts";
 import { UsageError } from "../lib/errors.ts";
+import { fetchedFolder, MODELS_FOLDER } from "../lib/model/model_folder.ts";
 import { runScript } from "./download/entry.ts";
 import { DEFAULT_PATIENCE } from "./download/http.ts";
 import { downloadModel } from "./download/model.ts";
@@ -27,7 +28,7 @@ const model = defineCommand({
     dir: textFlag({
       short: "-d",
       value: "FOLDER",
-      default: "hf_models",
+      default: MODELS_FOLDER,
       help: "takes the model as FOLDER/OWNER_NAME",
     }),
     token: textFlag({
@@ -67,7 +68,7 @@ const model = defineCommand({
     if (!/^[\x21-\x7e]*$/.test(secret)) {
       throw new UsageError("--token: must be visible ASCII characters, which this token is not");
     }
-    const folder = `${dir.replace(/(?<=.)\/+$/, "")}/${name.replaceAll("/", "_")}`;
+    const folder = fetchedFolder(name, dir.replace(/(?<=.)\/+$/, ""));
     await downloadModel(folder, {
       name,
       revision,
