@@ -18,7 +18,7 @@ import type { ModelWeights } from "../../lib/model/weight_tensors.ts";
 import { loadWeights } from "../../lib/model/weights.ts";
 import { connectDevices, exchangeName } from "../../lib/engine/exchange.ts";
 import { checkMemory, chunkTokensFor, fitsOn } from "../../lib/engine/memory_plan.ts";
-import { totalCount } from "../../lib/star/phase1.ts";
+import { totalCount } from "../../lib/star/work.ts";
 import { type EncodedContext, RankModel, type RankPlace } from "../../lib/engine/rank.ts";
 import { openRankDevices } from "../../lib/engine/rank_device.ts";
 import { copyRate, peakMemoryMib } from "./machine.ts";

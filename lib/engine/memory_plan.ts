@@ -31,6 +31,12 @@ export interface MemoryQuestion {
   readonly room: number;
   /** GPUs over which the layers of each rank are spread. @default {1} */
   readonly gpuCount?: number;
+  /**
+   * Whether weights are used where their files are mapped: the system can give such pages up.
+   *
+   * @default {false}
+   */
+  readonly mapsWeights?: boolean;
 }
 
 /** Bytes of one GPU of the rank that needs most, by what they are for. */
@@ -87,7 +93,8 @@ export function memoryNeeds(device: DeviceTraits, question: MemoryQuestion): Mem
       rankNeed(device, { question, layout, blocks, rank, range })
     );
     const largest = needs.reduce((a, b) => sum(b) > sum(a) ? b : a);
-    return { ...largest, weights: weightBytes(config, { precision, range }) };
+    const weights = question.mapsWeights === true ? 0 : weightBytes(config, { precision, range });
+    return { ...largest, weights };
   });
 }
 

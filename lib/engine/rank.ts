@@ -5,6 +5,7 @@
  */
 import { ForcedSelection } from "../attention/forced_selection.ts";
 import type { CheckedPlan } from "../attention/plan.ts";
+import { TileMasks } from "../attention/tile_masks.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { RankStatus } from "../parallel/state.ts";
 import { type Device, DEVICE_TRAITS } from "../device/device.ts";
@@ -21,10 +22,12 @@ import { loadWeights } from "../model/weights.ts";
 import { type BlockLayout, type ContextBlock, hostTokens, layOutBlocks } from "../star/blocks.ts";
 import { NO_HOOKS, type RunHooks } from "./hooks.ts";
 import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
-import { countWork, drawForcedBlocks, encodeBlocks, type Phase1Result } from "../star/phase1.ts";
+import { drawForcedBlocks, encodeBlocks, type Phase1Result } from "../star/phase1.ts";
+import { countWork, sumHeads } from "../star/work.ts";
+import type { RankResult } from "./wire.ts";
 import { generate, type Phase2Result, stepTokens } from "../star/phase2.ts";
 import { openRankDevices } from "./rank_device.ts";
-import { checkRequest, type GenerateRequest, type RankCounters } from "../star/request.ts";
+import { checkRequest, type GenerateRequest } from "../star/request.ts";
 import { encodePart, ringCapacity } from "../star/ring.ts";
 
 /** What every rank is started with. */
@@ -43,6 +46,8 @@ export interface RankOptions {
   readonly gpusPerRank?: number | undefined;
   /** The longest prompt and answer that are to come: what cannot fit is refused before loading. */
   readonly expectedTokens?: number | undefined;
+  /** Whether weights are read into memory instead of being mapped. */
+  readonly copyWeights?: boolean | undefined;
 }
 
 /** A rank's place among the others. */
@@ -69,16 +74,6 @@ export interface RankParts {
   readonly hasOwnGpus?: boolean;
   /** GPUs that the layers could be spread over. */
   readonly dealtGpus?: number;
-}
-
-/** What one rank found. */
-export interface RankResult {
-  readonly ids: readonly number[];
-  /** Only from the query host. */
-  readonly topLogits: readonly (readonly [number, number])[];
-  /** As in `GenerateResult`, for this rank's blocks. */
-  readonly selectedBlocks: readonly (readonly [number, number])[];
-  readonly counters: RankCounters;
 }
 
 /** A context as one host keeps it after phase 1. */
@@ -210,8 +205,10 @@ export class RankModel implements Disposable {
     };
     const startMs = performance.now();
     status.enter("phase 1");
+    const masks = request.withMasks === true ? new TileMasks() : undefined;
     using encoded = await this.encode(request.contextIds, {
       collective,
+      masks,
       room: request.queryIds.length + request.tokensToGenerate,
       onProgress: (fraction) => report("phase 1", fraction, 0),
       hooks,
@@ -234,7 +231,8 @@ export class RankModel implements Disposable {
       prefillSeconds: (encodedMs - startMs) / 1000,
       decodeSeconds: (performance.now() - encodedMs) / 1000,
     };
-    return { ids, topLogits, selectedBlocks, counters };
+    const headTiles = sumHeads(phase1.selected);
+    return { ids, topLogits, selectedBlocks, headTiles, masks: masks?.all ?? [], counters };
   }
 
   /**
@@ -243,7 +241,7 @@ export class RankModel implements Disposable {
    * @param contextIds The whole context; its length is every host's.
    * @param options `collective`: asked for rank and size; carries keys and values in mode ring, and
    * the anchor between GPUs. `room` in the query host's cache, in tokens, for a query and what is
-   * generated.
+   * generated. `masks` takes the tiles that are selected.
    * @throws {WorkerError} If another rank is lost.
    */
   async encode(
@@ -251,11 +249,12 @@ export class RankModel implements Disposable {
     options: {
       collective: Collective;
       room: number;
+      masks?: TileMasks | undefined;
       onProgress: (fraction: number) => void;
       hooks?: RunHooks;
     },
   ): Promise<EncodedContext> {
-    const { collective, room, onProgress, hooks = NO_HOOKS } = options;
+    const { collective, room, masks, onProgress, hooks = NO_HOOKS } = options;
     const { rank, size: ranks } = collective;
     const { plan, precision } = this.#parts;
     const layout = layOutBlocks(plan, { contextTokens: contextIds.length, ranks });
@@ -284,6 +283,7 @@ export class RankModel implements Disposable {
           plan,
           blocks,
           precision,
+          masks,
           forced: this.#forced,
         }),
     );

@@ -16,6 +16,8 @@ const SYMBOLS = {
   open: { parameters: ["buffer", "i32", "u32"], result: "i32" },
   // int close(int fd)
   close: { parameters: ["i32"], result: "i32" },
+  // ssize_t read(int fd, void *buf, size_t count)
+  read: { parameters: ["i32", "buffer", "usize"], result: "i64" },
   // off_t lseek(int fd, off_t offset, int whence)
   lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
   // int ftruncate(int fd, off_t length)
@@ -137,6 +139,21 @@ export class Libc implements Disposable {
     const fd = this.#symbols.open(cString(path), ACCESS[access] | O_CLOEXEC, 0);
     if (fd < 0) throw new FileError(`Cannot open ${path}: ${this.#errnoName()}`);
     return fd;
+  }
+
+  /**
+   * The beginning of a file of the kernel's, which Deno reads only with all permissions.
+   *
+   * @param path Below `/proc` or `/sys`.
+   * @returns At most 64 KiB as text; undefined if it cannot be read.
+   */
+  readText(path: string): string | undefined {
+    const fd = this.#symbols.open(cString(path), ACCESS.read | O_CLOEXEC, 0);
+    if (fd < 0) return undefined;
+    const bytes = new Uint8Array(1 << 16);
+    const count = Number(this.#symbols.read(fd, bytes, BigInt(bytes.length)));
+    this.close(fd);
+    return count < 0 ? undefined : new TextDecoder().decode(bytes.subarray(0, count));
   }
 
   /** Closes a file descriptor. */

@@ -50,6 +50,8 @@ export interface KernelLibraryOptions {
 const MAX_MANIFEST_BYTES = 2 ** 20;
 /** How long the manifest or the library may take to arrive. */
 const FETCH_TIMEOUT_MS = 60_000;
+/** Longer than a fetch can take: an older temporary file is nobody's. */
+const STALE_MS = 3_600_000;
 
 /**
  * Opens the kernel library of a backend for this machine.
@@ -82,6 +84,17 @@ export async function openKernelLibrary(options: KernelLibraryOptions): Promise<
     throw abiError(path, abiVersion);
   }
   return { path, abiVersion, functions: library.symbols, close: () => library.close() };
+}
+
+/**
+ * The digest of the library that `openKernelLibrary()` opens, as its manifest states it.
+ *
+ * @returns 64 hexadecimal digits.
+ * @throws {DeviceError} If there is none for this machine.
+ */
+export async function kernelDigest(backend: "cpu" | "cuda"): Promise<string> {
+  const manifest = await readManifest(new URL("MANIFEST.json", kernelFolder()));
+  return chooseLibrary(manifest, { backend, tests: false }).sha256;
 }
 
 /** The folder of the libraries: the environment's choice, or the one beside the sources. */
@@ -130,6 +143,7 @@ async function cachedFile(
   const temporary = `${path}.${crypto.randomUUID()}.tmp`;
   try {
     await Deno.mkdir(folder, { recursive: true, mode: 0o755 });
+    await removeStale(folder);
     await Deno.writeFile(temporary, bytes, { createNew: true, mode: 0o644 });
     await Deno.rename(temporary, path);
   } catch (error) {
@@ -141,6 +155,19 @@ async function cachedFile(
     });
   }
   return { path, bytes };
+}
+
+/** Removes what processes left that were killed between write and rename. */
+async function removeStale(folder: string): Promise<void> {
+  for await (const { name } of Deno.readDir(folder)) {
+    if (!name.endsWith(".tmp")) continue;
+    const { mtime } = await Deno.stat(`${folder}/${name}`).catch(() => ({ mtime: null }));
+    if (mtime !== null && Date.now() - mtime.getTime() > STALE_MS) {
+      await Deno.remove(`${folder}/${name}`).catch(() => {
+        // Another process was faster.
+      });
+    }
+  }
 }
 
 /** A cached library, if it is there and is the right one. */
