@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { findModelFolder } from "../../lib/model/model_folder.ts";
 import { METRICS } from "../../ruler/metrics.ts";
 import { FORMATS } from "../results/formats.ts";
 import { defineCommand } from "../shared/command.ts";
@@ -41,7 +42,7 @@ export const PREPARE = defineCommand({
     await runPrepare({
       saveDir: flags.save_dir,
       task: flags.task,
-      tokenizerPath: flags.tokenizer_path,
+      tokenizerPath: await findModelFolder(flags.tokenizer_path),
       maxTokens: flags.max_seq_length,
       sampleCount: flags.num_samples,
       randomSeed: flags.random_seed,

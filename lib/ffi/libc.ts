@@ -24,6 +24,8 @@ const SYMBOLS = {
   ftruncate: { parameters: ["i32", "i64"], result: "i32" },
   // int memfd_create(const char *name, unsigned int flags)
   memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
+  // ssize_t write(int fd, const void *buf, size_t count)
+  write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   // void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
   mmap: { parameters: ["u64", "usize", "i32", "i32", "i32", "i64"], result: "u64" },
   // int madvise(void *addr, size_t length, int advice)
@@ -186,6 +188,27 @@ export class Libc implements Disposable {
       const name = this.#errnoName();
       this.#symbols.close(fd);
       throw new DeviceError(`Cannot create ${byteLength} bytes of shared memory: ${name}`);
+    }
+    return fd;
+  }
+
+  /**
+   * Memory without a name that holds some bytes.
+   *
+   * @returns Its file descriptor; the caller closes it.
+   * @throws {DeviceError} If there is not enough memory.
+   */
+  createFilledMemory(label: string, bytes: Uint8Array<ArrayBuffer>): number {
+    const fd = this.createMemory(label, 0);
+    for (let at = 0; at < bytes.length;) {
+      const rest = bytes.subarray(at);
+      const count = Number(this.#symbols.write(fd, rest, BigInt(rest.length)));
+      if (count <= 0) {
+        const name = this.#errnoName();
+        this.#symbols.close(fd);
+        throw new DeviceError(`Cannot write ${bytes.length} bytes to memory: ${name}`);
+      }
+      at += count;
     }
     return fd;
   }
