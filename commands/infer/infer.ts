@@ -40,6 +40,8 @@ export interface InferOptions {
   readonly threads: number;
   /** GPUs of each process that the layers are spread over; by default the fewest that do. */
   readonly gpusPerRank?: number | undefined;
+  /** Samples that are decoded at once, at most. @default {1} */
+  readonly batchSize?: number | "auto" | undefined;
   readonly timeoutMs: number;
   readonly inputPath: string;
   readonly outputPath: string;
@@ -113,12 +115,13 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   if (finished.count > 0) {
     screen.log(`${options.outputPath}: ${finished.count} samples are finished, continuing`);
   }
-  const { dtype, threads, gpusPerRank, timeoutMs, copyWeights } = options;
+  const { dtype, threads, gpusPerRank, timeoutMs, copyWeights, batchSize } = options;
   await using session = new ModelSession({
     folder,
     load: {
       ...options.plan,
       ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, tokenizer, copyWeights },
+      batchSize,
     },
     screen,
     cleanup,

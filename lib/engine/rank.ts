@@ -270,13 +270,18 @@ export class RankModel implements Disposable {
     const { own, anchor } = sequenceTokens(layOutBlocks(plan, sizes), sizes);
     const arena = this.#arena;
     if (freeBytes.length === 0) {
-      return this.#checkHost(arena.growthFor(own) + arena.growthFor(anchor));
+      return this.#checkHost(this.#growthFor(own, anchor));
     }
     const reusableTokens = batchSize > 1
       ? arena.freeTokens
-      : own + anchor - arena.growthFor(own) - arena.growthFor(anchor);
+      : own + anchor - this.#growthFor(own, anchor);
     const question = { ...base, batchSize };
     checkMemory(this.#devices, { question, freeBytes, loaded: true, reusableTokens, dealtGpus });
+  }
+
+  /** Tokens that the arena would grow by for a sequence and its anchor, if it has one here. */
+  #growthFor(own: number, anchor: number): number {
+    return this.#arena.growthFor(own) + (anchor === 0 ? 0 : this.#arena.growthFor(anchor));
   }
 
   /** In the host's memory a sequence alone may take what it needs, several together only a share. */
@@ -295,13 +300,13 @@ export class RankModel implements Disposable {
   }
 
   /**
-   * Makes pages for several sequences of one size at once where there are none yet: growing for each
-   * would move what is there again and again. As many as there is memory for.
+   * Where the arena has to grow, makes pages for several sequences of one size at once: growing for
+   * each would move what is there again and again. As many as there is memory for.
    */
   async #makePages(count: number, sizes: SequenceSizes): Promise<void> {
     const arena = this.#arena;
-    if (arena.freeTokens < arena.capacity) return;
     const { own, anchor } = sequenceTokens(layOutBlocks(this.#parts.plan, sizes), sizes);
+    if (this.#growthFor(own, anchor) === 0) return;
     const pages = pagesFor(own) + (anchor === 0 ? 0 : pagesFor(anchor));
     let batchSize = count;
     const { hostBytes = Infinity } = this.#parts;

@@ -186,8 +186,12 @@ export class StarService implements RankService<StarTypes> {
       collective: this.#collective,
       room: options.room,
       masks: options.masks,
-      // Those that wait are likely to be as long: pages for them are taken at once.
-      others: Math.min(this.#waiting.length, this.#model.batchSize - 1 - this.#running.length),
+      // Others are likely to be as long: pages are made for those that wait, and for as many as there
+      // are, so that what is there is not moved for each of them.
+      others: Math.min(
+        Math.max(this.#waiting.length, this.#running.length),
+        this.#model.batchSize - 1 - this.#running.length,
+      ),
       onProgress: (fraction) => {
         status.advance();
         desk.progress(id, { phase: "phase 1", fraction, generatedTokens: 0 });
