@@ -4,11 +4,11 @@
 # Versions: npm @huggingface/jinja 0.5.11, npm minijinja-js 2.11.0, Debian's python3-jinja2 3.1.2.
 # Behaviour: `==` on lists and objects compares identity, so that `[] == []` is false and
 # `tool_calls != []` is true for an empty list. Strings and numbers compare by value.
-# A good engineer would guess: equality is by value, as in Jinja, or an error as other operators that
-# are missing for a type give one here (`'a' < 'b'` throws).
+# A good engineer would guess: equality is by value, as in Jinja, or an error as other operators
+# that are missing for a type give one here (`'a' < 'b'` throws).
 # Output seen: python and minijinja say "plain answer", huggingface says "tool calls:" without any.
-# Why it matters: clients send `"tool_calls": []` and templates test for it. The prompt then opens a
-# section of tool calls that stays empty, which the model has never seen in training.
+# Why it matters: clients send `"tool_calls": []` and templates test for it. The prompt then opens
+# a section of tool calls that stays empty, which the model has never seen in training.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

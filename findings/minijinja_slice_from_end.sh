@@ -2,13 +2,14 @@
 # In minijinja the last five of two messages are none, and all but the last five of two are both.
 #
 # Versions: npm minijinja-js 2.11.0, npm @huggingface/jinja 0.5.11, Debian's python3-jinja2 3.1.2.
-# Behaviour: a negative bound that reaches beyond the start is not clamped to it. `messages[-5:]` is
-# empty and `messages[:-5]` is everything, for lists and for strings; within the length all agree.
+# Behaviour: a negative bound that reaches beyond the start is not clamped to it. `messages[-5:]`
+# is empty and `messages[:-5]` is everything, for lists and for strings; within the length all
+# agree.
 # A good engineer would guess: slices clamp, as in Python, whose syntax this is; tests with long
 # conversations confirm it.
 # Output seen: python "2 0 ab", huggingface "2 0 ab", minijinja "0 2" and an empty string.
-# Why it matters: a template that keeps the last N turns of a long conversation drops every turn of a
-# short one. The model gets a prompt without any message, and nothing reports it.
+# Why it matters: a template that keeps the last N turns of a long conversation drops every turn of
+# a short one. The model gets a prompt without any message, and nothing reports it.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
