@@ -14,14 +14,18 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-version() { dpkg-query -W -f='${Status} ${Version}' python3-numpy 2>/dev/null; }
-has() { [[ "$(version)" == "install ok installed 1:1.24.2-"* ]]; }
-get() {
-  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-numpy \
-    >/dev/null 2>&1
+export DEBIAN_FRONTEND=noninteractive
+installed() {
+  local found
+  found=$(dpkg-query -W -f='${Status} ${Version}' "$1" 2>/dev/null) || return 1
+  [[ "$found" == "install ok installed "*"$2-"* ]]
 }
-has || get || { apt-get update -qq && get; } || true
-has || { echo "No python3-numpy 1.24.2 here" >&2; exit 1; }
+need() {
+  get() { apt-get install -qq -y --no-install-recommends "$1" >/dev/null 2>&1; }
+  installed "$@" || get "$1" || { apt-get update -qq && get "$1"; } || true
+  installed "$@" || { echo "No $1 $2 here" >&2; exit 1; }
+}
+need python3-numpy 1.24.2
 cat >check.py <<'PY'
 import numpy
 both = numpy.ones((4097, 2), numpy.float32)

@@ -3,7 +3,7 @@
 #
 # Versions: npm onnxruntime-web 1.30.0 (WebAssembly, so alike on all machines); models made with
 # npm onnx-proto 8.0.1.
-# Behaviour: the heap compares with `<`, which is false for NaN on both sides, so that its order
+# Behaviour: every comparison with NaN is false, in both directions, so that the operator's order
 # breaks and numbers behind the NaN are lost. Which ones depends on k and on the NaN's place.
 # ArgMax says that the NaN is largest, ReduceMax of the same tensor says that it is not there.
 # A good engineer would guess: NaN counts as the largest (numpy, PyTorch) or as the smallest value;
