@@ -3,9 +3,9 @@
 #
 # Versions: Debian's mpich 4.0.2.
 # Behaviour: SIGINT gives 2, SIGHUP 1 and SIGTERM 15, the codes of a program that ended by itself
-# with
-# A good engineer would guess: 130 for SIGINT and 143 for SIGTERM, as shells, timeout, srun and
-# Open MPI's mpirun report them.
+# with 2, 1 or 15.
+# A good engineer would guess: 130 for SIGINT and 143 for SIGTERM, as shells and Open MPI's mpirun
+# report them.
 # Output seen: INT 2, HUP 1, TERM 15, KILL 9, SEGV 11.
 # Why it matters: a schedule that kills a long run (SIGTERM at the time limit) must be told apart
 # from a failure, as it is resumed. With these codes an interrupted run reads as a usage error (2)
