@@ -33,4 +33,7 @@ cat >expected <<'TEXT'
 gpt: ["𝓐 is","about ","�𝓐 is","𝓐 is"]
 tiktoken: ["𝓐 is","about �","𝓐 is","𝓐 is"]
 TEXT
-cmp -s seen expected || { echo "Changed: what decode() of gpt-tokenizer keeps between calls" >&2; exit 1; }
+cmp -s seen expected || {
+  echo "Changed: what decode() of gpt-tokenizer keeps between calls" >&2
+  exit 1
+}

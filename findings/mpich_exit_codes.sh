@@ -34,7 +34,12 @@ ends() {
     >/dev/null 2>&1 || seen=$?
   echo "$name: $* gives $seen"
 }
-{ ends bug-usage 1 2; ends file-device 3 4; ends interrupted-lost 130 5; ends one-failed 0 4 0; } >seen
+{
+  ends bug-usage 1 2
+  ends file-device 3 4
+  ends interrupted-lost 130 5
+  ends one-failed 0 4 0
+} >seen
 cat seen
 cat >expected <<'TEXT'
 bug-usage: 1 2 gives 3

@@ -41,4 +41,7 @@ TERM gives 15
 KILL gives 9
 SEGV gives 11
 TEXT
-cmp -s seen expected || { echo "Changed: what mpiexec of MPICH returns after a signal" >&2; exit 1; }
+cmp -s seen expected || {
+  echo "Changed: what mpiexec of MPICH returns after a signal" >&2
+  exit 1
+}
