@@ -21,7 +21,8 @@ npm install --prefix "$work" --loglevel=error --no-audit --no-fund --ignore-scri
 cat >check.mjs <<'JS'
 import { createServer } from "node:http";
 import OpenAI from "openai";
-const choices = [{ index: 0, message: { role: "assistant", content: "42" }, finish_reason: "stop" }];
+const message = { role: "assistant", content: "42" };
+const choices = [{ index: 0, message, finish_reason: "stop" }];
 let headers = {}, answer;
 const server = createServer((_request, response) => {
   response.writeHead(200, headers);
