@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Numbers of a task file have three readings: 1.5e3 is text in Python, 131_072 is text in
-# JavaScript.
+# Numbers of a task file have two readings: 1.5e3 is text in Python, 131_072 is text in JavaScript.
 #
 # Versions: Debian's python3-yaml 6.0; npm yaml 2.9.1 and js-yaml 5.5.0.
 # Behaviour: PyYAML follows YAML 1.1 and asks for a dot and a sign in exponents, so that 1e6 and
