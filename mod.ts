@@ -4,16 +4,23 @@
  * @module
  */
 export {
+  ATTENTION_MODES,
   type AttentionMode,
-  type AttentionPlan,
+  type BlockCut,
+  type CheckedPlan,
   checkPlan,
+  type ContextCut,
   type MergeRule,
+  type Plan,
+  type PlanOptions,
+  type TileSelection,
 } from "./lib/attention/plan.ts";
 export {
   DeviceError,
   EXIT_CODES,
   FileError,
   KernelError,
+  RequestError,
   UsageError,
   WorkerError,
 } from "./lib/errors.ts";
@@ -22,7 +29,9 @@ export {
   type Selection,
   type SelectionInput,
 } from "./lib/attention/selection.ts";
-export { type LlamaConfig, readConfig } from "./lib/model/config.ts";
+export { readConfig } from "./lib/model/config.ts";
+export type { LayerShape, ModelShape, ProductShape, WeightSpec } from "./lib/model/model_shape.ts";
+export { type ComputeDType, type Precision, PRECISIONS } from "./lib/model/precision.ts";
 export { loadTokenizer, type Tokenizer } from "./lib/model/tokenizer.ts";
 export { type BlockLayout, type ContextBlock, layOutBlocks } from "./lib/star/blocks.ts";
 export {

@@ -23,6 +23,14 @@ export class UsageError extends Error {
   override name = "UsageError";
 }
 
+/**
+ * A request that a loaded model cannot take, for example an empty query or a prompt that is too
+ * long. It is refused before anything of it is computed, and the model goes on.
+ */
+export class RequestError extends RangeError {
+  override name = "RequestError";
+}
+
 /** A model, data or result file that is missing, damaged or not writable. */
 export class FileError extends Error {
   override name = "FileError";

@@ -40,6 +40,9 @@ export async function readTextFile(path: string, options: ReadTextOptions): Prom
   }
 }
 
+/** How the file begins that git leaves in place of a large one. */
+const LFS_POINTER = "version https://git-lfs.github.com/spec/";
+
 /**
  * Reads a JSON file.
  *
@@ -50,6 +53,11 @@ export async function readTextFile(path: string, options: ReadTextOptions): Prom
  */
 export async function readJsonFile(path: string, options: ReadTextOptions): Promise<unknown> {
   const text = await readTextFile(path, options);
+  if (text.startsWith(LFS_POINTER)) {
+    throw new FileError(
+      `Cannot read ${path}: it is a Git LFS pointer, not the file itself ('git lfs pull' fetches it)`,
+    );
+  }
   try {
     return JSON.parse(text);
   } catch (error) {

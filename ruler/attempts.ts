@@ -3,13 +3,45 @@
  *
  * @module
  */
-import { UsageError } from "../lib/errors.ts";
+import { RequestError, UsageError } from "../lib/errors.ts";
 
 /**
  * Draws in a row at the smallest size before a length counts as too short. The original has no
  * bound; draws differ by a few tokens, so a length that fits at all fits long before.
  */
 const MAX_ATTEMPTS = 1000;
+
+/** Steps in a row without a longer prompt, after which a search is given up. */
+const MAX_IDLE_STEPS = 100;
+
+/**
+ * Ends a search whose prompts get longer in words but not in tokens, as a tokenizer makes them that
+ * knows few words or cuts texts off.
+ */
+export class GrowthWatch {
+  readonly #task: string;
+  #most = -1;
+  #idleSteps = 0;
+
+  constructor(task: string) {
+    this.#task = task;
+  }
+
+  /**
+   * Takes the count of the next larger prompt.
+   *
+   * @throws {UsageError} If the counts have not grown for long.
+   */
+  check(tokens: number): void {
+    this.#idleSteps = tokens > this.#most ? 0 : this.#idleSteps + 1;
+    this.#most = Math.max(this.#most, tokens);
+    if (this.#idleSteps < MAX_IDLE_STEPS) return;
+    throw new UsageError(
+      `Cannot make samples of ${this.#task} as longer texts must have more tokens: ` +
+        `${MAX_IDLE_STEPS} longer ones have at most ${this.#most} by this tokenizer`,
+    );
+  }
+}
 
 /** A task whose samples cannot be made at this length. */
 export function tooShort(task: string, maxTokens: number): UsageError {
@@ -25,11 +57,11 @@ export function tooShort(task: string, maxTokens: number): UsageError {
  * @param search May throw a `RangeError` of the random generator.
  * @throws {UsageError} If it does.
  */
-export function searchSize(
-  search: () => number,
+export async function searchSize(
+  search: () => Promise<number>,
   options: { task: string; maxTokens: number },
-): number {
-  const found = orRefusal(search);
+): Promise<number> {
+  const found = await orRefusal(search);
   if (found instanceof RangeError) throw tooShort(options.task, options.maxTokens);
   return found;
 }
@@ -43,14 +75,14 @@ export function searchSize(
  * @param options `size`: the first size; `step`; `shrinks`: false where the original forgets to.
  * @throws {UsageError} If no sample fits.
  */
-export function drawUntilFits<T extends { readonly length: number }>(
-  draw: (size: number) => T | undefined,
+export async function drawUntilFits<T extends { readonly length: number }>(
+  draw: (size: number) => Promise<T | undefined>,
   options: { task: string; maxTokens: number; size: number; step: number; shrinks: boolean },
-): T {
+): Promise<T> {
   const { task, maxTokens, step, shrinks } = options;
   let { size } = options;
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-    const drawn = orRefusal(() => draw(size));
+    const drawn = await orRefusal(() => draw(size));
     const isRefused = drawn instanceof RangeError;
     if (!isRefused && drawn !== undefined && drawn.length <= maxTokens) return drawn;
     const isSmallest = !(shrinks && size > step);
@@ -62,11 +94,11 @@ export function drawUntilFits<T extends { readonly length: number }>(
   throw tooShort(task, maxTokens);
 }
 
-function orRefusal<T>(draw: () => T): T | RangeError {
+async function orRefusal<T>(draw: () => Promise<T>): Promise<T | RangeError> {
   try {
-    return draw();
+    return await draw();
   } catch (error) {
-    if (error instanceof RangeError) return error;
+    if (error instanceof RangeError && !(error instanceof RequestError)) return error;
     throw error;
   }
 }

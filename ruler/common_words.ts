@@ -5,7 +5,7 @@
  * @module
  */
 import { invariant } from "../lib/errors.ts";
-import { drawUntilFits, searchSize } from "./attempts.ts";
+import { drawUntilFits, GrowthWatch, searchSize } from "./attempts.ts";
 import type { CommonWordsSettings, GeneratorOptions, RulerSample } from "./model.ts";
 import { FreshShuffle, PythonRandom } from "./python/random.ts";
 import { formatFields, sortedSet } from "./python/strings.ts";
@@ -23,16 +23,16 @@ interface ListSizes {
 }
 
 /** The samples of cwe, in order. @throws {UsageError} If none fits the length. */
-export function* generateCommonWords(
+export async function* generateCommonWords(
   options: GeneratorOptions<CommonWordsSettings>,
-): Generator<RulerSample> {
+): AsyncGenerator<RulerSample> {
   const { task, maxTokens, tokensToGenerate, sampleCount, countTokens } = options;
   const lists = new CommonWords(options);
-  const size = searchSize(() => lists.findSize(), { task, maxTokens });
+  const size = await searchSize(() => lists.findSize(), { task, maxTokens });
   for (let index = 0; index < sampleCount; index++) {
-    yield drawUntilFits((size) => {
+    yield await drawUntilFits(async (size) => {
       const { context, query, answers } = lists.draw(size);
-      const length = countTokens(context + query) + tokensToGenerate;
+      const length = await countTokens(context + query) + tokensToGenerate;
       return { index, context, query, answers, length };
     }, { task, maxTokens, size, step: STEP, shrinks: true });
   }
@@ -55,13 +55,15 @@ class CommonWords {
   }
 
   /** The original's search for the number of different words; every try draws. */
-  findSize(): number {
-    const { maxTokens, tokensToGenerate, countTokens } = this.#options;
+  async findSize(): Promise<number> {
+    const { task, maxTokens, tokensToGenerate, countTokens } = this.#options;
     let size = STEP;
+    const growth = new GrowthWatch(task);
     let tokens = 0;
     while (tokens + tokensToGenerate < maxTokens) {
       const { context, query, answers } = this.draw(size);
-      tokens = countTokens(`${context}${query} ${numbered(answers)}`);
+      tokens = await countTokens(`${context}${query} ${numbered(answers)}`);
+      growth.check(tokens);
       if (tokens + tokensToGenerate > maxTokens) return size - STEP;
       size += STEP;
       if (size > this.#words.length) return this.#words.length;

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { tooShort } from "./attempts.ts";
+import { GrowthWatch, tooShort } from "./attempts.ts";
 import type { FrequentWordsSettings, GeneratorOptions, RulerSample } from "./model.ts";
 import { inversePower, zeta } from "./python/numpy.ts";
 import { FreshShuffle, PythonRandom } from "./python/random.ts";
@@ -20,15 +20,15 @@ const NOISE = "...";
 const ANSWERS = 3;
 
 /** The samples of fwe, in order; their lengths exceed `maxTokens` a little, as in the original. */
-export function* generateFrequentWords(
+export async function* generateFrequentWords(
   options: GeneratorOptions<FrequentWordsSettings>,
-): Generator<RulerSample> {
+): AsyncGenerator<RulerSample> {
   const { sampleCount, countTokens, tokensToGenerate, queryTemplate: query } = options;
   const words = new FrequentWords(options);
-  const size = words.draw(undefined).size;
+  const size = (await words.draw(undefined)).size;
   for (let index = 0; index < sampleCount; index++) {
-    const { context, answers } = words.draw(size);
-    const length = countTokens(context + query) + tokensToGenerate;
+    const { context, answers } = await words.draw(size);
+    const length = await countTokens(context + query) + tokensToGenerate;
     yield { index, context, query, answers, length };
   }
 }
@@ -64,20 +64,27 @@ class FrequentWords {
    *
    * @param size Words to begin with; searched for if there are none.
    */
-  draw(size: number | undefined): { context: string; answers: readonly string[]; size: number } {
+  async draw(
+    size: number | undefined,
+  ): Promise<{ context: string; answers: readonly string[]; size: number }> {
     const { maxTokens, countTokens, task } = this.#options;
     const vocabulary = this.#drawVocabulary();
-    const tokens = (size: number): number => countTokens(this.#text(vocabulary, size));
+    const tokens = async (size: number): Promise<number> =>
+      await countTokens(this.#text(vocabulary, size));
     let found = size ?? 0;
     if (found > 0) {
-      while (tokens(found) > maxTokens) {
+      while (await tokens(found) > maxTokens) {
         found -= this.#step;
         // From here on the text is the same for ever.
         if (found < -this.#step) throw tooShort(task, maxTokens);
       }
     } else {
       found = Math.floor(maxTokens / WORD_LETTERS);
-      while (tokens(found) < maxTokens) found += this.#step;
+      const growth = new GrowthWatch(task);
+      for (let count = await tokens(found); count < maxTokens; count = await tokens(found)) {
+        growth.check(count);
+        found += this.#step;
+      }
       found -= this.#step;
     }
     const answers = vocabulary.slice(1, 1 + ANSWERS);

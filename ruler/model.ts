@@ -9,7 +9,7 @@
  */
 
 /** How many tokens a text has, without added special tokens; special tokens in it count as one. */
-export type CountTokens = (text: string) => number;
+export type CountTokens = (text: string) => number | Promise<number>;
 
 /** Splits a text into sentences. */
 export type SplitSentences = (text: string) => string[];

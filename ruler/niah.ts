@@ -5,7 +5,7 @@
  * @module
  */
 import { invariant } from "../lib/errors.ts";
-import { drawUntilFits, searchSize } from "./attempts.ts";
+import { drawUntilFits, GrowthWatch, searchSize } from "./attempts.ts";
 import type { GeneratorOptions, NeedleType, NiahSettings, RulerSample } from "./model.ts";
 import { DEPTHS } from "./python/numpy.ts";
 import { FreshShuffle, PythonRandom, randomUuid } from "./python/random.ts";
@@ -27,16 +27,18 @@ interface Draft {
 }
 
 /** The samples of a niah task, in order. @throws {UsageError} If none fits the length. */
-export function* generateNiah(options: GeneratorOptions<NiahSettings>): Generator<RulerSample> {
+export async function* generateNiah(
+  options: GeneratorOptions<NiahSettings>,
+): AsyncGenerator<RulerSample> {
   const { task, settings, maxTokens, tokensToGenerate, sampleCount, countTokens } = options;
   const niah = new Niah(options);
   const short = settings.haystack !== "essay" && maxTokens < SHORT_TOKENS;
   const step = settings.haystack === "essay" ? 500 : short ? 5 : 25;
-  const size = searchSize(() => niah.findSize(step), { task, maxTokens });
+  const size = await searchSize(() => niah.findSize(step), { task, maxTokens });
   for (let index = 0; index < sampleCount; index++) {
-    yield drawUntilFits((size) => {
+    yield await drawUntilFits(async (size) => {
       const { context, query, answers } = niah.draw(size);
-      const length = countTokens(context + query) + tokensToGenerate;
+      const length = await countTokens(context + query) + tokensToGenerate;
       return { index, context, query, answers, length };
     }, { task, maxTokens, size, step, shrinks: true });
   }
@@ -71,13 +73,15 @@ class Niah {
   }
 
   /** The original's search: as many words or sentences as fit; every try draws. */
-  findSize(step: number): number {
-    const { maxTokens, tokensToGenerate, countTokens, settings, sources } = this.#options;
+  async findSize(step: number): Promise<number> {
+    const { task, maxTokens, tokensToGenerate, countTokens, settings, sources } = this.#options;
     let size = step;
+    const growth = new GrowthWatch(task);
     let tokens = 0;
     while (tokens + tokensToGenerate < maxTokens) {
       const { context, query, answers } = this.draw(size);
-      tokens = countTokens(context + query + answers.join(" "));
+      tokens = await countTokens(context + query + answers.join(" "));
+      growth.check(tokens);
       if (tokens + tokensToGenerate > maxTokens) return size - step;
       const words = sources.essay?.length ?? 0;
       if (settings.haystack === "essay" && size > words) return words;

@@ -18,7 +18,7 @@ import { generateNiah } from "./niah.ts";
 import { dumpJsonText } from "./python/json_text.ts";
 import { removeNewlines } from "./python/strings.ts";
 import { generateQa } from "./qa.ts";
-import { MODEL_TEMPLATES, TASK_TEMPLATES, type TemplateName } from "./templates.ts";
+import { type ModelTemplate, TASK_TEMPLATES } from "./templates.ts";
 import { generateVariableTracking } from "./variable_tracking.ts";
 
 /** The seed of the first chunk; the next has one more, and so on. */
@@ -29,7 +29,8 @@ export interface PrepareOptions {
   /** The task's name, for messages. */
   readonly task: string;
   readonly settings: TaskSettings;
-  readonly template: TemplateName;
+  /** The model's prompt. */
+  readonly template: Pick<ModelTemplate, "before" | "after">;
   /** Tokens of a sample and its answer. */
   readonly maxTokens: number;
   /** Samples of all chunks together. */
@@ -49,11 +50,11 @@ export interface PrepareOptions {
  *
  * @throws {UsageError} If the length is too short, or a number is out of its range.
  */
-export function* prepareSamples(options: PrepareOptions): Generator<RulerSample> {
+export async function* prepareSamples(options: PrepareOptions): AsyncGenerator<RulerSample> {
   checkNumbers(options);
   const { task, settings, template, maxTokens, chunkIndex } = options;
   const texts = TASK_TEMPLATES[settings.generator];
-  const { before, after } = MODEL_TEMPLATES[template];
+  const { before, after } = template;
   const { sampleCount, earlierSamples } = chunkOf(options);
   const samples = generate({
     task,
@@ -69,7 +70,7 @@ export function* prepareSamples(options: PrepareOptions): Generator<RulerSample>
     countTokens: options.countTokens,
     sources: options.sources,
   });
-  for (const sample of samples) {
+  for await (const sample of samples) {
     if (!options.removeNewlineTab) yield sample;
     else {
       const { context, query } = sample;
@@ -99,7 +100,7 @@ export function formatSample(sample: RulerSample): string {
     `"length": ${length}}\n`;
 }
 
-function generate(options: GeneratorOptions): Generator<RulerSample> {
+function generate(options: GeneratorOptions): AsyncGenerator<RulerSample> {
   const { settings } = options;
   switch (settings.generator) {
     case "niah":

@@ -5,7 +5,7 @@
  * @module
  */
 import { invariant, UsageError } from "../lib/errors.ts";
-import { drawUntilFits, searchSize } from "./attempts.ts";
+import { drawUntilFits, GrowthWatch, searchSize } from "./attempts.ts";
 import type { GeneratorOptions, QaSettings, Question, RulerSample } from "./model.ts";
 import { FreshShuffle, PythonRandom } from "./python/random.ts";
 import { formatFields } from "./python/strings.ts";
@@ -17,7 +17,9 @@ const STEP = 10;
 const SQUAD_COPIES = 5;
 
 /** The samples of a qa task, in order. @throws {UsageError} If none fits, or questions run out. */
-export function* generateQa(options: GeneratorOptions<QaSettings>): Generator<RulerSample> {
+export async function* generateQa(
+  options: GeneratorOptions<QaSettings>,
+): AsyncGenerator<RulerSample> {
   const { task, maxTokens, tokensToGenerate, sampleCount, countTokens } = options;
   const qa = new Qa(options);
   const last = options.earlierSamples + sampleCount;
@@ -27,11 +29,11 @@ export function* generateQa(options: GeneratorOptions<QaSettings>): Generator<Ru
         `${qa.questionCount} questions: current value is ${last}`,
     );
   }
-  const size = searchSize(() => qa.findSize(), { task, maxTokens });
+  const size = await searchSize(() => qa.findSize(), { task, maxTokens });
   for (let index = 0; index < sampleCount; index++) {
-    yield drawUntilFits((size) => {
+    yield await drawUntilFits(async (size) => {
       const { context, query, answers } = qa.draw(index + options.earlierSamples, size);
-      const length = countTokens(context + query) + tokensToGenerate;
+      const length = await countTokens(context + query) + tokensToGenerate;
       return { index, context, query, answers, length };
     }, { task, maxTokens, size, step: STEP, shrinks: true });
   }
@@ -61,13 +63,15 @@ class Qa {
   }
 
   /** The original's search for the number of documents, with the first question; every try draws. */
-  findSize(): number {
-    const { maxTokens, tokensToGenerate, countTokens } = this.#options;
+  async findSize(): Promise<number> {
+    const { task, maxTokens, tokensToGenerate, countTokens } = this.#options;
     let size = STEP;
+    const growth = new GrowthWatch(task);
     let tokens = 0;
     while (tokens + tokensToGenerate < maxTokens) {
       const { context, query, answers } = this.draw(0, size);
-      tokens = countTokens(`${context}${query} ${listRepr(answers)}`);
+      tokens = await countTokens(`${context}${query} ${listRepr(answers)}`);
+      growth.check(tokens);
       if (tokens + tokensToGenerate > maxTokens) return size - STEP;
       size += STEP;
       if (size > this.#documents.length) return this.#documents.length;

@@ -5,7 +5,7 @@
  * @module
  */
 import { UsageError } from "../lib/errors.ts";
-import { drawUntilFits, searchSize } from "./attempts.ts";
+import { drawUntilFits, GrowthWatch, searchSize } from "./attempts.ts";
 import type { GeneratorOptions, RulerSample, VariableTrackingSettings } from "./model.ts";
 import { LegacyRandom } from "./python/numpy.ts";
 import { PythonRandom } from "./python/random.ts";
@@ -42,9 +42,9 @@ interface Round {
 }
 
 /** The samples of vt, in order. @throws {UsageError} If none fits, or where the original crashes. */
-export function* generateVariableTracking(
+export async function* generateVariableTracking(
   options: GeneratorOptions<VariableTrackingSettings>,
-): Generator<RulerSample> {
+): AsyncGenerator<RulerSample> {
   const { task, maxTokens, sampleCount, countTokens } = options;
   const tracker = new Tracker(options);
   const exampleRound: Round = {
@@ -55,7 +55,10 @@ export function* generateVariableTracking(
   };
   const search = (round: Round) =>
     searchSize(() => tracker.findSize(round), { ...round, task: nameOf(task, round) });
-  const first = tracker.draw(exampleRound, { size: search(exampleRound), index: 0 });
+  const first = await tracker.draw(exampleRound, {
+    size: await search(exampleRound),
+    index: 0,
+  });
   // The original cleans the example before it is counted, too: the blank between its parts goes.
   const clean = (text: string) => options.removeNewlineTab ? removeNewlines(text) : text;
   const example = `${clean(first.context)}${clean(first.query)} ${first.answers.join(" ")}\n\n`;
@@ -63,11 +66,11 @@ export function* generateVariableTracking(
     isExample: false,
     maxTokens,
     step: STEP,
-    exampleTokens: countTokens(example),
+    exampleTokens: await countTokens(example),
   };
-  const size = search(round);
+  const size = await search(round);
   for (let index = 0; index < sampleCount; index++) {
-    const sample = tracker.draw(round, { size, index });
+    const sample = await tracker.draw(round, { size, index });
     const { context } = sample;
     const cut = context.indexOf(CONTEXT_START);
     const shown = tracker.randomizeExample(example);
@@ -92,10 +95,11 @@ class Tracker {
   }
 
   /** The original's search for the number of noise lines; every try draws. */
-  findSize(round: Round): number {
+  async findSize(round: Round): Promise<number> {
     const { tokensToGenerate, countTokens, task } = this.#options;
     const { step, exampleTokens, maxTokens } = round;
     let size = step;
+    const growth = new GrowthWatch(task);
     let tokens = 0;
     while (tokens + tokensToGenerate + exampleTokens < maxTokens) {
       const draft = this.#draft(round, size);
@@ -106,7 +110,8 @@ class Tracker {
         );
       }
       const { context, query, answers } = draft;
-      tokens = countTokens(`${context}${query} ${listRepr(answers)}`);
+      tokens = await countTokens(`${context}${query} ${listRepr(answers)}`);
+      growth.check(tokens);
       if (tokens + tokensToGenerate + exampleTokens > maxTokens) return size - step;
       size += step;
     }
@@ -114,15 +119,18 @@ class Tracker {
   }
 
   /** A sample that fits. The original means to shrink after a failure, but does not: kept. */
-  draw(round: Round, options: { size: number; index: number }): RulerSample {
+  async draw(
+    round: Round,
+    options: { size: number; index: number },
+  ): Promise<RulerSample> {
     const { tokensToGenerate, countTokens, task } = this.#options;
     const { size, index } = options;
     const { maxTokens, step, exampleTokens } = round;
-    return drawUntilFits((size) => {
+    return await drawUntilFits(async (size) => {
       const draft = this.#draft(round, size);
       if (draft === undefined) return undefined;
       const { context, query, answers } = draft;
-      const length = countTokens(context + query) + tokensToGenerate + exampleTokens;
+      const length = await countTokens(context + query) + tokensToGenerate + exampleTokens;
       return { index, context, query, answers, length };
     }, { task: nameOf(task, round), maxTokens, size, step, shrinks: false });
   }

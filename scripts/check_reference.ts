@@ -11,12 +11,14 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import {
   type AttentionMode,
-  type AttentionPlan,
+  type CheckedPlan,
   checkPlan,
+  mergeOf,
   sharesContext,
 } from "../lib/attention/plan.ts";
 import { chooseDevice, type DeviceKind } from "../lib/device/open.ts";
 import { errorText, EXIT_CODES, UsageError } from "../lib/errors.ts";
+import { PRECISIONS } from "../lib/model/precision.ts";
 import { openEngine } from "../lib/engine/engine.ts";
 
 const HELP = `Compares a device with reference values.
@@ -158,15 +160,15 @@ function modesOf(prompt: ReferencePrompt): (readonly [string, ReferenceMode])[] 
 }
 
 function rankNumbers(
-  plan: AttentionPlan,
+  plan: CheckedPlan,
   options: { prompt: ReferencePrompt; given: readonly number[] | undefined },
 ): number[] {
   const { prompt, given } = options;
-  if (!sharesContext(plan.mode)) return [1];
+  if (!sharesContext(plan)) return [1];
   const numbers = [...new Set(given ?? [1, 2, prompt.ranks])];
-  if (plan.mode === "ring") return numbers.filter((ranks) => ranks > 1);
+  if (plan.cut.kind === "parts") return numbers.filter((ranks) => ranks > 1);
   // The reference of this merge is that of its own number of hosts.
-  return plan.merge === "antidiagonal"
+  return mergeOf(plan) === "antidiagonal"
     ? numbers.filter((ranks) => ranks === prompt.ranks)
     : numbers;
 }
@@ -175,7 +177,7 @@ async function distance(
   options: {
     prompt: ReferencePrompt;
     mode: ReferenceMode;
-    plan: AttentionPlan;
+    plan: CheckedPlan;
     kind: DeviceKind;
     ranks: number;
   },
@@ -185,7 +187,7 @@ async function distance(
     modelFolder: fileURLToPath(new URL("../models/starx-tiny", import.meta.url)),
     plan,
     device,
-    dtype: "bf16",
+    precision: PRECISIONS.bf16,
     threads: THREADS,
     processCount,
     timeoutMs: 60_000,
@@ -211,7 +213,7 @@ async function distance(
 }
 
 /** The plan behind a mode's name; undefined where the prompt's blocks do not allow it. */
-function planOf(name: string, prompt: ReferencePrompt): AttentionPlan | undefined {
+function planOf(name: string, prompt: ReferencePrompt): CheckedPlan | undefined {
   const [, mode = "", suffix = ""] = /^(dense|xattn|starx|star|ring)_?(.*)$/.exec(name) ?? [];
   const stride = Number(/S(\d+)/.exec(suffix)?.[1] ?? 16);
   const threshold = Number(/t([\d.]+)/.exec(suffix)?.[1] ?? 0.9);

@@ -8,10 +8,11 @@
  */
 import { elementsToFloats, floatsToElements } from "../lib/device/elements.ts";
 import { invariant } from "../lib/errors.ts";
-import { inverseFrequencies, type LlamaConfig, readConfig } from "../lib/model/config.ts";
+import { readConfig } from "../lib/model/config.ts";
+import { isTied, type ModelShape, type WeightSpec } from "../lib/model/model_shape.ts";
+import { inverseFrequencies } from "../lib/model/rope_frequencies.ts";
 import { openWeightFiles, type WeightFiles } from "../lib/model/weight_files.ts";
 import { findWeight } from "../lib/model/weight_lookup.ts";
-import { layerWeightSpecs, modelWeightSpecs, type WeightSpec } from "../lib/model/weight_names.ts";
 
 /** `enum ggml_type`. */
 const F32 = 0;
@@ -49,11 +50,11 @@ export async function writeGguf(path: string, folder: string): Promise<void> {
 }
 
 function listTensors(
-  config: LlamaConfig,
+  config: ModelShape,
   source: { files: WeightFiles; folder: string },
 ): GgufTensor[] {
   const { files, folder } = source;
-  const { headDim, tiedEmbeddings } = config;
+  const { headDim } = config;
   const read = (name: string, spec: WeightSpec, heads = 0): GgufTensor => {
     const { entry, dtype } = findWeight(files, { spec, folder });
     const isVector = spec.shape.length === 1;
@@ -65,36 +66,39 @@ function listTensors(
     };
     return { name, shape: spec.shape, type: isVector ? F32 : BF16, bytes };
   };
-  const model = modelWeightSpecs(config);
-  const layers = Array.from({ length: config.layerCount }, (_, layer) => {
-    const specs = layerWeightSpecs(config, layer);
+  const layers = config.layers.map((shape, layer) => {
     const name = (part: string) => `blk.${layer}.${part}.weight`;
+    const [query, key, value] = shape.qkv.weights;
+    const [gate, up] = shape.gateUp.weights;
+    const [output] = shape.output.weights;
+    const [down] = shape.down.weights;
+    invariant(query && key && value && gate && up && output && down, "a Llama layer has these");
     return [
-      read(name("attn_norm"), specs.inputNorm),
-      read(name("attn_q"), specs.qProj, config.queryHeads),
-      read(name("attn_k"), specs.kProj, config.kvHeads),
-      read(name("attn_v"), specs.vProj),
-      read(name("attn_output"), specs.oProj),
-      read(name("ffn_norm"), specs.postAttentionNorm),
-      read(name("ffn_gate"), specs.gateProj),
-      read(name("ffn_up"), specs.upProj),
-      read(name("ffn_down"), specs.downProj),
+      read(name("attn_norm"), shape.inputNorm),
+      read(name("attn_q"), query, config.queryHeads),
+      read(name("attn_k"), key, config.kvHeads),
+      read(name("attn_v"), value),
+      read(name("attn_output"), output),
+      read(name("ffn_norm"), shape.mlpNorm),
+      read(name("ffn_gate"), gate),
+      read(name("ffn_up"), up),
+      read(name("ffn_down"), down),
     ];
   });
   return [
-    read("token_embd.weight", model.embedding),
+    read("token_embd.weight", config.embedding),
     ...layers.flat(),
-    read("output_norm.weight", model.norm),
-    ...(tiedEmbeddings ? [] : [read("output.weight", model.head)]),
+    read("output_norm.weight", config.norm),
+    ...(isTied(config) ? [] : [read("output.weight", config.head)]),
     ...frequencyFactors(config),
   ];
 }
 
 /** Llama 3.1's scaling, as the factors by which llama.cpp divides its frequencies. */
-function frequencyFactors(config: LlamaConfig): GgufTensor[] {
-  if (config.ropeScaling === undefined) return [];
-  const plain = inverseFrequencies({ ...config, ropeScaling: undefined });
-  const scaled = inverseFrequencies(config);
+function frequencyFactors(config: ModelShape): GgufTensor[] {
+  if (config.rope.scaling === undefined) return [];
+  const plain = inverseFrequencies({ ...config.rope, scaling: undefined });
+  const scaled = inverseFrequencies(config.rope);
   const factors = plain.map((frequency, i) => frequency / (scaled[i] ?? frequency));
   const bytes = () => new Uint8Array(factors.buffer);
   return [{ name: "rope_freqs.weight", shape: [factors.length], type: F32, bytes }];
@@ -116,7 +120,7 @@ function pairRows(bytes: Uint8Array, shape: { heads: number; headDim: number }):
   return out;
 }
 
-function header(config: LlamaConfig, tensors: readonly GgufTensor[]): Uint8Array {
+function header(config: ModelShape, tensors: readonly GgufTensor[]): Uint8Array {
   const out = new ByteWriter();
   const pairs: readonly (readonly [string, number, string | number])[] = [
     ["general.architecture", STRING, "llama"],
@@ -130,9 +134,9 @@ function header(config: LlamaConfig, tensors: readonly GgufTensor[]): Uint8Array
     ["llama.attention.head_count_kv", UINT32, config.kvHeads],
     ["llama.attention.key_length", UINT32, config.headDim],
     ["llama.attention.value_length", UINT32, config.headDim],
-    ["llama.attention.layer_norm_rms_epsilon", FLOAT32, config.rmsNormEps],
+    ["llama.attention.layer_norm_rms_epsilon", FLOAT32, config.normEps],
     ["llama.rope.dimension_count", UINT32, config.headDim],
-    ["llama.rope.freq_base", FLOAT32, config.ropeTheta],
+    ["llama.rope.freq_base", FLOAT32, config.rope.theta],
     ["llama.vocab_size", UINT32, config.vocabularySize],
     ["tokenizer.ggml.model", STRING, "no_vocab"],
   ];

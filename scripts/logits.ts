@@ -57,16 +57,7 @@ async function main(): Promise<number> {
 async function writeLogits(options: LogitsOptions): Promise<void> {
   const { folder, input, output, device, dtype } = options;
   const prompts = JSON.parse(await Deno.readTextFile(input)) as readonly IdPrompt[];
-  const plan = {
-    mode: "dense",
-    blockTokens: 0,
-    anchorTokens: 0,
-    stride: 16,
-    threshold: 1,
-    merge: "lse",
-  } as const;
-  const threads = navigator.hardwareConcurrency;
-  using phases = await openPhases(folder, { plan, device, dtype, threads });
+  using phases = await openPhases(folder, { device, precision: dtype });
   const answers: unknown[] = [];
   for (const prompt of prompts) {
     const { ids, topLogits: logits } = await answer(phases, prompt);

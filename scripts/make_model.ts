@@ -9,14 +9,15 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { errorText, EXIT_CODES, UsageError } from "../lib/errors.ts";
-import type { LlamaConfig } from "../lib/model/config.ts";
-import { MODEL_SHAPES } from "../lib/model/shapes.ts";
-import { allWeightSpecs, type WeightSpec } from "../lib/model/weight_names.ts";
+import { parseConfig } from "../lib/model/config.ts";
+import { allWeights, type WeightSpec } from "../lib/model/model_shape.ts";
+import { type ConfigValues, MODEL_CONFIGS, SHAPE_NAMES } from "../lib/model/shapes.ts";
 import { normalNumber, uniformNumbers } from "../lib/random.ts";
 
 /** What a random model is made of. */
 export interface MakeModelOptions {
-  readonly config: LlamaConfig;
+  /** The keys of its `config.json`, but for the dtype. */
+  readonly config: ConfigValues;
   readonly dtype: "bf16" | "f16" | "f32";
   /** Files over which the weights are spread; 1 writes a single file without an index. */
   readonly shards: number;
@@ -43,12 +44,15 @@ const WRITE_BYTES = 1 << 23;
 export async function makeModel(folder: string, options: MakeModelOptions): Promise<void> {
   const { config, dtype, shards, seed, tokenizerFolder } = options;
   await Deno.mkdir(folder, { recursive: true });
-  await writeJson(join(folder, "config.json"), configJson(config, dtype));
+  await writeJson(join(folder, "config.json"), {
+    ...config,
+    torch_dtype: { bf16: "bfloat16", f16: "float16", f32: "float32" }[dtype],
+  });
   if (tokenizerFolder !== undefined) {
     await Deno.copyFile(join(tokenizerFolder, "tokenizer.json"), join(folder, "tokenizer.json"));
   }
   const source = new WeightSource(dtype, seed);
-  const groups = splitSpecs(allWeightSpecs(config), shards);
+  const groups = splitSpecs(allWeights(parseConfig(config, { path: folder })), shards);
   const weightMap: Record<string, string> = {};
   for (const [index, specs] of groups.entries()) {
     const number = (value: number) => String(value).padStart(5, "0");
@@ -64,42 +68,6 @@ export async function makeModel(folder: string, options: MakeModelOptions): Prom
       weight_map: weightMap,
     });
   }
-}
-
-/** `config.json` in transformers' spelling. */
-function configJson(
-  config: LlamaConfig,
-  dtype: MakeModelOptions["dtype"],
-): Record<string, unknown> {
-  const scaling = config.ropeScaling;
-  return {
-    architectures: [config.architecture],
-    attention_bias: false,
-    bos_token_id: config.bosTokenId ?? null,
-    eos_token_id: config.eosTokenIds,
-    head_dim: config.headDim,
-    hidden_act: "silu",
-    hidden_size: config.hiddenSize,
-    intermediate_size: config.intermediateSize,
-    max_position_embeddings: config.maxPositions,
-    mlp_bias: false,
-    model_type: "llama",
-    num_attention_heads: config.queryHeads,
-    num_hidden_layers: config.layerCount,
-    num_key_value_heads: config.kvHeads,
-    rms_norm_eps: config.rmsNormEps,
-    rope_scaling: scaling === undefined ? null : {
-      rope_type: scaling.kind,
-      factor: scaling.factor,
-      low_freq_factor: scaling.lowFrequencyFactor,
-      high_freq_factor: scaling.highFrequencyFactor,
-      original_max_position_embeddings: scaling.originalMaxPositions,
-    },
-    rope_theta: config.ropeTheta,
-    tie_word_embeddings: config.tiedEmbeddings,
-    torch_dtype: { bf16: "bfloat16", f16: "float16", f32: "float32" }[dtype],
-    vocab_size: config.vocabularySize,
-  };
 }
 
 async function writeJson(path: string, value: unknown): Promise<void> {
@@ -217,7 +185,7 @@ const HELP = `Writes a Llama model folder with random weights.
 Usage: deno run --allow-read --allow-write scripts/make_model.ts --output DIR [flags]
 
   --output DIR      folder to write
-  --shape NAME      ${Object.keys(MODEL_SHAPES).join(", ")} (default small)
+  --shape NAME      ${SHAPE_NAMES.join(", ")} (default small)
   --layers N        instead of the shape's own number
   --dtype TYPE      bf16, f16 or f32 (default bf16)
   --shards N        number of weight files (default 1)
@@ -243,7 +211,7 @@ function parseFlags(args: string[]): { output: string; options: MakeModelOptions
   });
   if (values.help === true) return undefined;
   const { output, shape, dtype, tokenizer } = values;
-  const known = MODEL_SHAPES[shape];
+  const known = new Map<string, ConfigValues>(Object.entries(MODEL_CONFIGS)).get(shape);
   if (output === undefined) throw new UsageError("--output: a folder is needed");
   if (known === undefined) throw new UsageError(`--shape: ${shape} is not known`);
   if (dtype !== "bf16" && dtype !== "f16" && dtype !== "f32") {
@@ -251,7 +219,7 @@ function parseFlags(args: string[]): { output: string; options: MakeModelOptions
   }
   const config = values.layers === undefined
     ? known
-    : { ...known, layerCount: wholeFlag("--layers", { text: values.layers, max: 1000 }) };
+    : { ...known, num_hidden_layers: wholeFlag("--layers", { text: values.layers, max: 1000 }) };
   const shards = wholeFlag("--shards", { text: values.shards, max: 100 });
   const seed = wholeFlag("--seed", { text: values.seed, max: 2 ** 31 });
   const options: MakeModelOptions = { config, dtype, shards, seed };

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { MODEL_SHAPES } from "../lib/model/shapes.ts";
+import { modelShape } from "../lib/model/shapes.ts";
 import { invariant } from "../lib/errors.ts";
 
 /** Measured on one H100 at commit 8d2aaf4; see docs/performance.md. */
@@ -45,7 +45,7 @@ interface Prediction {
 /** One context of `tokens` on `hosts` hosts. */
 function predict(options: { tokens: number; hosts: number }): Prediction {
   const { tokens, hosts } = options;
-  const config = MODEL_SHAPES["llama-3.1-8b"];
+  const config = modelShape("llama-3.1-8b");
   invariant(config !== undefined, "the shape is in the list");
   const { layerCount, queryHeads, kvHeads, headDim } = config;
   const blocks = Math.ceil(tokens / BLOCK_TOKENS);

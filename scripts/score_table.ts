@@ -15,7 +15,7 @@ import {
   type Statistics,
 } from "../commands/ruler/log.ts";
 import { experimentFolder } from "../commands/ruler/ruler.ts";
-import type { AttentionMode } from "../lib/attention/plan.ts";
+import { type AttentionMode, checkPlan } from "../lib/attention/plan.ts";
 import { errorText } from "../lib/errors.ts";
 
 /** One mode of the table; sizes of blocks follow from the length. */
@@ -124,14 +124,7 @@ async function readOutcome(
   outputDir: string,
 ): Promise<Outcome> {
   const { row, length } = run;
-  const plan = {
-    mode: row.mode,
-    blockTokens: length / 4,
-    anchorTokens: length / 4,
-    stride: 16,
-    threshold: 0.95,
-    merge: "lse",
-  } as const;
+  const plan = checkPlan({ mode: row.mode, blockTokens: length / 4 });
   const folder = `${experimentFolder({ outputDir, modelName: row.name, plan })}/${length}`;
   const [, names, values] = (await Deno.readTextFile(`${folder}/summary.csv`)).split("\n")
     .map((line) => line.split(","));

@@ -3,8 +3,10 @@
  *
  * @module
  */
+import { PRECISIONS } from "../lib/model/precision.ts";
 import { openEngine } from "../lib/engine/engine.ts";
 import { assert, assertEquals, assertStringIncludes } from "./helpers/assert.ts";
+import { checkPlan } from "../lib/attention/plan.ts";
 import { goldenEntries, type GoldenEntry, goldenPlan } from "./helpers/golden.ts";
 
 const MODEL = new URL("../models/starx-tiny", import.meta.url).pathname;
@@ -20,9 +22,9 @@ async function run(
   const { dtype, processCount } = options;
   await using engine = await openEngine({
     modelFolder: MODEL,
-    plan,
+    plan: checkPlan(plan),
     device: "cpu",
-    dtype,
+    precision: PRECISIONS[dtype],
     threads: 1,
     processCount,
     timeoutMs: 60_000,

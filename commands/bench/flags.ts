@@ -3,12 +3,13 @@
  *
  * @module
  */
-import type { AttentionMode } from "../../lib/attention/plan.ts";
+import { type AttentionMode, PLAN_DEFAULTS } from "../../lib/attention/plan.ts";
+import { DEVICE_WISHES } from "../../lib/device/open.ts";
 import { UsageError } from "../../lib/errors.ts";
-import type { ComputeDType } from "../../lib/model/forward.ts";
-import { MODEL_SHAPES } from "../../lib/model/shapes.ts";
+import { COMPUTE_DTYPES } from "../../lib/model/precision.ts";
+import { modelShape, SHAPE_NAMES } from "../../lib/model/shapes.ts";
 import type { BenchOptions } from "./options.ts";
-import { GPUS_FLAG, gpusPerRank } from "../shared/engine_flags.ts";
+import { GPUS_FLAG, gpusPerRank, MODES } from "../shared/engine_flags.ts";
 import {
   choiceFlag,
   choicesFlag,
@@ -21,9 +22,6 @@ import {
 } from "../shared/flags.ts";
 import type { CommandHelp } from "../shared/help.ts";
 
-const MODES: readonly AttentionMode[] = ["dense", "xattn", "star", "starx", "ring"];
-const DTYPES: readonly ComputeDType[] = ["bf16", "f32"];
-
 /** The flags; several of them take lists. */
 export const BENCH_FLAGS = {
   model_path: textFlag({
@@ -31,11 +29,11 @@ export const BENCH_FLAGS = {
     value: "FOLDER",
     help: "a Llama model in Hugging Face's format; or else --shape",
   }),
-  shape: choiceFlag(Object.keys(MODEL_SHAPES), {
+  shape: choiceFlag(SHAPE_NAMES, {
     help: "takes random weights of this shape instead of a model's",
   }),
-  device: choiceFlag(["auto", "cpu", "cuda"], { default: "auto", help: "where to compute" }),
-  dtype: choiceFlag(DTYPES, {
+  device: choiceFlag(DEVICE_WISHES, { default: "auto", help: "where to compute" }),
+  dtype: choiceFlag(COMPUTE_DTYPES, {
     default: "bf16",
     help: "what keys, values and the inputs of matrix products are rounded to",
   }),
@@ -45,7 +43,8 @@ export const BENCH_FLAGS = {
     min: 1,
     max: 1024,
     default: 1,
-    help: "processes that share the context in star, starx and ring; under mpirun, srun or " +
+    help:
+      "processes that share the context in star, starx, ring and ringx; under mpirun, srun or " +
       "torchrun all ranks that were started are used",
   }),
   gpus_per_rank: GPUS_FLAG,
@@ -59,7 +58,11 @@ export const BENCH_FLAGS = {
     min: 1,
     help: "tokens of the anchor block (default: --block_size)",
   }),
-  stride: wholeFlag({ min: 1, default: 16, help: "tokens per group of the antidiagonal sums" }),
+  stride: wholeFlag({
+    min: 1,
+    default: PLAN_DEFAULTS.stride,
+    help: "tokens per group of the antidiagonal sums",
+  }),
   threshold: decimalFlag({ default: 0.9, help: "share of the mass that selected blocks hold" }),
   density: decimalFlag({
     help: "forces the share of selected blocks, above 0 and at most 1; they are drawn at random, " +
@@ -85,7 +88,7 @@ export const BENCH_HELP = {
     "keys, and block-sparse attention a share of --density, or else 0.1.",
     "A prefill's time is from an empty context to the last token's logits. A token's time in " +
     "decoding is the median of those generated after the context. Without natural text, blocks " +
-    "are not sparse: give --density for xattn and starx.",
+    "are not sparse: give --density for xattn, starx and ringx.",
     "Several processes start together, and the slowest one counts. Decoding spreads the context's " +
     "keys and values over them in whole blocks, so take a --block_size that gives each one some.",
   ],
@@ -129,7 +132,7 @@ export function benchOptions(values: FlagValues<typeof BENCH_FLAGS>): BenchOptio
 
 function benchModel(values: FlagValues<typeof BENCH_FLAGS>): BenchOptions["model"] {
   const { model_path: folder, shape: name = "" } = values;
-  const config = MODEL_SHAPES[name];
+  const config = modelShape(name);
   if (folder !== undefined && config === undefined) return { kind: "folder", folder };
   if (folder === undefined && config !== undefined) return { kind: "shape", name, config };
   throw new UsageError(

@@ -10,8 +10,9 @@ import { selectionTensors } from "../../lib/attention/xattention.ts";
 import type { Device, DType } from "../../lib/device/device.ts";
 import type { KvSegment } from "../../lib/device/kv_segment.ts";
 import { Tensor } from "../../lib/device/tensor.ts";
-import { inverseFrequencies, type LlamaConfig } from "../../lib/model/config.ts";
-import type { ComputeDType } from "../../lib/model/forward.ts";
+import type { ModelShape } from "../../lib/model/model_shape.ts";
+import type { ComputeDType } from "../../lib/model/precision.ts";
+import { inverseFrequencies } from "../../lib/model/rope_frequencies.ts";
 import { RandomSource } from "../../lib/model/random_weights.ts";
 import { antidiagonalScore } from "../../lib/ops/antidiagonal_score.ts";
 import { attentionBlockSparse } from "../../lib/ops/attention_block_sparse.ts";
@@ -21,7 +22,7 @@ import { matmul } from "../../lib/ops/matmul.ts";
 import { rmsNorm } from "../../lib/ops/rms_norm.ts";
 import { rope, ropeTable } from "../../lib/ops/rope.ts";
 import { argmax } from "../../lib/ops/sample.ts";
-import { selectBlocks } from "../../lib/ops/select_blocks.ts";
+import { selectTiles } from "../../lib/ops/select_tiles.ts";
 import { swiglu } from "../../lib/ops/swiglu.ts";
 
 /** One op at one size. */
@@ -32,7 +33,7 @@ export interface KernelCase {
 
 /** What the cases are made for. */
 export interface CaseOptions {
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   readonly dtype: ComputeDType;
   /** Rows of products and of the layers between them. */
   readonly rows: number;
@@ -126,13 +127,13 @@ export async function layerCases(
   const weight = await tensors.random("bf16", [hiddenSize]);
   const normed = tensors.empty(dtype, rows, hiddenSize);
   const qkv = await tensors.random("f32", [rows, (qHeads + 2 * kvHeads) * headDim], 1);
-  const qOut = tensors.empty(device.kind === "cpu" ? "f32" : "bf16", rows, qHeads, headDim);
+  const qOut = tensors.empty(device.queryDtype, rows, qHeads, headDim);
   const cacheOf = () => tensors.empty(dtype, kvHeads, rows, headDim);
   const cache = { keys: cacheOf(), values: cacheOf() };
   const table = tensors.empty("f32", rows, headDim);
   const positions = await tensors.consecutive(rows);
   const inverseFrequency = tensors.empty("f32", headDim / 2);
-  await inverseFrequency.writeFrom(inverseFrequencies(config));
+  await inverseFrequency.writeFrom(inverseFrequencies(config.rope));
   await ropeTable(device, { table, positions, inverseFrequency });
   const gateUp = await tensors.random("f32", [rows, 2 * intermediateSize], 1);
   const activated = tensors.empty(dtype, rows, intermediateSize);
@@ -205,7 +206,7 @@ function chunkedCases(
       run: async () => {
         for (const { counts, indices, mass, qOffset } of chunks) {
           const firstBlock = qOffset / SPARSE_BLOCK_TOKENS;
-          await selectBlocks(device, { counts, indices, mass, firstBlock, threshold });
+          await selectTiles(device, { counts, indices, mass, firstTile: firstBlock, threshold });
         }
       },
     },
@@ -220,7 +221,7 @@ export async function attentionCases(
   const { config, dtype, tokens, stride, threshold, density } = options;
   const { queryHeads, kvHeads, headDim, vocabularySize } = config;
   const { device } = tensors;
-  const queryDtype = device.kind === "cpu" ? "f32" : "bf16";
+  const { queryDtype } = device;
   const q = await tensors.random(queryDtype, [tokens, queryHeads, headDim], 1);
   const out = tensors.empty(dtype, tokens, queryHeads, headDim);
   const keys = {
@@ -254,7 +255,7 @@ export async function attentionCases(
     },
     {
       name: `select blocks ${tokens}`,
-      run: () => selectBlocks(device, { counts, indices, mass, firstBlock: 0, threshold }),
+      run: () => selectTiles(device, { counts, indices, mass, firstTile: 0, threshold }),
     },
     ...chunkedCases(device, { ...common, mass, counts, indices, stride, threshold }),
     {

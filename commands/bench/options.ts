@@ -6,14 +6,14 @@
 import type { AttentionMode } from "../../lib/attention/plan.ts";
 import type { DeviceWish } from "../../lib/device/open.ts";
 import { errorText, FileError } from "../../lib/errors.ts";
-import type { LlamaConfig } from "../../lib/model/config.ts";
-import type { ComputeDType } from "../../lib/model/forward.ts";
+import type { ModelShape } from "../../lib/model/model_shape.ts";
+import type { ComputeDType } from "../../lib/model/precision.ts";
 
 /** Options of the `bench` command; the defaults are the command line's. */
 export interface BenchOptions {
   readonly model:
     | { readonly kind: "folder"; readonly folder: string }
-    | { readonly kind: "shape"; readonly name: string; readonly config: LlamaConfig };
+    | { readonly kind: "shape"; readonly name: string; readonly config: ModelShape };
   readonly device: DeviceWish;
   readonly dtype: ComputeDType;
   /** Threads of an op; 0 takes all cores. */

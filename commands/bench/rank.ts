@@ -3,21 +3,24 @@
  *
  * @module
  */
-import type { AttentionPlan } from "../../lib/attention/plan.ts";
-import { hasBlocks } from "../../lib/attention/plan.ts";
+import { type CheckedPlan, modeOf } from "../../lib/attention/plan.ts";
 import type { Collective } from "../../lib/parallel/collective.ts";
 import type { RankStatus } from "../../lib/parallel/state.ts";
+import { DEVICE_TRAITS } from "../../lib/device/device.ts";
 import type { DeviceKind } from "../../lib/device/open.ts";
 import { addCosts, ProfiledDevice } from "../../lib/device/profiled.ts";
 import { type Stage, stagesOn } from "../../lib/device/stages.ts";
-import { type LlamaConfig, readConfig } from "../../lib/model/config.ts";
+import { readConfig } from "../../lib/model/config.ts";
+import type { ModelShape } from "../../lib/model/model_shape.ts";
+import { PRECISIONS } from "../../lib/model/precision.ts";
 import { randomWeights } from "../../lib/model/random_weights.ts";
 import type { ModelWeights } from "../../lib/model/weight_tensors.ts";
 import { loadWeights } from "../../lib/model/weights.ts";
 import { connectDevices, exchangeName } from "../../lib/engine/exchange.ts";
 import { checkMemory, chunkTokensFor, fitsOn } from "../../lib/engine/memory_plan.ts";
-import { totalCount } from "../../lib/star/phase1.ts";
-import { type EncodedContext, RankModel, type RankPlace } from "../../lib/engine/rank.ts";
+import { RankModel, type RankPlace } from "../../lib/engine/rank.ts";
+import type { EncodedContext } from "../../lib/star/encode.ts";
+import { totalCount } from "../../lib/star/work.ts";
 import { openRankDevices } from "../../lib/engine/rank_device.ts";
 import { copyRate, peakMemoryMib } from "./machine.ts";
 import type { BenchOptions } from "./options.ts";
@@ -27,7 +30,7 @@ import { splitCosts } from "./split.ts";
 /** What every rank is told: plain data. */
 export interface RankBenchOptions {
   readonly options: BenchOptions;
-  readonly plans: readonly AttentionPlan[];
+  readonly plans: readonly CheckedPlan[];
   readonly device: DeviceKind;
   readonly threads: number;
 }
@@ -43,7 +46,7 @@ export interface BenchPlace extends RankPlace {
 
 /** What to time. */
 export interface BenchRequest {
-  readonly plan: AttentionPlan;
+  readonly plan: CheckedPlan;
   /** Whether rank 0 times a large copy, too, when the model's working memory is free again. */
   readonly withCopy: boolean;
 }
@@ -80,7 +83,7 @@ export function benchIds(count: number, vocabularySize: number): Int32Array<Arra
 
 /** What all modes share. */
 interface BenchParts {
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   readonly devices: readonly ProfiledDevice[];
   readonly stages: readonly Stage[];
   readonly weights: ModelWeights;
@@ -126,12 +129,13 @@ export class RankBench implements Disposable {
    */
   static async open(init: RankBenchOptions, place: BenchPlace): Promise<RankBench> {
     const { options, plans, device: kind, threads } = init;
-    const { model, dtype, decodeTokens } = options;
+    const { model, decodeTokens } = options;
+    const precision = PRECISIONS[options.dtype];
     const { host, timeoutMs, onProgress } = place;
     const config = model.kind === "folder" ? await readConfig(model.folder) : model.config;
     using owned = new DisposableStack();
     const contextTokens = Math.max(...options.lengths, ...options.decodeContexts);
-    const sizes = { config, dtype, contextTokens, room: decodeTokens + 2, ranks: host.size };
+    const sizes = { config, precision, contextTokens, room: decodeTokens + 2, ranks: host.size };
     const opened = await openRankDevices({
       kind,
       threads,
@@ -144,14 +148,14 @@ export class RankBench implements Disposable {
     const devices = opened.devices.map((device) => owned.use(new ProfiledDevice(device)));
     const stages = stagesOn(devices, config);
     const { freeBytes, hasOwnGpus, dealtGpus } = opened;
-    const chunkTokens = chunkTokensFor({ kind }, { config, dtype, freeBytes });
+    const chunkTokens = chunkTokensFor(DEVICE_TRAITS[kind], { config, precision, freeBytes });
     for (const plan of plans) {
       const question = { ...sizes, chunkTokens, plan };
       checkMemory(devices, { question, freeBytes, loaded: false, dealtGpus });
     }
     const weights = owned.use(
       model.kind === "folder"
-        ? await loadWeights(stages, { folder: model.folder, config, dtype, onProgress })
+        ? await loadWeights(stages, { folder: model.folder, config, precision, onProgress })
         : await randomWeights(stages, config),
     );
     const exchange = { host, hasOwnGpus, timeoutMs };
@@ -170,8 +174,9 @@ export class RankBench implements Disposable {
     const { plan, withCopy } = request;
     const { devices } = this.#parts;
     const { options: { dtype, density: forcedDensity } } = this.#init;
+    const precision = PRECISIONS[dtype];
     const times = await (async () => {
-      using model = await RankModel.assemble({ ...this.#parts, plan, dtype, forcedDensity });
+      using model = await RankModel.assemble({ ...this.#parts, plan, precision, forcedDensity });
       const collective = this.#collective;
       const parts = {
         options: this.#init.options,
@@ -202,7 +207,7 @@ interface ModeBenchParts {
   readonly options: BenchOptions;
   readonly devices: readonly ProfiledDevice[];
   readonly collective: Collective;
-  readonly plan: AttentionPlan;
+  readonly plan: CheckedPlan;
   readonly status: RankStatus;
   readonly onNote: (line: string) => void;
 }
@@ -230,23 +235,24 @@ class ModeBench {
   #warmUpTokens(): number {
     const { options: { lengths, decodeContexts }, devices, plan, collective } = this.#parts;
     // The caches of a CPU are warm after the shortest run; a GPU's clock takes a longer one.
-    if (devices[0]?.kind === "cpu") {
+    if (devices[0]?.hasHostMemory === true) {
       return Math.min(...lengths, ...decodeContexts, WARM_UP_TOKENS.cpu);
     }
     // Every rank has to get a block.
-    const blocks = hasBlocks(plan.mode) ? collective.size * plan.blockTokens : 0;
+    const { cut } = plan;
+    const blocks = cut.kind === "blocks" ? collective.size * cut.blockTokens : 0;
     const longest = Math.max(...lengths, ...decodeContexts);
     return Math.min(longest, Math.max(WARM_UP_TOKENS.cuda, blocks));
   }
 
   async #timePrefill(tokens: number): Promise<PrefillTiming> {
-    const { options: { repeats }, plan: { mode }, devices, collective, onNote } = this.#parts;
+    const { options: { repeats }, plan, devices, collective, onNote } = this.#parts;
     await this.#model.drawBlocks(tokens - 1, collective);
     const seconds: number[] = [];
     let costs = splitCosts(new Map(), 1);
     let density = NaN;
     for (let run = 0; run < repeats; run++) {
-      onNote(`${mode}: prefill of ${tokens} tokens, run ${run + 1}`);
+      onNote(`${modeOf(plan)}: prefill of ${tokens} tokens, run ${run + 1}`);
       // On a GPU only marks tell the ops' times; they would slow down the other runs.
       for (const device of devices) device.count({ marks: run === repeats - 1 });
       const result = await this.#prefill(tokens);
@@ -272,8 +278,8 @@ class ModeBench {
 
   /** Seconds of each token after the first that follows a context. */
   async #timeDecode(context: number): Promise<DecodeTiming> {
-    const { options: { decodeTokens }, plan: { mode }, onNote } = this.#parts;
-    onNote(`${mode}: decoding after ${context} tokens`);
+    const { options: { decodeTokens }, plan, onNote } = this.#parts;
+    onNote(`${modeOf(plan)}: decoding after ${context} tokens`);
     const ids = benchIds(context, this.#model.config.vocabularySize);
     using encoded = await this.#encode(ids.subarray(0, context - 1), decodeTokens + 2);
     const timesMs: number[] = [];

@@ -3,14 +3,8 @@
  *
  * @module
  */
-import {
-  type AttentionMode,
-  type AttentionPlan,
-  hasBlocks,
-  isSparse,
-} from "../../lib/attention/plan.ts";
-import type { LlamaConfig } from "../../lib/model/config.ts";
-import { allWeightSpecs, modelWeightSpecs } from "../../lib/model/weight_names.ts";
+import type { AttentionMode, CheckedPlan } from "../../lib/attention/plan.ts";
+import { allWeights, isTied, type ModelShape } from "../../lib/model/model_shape.ts";
 import { hostTokens, layOutBlocks } from "../../lib/star/blocks.ts";
 import type { BenchOptions } from "./options.ts";
 import type { CostSplit } from "./split.ts";
@@ -36,9 +30,9 @@ export interface DecodeTiming {
 /** All about one mode. */
 export interface ModeReport {
   readonly mode: AttentionMode;
-  readonly plan: AttentionPlan;
+  readonly plan: CheckedPlan;
   readonly options: BenchOptions;
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   readonly device: string;
   /** Of each process. */
   readonly threads: number;
@@ -81,7 +75,7 @@ export function timesJson(report: ModeReport): string {
 
 /** One line of JSON with everything that is not in the line of times. */
 export function detailsJson(report: ModeReport): string {
-  const { options, plan, mode } = report;
+  const { options, plan: { cut, selection }, mode } = report;
   return JSON.stringify({
     mode,
     model: modelName(options),
@@ -90,12 +84,10 @@ export function detailsJson(report: ModeReport): string {
     threads: report.threads,
     ranks: report.processCount,
     ...(report.processCount > 1 ? { exchange: report.exchange } : {}),
-    ...(hasBlocks(mode)
-      ? { block_size: plan.blockTokens, anchor_block_size: plan.anchorTokens }
+    ...(cut.kind === "blocks"
+      ? { block_size: cut.blockTokens, anchor_block_size: cut.anchorTokens }
       : {}),
-    ...(isSparse(mode)
-      ? { stride: plan.stride, threshold: plan.threshold, forced_density: options.density ?? null }
-      : {}),
+    ...(selection === undefined ? {} : { ...selection, forced_density: options.density ?? null }),
     prefill: report.prefill.map((timing) => {
       const { tokens, costs, density } = timing;
       const { tokensPerS, tflops } = prefillRates(timing);
@@ -125,12 +117,14 @@ export function detailsJson(report: ModeReport): string {
 
 /** A table for people. */
 export function detailsText(report: ModeReport): string {
-  const { options, mode, plan } = report;
-  const blocks = hasBlocks(mode) ? `, block ${plan.blockTokens}, anchor ${plan.anchorTokens}` : "";
-  const sparse = isSparse(mode)
-    ? `, stride ${plan.stride}, ${
+  const { options, mode, plan: { cut, selection } } = report;
+  const blocks = cut.kind === "blocks"
+    ? `, block ${cut.blockTokens}, anchor ${cut.anchorTokens}`
+    : "";
+  const sparse = selection !== undefined
+    ? `, stride ${selection.stride}, ${
       options.density === undefined
-        ? `threshold ${plan.threshold}`
+        ? `threshold ${selection.threshold}`
         : `forced density ${options.density}`
     }`
     : "";
@@ -201,9 +195,8 @@ function restSeconds({ seconds, costs }: PrefillTiming): number {
 /** Bytes of weights and cache that a generated token reads on one process, per nanosecond. */
 function decodeRate(report: ModeReport, timing: DecodeTiming): number {
   const { config, options } = report;
-  const { embedding, head } = modelWeightSpecs(config);
-  const elements = allWeightSpecs(config)
-    .filter((spec) => spec.name !== embedding.name || head === embedding)
+  const elements = allWeights(config)
+    .filter((spec) => spec.name !== config.embedding.name || isTied(config))
     .reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
   const { layerCount, kvHeads, headDim } = config;
   const { hosts } = layOutBlocks(report.plan, {

@@ -3,8 +3,10 @@
  *
  * @module
  */
-import type { AttentionPlan } from "../../lib/attention/plan.ts";
-import type { LoadOptions } from "../../lib/engine/load_model.ts";
+import type { PlanOptions } from "../../lib/attention/plan.ts";
+import type { Format } from "../results/formats.ts";
+import type { CheckedLoad } from "../../lib/engine/options.ts";
+import type { ComputeDType } from "../../lib/model/precision.ts";
 
 /** Options of `runRuler()`; the defaults are the command line's. */
 export interface RulerOptions {
@@ -12,7 +14,7 @@ export interface RulerOptions {
   readonly modelPath: string;
   /** The prompt template. */
   readonly template: string;
-  readonly plan: AttentionPlan;
+  readonly plan: PlanOptions;
   /** What `--anchor_block_size` was given as; -1 if it was not. */
   readonly givenAnchorTokens: number;
   readonly lengths: readonly number[];
@@ -23,10 +25,18 @@ export interface RulerOptions {
   readonly outputDir: string;
   readonly sourceDir: string | undefined;
   readonly cweFrequencies: readonly number[];
-  readonly device: LoadOptions["device"];
-  readonly dtype: LoadOptions["dtype"];
+  readonly device: CheckedLoad["device"];
+  readonly dtype: ComputeDType;
   readonly threads: number;
   /** GPUs of each process that the layers are spread over; by default the fewest that do. */
   readonly gpusPerRank?: number | undefined;
   readonly timeoutMs: number;
+  /** Whether weights are read into memory instead of being mapped. */
+  readonly copyWeights?: boolean | undefined;
+  /** What is printed at the end. @default {"table"} */
+  readonly format?: Format | undefined;
+  /** Whether a file of samples per task is written, as lm-evaluation-harness has it. */
+  readonly logSamples?: boolean | undefined;
+  /** Whether results of these lengths are removed first. */
+  readonly overwrite?: boolean | undefined;
 }

@@ -8,19 +8,20 @@ import {
   errorText,
   EXIT_CODES,
   FileError,
+  RequestError,
   UsageError,
   WorkerError,
 } from "../../lib/errors.ts";
+import { withFlagNames } from "./engine_flags.ts";
 import { type FlagTable, type FlagValues, parseFlags } from "./flags.ts";
 import { type CommandHelp, commandHelp } from "./help.ts";
 import type { CommandContext } from "../infer/infer.ts";
 
 /**
- * How the ranks that a launcher started share a command: `each` runs it, as part of one group;
- * or `first` does, and the others compute what its model is asked for; or all do it `alone`, as
- * if there were no others.
+ * How the ranks that a launcher started share a command: the `first` runs it, and the others compute
+ * with it; or all do it `alone`, as if there were no others.
  */
-export type CommandRanks = "each" | "first" | "alone";
+export type CommandRanks = "first" | "alone";
 
 /** A subcommand whose flags are typed. */
 export interface CommandSpec<T extends FlagTable> extends CommandHelp {
@@ -69,7 +70,8 @@ export interface Ending {
 export function endingOf(error: unknown): Ending {
   const code = exitCodeOf(error);
   if (code !== EXIT_CODES.bug) {
-    return { code, text: `error: ${errorText(error).replaceAll(/\s*\n\s*/g, " ")}` };
+    const text = withFlagNames(errorText(error)).replaceAll(/\s*\n\s*/g, " ");
+    return { code, text: `error: ${text}` };
   }
   const stack = error instanceof Error ? error.stack ?? error.message : String(error);
   return { code, text: `A bug in this program: ${stack}` };
@@ -77,10 +79,10 @@ export function endingOf(error: unknown): Ending {
 
 function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return EXIT_CODES.usage;
-  if (error instanceof FileError || error instanceof SyntaxError) return EXIT_CODES.file;
+  // What a file asks for may be what the model cannot take.
+  if (error instanceof FileError || error instanceof RequestError) return EXIT_CODES.file;
+  if (error instanceof SyntaxError) return EXIT_CODES.file;
   if (error instanceof DeviceError) return EXIT_CODES.device;
   if (error instanceof WorkerError) return EXIT_CODES.workerLost;
-  // The engine's own words about a file's numbers; the language's have another form.
-  if (error instanceof RangeError && error.message.startsWith("Cannot ")) return EXIT_CODES.file;
   return EXIT_CODES.bug;
 }

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { sharesContext } from "../../lib/attention/plan.ts";
+import { type CheckedPlan, modeOf, usedRanks } from "../../lib/attention/plan.ts";
 import { invariant } from "../../lib/errors.ts";
 import type { loadModel, LoadOptions, Model } from "../../lib/engine/load_model.ts";
 import type { Screen } from "./screen.ts";
@@ -104,15 +104,16 @@ export class ModelSession implements AsyncDisposable {
 /**
  * The number of processes for a plan: dense and xattn use one, which is said.
  *
- * @param mode The attention mode.
  * @param processCount What `-np` asks for.
  */
 export function usableProcesses(
-  mode: LoadOptions["plan"]["mode"],
+  plan: CheckedPlan,
   processCount: number,
   options: { screen: Screen },
 ): number {
-  if (sharesContext(mode) || processCount === 1) return processCount;
-  options.screen.log(`--nproc_per_node: ${mode} uses one process, not ${processCount}`);
-  return 1;
+  const used = usedRanks(plan, { ranks: processCount });
+  if (used < processCount) {
+    options.screen.log(`--nproc_per_node: ${modeOf(plan)} uses one process, not ${processCount}`);
+  }
+  return used;
 }

@@ -3,22 +3,25 @@
  *
  * @module
  */
-import { type AttentionPlan, hasBlocks, isSparse } from "../../lib/attention/plan.ts";
-import type { LoadOptions } from "../../lib/engine/load_model.ts";
+import { type CheckedPlan, mergeOf, modeOf } from "../../lib/attention/plan.ts";
+import type { CheckedLoad } from "../../lib/engine/options.ts";
 import type { OptionValue } from "./run_record.ts";
 
 /** The options of a plan that change results, by their flags. */
 export function planOptions(
-  plan: AttentionPlan,
+  plan: CheckedPlan,
   run: { device: string; dtype: string; processCount: number },
 ): Record<string, OptionValue> {
-  const { mode, blockTokens, anchorTokens, stride, threshold, merge } = plan;
+  const { cut, selection } = plan;
+  const blocks = cut.kind === "blocks"
+    ? { block_size: cut.blockTokens, anchor_block_size: cut.anchorTokens, merge: cut.merge }
+    : {};
   return {
-    attn_type: mode,
-    ...(hasBlocks(mode) ? { block_size: blockTokens, anchor_block_size: anchorTokens, merge } : {}),
-    ...(isSparse(mode) ? { stride, threshold } : {}),
+    attn_type: modeOf(plan),
+    ...blocks,
+    ...selection,
     // The weights of this merge are one per process.
-    ...(hasBlocks(mode) && merge === "antidiagonal" ? { nproc_per_node: run.processCount } : {}),
+    ...(mergeOf(plan) === "antidiagonal" ? { nproc_per_node: run.processCount } : {}),
     // A GPU adds in another order: with bf16, close decisions can turn out otherwise.
     device: run.device,
     dtype: run.dtype,
@@ -27,7 +30,9 @@ export function planOptions(
 
 /** The options that change no result. */
 export function uncheckedOptions(
-  options: Pick<LoadOptions, "processCount" | "threads" | "gpusPerRank" | "timeoutMs">,
+  options: Pick<CheckedLoad, "processCount" | "threads" | "timeoutMs"> & {
+    gpusPerRank?: number | undefined;
+  },
 ): Record<string, OptionValue> {
   return {
     nproc_per_node: options.processCount,

@@ -1,103 +1,235 @@
 /**
- * What a run computes: the attention mode and its sizes. Plain data, checked here once, sent to
- * every rank as it is.
+ * What a run computes: how the context is cut, and whether tiles of the attention matrix are
+ * selected. Options are checked here once; what comes out is plain data that goes to every rank.
  *
- * Modes: Star Attention (arXiv 2411.17116), XAttention (arXiv 2503.16428), and exact attention over
- * a context that is spread over processes, as Ring Attention (arXiv 2310.01889) has it.
+ * Sources: Star Attention (arXiv 2411.17116), XAttention (arXiv 2503.16428), and exact attention
+ * over a context that is spread over processes, as Ring Attention (arXiv 2310.01889) has it.
  *
  * @module
  */
-import { UsageError } from "../errors.ts";
+import { invariant } from "../errors.ts";
+import { checkChoice, optionError } from "../options.ts";
 
-/** Tokens in a row or column of a block of the block-sparse attention. */
+/** Tokens in a row or column of a tile: the unit of the selection. */
 export const SPARSE_BLOCK_TOKENS = 128;
 
+/** What each mode stands for, and what its results are called in folders and records. */
+const MODES = {
+  dense: { cut: "whole", selects: false },
+  xattn: { cut: "whole", selects: true },
+  star: { cut: "blocks", selects: false },
+  starx: { cut: "blocks", selects: true },
+  ring: { cut: "parts", selects: false },
+  ringx: { cut: "parts", selects: true },
+} as const satisfies Record<string, { cut: ContextCut["kind"]; selects: boolean }>;
+
 /**
- * `dense`, `xattn` (antidiagonal selection), `star` (blocks with an anchor), `starx` (both), `ring`
- * (dense, the context spread over the processes).
+ * `dense`, `xattn` (tiles selected by antidiagonal mass), `star` (blocks with an anchor), `starx`
+ * (both), `ring` (dense, the context spread over the processes), `ringx` (ring with selection).
  */
-export type AttentionMode = "dense" | "xattn" | "star" | "starx" | "ring";
+export type AttentionMode = keyof typeof MODES;
 
-/** How phase 2 merges the hosts' parts: by log-sum-exp, or by the seed's antidiagonal weights. */
-export type MergeRule = "lse" | "antidiagonal";
+/** All modes, in the order of help texts. */
+export const ATTENTION_MODES: readonly AttentionMode[] = Object.keys(MODES).filter(isMode);
 
-/** The attention of one run. */
-export interface AttentionPlan {
-  readonly mode: AttentionMode;
-  /** Context tokens per block; 0 where the mode has no blocks. */
+/** How phase 2 merges the ranks' parts. */
+export const MERGE_RULES = ["lse", "antidiagonal"] as const;
+
+/** By log-sum-exp, or by StarXAttention's antidiagonal weights. */
+export type MergeRule = typeof MERGE_RULES[number];
+
+/** The one home of the defaults. */
+export const PLAN_DEFAULTS = {
+  mode: "dense",
+  stride: 16,
+  threshold: 0.95,
+  merge: "lse",
+} as const satisfies PlanOptions;
+
+/** The attention of a run as a caller asks for it. What a mode does not use is not looked at. */
+export interface PlanOptions {
+  /** @default {"dense"} */
+  readonly mode?: AttentionMode | undefined;
+  /** Context tokens per block, in `star` and `starx`, where it must be given. */
+  readonly blockTokens?: number | undefined;
+  /** Context tokens of the anchor block. @default {blockTokens} */
+  readonly anchorTokens?: number | undefined;
+  /** Tokens per group of the antidiagonal sums, a divisor of 128. @default {16} */
+  readonly stride?: number | undefined;
+  /**
+   * Share of a row's antidiagonal mass that the selected tiles must hold, above 0 and at most 1.
+   *
+   * @default {0.95}
+   */
+  readonly threshold?: number | undefined;
+  /** How the parts of several ranks are merged, in `star` and `starx`. @default {"lse"} */
+  readonly merge?: MergeRule | undefined;
+}
+
+/** The names of the options. */
+export const PLAN_OPTION_NAMES = [
+  "mode",
+  "blockTokens",
+  "anchorTokens",
+  "stride",
+  "threshold",
+  "merge",
+] as const satisfies readonly (keyof PlanOptions)[];
+
+/** The context in blocks that are encoded on their own, each behind an anchor. */
+export interface BlockCut {
+  readonly kind: "blocks";
+  /** Context tokens per block. */
   readonly blockTokens: number;
-  /** Context tokens of the anchor block; 0 where the mode has no blocks. */
+  /** Context tokens of the anchor block, at most those of a block. */
   readonly anchorTokens: number;
-  /** Tokens per group of the antidiagonal sums, a divisor of 128. */
-  readonly stride: number;
-  /** Share of a row's antidiagonal mass that the selected blocks must hold, in (0, 1]. */
-  readonly threshold: number;
   readonly merge: MergeRule;
 }
 
-/** Whether the mode cuts the context into blocks (phase 1 and phase 2). */
-export function hasBlocks(mode: AttentionMode): boolean {
-  return mode === "star" || mode === "starx";
+/** How the context is cut: not at all, in blocks, or in one part for each rank. */
+export type ContextCut = { readonly kind: "whole" } | BlockCut | { readonly kind: "parts" };
+
+/** Which tiles are computed. */
+export interface TileSelection {
+  /** Tokens per group of the antidiagonal sums, a divisor of 128. */
+  readonly stride: number;
+  /** Share of a row's antidiagonal mass that the selected tiles must hold, in (0, 1]. */
+  readonly threshold: number;
 }
 
-/** Whether several processes can share one context in this mode. */
-export function sharesContext(mode: AttentionMode): boolean {
-  return hasBlocks(mode) || mode === "ring";
+/** The attention of one run: a cut, and with a selection or without. */
+export interface Plan {
+  readonly cut: ContextCut;
+  readonly selection?: TileSelection;
 }
 
-/** Whether the mode selects 128 x 128 blocks by their antidiagonal mass. */
-export function isSparse(mode: AttentionMode): boolean {
-  return mode === "xattn" || mode === "starx";
+declare const CHECKED: unique symbol;
+
+/** A plan from {@linkcode checkPlan}, the only place that makes one. */
+export type CheckedPlan = Plan & { readonly [CHECKED]: true };
+
+/**
+ * Checks what was asked for and makes a plan of it.
+ *
+ * @param options What the caller asks for.
+ * @returns The plan.
+ * @throws {UsageError} If the mode is unknown, or a size, the stride, the threshold or the merge is
+ * out of its range; the message names the option.
+ */
+export function checkPlan(options: PlanOptions): CheckedPlan {
+  const { mode = PLAN_DEFAULTS.mode } = options;
+  checkChoice({ action: "plan the attention", name: "mode" }, {
+    value: mode,
+    choices: ATTENTION_MODES,
+  });
+  const { cut, selects } = MODES[mode];
+  const plan: Plan = {
+    cut: cut === "blocks" ? checkBlocks(options, { selects }) : { kind: cut },
+    ...(selects ? { selection: checkSelection(options) } : {}),
+  };
+  return plan as CheckedPlan;
+}
+
+function isMode(mode: string): mode is AttentionMode {
+  return Object.hasOwn(MODES, mode);
+}
+
+function checkSelection(options: PlanOptions): TileSelection {
+  const { stride = PLAN_DEFAULTS.stride, threshold = PLAN_DEFAULTS.threshold } = options;
+  if (!Number.isInteger(stride) || stride < 1 || SPARSE_BLOCK_TOKENS % stride !== 0) {
+    throw optionError({ action: "select blocks", name: "stride" }, {
+      rule: "a divisor of 128",
+      value: stride,
+    });
+  }
+  // Kernels take it as a number of 32 bits, in which the smallest ones are 0.
+  if (!(typeof threshold === "number" && Math.fround(threshold) > 0 && threshold <= 1)) {
+    throw optionError({ action: "select blocks", name: "threshold" }, {
+      rule: "above 0 and at most 1",
+      value: threshold,
+    });
+  }
+  return { stride, threshold };
+}
+
+function checkBlocks(options: PlanOptions, mode: { selects: boolean }): BlockCut {
+  const { blockTokens, merge = PLAN_DEFAULTS.merge } = options;
+  const { anchorTokens = blockTokens } = options;
+  const block = checkBlockSize("blockTokens", blockTokens, mode);
+  const anchor = checkBlockSize("anchorTokens", anchorTokens, mode);
+  if (anchor > block) {
+    throw optionError({ action: "plan blocks", name: "anchorTokens" }, {
+      rule: `at most 'blockTokens' ${block}`,
+      value: anchor,
+    });
+  }
+  checkChoice({ action: "plan blocks", name: "merge" }, { value: merge, choices: MERGE_RULES });
+  return { kind: "blocks", blockTokens: block, anchorTokens: anchor, merge };
+}
+
+function checkBlockSize(
+  name: string,
+  value: number | undefined,
+  mode: { selects: boolean },
+): number {
+  const place = { action: "plan blocks", name };
+  if (value === undefined || !Number.isInteger(value) || value < 1) {
+    throw optionError(place, { rule: "a whole number above 0", value });
+  }
+  if (mode.selects && value % SPARSE_BLOCK_TOKENS !== 0) {
+    throw optionError(place, { rule: "a multiple of 128 in starx", value });
+  }
+  return value;
+}
+
+/** The mode's name. */
+export function modeOf(plan: Plan): AttentionMode {
+  const selects = plan.selection !== undefined;
+  const found = ATTENTION_MODES.find((mode) =>
+    MODES[mode].cut === plan.cut.kind && MODES[mode].selects === selects
+  );
+  invariant(found !== undefined, "every plan has a mode");
+  return found;
 }
 
 /**
- * Checks a plan and returns it.
+ * How many of some ranks share a context: the one answer to how many processes a plan uses.
  *
- * @param plan The plan as the user gave it.
- * @returns The same plan; block and anchor size are 0 in modes without blocks.
- * @throws {UsageError} If a size, the stride or the threshold is out of its range; the message
- * names the command line's flag.
+ * @param options `ranks`: those that there are. `contextTokens`: a shorter context has fewer blocks
+ * than there may be ranks; without it the context counts as long enough.
+ * @returns At least 1: the first ranks have a part of the context, the others none.
  */
-export function checkPlan(plan: AttentionPlan): AttentionPlan {
-  if (isSparse(plan.mode)) {
-    if (!Number.isInteger(plan.stride) || plan.stride < 1 || 128 % plan.stride !== 0) {
-      throw new UsageError(
-        `Cannot select blocks as '--stride' must be a divisor of 128: current value is ${plan.stride}`,
-      );
-    }
-    if (!(plan.threshold > 0 && plan.threshold <= 1)) {
-      throw new UsageError(
-        `Cannot select blocks as '--threshold' must be above 0 and at most 1: current value is ${plan.threshold}`,
-      );
-    }
-  }
-  if (!hasBlocks(plan.mode)) return { ...plan, blockTokens: 0, anchorTokens: 0, merge: "lse" };
-  checkBlockSizes(plan);
-  return plan;
+export function usedRanks(
+  plan: CheckedPlan,
+  options: { ranks: number; contextTokens?: number | undefined },
+): number {
+  const { ranks, contextTokens = Infinity } = options;
+  return Math.max(1, Math.min(ranks, partCount(plan, contextTokens)));
 }
 
-function checkBlockSizes(plan: AttentionPlan): void {
-  const { blockTokens, anchorTokens, mode } = plan;
-  for (
-    const [flag, value] of [
-      ["--block_size", blockTokens],
-      ["--anchor_block_size", anchorTokens],
-    ] as const
-  ) {
-    if (!Number.isInteger(value) || value < 1) {
-      throw new UsageError(
-        `Cannot plan blocks as '${flag}' must be a whole number above 0: current value is ${value}`,
-      );
-    }
-    if (mode === "starx" && value % SPARSE_BLOCK_TOKENS !== 0) {
-      throw new UsageError(
-        `Cannot plan blocks as '${flag}' must be a multiple of 128 in starx: current value is ${value}`,
-      );
-    }
+/** Into how many pieces a context can be dealt. */
+function partCount({ cut, selection }: Plan, contextTokens: number): number {
+  switch (cut.kind) {
+    case "whole":
+      return 1;
+    case "blocks":
+      return Math.ceil(contextTokens / cut.blockTokens);
+    case "parts":
+      return Math.ceil(contextTokens / (selection === undefined ? 1 : SPARSE_BLOCK_TOKENS));
   }
-  if (anchorTokens > blockTokens) {
-    throw new UsageError(
-      `Cannot plan blocks as '--anchor_block_size' must be at most '--block_size' ${blockTokens}: current value is ${anchorTokens}`,
-    );
-  }
+}
+
+/** Whether several processes can share one context. */
+export function sharesContext(plan: CheckedPlan): boolean {
+  return usedRanks(plan, { ranks: 2 }) > 1;
+}
+
+/** How phase 2 merges the ranks' parts. */
+export function mergeOf({ cut }: Plan): MergeRule {
+  return cut.kind === "blocks" ? cut.merge : "lse";
+}
+
+/** Context tokens of the anchor block; 0 where the context is not cut in blocks. */
+export function anchorTokensOf({ cut }: Plan): number {
+  return cut.kind === "blocks" ? cut.anchorTokens : 0;
 }

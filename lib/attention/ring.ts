@@ -10,68 +10,122 @@
  * @module
  */
 import type { Collective } from "../parallel/collective.ts";
-import { collectiveOn } from "../parallel/staged.ts";
-import { gatherTensors } from "../parallel/tensors.ts";
+import { type DeviceExchange, exchangeOn, gatherTensors } from "../parallel/device_exchange.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
+import { copyHeadRows } from "./head_rows.ts";
 import { attentionDense } from "../ops/attention_dense.ts";
 import { mergeStates, partElements } from "../ops/merge_states.ts";
 import type { AttentionStrategy, LayerQueries } from "./strategy.ts";
+import type { BlockCount } from "./xattention.ts";
 
 /** Queries that are attended at once: bounds the memory of the parts. */
-const QUERY_TOKENS = 512;
+export const QUERY_TOKENS = 512;
 
-/** What stays the same over all layers. */
-export interface RingOptions {
+/** Where the parts of the context lie. */
+export interface RingParts {
   readonly collective: Collective;
   /** Context tokens of each rank, in the context's order. */
   readonly partTokens: readonly number[];
-  /** A layer's keys and values here; the same shape on every rank. */
-  readonly layer: (layer: number) => { readonly keys: Tensor; readonly values: Tensor };
-  readonly queryHeads: number;
+  /** This rank's part: the keys and values of a layer. */
+  readonly keys: (layer: number) => KvSegment;
+  readonly kvHeads: number;
   readonly headDim: number;
+  readonly dtype: "bf16" | "f32";
+}
+
+/** What stays the same over all layers. */
+export interface RingOptions extends RingParts {
+  readonly queryHeads: number;
   readonly scale: number;
+  /** Called before the exchange of a layer, on all ranks; what it throws ends the pass. */
+  readonly beforeExchange: () => Promise<void>;
   /** Called with the share of a layer's attention that is done. */
   readonly onProgress: (fraction: number) => void;
 }
 
-/** What the attention has on the device of some layers. */
-interface RingBuffers {
-  /** The exchange of that device's memory. */
-  readonly collective: Collective;
-  readonly keys: Tensor;
-  readonly values: Tensor;
-  readonly parts: Tensor;
+/** The keys and values of all ranks, of one layer at a time; owns the buffers of the exchange. */
+export class RingKeys implements Disposable {
+  readonly #parts: RingParts;
+  readonly #owned: DisposableStack;
+  readonly #gathered: PerStage<{
+    readonly exchange: DeviceExchange;
+    /** This rank's part of a layer, all heads' rows side by side, as they are exchanged. */
+    readonly packed: Tensor;
+    readonly keys: Tensor;
+    readonly values: Tensor;
+  }>;
+
+  constructor(stages: readonly Stage[], parts: RingParts) {
+    this.#parts = parts;
+    const { collective: { size }, dtype, kvHeads, headDim } = parts;
+    const rows = Math.max(1, ...parts.partTokens);
+    using owned = new DisposableStack();
+    this.#gathered = new PerStage(stages, ({ device }) => {
+      const make = (label: string, ranks: number) => {
+        const shape = [ranks * kvHeads, rows, headDim];
+        return owned.use(Tensor.allocate(device, { dtype, shape, label }));
+      };
+      return {
+        exchange: exchangeOn(parts.collective, device),
+        packed: make("keys or values to exchange", 1),
+        keys: make("keys of all ranks", size),
+        values: make("values of all ranks", size),
+      };
+    });
+    this.#owned = owned.move();
+  }
+
+  /** Takes part in the exchange of a layer; all that a rank without a part has to do. */
+  async exchange(layer: number): Promise<void> {
+    const { keys, values, start, tokens } = this.#parts.keys(layer);
+    const { exchange, packed, ...all } = this.#gathered.of(layer);
+    for (const [tensor, out] of [[keys, all.keys], [values, all.values]] as const) {
+      const rows = { out: { tensor: packed, start: 0 }, from: { tensor, start } };
+      await copyHeadRows(tokens, rows);
+      await gatherTensors(exchange, { part: packed, out });
+    }
+  }
+
+  /** The keys of a rank's part: this rank's where they are, the others' as they were gathered. */
+  segment(rank: number, layer: number): KvSegment {
+    const { collective, partTokens, kvHeads } = this.#parts;
+    if (rank === collective.rank) return this.#parts.keys(layer);
+    const place = { start: 0, tokens: partTokens[rank] ?? 0 };
+    const { keys, values } = this.#gathered.of(layer);
+    return {
+      keys: keys.rows(rank * kvHeads, kvHeads),
+      values: values.rows(rank * kvHeads, kvHeads),
+      ...place,
+    };
+  }
+
+  /** Frees the buffers; a second call does nothing. */
+  [Symbol.dispose](): void {
+    this.#owned.dispose();
+  }
 }
 
 /** The attention of a whole part; owns the buffers of the exchange. */
 export class RingAttention implements AttentionStrategy, Disposable {
   readonly #options: RingOptions;
   readonly #owned: DisposableStack;
-  readonly #buffers: PerStage<RingBuffers>;
+  readonly #keys: RingKeys;
+  readonly #parts: PerStage<Tensor>;
   readonly #partLength: number;
 
   constructor(stages: readonly Stage[], options: RingOptions) {
     this.#options = options;
-    const { collective: { rank, size }, queryHeads: heads, headDim } = options;
-    const { dtype, shape: [kvHeads = 0, ...rest] } = options.layer(0).keys;
+    const { collective: { rank }, queryHeads: heads, headDim } = options;
     this.#partLength = partElements({ tokens: QUERY_TOKENS, heads, headDim });
     const length = rank === 0 ? 0 : (rank + 1) * this.#partLength;
     using owned = new DisposableStack();
-    this.#buffers = new PerStage(stages, ({ device }) => {
-      const make = (label: string) =>
-        owned.use(
-          Tensor.allocate(device, { dtype, shape: [size * kvHeads, ...rest], label }),
-        );
-      const label = "ring parts";
-      return {
-        collective: collectiveOn(options.collective, device),
-        keys: make("keys of all ranks"),
-        values: make("values of all ranks"),
-        parts: owned.use(Tensor.allocate(device, { dtype: "f32", shape: [length], label })),
-      };
-    });
+    this.#keys = owned.use(new RingKeys(stages, options));
+    this.#parts = new PerStage(stages, ({ device }) =>
+      owned.use(
+        Tensor.allocate(device, { dtype: "f32", shape: [length], label: "ring parts" }),
+      ));
     this.#owned = owned.move();
   }
 
@@ -92,28 +146,30 @@ export class RingAttention implements AttentionStrategy, Disposable {
 
   /** Takes part in the exchange of a layer; all that a rank without a part has to do. */
   async exchange(layer: number): Promise<void> {
-    const { keys, values } = this.#options.layer(layer);
-    const { collective, ...all } = this.#buffers.of(layer);
-    await gatherTensors(collective, { part: keys, out: all.keys });
-    await gatherTensors(collective, { part: values, out: all.values });
+    await this.#options.beforeExchange();
+    await this.#keys.exchange(layer);
+  }
+
+  /** The tiles taken per layer: none are selected here. */
+  counts(): Promise<BlockCount[]> {
+    return Promise.resolve([]);
   }
 
   async #attendChunk(chunk: LayerQueries & { begin: number }): Promise<void> {
     const { layer, begin, q, out } = chunk;
-    const { collective: { rank }, queryHeads: heads, headDim, scale, partTokens } = this.#options;
+    const { collective: { rank }, queryHeads: heads, headDim, scale } = this.#options;
     const [tokens = 0] = q.shape;
     const { device } = q;
-    const buffers = this.#buffers.of(layer);
-    const ownTokens = partTokens[rank] ?? 0;
-    const own = { ...this.#options.layer(layer), start: 0, tokens: ownTokens };
     if (rank === 0) {
-      return await attentionDense(device, { out, q, keys: own, qOffset: begin, scale });
+      const keys = this.#keys.segment(rank, layer);
+      return await attentionDense(device, { out, q, keys, qOffset: begin, scale });
     }
+    const buffer = this.#parts.of(layer);
     const length = partElements({ tokens, heads, headDim });
     const rows = tokens * heads;
     for (let other = 0; other <= rank; other++) {
-      const part = buffers.parts.rows(other * length, length);
-      const keys = other === rank ? own : this.#segment(other, buffers);
+      const part = buffer.rows(other * length, length);
+      const keys = this.#keys.segment(other, layer);
       await attentionDense(device, {
         out: part.rows(0, rows * headDim).reshape([tokens, heads, headDim]),
         lse: part.rows(rows * headDim, rows).reshape([tokens, heads]),
@@ -124,19 +180,8 @@ export class RingAttention implements AttentionStrategy, Disposable {
         scale,
       });
     }
-    const parts = buffers.parts.rows(0, (rank + 1) * length).reshape([rank + 1, length]);
+    const parts = buffer.rows(0, (rank + 1) * length).reshape([rank + 1, length]);
     await mergeStates(device, { out, parts, byScore: false, tokens, heads, headDim });
-  }
-
-  /** The keys of another rank's part. */
-  #segment(rank: number, buffers: RingBuffers): KvSegment {
-    const [kvHeads = 0] = this.#options.layer(0).keys.shape;
-    return {
-      keys: buffers.keys.rows(rank * kvHeads, kvHeads),
-      values: buffers.values.rows(rank * kvHeads, kvHeads),
-      start: 0,
-      tokens: this.#options.partTokens[rank] ?? 0,
-    };
   }
 
   /** Frees the buffers; a second call does nothing. */

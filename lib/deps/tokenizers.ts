@@ -4,6 +4,9 @@
  * @module
  */
 import { createRequire } from "node:module";
+import { DeviceError, errorText } from "../errors.ts";
+
+const PACKAGE = "@mlc-ai/web-tokenizers@0.1.6";
 
 /** A tokenizer of the package. Memory outside of JavaScript: dispose of it. */
 export interface WasmTokenizer {
@@ -36,23 +39,30 @@ export function takeComplaint(): string | undefined {
   return reason;
 }
 
-/**
- * Makes a tokenizer from the text of a `tokenizer.json`.
- *
- * The package is UMD for browsers and CommonJS: it leaves its exports on the global object, and asks
- * for `require` and file names while it loads and starts, which are lent to it for that time. Each
- * file that it gives up on costs it some of its stack: a process can have some dozens of them refused.
- *
- * @param json UTF-8 bytes; checked before, as the package aborts on some mistakes.
- */
-export async function wasmTokenizer(json: ArrayBuffer): Promise<WasmTokenizer> {
-  const globals = globalThis as unknown as Record<string, unknown>;
-  const lent: Record<string, unknown> = {
+/** What the package asks for by name while it loads and starts, and what stands for it. */
+function lentNames(): Record<string, unknown> {
+  return {
     // Any file URL does: only Node's own modules are asked for.
     require: createRequire("file:///x.js"),
     __filename: "/x.js",
     __dirname: "/",
+    // In a thread it would take the thread's own address for a file.
+    document: { currentScript: { tagName: "SCRIPT", src: "file:///x.js" } },
+    TextDecoder: KeepingDecoder,
   };
+}
+
+/** Keeps a byte order mark at a text's start: a model may generate one. */
+class KeepingDecoder extends TextDecoder {
+  constructor(label?: string, options: TextDecoderOptions = {}) {
+    super(label, { ...options, ignoreBOM: true });
+  }
+}
+
+/** Runs with the names that the package asks for, and with what it complains of kept. */
+async function lending<T>(run: (globals: Record<string, unknown>) => Promise<T>): Promise<T> {
+  const globals = globalThis as unknown as Record<string, unknown>;
+  const lent = lentNames();
   const before = Object.keys(lent).map((name) => [name, globals[name]] as const);
   Object.assign(globals, lent);
   // The package takes the function for error messages when it starts, and keeps it.
@@ -61,8 +71,7 @@ export async function wasmTokenizer(json: ArrayBuffer): Promise<WasmTokenizer> {
   output.error = (...texts) => void complaints.push(texts.join(" "));
   complaints.length = 0;
   try {
-    if (globals.tokenizers === undefined) await import("npm:@mlc-ai/web-tokenizers@0.1.6");
-    return await (globals.tokenizers as Package).Tokenizer.fromJSON(json);
+    return await run(globals);
   } finally {
     output.error = printError;
     for (const [name, value] of before) {
@@ -70,4 +79,38 @@ export async function wasmTokenizer(json: ArrayBuffer): Promise<WasmTokenizer> {
       else globals[name] = value;
     }
   }
+}
+
+/**
+ * Loads the package, from Deno's cache or from the network. It is UMD for browsers and CommonJS: it
+ * leaves its exports on the global object.
+ *
+ * @throws {DeviceError} If it cannot be had.
+ */
+export async function loadWasmTokenizers(): Promise<void> {
+  await lending(async (globals) => {
+    if (globals.tokenizers !== undefined) return;
+    try {
+      await import("npm:@mlc-ai/web-tokenizers@0.1.6");
+    } catch (error) {
+      throw new DeviceError(
+        `Cannot load the npm package ${PACKAGE}, which is neither in Deno's cache nor to be had ` +
+          `from the network (${errorText(error)}): run 'deno task cache' where there is a ` +
+          "network, and copy that machine's DENO_DIR here (docs/offline.md)",
+        { cause: error },
+      );
+    }
+  });
+}
+
+/**
+ * Makes a tokenizer from the text of a `tokenizer.json`. Each file that the package gives up on costs
+ * it some of its stack: a process can have some dozens of them refused.
+ *
+ * @param json UTF-8 bytes; checked before, as the package aborts on some mistakes.
+ */
+export async function wasmTokenizer(json: ArrayBuffer): Promise<WasmTokenizer> {
+  return await lending(async (globals) =>
+    await (globals.tokenizers as Package).Tokenizer.fromJSON(json)
+  );
 }

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { DeviceError, UsageError } from "../errors.ts";
+import { DeviceError } from "../errors.ts";
+import { optionError } from "../options.ts";
 import { CUBLAS, findDriver, locateCudaLibrary } from "../ffi/cuda_locate.ts";
 import { CudaRuntime } from "../ffi/cudart.ts";
 import { openKernelLibrary } from "../ffi/locate.ts";
@@ -11,8 +12,11 @@ import { openCpuDevice } from "./cpu.ts";
 import { capabilityText, openCudaDevice } from "./cuda.ts";
 import type { Device } from "./device.ts";
 
+/** What a user may ask for. */
+export const DEVICE_WISHES = ["auto", "cpu", "cuda"] as const;
+
 /** What a user asks for; `auto` takes a usable GPU, or else the CPU. */
-export type DeviceWish = "auto" | "cpu" | "cuda";
+export type DeviceWish = typeof DEVICE_WISHES[number];
 
 /** What is computed with. */
 export type DeviceKind = "cpu" | "cuda";
@@ -40,8 +44,12 @@ export interface OpenDeviceOptions {
  */
 export function threadsPerProcess(wanted: number, options: { processCount: number }): number {
   if (wanted > 0) return wanted;
-  return Math.max(1, Math.floor(navigator.hardwareConcurrency / options.processCount));
+  const share = Math.floor(navigator.hardwareConcurrency / options.processCount);
+  return Math.min(MAX_THREADS, Math.max(1, share));
 }
+
+/** What the kernel library takes. */
+const MAX_THREADS = 256;
 
 /** The oldest compute capability that the kernels are built for. */
 const OLDEST_CAPABILITY = 80;
@@ -61,7 +69,10 @@ export async function chooseDevice(
   if (wish === "cpu") return { kind: "cpu" };
   if (wish === "cuda") {
     if (dtype === "bf16") return { kind: "cuda" };
-    throw new UsageError(`--dtype: must be bf16 with --device cuda: current value is ${dtype}`);
+    throw optionError({ action: "compute on a GPU", name: "precision" }, {
+      rule: "bf16 where 'device' is cuda",
+      value: dtype,
+    });
   }
   if (dtype !== "bf16") return { kind: "cpu" };
   try {

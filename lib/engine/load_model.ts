@@ -3,27 +3,34 @@
  *
  * @module
  */
-import { type AttentionPlan, checkPlan, sharesContext } from "../attention/plan.ts";
-import { chooseDevice, type DeviceWish, threadsPerProcess } from "../device/open.ts";
-import { invariant } from "../errors.ts";
-import { type LlamaConfig, readConfig } from "../model/config.ts";
-import type { ComputeDType } from "../model/forward.ts";
-import { loadTokenizer, type Tokenizer } from "../model/tokenizer.ts";
+import { type CheckedPlan, type PlanOptions, usedRanks } from "../attention/plan.ts";
+import { chooseDevice, type DeviceWish } from "../device/open.ts";
+import { invariant, RequestError } from "../errors.ts";
+import { readConfig } from "../model/config.ts";
+import type { ModelShape } from "../model/model_shape.ts";
+import { type ComputeDType, type Precision, widest } from "../model/precision.ts";
+import { loadTokenizer, type TextTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { openEngine } from "./engine.ts";
+import { checkHostMemory } from "./host_plan.ts";
+import { checkGenerateOptions, checkLoadOptions } from "./options.ts";
+import { cutAtStopWord, promptIds, stopIds } from "./prompt_ids.ts";
 import type { RankGroup } from "../team/group.ts";
 import type { Engine, GenerateResult, Progress } from "../star/request.ts";
 
 /** How to load a model and what to compute with it. */
-export interface LoadOptions {
-  readonly plan: AttentionPlan;
-  /** `auto` takes a usable GPU, or else the CPU, and `onWarning` says so; `cuda` takes a GPU. */
-  readonly device: DeviceWish;
-  /** What keys, values and the inputs of matrix products are rounded to. */
-  readonly dtype: ComputeDType;
-  /** Processes that share the blocks; dense and xattn use one. */
-  readonly processCount: number;
-  /** Threads of each process; 0 divides the cores among the processes. */
-  readonly threads: number;
+export interface LoadOptions extends PlanOptions {
+  /**
+   * `auto` takes a usable GPU, or else the CPU, and `onWarning` says so; `cuda` takes a GPU.
+   *
+   * @default {"auto"}
+   */
+  readonly device?: DeviceWish | undefined;
+  /** What numbers are rounded to, as a whole or part by part. @default {"bf16"} */
+  readonly precision?: ComputeDType | Precision | undefined;
+  /** Processes that share the context; dense and xattn use one. @default {1} */
+  readonly processCount?: number | undefined;
+  /** Threads of each process; 0 divides the cores among the processes. @default {0} */
+  readonly threads?: number | undefined;
   /**
    * GPUs of each process that the layers are spread over; by default the fewest that the weights
    * and `expectedTokens` fit on.
@@ -34,10 +41,22 @@ export interface LoadOptions {
    * memory is refused before the weights are loaded.
    */
   readonly expectedTokens?: number | undefined;
-  /** How long a process may make no progress, in milliseconds. */
-  readonly timeoutMs: number;
-  /** The folder's tokenizer if it is loaded already; it stays the caller's, and outlives the model. */
-  readonly tokenizer?: Tokenizer | undefined;
+  /** How long a process may make no progress, in milliseconds. @default {60000} */
+  readonly timeoutMs?: number | undefined;
+  /** How long a process may take to start and join, in milliseconds. @default {60000} */
+  readonly startTimeoutMs?: number | undefined;
+  /**
+   * Whether weights are read into memory instead of being mapped: for files that may change while
+   * the model is in use. Each process has its own copy then.
+   *
+   * @default {false}
+   */
+  readonly copyWeights?: boolean | undefined;
+  /**
+   * The folder's tokenizer if it is loaded already, be it in another thread; it stays the caller's,
+   * and outlives the model.
+   */
+  readonly tokenizer?: TextTokenizer | undefined;
   /** The processes that a launcher started with this one: all of them share the blocks. */
   readonly group?: RankGroup | undefined;
   /** Gets a line about anything unusual that does not stop the run. */
@@ -48,19 +67,30 @@ export interface LoadOptions {
 export interface Prompt {
   readonly context: string;
   readonly query: string;
-  /** Names the sample in progress and error messages. */
-  readonly sample: string;
+  /** Names the sample in progress and error messages. @default {"prompt"} */
+  readonly sample?: string | undefined;
 }
 
 /** How to generate. */
 export interface GenerateOptions {
-  /** At least 1. */
-  readonly tokensToGenerate: number;
-  /** The text is cut at the first of them; generation may end there. */
-  readonly stopWords: readonly string[];
-  /** How many of the first position's logits to return; 0 for none. */
-  readonly topLogits: number;
+  /** At least 1. @default {128} */
+  readonly tokensToGenerate?: number | undefined;
+  /** The text is cut at the first of them; generation may end there. @default {[]} */
+  readonly stopWords?: readonly string[] | undefined;
+  /**
+   * Ids that end the answer, for example the model's end-of-sequence ids: generation may end there,
+   * and the text is cut in front of the first of them.
+   *
+   * @default {[]}
+   */
+  readonly endIds?: readonly number[] | undefined;
+  /** Whether to return which tiles were selected; not in the ring's modes. @default {false} */
+  readonly withMasks?: boolean | undefined;
+  /** How many of the first position's logits to return; 0 for none. @default {0} */
+  readonly topLogits?: number | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Ends the run: what it took is freed on all ranks, then it fails with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** What was generated. */
@@ -78,20 +108,25 @@ export interface Generation {
   readonly result: GenerateResult;
 }
 
-/** A loaded model; one prompt at a time. */
+/** A loaded model. Prompts that come while one runs wait; disposal ends what runs, and waits for it. */
 export interface Model extends AsyncDisposable {
-  readonly config: LlamaConfig;
-  readonly tokenizer: Tokenizer;
+  readonly config: ModelShape;
+  /** What its methods give is to be awaited: it may be at work in another thread. */
+  readonly tokenizer: TextTokenizer;
   readonly processCount: number;
   /** One line for people. */
   readonly deviceDescription: string;
   /**
    * Generates greedily.
    *
-   * @throws {RangeError} If the prompt is too long for the model, or the query is empty.
+   * @throws {UsageError} If an option is out of its range.
+   * @throws {RequestError} If the prompt is too long for the model, or the query is empty.
+   * @throws {DeviceError} If there is not enough memory; the model goes on.
    * @throws {WorkerError} If a worker process is lost.
+   * @throws {TypeError} If the model is disposed.
+   * @throws The signal's reason; an `AbortError` if the model is disposed of meanwhile.
    */
-  generate(prompt: Prompt, options: GenerateOptions): Promise<Generation>;
+  generate(prompt: Prompt, options?: GenerateOptions): Promise<Generation>;
 }
 
 /** How far a prompt may exceed the model's positions: RULER's fwe overshoots its length. */
@@ -101,42 +136,44 @@ const OVERSHOOT = 0.02;
  * Loads a model from a folder in Hugging Face's format.
  *
  * @param folder Holds `config.json`, `tokenizer.json` and the weights.
- * @throws {UsageError} If the plan cannot be used, or a GPU is to compute in f32.
+ * @param options All have defaults: dense attention in one process, on a GPU if there is one.
+ * @throws {UsageError} If an option is unknown or out of its range, or a GPU is to compute in f32.
  * @throws {FileError} If a file is missing or damaged.
  * @throws {DeviceError} If the kernel library or the device cannot be used.
  * @throws {WorkerError} If a worker process is lost.
  */
-export async function loadModel(folder: string, options: LoadOptions): Promise<Model> {
-  const plan = checkPlan(options.plan);
-  const { kind: device, note } = await chooseDevice(options.device, options);
-  if (note !== undefined) options.onWarning?.(note);
+export async function loadModel(folder: string, options: LoadOptions = {}): Promise<Model> {
+  const checked = checkLoadOptions(folder, options);
+  const { plan, threads, processCount: wanted, ...common } = checked;
+  const { tokenizer: given, group, onWarning } = options;
+  const { kind: device, note } = await chooseDevice(checked.device, {
+    dtype: widest(checked.precision),
+  });
+  if (note !== undefined) onWarning?.(note);
   // Small files first: a mistake in them should not wait for the weights.
-  await readConfig(folder);
-  const ownTokenizer = options.tokenizer === undefined ? await loadTokenizer(folder) : undefined;
+  const config = await readConfig(folder);
+  const ownTokenizer = given === undefined ? await loadTokenizer(folder) : undefined;
   try {
-    const { dtype, timeoutMs, group, gpusPerRank, expectedTokens } = options;
-    const isShared = sharesContext(plan.mode);
-    const processCount = isShared ? group?.size ?? options.processCount : 1;
-    // Each launched rank divides the cores of its own machine.
-    const threads = isShared && group !== undefined
-      ? options.threads
-      : threadsPerProcess(options.threads, { processCount });
+    const processCount = usedRanks(plan, { ranks: group?.size ?? wanted });
+    const checkMemory = (contextTokens: number, room: number): void => {
+      // The ranks of a launcher may be on several machines, and know their GPUs' memory.
+      if (device === "cuda" || group !== undefined) return;
+      checkHostMemory({ ...common, config, plan, contextTokens, room, processCount });
+    };
+    checkMemory(checked.expectedTokens ?? 0, 1);
     const engine = await openEngine({
+      ...common,
       modelFolder: folder,
       plan,
       device,
-      dtype,
       threads,
-      gpusPerRank,
-      expectedTokens,
       processCount,
-      timeoutMs,
       group,
     });
-    const tokenizer = options.tokenizer ?? ownTokenizer;
+    const tokenizer = given ?? ownTokenizer;
     invariant(tokenizer !== undefined, "a tokenizer is given or loaded");
-    const { onWarning } = options;
-    return new TextModel({ engine, tokenizer, ownTokenizer, processCount, onWarning });
+    const parts = { engine, plan, tokenizer, ownTokenizer, processCount, checkMemory, onWarning };
+    return new TextModel(parts);
   } catch (error) {
     ownTokenizer?.[Symbol.dispose]();
     throw error;
@@ -144,30 +181,40 @@ export async function loadModel(folder: string, options: LoadOptions): Promise<M
 }
 
 class TextModel implements Model {
-  readonly tokenizer: Tokenizer;
+  readonly tokenizer: TextTokenizer;
   readonly processCount: number;
   readonly #engine: Engine;
+  readonly #plan: CheckedPlan;
   readonly #ownTokenizer: Tokenizer | undefined;
+  readonly #checkMemory: (contextTokens: number, room: number) => void;
   readonly #onWarning: (line: string) => void;
+  /** What runs: the tokenizer is needed to its end. */
+  readonly #calls = new Set<Promise<unknown>>();
+  #closing: Promise<void> | undefined;
 
   constructor(
     parts: {
       engine: Engine;
-      tokenizer: Tokenizer;
+      plan: CheckedPlan;
+      tokenizer: TextTokenizer;
       /** The same if it ends with the model. */
       ownTokenizer: Tokenizer | undefined;
       processCount: number;
+      /** @throws {DeviceError} If this machine's memory does not hold a run of this length. */
+      checkMemory: (contextTokens: number, room: number) => void;
       onWarning: ((line: string) => void) | undefined;
     },
   ) {
     this.#engine = parts.engine;
+    this.#plan = parts.plan;
     this.tokenizer = parts.tokenizer;
     this.#ownTokenizer = parts.ownTokenizer;
     this.processCount = parts.processCount;
+    this.#checkMemory = parts.checkMemory;
     this.#onWarning = parts.onWarning ?? (() => {});
   }
 
-  get config(): LlamaConfig {
+  get config(): ModelShape {
     return this.#engine.config;
   }
 
@@ -175,21 +222,46 @@ class TextModel implements Model {
     return this.#engine.deviceDescription;
   }
 
-  async generate(prompt: Prompt, options: GenerateOptions): Promise<Generation> {
+  async generate(prompt: Prompt, options: GenerateOptions = {}): Promise<Generation> {
+    options.signal?.throwIfAborted();
+    if (this.#closing !== undefined) {
+      throw new TypeError("Cannot generate as the model is disposed");
+    }
+    const call = this.#generate(prompt, options);
+    this.#calls.add(call);
+    try {
+      return await call;
+    } finally {
+      this.#calls.delete(call);
+    }
+  }
+
+  async #generate(prompt: Prompt, options: GenerateOptions): Promise<Generation> {
     const startMs = performance.now();
-    const { sample } = prompt;
-    const { tokensToGenerate, stopWords, topLogits, onProgress } = options;
-    const contextIds = this.tokenizer.encode(prompt.context);
-    const queryIds = this.tokenizer.encode(prompt.query);
-    this.#checkLength(prompt, {
+    const { sample, tokensToGenerate, stopWords, topLogits, endIds } = checkGenerateOptions(
+      prompt,
+      options,
+    );
+    const { onProgress, withMasks, signal } = options;
+    const { tokenizer } = this;
+    const { contextIds, queryIds } = await promptIds({ ...prompt, sample }, {
+      tokenizer,
+      plan: this.#plan,
+      vocabularySize: this.config.vocabularySize,
+    });
+    this.#checkLength(sample, {
       promptTokens: contextIds.length + queryIds.length,
       tokensToGenerate,
     });
-    const stopIds = this.#stopIds(stopWords);
-    const request = { sample, contextIds, queryIds, tokensToGenerate, stopIds, topLogits };
-    const result = await this.#engine.generate(request, { onProgress });
+    this.#checkMemory(contextIds.length, queryIds.length + tokensToGenerate);
+    const result = await this.#engine.generate({
+      ...{ sample, contextIds, queryIds, tokensToGenerate, topLogits, withMasks },
+      stopIds: [...new Set([...await stopIds(stopWords, tokenizer), ...endIds])],
+    }, { onProgress, signal });
+    const end = result.ids.findIndex((id) => endIds.includes(id));
+    const textIds = end < 0 ? result.ids : result.ids.slice(0, end);
     return {
-      text: cutAtStopWord(this.tokenizer.decode([...result.ids]), stopWords),
+      text: cutAtStopWord(await tokenizer.decode([...textIds]), stopWords),
       ids: result.ids,
       topLogits: result.topLogits,
       contextTokens: contextIds.length,
@@ -200,7 +272,7 @@ class TextModel implements Model {
   }
 
   #checkLength(
-    prompt: Prompt,
+    sample: string,
     sizes: { promptTokens: number; tokensToGenerate: number },
   ): void {
     const { promptTokens, tokensToGenerate } = sizes;
@@ -208,39 +280,25 @@ class TextModel implements Model {
     if (promptTokens <= maxPositions) return;
     const limit = Math.floor(maxPositions * (1 + OVERSHOOT)) + tokensToGenerate;
     if (promptTokens > limit) {
-      throw new RangeError(
-        `Cannot run sample ${prompt.sample} as a prompt must have at most ${maxPositions} tokens ` +
+      throw new RequestError(
+        `Cannot run sample ${sample} as a prompt must have at most ${maxPositions} tokens ` +
           `(max_position_embeddings; up to ${limit} with a warning): current value is ${promptTokens}`,
       );
     }
     this.#onWarning(
-      `Sample ${prompt.sample} has ${promptTokens} tokens, more than the model's ${maxPositions} ` +
+      `Sample ${sample} has ${promptTokens} tokens, more than the model's ${maxPositions} ` +
         "positions (max_position_embeddings)",
     );
   }
 
-  /** Stop words that are one token: generation can end at them, as the text is cut there. */
-  #stopIds(stopWords: readonly string[]): number[] {
-    return stopWords.flatMap((word) => {
-      const ids = this.tokenizer.encode(word);
-      const [id] = ids;
-      const exact = ids.length === 1 && id !== undefined && this.tokenizer.decode([id]) === word;
-      return exact ? [id] : [];
-    });
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing ??= this.#close();
+    await this.#closing;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  async #close(): Promise<void> {
     await this.#engine[Symbol.asyncDispose]();
+    await Promise.allSettled(this.#calls);
     this.#ownTokenizer?.[Symbol.dispose]();
   }
-}
-
-/** The text before the first stop word in it. */
-export function cutAtStopWord(text: string, stopWords: readonly string[]): string {
-  let end = text.length;
-  for (const word of stopWords) {
-    const at = word === "" ? -1 : text.indexOf(word);
-    if (at >= 0) end = Math.min(end, at);
-  }
-  return text.slice(0, end);
 }

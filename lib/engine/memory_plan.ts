@@ -3,24 +3,27 @@
  *
  * @module
  */
-import { type AttentionPlan, hasBlocks, isSparse, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
+import { type CheckedPlan, checkPlan, modeOf, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
+import { selectedRingShapes } from "../attention/ring_selected.ts";
 import { selectionTensors } from "../attention/xattention.ts";
-import type { Device } from "../device/device.ts";
+import type { Device, DeviceTraits } from "../device/device.ts";
 import { type LayerRange, splitLayers } from "../device/stages.ts";
 import { DeviceError } from "../errors.ts";
-import type { LlamaConfig } from "../model/config.ts";
-import { type ComputeDType, transformerBytes } from "../model/forward.ts";
+import { transformerBytes } from "../model/forward.ts";
 import { cacheBytes } from "../model/kv_cache.ts";
+import type { ModelShape } from "../model/model_shape.ts";
+import type { Precision } from "../model/precision.ts";
 import { weightBytes } from "../model/weight_upload.ts";
 import { partElements } from "../ops/merge_states.ts";
 import { MAX_LANES, sendingPays } from "../star/anchor_stream.ts";
 import { type BlockLayout, type ContextBlock, hostTokens, layOutBlocks } from "../star/blocks.ts";
+import { sequenceTokens } from "../star/sequence.ts";
 
 /** What is to run. */
 export interface MemoryQuestion {
-  readonly config: LlamaConfig;
-  readonly dtype: ComputeDType;
-  readonly plan: AttentionPlan;
+  readonly config: ModelShape;
+  readonly precision: Precision;
+  readonly plan: CheckedPlan;
   readonly ranks: number;
   /** The longest chunk. */
   readonly chunkTokens: number;
@@ -29,6 +32,14 @@ export interface MemoryQuestion {
   readonly room: number;
   /** GPUs over which the layers of each rank are spread. @default {1} */
   readonly gpuCount?: number;
+  /** Sequences of this length at once. @default {1} */
+  readonly batchSize?: number | undefined;
+  /**
+   * Whether weights are used where their files are mapped: the system can give such pages up.
+   *
+   * @default {false}
+   */
+  readonly mapsWeights?: boolean;
 }
 
 /** Bytes of one GPU of the rank that needs most, by what they are for. */
@@ -55,37 +66,38 @@ const GIB = 2 ** 30;
  * where memory is the host's.
  */
 export function chunkTokensFor(
-  device: Pick<Device, "kind">,
+  device: DeviceTraits,
   options: {
-    config: LlamaConfig;
-    dtype: ComputeDType;
+    config: ModelShape;
+    precision: Precision;
     freeBytes: readonly number[] | undefined;
   },
 ): number {
-  const { config, dtype, freeBytes } = options;
+  const { config, precision, freeBytes } = options;
   let tokens: number = CHUNK_TOKENS[device.kind];
   if (freeBytes === undefined) return tokens;
   const ranges = splitLayers(config.layerCount, { count: freeBytes.length });
   const left = ranges.map((range, gpu) =>
-    Math.max(0, (freeBytes[gpu] ?? 0) - weightBytes(config, { dtype, range }))
+    Math.max(0, (freeBytes[gpu] ?? 0) - weightBytes(config, { precision, range }))
   );
   while (
     tokens > CHUNK_TOKENS.cpu &&
-    transformerBytes(device, { config, dtype, tokens }) > Math.min(...left) * WORKING_SHARE
+    transformerBytes(device, { config, precision, tokens }) > Math.min(...left) * WORKING_SHARE
   ) tokens /= 2;
   return tokens;
 }
 
 /** What each of a rank's GPUs needs, of the rank that needs most there. */
-export function memoryNeeds(device: Pick<Device, "kind">, question: MemoryQuestion): MemoryNeed[] {
-  const { config, dtype, plan, contextTokens, ranks, gpuCount = 1 } = question;
+export function memoryNeeds(device: DeviceTraits, question: MemoryQuestion): MemoryNeed[] {
+  const { config, precision, plan, contextTokens, ranks, gpuCount = 1 } = question;
   const layout = layOutBlocks(plan, { contextTokens, ranks });
   return splitLayers(config.layerCount, { count: gpuCount }).map((range) => {
     const needs = layout.hosts.map((blocks, rank) =>
       rankNeed(device, { question, layout, blocks, rank, range })
     );
     const largest = needs.reduce((a, b) => sum(b) > sum(a) ? b : a);
-    return { ...largest, weights: weightBytes(config, { dtype, range }) };
+    const weights = question.mapsWeights === true ? 0 : weightBytes(config, { precision, range });
+    return { ...largest, weights };
   });
 }
 
@@ -94,7 +106,7 @@ function sum({ weights, cache, working }: MemoryNeed): number {
 }
 
 function rankNeed(
-  device: Pick<Device, "kind">,
+  device: DeviceTraits,
   options: {
     question: MemoryQuestion;
     layout: BlockLayout;
@@ -104,47 +116,60 @@ function rankNeed(
   },
 ): MemoryNeed {
   const { question, layout, blocks, rank, range } = options;
-  const { config, dtype, plan, chunkTokens, room } = question;
+  const { config, precision, plan, chunkTokens, room, batchSize = 1 } = question;
   const { kvHeads, headDim, queryHeads } = config;
   const layers = range.endLayer - range.firstLayer;
-  const isRing = plan.mode === "ring";
+  const { cut, selection } = plan;
+  const isRing = cut.kind === "parts";
   const longest = Math.max(...layout.hosts.map(hostTokens));
-  const capacity = isRing
-    ? longest + room
-    : hostTokens(blocks) + (rank === layout.queryHost ? room : 0);
-  const ownAnchor = blocks[0]?.index === 0 ? 0 : layout.anchorTokens;
+  const { own, anchor } = sequenceTokens(layout, { rank, room });
   const cacheOf = (tokens: number) =>
-    cacheBytes({ layers, kvHeads, headDim, capacity: tokens, dtype });
+    cacheBytes({ layers, kvHeads, headDim, tokens, dtype: precision.cache });
   const step = Math.max(1, Math.min(chunkTokens, room));
   const part = 4 * partElements({ tokens: step, heads: queryHeads, headDim });
-  const activations = transformerBytes(device, { config, dtype, tokens: chunkTokens });
-  let working = RESERVE_BYTES + activations;
+  const activations = transformerBytes(device, { config, precision, tokens: chunkTokens });
+  let working = RESERVE_BYTES + activations + 4 * (batchSize - 1) * config.vocabularySize;
   // Between GPUs of their own the anchor may be sent: a packed layer, and chunks side by side.
-  if (device.kind === "cuda" && sendingPays(layout, question)) {
+  if (!device.hasHostMemory && sendingPays(layout, question)) {
     working += cacheOf(layout.anchorTokens) / layers;
-    if (chunkTokens < plan.blockTokens) working += (MAX_LANES - 1) * activations;
+    if (cut.kind === "blocks" && chunkTokens < cut.blockTokens) {
+      working += (MAX_LANES - 1) * activations;
+    }
   }
   if (layout.hosts.length > 1) working += (question.ranks + 1) * part;
-  if (isRing) {
-    working += transformerBytes(device, { config, dtype, tokens: Math.max(1, longest) }) +
-      layout.hosts.length * (cacheOf(capacity) / layers + part);
+  if (question.ranks > 1) {
+    const row = 4 * partElements({ tokens: 1, heads: queryHeads, headDim });
+    working += (question.ranks + 1) * batchSize * row;
   }
-  if (isSparse(plan.mode)) {
+  if (isRing) {
+    working += transformerBytes(device, { config, precision, tokens: Math.max(1, longest) }) +
+      (layout.hosts.length + 1) * cacheOf(longest) / layers + layout.hosts.length * part;
+  }
+  if (isRing && selection !== undefined) {
+    const endTokens = blocks.at(-1)?.end ?? 0;
+    const shapes = selectedRingShapes({ kvHeads, queryHeads, headDim, endTokens });
+    working += cacheOf(endTokens) / layers + 8 * elements(shapes.cells) +
+      4 * Math.ceil(longest / SPARSE_BLOCK_TOKENS) * config.layerCount * queryHeads;
+  } else if (selection !== undefined) {
     const lengths = blocks.map(({ start, end }) => end - start);
     const { mass } = selectionTensors({
       queryHeads,
       queryTokens: chunkTokens,
       keyTokens: layout.anchorTokens + Math.max(...lengths),
     });
-    working += 8 * mass.reduce((product, extent) => product * extent, 1);
+    working += 8 * elements(mass);
     const queryBlocks = Math.ceil(Math.max(layout.anchorTokens, ...lengths) / SPARSE_BLOCK_TOKENS);
     working += 4 * config.layerCount * queryHeads * queryBlocks;
   }
   return {
     weights: 0,
-    cache: cacheOf(capacity) + (ownAnchor === 0 ? 0 : cacheOf(ownAnchor)),
+    cache: batchSize * (cacheOf(own) + cacheOf(anchor)),
     working,
   };
+}
+
+function elements(shape: readonly number[]): number {
+  return shape.reduce((product, extent) => product * extent, 1);
 }
 
 /** What is asked of some GPUs, and what they have. */
@@ -154,6 +179,8 @@ export interface MemoryCheck {
   readonly freeBytes: readonly number[] | undefined;
   /** Whether weights and activations are there already. */
   readonly loaded: boolean;
+  /** Tokens of keys and values that find free pages. @default {0} */
+  readonly reusableTokens?: number;
   /** GPUs that the layers could be spread over; by default those that they are. */
   readonly dealtGpus?: number | undefined;
 }
@@ -165,7 +192,7 @@ export interface MemoryCheck {
  * @throws {DeviceError} If it does not fit: with what is needed and free, and what would fit.
  */
 export function checkMemory(
-  devices: readonly Pick<Device, "kind" | "description">[],
+  devices: readonly (DeviceTraits & Pick<Device, "description">)[],
   check: MemoryCheck,
 ): void {
   const { freeBytes, loaded, dealtGpus = devices.length } = check;
@@ -180,7 +207,7 @@ export function checkMemory(
   const what = contextTokens === 0 ? "load the model" : `run ${contextTokens + room} tokens`;
   const whose = devices.length === 1 ? "its memory" : `the memory of ${device.description}`;
   const more = dealtGpus > devices.length
-    ? `; --gpus_per_rank spreads the layers over up to ${dealtGpus} GPUs`
+    ? `; 'gpusPerRank' spreads the layers over up to ${dealtGpus} GPUs`
     : "";
   throw new DeviceError(
     `Cannot ${what} on ${devices.map(({ description }) => description).join(" and ")} as ` +
@@ -194,32 +221,47 @@ export function checkMemory(
 }
 
 /** The first GPU that has too little. */
-function findShortage<T extends Pick<Device, "kind">>(
+function findShortage<T extends DeviceTraits>(
   devices: readonly T[],
   options: {
     question: MemoryQuestion;
     freeBytes: readonly number[] | undefined;
     loaded: boolean;
+    reusableTokens?: number;
   },
 ): { device: T; need: MemoryNeed; there: number; free: number } | undefined {
-  const { question, freeBytes, loaded } = options;
+  const { question, freeBytes, loaded, reusableTokens = 0 } = options;
   const [first] = devices;
   if (first === undefined || freeBytes === undefined) return undefined;
-  const { config, dtype, chunkTokens: tokens } = question;
+  const { config, precision, chunkTokens: tokens } = question;
   const needs = memoryNeeds(first, { ...question, gpuCount: devices.length });
   for (const [gpu, device] of devices.entries()) {
     const [need, free = 0] = [needs[gpu], freeBytes[gpu]];
     if (need === undefined) return undefined;
-    const activations = transformerBytes(device, { config, dtype, tokens });
-    const there = loaded ? need.weights + activations : 0;
+    const there = !loaded ? 0 : need.weights +
+      transformerBytes(device, { config, precision, tokens }) +
+      reusableBytes(question, { tokens: reusableTokens, gpu, gpuCount: devices.length });
     if (sum(need) - there > free) return { device, need, there, free };
   }
   return undefined;
 }
 
+/** What free pages of the layers on one GPU take. */
+function reusableBytes(
+  { config, precision }: MemoryQuestion,
+  options: { tokens: number; gpu: number; gpuCount: number },
+): number {
+  const { tokens, gpu, gpuCount } = options;
+  const range = splitLayers(config.layerCount, { count: gpuCount })[gpu];
+  if (range === undefined) return 0;
+  const { kvHeads, headDim } = config;
+  const layers = range.endLayer - range.firstLayer;
+  return cacheBytes({ layers, kvHeads, headDim, dtype: precision.cache, tokens });
+}
+
 /** Whether a question fits on some GPUs before anything is loaded, with the chunks they allow. */
 export function fitsOn(
-  devices: readonly Pick<Device, "kind">[],
+  devices: readonly DeviceTraits[],
   options: { question: Omit<MemoryQuestion, "chunkTokens">; freeBytes: readonly number[] },
 ): boolean {
   const { freeBytes } = options;
@@ -237,16 +279,14 @@ function whatFits(question: MemoryQuestion, fits: (other: MemoryQuestion) => boo
   const advice = length > 0
     ? `up to ${length + room} tokens fit`
     : "no context fits beside weights and working memory";
-  if (!hasBlocks(plan.mode)) return advice;
-  const block = largest(
-    plan.blockTokens,
-    (tokens) =>
-      fits({
-        ...question,
-        plan: { ...plan, blockTokens: tokens, anchorTokens: Math.min(tokens, plan.anchorTokens) },
-      }),
-  );
-  return block > 0 ? `${advice}, or this length with --block_size ${block}` : advice;
+  if (plan.cut.kind !== "blocks") return advice;
+  const { blockTokens, anchorTokens } = plan.cut;
+  const block = largest(blockTokens, (tokens) => {
+    const smaller = { blockTokens: tokens, anchorTokens: Math.min(tokens, anchorTokens) };
+    const options = { mode: modeOf(plan), ...plan.cut, ...plan.selection, ...smaller };
+    return fits({ ...question, plan: checkPlan(options) });
+  });
+  return block > 0 ? `${advice}, or this length with 'blockTokens' ${block}` : advice;
 }
 
 /** The largest multiple of 128 below a limit that passes; 0 if none does. */

@@ -8,7 +8,8 @@
 import type { Collective } from "../parallel/collective.ts";
 import type { Device } from "../device/device.ts";
 import { type DeviceKind, listGpus, openDevice } from "../device/open.ts";
-import { DeviceError, UsageError } from "../errors.ts";
+import { DeviceError } from "../errors.ts";
+import { optionError } from "../options.ts";
 
 /** Opened devices, and what the other ranks have. */
 export interface RankDevices {
@@ -149,10 +150,10 @@ class RankOpener {
     const { gpusPerRank, maxGpus, isEnough } = this.#options;
     const available = Math.min(this.#gpus.ordinals.length, maxGpus);
     if (gpusPerRank !== undefined && gpusPerRank > available) {
-      throw new UsageError(
-        `--gpus_per_rank: must be at most ${available}, the GPUs of each process or the model's ` +
-          `layers: current value is ${gpusPerRank}`,
-      );
+      throw optionError({ action: "spread the layers", name: "gpusPerRank" }, {
+        rule: `at most ${available}, the GPUs of each process or the model's layers`,
+        value: gpusPerRank,
+      });
     }
     await this.openAsMany(gpusPerRank ?? 1);
     if (gpusPerRank !== undefined) return;

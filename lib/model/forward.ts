@@ -7,14 +7,14 @@
 import type { Stage } from "../device/stages.ts";
 import type { Tensor } from "../device/tensor.ts";
 import { invariant } from "../errors.ts";
-import type { LlamaConfig } from "./config.ts";
 import { type Chunk, LayerStage, type TransformerOptions } from "./layer_stage.ts";
+import type { ModelShape } from "./model_shape.ts";
 
-export { type Chunk, type ComputeDType, transformerBytes } from "./layer_stage.ts";
+export { type Chunk, type ChunkTarget, consecutive, transformerBytes } from "./layer_stage.ts";
 
 /** A model that is ready to run, with the scratch memory that it needs. */
 export class Transformer implements Disposable {
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   /** The longest chunk. */
   readonly maxTokens: number;
   readonly #owned: DisposableStack;
@@ -89,13 +89,13 @@ export class Transformer implements Disposable {
   }
 
   /**
-   * The logits after a token of the last chunk.
+   * The logits after some consecutive tokens of the last chunk, at most `logitRows`.
    *
-   * @param row Which token of the chunk.
-   * @returns [1, vocabulary] f32 on the last device; overwritten by the next call.
+   * @param rows Which tokens of the chunk.
+   * @returns [count, vocabulary] f32 on the last device; overwritten by the next call.
    */
-  async logits(row: number): Promise<Tensor> {
-    return await this.#stage(this.stageCount - 1).logits(row);
+  async logits(rows: { first: number; count: number }): Promise<Tensor> {
+    return await this.#stage(this.stageCount - 1).logits(rows);
   }
 
   #stage(index: number): LayerStage {

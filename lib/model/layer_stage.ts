@@ -2,8 +2,8 @@
  * Consecutive layers of the Llama forward pass on one device, top-down (arXiv 2302.13971;
  * grouped-query attention, arXiv 2305.13245).
  *
- * The residual stream stays in f32. With dtype bf16 the inputs of matrix products, keys and values
- * are rounded to bf16; sums are f32 everywhere.
+ * The residual stream stays in f32. The inputs of matrix products, keys and values are rounded to
+ * what the precision says; sums are f32 everywhere.
  *
  * @module
  */
@@ -15,26 +15,41 @@ import { Tensor } from "../device/tensor.ts";
 import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
 import { embedding } from "../ops/embedding.ts";
-import { matmul } from "../ops/matmul.ts";
+import { matmul, matmulRows } from "../ops/matmul.ts";
 import { rmsNorm } from "../ops/rms_norm.ts";
 import { rope, ropeTable } from "../ops/rope.ts";
 import { swiglu } from "../ops/swiglu.ts";
-import { inverseFrequencies, type LlamaConfig } from "./config.ts";
-import type { KvCache } from "./kv_cache.ts";
-import type { LayerWeights, ModelWeights } from "./weight_tensors.ts";
+import type { LayerCache } from "./kv_cache.ts";
+import type { ModelShape } from "./model_shape.ts";
+import type { Precision } from "./precision.ts";
+import { inverseFrequencies } from "./rope_frequencies.ts";
+import type { LayerWeights, ModelWeights, Product } from "./weight_tensors.ts";
 
-/** What the matrix products compute with. */
-export type ComputeDType = "bf16" | "f32";
+/** Where the keys and values of a chunk go. */
+export interface ChunkTarget {
+  /** Keys and values of a layer. */
+  readonly layer: (index: number) => LayerCache;
+  /** The row of each token, or -1 for one whose keys and values another rank keeps. */
+  readonly rows: Int32Array;
+}
 
-/** Some consecutive tokens to run through the model. */
+/**
+ * Some tokens to run through the model: consecutive ones of one sequence, or one of each of several
+ * sequences. Only `attention` knows which.
+ */
 export interface Chunk {
   /** At most `maxTokens` ids. */
   readonly ids: Int32Array;
-  /** The position of the first; the others follow. */
-  readonly firstPosition: number;
-  /** Where keys and values go; absent on hosts that do not keep them. */
-  readonly target?: { readonly cache: KvCache; readonly firstRow: number } | undefined;
+  /** The position of each. */
+  readonly positions: Int32Array;
+  /** Where keys and values go; absent on ranks that do not keep them. */
+  readonly target?: ChunkTarget | undefined;
   readonly attention: AttentionStrategy;
+  /**
+   * Whether the tokens are of different sequences: then no token's bits depend on the others, nor on
+   * how many there are.
+   */
+  readonly isBatch?: boolean;
   /**
    * Whether only keys and values are wanted: then the last layer stops after them, and there are
    * no hidden states to read.
@@ -61,18 +76,20 @@ interface Buffers {
 
 /** What a transformer and each of its stages are made of. */
 export interface TransformerOptions {
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   readonly weights: ModelWeights;
-  readonly dtype: ComputeDType;
+  readonly precision: Precision;
   /** The longest chunk. */
   readonly maxTokens: number;
+  /** Tokens of a chunk whose logits are asked for at once. @default {1} */
+  readonly logitRows?: number;
 }
 
 /** Some layers that are ready to run, with the scratch memory that they need. */
 export class LayerStage implements Disposable {
   readonly #device: Device;
   readonly #stage: Stage;
-  readonly #config: LlamaConfig;
+  readonly #config: ModelShape;
   readonly #weights: ModelWeights;
   readonly #owned: DisposableStack;
   readonly #buffers: Buffers;
@@ -83,39 +100,36 @@ export class LayerStage implements Disposable {
 
   /** @throws {KernelError} If there is not enough memory. */
   constructor(stage: Stage, options: TransformerOptions) {
-    const { config, weights, dtype, maxTokens } = options;
+    const { config, weights, precision, maxTokens } = options;
     const { device } = stage;
     this.#device = device;
     this.#stage = stage;
     this.#config = config;
     this.#weights = weights;
     using owned = new DisposableStack();
-    const plans = bufferPlans(device, { config, dtype, tokens: maxTokens });
+    const plans = bufferPlans(device, { config, precision, tokens: maxTokens });
     const memory = owned.use(Workspace.allocate(device, workspaceBytes(Object.values(plans))));
     this.#buffers = takeBuffers(memory, plans);
     const allocate = (label: string, ...shape: number[]) =>
       owned.use(Tensor.allocate(device, { dtype: "f32", shape, label }));
-    this.#inverseFrequency = allocate("inverse frequencies", config.headDim / 2);
+    this.#inverseFrequency = allocate("inverse frequencies", config.rope.dims / 2);
     if (stage.endLayer === config.layerCount) {
-      this.#logits = allocate("logits", 1, config.vocabularySize);
+      this.#logits = allocate("logits", options.logitRows ?? 1, config.vocabularySize);
     }
     this.#owned = owned.move();
   }
 
   /** Fills what does not change between chunks; call it once before the first. */
   async prepare(): Promise<void> {
-    await this.#inverseFrequency.writeFrom(inverseFrequencies(this.#config));
+    await this.#inverseFrequency.writeFrom(inverseFrequencies(this.#config.rope));
   }
 
   /** Brings positions and cache rows of a chunk to the device. */
   async writePlaces(chunk: Chunk): Promise<void> {
     const tokens = chunk.ids.length;
     const { positions, rows } = this.#buffersFor(tokens);
-    const firstRow = chunk.target?.firstRow;
-    await positions.writeFrom(consecutive(chunk.firstPosition, tokens));
-    await rows.writeFrom(
-      firstRow === undefined ? new Int32Array(tokens).fill(-1) : consecutive(firstRow, tokens),
-    );
+    await positions.writeFrom(chunk.positions);
+    await rows.writeFrom(chunk.target?.rows ?? new Int32Array(tokens).fill(-1));
   }
 
   /** Where the first stage finds the ids of a chunk: [tokens] i32. */
@@ -145,23 +159,24 @@ export class LayerStage implements Disposable {
       chunk.onLayer?.();
       if (chunk.keysOnly && layer === this.#config.layerCount - 1) return;
       await chunk.attention.attend({ layer, q: buffers.q, out: this.#headsOf(buffers.attended) });
-      await this.#afterAttention({ weights, buffers });
+      await this.#afterAttention({ weights, buffers, multiply: productOf(chunk) });
     }
   }
 
-  /** The logits behind a row of the last chunk: see `Transformer.logits()`. */
-  async logits(row: number): Promise<Tensor> {
-    const out = this.#logits;
-    invariant(out !== undefined, "the last layers have the logits");
+  /** The logits behind some rows of the last chunk: see `Transformer.logits()`. */
+  async logits(rows: { first: number; count: number }): Promise<Tensor> {
+    invariant(this.#logits !== undefined, "the last layers have the logits");
+    const { first, count } = rows;
+    const out = this.#logits.rows(0, count);
     const { residual, normed } = this.#buffers;
-    const x = normed.rows(0, 1);
+    const x = normed.rows(0, count);
     await rmsNorm(this.#device, {
       out: x,
-      residual: residual.rows(row, 1),
+      residual: residual.rows(first, count),
       weight: this.#weights.norm,
-      eps: this.#config.rmsNormEps,
+      eps: this.#config.normEps,
     });
-    await matmul(this.#device, { out, x, weight: this.#weights.head });
+    await matmulRows(this.#device, { out, x, weight: this.#weights.head });
     return out;
   }
 
@@ -177,14 +192,18 @@ export class LayerStage implements Disposable {
     options: { weights: LayerWeights; buffers: Buffers; chunk: Chunk },
   ): Promise<void> {
     const { weights, buffers, chunk } = options;
-    const { queryHeads, kvHeads, headDim, rmsNormEps: eps } = this.#config;
+    const { queryHeads, kvHeads, headDim, normEps: eps } = this.#config;
     const { residual, normed: x, qkv } = buffers;
     await rmsNorm(this.#device, { out: x, residual, weight: weights.inputNorm, eps });
     const last = layer === this.#config.layerCount - 1;
-    await this.#project(weights, { x, qkv, withQueries: !chunk.keysOnly || !last });
+    // The queries' columns are left alone where nobody reads them.
+    const start = chunk.keysOnly && last ? queryHeads * headDim : 0;
+    const [, columns = 0] = qkv.shape;
+    const out = qkv.columns(start, columns - start);
+    await this.#project(weights.qkv, { out, x, firstRow: start, multiply: productOf(chunk) });
     await rope(this.#device, {
       qOut: buffers.q,
-      cache: chunk.target?.cache.layer(layer),
+      cache: chunk.target?.layer(layer),
       qkv,
       table: buffers.table,
       rows: buffers.rows,
@@ -194,52 +213,47 @@ export class LayerStage implements Disposable {
     });
   }
 
-  /** Queries, keys and values, side by side; the queries' columns are left alone if unwanted. */
+  /** A product, or its rows from one on, which begins a piece: the columns of `out`. */
   async #project(
-    weights: LayerWeights,
-    options: { x: Tensor; qkv: Tensor; withQueries: boolean },
+    product: Product,
+    options: {
+      out: Tensor;
+      x: Tensor;
+      firstRow?: number;
+      accumulate?: boolean;
+      multiply: Multiply;
+    },
   ): Promise<void> {
-    const { x, qkv, withQueries } = options;
-    const { queryHeads, kvHeads, headDim } = this.#config;
-    const queryColumns = queryHeads * headDim;
-    const keyColumns = kvHeads * headDim;
-    const device = this.#device;
-    if (weights.qkvProj !== undefined) {
-      const start = withQueries ? 0 : queryColumns;
-      const count = queryColumns + 2 * keyColumns - start;
-      const weight = weights.qkvProj.rows(start, count);
-      return await matmul(device, { out: qkv.columns(start, count), x, weight });
+    const { out, x, firstRow = 0, accumulate = false, multiply } = options;
+    let row = 0;
+    for (const piece of product.pieces) {
+      const [rows = 0] = piece.shape;
+      const skipped = Math.min(rows, Math.max(0, firstRow - row));
+      const count = rows - skipped;
+      if (count > 0) {
+        await multiply(this.#device, {
+          out: out.columns(row + skipped - firstRow, count),
+          x,
+          weight: piece.rows(skipped, count),
+          accumulate,
+        });
+      }
+      row += rows;
     }
-    const part = (weight: Tensor, column: number, width: number) =>
-      matmul(device, { out: qkv.columns(column, width), x, weight });
-    if (withQueries) await part(weights.qProj, 0, queryColumns);
-    await part(weights.kProj, queryColumns, keyColumns);
-    await part(weights.vProj, queryColumns + keyColumns, keyColumns);
   }
 
   /** The attention's output projection and the feed-forward part. */
-  async #afterAttention(options: { weights: LayerWeights; buffers: Buffers }): Promise<void> {
-    const { weights, buffers } = options;
+  async #afterAttention(
+    options: { weights: LayerWeights; buffers: Buffers; multiply: Multiply },
+  ): Promise<void> {
+    const { weights, buffers, multiply } = options;
     const { residual, normed, attended, gateUp, activated } = buffers;
-    const { intermediateSize, rmsNormEps: eps } = this.#config;
-    const device = this.#device;
-    await matmul(device, { out: residual, x: attended, weight: weights.oProj, accumulate: true });
-    await rmsNorm(device, { out: normed, residual, weight: weights.postAttentionNorm, eps });
-    if (weights.gateUpProj !== undefined) {
-      await matmul(device, { out: gateUp, x: normed, weight: weights.gateUpProj });
-    } else {
-      const gate = gateUp.columns(0, intermediateSize);
-      const up = gateUp.columns(intermediateSize, intermediateSize);
-      await matmul(device, { out: gate, x: normed, weight: weights.gateProj });
-      await matmul(device, { out: up, x: normed, weight: weights.upProj });
-    }
-    await swiglu(device, { out: activated, gateUp });
-    await matmul(device, {
-      out: residual,
-      x: activated,
-      weight: weights.downProj,
-      accumulate: true,
-    });
+    const { normEps: eps } = this.#config;
+    await this.#project(weights.output, { out: residual, x: attended, accumulate: true, multiply });
+    await rmsNorm(this.#device, { out: normed, residual, weight: weights.mlpNorm, eps });
+    await this.#project(weights.gateUp, { out: gateUp, x: normed, multiply });
+    await swiglu(this.#device, { out: activated, gateUp });
+    await this.#project(weights.down, { out: residual, x: activated, accumulate: true, multiply });
   }
 
   #headsOf(attended: Tensor): Tensor {
@@ -286,34 +300,43 @@ interface BufferPlan {
 
 /** Bytes of device memory that each device of a transformer needs besides its weights. */
 export function transformerBytes(
-  device: Pick<Device, "kind">,
-  options: { config: LlamaConfig; dtype: ComputeDType; tokens: number },
+  device: Pick<Device, "queryDtype">,
+  options: { config: ModelShape; precision: Precision; tokens: number; logitRows?: number },
 ): number {
-  const { vocabularySize } = options.config;
-  return workspaceBytes(Object.values(bufferPlans(device, options))) + 4 * vocabularySize;
+  const { config: { vocabularySize }, logitRows = 1 } = options;
+  return workspaceBytes(Object.values(bufferPlans(device, options))) +
+    4 * logitRows * vocabularySize;
+}
+
+/** A product of the activations with weights. */
+type Multiply = typeof matmul;
+
+/** How the products of a chunk are made. */
+function productOf(chunk: Chunk): Multiply {
+  return chunk.isBatch === true ? matmulRows : matmul;
 }
 
 function bufferPlans(
-  device: Pick<Device, "kind">,
-  options: { config: LlamaConfig; dtype: ComputeDType; tokens: number },
+  device: Pick<Device, "queryDtype">,
+  options: { config: ModelShape; precision: Precision; tokens: number },
 ): Readonly<Record<keyof Buffers, BufferPlan>> {
-  const { config, dtype, tokens } = options;
-  const { hiddenSize, intermediateSize, queryHeads, kvHeads, headDim } = config;
+  const { config, precision: { activations }, tokens } = options;
+  const { hiddenSize, intermediateSize, queryHeads, kvHeads, headDim, rope } = config;
   invariant(tokens >= 1, "a chunk has at least one token");
   const plan = (label: string, dtype: DType, ...shape: number[]) => ({ label, dtype, shape });
-  const queryDtype = device.kind === "cpu" ? "f32" : "bf16";
+  const { queryDtype } = device;
   return {
     ids: plan("ids", "i32", tokens),
     positions: plan("positions", "i32", tokens),
     rows: plan("cache rows", "i32", tokens),
-    table: plan("rotation table", "f32", tokens, headDim),
+    table: plan("rotation table", "f32", tokens, rope.dims),
     residual: plan("residual stream", "f32", tokens, hiddenSize),
-    normed: plan("normalized input", dtype, tokens, hiddenSize),
+    normed: plan("normalized input", activations, tokens, hiddenSize),
     qkv: plan("queries, keys, values", "f32", tokens, (queryHeads + 2 * kvHeads) * headDim),
     q: plan("queries", queryDtype, tokens, queryHeads, headDim),
-    attended: plan("attention output", dtype, tokens, queryHeads * headDim),
+    attended: plan("attention output", activations, tokens, queryHeads * headDim),
     gateUp: plan("gate and up", "f32", tokens, 2 * intermediateSize),
-    activated: plan("activated", dtype, tokens, intermediateSize),
+    activated: plan("activated", activations, tokens, intermediateSize),
   };
 }
 
@@ -325,6 +348,7 @@ function takeBuffers(
   return Object.fromEntries(entries) as Readonly<Record<keyof Buffers, Tensor>>;
 }
 
-function consecutive(first: number, count: number): Int32Array {
+/** `count` numbers from `first` on: the positions or rows of consecutive tokens. */
+export function consecutive(first: number, count: number): Int32Array<ArrayBuffer> {
   return Int32Array.from({ length: count }, (_, i) => first + i);
 }

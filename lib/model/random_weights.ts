@@ -8,7 +8,8 @@ import type { Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { copy } from "../ops/convert.ts";
 import { normalNumber, uniformNumbers } from "../random.ts";
-import type { LlamaConfig } from "./config.ts";
+import type { ModelShape } from "./model_shape.ts";
+import { PRECISIONS } from "./precision.ts";
 import type { ModelWeights } from "./weight_tensors.ts";
 import { placeWeights } from "./weight_upload.ts";
 
@@ -23,12 +24,12 @@ const POOL_ELEMENTS = 1 << 20;
  */
 export async function randomWeights(
   stages: readonly Stage[],
-  config: LlamaConfig,
+  config: ModelShape,
 ): Promise<ModelWeights> {
   using source = new RandomSource();
-  const fused = stages.some(({ device }) => device.kind !== "cpu");
+  const fused = stages.some(({ device }) => !device.hasHostMemory);
   const fill = (out: Tensor) => source.fill(out);
-  return await placeWeights(stages, { config, dtype: "bf16", fused, fill });
+  return await placeWeights(stages, { config, precision: PRECISIONS.bf16, fused, fill });
 }
 
 /** Random numbers on devices, copied from pools of normal ones there. */

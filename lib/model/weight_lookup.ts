@@ -6,7 +6,7 @@
 import { FileError } from "../errors.ts";
 import type { FloatDType } from "../device/elements.ts";
 import type { WeightEntry, WeightFiles } from "./weight_files.ts";
-import type { WeightSpec } from "./weight_names.ts";
+import type { WeightSpec } from "./model_shape.ts";
 
 const DTYPES: Readonly<Record<string, FloatDType>> = { F32: "f32", BF16: "bf16", F16: "f16" };
 

@@ -6,15 +6,23 @@
 import type { DType } from "../device/device.ts";
 import type { Tensor } from "../device/tensor.ts";
 import type { Workspace } from "../device/workspace.ts";
-import type { LayerPart, WeightSpec } from "./weight_names.ts";
+import {
+  LAYER_PARTS,
+  type LayerShape,
+  type NormPart,
+  type ProductPart,
+  type ProductShape,
+  type WeightSpec,
+} from "./model_shape.ts";
 
-/** One layer's weights; matrices are [outputs, inputs]. */
-export interface LayerWeights extends Readonly<Record<LayerPart, Tensor>> {
-  /** [queries + keys + values, hidden]: the three one after the other, where they are so. */
-  readonly qkvProj?: Tensor | undefined;
-  /** [2 * intermediate, hidden]: gate, then up, where they are so. */
-  readonly gateUpProj?: Tensor | undefined;
+/** A matrix product's weights. */
+export interface Product {
+  /** Matrices whose rows follow each other: one where they lie so, else one for each tensor. */
+  readonly pieces: readonly Tensor[];
 }
+
+/** One layer's weights. */
+export type LayerWeights = Readonly<Record<NormPart, Tensor> & Record<ProductPart, Product>>;
 
 /** All weights of a model. Disposal frees the memory that is theirs and unmaps the files. */
 export interface ModelWeights extends Disposable {
@@ -27,52 +35,51 @@ export interface ModelWeights extends Disposable {
   readonly head: Tensor;
 }
 
-/** Where a layer's weights go. */
-export interface LayerPlace {
+/** Makes the weights of a layer's parts. */
+export interface PartMaker {
+  readonly vector: (spec: WeightSpec) => Promise<Tensor>;
+  readonly product: (shape: ProductShape) => Promise<Product>;
+}
+
+/** Makes a layer's weights, part by part in the order of the shape. */
+export async function makeLayer(layer: LayerShape, maker: PartMaker): Promise<LayerWeights> {
+  const parts: [string, Tensor | Product][] = [];
+  for (const part of LAYER_PARTS) {
+    const shape = layer[part];
+    const made = "weights" in shape ? await maker.product(shape) : await maker.vector(shape);
+    parts.push([part, made]);
+  }
+  // The shape's parts have the names and kinds of the weights'.
+  return Object.fromEntries(parts) as LayerWeights;
+}
+
+/** Where a product's weights go. */
+export interface ProductPlace {
   readonly arena: Workspace;
   readonly dtype: DType;
   /** Whether matrices of the same input lie together, for one product instead of several. */
   readonly fused: boolean;
 }
 
-/** Takes a layer's tensors from an arena that has room for each of them. */
-export function takeLayer(
-  specs: Readonly<Record<LayerPart, WeightSpec>>,
-  place: LayerPlace,
-): LayerWeights {
+/** A product in an arena that has room for its tensors; `parts` are the places of the file's. */
+export function takeProduct(
+  shape: ProductShape,
+  place: ProductPlace,
+): Product & { readonly parts: readonly Tensor[] } {
   const { arena, dtype, fused } = place;
-  const take = (spec: WeightSpec) => arena.take({ dtype, shape: spec.shape, label: spec.name });
-  const together = (...parts: readonly WeightSpec[]): [Tensor | undefined, Tensor[]] => {
-    if (!fused) return [undefined, parts.map(take)];
-    const [first] = parts;
-    const rows = parts.map(({ shape }) => shape[0] ?? 0);
-    const shape = [rows.reduce((sum, count) => sum + count, 0), ...first?.shape.slice(1) ?? []];
-    const label = parts.map(({ name }) => name).join(" + ");
-    const whole = arena.take({ dtype, shape, label });
-    let start = 0;
-    return [
-      whole,
-      rows.map((count) => {
-        start += count;
-        return whole.rows(start - count, count);
-      }),
-    ];
-  };
-  const [qkvProj, qkv] = together(specs.qProj, specs.kProj, specs.vProj);
-  const [gateUpProj, gateUp] = together(specs.gateProj, specs.upProj);
-  const [qProj, kProj, vProj] = qkv as [Tensor, Tensor, Tensor];
-  const [gateProj, upProj] = gateUp as [Tensor, Tensor];
-  return {
-    inputNorm: take(specs.inputNorm),
-    qProj,
-    kProj,
-    vProj,
-    qkvProj,
-    oProj: take(specs.oProj),
-    postAttentionNorm: take(specs.postAttentionNorm),
-    gateProj,
-    upProj,
-    gateUpProj,
-    downProj: take(specs.downProj),
-  };
+  const { weights } = shape;
+  if (!fused || weights.length < 2) {
+    const parts = weights.map((spec) => arena.take({ dtype, shape: spec.shape, label: spec.name }));
+    return { pieces: parts, parts };
+  }
+  const rows = weights.map(({ shape }) => shape[0] ?? 0);
+  const total = rows.reduce((sum, count) => sum + count, 0);
+  const label = weights.map(({ name }) => name).join(" + ");
+  const whole = arena.take({ dtype, shape: [total, weights[0]?.shape[1] ?? 0], label });
+  let start = 0;
+  const parts = rows.map((count) => {
+    start += count;
+    return whole.rows(start - count, count);
+  });
+  return { pieces: [whole], parts };
 }

@@ -11,25 +11,24 @@ import { type LayerRange, PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { convert } from "../ops/convert.ts";
-import type { LlamaConfig } from "./config.ts";
+import {
+  allWeights,
+  isTied,
+  type ModelShape,
+  stageWeights,
+  type WeightSpec,
+} from "./model_shape.ts";
+import type { Precision } from "./precision.ts";
 import type { WeightFiles } from "./weight_files.ts";
 import { findWeight } from "./weight_lookup.ts";
-import {
-  allWeightSpecs,
-  type LayerPart,
-  layerWeightSpecs,
-  modelWeightSpecs,
-  stageWeightSpecs,
-  type WeightSpec,
-} from "./weight_names.ts";
-import { type LayerWeights, type ModelWeights, takeLayer } from "./weight_tensors.ts";
+import { type LayerWeights, makeLayer, type ModelWeights, takeProduct } from "./weight_tensors.ts";
 
 /** What to copy, and what it becomes. */
 export interface UploadOptions {
   readonly files: WeightFiles;
   readonly folder: string;
-  readonly config: LlamaConfig;
-  readonly dtype: "bf16" | "f32";
+  readonly config: ModelShape;
+  readonly precision: Precision;
   /** Called after every weight. */
   readonly onProgress?: (() => void) | undefined;
 }
@@ -40,11 +39,12 @@ export interface UploadOptions {
  * @param options `range`: the layers of one device, where they are spread over several.
  */
 export function weightBytes(
-  config: LlamaConfig,
-  options: { dtype: "bf16" | "f32"; range?: LayerRange | undefined },
+  config: ModelShape,
+  options: { precision: Precision; range?: LayerRange | undefined },
 ): number {
-  const { dtype, range = { firstLayer: 0, endLayer: config.layerCount } } = options;
-  return workspaceBytes(stageWeightSpecs(config, range).map(({ shape }) => ({ dtype, shape })));
+  const { precision, range = { firstLayer: 0, endLayer: config.layerCount } } = options;
+  const dtype = precision.weights;
+  return workspaceBytes(stageWeights(config, range).map(({ shape }) => ({ dtype, shape })));
 }
 
 /** Fills a weight's place on its device. */
@@ -60,12 +60,12 @@ export async function uploadWeights(
   stages: readonly Stage[],
   options: UploadOptions,
 ): Promise<ModelWeights> {
-  const { config, dtype } = options;
+  const { config, precision } = options;
   // What is wrong with the files is found before gigabytes are copied.
-  for (const spec of allWeightSpecs(config)) findWeight(options.files, { spec, ...options });
+  for (const spec of allWeights(config)) findWeight(options.files, { spec, ...options });
   return await placeWeights(stages, {
     config,
-    dtype,
+    precision,
     fused: true,
     fill: async (out, spec) => {
       await upload(out, { spec, options });
@@ -81,34 +81,42 @@ export async function uploadWeights(
  */
 export async function placeWeights(
   stages: readonly Stage[],
-  options: { config: LlamaConfig; dtype: "bf16" | "f32"; fused: boolean; fill: FillWeight },
+  options: { config: ModelShape; precision: Precision; fused: boolean; fill: FillWeight },
 ): Promise<ModelWeights> {
-  const { config, dtype, fused, fill } = options;
+  const { config, precision, fused, fill } = options;
+  const dtype = precision.weights;
   using owned = new DisposableStack();
   const arenas = new PerStage(
     stages,
     ({ device, ...range }) =>
-      owned.use(Workspace.allocate(device, weightBytes(config, { dtype, range }))),
+      owned.use(Workspace.allocate(device, weightBytes(config, { precision, range }))),
   );
   const place = async (layer: number, spec: WeightSpec): Promise<Tensor> => {
     const out = arenas.of(layer).take({ dtype, shape: spec.shape, label: spec.name });
     await fill(out, spec);
     return out;
   };
-  const model = modelWeightSpecs(config);
-  const embedding = await place(0, model.embedding);
+  const embedding = await place(0, config.embedding);
   const layers: LayerWeights[] = [];
-  for (let layer = 0; layer < config.layerCount; layer++) {
-    const specs = layerWeightSpecs(config, layer);
-    const weights = takeLayer(specs, { arena: arenas.of(layer), dtype, fused });
-    for (const part of Object.keys(specs) as LayerPart[]) await fill(weights[part], specs[part]);
-    layers.push(weights);
+  for (const [index, layer] of config.layers.entries()) {
+    const arena = arenas.of(index);
+    layers.push(
+      await makeLayer(layer, {
+        vector: (spec) => place(index, spec),
+        product: async (shape) => {
+          const { pieces, parts } = takeProduct(shape, { arena, dtype, fused });
+          for (const [i, part] of parts.entries()) {
+            const spec = shape.weights[i];
+            if (spec !== undefined) await fill(part, spec);
+          }
+          return { pieces };
+        },
+      }),
+    );
   }
   const last = config.layerCount - 1;
-  const norm = await place(last, model.norm);
-  const head = model.head !== model.embedding
-    ? await place(last, model.head)
-    : headOf(embedding, arenas.of(last));
+  const norm = await place(last, config.norm);
+  const head = isTied(config) ? headOf(embedding, arenas.of(last)) : await place(last, config.head);
   const kept = owned.move();
   return { embedding, layers, norm, head, [Symbol.dispose]: () => kept.dispose() };
 }

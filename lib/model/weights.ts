@@ -2,7 +2,7 @@
  * A model's weights as tensors on a device.
  *
  * bf16 weights are used where they are mapped, whatever is computed with: f32 arithmetic widens them
- * exactly. f32 weights are used in place with dtype f32. All others are converted once. A device with
+ * exactly. f32 weights are used in place where weights are to be f32. All others are converted once. A device with
  * memory of its own gets all of them.
  *
  * @module
@@ -12,18 +12,20 @@ import type { Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { invariant } from "../errors.ts";
 import { convert } from "../ops/convert.ts";
-import type { LlamaConfig } from "./config.ts";
+import { isTied, type ModelShape, type WeightSpec } from "./model_shape.ts";
+import type { Precision } from "./precision.ts";
 import { openWeightFiles, type WeightFiles } from "./weight_files.ts";
 import { findWeight, refuseBiases } from "./weight_lookup.ts";
-import { layerWeightSpecs, modelWeightSpecs, type WeightSpec } from "./weight_names.ts";
-import type { LayerWeights, ModelWeights } from "./weight_tensors.ts";
+import { type LayerWeights, makeLayer, type ModelWeights } from "./weight_tensors.ts";
 import { uploadWeights } from "./weight_upload.ts";
 
 /** What to load, and for which arithmetic. */
 export interface WeightOptions {
   readonly folder: string;
-  readonly config: LlamaConfig;
-  readonly dtype: "bf16" | "f32";
+  readonly config: ModelShape;
+  readonly precision: Precision;
+  /** Whether the files are read into memory instead of being mapped. */
+  readonly copyWeights?: boolean | undefined;
   /** Called after every weight that is copied. */
   readonly onProgress?: (() => void) | undefined;
 }
@@ -40,22 +42,26 @@ export async function loadWeights(
   options: WeightOptions,
 ): Promise<ModelWeights> {
   using owned = new DisposableStack();
-  const files = owned.use(await openWeightFiles(options.folder));
+  const files = owned.use(await openWeightFiles(options.folder, { copy: options.copyWeights }));
   refuseBiases(files);
   const [first] = stages;
   invariant(first !== undefined, "a model has a stage");
   const { device } = first;
-  if (device.kind !== "cpu") return await uploadWeights(stages, { ...options, files });
+  if (!device.hasHostMemory) return await uploadWeights(stages, { ...options, files });
   const loader = new WeightLoader(device, { files, options, owned });
   const { config } = options;
-  const specs = modelWeightSpecs(config);
-  const embedding = await loader.load(specs.embedding);
+  const embedding = await loader.load(config.embedding);
   const layers: LayerWeights[] = [];
-  for (let layer = 0; layer < config.layerCount; layer++) {
-    layers.push(await loader.loadLayer(layer));
+  for (const layer of config.layers) {
+    layers.push(
+      await makeLayer(layer, {
+        vector: (spec) => loader.load(spec),
+        product: async ({ weights }) => ({ pieces: await loader.loadAll(weights) }),
+      }),
+    );
   }
-  const norm = await loader.load(specs.norm);
-  const head = specs.head === specs.embedding ? embedding : await loader.load(specs.head);
+  const norm = await loader.load(config.norm);
+  const head = isTied(config) ? embedding : await loader.load(config.head);
   const kept = owned.move();
   return { embedding, layers, norm, head, [Symbol.dispose]: () => kept.dispose() };
 }
@@ -76,19 +82,10 @@ class WeightLoader {
     this.#owned = parts.owned;
   }
 
-  async loadLayer(layer: number): Promise<LayerWeights> {
-    const specs = layerWeightSpecs(this.#options.config, layer);
-    return {
-      inputNorm: await this.load(specs.inputNorm),
-      qProj: await this.load(specs.qProj),
-      kProj: await this.load(specs.kProj),
-      vProj: await this.load(specs.vProj),
-      oProj: await this.load(specs.oProj),
-      postAttentionNorm: await this.load(specs.postAttentionNorm),
-      gateProj: await this.load(specs.gateProj),
-      upProj: await this.load(specs.upProj),
-      downProj: await this.load(specs.downProj),
-    };
+  async loadAll(specs: readonly WeightSpec[]): Promise<Tensor[]> {
+    const tensors: Tensor[] = [];
+    for (const spec of specs) tensors.push(await this.load(spec));
+    return tensors;
   }
 
   /** A weight in place, or converted to what the arithmetic takes. */
@@ -97,7 +94,7 @@ class WeightLoader {
     const { shape, name: label } = spec;
     const { address, file } = entry;
     const mapped = Tensor.foreign(this.#device, { dtype, shape, label, address, keepAlive: file });
-    const wanted = dtype === "bf16" ? "bf16" : this.#options.dtype;
+    const wanted = dtype === "bf16" ? "bf16" : this.#options.precision.weights;
     if (dtype === wanted) return mapped;
     const out = this.#owned.use(Tensor.allocate(this.#device, { dtype: wanted, shape, label }));
     await convert(this.#device, { out, in: mapped });

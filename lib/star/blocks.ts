@@ -6,7 +6,12 @@
  *
  * @module
  */
-import { type AttentionPlan, hasBlocks } from "../attention/plan.ts";
+import {
+  anchorTokensOf,
+  type CheckedPlan,
+  SPARSE_BLOCK_TOKENS,
+  usedRanks,
+} from "../attention/plan.ts";
 import { invariant } from "../errors.ts";
 
 /** A run of context tokens that is encoded as one local sequence. */
@@ -38,15 +43,16 @@ export interface BlockLayout {
  * @returns The layout; an empty context is one empty block on one host.
  */
 export function layOutBlocks(
-  plan: AttentionPlan,
+  plan: CheckedPlan,
   options: { contextTokens: number; ranks: number },
 ): BlockLayout {
   const { contextTokens, ranks } = options;
   invariant(contextTokens >= 0 && ranks >= 1, "a layout needs a context and a rank");
-  if (plan.mode === "ring") return layOutParts(options);
-  const size = hasBlocks(plan.mode) ? plan.blockTokens : Math.max(1, contextTokens);
+  const { cut } = plan;
+  if (cut.kind === "parts") return layOutParts(plan, options);
+  const size = cut.kind === "blocks" ? cut.blockTokens : Math.max(1, contextTokens);
   const blockCount = Math.max(1, Math.ceil(contextTokens / size));
-  const hostCount = Math.min(hasBlocks(plan.mode) ? ranks : 1, blockCount);
+  const hostCount = usedRanks(plan, options);
   const hosts: ContextBlock[][] = [];
   let next = 0;
   for (let host = 0; host < hostCount; host++) {
@@ -58,21 +64,30 @@ export function layOutBlocks(
     next += share;
   }
   return {
-    anchorTokens: blockCount > 1 ? plan.anchorTokens : 0,
+    anchorTokens: blockCount > 1 ? anchorTokensOf(plan) : 0,
     hosts,
     queryHost: hostCount - 1,
   };
 }
 
-/** Contiguous parts, the first ones a token longer when the number does not divide. */
-function layOutParts(options: { contextTokens: number; ranks: number }): BlockLayout {
-  const { contextTokens, ranks } = options;
-  const hostCount = Math.max(1, Math.min(ranks, contextTokens));
-  const short = Math.floor(contextTokens / hostCount);
-  const long = contextTokens % hostCount;
+/**
+ * Contiguous parts, the first ones longer by a token, or with a selection by a tile, when the number
+ * does not divide. Tiles are those of the whole context, so no part may begin within one.
+ */
+function layOutParts(
+  plan: CheckedPlan,
+  options: { contextTokens: number; ranks: number },
+): BlockLayout {
+  const { contextTokens } = options;
+  const hostCount = usedRanks(plan, options);
+  const unit = plan.selection === undefined ? 1 : SPARSE_BLOCK_TOKENS;
+  const units = Math.ceil(contextTokens / unit);
+  const short = Math.floor(units / hostCount);
+  const long = units % hostCount;
   const hosts = Array.from({ length: hostCount }, (_, index) => {
-    const start = index * short + Math.min(index, long);
-    return [{ index, start, end: start + short + (index < long ? 1 : 0) }];
+    const first = index * short + Math.min(index, long);
+    const last = first + short + (index < long ? 1 : 0);
+    return [{ index, start: first * unit, end: Math.min(last * unit, contextTokens) }];
   });
   return { anchorTokens: 0, hosts, queryHost: hostCount - 1 };
 }

@@ -1,71 +1,85 @@
 /**
- * Phase 1 of mode `ring`: each rank runs its contiguous part of the context through the model with
- * exact attention to all that lies before it; phase 2 is Star Attention's.
+ * Phase 1 of modes `ring` and `ringx`: each rank runs its contiguous part of the context through the
+ * model with attention to all that lies before it, exact or over selected tiles; phase 2 is Star
+ * Attention's.
  *
  * A rank needs the keys of a whole layer before it can go on, so its part goes through the layers as
  * one chunk.
  *
  * @module
  */
+import type { ForcedSelection } from "../attention/forced_selection.ts";
+import type { CheckedPlan } from "../attention/plan.ts";
 import { RingAttention } from "../attention/ring.ts";
+import { SelectedRingAttention } from "../attention/ring_selected.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { Stage } from "../device/stages.ts";
-import type { LlamaConfig } from "../model/config.ts";
-import { type ComputeDType, Transformer } from "../model/forward.ts";
-import type { KvCache } from "../model/kv_cache.ts";
+import { consecutive, Transformer } from "../model/forward.ts";
+import type { KvRows } from "../model/kv_cache.ts";
+import type { ModelShape } from "../model/model_shape.ts";
+import type { Precision } from "../model/precision.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import { type BlockLayout, hostTokens } from "./blocks.ts";
 import type { Phase1Result } from "./phase1.ts";
+import type { Turns } from "./turns.ts";
 
 /** What it works with. */
 export interface RingPhaseOptions {
   /** Where the layers lie. */
   readonly stages: readonly Stage[];
-  readonly config: LlamaConfig;
+  readonly config: ModelShape;
   readonly weights: ModelWeights;
-  readonly dtype: ComputeDType;
+  readonly precision: Precision;
+  readonly plan: CheckedPlan;
   readonly layout: BlockLayout;
   readonly contextIds: Int32Array;
   readonly collective: Collective;
-  /** This rank's keys and values; of the same capacity on all ranks, as they are exchanged. */
-  readonly cache: KvCache;
+  /** Where this rank's keys and values go, from row 0 on. */
+  readonly rows: KvRows;
+  /** Taken in place of the tiles that the mass selects; for benchmarks. */
+  readonly forced?: ForcedSelection | undefined;
   /** Called with the share of this rank's work that is done. */
   readonly onProgress: (fraction: number) => void;
-}
-
-/** Rows that every rank's cache must have: the longest part, and room for query and answer. */
-export function ringCapacity(layout: BlockLayout, options: { room: number }): number {
-  return Math.max(...layout.hosts.map(hostTokens)) + options.room;
+  /** Asked before each exchange, on all ranks. */
+  readonly turns: Turns;
 }
 
 /** Encodes this rank's part. */
 export async function encodePart(options: RingPhaseOptions): Promise<Phase1Result> {
-  const { stages, config, layout, collective, cache, contextIds, onProgress } = options;
-  const { queryHeads, headDim, layerCount } = config;
+  const { stages, config, layout, collective, rows, contextIds, onProgress, precision } = options;
+  const { queryHeads, kvHeads, headDim, layerCount } = config;
   const [part] = layout.hosts[collective.rank] ?? [];
-  const result = { anchor: undefined, anchorPasses: 0, selected: [], [Symbol.dispose]() {} };
+  const ownTokens = part === undefined ? 0 : hostTokens([part]);
+  const base = { anchor: undefined, anchorPasses: 0, [Symbol.dispose]() {} };
   // The last layer's attention is not needed: only its keys and values are kept.
   const exchanges = layout.hosts.length > 1 ? layerCount - 1 : 0;
   let layersDone = 0;
-  using attention = new RingAttention(stages, {
+  const ring = {
     collective,
     partTokens: layout.hosts.map(hostTokens),
-    layer: (layer) => cache.layer(layer),
+    keys: (layer: number) => rows.segment(layer, { start: 0, tokens: ownTokens }),
     queryHeads,
+    kvHeads,
+    dtype: precision.cache,
     headDim,
     scale: 1 / Math.sqrt(headDim),
-    onProgress: (fraction) => onProgress(Math.min(1, (layersDone + fraction) / layerCount)),
-  });
+    onProgress: (fraction: number) => onProgress(Math.min(1, (layersDone + fraction) / layerCount)),
+    beforeExchange: () => options.turns.turn(),
+  };
+  const { plan: { selection }, forced } = options;
+  using attention = selection === undefined
+    ? new RingAttention(stages, ring)
+    : new SelectedRingAttention(stages, { ...ring, layerCount, selection, forced });
   if (part === undefined || part.end === part.start) {
     for (let layer = 0; layer < exchanges; layer++) await attention.exchange(layer);
-    return result;
+    return { ...base, selected: [] };
   }
   const ids = contextIds.subarray(part.start, part.end);
   using transformer = await wholePartTransformer(options, ids.length);
   await transformer.forward({
     ids,
-    firstPosition: part.start,
-    target: { cache, firstRow: 0 },
+    positions: consecutive(part.start, ids.length),
+    target: { layer: (layer) => rows.layer(layer), rows: consecutive(rows.first, ids.length) },
     attention,
     keysOnly: true,
     onLayer: () => {
@@ -74,16 +88,17 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
     },
   });
   onProgress(1);
-  return result;
+  const counts = await attention.counts();
+  return { ...base, selected: counts.length === 0 ? [] : [counts] };
 }
 
 async function wholePartTransformer(
   options: RingPhaseOptions,
   maxTokens: number,
 ): Promise<Transformer> {
-  const { stages, config, weights, dtype } = options;
+  const { stages, config, weights, precision } = options;
   using owned = new DisposableStack();
-  const transformer = owned.use(new Transformer(stages, { config, weights, dtype, maxTokens }));
+  const transformer = owned.use(new Transformer(stages, { config, weights, precision, maxTokens }));
   await transformer.prepare();
   owned.move();
   return transformer;

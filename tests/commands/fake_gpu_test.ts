@@ -7,7 +7,7 @@ import { runBench } from "../../commands/bench/bench.ts";
 import { runKernelBench } from "../../commands/bench/kernels.ts";
 import type { BenchOptions } from "../../commands/bench/options.ts";
 import { runDoctor } from "../../commands/doctor.ts";
-import { MODEL_SHAPES } from "../../lib/model/shapes.ts";
+import { modelShape } from "../../lib/model/shapes.ts";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "../helpers/assert.ts";
 import { buildFakeGpu, withFakeGpu } from "../helpers/fake_gpu.ts";
 import { fakeScreen } from "../helpers/fake_model.ts";
@@ -16,7 +16,7 @@ import { MODEL } from "../helpers/prompts.ts";
 const folder = await buildFakeGpu();
 const ignore = folder === undefined;
 
-const config = MODEL_SHAPES.small;
+const config = modelShape("small");
 assert(config !== undefined);
 
 const OPTIONS: BenchOptions = {

@@ -69,7 +69,7 @@ Deno.test("bench with --json prints the details and the times of each mode", asy
 function assertRefused(ended: Ended): void {
   assertMatch(
     ended.stderr,
-    /error: --attn_type: must be star, starx or ring with 2 processes: current value is 'dense'/,
+    /error: --attn_type: must be star, starx, ring or ringx with 2 processes: current value is 'dense'/,
   );
 }
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { AttentionPlan } from "../../lib/attention/plan.ts";
+import type { PlanOptions } from "../../lib/attention/plan.ts";
 import type { GenerateResult } from "../../lib/star/request.ts";
 import { assert, assertEquals } from "../helpers/assert.ts";
 import { goldenRequest, openTiny, STAR } from "../helpers/prompts.ts";
@@ -13,14 +13,14 @@ const RANKS = [1, 2, 3, 4];
 /** The promise for f32; bf16 rounds the parts' sums at other places. */
 const F32_LOGITS = 1e-4;
 
-const PLANS: readonly { name: string; plan: AttentionPlan }[] = [
+const PLANS: readonly { name: string; plan: PlanOptions }[] = [
   { name: "star", plan: STAR },
   { name: "star with a small anchor", plan: { ...STAR, anchorTokens: 100 } },
   { name: "starx", plan: { ...STAR, mode: "starx" } },
 ];
 
 async function run(
-  plan: AttentionPlan,
+  plan: PlanOptions,
   options: { processCount: number; dtype: "f32" | "bf16" },
 ): Promise<GenerateResult> {
   await using engine = await openTiny({ plan, ...options });
@@ -84,7 +84,7 @@ Deno.test("generate() leaves ranks beyond the number of blocks without work", as
 });
 
 Deno.test("generate() with merge antidiagonal gives ids of its own", async () => {
-  const plan: AttentionPlan = { ...STAR, merge: "antidiagonal" };
+  const plan: PlanOptions = { ...STAR, merge: "antidiagonal" };
   const result = await run(plan, { processCount: 3, dtype: "f32" });
   const lse = await run(STAR, { processCount: 3, dtype: "f32" });
   assert(String(result.ids) !== String(lse.ids), "the two ways to merge must differ");

@@ -1,21 +1,22 @@
 /**
- * Mode ring computes what dense does, on any number of ranks.
+ * Mode ring computes what dense does and ringx what xattn does, on any number of ranks.
  *
  * @module
  */
-import type { AttentionPlan } from "../../lib/attention/plan.ts";
+import type { PlanOptions } from "../../lib/attention/plan.ts";
 import type { GenerateRequest, GenerateResult } from "../../lib/star/request.ts";
 import { assert, assertEquals } from "../helpers/assert.ts";
-import { goldenRequest, openTiny, STAR } from "../helpers/prompts.ts";
+import { goldenRequest, openTiny } from "../helpers/prompts.ts";
 
-const RING: AttentionPlan = { ...STAR, mode: "ring", blockTokens: 0, anchorTokens: 0 };
-const DENSE: AttentionPlan = { ...RING, mode: "dense" };
+const RING: PlanOptions = { mode: "ring" };
+const DENSE: PlanOptions = { mode: "dense" };
+const SELECTION = { stride: 8, threshold: 0.8 };
 /** The promise of the issue; sums are only taken in another order. */
 const LOGIT_TOLERANCE = 5e-3;
 
 async function run(
   request: GenerateRequest,
-  options: { plan: AttentionPlan; processCount: number; dtype: "f32" | "bf16" },
+  options: { plan: PlanOptions; processCount: number; dtype: "f32" | "bf16" },
 ): Promise<GenerateResult> {
   await using engine = await openTiny(options);
   return await engine.generate(request);
@@ -46,6 +47,59 @@ Deno.test("generate() in ring leaves ranks without a token of the context idle",
   assertEquals(found.ids, expected.ids);
   assertEquals(found.ranks.map(({ blockTokens }) => blockTokens), [1, 1, 0]);
 });
+
+Deno.test("generate() in ringx gives xattn's ids and tiles on 1 to 4 ranks", async () => {
+  const request = await goldenRequest({ task: "niah_multikey_2" });
+  const xattn: PlanOptions = { mode: "xattn", ...SELECTION };
+  const expected = await run(request, { plan: xattn, processCount: 1, dtype: "f32" });
+  const share = density(expected);
+  assert(share < 0.9, `the selection must leave tiles out: its share is ${share}`);
+  for (const processCount of [1, 2, 3, 4]) {
+    const plan: PlanOptions = { mode: "ringx", ...SELECTION };
+    const found = await run(request, { plan, processCount, dtype: "f32" });
+    assertEquals(found.ids, expected.ids, `with ${processCount} ranks`);
+    assertSameLogits(found, expected);
+    assertEquals(tilesPerLayer(found), tilesPerLayer(expected), `with ${processCount} ranks`);
+  }
+});
+
+Deno.test("generate() in ringx with threshold 1 gives ring's ids and takes every tile", async () => {
+  const request = await goldenRequest({ task: "niah_single_3" });
+  const plan: PlanOptions = { mode: "ringx", threshold: 1 };
+  for (const processCount of [1, 3]) {
+    const expected = await run(request, { plan: RING, processCount, dtype: "f32" });
+    const found = await run(request, { plan, processCount, dtype: "f32" });
+    assertEquals(found.ids, expected.ids, `with ${processCount} ranks`);
+    assertSameLogits(found, expected);
+    assertEquals(density(found), 1);
+  }
+});
+
+Deno.test("generate() in ringx leaves ranks without a tile of the context idle", async () => {
+  const request = await goldenRequest({ task: "niah_single_3", tokensToGenerate: 4 });
+  const short = { ...request, contextIds: request.contextIds.slice(0, 200) };
+  const plan: PlanOptions = { mode: "ringx", threshold: 1 };
+  const expected = await run(short, { plan: DENSE, processCount: 1, dtype: "f32" });
+  const found = await run(short, { plan, processCount: 3, dtype: "f32" });
+  assertEquals(found.ids, expected.ids);
+  assertEquals(found.ranks.map(({ blockTokens }) => blockTokens), [128, 72, 0]);
+});
+
+/** [taken, causal] of each layer, over all parts. */
+function tilesPerLayer(result: GenerateResult): number[][] {
+  const { selectedBlocks, ranks } = result;
+  const parts = ranks.filter(({ blocks }) => blocks > 0).length;
+  const layers = selectedBlocks.length / parts;
+  return Array.from({ length: layers }, (_, layer) => {
+    const own = selectedBlocks.filter((_, i) => i % layers === layer);
+    return [0, 1].map((at) => own.reduce((sum, tiles) => sum + (tiles[at] ?? 0), 0));
+  });
+}
+
+function density(result: GenerateResult): number {
+  const sum = (at: 0 | 1) => result.selectedBlocks.reduce((all, tiles) => all + tiles[at], 0);
+  return sum(0) / sum(1);
+}
 
 function assertSameLogits(found: GenerateResult, expected: GenerateResult): void {
   const values = new Map(found.topLogits);

@@ -70,12 +70,9 @@ Deno.test("mod.ts can be imported from a web site", async () => {
       `${folder}/main.ts`,
       `import { loadModel } from "${base}/mod.ts";
 const prompt = { ...JSON.parse(Deno.readTextFileSync("prompt.json")), sample: "1" };
-const plan = { mode: "star", blockTokens: 512, anchorTokens: 512, stride: 16, threshold: 0.95,
-  merge: "lse" } as const;
-await using model = await loadModel(${JSON.stringify(MODEL)}, { plan, device: "cpu",
-  dtype: "f32", processCount: 2, threads: 1, timeoutMs: 60_000 });
-const { ids, result } = await model.generate(prompt,
-  { tokensToGenerate: ${ids.length}, stopWords: [], topLogits: 0 });
+await using model = await loadModel(${JSON.stringify(MODEL)}, { mode: "star", blockTokens: 512,
+  device: "cpu", precision: "f32", processCount: 2, threads: 1 });
+const { ids, result } = await model.generate(prompt, { tokensToGenerate: ${ids.length} });
 console.log(JSON.stringify({ ids, ranks: result.ranks.length }));
 `,
     );

@@ -4,9 +4,11 @@
  *
  * @module
  */
+import { PRECISIONS } from "../../lib/model/precision.ts";
 import { openEngine } from "../../lib/engine/engine.ts";
 import { assert, assertEquals } from "../helpers/assert.ts";
 import { HAS_GPU } from "../helpers/device.ts";
+import { checkPlan } from "../../lib/attention/plan.ts";
 import { goldenEntries, goldenPlan } from "../helpers/golden.ts";
 import { MODEL } from "../helpers/prompts.ts";
 
@@ -25,9 +27,9 @@ for (const entry of await goldenEntries()) {
     Deno.test({ name: test, ignore: !HAS_GPU }, async () => {
       await using engine = await openEngine({
         modelFolder: MODEL,
-        plan,
+        plan: checkPlan(plan),
         device: "cuda",
-        dtype: "bf16",
+        precision: PRECISIONS.bf16,
         threads: 1,
         processCount: 1,
         timeoutMs: 60_000,

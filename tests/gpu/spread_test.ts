@@ -4,7 +4,8 @@
  *
  * @module
  */
-import type { AttentionMode } from "../../lib/attention/plan.ts";
+import { PRECISIONS } from "../../lib/model/precision.ts";
+import { type AttentionMode, checkPlan } from "../../lib/attention/plan.ts";
 import { SelfCollective } from "../../lib/parallel/self.ts";
 import { RankStatus } from "../../lib/parallel/state.ts";
 import { openCudaDevice } from "../../lib/device/cuda.ts";
@@ -13,9 +14,10 @@ import { sendTensor } from "../../lib/device/send.ts";
 import { stagesOn } from "../../lib/device/stages.ts";
 import { Tensor } from "../../lib/device/tensor.ts";
 import { randomWeights } from "../../lib/model/random_weights.ts";
-import { MODEL_SHAPES } from "../../lib/model/shapes.ts";
+import { modelShape } from "../../lib/model/shapes.ts";
 import { openEngine } from "../../lib/engine/engine.ts";
-import { RankModel, type RankResult } from "../../lib/engine/rank.ts";
+import { RankModel } from "../../lib/engine/rank.ts";
+import type { RankResult } from "../../lib/engine/wire.ts";
 import type { GenerateResult } from "../../lib/star/request.ts";
 import { assert, assertEquals } from "../helpers/assert.ts";
 import { GPU_COUNT } from "../helpers/device.ts";
@@ -34,10 +36,16 @@ async function generate(
   entry: GoldenEntry,
   options: { name: string; gpusPerRank: number },
 ): Promise<GenerateResult> {
-  const plan = goldenPlan(options.name, entry);
-  assert(plan !== undefined);
+  const planOptions = goldenPlan(options.name, entry);
+  assert(planOptions !== undefined);
+  const plan = checkPlan(planOptions);
   const { gpusPerRank } = options;
-  const base = { modelFolder: MODEL, device: "cuda", dtype: "bf16", threads: 1 } as const;
+  const base = {
+    modelFolder: MODEL,
+    device: "cuda",
+    precision: PRECISIONS.bf16,
+    threads: 1,
+  } as const;
   const run = { ...base, plan, gpusPerRank, processCount: 1, timeoutMs: 60_000 };
   await using engine = await openEngine(run);
   assertEquals(engine.deviceDescription.split(" and ").length, gpusPerRank);
@@ -69,17 +77,15 @@ for (const entry of await goldenEntries()) {
 const LARGE = { contextTokens: 20_000, blockTokens: 8192, chunkTokens: 4096 } as const;
 
 async function runLarge(devices: readonly Device[], mode: AttentionMode): Promise<RankResult> {
-  const config = MODEL_SHAPES["llama-3.1-8b"];
+  const config = modelShape("llama-3.1-8b");
   assert(config !== undefined);
   const { contextTokens, blockTokens, chunkTokens } = LARGE;
-  const sizes = mode === "dense" ? 0 : blockTokens;
-  const tuning = { stride: 16, threshold: 0.9, merge: "lse" } as const;
-  const plan = { mode, blockTokens: sizes, anchorTokens: sizes, ...tuning };
+  const plan = checkPlan({ mode, blockTokens, threshold: 0.9 });
   const stages = stagesOn(devices, config);
   using weights = await randomWeights(stages, config);
   using model = await RankModel.assemble({
     ...{ config, stages, weights, plan, chunkTokens },
-    dtype: "bf16",
+    precision: PRECISIONS.bf16,
     forcedDensity: 0.3,
   });
   using collective = new SelfCollective();

@@ -30,7 +30,7 @@ export function fakeModels(answer: (prompt: Prompt, index: number) => string): F
     loads: [],
     asked: [],
     openCount: 0,
-    load: async (folder, { processCount }) => {
+    load: async (folder, { processCount = 1 } = {}) => {
       fake.loads.push(processCount);
       fake.openCount++;
       return {
@@ -38,7 +38,7 @@ export function fakeModels(answer: (prompt: Prompt, index: number) => string): F
         tokenizer: await loadTokenizer(folder),
         processCount,
         deviceDescription: "a fake",
-        generate: (prompt, options) => {
+        generate: (prompt, options = {}) => {
           fake.asked.push({ prompt, options });
           return Promise.resolve(generationOf(answer(prompt, fake.asked.length - 1)));
         },
@@ -61,7 +61,14 @@ function generationOf(text: string): Generation {
     contextTokens: 10,
     queryTokens: 2,
     seconds: 0.5,
-    result: { ids: [5, 6], topLogits, selectedBlocks: [[1, 4], [2, 4]], ranks: [] },
+    result: {
+      ids: [5, 6],
+      topLogits,
+      selectedBlocks: [[1, 4], [2, 4]],
+      headShares: [[0.25, 0.25], [0.5, 0.5]],
+      masks: [],
+      ranks: [],
+    },
   };
 }
 

@@ -6,12 +6,14 @@
  *
  * @module
  */
-import { FinishedSamples, readSamples, surveySamples } from "../../commands/shared/samples.ts";
+import { FinishedSamples } from "../../commands/shared/output_records.ts";
+import { readSamples, surveySamples } from "../../commands/shared/samples.ts";
 import {
   DeviceError,
   errorText,
   FileError,
   invariant,
+  RequestError,
   UsageError,
   WorkerError,
 } from "../../lib/errors.ts";
@@ -45,9 +47,11 @@ const FILE_OF = {
 /** Loads the model and lets it answer a question. */
 async function useModel(folder: string): Promise<void> {
   await using model = await loadModel(folder, {
-    plan: { ...STAR, blockTokens: 32, anchorTokens: 32 },
+    ...STAR,
+    blockTokens: 32,
+    anchorTokens: 32,
     device: "cpu",
-    dtype: "bf16",
+    precision: "bf16",
     processCount: 1,
     threads: 1,
     timeoutMs: 10_000,
@@ -61,7 +65,8 @@ async function useLines(folder: string): Promise<void> {
   const path = `${folder}/${FILE_OF.jsonl}`;
   const ways: readonly (() => Promise<unknown>)[] = [
     () => surveySamples(path),
-    () => FinishedSamples.read(path),
+    async () =>
+      await FinishedSamples.read(path, { survey: await surveySamples(path), inputPath: path }),
     () => Array.fromAsync(readSamples(path)),
     () => Array.fromAsync(readJsonLines(path)),
     () => evaluateFolder(folder, { print: () => {} }),
@@ -76,9 +81,8 @@ async function useLines(folder: string): Promise<void> {
 
 /** Whether an error is one that callers can tell apart, with a message for them. */
 function isRefusal(error: unknown): boolean {
-  const kinds = [FileError, UsageError, DeviceError, WorkerError, SyntaxError];
-  if (kinds.some((kind) => error instanceof kind)) return true;
-  return error instanceof RangeError && error.message.startsWith("Cannot ");
+  const kinds = [FileError, RequestError, UsageError, DeviceError, WorkerError, SyntaxError];
+  return kinds.some((kind) => error instanceof kind);
 }
 
 function print(line: UserLine): void {

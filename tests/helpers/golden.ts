@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { AttentionPlan } from "../../lib/attention/plan.ts";
+import type { PlanOptions } from "../../lib/attention/plan.ts";
 
 /** What one mode gives for one prompt. */
 export interface GoldenMode {
@@ -37,7 +37,7 @@ export async function goldenEntries(): Promise<GoldenEntry[]> {
 }
 
 /** The plan behind a mode's name, or undefined where the sizes do not allow the mode. */
-export function goldenPlan(name: string, entry: GoldenEntry): AttentionPlan | undefined {
+export function goldenPlan(name: string, entry: GoldenEntry): PlanOptions | undefined {
   const { block_size: blockTokens, anchor_block_size: anchorTokens } = entry;
   const base = { blockTokens, anchorTokens, stride: 16, threshold: 0.9, merge: "lse" } as const;
   const whole = blockTokens % 128 === 0 && anchorTokens % 128 === 0;

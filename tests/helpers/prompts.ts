@@ -3,8 +3,9 @@
  *
  * @module
  */
+import { PRECISIONS } from "../../lib/model/precision.ts";
 import { openEngine } from "../../lib/engine/engine.ts";
-import type { AttentionPlan } from "../../lib/attention/plan.ts";
+import { checkPlan, type PlanOptions } from "../../lib/attention/plan.ts";
 import type { Engine, GenerateRequest } from "../../lib/star/request.ts";
 import { goldenEntries } from "./golden.ts";
 
@@ -12,19 +13,19 @@ import { goldenEntries } from "./golden.ts";
 export const MODEL = new URL("../../models/starx-tiny", import.meta.url).pathname;
 
 /** Star Attention with blocks of 256 tokens. */
-export const STAR: AttentionPlan = {
+export const STAR = {
   mode: "star",
   blockTokens: 256,
   anchorTokens: 256,
   stride: 16,
   threshold: 0.95,
   merge: "lse",
-};
+} as const satisfies PlanOptions;
 
 /** An engine with one thread per process. */
 export function openTiny(
   options: {
-    plan: AttentionPlan;
+    plan: PlanOptions;
     processCount: number;
     dtype?: "f32" | "bf16";
     device?: "cpu" | "cuda";
@@ -34,9 +35,9 @@ export function openTiny(
   const { plan, processCount, device = "cpu", dtype = "bf16", timeoutMs = 60_000 } = options;
   return openEngine({
     modelFolder: MODEL,
-    plan,
+    plan: checkPlan(plan),
     device,
-    dtype,
+    precision: PRECISIONS[dtype],
     threads: 1,
     processCount,
     timeoutMs,

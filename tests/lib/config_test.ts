@@ -1,5 +1,7 @@
 import { FileError } from "../../lib/errors.ts";
-import { inverseFrequencies, parseConfig, readConfig } from "../../lib/model/config.ts";
+import { parseConfig, readConfig } from "../../lib/model/config.ts";
+import { isTied } from "../../lib/model/model_shape.ts";
+import { inverseFrequencies } from "../../lib/model/rope_frequencies.ts";
 import {
   assertAlmostEquals,
   assertEquals,
@@ -40,8 +42,9 @@ function parse(changes: Record<string, unknown> = {}) {
 }
 
 Deno.test("readConfig() reads the model that the repository ships", async () => {
-  assertEquals(await readConfig(TINY), {
-    architecture: "LlamaForCausalLM",
+  const { layers, embedding, norm, head, ...sizes } = await readConfig(TINY);
+  assertEquals(sizes, {
+    family: "llama",
     hiddenSize: 256,
     intermediateSize: 768,
     layerCount: 6,
@@ -50,12 +53,32 @@ Deno.test("readConfig() reads the model that the repository ships", async () => 
     headDim: 64,
     vocabularySize: 4096,
     maxPositions: 16384,
-    rmsNormEps: 1e-5,
-    ropeTheta: 500000,
-    ropeScaling: undefined,
-    tiedEmbeddings: true,
+    normEps: 1e-5,
+    rope: { dims: 64, theta: 500000 },
     bosTokenId: 4089,
     eosTokenIds: [4093],
+  });
+  const table = { name: "model.embed_tokens.weight", shape: [4096, 256] };
+  assertEquals([embedding, head], [table, table]);
+  assertEquals(norm, { name: "model.norm.weight", shape: [256] });
+  assertEquals(layers.length, 6);
+  const weight = (name: string, ...shape: number[]) => ({
+    name: `model.layers.5.${name}.weight`,
+    shape,
+  });
+  assertEquals(layers[5], {
+    inputNorm: weight("input_layernorm", 256),
+    qkv: {
+      weights: [
+        weight("self_attn.q_proj", 512, 256),
+        weight("self_attn.k_proj", 128, 256),
+        weight("self_attn.v_proj", 128, 256),
+      ],
+    },
+    output: { weights: [weight("self_attn.o_proj", 256, 512)] },
+    mlpNorm: weight("post_attention_layernorm", 256),
+    gateUp: { weights: [weight("mlp.gate_proj", 768, 256), weight("mlp.up_proj", 768, 256)] },
+    down: { weights: [weight("mlp.down_proj", 256, 768)] },
   });
 });
 
@@ -91,10 +114,10 @@ Deno.test("readConfig() throws if the folder, the file or its syntax is wrong", 
 
 Deno.test("parseConfig() takes transformers' defaults for optional keys", () => {
   const config = parse({ rope_theta: undefined, num_key_value_heads: undefined });
-  assertEquals(config.ropeTheta, 10000);
+  assertEquals(config.rope.theta, 10000);
   assertEquals(config.kvHeads, 32);
   assertEquals(config.headDim, 64);
-  assertEquals(config.tiedEmbeddings, false);
+  assertEquals(isTied(config), false);
   assertEquals(config.bosTokenId, undefined);
   assertEquals(config.eosTokenIds, []);
 });
@@ -118,16 +141,16 @@ Deno.test("parseConfig() reads rope scaling in each of its spellings", () => {
     highFrequencyFactor: 4,
     originalMaxPositions: 8192,
   };
-  assertEquals(parse({ rope_scaling: LLAMA3_SCALING }).ropeScaling, expected);
-  assertEquals(parse({ rope_scaling: { ...unnamed, type: "llama3" } }).ropeScaling, expected);
+  assertEquals(parse({ rope_scaling: LLAMA3_SCALING }).rope.scaling, expected);
+  assertEquals(parse({ rope_scaling: { ...unnamed, type: "llama3" } }).rope.scaling, expected);
   const parameters = { ...LLAMA3_SCALING, rope_theta: 20000 };
   const newer = parse({ rope_theta: undefined, rope_parameters: parameters });
-  assertEquals(newer.ropeScaling, expected);
-  assertEquals(newer.ropeTheta, 20000);
+  assertEquals(newer.rope.scaling, expected);
+  assertEquals(newer.rope.theta, 20000);
   const plain = parse({ rope_parameters: { rope_type: "default", rope_theta: 1234 } });
-  assertEquals(plain.ropeScaling, undefined);
-  assertEquals(plain.ropeTheta, 1234);
-  assertEquals(parse({ rope_scaling: null }).ropeScaling, undefined);
+  assertEquals(plain.rope.scaling, undefined);
+  assertEquals(plain.rope.theta, 1234);
+  assertEquals(parse({ rope_scaling: null }).rope.scaling, undefined);
 });
 
 Deno.test("parseConfig() throws if a key is missing", () => {
@@ -208,7 +231,7 @@ for (const [changes, message] of REFUSED) {
 
 Deno.test("inverseFrequencies() is 1 / theta^(2i / headDim) in float32", () => {
   const config = parse({ head_dim: 128 });
-  const found = inverseFrequencies(config);
+  const found = inverseFrequencies(config.rope);
   assertEquals(found.length, 64);
   // Values of NumPy in float32, in transformers' order of operations.
   const expected: readonly (readonly [number, number])[] = [
@@ -232,7 +255,7 @@ Deno.test("inverseFrequencies() scales as Llama 3.1 does", () => {
     [18, 0.000019461638657958247],
     [19, 0.00001291476746700937],
   ];
-  const found = inverseFrequencies(parse({ rope_scaling: LLAMA3_SCALING }));
+  const found = inverseFrequencies(parse({ rope_scaling: LLAMA3_SCALING }).rope);
   assertEquals(found.length, 32);
   for (const [pair, value] of expected) assertAlmostEquals(found[pair] ?? 0, value, value * 1.2e-7);
 });

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { PRECISIONS } from "../../lib/model/precision.ts";
 import { openCudaDevice } from "../../lib/device/cuda.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
 import { ProfiledDevice } from "../../lib/device/profiled.ts";
@@ -16,6 +17,7 @@ import { loadModel } from "../../lib/engine/load_model.ts";
 import type { GenerateResult } from "../../lib/star/request.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../helpers/assert.ts";
 import { buildFakeGpu, withFakeGpu } from "../helpers/fake_gpu.ts";
+import { checkPlan } from "../../lib/attention/plan.ts";
 import { goldenEntries, type GoldenEntry, goldenPlan } from "../helpers/golden.ts";
 import { MODEL } from "../helpers/prompts.ts";
 
@@ -44,9 +46,9 @@ async function generate(
   assert(plan !== undefined);
   await using engine = await openEngine({
     modelFolder: MODEL,
-    plan,
+    plan: checkPlan(plan),
     device,
-    dtype: "bf16",
+    precision: PRECISIONS.bf16,
     threads: 2,
     processCount,
     timeoutMs: 60_000,
@@ -92,9 +94,9 @@ Deno.test({ name: "a GPU ends at a stop id, and can be asked again", ignore }, a
     assert(plan !== undefined);
     await using engine = await openEngine({
       modelFolder: MODEL,
-      plan,
+      plan: checkPlan(plan),
       device: "cuda",
-      dtype: "bf16",
+      precision: PRECISIONS.bf16,
       threads: 2,
       processCount: 1,
       timeoutMs: 60_000,
@@ -121,9 +123,9 @@ Deno.test({ name: "loadModel() refuses what will not fit, with the numbers", ign
     const plan = goldenPlan("star", entry);
     assert(plan !== undefined);
     const options = {
-      plan,
+      ...plan,
       device: "cuda",
-      dtype: "bf16",
+      precision: PRECISIONS.bf16,
       processCount: 1,
       threads: 1,
       timeoutMs: 60_000,
@@ -142,7 +144,7 @@ Deno.test({ name: "chooseDevice() takes a usable GPU and says so", ignore }, asy
     assertStringIncludes(note ?? "", "Fake GPU");
     assertEquals((await chooseDevice("auto", { dtype: "f32" })).kind, "cpu");
     assertEquals(await chooseDevice("cpu", { dtype: "bf16" }), { kind: "cpu" });
-    await assertRejects(() => chooseDevice("cuda", { dtype: "f32" }), UsageError, "--dtype");
+    await assertRejects(() => chooseDevice("cuda", { dtype: "f32" }), UsageError, "'precision'");
   });
 });
 

@@ -4,11 +4,13 @@
  *
  * @module
  */
+import { PRECISIONS } from "../../lib/model/precision.ts";
 import { WorkerError } from "../../lib/errors.ts";
 import { openEngine } from "../../lib/engine/engine.ts";
 import type { GenerateResult, Progress } from "../../lib/star/request.ts";
 import { assert, assertEquals, assertMatch, assertRejects } from "../helpers/assert.ts";
 import { addFakeNccl, buildFakeGpu, withFakeGpu } from "../helpers/fake_gpu.ts";
+import { checkPlan } from "../../lib/attention/plan.ts";
 import { goldenEntries, goldenPlan } from "../helpers/golden.ts";
 import { runAlone } from "../helpers/hosts.ts";
 import { childrenOf, waitUntilEnded } from "../helpers/processes.ts";
@@ -43,9 +45,9 @@ async function generate(
   const sizes = blockTokens === undefined ? {} : { blockTokens, anchorTokens: blockTokens };
   await using engine = await openEngine({
     modelFolder: MODEL,
-    plan: { ...known, ...sizes, mode },
+    plan: checkPlan({ ...known, ...sizes, mode }),
     device: "cuda",
-    dtype: "bf16",
+    precision: PRECISIONS.bf16,
     threads: 2,
     processCount,
     timeoutMs: 60_000,

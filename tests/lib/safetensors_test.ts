@@ -2,7 +2,7 @@ import { FileError } from "../../lib/errors.ts";
 import { modelDigest } from "../../lib/model/digest.ts";
 import { parseSafetensors } from "../../lib/model/safetensors.ts";
 import { listWeightFiles, openWeightFiles } from "../../lib/model/weight_files.ts";
-import { MODEL_SHAPES } from "../../lib/model/shapes.ts";
+import { MODEL_CONFIGS } from "../../lib/model/shapes.ts";
 import { makeModel } from "../../scripts/make_model.ts";
 import {
   assert,
@@ -149,7 +149,7 @@ async function withModel(
 ): Promise<void> {
   const folder = await Deno.makeTempDir();
   try {
-    const config = MODEL_SHAPES.small;
+    const config = MODEL_CONFIGS.small;
     assert(config !== undefined);
     const { shards, dtype = "bf16" } = options;
     await makeModel(folder, { config, dtype, shards, seed: 3, tokenizerFolder: TINY });

@@ -1,49 +1,88 @@
-import { type AttentionPlan, checkPlan, sharesContext } from "../../../lib/attention/plan.ts";
+import {
+  ATTENTION_MODES,
+  type BlockCut,
+  checkPlan,
+  modeOf,
+  type Plan,
+  type PlanOptions,
+  sharesContext,
+  usedRanks,
+} from "../../../lib/attention/plan.ts";
 import { UsageError } from "../../../lib/errors.ts";
 import { assertEquals, assertThrows } from "../../helpers/assert.ts";
 
-const GOOD: AttentionPlan = {
+const GOOD = {
   mode: "starx",
   blockTokens: 1024,
-  anchorTokens: 1024,
-  stride: 16,
-  threshold: 0.95,
-  merge: "lse",
+  anchorTokens: 512,
+  stride: 8,
+  threshold: 0.9,
+  merge: "antidiagonal",
+} as const satisfies PlanOptions;
+const BLOCKS: BlockCut = {
+  kind: "blocks",
+  blockTokens: 1024,
+  anchorTokens: 512,
+  merge: "antidiagonal",
 };
+const plain = (options: PlanOptions): Plan => checkPlan(options);
+const SELECTION = { stride: 8, threshold: 0.9 };
 
-Deno.test("checkPlan() returns a plan that can be used", () => {
-  assertEquals(checkPlan(GOOD), GOOD);
+Deno.test("checkPlan() makes a cut of the context and a selection of every mode", () => {
+  const plans = ATTENTION_MODES.map((mode) => [mode, plain({ ...GOOD, mode })]);
+  assertEquals(plans, [
+    ["dense", { cut: { kind: "whole" } }],
+    ["xattn", { cut: { kind: "whole" }, selection: SELECTION }],
+    ["star", { cut: BLOCKS }],
+    ["starx", { cut: BLOCKS, selection: SELECTION }],
+    ["ring", { cut: { kind: "parts" } }],
+    ["ringx", { cut: { kind: "parts" }, selection: SELECTION }],
+  ]);
 });
 
-Deno.test("checkPlan() drops block sizes and merge in modes without blocks", () => {
-  assertEquals(checkPlan({ ...GOOD, mode: "dense", blockTokens: 7, merge: "antidiagonal" }), {
-    ...GOOD,
-    mode: "dense",
-    blockTokens: 0,
-    anchorTokens: 0,
+Deno.test("checkPlan() has defaults for all but the block size", () => {
+  assertEquals(plain({}), { cut: { kind: "whole" } });
+  assertEquals(plain({ mode: "starx", blockTokens: 256, stride: undefined }), {
+    cut: { kind: "blocks", blockTokens: 256, anchorTokens: 256, merge: "lse" },
+    selection: { stride: 16, threshold: 0.95 },
   });
 });
 
-const REFUSED: readonly [string, Partial<AttentionPlan>, string][] = [
-  ["a block size of 0", { blockTokens: 0 }, "'--block_size' must be a whole number above 0"],
+Deno.test("modeOf() names the mode that a plan was made of", () => {
+  assertEquals(
+    ATTENTION_MODES.map((mode) => modeOf(checkPlan({ ...GOOD, mode }))),
+    ATTENTION_MODES,
+  );
+});
+
+/** What a caller without types hands in. */
+const foreign = (options: unknown) => options as Partial<PlanOptions>;
+
+const REFUSED: readonly [string, Partial<PlanOptions>, string][] = [
+  ["a mode that there is not", foreign({ mode: "dens" }), "'mode' must be one of dense, xattn, "],
+  ["a block size of 0", { blockTokens: 0 }, "'blockTokens' must be a whole number above 0"],
+  ["no block size", { blockTokens: undefined }, "must be a whole number above 0: current value is"],
+  ["a block size in a text", foreign({ blockTokens: "1024" }), "'blockTokens' must be a whole"],
   [
     "a block size that is no multiple of 128 in starx",
     { blockTokens: 1000 },
-    "'--block_size' must be a multiple of 128 in starx: current value is 1000",
+    "'blockTokens' must be a multiple of 128 in starx: current value is 1000",
   ],
   [
     "an anchor larger than the block",
     { anchorTokens: 2048 },
-    "'--anchor_block_size' must be at most '--block_size' 1024: current value is 2048",
+    "'anchorTokens' must be at most 'blockTokens' 1024: current value is 2048",
   ],
   [
     "a stride that is no divisor of 128",
     { stride: 24 },
-    "'--stride' must be a divisor of 128: current value is 24",
+    "'stride' must be a divisor of 128: current value is 24",
   ],
-  ["a threshold of 0", { threshold: 0 }, "'--threshold' must be above 0 and at most 1"],
+  ["a threshold of 0", { threshold: 0 }, "'threshold' must be above 0 and at most 1"],
   ["a threshold above 1", { threshold: 1.5 }, "current value is 1.5"],
   ["a threshold that is no number", { threshold: NaN }, "current value is NaN"],
+  ["a threshold in a text", foreign({ threshold: "0.9" }), "'threshold' must be above 0"],
+  ["a merge that there is not", foreign({ merge: "mean" }), "'merge' must be one of lse, anti"],
 ];
 
 for (const [what, change, message] of REFUSED) {
@@ -57,6 +96,17 @@ Deno.test("checkPlan() takes any block size in star", () => {
 });
 
 Deno.test("sharesContext() tells the modes that run on several processes", () => {
-  const modes = ["dense", "xattn", "star", "starx", "ring"] as const;
-  assertEquals(modes.filter(sharesContext), ["star", "starx", "ring"]);
+  assertEquals(
+    ATTENTION_MODES.filter((mode) => sharesContext(checkPlan({ ...GOOD, mode }))),
+    ["star", "starx", "ring", "ringx"],
+  );
+});
+
+Deno.test("usedRanks() is at most the blocks, parts or tiles of the context", () => {
+  const used = (mode: PlanOptions["mode"], contextTokens?: number) =>
+    usedRanks(checkPlan({ ...GOOD, mode }), { ranks: 4, contextTokens });
+  assertEquals([used("dense"), used("xattn", 9999)], [1, 1]);
+  assertEquals([used("star"), used("star", 2049), used("star", 0)], [4, 3, 1]);
+  assertEquals([used("ring"), used("ring", 3), used("ring", 0)], [4, 3, 1]);
+  assertEquals([used("ringx"), used("ringx", 257), used("ringx", 1)], [4, 3, 1]);
 });

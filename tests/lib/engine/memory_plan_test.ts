@@ -1,7 +1,9 @@
-import type { AttentionMode, AttentionPlan } from "../../../lib/attention/plan.ts";
-import type { LlamaConfig } from "../../../lib/model/config.ts";
+import { DEVICE_TRAITS } from "../../../lib/device/device.ts";
+import { PRECISIONS } from "../../../lib/model/precision.ts";
+import { type AttentionMode, type CheckedPlan, checkPlan } from "../../../lib/attention/plan.ts";
+import type { ModelShape } from "../../../lib/model/model_shape.ts";
 import { transformerBytes } from "../../../lib/model/forward.ts";
-import { MODEL_SHAPES } from "../../../lib/model/shapes.ts";
+import { modelShape } from "../../../lib/model/shapes.ts";
 import {
   checkMemory,
   chunkTokensFor,
@@ -21,24 +23,23 @@ import {
 } from "../../helpers/assert.ts";
 
 const GIB = 2 ** 30;
-const GPU = { kind: "cuda", description: "cuda:0 Test" } as const;
+const GPU = { ...DEVICE_TRAITS.cuda, description: "cuda:0 Test" } as const;
 const large = shapeOf("llama-3.1-8b");
 
-function shapeOf(name: string): LlamaConfig {
-  const config = MODEL_SHAPES[name];
+function shapeOf(name: string): ModelShape {
+  const config = modelShape(name);
   assert(config !== undefined);
   return config;
 }
 
-function plan(mode: AttentionMode, blockTokens = 0): AttentionPlan {
-  const merge = "lse";
-  return { mode, blockTokens, anchorTokens: blockTokens, stride: 16, threshold: 0.9, merge };
+function plan(mode: AttentionMode, blockTokens = 0): CheckedPlan {
+  return checkPlan({ mode, blockTokens, threshold: 0.9 });
 }
 
 function question(mode: AttentionMode, sizes: { contextTokens: number; blockTokens?: number }) {
   return {
     config: large,
-    dtype: "bf16",
+    precision: PRECISIONS.bf16,
     plan: plan(mode, sizes.blockTokens),
     ranks: 1,
     chunkTokens: 8192,
@@ -71,7 +72,7 @@ Deno.test("memoryNeeds() shares the cache among ranks and adds their anchors", (
   assertEquals(alone.cache, (65536 + 128) * row);
   assertEquals(shared.cache, (2 * 16384 + 128) * row);
   // The anchor is sent: a layer of it lies packed, and two chunks run side by side.
-  const chunk = transformerBytes(GPU, { config: large, dtype: "bf16", tokens: 8192 });
+  const chunk = transformerBytes(GPU, { config: large, precision: PRECISIONS.bf16, tokens: 8192 });
   assert(shared.working - alone.working >= chunk + 16384 * row / 32);
 });
 
@@ -110,7 +111,7 @@ Deno.test("checkMemory() names the block size that would fit", () => {
     () => checkMemory([GPU], { question: base, freeBytes: [40 * GIB], loaded: false }),
     DeviceError,
   );
-  const [, block = "0"] = /this length with --block_size (\d+)$/.exec(error.message) ?? [];
+  const [, block = "0"] = /this length with 'blockTokens' (\d+)$/.exec(error.message) ?? [];
   const blockTokens = Number(block);
   assert(blockTokens >= 128 && blockTokens < 131072);
   const fitting = { ...base, plan: plan("star", blockTokens) };
@@ -119,9 +120,9 @@ Deno.test("checkMemory() names the block size that would fit", () => {
 
 Deno.test("chunkTokensFor() takes long chunks on a GPU, unless memory is short", () => {
   const of = (kind: "cpu" | "cuda", ...free: readonly number[]) =>
-    chunkTokensFor({ kind }, {
+    chunkTokensFor(DEVICE_TRAITS[kind], {
       config: large,
-      dtype: "bf16",
+      precision: PRECISIONS.bf16,
       freeBytes: free.length === 0 ? undefined : free,
     });
   assertEquals(of("cpu"), 512);
@@ -143,14 +144,14 @@ Deno.test("memoryNeeds() shares weights and cache among the GPUs of a rank", () 
     assertEquals([2 * cache, working], [alone.cache, alone.working]);
   }
   // The head of a model whose embedding is tied lies on the last GPU, too.
-  const tied = { ...base, config: { ...large, tiedEmbeddings: true } };
+  const tied = { ...base, config: { ...large, head: large.embedding } };
   const table = 2 * large.vocabularySize * large.hiddenSize;
   const parts = memoryNeeds(GPU, { ...tied, gpuCount: 2 }).map(({ weights }) => weights);
   assertEquals(parts.reduce((a, b) => a + b), needOf(tied).weights + table);
 });
 
 Deno.test("checkMemory() names the GPU that is too small, and what more could be used", () => {
-  const other = { kind: "cuda", description: "cuda:1 Test" } as const;
+  const other = { ...DEVICE_TRAITS.cuda, description: "cuda:1 Test" } as const;
   const asked = question("dense", { contextTokens: 131072 });
   const check = { question: asked, freeBytes: [40 * GIB, 15 * GIB], loaded: false };
   const error = assertThrows(() => checkMemory([GPU, other], check), DeviceError);
@@ -158,7 +159,7 @@ Deno.test("checkMemory() names the GPU that is too small, and what more could be
   assertMatch(error.message, /of the memory of cuda:1 Test must be free .* is 15\.00 GiB; up to/);
   const tight = { question: asked, freeBytes: [20 * GIB], loaded: false, dealtGpus: 2 };
   const alone = assertThrows(() => checkMemory([GPU], tight), DeviceError);
-  assertMatch(alone.message, /; --gpus_per_rank spreads the layers over up to 2 GPUs$/);
+  assertMatch(alone.message, /; 'gpusPerRank' spreads the layers over up to 2 GPUs$/);
 });
 
 Deno.test("fitsOn() takes more GPUs for what one cannot hold", () => {

@@ -4,11 +4,12 @@
  *
  * @module
  */
+import { PRECISIONS } from "../../../lib/model/precision.ts";
 import { connectDevices } from "../../../lib/engine/exchange.ts";
 import type { Collective } from "../../../lib/parallel/collective.ts";
 import { ShmCollective, ShmGroup } from "../../../lib/parallel/shm.ts";
-import { collectiveOn, StagedCollective } from "../../../lib/parallel/staged.ts";
-import { gatherTensors } from "../../../lib/parallel/tensors.ts";
+import { exchangeOn, gatherTensors } from "../../../lib/parallel/device_exchange.ts";
+import { StagedCollective } from "../../../lib/parallel/staged.ts";
 import { RankStatus } from "../../../lib/parallel/state.ts";
 import { openCudaDevice } from "../../../lib/device/cuda.ts";
 import type { Device } from "../../../lib/device/device.ts";
@@ -17,15 +18,17 @@ import { stagesOn } from "../../../lib/device/stages.ts";
 import { Tensor } from "../../../lib/device/tensor.ts";
 import { DeviceError, KernelError, UsageError, WorkerError } from "../../../lib/errors.ts";
 import { randomWeights } from "../../../lib/model/random_weights.ts";
-import { MODEL_SHAPES } from "../../../lib/model/shapes.ts";
+import { modelShape } from "../../../lib/model/shapes.ts";
 import { copy } from "../../../lib/ops/convert.ts";
 import { embedding } from "../../../lib/ops/embedding.ts";
 import { openEngine } from "../../../lib/engine/engine.ts";
-import { RankModel, type RankResult } from "../../../lib/engine/rank.ts";
+import { RankModel } from "../../../lib/engine/rank.ts";
+import type { RankResult } from "../../../lib/engine/wire.ts";
 import type { GenerateResult } from "../../../lib/star/request.ts";
 import { SelfCollective } from "../../../lib/parallel/self.ts";
 import { assert, assertEquals, assertMatch, assertRejects } from "../../helpers/assert.ts";
 import { addFakeNccl, buildFakeGpu, withFakeGpu } from "../../helpers/fake_gpu.ts";
+import { checkPlan } from "../../../lib/attention/plan.ts";
 import { goldenEntries, goldenPlan } from "../../helpers/golden.ts";
 import { MODEL } from "../../helpers/prompts.ts";
 
@@ -53,8 +56,13 @@ const REQUEST = {
 function rankOptions(name: string, gpusPerRank?: number) {
   const known = goldenPlan(name === "ring" ? "dense" : name, golden);
   assert(known !== undefined);
-  const plan = name === "ring" ? { ...known, mode: "ring" as const } : known;
-  const base = { modelFolder: MODEL, device: "cuda", dtype: "bf16", threads: 1 } as const;
+  const plan = checkPlan(name === "ring" ? { ...known, mode: "ring" } : known);
+  const base = {
+    modelFolder: MODEL,
+    device: "cuda",
+    precision: PRECISIONS.bf16,
+    threads: 1,
+  } as const;
   return { ...base, plan, gpusPerRank };
 }
 
@@ -149,19 +157,27 @@ gpuTest("a rank takes more GPUs only where one is too small", 2, async () => {
 });
 
 gpuTest("more GPUs than a rank has are refused", 2, async () => {
-  await assertRejects(() => generate("dense", 3), UsageError, "--gpus_per_rank: must be at most 2");
+  await assertRejects(() => generate("dense", 3), UsageError, "'gpusPerRank' must be at most 2");
 });
 
 gpuTest("layers on two GPUs leave nothing behind", 2, async () => {
-  const config = MODEL_SHAPES.small;
-  const plan = goldenPlan("starx_p1_S16_t0.9", golden);
-  assert(config !== undefined && plan !== undefined);
+  const config = modelShape("small");
+  const options = goldenPlan("starx_p1_S16_t0.9", golden);
+  assert(config !== undefined && options !== undefined);
+  const plan = checkPlan(options);
   using first = await openCudaDevice({ ordinal: 0 });
   using second = await openCudaDevice({ ordinal: 1 });
   const run = async (devices: readonly Device[]): Promise<RankResult> => {
     const stages = stagesOn(devices, config);
     using weights = await randomWeights(stages, config);
-    const parts = { config, stages, weights, plan, dtype: "bf16", chunkTokens: 512 } as const;
+    const parts = {
+      config,
+      stages,
+      weights,
+      plan,
+      precision: PRECISIONS.bf16,
+      chunkTokens: 512,
+    } as const;
     using model = await RankModel.assemble({ ...parts, forcedDensity: 0.5 });
     using collective = new SelfCollective();
     const status = new RankStatus();
@@ -256,12 +272,12 @@ gpuTest(
         await part.writeFrom(Int32Array.of(10 * stage + rank));
         // The stand-in copies at once, where NCCL does when the stream gets there.
         await device.kernels.idle();
-        await gatherTensors(collectiveOn(collective, device), { part, out });
+        await gatherTensors(exchangeOn(collective, device), { part, out });
         await collective.barrier();
         found.push([...await out.toInts()]);
       }
       assert(
-        collectiveOn(collective, own[0] ?? fail()) !== collectiveOn(collective, own[1] ?? fail()),
+        exchangeOn(collective, own[0] ?? fail()) !== exchangeOn(collective, own[1] ?? fail()),
       );
       return found;
     }));

@@ -3,15 +3,15 @@
  *
  * @module
  */
-import type { AttentionPlan } from "../../../lib/attention/plan.ts";
+import { checkPlan, type PlanOptions } from "../../../lib/attention/plan.ts";
 import { arrangeChunks, sendingPays } from "../../../lib/star/anchor_stream.ts";
 import { layOutBlocks } from "../../../lib/star/blocks.ts";
 import { type Lane, runSideBySide } from "../../../lib/star/lanes.ts";
 import { assertEquals, assertRejects } from "../../helpers/assert.ts";
 import { STAR } from "../../helpers/prompts.ts";
 
-function pays(contextTokens: number, ranks: number, plan: AttentionPlan = STAR): boolean {
-  return sendingPays(layOutBlocks(plan, { contextTokens, ranks }), { ranks });
+function pays(contextTokens: number, ranks: number, plan: PlanOptions = STAR): boolean {
+  return sendingPays(layOutBlocks(checkPlan(plan), { contextTokens, ranks }), { ranks });
 }
 
 Deno.test("sendingPays() is true where host 0 has as many blocks as the next host", () => {

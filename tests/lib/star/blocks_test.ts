@@ -1,9 +1,9 @@
-import type { AttentionMode, AttentionPlan } from "../../../lib/attention/plan.ts";
+import { type AttentionMode, type CheckedPlan, checkPlan } from "../../../lib/attention/plan.ts";
 import { hostTokens, layOutBlocks } from "../../../lib/star/blocks.ts";
 import { assertEquals } from "../../helpers/assert.ts";
 
-function plan(mode: AttentionMode, blockTokens: number, anchorTokens = blockTokens): AttentionPlan {
-  return { mode, blockTokens, anchorTokens, stride: 16, threshold: 0.9, merge: "lse" };
+function plan(mode: AttentionMode, blockTokens: number, anchorTokens = blockTokens): CheckedPlan {
+  return checkPlan({ mode, blockTokens, anchorTokens, threshold: 0.9 });
 }
 
 Deno.test("layOutBlocks() cuts the context into blocks, the last one shorter", () => {

@@ -1,0 +1,113 @@
+/*
+ * Chooses the key tiles of every row of tiles by their antidiagonal mass (see sx_select_tiles in
+ * ../sx_kernels.h; XAttention, arXiv 2503.16428, section 2.1).
+ *
+ * Tile 0 and the diagonal tile are taken first; the others leave a heap, largest first, while the
+ * mass taken is below threshold * (mass of the row). Sums run in double precision in a fixed order.
+ * Bytes read 4*heads*q_tiles*key_tiles; about N/128 * log2(N/128) comparisons a row. The heap
+ * lives in the row's own part of `indices`: it holds at most key_tiles - 2 numbers. Taken tiles
+ * gather behind the heap, in the places that it frees.
+ */
+#include "ops.h"
+#include "thread_pool.h"
+
+namespace sx {
+namespace SX_ISA {
+
+namespace {
+
+/* Whether tile a goes before tile b: more mass, or the same and a lower number. */
+SX_INLINE bool before(const float* mass, int32_t a, int32_t b) {
+  return mass[a] > mass[b] || (mass[a] == mass[b] && a < b);
+}
+
+/* Moves heap[at] down until no child goes before it. */
+void sift_down(const float* mass, int32_t* heap, int64_t at, int64_t size) {
+  const int32_t moved = heap[at];
+  for (int64_t child = 2 * at + 1; child < size; child = 2 * at + 1) {
+    if (child + 1 < size && before(mass, heap[child + 1], heap[child])) child++;
+    if (!before(mass, heap[child], moved)) break;
+    heap[at] = heap[child];
+    at = child;
+  }
+  heap[at] = moved;
+}
+
+/* Moves list[at] down in a heap whose largest number comes first. */
+void sift_number_down(int32_t* list, int64_t at, int64_t size) {
+  const int32_t moved = list[at];
+  for (int64_t child = 2 * at + 1; child < size; child = 2 * at + 1) {
+    if (child + 1 < size && list[child + 1] > list[child]) child++;
+    if (list[child] <= moved) break;
+    list[at] = list[child];
+    at = child;
+  }
+  list[at] = moved;
+}
+
+void sort_ascending(int32_t* list, int64_t size) {
+  for (int64_t at = size / 2 - 1; at >= 0; at--) sift_number_down(list, at, size);
+  for (int64_t left = size - 1; left > 0; left--) {
+    const int32_t largest = list[0];
+    list[0] = list[left];
+    list[left] = largest;
+    sift_number_down(list, 0, left);
+  }
+}
+
+/* Takes tiles from 1..last-1 until the sum reaches `wanted`. They end up sorted at list[1]..;
+ * returns how many. */
+int64_t take_largest(const float* mass, int64_t last, double sum, double wanted, int32_t* list) {
+  int32_t* heap = list + 1;
+  int64_t size = 0;
+  for (int64_t tile = 1; tile < last; tile++) {
+    if (mass[tile] > 0) heap[size++] = static_cast<int32_t>(tile);
+  }
+  const int64_t candidates = size;
+  for (int64_t at = size / 2 - 1; at >= 0; at--) sift_down(mass, heap, at, size);
+  while (size > 0 && sum < wanted) {
+    const int32_t taken = heap[0];
+    sum += mass[taken];
+    heap[0] = heap[--size];
+    if (size > 0) sift_down(mass, heap, 0, size);
+    heap[size] = taken;
+  }
+  const int64_t count = candidates - size;
+  for (int64_t i = 0; i < count; i++) heap[i] = heap[size + i];
+  sort_ascending(heap, count);
+  return count;
+}
+
+int32_t select_row(const sx_select_tiles_params& args, const float* mass, int64_t last,
+                   int32_t* list) {
+  if (args.threshold >= 1) {
+    for (int64_t tile = 0; tile <= last; tile++) list[tile] = static_cast<int32_t>(tile);
+    return static_cast<int32_t>(last + 1);
+  }
+  list[0] = 0;
+  if (last == 0) return 1;
+  double total = 0;
+  for (int64_t tile = 0; tile <= last; tile++) total += mass[tile];
+  const double wanted = static_cast<double>(args.threshold) * total;
+  const double sum = static_cast<double>(mass[0]) + mass[last];
+  const int64_t count = take_largest(mass, last, sum, wanted, list);
+  list[count + 1] = static_cast<int32_t>(last);
+  return static_cast<int32_t>(count + 2);
+}
+
+}  // namespace
+
+sx_status select_tiles(Context& context, const sx_select_tiles_params& args) {
+  parallel_for(context, args.heads * args.q_tiles, row_grain(args.key_tiles * 16),
+               [&](int64_t begin, int64_t end, int32_t) {
+                 for (int64_t row = begin; row < end; row++) {
+                   args.counts[row] = select_row(args, args.mass + row * args.key_tiles,
+                                                 args.first_tile + row % args.q_tiles,
+                                                 args.indices + row * args.index_stride);
+                 }
+               });
+  return SX_OK;
+}
+
+}  // namespace SX_ISA
+}  // namespace sx

@@ -1,0 +1,162 @@
+/**
+ * Attention over selected tiles of a context that is spread over the ranks: XAttention's selection
+ * (arXiv 2503.16428, section 2) where `ring.ts` is exact.
+ *
+ * A row's mass is a share of all that lies before it, whoever holds it, and tiles are those of the
+ * whole context. So the gathered parts are laid one behind the other, and what follows is the
+ * selection of one process, of the rows that are this rank's.
+ *
+ * @module
+ */
+import type { KvSegment } from "../device/kv_segment.ts";
+import { PerStage, type Stage } from "../device/stages.ts";
+import { Tensor } from "../device/tensor.ts";
+import { Workspace, workspaceBytes } from "../device/workspace.ts";
+import { invariant } from "../errors.ts";
+import type { ForcedSelection } from "./forced_selection.ts";
+import { copyHeadRows } from "./head_rows.ts";
+import { SPARSE_BLOCK_TOKENS, type TileSelection } from "./plan.ts";
+import { QUERY_TOKENS, RingKeys, type RingOptions } from "./ring.ts";
+import type { AttentionStrategy, LayerQueries } from "./strategy.ts";
+import { addCounts, type BlockCount, selectedAttention, selectionTensors } from "./xattention.ts";
+
+/** What stays the same over all layers. */
+export interface SelectedRingOptions extends RingOptions {
+  readonly selection: TileSelection;
+  readonly layerCount: number;
+  /** Taken in place of the tiles that the mass selects; for benchmarks. */
+  readonly forced: ForcedSelection | undefined;
+}
+
+/** What the attention has on the device of some layers. */
+interface SelectedBuffers {
+  readonly stage: Stage;
+  /** The context up to this part's end: [kv_heads, tokens, head_dim]. */
+  readonly keys: Tensor;
+  readonly values: Tensor;
+  readonly scratch: Workspace;
+  /** [chunks * layers, heads * row tiles of a chunk] i32. */
+  readonly counts: Tensor;
+}
+
+/** Tensors of a rank's part, for sizing memory. */
+export function selectedRingShapes(
+  options: { kvHeads: number; queryHeads: number; headDim: number; endTokens: number },
+): { keys: readonly number[]; cells: readonly number[] } {
+  const { kvHeads, queryHeads, headDim, endTokens } = options;
+  const sizes = { queryHeads, queryTokens: QUERY_TOKENS, keyTokens: endTokens };
+  return { keys: [kvHeads, endTokens, headDim], cells: selectionTensors(sizes).mass };
+}
+
+/** The attention of a whole part, over selected tiles; owns its buffers. */
+export class SelectedRingAttention implements AttentionStrategy, Disposable {
+  readonly #options: SelectedRingOptions;
+  readonly #owned: DisposableStack;
+  readonly #ring: RingKeys;
+  readonly #buffers: PerStage<SelectedBuffers>;
+  /** Context tokens before this rank's part; 0 if it has none. */
+  readonly #startTokens: number;
+  readonly #partTokens: number;
+
+  constructor(stages: readonly Stage[], options: SelectedRingOptions) {
+    this.#options = options;
+    const { collective: { rank }, partTokens, layerCount, queryHeads, headDim } = options;
+    this.#partTokens = partTokens[rank] ?? 0;
+    const before = partTokens.slice(0, this.#partTokens === 0 ? 0 : rank);
+    this.#startTokens = before.reduce((sum, tokens) => sum + tokens, 0);
+    invariant(this.#startTokens % SPARSE_BLOCK_TOKENS === 0, "a part begins with a tile");
+    using owned = new DisposableStack();
+    this.#ring = owned.use(new RingKeys(stages, options));
+    const { dtype, kvHeads } = options;
+    const endTokens = this.#startTokens + this.#partTokens;
+    const { keys, cells } = selectedRingShapes({ kvHeads, queryHeads, headDim, endTokens });
+    const [heads = 0, rowTiles = 0] = cells;
+    const scratch = [
+      { dtype: "f32", shape: cells },
+      { dtype: "i32", shape: cells },
+    ] as const;
+    const rows = Math.ceil(this.#partTokens / QUERY_TOKENS) * layerCount;
+    this.#buffers = new PerStage(stages, (stage) => {
+      const { device } = stage;
+      const make = (label: string) =>
+        owned.use(Tensor.allocate(device, { dtype, shape: keys, label }));
+      const counts = { dtype: "i32", shape: [rows, heads * rowTiles], label: "selected tiles" };
+      return {
+        stage,
+        keys: make("keys of the context"),
+        values: make("values of the context"),
+        scratch: owned.use(Workspace.allocate(device, workspaceBytes(scratch))),
+        counts: owned.use(Tensor.allocate(device, { ...counts, dtype: "i32" })),
+      };
+    });
+    this.#owned = owned.move();
+  }
+
+  async attend({ layer, q, out }: LayerQueries): Promise<void> {
+    await this.exchange(layer);
+    await this.#assemble(layer);
+    const { onProgress, scale, selection, forced, layerCount } = this.#options;
+    const { keys, values, scratch, counts } = this.#buffers.of(layer);
+    for (let begin = 0; begin < this.#partTokens; begin += QUERY_TOKENS) {
+      const count = Math.min(QUERY_TOKENS, this.#partTokens - begin);
+      const qOffset = this.#startTokens + begin;
+      const seen: KvSegment = { keys, values, start: 0, tokens: qOffset + count };
+      const chunk = counts.rows(begin / QUERY_TOKENS * layerCount, layerCount);
+      const strategy = selectedAttention(q.device, {
+        keys: { prefix: undefined, own: () => seen, qOffset, scale },
+        selection: { ...selection, scratch, counts: chunk, forced },
+      });
+      await strategy.attend({ layer, q: q.rows(begin, count), out: out.rows(begin, count) });
+      onProgress((begin + count) / this.#partTokens);
+    }
+  }
+
+  /** Takes part in the exchange of a layer; all that a rank without a part has to do. */
+  async exchange(layer: number): Promise<void> {
+    await this.#ring.exchange(layer);
+  }
+
+  /** Lays the parts up to this rank's one behind the other. */
+  async #assemble(layer: number): Promise<void> {
+    const { collective: { rank }, partTokens } = this.#options;
+    const buffers = this.#buffers.of(layer);
+    let start = 0;
+    for (let other = 0; other <= rank; other++) {
+      const tokens = partTokens[other] ?? 0;
+      const part = this.#ring.segment(other, layer);
+      for (const name of ["keys", "values"] as const) {
+        await copyHeadRows(tokens, {
+          out: { tensor: buffers[name], start },
+          from: { tensor: part[name], start: part.start },
+        });
+      }
+      start += tokens;
+    }
+  }
+
+  /** The tiles taken in each layer but the last; to be called when all layers are started. */
+  async counts(): Promise<BlockCount[]> {
+    const { layerCount, queryHeads } = this.#options;
+    const total = Array.from(
+      { length: layerCount - 1 },
+      () => ({ taken: 0, causal: 0, heads: [] }),
+    );
+    for (const { counts, stage: { firstLayer, endLayer } } of this.#buffers.all) {
+      for (let begin = 0; begin < this.#partTokens; begin += QUERY_TOKENS) {
+        const first = begin / QUERY_TOKENS * layerCount + firstLayer;
+        await addCounts(total.slice(firstLayer, endLayer), {
+          counts: counts.rows(first, endLayer - firstLayer),
+          queryHeads,
+          qOffset: this.#startTokens + begin,
+          queryTokens: Math.min(QUERY_TOKENS, this.#partTokens - begin),
+        });
+      }
+    }
+    return total;
+  }
+
+  /** Frees the buffers; a second call does nothing. */
+  [Symbol.dispose](): void {
+    this.#owned.dispose();
+  }
+}

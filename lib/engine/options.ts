@@ -1,0 +1,262 @@
+/**
+ * The public options of a model: their defaults, and what is checked of them.
+ *
+ * @module
+ */
+import { type CheckedPlan, checkPlan, PLAN_OPTION_NAMES } from "../attention/plan.ts";
+import { DEVICE_WISHES } from "../device/open.ts";
+import {
+  COMPUTE_DTYPES,
+  type ComputeDType,
+  type Precision,
+  precisionOf,
+} from "../model/precision.ts";
+import {
+  checkChoice,
+  checkIds,
+  checkNames,
+  checkNumber,
+  checkSwitch,
+  checkText,
+  checkTexts,
+  checkWhole,
+  type NumberRange,
+  optionError,
+} from "../options.ts";
+import type { GenerateOptions, LoadOptions, Prompt } from "./load_model.ts";
+import type { PhasesOptions } from "./phases.ts";
+
+/** The one home of the engine's defaults; those of a plan are `PLAN_DEFAULTS`. */
+export const LOAD_DEFAULTS = {
+  device: "auto",
+  precision: "bf16",
+  processCount: 1,
+  threads: 0,
+  timeoutMs: 60_000,
+  startTimeoutMs: 60_000,
+  copyWeights: false,
+} as const satisfies LoadOptions;
+
+/** The one home of the defaults of generation. */
+export const GENERATE_DEFAULTS = {
+  tokensToGenerate: 128,
+  stopWords: [],
+  topLogits: 0,
+  endIds: [],
+} as const satisfies GenerateOptions;
+
+/** What a prompt is called that has no name. */
+const UNNAMED = "prompt";
+
+/** Limits of the engine's numbers, for the command line, too. */
+export const LOAD_RANGES = {
+  processCount: { min: 1, max: 1024 },
+  // What the kernel library takes.
+  threads: { min: 0, max: 256 },
+  gpusPerRank: { min: 1, max: 32 },
+  // Larger numbers cannot be counted with in the C interface.
+  expectedTokens: { min: 0, max: 2 ** 31 - 1 },
+  // Timers of JavaScript take 2^31 - 1 ms.
+  timeoutMs: { min: 100, max: 2_000_000_000 },
+  startTimeoutMs: { min: 100, max: 2_000_000_000 },
+} as const satisfies Record<string, NumberRange>;
+
+const COUNTS = { min: 1, max: 2 ** 31 - 1 } as const;
+
+const DEVICE_NAMES = ["device", "precision", "threads", "gpusPerRank"] as const;
+const LOAD_NAMES = [
+  ...PLAN_OPTION_NAMES,
+  ...DEVICE_NAMES,
+  "processCount",
+  "expectedTokens",
+  "timeoutMs",
+  "startTimeoutMs",
+  "copyWeights",
+  "tokenizer",
+  "group",
+  "onWarning",
+] as const satisfies readonly (keyof LoadOptions)[];
+const PHASES_NAMES = [
+  ...PLAN_OPTION_NAMES,
+  ...DEVICE_NAMES,
+  "processCount",
+  "timeoutMs",
+  "startTimeoutMs",
+] as const satisfies readonly (keyof PhasesOptions)[];
+const GENERATE_NAMES = [
+  "tokensToGenerate",
+  "stopWords",
+  "topLogits",
+  "endIds",
+  "withMasks",
+  "onProgress",
+  "signal",
+] as const satisfies readonly (keyof GenerateOptions)[];
+const PROMPT_NAMES = ["context", "query", "sample"] as const satisfies readonly (keyof Prompt)[];
+
+const PRECISION_PARTS = [
+  "activations",
+  "weights",
+  "cache",
+] as const satisfies readonly (keyof Precision)[];
+
+/** What a device is opened with, in full. */
+export interface CheckedDevice {
+  readonly plan: CheckedPlan;
+  readonly device: NonNullable<LoadOptions["device"]>;
+  readonly precision: Precision;
+  readonly threads: number;
+  readonly gpusPerRank: number | undefined;
+}
+
+/** Where the ranks are opened, in full. */
+export interface CheckedRanks extends CheckedDevice {
+  readonly processCount: number;
+  readonly timeoutMs: number;
+  readonly startTimeoutMs: number;
+}
+
+/** Load options in full. */
+export interface CheckedLoad extends CheckedRanks {
+  readonly expectedTokens: number | undefined;
+  readonly copyWeights: boolean;
+}
+
+/**
+ * Checks the options of `loadModel()` and fills in their defaults.
+ *
+ * @throws {UsageError} If an option is unknown or out of its range; the message names it.
+ */
+export function checkLoadOptions(folder: string, options: LoadOptions): CheckedLoad {
+  const action = "load the model";
+  checkText({ action, name: "folder" }, folder);
+  checkNames(options, { action, known: LOAD_NAMES });
+  const { expectedTokens } = options;
+  return {
+    ...checkRanks(options, { action }),
+    expectedTokens: expectedTokens === undefined
+      ? undefined
+      : inRange("expectedTokens", expectedTokens),
+    copyWeights: checkSwitch({ action, name: "copyWeights" }, {
+      value: options.copyWeights ?? LOAD_DEFAULTS.copyWeights,
+    }),
+  };
+}
+
+/**
+ * Checks the options of `openPhases()` and fills in their defaults.
+ *
+ * @throws {UsageError} If an option is unknown or out of its range; the message names it.
+ */
+export function checkPhasesOptions(folder: string, options: PhasesOptions): CheckedRanks {
+  const action = "load the model";
+  checkText({ action, name: "folder" }, folder);
+  checkNames(options, { action, known: PHASES_NAMES });
+  return checkRanks(options, { action });
+}
+
+function checkRanks(options: PhasesOptions, task: { action: string }): CheckedRanks {
+  const { action } = task;
+  const { processCount, timeoutMs, startTimeoutMs } = {
+    ...LOAD_DEFAULTS,
+    ...withoutUndefined(options),
+  };
+  const duration = (name: "timeoutMs" | "startTimeoutMs", value: number) =>
+    checkNumber({ action, name }, { value, ...LOAD_RANGES[name] });
+  return {
+    ...checkDevice(options, task),
+    processCount: inRange("processCount", processCount),
+    timeoutMs: duration("timeoutMs", timeoutMs),
+    startTimeoutMs: duration("startTimeoutMs", startTimeoutMs),
+  };
+}
+
+function checkDevice(options: PhasesOptions, task: { action: string }): CheckedDevice {
+  const { action } = task;
+  const { device, precision, threads, gpusPerRank } = {
+    ...LOAD_DEFAULTS,
+    ...withoutUndefined(options),
+  };
+  return {
+    plan: checkPlan(options),
+    device: checkChoice({ action, name: "device" }, { value: device, choices: DEVICE_WISHES }),
+    precision: checkPrecision(precision, { action }),
+    threads: inRange("threads", threads),
+    gpusPerRank: gpusPerRank === undefined ? undefined : inRange("gpusPerRank", gpusPerRank),
+  };
+}
+
+function checkPrecision(
+  precision: ComputeDType | Precision,
+  task: { action: string },
+): Precision {
+  const { action } = task;
+  const place = { action, name: "precision" };
+  if (typeof precision !== "object" || precision === null) {
+    return precisionOf(checkChoice(place, { value: precision, choices: COMPUTE_DTYPES }));
+  }
+  checkNames(precision, { action, known: PRECISION_PARTS });
+  for (const part of PRECISION_PARTS) {
+    const name = `precision.${part}`;
+    checkChoice({ action, name }, { value: precision[part], choices: COMPUTE_DTYPES });
+  }
+  if (precision.activations === "bf16" && precision.weights === "f32") {
+    throw optionError({ action, name: "precision.weights" }, {
+      rule: "bf16 where 'precision.activations' is",
+      value: precision.weights,
+    });
+  }
+  return precision;
+}
+
+function inRange(name: keyof typeof LOAD_RANGES, value: number): number {
+  return checkWhole({ action: "load the model", name }, { value, ...LOAD_RANGES[name] });
+}
+
+/** What is given, with defaults for the rest. */
+export interface CheckedGenerate {
+  readonly sample: string;
+  readonly tokensToGenerate: number;
+  readonly stopWords: readonly string[];
+  readonly topLogits: number;
+  readonly endIds: readonly number[];
+}
+
+/**
+ * Checks a prompt and the options of `generate()`, and fills in their defaults.
+ *
+ * @throws {UsageError} If an option is unknown or out of its range; the message names it.
+ */
+export function checkGenerateOptions(prompt: Prompt, options: GenerateOptions): CheckedGenerate {
+  const action = "generate";
+  checkNames(prompt, { action, known: PROMPT_NAMES });
+  checkNames(options, { action, known: GENERATE_NAMES });
+  checkText({ action, name: "context" }, prompt.context);
+  checkText({ action, name: "query" }, prompt.query);
+  const { tokensToGenerate, stopWords, topLogits, endIds } = {
+    ...GENERATE_DEFAULTS,
+    ...withoutUndefined(options),
+  };
+  return {
+    sample: checkText({ action, name: "sample" }, prompt.sample ?? UNNAMED),
+    tokensToGenerate: checkWhole({ action, name: "tokensToGenerate" }, {
+      value: tokensToGenerate,
+      ...COUNTS,
+    }),
+    stopWords: checkTexts({ action, name: "stopWords" }, stopWords),
+    topLogits: checkWhole({ action, name: "topLogits" }, {
+      value: topLogits,
+      min: 0,
+      max: COUNTS.max,
+    }),
+    endIds: checkIds({ action, name: "endIds" }, endIds),
+  };
+}
+
+type Given<T> = { readonly [K in keyof T]: Exclude<T[K], undefined> };
+
+/** An option that is there but undefined counts as absent. */
+function withoutUndefined<T extends object>(options: T): Given<T> {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(given) as Given<T>;
+}

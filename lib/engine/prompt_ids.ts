@@ -1,0 +1,100 @@
+/**
+ * The ids of a prompt, and its stop words as ids.
+ *
+ * @module
+ */
+import type { Plan } from "../attention/plan.ts";
+import { RequestError } from "../errors.ts";
+import type { TextTokenizer } from "../model/tokenizer.ts";
+
+/** A prompt in ids. */
+export interface PromptIds {
+  readonly contextIds: Int32Array;
+  readonly queryIds: Int32Array;
+}
+
+/** What {@linkcode promptIds} takes. */
+export interface PromptTexts {
+  readonly context: string;
+  readonly query: string;
+  /** Names the prompt in messages. */
+  readonly sample: string;
+}
+
+/**
+ * Tokenizes a prompt: context and query each on its own, as Star Attention's two phases have them.
+ * In mode `dense` both are one text, as in the original: where the last token of the context would
+ * join with the first one of the query, its ids are others.
+ *
+ * @param prompt Context and query.
+ * @param options `vocabularySize`: the rows of the model's embedding.
+ * @throws {RequestError} If a text is too long for the library, or an id has no row.
+ */
+export async function promptIds(
+  prompt: PromptTexts,
+  options: { tokenizer: TextTokenizer; plan: Plan; vocabularySize: number },
+): Promise<PromptIds> {
+  const { context, query, sample } = prompt;
+  const { tokenizer, plan, vocabularySize } = options;
+  const isDense = plan.cut.kind === "whole" && plan.selection === undefined;
+  const encode = async (text: string, name: string): Promise<Int32Array> => {
+    try {
+      return await tokenizer.encode(text);
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw error;
+      throw new RequestError(`Cannot run sample ${sample}: its ${name}: ${error.message}`, {
+        cause: error,
+      });
+    }
+  };
+  const queryIds = await encode(query, "query");
+  const contextIds = await encode(isDense ? context + query : context, "context");
+  await checkRows([contextIds, queryIds], { sample, tokenizer, vocabularySize });
+  if (!isDense) return { contextIds, queryIds };
+  // Where the text is cut into phases changes nothing here; the second one needs a token.
+  const cut = Math.max(0, contextIds.length - Math.max(1, queryIds.length));
+  return { contextIds: contextIds.subarray(0, cut), queryIds: contextIds.subarray(cut) };
+}
+
+/** @throws {RequestError} If an id has no row in the embedding. */
+async function checkRows(
+  parts: readonly Int32Array[],
+  options: { sample: string; tokenizer: TextTokenizer; vocabularySize: number },
+): Promise<void> {
+  const { sample, tokenizer, vocabularySize } = options;
+  for (const ids of parts) {
+    const id = ids.find((id) => id >= vocabularySize);
+    if (id === undefined) continue;
+    const token = JSON.stringify(await tokenizer.decode([id]));
+    throw new RequestError(
+      `Cannot run sample ${sample} as ids must be below vocab_size of config.json, which is ` +
+        `${vocabularySize}: the token ${token} has the id ${id} in tokenizer.json`,
+    );
+  }
+}
+
+/** Stop words that are one token: generation can end at them, as the text is cut there. */
+export async function stopIds(
+  stopWords: readonly string[],
+  tokenizer: TextTokenizer,
+): Promise<number[]> {
+  const found: number[] = [];
+  for (const word of stopWords) {
+    const ids = await tokenizer.encode(word);
+    const [id] = ids;
+    if (ids.length === 1 && id !== undefined && await tokenizer.decode([id]) === word) {
+      found.push(id);
+    }
+  }
+  return found;
+}
+
+/** The text before the first stop word in it; a stop word may span tokens. */
+export function cutAtStopWord(text: string, stopWords: readonly string[]): string {
+  let end = text.length;
+  for (const word of stopWords) {
+    const at = word === "" ? -1 : text.indexOf(word);
+    if (at >= 0) end = Math.min(end, at);
+  }
+  return text.slice(0, end);
+}

@@ -1,0 +1,13 @@
+/**
+ * Llama (arXiv 2302.13971), as transformers' `LlamaForCausalLM` stores it.
+ *
+ * @module
+ */
+import { describeDecoder } from "./decoder.ts";
+import type { Family } from "./family.ts";
+
+export const LLAMA: Family = {
+  architecture: "LlamaForCausalLM",
+  modelType: "llama",
+  describe: (config) => describeDecoder(config, { family: "llama" }),
+};

@@ -1,0 +1,124 @@
+/**
+ * A model as data: its sizes, its layers, and the parts of each with the weights that they take.
+ *
+ * Families (`lib/model/families/`) make it of a `config.json`; loading, fusing, memory plans and the
+ * forward pass follow it and know no family.
+ *
+ * @module
+ */
+import type { RopeShape } from "./rope_frequencies.ts";
+
+/** A weight's name in the file and its shape; a matrix is [outputs, inputs]. */
+export interface WeightSpec {
+  readonly name: string;
+  readonly shape: readonly number[];
+}
+
+/** A matrix product: [outputs, inputs], made of tensors whose rows follow each other. */
+export interface ProductShape {
+  /** One matrix, or several of the same input, for example queries, keys and values. */
+  readonly weights: readonly WeightSpec[];
+}
+
+/** One layer: attention, then the feed-forward part. */
+export interface LayerShape {
+  /** [hidden], over the input of the attention. */
+  readonly inputNorm: WeightSpec;
+  /** Queries, keys and values: [(q_heads + 2 * kv_heads) * head_dim, hidden]. */
+  readonly qkv: ProductShape;
+  /** [hidden, q_heads * head_dim]. */
+  readonly output: ProductShape;
+  /** [hidden], over the input of the feed-forward part. */
+  readonly mlpNorm: WeightSpec;
+  /** Gate, then up: [2 * intermediate, hidden]. */
+  readonly gateUp: ProductShape;
+  /** [hidden, intermediate]. */
+  readonly down: ProductShape;
+}
+
+/** A layer's vectors and matrices, in the order in which they are loaded. */
+export const NORM_PARTS = ["inputNorm", "mlpNorm"] as const;
+export const PRODUCT_PARTS = ["qkv", "output", "gateUp", "down"] as const;
+export const LAYER_PARTS = ["inputNorm", "qkv", "output", "mlpNorm", "gateUp", "down"] as const;
+
+/** A vector of a layer. */
+export type NormPart = typeof NORM_PARTS[number];
+/** A matrix of a layer. */
+export type ProductPart = typeof PRODUCT_PARTS[number];
+
+/** A model. Every size is a checked whole number above 0. */
+export interface ModelShape {
+  /** As transformers names it: `model_type`. */
+  readonly family: string;
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly layerCount: number;
+  readonly queryHeads: number;
+  /** A divisor of `queryHeads`. */
+  readonly kvHeads: number;
+  /** Need not be `hiddenSize / queryHeads`. */
+  readonly headDim: number;
+  readonly vocabularySize: number;
+  readonly maxPositions: number;
+  readonly normEps: number;
+  readonly rope: RopeShape;
+  /** [vocabulary, hidden]. */
+  readonly embedding: WeightSpec;
+  readonly layers: readonly LayerShape[];
+  /** [hidden], over what the last layer leaves. */
+  readonly norm: WeightSpec;
+  /** [vocabulary, hidden]; the embedding where the two are tied. */
+  readonly head: WeightSpec;
+  readonly bosTokenId: number | undefined;
+  /** Empty when the configuration names none. */
+  readonly eosTokenIds: readonly number[];
+}
+
+/** Whether the head is the embedding. */
+export function isTied(model: Pick<ModelShape, "embedding" | "head">): boolean {
+  return model.head.name === model.embedding.name;
+}
+
+/** All weights of a layer, in the order in which they are loaded. */
+export function layerWeights(layer: LayerShape): WeightSpec[] {
+  return LAYER_PARTS.flatMap((part) => {
+    const shape = layer[part];
+    return "weights" in shape ? shape.weights : [shape];
+  });
+}
+
+/** A description of one of the layers. @throws {RangeError} If there is no such layer. */
+export function layerOf(model: Pick<ModelShape, "layers">, index: number): LayerShape {
+  const layer = model.layers[index];
+  if (layer === undefined) {
+    throw new RangeError(
+      `Cannot find a layer as its number must be below ${model.layers.length}: ` +
+        `current value is ${index}`,
+    );
+  }
+  return layer;
+}
+
+/** All weights that a model's files must hold, each once. */
+export function allWeights(model: ModelShape): WeightSpec[] {
+  return stageWeights(model, { firstLayer: 0, endLayer: model.layerCount });
+}
+
+/**
+ * The weights that some consecutive layers need on their device: with the first layer the embedding,
+ * with the last one norm and head. A tied head lies on the last layer's device, too.
+ */
+export function stageWeights(
+  model: ModelShape,
+  range: { readonly firstLayer: number; readonly endLayer: number },
+): WeightSpec[] {
+  const { firstLayer, endLayer } = range;
+  const isFirst = firstLayer === 0;
+  const layers = model.layers.slice(firstLayer, endLayer).flatMap(layerWeights);
+  const ending = endLayer < model.layerCount
+    ? []
+    : isFirst && isTied(model)
+    ? [model.norm]
+    : [model.norm, model.head];
+  return [...(isFirst ? [model.embedding] : []), ...layers, ...ending];
+}

@@ -1,0 +1,121 @@
+/**
+ * What the public options are when they are absent, and what is refused of them at run time.
+ *
+ * @module
+ */
+import { UsageError } from "../../../lib/errors.ts";
+import { loadModel, type LoadOptions } from "../../../lib/engine/load_model.ts";
+import {
+  checkGenerateOptions,
+  checkLoadOptions,
+  checkPhasesOptions,
+} from "../../../lib/engine/options.ts";
+import { PRECISIONS } from "../../../lib/model/precision.ts";
+import { assertEquals, assertRejects, assertThrows } from "../../helpers/assert.ts";
+import { MODEL } from "../../helpers/prompts.ts";
+
+/** What a caller without types hands in. */
+const foreign = <T>(options: unknown) => options as T;
+
+Deno.test("checkLoadOptions() has a default for every option", () => {
+  const { plan: { cut, selection }, ...rest } = checkLoadOptions("model", { threads: undefined });
+  assertEquals([cut, selection], [{ kind: "whole" }, undefined]);
+  assertEquals(rest, {
+    device: "auto",
+    precision: PRECISIONS.bf16,
+    threads: 0,
+    gpusPerRank: undefined,
+    processCount: 1,
+    expectedTokens: undefined,
+    timeoutMs: 60_000,
+    startTimeoutMs: 60_000,
+    copyWeights: false,
+  });
+});
+
+const REFUSED: readonly [unknown, string][] = [
+  [{ mode: "dens" }, "'mode' must be one of dense, xattn, star, starx, ring, ringx"],
+  [{ mode: null }, "'mode' must be one of"],
+  [{ mode: "star" }, "'blockTokens' must be a whole number above 0"],
+  [{ plan: { mode: "dense" } }, "'plan' is none of its options: mode, blockTokens"],
+  [{ device: "gpu" }, "'device' must be one of auto, cpu, cuda: current value is gpu"],
+  [{ precision: "f16" }, "'precision' must be one of bf16, f32: current value is f16"],
+  [{ precision: { ...PRECISIONS.f32, cache: "f8" } }, "'precision.cache' must be one of"],
+  [{ precision: { activations: "f32" } }, "'precision.weights' must be one of bf16, f32"],
+  [{ precision: { ...PRECISIONS.bf16, weights: "f32" } }, "'precision.weights' must be bf16"],
+  [{ processCount: 0 }, "'processCount' must be a whole number from 1 to 1024"],
+  [{ processCount: "2" }, "'processCount' must be a whole number from 1 to 1024"],
+  [{ threads: -1 }, "'threads' must be a whole number from 0 to 256: current value is -1"],
+  [{ gpusPerRank: 0 }, "'gpusPerRank' must be a whole number from 1 to 32"],
+  [{ expectedTokens: 1.5 }, "'expectedTokens' must be a whole number from 0 to 2147483647"],
+  [{ timeoutMs: 0 }, "'timeoutMs' must be a number from 100 to 2000000000"],
+  [{ timeoutMs: NaN }, "'timeoutMs' must be a number"],
+  [null, "'options' must be an object: current value is null"],
+];
+
+for (const [options, message] of REFUSED) {
+  Deno.test(`checkLoadOptions() refuses ${JSON.stringify(options)}`, () => {
+    assertThrows(
+      () => checkLoadOptions("model", foreign<LoadOptions>(options)),
+      UsageError,
+      message,
+    );
+  });
+}
+
+Deno.test("loadModel() and openPhases() refuse a folder that is no text", () => {
+  const message = "'folder' must be a text: current value is undefined";
+  assertThrows(() => checkLoadOptions(foreign(undefined), {}), UsageError, message);
+  assertThrows(() => checkPhasesOptions(foreign(undefined), {}), UsageError, message);
+  const options = foreign<Record<string, never>>({ expectedTokens: 1 });
+  assertThrows(() => checkPhasesOptions("m", options), UsageError, "'expectedTokens' is none of");
+});
+
+Deno.test("checkGenerateOptions() has defaults and refuses what is none of its options", () => {
+  const prompt = { context: "a", query: "b" };
+  assertEquals(checkGenerateOptions(prompt, {}), {
+    sample: "prompt",
+    tokensToGenerate: 128,
+    stopWords: [],
+    topLogits: 0,
+    endIds: [],
+  });
+  const refused: readonly [unknown, unknown, string][] = [
+    [{ context: "a" }, {}, "'query' must be a text"],
+    [{ ...prompt, context: 5 }, {}, "'context' must be a text: current value is 5"],
+    [{ ...prompt, name: "x" }, {}, "'name' is none of its options: context, query, sample"],
+    [prompt, { tokensToGenerate: 0 }, "'tokensToGenerate' must be a whole number from 1"],
+    [prompt, { stopWords: "." }, "'stopWords' must be an array of texts: current value is ."],
+    [prompt, { stopWords: [1] }, "'stopWords' must be an array of texts: current value is [1]"],
+    [prompt, { topLogits: -1 }, "'topLogits' must be a whole number from 0"],
+    [prompt, { stop_words: [] }, "'stop_words' is none of its options"],
+  ];
+  for (const [given, options, message] of refused) {
+    const check = () => checkGenerateOptions(foreign(given), foreign(options));
+    assertThrows(check, UsageError, message);
+  }
+});
+
+Deno.test("loadModel() computes with parts of its own precision", async () => {
+  const ids: (readonly number[])[] = [];
+  for (
+    const precision of [
+      "f32",
+      PRECISIONS.f32,
+      { activations: "f32", weights: "bf16", cache: "bf16" },
+      { activations: "bf16", weights: "bf16", cache: "f32" },
+    ] as const
+  ) {
+    await using model = await loadModel(MODEL, { device: "cpu", threads: 1, precision });
+    const prompt = { context: "The sky is blue. ".repeat(20), query: "The sky is" };
+    const { result } = await model.generate(prompt, { tokensToGenerate: 1, topLogits: 3 });
+    const [[, logit = NaN] = []] = result.topLogits;
+    ids.push([...result.ids, Math.round(logit)]);
+  }
+  assertEquals(ids.every((each) => String(each) === String(ids[0])), true, JSON.stringify(ids));
+});
+
+Deno.test("loadModel() refuses a mode that there is not before it looks at the folder", async () => {
+  const options = foreign<LoadOptions>({ mode: "dens" });
+  await assertRejects(() => loadModel("nowhere", options), UsageError, "'mode' must be one of");
+});
