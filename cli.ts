@@ -60,7 +60,7 @@ const BLOCK_FLAGS = {
 const CONTINUE_NOTE =
   "Running the same command again continues: finished samples are kept. run.json beside the " +
   "results holds what they were made with; a run with another model, data or option that changes " +
-  "results is refused. --threads, --timeout and, with --merge lse, --nproc_per_node change no " +
+  "results is refused. --threads, the time-outs and, with --merge lse, --nproc_per_node change no " +
   "result on the CPU; a GPU rounds otherwise than a CPU, so --device counts as it was chosen.";
 
 const ruler = defineCommand({

@@ -50,6 +50,7 @@ export interface InferOptions {
   /** GPUs of each process that the layers are spread over; by default the fewest that do. */
   readonly gpusPerRank?: number | undefined;
   readonly timeoutMs: number;
+  readonly startTimeoutMs?: number | undefined;
   readonly inputPath: string;
   readonly outputPath: string;
   /** Only the first samples; -1 for all. */
@@ -113,10 +114,13 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
     screen.log(`${options.outputPath}: ${finished.count} samples are finished, continuing`);
   }
   using tokenizer = await openTokenizerThread(options.modelPath);
-  const { modelPath: folder, dtype, threads, gpusPerRank, timeoutMs } = options;
+  const { modelPath: folder, dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs } = options;
   await using session = new ModelSession({
     folder,
-    load: { ...options.plan, device, precision: dtype, threads, gpusPerRank, timeoutMs, tokenizer },
+    load: {
+      ...options.plan,
+      ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs, tokenizer },
+    },
     screen,
     cleanup,
     loadModel: context.loadModel ?? loadModel,

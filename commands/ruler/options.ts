@@ -30,4 +30,5 @@ export interface RulerOptions {
   /** GPUs of each process that the layers are spread over; by default the fewest that do. */
   readonly gpusPerRank?: number | undefined;
   readonly timeoutMs: number;
+  readonly startTimeoutMs?: number | undefined;
 }

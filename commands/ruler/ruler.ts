@@ -37,7 +37,7 @@ export async function runRuler(
   context: CommandContext & { readonly openDataMaker?: OpenDataMaker },
 ): Promise<void> {
   const { screen, cleanup } = context;
-  const { modelPath, sourceDir, dtype, threads, gpusPerRank, timeoutMs } = options;
+  const { modelPath, sourceDir, dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs } = options;
   const plan = checkPlan(options.plan);
   const { kind: device, note } = await chooseDevice(options.device, options);
   if (note !== undefined) screen.log(note);
@@ -66,7 +66,7 @@ export async function runRuler(
     folder: modelPath,
     load: {
       ...options.plan,
-      ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, tokenizer },
+      ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs, tokenizer },
       expectedTokens: Math.max(...lengths),
     },
     screen,

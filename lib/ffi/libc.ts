@@ -14,6 +14,14 @@ const SYMBOLS = {
   __errno_location: { parameters: [], result: "pointer" },
   // int open(const char *path, int flags, mode_t mode)
   open: { parameters: ["buffer", "i32", "u32"], result: "i32" },
+  // DIR *opendir(const char *name)
+  opendir: { parameters: ["buffer"], result: "pointer" },
+  // struct dirent *readdir(DIR *dirp)
+  readdir: { parameters: ["pointer"], result: "pointer" },
+  // int closedir(DIR *dirp)
+  closedir: { parameters: ["pointer"], result: "i32" },
+  // ssize_t read(int fd, void *buf, size_t count)
+  read: { parameters: ["i32", "buffer", "usize"], result: "i64" },
   // int close(int fd)
   close: { parameters: ["i32"], result: "i32" },
   // off_t lseek(int fd, off_t offset, int whence)
@@ -30,6 +38,8 @@ const SYMBOLS = {
   munmap: { parameters: ["u64", "usize"], result: "i32" },
   // int prctl(int option, unsigned long arg2)
   prctl: { parameters: ["i32", "u64"], result: "i32" },
+  // int prctl(PR_SET_NAME, const char *name)
+  prctlName: { name: "prctl", parameters: ["i32", "buffer"], result: "i32" },
   // pid_t getppid(void)
   getppid: { parameters: [], result: "i32" },
   // int kill(pid_t pid, int sig)
@@ -60,7 +70,12 @@ const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 const O_CLOEXEC = 0o2000000;
 const MFD_CLOEXEC = 1;
 const SEEK_END = 2;
+/** Most files below /proc are read at once. */
+const KERNEL_FILE_BYTES = 1 << 16;
+/** `struct dirent`'s `d_name`, behind inode, offset, length and type. */
+const DIRENT_NAME = 19;
 const PR_SET_PDEATHSIG = 1;
+const PR_SET_NAME = 15;
 const SIGKILL = 9;
 const RUSAGE_SELF = 0;
 /** `struct rusage`: two times of two words, then counts; the first is `ru_maxrss` in KiB. */
@@ -135,6 +150,47 @@ export class Libc implements Disposable {
     const fd = this.#symbols.open(cString(path), ACCESS[access] | O_CLOEXEC, 0);
     if (fd < 0) throw new FileError(`Cannot open ${path}: ${this.#errnoName()}`);
     return fd;
+  }
+
+  /**
+   * Reads a file that the kernel makes up, below /proc, where Deno asks for all permissions.
+   *
+   * @param path Read to its end.
+   * @returns Undefined if it cannot be read: a process may end at any time.
+   */
+  readKernelFile(path: string): Uint8Array<ArrayBuffer> | undefined {
+    const fd = this.#symbols.open(cString(path), ACCESS.read | O_CLOEXEC, 0);
+    if (fd < 0) return undefined;
+    const chunks: Uint8Array<ArrayBuffer>[] = [];
+    try {
+      for (;;) {
+        const chunk = new Uint8Array(KERNEL_FILE_BYTES);
+        const count = Number(this.#symbols.read(fd, chunk, BigInt(chunk.byteLength)));
+        if (count < 0) return undefined;
+        if (count === 0) return concat(chunks);
+        chunks.push(chunk.subarray(0, count));
+      }
+    } finally {
+      this.close(fd);
+    }
+  }
+
+  /** The names in a folder that the kernel makes up; none if it cannot be read. */
+  listKernelFolder(path: string): string[] {
+    const folder = this.#symbols.opendir(cString(path));
+    if (folder === null) return [];
+    const names: string[] = [];
+    for (let entry = this.#symbols.readdir(folder); entry !== null;) {
+      names.push(new Deno.UnsafePointerView(entry).getCString(DIRENT_NAME));
+      entry = this.#symbols.readdir(folder);
+    }
+    this.#symbols.closedir(folder);
+    return names;
+  }
+
+  /** Names the thread that calls, for those who look at the process; at most 15 bytes. */
+  nameThread(name: string): void {
+    this.#symbols.prctlName(PR_SET_NAME, cString(name));
   }
 
   /** Closes a file descriptor. */
@@ -293,6 +349,16 @@ export type Timespec = BigInt64Array<ArrayBuffer>;
 export function timespec(durationUs: number): Timespec {
   const ns = BigInt(Math.round(durationUs)) * 1000n;
   return new BigInt64Array([ns / 1_000_000_000n, ns % 1_000_000_000n]);
+}
+
+function concat(chunks: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const all = new Uint8Array(chunks.reduce((sum, { byteLength }) => sum + byteLength, 0));
+  let offset = 0;
+  for (const chunk of chunks) {
+    all.set(chunk, offset);
+    offset += chunk.byteLength;
+  }
+  return all;
 }
 
 /** A string as C takes it. */

@@ -184,6 +184,42 @@ Deno.test({
     }),
 });
 
+/** With the first one's patience, only who looks at the processes can tell in time. */
+const ABSENT = [
+  {
+    name: "ends before the others have come",
+    how: "exit 0",
+    timeout: "600",
+    text: /came: rank 1 \(node \S+\) (ended|did not start)/,
+  },
+  {
+    name: "never comes",
+    how: "exec sleep 60",
+    timeout: "5",
+    text: /came within 5000 ms: rank 1 \(node \S+\) did not come/,
+  },
+] as const;
+
+for (const { name, how, timeout, text } of ABSENT) {
+  Deno.test({
+    name: `infer names a rank that ${name}`,
+    ignore: !installed.openmpi,
+    fn: () =>
+      inFolder({}, async (folder) => {
+        const files = { input: `${folder}/in.jsonl`, output: `${folder}/out.jsonl` };
+        await writeInput(files.input, { samples: 1 });
+        const args = inferArgs(files, { mode: "star", extra: ["--start_timeout", timeout] });
+        const ended = await runScript(
+          folder,
+          `if [ $OMPI_COMM_WORLD_RANK = 1 ]; then ${how}; fi\nexec ${shellWords(args)}\n`,
+        );
+        assertEquals(ended.code, 5, ended.text);
+        assertMatch(ended.text, /error: Cannot start: not all ranks came/);
+        assertMatch(ended.text, text);
+      }),
+  });
+}
+
 Deno.test("infer refuses ranks of a launcher without MPI", async () => {
   const files = { input: "in.jsonl", output: "out.jsonl" };
   const env = { RANK: "0", WORLD_SIZE: "2" };

@@ -148,7 +148,7 @@ Deno.test({
       await using cluster = await SlurmCluster.start();
       const { job, ranks, files } = await startLong(cluster, folder, {
         timeoutMs: 60_000,
-        tokens: 150,
+        tokens: 600,
       });
       while (await Deno.readTextFile(files.output) === "") {
         await new Promise((resolve) => setTimeout(resolve, 20));
@@ -159,7 +159,7 @@ Deno.test({
       assertEquals(lossLines(stderr), []);
       assertEquals(stderr.includes("Interrupted"), false, stderr);
       const [first] = await readOutput(files.output);
-      const again = inferArgs(files, { mode: "star", tokens: 150 });
+      const again = inferArgs(files, { mode: "star", tokens: 600 });
       const { code, stderr: text } = await cluster.run("srun", [...SRUN, ...PROGRAM, ...again]);
       assertEquals(code, 0, text);
       assertMatch(text, /1 samples are finished, continuing/);
