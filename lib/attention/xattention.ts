@@ -20,6 +20,17 @@ import type { AttentionStrategy } from "./strategy.ts";
 export interface BlockCount {
   taken: number;
   causal: number;
+  /** `taken` of each query head; as many of the causal ones fall to each. */
+  readonly heads: number[];
+}
+
+/** What a chunk selected in a layer. */
+export interface SelectedTiles {
+  readonly layer: number;
+  /** [heads, query tiles] i32: how many key tiles each row takes. */
+  readonly counts: Tensor;
+  /** [heads, query tiles, key tiles] i32: which ones, the first `counts` of each row. */
+  readonly indices: Tensor;
 }
 
 /** What the selection needs besides the keys. */
@@ -32,6 +43,8 @@ export interface SelectionOptions {
   readonly scratch: Workspace;
   /** [layers, heads * query blocks] i32, at least: how many blocks each row of a layer takes. */
   readonly counts: Tensor;
+  /** Told what each layer selects; what it returns is waited for. */
+  readonly onTiles?: ((tiles: SelectedTiles) => Promise<void>) | undefined;
   /** Taken in place of the blocks that the mass selects; mass and selection still run. */
   readonly forced?: ForcedSelection | undefined;
 }
@@ -77,6 +90,7 @@ export function selectedAttention(
       const chosen =
         await selection.forced?.blocks({ heads: queryHeads, firstBlock, queryBlocks }, device) ??
           { counts, indices };
+      await selection.onTiles?.({ layer, ...chosen });
       await attentionBlockSparse(device, { out, q, ...segments, ...chosen, qOffset, scale });
       if (chosen.counts !== counts) await copy(device, { out: counts, in: chosen.counts });
     },
@@ -100,8 +114,12 @@ export async function addCounts(
   const width = counts.shape[1] ?? 0;
   const taken = await counts.toInts();
   for (const [layer, count] of total.entries()) {
-    const rows = taken.subarray(layer * width, layer * width + queryHeads * queryBlocks);
-    count.taken += rows.reduce((sum, row) => sum + row, 0);
+    for (let head = 0; head < queryHeads; head++) {
+      const begin = layer * width + head * queryBlocks;
+      const sum = taken.subarray(begin, begin + queryBlocks).reduce((sum, row) => sum + row, 0);
+      count.taken += sum;
+      count.heads[head] = (count.heads[head] ?? 0) + sum;
+    }
     count.causal += queryHeads * queryBlocks * (firstBlock + (queryBlocks + 1) / 2);
   }
 }

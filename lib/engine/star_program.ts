@@ -15,9 +15,10 @@ import type { RankContext, RankProgram, RankService } from "../team/program.ts";
 import { decodeInt32 } from "../team/protocol.ts";
 import { gatherJson } from "../team/words.ts";
 import { connectDevices, exchangeName } from "./exchange.ts";
-import { type EncodedContext, RankModel, type RankOptions, type RankResult } from "./rank.ts";
+import { RankModel, type RankOptions } from "./rank.ts";
+import type { EncodedContext } from "../star/encode.ts";
 import { gpuEnvironments } from "./rank_device.ts";
-import { type EncodedFacts, fromWire, type StarTask } from "./wire.ts";
+import { type EncodedFacts, fromWire, type RankResult, type StarTask } from "./wire.ts";
 
 /** The bodies that an engine and its ranks exchange. */
 export interface StarTypes {
@@ -152,7 +153,7 @@ class StarRank implements Disposable {
       hooks: call,
     });
     this.#encoded.set(task.context, encoded);
-    const { layout, phase1: { anchorPasses, selected } } = encoded;
+    const { sequence: { layout }, phase1: { anchorPasses, selected } } = encoded;
     return { layout, anchorPasses, selected };
   }
 

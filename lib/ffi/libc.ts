@@ -30,6 +30,8 @@ const SYMBOLS = {
   ftruncate: { parameters: ["i32", "i64"], result: "i32" },
   // int memfd_create(const char *name, unsigned int flags)
   memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
+  // ssize_t write(int fd, const void *buf, size_t count)
+  write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   // void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
   mmap: { parameters: ["u64", "usize", "i32", "i32", "i32", "i64"], result: "u64" },
   // int madvise(void *addr, size_t length, int advice)
@@ -70,8 +72,6 @@ const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 const O_CLOEXEC = 0o2000000;
 const MFD_CLOEXEC = 1;
 const SEEK_END = 2;
-/** Most files below /proc are read at once. */
-const KERNEL_FILE_BYTES = 1 << 16;
 /** `struct dirent`'s `d_name`, behind inode, offset, length and type. */
 const DIRENT_NAME = 19;
 const PR_SET_PDEATHSIG = 1;
@@ -153,30 +153,22 @@ export class Libc implements Disposable {
   }
 
   /**
-   * Reads a file that the kernel makes up, below /proc, where Deno asks for all permissions.
+   * The beginning of a file of the kernel's, which Deno reads only with all permissions.
    *
-   * @param path Read to its end.
-   * @returns Undefined if it cannot be read: a process may end at any time.
+   * @param path Below `/proc` or `/sys`.
+   * @returns At most 64 KiB as text; undefined if it cannot be read.
    */
-  readKernelFile(path: string): Uint8Array<ArrayBuffer> | undefined {
+  readText(path: string): string | undefined {
     const fd = this.#symbols.open(cString(path), ACCESS.read | O_CLOEXEC, 0);
     if (fd < 0) return undefined;
-    const chunks: Uint8Array<ArrayBuffer>[] = [];
-    try {
-      for (;;) {
-        const chunk = new Uint8Array(KERNEL_FILE_BYTES);
-        const count = Number(this.#symbols.read(fd, chunk, BigInt(chunk.byteLength)));
-        if (count < 0) return undefined;
-        if (count === 0) return concat(chunks);
-        chunks.push(chunk.subarray(0, count));
-      }
-    } finally {
-      this.close(fd);
-    }
+    const bytes = new Uint8Array(1 << 16);
+    const count = Number(this.#symbols.read(fd, bytes, BigInt(bytes.length)));
+    this.close(fd);
+    return count < 0 ? undefined : new TextDecoder().decode(bytes.subarray(0, count));
   }
 
-  /** The names in a folder that the kernel makes up; none if it cannot be read. */
-  listKernelFolder(path: string): string[] {
+  /** The names in a folder of the kernel's; none if it cannot be read. */
+  listNames(path: string): string[] {
     const folder = this.#symbols.opendir(cString(path));
     if (folder === null) return [];
     const names: string[] = [];
@@ -225,6 +217,27 @@ export class Libc implements Disposable {
       const name = this.#errnoName();
       this.#symbols.close(fd);
       throw new DeviceError(`Cannot create ${byteLength} bytes of shared memory: ${name}`);
+    }
+    return fd;
+  }
+
+  /**
+   * Memory without a name that holds some bytes.
+   *
+   * @returns Its file descriptor; the caller closes it.
+   * @throws {DeviceError} If there is not enough memory.
+   */
+  createFilledMemory(label: string, bytes: Uint8Array<ArrayBuffer>): number {
+    const fd = this.createMemory(label, 0);
+    for (let at = 0; at < bytes.length;) {
+      const rest = bytes.subarray(at);
+      const count = Number(this.#symbols.write(fd, rest, BigInt(rest.length)));
+      if (count <= 0) {
+        const name = this.#errnoName();
+        this.#symbols.close(fd);
+        throw new DeviceError(`Cannot write ${bytes.length} bytes to memory: ${name}`);
+      }
+      at += count;
     }
     return fd;
   }
@@ -349,16 +362,6 @@ export type Timespec = BigInt64Array<ArrayBuffer>;
 export function timespec(durationUs: number): Timespec {
   const ns = BigInt(Math.round(durationUs)) * 1000n;
   return new BigInt64Array([ns / 1_000_000_000n, ns % 1_000_000_000n]);
-}
-
-function concat(chunks: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(chunks.reduce((sum, { byteLength }) => sum + byteLength, 0));
-  let offset = 0;
-  for (const chunk of chunks) {
-    all.set(chunk, offset);
-    offset += chunk.byteLength;
-  }
-  return all;
 }
 
 /** A string as C takes it. */

@@ -20,9 +20,8 @@ export interface ProcessFacts {
 
 /** Looks at a process; undefined if it is gone. */
 export function readProcess(libc: Libc, pid: number): ProcessFacts | undefined {
-  const bytes = libc.readKernelFile(`/proc/${pid}/stat`);
-  if (bytes === undefined) return undefined;
-  const text = new TextDecoder().decode(bytes);
+  const text = libc.readText(`/proc/${pid}/stat`);
+  if (text === undefined) return undefined;
   // The name may hold anything, parentheses as well.
   const open = text.indexOf("(");
   const close = text.lastIndexOf(")");
@@ -46,8 +45,8 @@ const SIGHUP_BIT = 1n;
  * between them hides that it ignores the signal; bash names the command that it has run.
  */
 export function ignoresHangup(libc: Libc): boolean {
-  const bytes = libc.readKernelFile("/proc/self/status");
-  const [, mask = "0"] = /^SigIgn:\s*([0-9a-f]+)$/m.exec(new TextDecoder().decode(bytes)) ?? [];
+  const text = libc.readText("/proc/self/status") ?? "";
+  const [, mask = "0"] = /^SigIgn:\s*([0-9a-f]+)$/m.exec(text) ?? [];
   const isIgnored = (BigInt(`0x${mask}`) & SIGHUP_BIT) !== 0n;
   return isIgnored || /(^|\/)nohup$/.test(readEnvironment(libc, "self")?.get("_") ?? "");
 }
@@ -57,10 +56,10 @@ export function readEnvironment(
   libc: Libc,
   pid: number | "self",
 ): ReadonlyMap<string, string> | undefined {
-  const bytes = libc.readKernelFile(`/proc/${pid}/environ`);
-  if (bytes === undefined) return undefined;
+  const text = libc.readText(`/proc/${pid}/environ`);
+  if (text === undefined) return undefined;
   return new Map(
-    new TextDecoder().decode(bytes).split("\0").map((line): [string, string] => {
+    text.split("\0").map((line): [string, string] => {
       const at = line.indexOf("=");
       return [line.slice(0, at), line.slice(at + 1)];
     }),
@@ -69,5 +68,5 @@ export function readEnvironment(
 
 /** The numbers of all processes. */
 export function listProcesses(libc: Libc): number[] {
-  return libc.listKernelFolder("/proc").filter((name) => /^\d+$/.test(name)).map(Number);
+  return libc.listNames("/proc").filter((name) => /^\d+$/.test(name)).map(Number);
 }
