@@ -169,13 +169,15 @@ class StarRank implements Disposable {
     const request = fromWire(task.request);
     checkRequest(request);
     status.enter("phase 2");
-    return await this.#model.answer(encoded, {
+    const { ids, topLogits } = await this.#model.answer(encoded, {
       request,
       collective: this.#collective,
       onLayer: () => status.advance(),
       onToken: () => status.advance(),
       hooks: call,
     });
+    // Plain data, as it crosses to another process.
+    return { ids, topLogits };
   }
 
   [Symbol.dispose](): void {
