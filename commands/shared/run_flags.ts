@@ -6,6 +6,9 @@
 import { MODEL_TEMPLATES } from "../../ruler/templates.ts";
 import { wholeFlag, wholesFlag } from "./flags.ts";
 
+/** No model has so many positions; longer data would take hours to make and to tokenize. */
+export const MAX_LENGTH = 2 ** 24;
+
 /** What `--prompt_config` takes. */
 export const TEMPLATE_HELP =
   `the prompt template: ${Object.keys(MODEL_TEMPLATES).join(", ")}; chat for ` +
