@@ -25,6 +25,7 @@ import {
   CONTINUE_NOTE,
   CWE_FLAG,
   DEMO_TASKS,
+  MAX_LENGTH,
   NODES_HELP,
   PROCESSES_HELP,
   SOURCE_HELP,
@@ -70,6 +71,7 @@ const ruler = defineCommand({
     seq_lengths: wholesFlag({
       short: "-l",
       min: 1,
+      max: MAX_LENGTH,
       kilo: true,
       required: true,
       demo: [4096],

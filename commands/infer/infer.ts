@@ -43,6 +43,7 @@ export interface InferOptions {
   /** Samples that are decoded at once, at most. @default {1} */
   readonly batchSize?: number | "auto" | undefined;
   readonly timeoutMs: number;
+  readonly startTimeoutMs?: number | undefined;
   readonly inputPath: string;
   readonly outputPath: string;
   /** Only the first samples; -1 for all. */
@@ -115,13 +116,14 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   if (finished.count > 0) {
     screen.log(`${options.outputPath}: ${finished.count} samples are finished, continuing`);
   }
-  const { dtype, threads, gpusPerRank, timeoutMs, copyWeights, batchSize } = options;
+  const { dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs, copyWeights } = options;
+  const { batchSize } = options;
   await using session = new ModelSession({
     folder,
     load: {
       ...options.plan,
-      ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, tokenizer, copyWeights },
-      batchSize,
+      ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs },
+      ...{ tokenizer, copyWeights, batchSize },
     },
     screen,
     cleanup,

@@ -33,6 +33,7 @@ export interface RulerOptions {
   /** Samples that are decoded at once, at most. @default {1} */
   readonly batchSize?: number | "auto" | undefined;
   readonly timeoutMs: number;
+  readonly startTimeoutMs?: number | undefined;
   /** Whether weights are read into memory instead of being mapped. */
   readonly copyWeights?: boolean | undefined;
   /** What is printed at the end. @default {"table"} */

@@ -50,7 +50,7 @@ async function loadStarRank(
   const onProgress = () => status.advance();
   using owned = new DisposableStack();
   const model = owned.use(await RankModel.load({ ...init, threads }, { host, onProgress }));
-  if (localSize < context.size) await checkSameModel(init.modelFolder, context);
+  if (context.hasOwnFiles) await checkSameModel(init.modelFolder, context);
   const { devices, hasOwnGpus } = model;
   const collective = owned.use(await connectDevices(devices, { host, hasOwnGpus, timeoutMs }));
   const { config, deviceDescription, batchSize } = model;
@@ -64,7 +64,7 @@ async function loadStarRank(
   });
 }
 
-/** Ranks on several nodes have folders of their own; all find a fault, and rank 0 says it. */
+/** All ranks find a fault, and rank 0 says it. */
 async function checkSameModel(folder: string, context: RankContext<StarTypes>): Promise<void> {
   const digests = await gatherJson(context.collective, await modelDigest(folder));
   const rank = digests.findIndex((digest) => digest !== digests[0]);
