@@ -7,7 +7,7 @@
 import { wrappersAbove } from "../../commands/shared/parents.ts";
 import { assert, assertEquals } from "../helpers/assert.ts";
 import { inFolder } from "../helpers/folder.ts";
-import { childrenOf, isRunning, waitUntilEnded } from "../helpers/processes.ts";
+import { descendants, isRunning, waitUntilEnded } from "../helpers/processes.ts";
 import { MODEL } from "../helpers/prompts.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
@@ -15,11 +15,6 @@ const ROOT = new URL("../../", import.meta.url).pathname;
 const PATIENCE_MS = 60_000;
 /** Many looks of a program after its parents. */
 const LOOKS_MS = 3_000;
-
-/** All processes below one. */
-function descendants(pid: number): { pid: number; command: string }[] {
-  return childrenOf(pid).flatMap((child) => [child, ...descendants(child.pid)]);
-}
 
 /** Starts RULER by `deno task`, which runs for long, on two processes. */
 async function startTask(
