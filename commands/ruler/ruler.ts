@@ -87,6 +87,7 @@ export async function runRuler(
       ...options.plan,
       ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs, tokenizer },
       copyWeights: options.copyWeights,
+      batchSize: options.batchSize,
       expectedTokens: Math.max(...lengths),
     },
     screen,
