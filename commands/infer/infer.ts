@@ -42,6 +42,8 @@ export interface InferOptions {
   readonly gpusPerRank?: number | undefined;
   /** Samples that are decoded at once, at most. @default {1} */
   readonly batchSize?: number | "auto" | undefined;
+  /** Copies of the model that share the samples. @default {1} */
+  readonly replicas?: number | undefined;
   readonly timeoutMs: number;
   readonly startTimeoutMs?: number | undefined;
   readonly inputPath: string;
@@ -117,13 +119,13 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
     screen.log(`${options.outputPath}: ${finished.count} samples are finished, continuing`);
   }
   const { dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs, copyWeights } = options;
-  const { batchSize } = options;
+  const { batchSize, replicas } = options;
   await using session = new ModelSession({
     folder,
     load: {
       ...options.plan,
       ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs },
-      ...{ tokenizer, copyWeights, batchSize },
+      ...{ tokenizer, copyWeights, batchSize, replicas },
     },
     screen,
     cleanup,

@@ -32,6 +32,8 @@ export interface RulerOptions {
   readonly gpusPerRank?: number | undefined;
   /** Samples that are decoded at once, at most. @default {1} */
   readonly batchSize?: number | "auto" | undefined;
+  /** Copies of the model that share the samples. @default {1} */
+  readonly replicas?: number | undefined;
   readonly timeoutMs: number;
   readonly startTimeoutMs?: number | undefined;
   /** Whether weights are read into memory instead of being mapped. */

@@ -88,6 +88,7 @@ export async function runRuler(
       ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs, tokenizer },
       copyWeights: options.copyWeights,
       batchSize: options.batchSize,
+      replicas: options.replicas,
       expectedTokens: Math.max(...lengths),
     },
     screen,
