@@ -142,6 +142,7 @@ class TaskRun {
       sampleLimit: sampleCount,
       ...maker.setup(task),
       topLogits: 0,
+      endIds: this.#run.endIds,
       beforeSample: this.#run.checkModel,
       beforeRecord: this.#run.checkModel,
       onSample: async (sample, generation, number) => {

@@ -36,6 +36,8 @@ export interface RulerOptions {
   readonly replicas?: number | undefined;
   readonly timeoutMs: number;
   readonly startTimeoutMs?: number | undefined;
+  /** Whether an answer ends at the model's end-of-sequence ids. @default {false} */
+  readonly stopAtEos?: boolean | undefined;
   /** Whether weights are read into memory instead of being mapped. */
   readonly copyWeights?: boolean | undefined;
   /** What is printed at the end. @default {"table"} */

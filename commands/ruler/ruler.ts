@@ -99,6 +99,7 @@ export async function runRuler(
   const run: RulerRun = {
     ...{ ...options, plan, device, processCount, folder, pregenDir, maker, session, screen },
     template: template.name,
+    endIds: options.stopAtEos === true ? config.eosTokenIds : [],
     digests: {
       model: await modelDigest(modelPath),
       tokenizer: await tokenizerDigest(modelPath),

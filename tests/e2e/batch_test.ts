@@ -1,15 +1,18 @@
 /**
- * The `infer` command writes the same bytes for every batch size and number of processes, and a run
- * that is cut off goes on to the same file.
+ * `infer` and `ruler` write the same bytes for every batch size and number of replicas, and a run that
+ * is cut off goes on to the same file.
  *
  * @module
  */
 import { type InferOptions, runInfer } from "../../commands/infer/infer.ts";
 import { assertEquals } from "../helpers/assert.ts";
+import { runRuler } from "../../commands/ruler/ruler.ts";
 import { fakeScreen, NO_INTERRUPTS } from "../helpers/fake_model.ts";
 import { inFolder } from "../helpers/folder.ts";
 import { goldenEntries } from "../helpers/golden.ts";
+import { leftovers } from "../helpers/processes.ts";
 import { MODEL, STAR } from "../helpers/prompts.ts";
+import { optionsIn } from "../helpers/ruler_run.ts";
 
 /** Samples of different lengths; some have a stop word in their answers. */
 async function lines(): Promise<string> {
@@ -77,5 +80,40 @@ Deno.test("runInfer() goes on with another batch size where a run was cut off", 
     await Deno.writeTextFile(`${folder}/out.jsonl`, `${some}{"index": 4, "pr`);
     await runInfer(options(folder, { batchSize: 4 }), CONTEXT);
     assertEquals(await Deno.readTextFile(`${folder}/out.jsonl`), whole);
+  });
+});
+
+Deno.test("runInfer() writes the same bytes for every number of replicas", async () => {
+  await inFolder({ "in.jsonl": await lines() }, async (folder) => {
+    const outputs: string[] = [];
+    for (const [replicas, processCount, batchSize] of [[1, 1, 1], [2, 1, 2], [3, 1, 1]] as const) {
+      const outputPath = `${folder}/out-${replicas}.jsonl`;
+      const screen = fakeScreen();
+      const changes = { replicas, processCount, batchSize, outputPath };
+      await runInfer(options(folder, changes), { ...CONTEXT, screen });
+      outputs.push(await Deno.readTextFile(outputPath));
+      const isSaid = screen.logged.some((line) => line.includes(`${replicas} replicas, each cpu`));
+      assertEquals(isSaid, replicas > 1);
+    }
+    assertEquals(outputs.slice(1), [outputs[0], outputs[0]]);
+    assertEquals(leftovers("starx"), []);
+  });
+});
+
+Deno.test("runRuler() writes the same results for every batch size and number of replicas", async () => {
+  await inFolder({}, async (folder) => {
+    const results: Record<string, string>[] = [];
+    for (const [batchSize, replicas] of [[1, 1], [3, 1], ["auto", 2]] as const) {
+      const outputDir = `${folder}/${batchSize}-${replicas}`;
+      const changes = { outputDir, batchSize, replicas, processCount: 1, sampleCount: 4 } as const;
+      await runRuler(optionsIn(folder, { ...changes, device: "cpu", threads: 1 }), CONTEXT);
+      const root = `${outputDir}/tiny_starx_b256a256/512`;
+      const names = ["niah_single_1.jsonl", "vt.jsonl", "summary.csv"];
+      const texts = names.map(async (name) =>
+        [name, await Deno.readTextFile(`${root}/${name}`)] as const
+      );
+      results.push(Object.fromEntries(await Promise.all(texts)));
+    }
+    assertEquals(results.slice(1), [results[0], results[0]]);
   });
 });
