@@ -7,6 +7,7 @@
 import { AbortedError } from "../../lib/parallel/collective.ts";
 import { EXIT_CODES, invariant, UsageError, WorkerError } from "../../lib/errors.ts";
 import { RankGroup } from "../../lib/team/group.ts";
+import { readJobSecret } from "../../lib/team/job_key.ts";
 import type { Launch } from "../../lib/team/launch.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import { STAR_PROGRAM } from "../../lib/engine/star_program.ts";
@@ -14,7 +15,7 @@ import { endFollowers, followLeader } from "../../lib/team/follow.ts";
 import type { RankProgram, RankTypes } from "../../lib/team/program.ts";
 import { endingOf } from "./command.ts";
 import { tellDone } from "./done.ts";
-import { startTimeoutOf } from "./engine_flags.ts";
+import { jobKeyFileOf, startTimeoutOf } from "./engine_flags.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import { VERSION } from "./version.ts";
 
@@ -52,7 +53,9 @@ export async function runLaunched(
   try {
     const timeoutMs = JOIN_TIMEOUT_MS;
     const startTimeoutMs = startTimeoutOf(args);
-    group = await RankGroup.join(launch, { identity, timeoutMs, startTimeoutMs, log, exit });
+    const jobSecret = await readJobSecret(jobKeyFileOf(args));
+    const times = { timeoutMs, startTimeoutMs };
+    group = await RankGroup.join(launch, { identity, ...times, jobSecret, log, exit });
   } catch (error) {
     if (error instanceof AbortedError) {
       await new Promise((resolve) => setTimeout(resolve, QUIET_MS));

@@ -76,7 +76,8 @@ interface Wait {
 export class TcpCollective implements LaunchedCollective {
   readonly rank: number;
   readonly size: number;
-  readonly version = "TCP";
+  /** It is what carries phase 2 where there is no NCCL, and people are to know of the better way. */
+  readonly version = "TCP (MPI is faster)";
   /** How this rank tells the others how far it is. */
   readonly status: RankStatus = new RankStatus();
   readonly #control: TcpControl;
