@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { UsageError } from "../errors.ts";
+import { UsageError, WorkerError } from "../errors.ts";
 import { FRAME, type Link } from "./tcp_link.ts";
 
 /** The shortest key that is not guessed. */
@@ -101,6 +101,7 @@ export async function receiveRank(
  *
  * @returns Whether rank 0 is at the other end; false if the connection ended before that was known.
  * @throws {UsageError} If rank 0 refuses this rank, or somebody else listens there.
+ * @throws {WorkerError} If the rank has come already.
  */
 export async function meetRankZero(
   link: Link,
@@ -122,7 +123,10 @@ export async function meetRankZero(
   if (second === undefined) return false;
   if (second.kind === FRAME.refusal) {
     const reason = REFUSALS[second.body[0] ?? -1] ?? "it says no reason";
-    throw new UsageError(`Cannot join as rank 0 at ${link.peer} refuses rank ${rank}: ${reason}`);
+    const text = `Cannot join as rank 0 at ${link.peer} refuses rank ${rank}: ${reason}`;
+    if (reason !== "the rank has come already") throw new UsageError(text);
+    // It may be the same rank, whose first process was lost and started anew.
+    throw new WorkerError(text, { rank, phase: "start" });
   }
   const isProven = second.kind === FRAME.proof &&
     await crypto.subtle.verify("HMAC", key, second.body, words("rank 0", said));

@@ -84,7 +84,7 @@ Deno.test("TcpCollective.join() refuses another key, another size and a rank tha
   const one = TcpCollective.join({ ...place, key, rank: 1 });
   await new Promise((resolve) => setTimeout(resolve, 300));
   const again = { ...place, key, rank: 1 };
-  await assertRejects(() => TcpCollective.join(again), UsageError, "the rank has come already");
+  await assertRejects(() => TcpCollective.join(again), WorkerError, "the rank has come already");
   const two = TcpCollective.join({ ...place, key, rank: 2 });
   const ranks = await Promise.all([zero, one, two]);
   await Promise.all(ranks.map((rank) => rank.leave()));
