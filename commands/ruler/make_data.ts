@@ -6,7 +6,6 @@
 import { setImmediate } from "node:timers/promises";
 import { dataFolder } from "../../lib/data_folder.ts";
 import { builtinWords } from "../../lib/deps/words.ts";
-import { UsageError } from "../../lib/errors.ts";
 import { replaceFile } from "../../ruler/files.ts";
 import type { TaskSettings } from "../../ruler/model.ts";
 import { chunkOf, formatSample, type PrepareOptions, prepareSamples } from "../../ruler/prepare.ts";
@@ -17,12 +16,14 @@ import {
   questionFile,
   type SourceOptions,
 } from "../../ruler/sources.ts";
-import { RULER_TASKS, type RulerTask } from "../../ruler/tasks.ts";
+import { type OwnTasks, taskNamed } from "./tasks_file.ts";
 
 /** What to make. */
 export interface MakeDataOptions extends Omit<PrepareOptions, "settings" | "sources"> {
   /** How often cwe's common and other words occur. */
   readonly cweFrequencies: readonly number[];
+  /** Tasks beside RULER's. */
+  readonly own?: OwnTasks | undefined;
   /** The folder of RULER's source data; `undefined` for the usual one. */
   readonly sourceDir: string | undefined;
   /** The file to write; written as a whole or not at all. */
@@ -48,7 +49,7 @@ const TURN_MS = 20;
  */
 export async function makeData(options: MakeDataOptions): Promise<MadeData> {
   const { task, path } = options;
-  const settings = settingsOf(task, options.cweFrequencies);
+  const settings = settingsOf(task, options);
   const where: SourceOptions = {
     // What is made without files needs no folder to be known.
     folder: needsSources(settings) ? dataFolder(options.sourceDir) : "",
@@ -98,17 +99,14 @@ function questionShortage(
   return `${name} has ${found} questions for ${needed} samples`;
 }
 
-/** A task by its name. @throws {UsageError} If there is none; the message names them all. */
-export function taskNamed(task: string): RulerTask {
-  const found = Object.hasOwn(RULER_TASKS, task) ? RULER_TASKS[task] : undefined;
-  if (found !== undefined) return found;
-  const names = Object.keys(RULER_TASKS).join(", ");
-  throw new UsageError(`--task: must be one of ${names}: current value is '${task}'`);
-}
-
-function settingsOf(task: string, cweFrequencies: readonly number[]): TaskSettings {
-  const { settings } = taskNamed(task);
-  if (settings.generator !== "common_words_extraction") return settings;
+function settingsOf(
+  task: string,
+  options: { own?: OwnTasks | undefined; cweFrequencies: readonly number[] },
+): TaskSettings {
+  const { own, cweFrequencies } = options;
+  const { settings } = taskNamed(task, { own });
+  // The flag is about RULER's own task; others have their frequencies in their file.
+  if (settings.generator !== "common_words_extraction" || own?.has(task) === true) return settings;
   const { commonFrequency, otherFrequency } = settings;
   const [common = commonFrequency, other = otherFrequency] = cweFrequencies;
   return { ...settings, commonFrequency: common, otherFrequency: other };

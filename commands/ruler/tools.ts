@@ -8,7 +8,14 @@ import { METRICS } from "../../ruler/metrics.ts";
 import { FORMATS } from "../results/formats.ts";
 import { defineCommand } from "../shared/command.ts";
 import { choiceFlag, switchFlag, textFlag, textsFlag, wholeFlag } from "../shared/flags.ts";
-import { CWE_FLAG, MAX_LENGTH, SOURCE_HELP, TASKS, TEMPLATE_HELP } from "../shared/run_flags.ts";
+import {
+  CWE_FLAG,
+  MAX_LENGTH,
+  SOURCE_HELP,
+  TASKS,
+  TASKS_FILE_FLAG,
+  TEMPLATE_HELP,
+} from "../shared/run_flags.ts";
 
 /** `prepare`. */
 export const PREPARE = defineCommand({
@@ -16,7 +23,12 @@ export const PREPARE = defineCommand({
   summary: "make the data of one of RULER's tasks",
   flags: {
     save_dir: textFlag({ value: "FOLDER", required: true, help: "takes <task>/validation.jsonl" }),
-    task: choiceFlag(TASKS, { value: "NAME", required: true, help: "one of RULER's tasks" }),
+    task: textFlag({
+      value: "NAME",
+      required: true,
+      help: `one of RULER's tasks (${TASKS.join(", ")}), or of --tasks_file`,
+    }),
+    tasks_file: TASKS_FILE_FLAG,
     tokenizer_path: textFlag({
       value: "FOLDER",
       required: true,
@@ -53,6 +65,7 @@ export const PREPARE = defineCommand({
       chunkCount: flags.chunk_amount,
       sourceDir: flags.source_dir,
       cweFrequencies: flags.cwe_freq,
+      tasksFile: flags.tasks_file,
     }, (line) => screen.log(line));
   },
 });
