@@ -28,7 +28,12 @@ export interface DataRequest {
 
 /** What became of a request. */
 export type DataOutcome =
-  | { readonly isMade: true; readonly words: "ruler" | "builtin" | undefined }
+  | {
+    readonly isMade: true;
+    readonly words: "ruler" | "builtin" | undefined;
+    /** What the user should know of the samples. */
+    readonly note?: string | undefined;
+  }
   /** Source data is not on this machine; `reason` says how to get it. */
   | { readonly isMade: false; readonly reason: string };
 
@@ -67,6 +72,8 @@ export type TaskData =
     readonly path: string;
     readonly record: DataRecord;
     readonly survey: SampleSurvey;
+    /** What the user should know of the samples, if they were made now. */
+    readonly note?: string | undefined;
     /** Whether the first samples are those of an earlier run, which had fewer. */
     readonly isLonger: boolean;
   }
@@ -111,7 +118,7 @@ export async function findTaskData(maker: DataMaker, options: TaskDataOptions): 
   const outcome = await maker.make({ ...options, path: target });
   if (!outcome.isMade) return { reason: outcome.reason };
   const facts = { ...wordsOf(outcome), ...frequencies };
-  const data = await describe(target, { before, facts });
+  const data = { ...await describe(target, { before, facts }), note: outcome.note };
   if (!isThere) return data;
   if (!data.isLonger) {
     // The caller refuses: other options made these samples.

@@ -34,10 +34,17 @@ export interface MakeDataOptions extends Omit<PrepareOptions, "settings" | "sour
 
 /** What became of it. */
 export type MadeData =
-  | { readonly isMade: true; readonly words: "ruler" | "builtin" | undefined }
+  | {
+    readonly isMade: true;
+    readonly words: "ruler" | "builtin" | undefined;
+    /** What the user should know of the samples. */
+    readonly note: string | undefined;
+  }
   /** Source data is not on this machine; `reason` says how to get it. */
   | { readonly isMade: false; readonly reason: string };
 
+/** Samples whose sources suffice come closer to the length. */
+const FULL_SHARE = 0.8;
 /** How often the event loop gets a turn while samples are made. */
 const TURN_MS = 20;
 
@@ -74,8 +81,15 @@ export async function makeData(options: MakeDataOptions): Promise<MadeData> {
     };
   }
   const samples = prepareSamples({ ...options, settings, sources });
-  await replaceFile(path, withTurns(samples, options));
-  return { isMade: true, words: sources.words?.kind };
+  const lengths = { longest: 0 };
+  await replaceFile(path, withTurns(samples, { ...options, lengths }));
+  const { longest } = lengths;
+  const isShort = longest < FULL_SHARE * options.maxTokens && needsSources(settings);
+  const note = isShort
+    ? `the longest sample of ${task} has ${longest} of ${options.maxTokens} tokens, as its source ` +
+      "texts end there (so does the original)"
+    : undefined;
+  return { isMade: true, words: sources.words?.kind, note };
 }
 
 /**
@@ -115,11 +129,12 @@ function settingsOf(
 /** The lines, with turns for progress and signals in between. */
 async function* withTurns(
   samples: ReturnType<typeof prepareSamples>,
-  options: Pick<MakeDataOptions, "onSample">,
+  options: Pick<MakeDataOptions, "onSample"> & { lengths: { longest: number } },
 ): AsyncGenerator<string> {
   let turnMs = performance.now();
   for await (const sample of samples) {
     options.onSample?.(sample.index);
+    options.lengths.longest = Math.max(options.lengths.longest, sample.length);
     yield formatSample(sample);
     if (performance.now() - turnMs < TURN_MS) continue;
     await setImmediate();

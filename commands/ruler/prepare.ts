@@ -79,5 +79,6 @@ export async function runPrepare(
         "scores do not compare with published ones ('deno task data' fetches the lists)",
     );
   }
+  if (made.note !== undefined) log(`warning: ${made.note}`);
   log(`Prepared ${path}`);
 }

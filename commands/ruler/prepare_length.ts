@@ -107,6 +107,7 @@ export async function prepareLength(maxTokens: number, run: RulerRun): Promise<P
       screen.log(`${task} at ${maxTokens}: skipped, ${found.reason}`);
       continue;
     }
+    if (found.note !== undefined) screen.log(`warning: ${found.note}`);
     if (before !== undefined && isFinished) {
       const now = found.isLonger ? before.data[task] ?? found.record : found.record;
       checkSameRun(before, { ...fresh, data: { [task]: now } }, { folder, remedy: REMEDY });

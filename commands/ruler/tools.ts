@@ -34,7 +34,12 @@ export const PREPARE = defineCommand({
       required: true,
       help: "a folder with a tokenizer.json",
     }),
-    tokenizer_type: choiceFlag(["hf"], { default: "hf", help: "the kind of tokenizer" }),
+    tokenizer_type: choiceFlag(["hf"], {
+      default: "hf",
+      help:
+        "the kind of tokenizer; for those of NeMo and OpenAI take a tokenizer.json that Hugging " +
+        "Face's library made of them",
+    }),
     max_seq_length: wholeFlag({
       required: true,
       min: 1,

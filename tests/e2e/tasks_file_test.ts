@@ -48,7 +48,10 @@ Deno.test("ruler runs tasks of one's own, and gather and a second run know them"
     assertMatch(await Deno.readTextFile(`${results}/summary.csv`), /Tasks,niah_8,two_chains/);
     const gathered = await starx("gather", "-e", `${folder}/results/own_dense`);
     assertMatch(gathered.stdout, /niah_8/, gathered.stderr);
-    await Deno.writeTextFile(`${folder}/tasks.yaml`, FILE.replace("num_needle_k: 8\n", ""));
+    await Deno.writeTextFile(
+      `${folder}/tasks.yaml`,
+      FILE.replace("num_needle_k: 8\ntwo", "num_needle_k: 7\ntwo"),
+    );
     const other = await run();
     assertEquals(other.code, 2, other.stderr);
     assertMatch(other.stderr, /--tasks_file/);
