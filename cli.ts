@@ -10,6 +10,7 @@ import { BENCH_HELP, benchOptions } from "./commands/bench/flags.ts";
 import { type Command, defineCommand } from "./commands/shared/command.ts";
 import { INFER } from "./commands/infer/command.ts";
 import { FORMATS } from "./commands/results/formats.ts";
+import { REPORT } from "./commands/report/command.ts";
 import { EVALUATE, GATHER, PREPARE } from "./commands/ruler/tools.ts";
 import { ENGINE_FLAGS, MODE_HELP, MODES } from "./commands/shared/engine_flags.ts";
 import {
@@ -199,7 +200,16 @@ const doctor = defineCommand({
 });
 
 /** All subcommands, in the order of the help text. */
-const COMMANDS: readonly Command[] = [ruler, INFER, PREPARE, EVALUATE, GATHER, bench, doctor];
+const COMMANDS: readonly Command[] = [
+  ruler,
+  INFER,
+  PREPARE,
+  EVALUATE,
+  GATHER,
+  REPORT,
+  bench,
+  doctor,
+];
 
 /** The folder of the model that comes with this program. */
 async function demoModel(): Promise<string> {

@@ -29,6 +29,8 @@ export interface PredictOptions {
   /** What stands around each prompt; the records hold the prompts without it. */
   readonly frame?: { readonly before: string; readonly after: string };
   readonly topLogits: number;
+  /** The sample whose selected tiles are returned, counted from 0 on. */
+  readonly maskedSample?: number;
   readonly progress: RunProgress;
   /** Called before each sample that is to run. @throws {FileError} If it must not run. */
   readonly beforeSample?: () => Promise<void>;
@@ -72,7 +74,8 @@ export async function predictFile(
     }
     await options.beforeSample?.();
     const name = `${options.label} ${number}`.trim();
-    const generation = await generate(await openModel(), { sample, name, options });
+    const withMasks = number - 1 === options.maskedSample;
+    const generation = await generate(await openModel(), { sample, name, withMasks, options });
     await options.beforeRecord?.();
     await writer.append(outputRecord(sample, generation, { withLogits: options.topLogits > 0 }));
     await options.onSample?.(sample, generation, number - 1);
@@ -84,9 +87,9 @@ export async function predictFile(
 
 async function generate(
   model: Model,
-  run: { sample: InputSample; name: string; options: PredictOptions },
+  run: { sample: InputSample; name: string; withMasks: boolean; options: PredictOptions },
 ): Promise<Generation> {
-  const { sample, name, options } = run;
+  const { sample, name, withMasks, options } = run;
   const { tokensToGenerate, stopWords, topLogits, progress, endIds } = options;
   const { before = "", after = "" } = options.frame ?? {};
   const prompt = { context: before + sample.context, query: sample.query + after, sample: name };
@@ -96,6 +99,7 @@ async function generate(
       stopWords,
       topLogits,
       ...(endIds === undefined ? {} : { endIds }),
+      ...(withMasks ? { withMasks } : {}),
       onProgress: (now) => progress.update(now),
     });
   } catch (error) {
