@@ -26,6 +26,7 @@ import {
   CONTINUE_NOTE,
   CWE_FLAG,
   DEMO_TASKS,
+  MAX_LENGTH,
   NODES_HELP,
   PROCESSES_HELP,
   SOURCE_HELP,
@@ -35,6 +36,7 @@ import {
 import { runProgram } from "./commands/shared/program.ts";
 import { openScreen } from "./commands/shared/screen.ts";
 import { UsageError } from "./lib/errors.ts";
+import { findModelFolder } from "./lib/model/model_folder.ts";
 import { launchEnvironment } from "./lib/team/launch.ts";
 
 const ruler = defineCommand({
@@ -53,7 +55,8 @@ const ruler = defineCommand({
     model_path: textFlag({
       short: "-p",
       value: "FOLDER",
-      help: "a Llama model in Hugging Face's format; the bare command takes the model of this " +
+      help:
+        "a model in Hugging Face's format, or its name on the hub if it was fetched; the bare command takes the model of this " +
         "repository, and demonstration values for all flags; with any flag that is not about the " +
         "machine it is required",
     }),
@@ -69,6 +72,7 @@ const ruler = defineCommand({
     seq_lengths: wholesFlag({
       short: "-l",
       min: 1,
+      max: MAX_LENGTH,
       kilo: true,
       required: true,
       demo: [4096],
@@ -145,7 +149,7 @@ const ruler = defineCommand({
     return await runRuler({
       ...engineOptions(flags),
       modelName: flags.model_name,
-      modelPath: flags.model_path ?? await demoModel(),
+      modelPath: await modelOr(demoModel, flags.model_path),
       template: flags.prompt_config,
       plan: planOf(flags),
       givenAnchorTokens: flags.anchor_block_size,
@@ -194,7 +198,7 @@ const doctor = defineCommand({
   },
   run: async (flags, { screen }) => {
     const { runDoctor } = await import("./commands/doctor.ts");
-    const modelPath = flags.model_path ?? await demoModel();
+    const modelPath = await modelOr(demoModel, flags.model_path);
     await runDoctor({ modelPath, sourceDir: flags.source_dir }, screen);
   },
 });
@@ -210,6 +214,11 @@ const COMMANDS: readonly Command[] = [
   bench,
   doctor,
 ];
+
+/** The folder of a model that was named, or another one's. */
+async function modelOr(other: () => Promise<string>, named: string | undefined): Promise<string> {
+  return named === undefined ? await other() : await findModelFolder(named);
+}
 
 /** The folder of the model that comes with this program. */
 async function demoModel(): Promise<string> {

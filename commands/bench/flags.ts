@@ -9,7 +9,13 @@ import { UsageError } from "../../lib/errors.ts";
 import { COMPUTE_DTYPES } from "../../lib/model/precision.ts";
 import { modelShape, SHAPE_NAMES } from "../../lib/model/shapes.ts";
 import type { BenchOptions } from "./options.ts";
-import { GPUS_FLAG, gpusPerRank, MODES } from "../shared/engine_flags.ts";
+import {
+  GPUS_FLAG,
+  gpusPerRank,
+  MODES,
+  START_TIMEOUT_FLAG,
+  startTimeoutMsOf,
+} from "../shared/engine_flags.ts";
 import {
   choiceFlag,
   choicesFlag,
@@ -74,6 +80,7 @@ export const BENCH_FLAGS = {
       "times each op at the model's shape and these lengths instead, beside what the measured " +
       "rates of products and copies allow",
   }),
+  start_timeout: START_TIMEOUT_FLAG,
   json: switchFlag({ help: "prints JSON: per mode a line of details, then a line of times" }),
   json_path: textFlag({ value: "FILE", help: "appends the lines of details to a file, too" }),
 } as const;
@@ -114,6 +121,7 @@ export function benchOptions(values: FlagValues<typeof BENCH_FLAGS>): BenchOptio
     threads: values.threads,
     gpusPerRank: gpusPerRank(values),
     processCount: values.nproc_per_node,
+    startTimeoutMs: startTimeoutMsOf(values.start_timeout),
     modes: values.attn_type as readonly AttentionMode[],
     lengths: values.lengths,
     decodeContexts: values.decode,

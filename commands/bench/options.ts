@@ -22,6 +22,8 @@ export interface BenchOptions {
   readonly gpusPerRank?: number | undefined;
   /** Processes that share the context. */
   readonly processCount: number;
+  /** How long a process may take to start and to meet the others. */
+  readonly startTimeoutMs?: number | undefined;
   readonly modes: readonly AttentionMode[];
   /** Tokens to prefill. */
   readonly lengths: readonly number[];

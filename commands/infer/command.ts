@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { findModelFolder } from "../../lib/model/model_folder.ts";
 import { defineCommand } from "../shared/command.ts";
 import { ENGINE_FLAGS, MODE_HELP, MODES } from "../shared/engine_flags.ts";
 import { choiceFlag, switchFlag, textFlag, wholeFlag, wordsFlag } from "../shared/flags.ts";
@@ -18,7 +19,7 @@ export const INFER = defineCommand({
       short: "-p",
       value: "FOLDER",
       required: true,
-      help: "a Llama model in Hugging Face's format",
+      help: "a model in Hugging Face's format, or its name on the hub if it was fetched",
     }),
     attn_type: choiceFlag(MODES, { short: "-a", required: true, help: MODE_HELP }),
     ...BLOCK_FLAGS,
@@ -75,7 +76,7 @@ export const INFER = defineCommand({
     const { engineOptions, planOf } = await import("../shared/engine_flags.ts");
     await runInfer({
       ...engineOptions(flags),
-      modelPath: flags.model_path,
+      modelPath: await findModelFolder(flags.model_path),
       plan: planOf(flags),
       processCount: flags.nproc_per_node,
       inputPath: flags.input_path,

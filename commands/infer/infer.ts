@@ -41,6 +41,7 @@ export interface InferOptions {
   /** GPUs of each process that the layers are spread over; by default the fewest that do. */
   readonly gpusPerRank?: number | undefined;
   readonly timeoutMs: number;
+  readonly startTimeoutMs?: number | undefined;
   readonly inputPath: string;
   readonly outputPath: string;
   /** Only the first samples; -1 for all. */
@@ -113,12 +114,13 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   if (finished.count > 0) {
     screen.log(`${options.outputPath}: ${finished.count} samples are finished, continuing`);
   }
-  const { dtype, threads, gpusPerRank, timeoutMs, copyWeights } = options;
+  const { dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs, copyWeights } = options;
   await using session = new ModelSession({
     folder,
     load: {
       ...options.plan,
-      ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, tokenizer, copyWeights },
+      ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs },
+      ...{ tokenizer, copyWeights },
     },
     screen,
     cleanup,

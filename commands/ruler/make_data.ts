@@ -13,6 +13,7 @@ import { chunkOf, formatSample, type PrepareOptions, prepareSamples } from "../.
 import {
   loadSources,
   missingSources,
+  needsSources,
   questionFile,
   type SourceOptions,
 } from "../../ruler/sources.ts";
@@ -49,7 +50,8 @@ export async function makeData(options: MakeDataOptions): Promise<MadeData> {
   const { task, path } = options;
   const settings = settingsOf(task, options.cweFrequencies);
   const where: SourceOptions = {
-    folder: dataFolder(options.sourceDir),
+    // What is made without files needs no folder to be known.
+    folder: needsSources(settings) ? dataFolder(options.sourceDir) : "",
     builtinWords,
   };
   const missing = await missingSources(settings, where);

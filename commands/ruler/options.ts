@@ -31,6 +31,7 @@ export interface RulerOptions {
   /** GPUs of each process that the layers are spread over; by default the fewest that do. */
   readonly gpusPerRank?: number | undefined;
   readonly timeoutMs: number;
+  readonly startTimeoutMs?: number | undefined;
   /** Whether weights are read into memory instead of being mapped. */
   readonly copyWeights?: boolean | undefined;
   /** What is printed at the end. @default {"table"} */

@@ -48,7 +48,7 @@ export async function runRuler(
   context: CommandContext & { readonly openDataMaker?: OpenDataMaker },
 ): Promise<void> {
   const { screen, cleanup } = context;
-  const { modelPath, sourceDir, dtype, threads, gpusPerRank, timeoutMs } = options;
+  const { modelPath, sourceDir, dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs } = options;
   const plan = checkPlan(options.plan);
   const { kind: device, note } = await chooseDevice(options.device, options);
   if (note !== undefined) screen.log(note);
@@ -85,7 +85,7 @@ export async function runRuler(
     folder: modelPath,
     load: {
       ...options.plan,
-      ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, tokenizer },
+      ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs, tokenizer },
       copyWeights: options.copyWeights,
       expectedTokens: Math.max(...lengths),
     },

@@ -3,11 +3,12 @@
  *
  * @module
  */
+import { findModelFolder } from "../../lib/model/model_folder.ts";
 import { METRICS } from "../../ruler/metrics.ts";
 import { FORMATS } from "../results/formats.ts";
 import { defineCommand } from "../shared/command.ts";
 import { choiceFlag, switchFlag, textFlag, textsFlag, wholeFlag } from "../shared/flags.ts";
-import { CWE_FLAG, SOURCE_HELP, TASKS, TEMPLATE_HELP } from "../shared/run_flags.ts";
+import { CWE_FLAG, MAX_LENGTH, SOURCE_HELP, TASKS, TEMPLATE_HELP } from "../shared/run_flags.ts";
 
 /** `prepare`. */
 export const PREPARE = defineCommand({
@@ -25,6 +26,7 @@ export const PREPARE = defineCommand({
     max_seq_length: wholeFlag({
       required: true,
       min: 1,
+      max: MAX_LENGTH,
       help: "tokens of a sample, those to be generated included",
     }),
     num_samples: wholeFlag({ min: 1, default: 500, help: "samples of all chunks together" }),
@@ -41,7 +43,7 @@ export const PREPARE = defineCommand({
     await runPrepare({
       saveDir: flags.save_dir,
       task: flags.task,
-      tokenizerPath: flags.tokenizer_path,
+      tokenizerPath: await findModelFolder(flags.tokenizer_path),
       maxTokens: flags.max_seq_length,
       sampleCount: flags.num_samples,
       randomSeed: flags.random_seed,

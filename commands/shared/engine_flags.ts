@@ -73,6 +73,7 @@ export interface EngineFlags {
   readonly gpus_per_rank: number;
   /** In seconds. */
   readonly timeout: number;
+  readonly start_timeout: number;
   readonly copy_weights: boolean;
 }
 
@@ -83,6 +84,13 @@ export const GPUS_FLAG = wholeFlag({
   machine: true,
   help: "GPUs of each process that the model's layers are spread over; 0 takes the fewest that " +
     "weights and context fit on",
+});
+
+/** How long processes may take to come. */
+export const START_TIMEOUT_FLAG = decimalFlag({
+  default: LOAD_DEFAULTS.startTimeoutMs / 1000,
+  value: "SECONDS",
+  help: "how long a process may take to start and to meet the others",
 });
 
 /** How to compute: the same for every command that runs the model. */
@@ -128,6 +136,7 @@ export const ENGINE_FLAGS = {
     value: "SECONDS",
     help: "how long a process may make no progress before it counts as lost",
   }),
+  start_timeout: START_TIMEOUT_FLAG,
 } as const;
 
 /** The engine's option; undefined for as few as are enough. */
@@ -151,20 +160,48 @@ export function planOf(flags: PlanFlags): PlanOptions {
 /**
  * The engine's options.
  *
- * @throws {UsageError} If the timeout is out of its range.
+ * @throws {UsageError} If a time-out is out of its range.
  */
 export function engineOptions(
   flags: EngineFlags,
-): Pick<CheckedLoad, "device" | "threads" | "gpusPerRank" | "timeoutMs" | "copyWeights"> & {
-  dtype: ComputeDType;
-} {
-  const { device, dtype, threads, timeout, copy_weights: copyWeights } = flags;
-  const { min, max } = LOAD_RANGES.timeoutMs;
-  if (!(timeout * 1000 >= min && timeout * 1000 <= max)) {
-    throw new UsageError(
-      `--timeout: must be from ${min / 1000} to ${max / 1000} seconds: current value is ${timeout}`,
-    );
-  }
-  const timeoutMs = Math.round(timeout * 1000);
-  return { device, dtype, threads, gpusPerRank: gpusPerRank(flags), timeoutMs, copyWeights };
+):
+  & Pick<CheckedLoad, "device" | "threads" | "gpusPerRank" | "copyWeights">
+  & Pick<CheckedLoad, "timeoutMs" | "startTimeoutMs">
+  & { dtype: ComputeDType } {
+  const { device, dtype, threads, timeout, start_timeout, copy_weights: copyWeights } = flags;
+  const timeoutMs = milliseconds("timeoutMs", { flag: "--timeout", seconds: timeout });
+  const startTimeoutMs = startTimeoutMsOf(start_timeout);
+  const times = { timeoutMs, startTimeoutMs };
+  return { device, dtype, threads, gpusPerRank: gpusPerRank(flags), copyWeights, ...times };
+}
+
+/** @throws {UsageError} If it is out of its range. */
+export function startTimeoutMsOf(seconds: number): number {
+  return milliseconds("startTimeoutMs", { flag: "--start_timeout", seconds });
+}
+
+/**
+ * The start's time-out of a command line that is not parsed yet: the ranks of a launcher meet before
+ * one of them runs the command, which then says what is wrong with its flags.
+ */
+export function startTimeoutOf(args: readonly string[]): number {
+  const flag = "--start_timeout";
+  const at = args.findIndex((word) => word === flag || word.startsWith(`${flag}=`));
+  const text = at < 0 ? undefined : args[at]?.slice(flag.length + 1) || args[at + 1];
+  const seconds = Number(text ?? NaN);
+  const { min, max } = LOAD_RANGES.startTimeoutMs;
+  const isUsable = seconds * 1000 >= min && seconds * 1000 <= max;
+  return isUsable ? Math.round(seconds * 1000) : LOAD_DEFAULTS.startTimeoutMs;
+}
+
+function milliseconds(
+  name: "timeoutMs" | "startTimeoutMs",
+  options: { flag: string; seconds: number },
+): number {
+  const { flag, seconds } = options;
+  const { min, max } = LOAD_RANGES[name];
+  if (seconds * 1000 >= min && seconds * 1000 <= max) return Math.round(seconds * 1000);
+  throw new UsageError(
+    `${flag}: must be from ${min / 1000} to ${max / 1000} seconds: current value is ${seconds}`,
+  );
 }

@@ -13,6 +13,7 @@ import { STAR_PROGRAM } from "../../lib/engine/star_program.ts";
 import { endFollowers, followLeader } from "../../lib/team/follow.ts";
 import type { RankProgram, RankTypes } from "../../lib/team/program.ts";
 import { endingOf } from "./command.ts";
+import { startTimeoutOf } from "./engine_flags.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import { VERSION } from "./version.ts";
 
@@ -26,8 +27,10 @@ export interface LaunchedOptions {
   readonly exit: (code: number) => never;
 }
 
-/** How long a rank may take to come, until the command line's own time-out is known. */
+/** How long a rank may make no progress until the command line's own time-out is known. */
 const JOIN_TIMEOUT_MS = 60_000;
+/** A rank that has nothing to say ends after the one that has: the launcher ends all with the first. */
+const QUIET_MS = 1_000;
 
 /**
  * Runs a command on all ranks.
@@ -46,8 +49,14 @@ export async function runLaunched(
   const identity = { "version": VERSION, "command line": args.join(" ") };
   let group: RankGroup;
   try {
-    group = await RankGroup.join(launch, { identity, timeoutMs: JOIN_TIMEOUT_MS, log, exit });
+    const timeoutMs = JOIN_TIMEOUT_MS;
+    const startTimeoutMs = startTimeoutOf(args);
+    group = await RankGroup.join(launch, { identity, timeoutMs, startTimeoutMs, log, exit });
   } catch (error) {
+    if (error instanceof AbortedError) {
+      await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
+      return EXIT_CODES.workerLost;
+    }
     // All ranks find the same fault in their launch; one of them says so.
     if (launch.rank > 0 && error instanceof UsageError) return EXIT_CODES.usage;
     throw error;

@@ -6,6 +6,9 @@
 import { MODEL_TEMPLATES } from "../../ruler/templates.ts";
 import { wholeFlag, wholesFlag } from "./flags.ts";
 
+/** No model has so many positions; longer data would take hours to make and to tokenize. */
+export const MAX_LENGTH = 2 ** 24;
+
 /** What `--prompt_config` takes. */
 export const TEMPLATE_HELP =
   `the prompt template: ${Object.keys(MODEL_TEMPLATES).join(", ")}; chat for ` +
@@ -72,5 +75,5 @@ export const BLOCK_FLAGS = {
 export const CONTINUE_NOTE =
   "Running the same command again continues: finished samples are kept. run.json beside the " +
   "results holds what they were made with; a run with another model, data or option that changes " +
-  "results is refused. --threads, --timeout and, with --merge lse, --nproc_per_node change no " +
+  "results is refused. --threads, the time-outs and, with --merge lse, --nproc_per_node change no " +
   "result on the CPU; a GPU rounds otherwise than a CPU, so --device counts as it was chosen.";

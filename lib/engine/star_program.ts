@@ -15,7 +15,8 @@ import type { RankContext, RankProgram, RankService } from "../team/program.ts";
 import { decodeInt32 } from "../team/protocol.ts";
 import { gatherJson } from "../team/words.ts";
 import { connectDevices, exchangeName } from "./exchange.ts";
-import { type EncodedContext, RankModel, type RankOptions } from "./rank.ts";
+import { RankModel, type RankOptions } from "./rank.ts";
+import type { EncodedContext } from "../star/encode.ts";
 import { gpuEnvironments } from "./rank_device.ts";
 import { type EncodedFacts, fromWire, type RankResult, type StarTask } from "./wire.ts";
 
@@ -75,7 +76,7 @@ async function loadStarRank(
   const onProgress = () => status.advance();
   using owned = new DisposableStack();
   const model = owned.use(await RankModel.load({ ...init, threads }, { host, onProgress }));
-  if (localSize < context.size) await checkSameModel(init.modelFolder, context);
+  if (context.hasOwnFiles) await checkSameModel(init.modelFolder, context);
   const { devices, hasOwnGpus } = model;
   const collective = owned.use(await connectDevices(devices, { host, hasOwnGpus, timeoutMs }));
   const rank = new StarRank(model, { collective, context });
@@ -91,7 +92,7 @@ async function loadStarRank(
   });
 }
 
-/** Ranks on several nodes have folders of their own; all find a fault, and rank 0 says it. */
+/** All ranks find a fault, and rank 0 says it. */
 async function checkSameModel(folder: string, context: RankContext<StarTypes>): Promise<void> {
   const digests = await gatherJson(context.collective, await modelDigest(folder));
   const rank = digests.findIndex((digest) => digest !== digests[0]);
@@ -152,7 +153,7 @@ class StarRank implements Disposable {
       hooks: call,
     });
     this.#encoded.set(task.context, encoded);
-    const { layout, phase1: { anchorPasses, selected } } = encoded;
+    const { sequence: { layout }, phase1: { anchorPasses, selected } } = encoded;
     return { layout, anchorPasses, selected };
   }
 
@@ -168,13 +169,15 @@ class StarRank implements Disposable {
     const request = fromWire(task.request);
     checkRequest(request);
     status.enter("phase 2");
-    return await this.#model.answer(encoded, {
+    const { ids, topLogits } = await this.#model.answer(encoded, {
       request,
       collective: this.#collective,
       onLayer: () => status.advance(),
       onToken: () => status.advance(),
       hooks: call,
     });
+    // Plain data, as it crosses to another process.
+    return { ids, topLogits };
   }
 
   [Symbol.dispose](): void {

@@ -89,13 +89,13 @@ export class Transformer implements Disposable {
   }
 
   /**
-   * The logits after a token of the last chunk.
+   * The logits after some consecutive tokens of the last chunk, at most `logitRows`.
    *
-   * @param row Which token of the chunk.
-   * @returns [1, vocabulary] f32 on the last device; overwritten by the next call.
+   * @param rows Which tokens of the chunk.
+   * @returns [count, vocabulary] f32 on the last device; overwritten by the next call.
    */
-  async logits(row: number): Promise<Tensor> {
-    return await this.#stage(this.stageCount - 1).logits(row);
+  async logits(rows: { first: number; count: number }): Promise<Tensor> {
+    return await this.#stage(this.stageCount - 1).logits(rows);
   }
 
   #stage(index: number): LayerStage {

@@ -15,7 +15,7 @@ import { Tensor } from "../device/tensor.ts";
 import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
 import { embedding } from "../ops/embedding.ts";
-import { matmul } from "../ops/matmul.ts";
+import { matmul, matmulRows } from "../ops/matmul.ts";
 import { rmsNorm } from "../ops/rms_norm.ts";
 import { rope, ropeTable } from "../ops/rope.ts";
 import { swiglu } from "../ops/swiglu.ts";
@@ -45,6 +45,11 @@ export interface Chunk {
   /** Where keys and values go; absent on ranks that do not keep them. */
   readonly target?: ChunkTarget | undefined;
   readonly attention: AttentionStrategy;
+  /**
+   * Whether the tokens are of different sequences: then no token's bits depend on the others, nor on
+   * how many there are.
+   */
+  readonly isBatch?: boolean;
   /**
    * Whether only keys and values are wanted: then the last layer stops after them, and there are
    * no hidden states to read.
@@ -76,6 +81,8 @@ export interface TransformerOptions {
   readonly precision: Precision;
   /** The longest chunk. */
   readonly maxTokens: number;
+  /** Tokens of a chunk whose logits are asked for at once. @default {1} */
+  readonly logitRows?: number;
 }
 
 /** Some layers that are ready to run, with the scratch memory that they need. */
@@ -107,7 +114,7 @@ export class LayerStage implements Disposable {
       owned.use(Tensor.allocate(device, { dtype: "f32", shape, label }));
     this.#inverseFrequency = allocate("inverse frequencies", config.rope.dims / 2);
     if (stage.endLayer === config.layerCount) {
-      this.#logits = allocate("logits", 1, config.vocabularySize);
+      this.#logits = allocate("logits", options.logitRows ?? 1, config.vocabularySize);
     }
     this.#owned = owned.move();
   }
@@ -152,23 +159,24 @@ export class LayerStage implements Disposable {
       chunk.onLayer?.();
       if (chunk.keysOnly && layer === this.#config.layerCount - 1) return;
       await chunk.attention.attend({ layer, q: buffers.q, out: this.#headsOf(buffers.attended) });
-      await this.#afterAttention({ weights, buffers });
+      await this.#afterAttention({ weights, buffers, multiply: productOf(chunk) });
     }
   }
 
-  /** The logits behind a row of the last chunk: see `Transformer.logits()`. */
-  async logits(row: number): Promise<Tensor> {
-    const out = this.#logits;
-    invariant(out !== undefined, "the last layers have the logits");
+  /** The logits behind some rows of the last chunk: see `Transformer.logits()`. */
+  async logits(rows: { first: number; count: number }): Promise<Tensor> {
+    invariant(this.#logits !== undefined, "the last layers have the logits");
+    const { first, count } = rows;
+    const out = this.#logits.rows(0, count);
     const { residual, normed } = this.#buffers;
-    const x = normed.rows(0, 1);
+    const x = normed.rows(0, count);
     await rmsNorm(this.#device, {
       out: x,
-      residual: residual.rows(row, 1),
+      residual: residual.rows(first, count),
       weight: this.#weights.norm,
       eps: this.#config.normEps,
     });
-    await matmul(this.#device, { out, x, weight: this.#weights.head });
+    await matmulRows(this.#device, { out, x, weight: this.#weights.head });
     return out;
   }
 
@@ -192,7 +200,7 @@ export class LayerStage implements Disposable {
     const start = chunk.keysOnly && last ? queryHeads * headDim : 0;
     const [, columns = 0] = qkv.shape;
     const out = qkv.columns(start, columns - start);
-    await this.#project(weights.qkv, { out, x, firstRow: start });
+    await this.#project(weights.qkv, { out, x, firstRow: start, multiply: productOf(chunk) });
     await rope(this.#device, {
       qOut: buffers.q,
       cache: chunk.target?.layer(layer),
@@ -208,16 +216,22 @@ export class LayerStage implements Disposable {
   /** A product, or its rows from one on, which begins a piece: the columns of `out`. */
   async #project(
     product: Product,
-    options: { out: Tensor; x: Tensor; firstRow?: number; accumulate?: boolean },
+    options: {
+      out: Tensor;
+      x: Tensor;
+      firstRow?: number;
+      accumulate?: boolean;
+      multiply: Multiply;
+    },
   ): Promise<void> {
-    const { out, x, firstRow = 0, accumulate = false } = options;
+    const { out, x, firstRow = 0, accumulate = false, multiply } = options;
     let row = 0;
     for (const piece of product.pieces) {
       const [rows = 0] = piece.shape;
       const skipped = Math.min(rows, Math.max(0, firstRow - row));
       const count = rows - skipped;
       if (count > 0) {
-        await matmul(this.#device, {
+        await multiply(this.#device, {
           out: out.columns(row + skipped - firstRow, count),
           x,
           weight: piece.rows(skipped, count),
@@ -229,15 +243,17 @@ export class LayerStage implements Disposable {
   }
 
   /** The attention's output projection and the feed-forward part. */
-  async #afterAttention(options: { weights: LayerWeights; buffers: Buffers }): Promise<void> {
-    const { weights, buffers } = options;
+  async #afterAttention(
+    options: { weights: LayerWeights; buffers: Buffers; multiply: Multiply },
+  ): Promise<void> {
+    const { weights, buffers, multiply } = options;
     const { residual, normed, attended, gateUp, activated } = buffers;
     const { normEps: eps } = this.#config;
-    await this.#project(weights.output, { out: residual, x: attended, accumulate: true });
+    await this.#project(weights.output, { out: residual, x: attended, accumulate: true, multiply });
     await rmsNorm(this.#device, { out: normed, residual, weight: weights.mlpNorm, eps });
-    await this.#project(weights.gateUp, { out: gateUp, x: normed });
+    await this.#project(weights.gateUp, { out: gateUp, x: normed, multiply });
     await swiglu(this.#device, { out: activated, gateUp });
-    await this.#project(weights.down, { out: residual, x: activated, accumulate: true });
+    await this.#project(weights.down, { out: residual, x: activated, accumulate: true, multiply });
   }
 
   #headsOf(attended: Tensor): Tensor {
@@ -285,10 +301,19 @@ interface BufferPlan {
 /** Bytes of device memory that each device of a transformer needs besides its weights. */
 export function transformerBytes(
   device: Pick<Device, "queryDtype">,
-  options: { config: ModelShape; precision: Precision; tokens: number },
+  options: { config: ModelShape; precision: Precision; tokens: number; logitRows?: number },
 ): number {
-  const { vocabularySize } = options.config;
-  return workspaceBytes(Object.values(bufferPlans(device, options))) + 4 * vocabularySize;
+  const { config: { vocabularySize }, logitRows = 1 } = options;
+  return workspaceBytes(Object.values(bufferPlans(device, options))) +
+    4 * logitRows * vocabularySize;
+}
+
+/** A product of the activations with weights. */
+type Multiply = typeof matmul;
+
+/** How the products of a chunk are made. */
+function productOf(chunk: Chunk): Multiply {
+  return chunk.isBatch === true ? matmulRows : matmul;
 }
 
 function bufferPlans(

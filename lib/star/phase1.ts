@@ -4,7 +4,7 @@
  * host 0 sends it.
  *
  * The anchor's keys and values do not depend on the block behind it, so they are computed once: on
- * the host of block 0 they are that block's first rows, elsewhere they get a cache of their own.
+ * the host of block 0 they are that block's first rows, elsewhere they get pages of their own.
  *
  * @module
  */
@@ -30,7 +30,7 @@ import { Tensor } from "../device/tensor.ts";
 import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
 import { consecutive, Transformer } from "../model/forward.ts";
-import { KvCache } from "../model/kv_cache.ts";
+import type { KvRows } from "../model/kv_cache.ts";
 import type { Precision } from "../model/precision.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import {
@@ -58,8 +58,10 @@ export interface Phase1Options {
   /** This host's blocks; none on a rank that is no host. */
   readonly blocks: readonly ContextBlock[];
   readonly contextIds: Int32Array;
-  /** This host's keys and values; its rows are filled from 0 on, block after block. */
-  readonly cache: KvCache;
+  /** Where this rank's keys and values go: from row 0 on, block after block. */
+  readonly rows: KvRows;
+  /** Where the anchor's go on a rank that has blocks, but not block 0. */
+  readonly anchorRows: KvRows | undefined;
   readonly precision: Precision;
   /** Taken in place of the blocks that the mass selects; for benchmarks. */
   readonly forced?: ForcedSelection | undefined;
@@ -71,7 +73,7 @@ export interface Phase1Options {
   readonly turns: Turns;
 }
 
-/** What phase 1 leaves behind besides the filled cache. */
+/** What phase 1 leaves behind besides keys and values; disposal frees what only it needed. */
 export interface Phase1Result extends Disposable {
   /** The anchor's keys of a layer; undefined without an anchor or without blocks. */
   readonly anchor: ((layer: number) => KvSegment) | undefined;
@@ -82,12 +84,12 @@ export interface Phase1Result extends Disposable {
 }
 
 /** A run of tokens to encode as, or as part of, one local sequence. */
-interface Sequence {
+interface LocalSequence {
   /** The context block that it is; undefined of the anchor on its own. */
   readonly block?: number;
   readonly ids: Int32Array;
   readonly firstPosition: number;
-  readonly target: KvCache;
+  readonly target: KvRows;
   readonly firstRow: number;
   readonly prefix: ((layer: number) => KvSegment) | undefined;
   readonly prefixTokens: number;
@@ -99,31 +101,29 @@ interface Sequence {
  * @throws {WorkerError} If the anchor is sent and a host is lost.
  */
 export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result> {
-  const { blocks, layout, transformer, contextIds, cache, stages, collective } = options;
+  const { blocks, layout, transformer, contextIds, rows, anchorRows, stages, collective } = options;
   const { anchorTokens } = layout;
   const first = blocks[0];
   if (first === undefined) {
     return { anchor: undefined, anchorPasses: 0, selected: [], [Symbol.dispose]() {} };
   }
   using owned = new DisposableStack();
-  const hasOwnAnchor = anchorTokens > 0 && first.index !== 0;
   const { kvHeads, headDim } = transformer.config;
-  const sizes = { kvHeads, headDim, capacity: anchorTokens, dtype: options.precision.cache };
-  const anchorCache = hasOwnAnchor ? owned.use(new KvCache(stages, sizes)) : undefined;
   const anchor = anchorTokens === 0
     ? undefined
-    : (layer: number) => (anchorCache ?? cache).segment(layer, { start: 0, tokens: anchorTokens });
-  const sent = { collective, cache: anchorCache ?? cache, anchorTokens };
+    : (layer: number) => (anchorRows ?? rows).segment(layer, { start: 0, tokens: anchorTokens });
+  const sizes = { kvHeads, headDim, dtype: options.precision.cache, anchorTokens };
+  const sent = { ...sizes, collective, rows: anchorRows ?? rows };
   const stream = isAnchorSent(collective, { layout, stages })
     ? owned.use(new AnchorStream(stages, sent))
     : undefined;
-  const encodesAnchor = anchorCache !== undefined && stream === undefined;
+  const encodesAnchor = anchorRows !== undefined && stream === undefined;
   const encoder = owned.use(new SequenceEncoder(options, { encodesAnchor }));
   if (encodesAnchor) {
     await encoder.encode({
       ids: contextIds.subarray(0, anchorTokens),
       firstPosition: 0,
-      target: anchorCache,
+      target: anchorRows,
       firstRow: 0,
       prefix: undefined,
       prefixTokens: 0,
@@ -136,7 +136,7 @@ export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result
     const prefix = index === 0 ? undefined : anchor;
     const prefixTokens = prefix === undefined ? 0 : anchorTokens;
     const place = { block: index, firstPosition: start, firstRow };
-    const sequence = { ...place, ids, target: cache, prefix, prefixTokens };
+    const sequence = { ...place, ids, target: rows, prefix, prefixTokens };
     selected.push(await encoder.encode(sequence, index === first.index ? stream : undefined));
     firstRow += ids.length;
   }
@@ -238,7 +238,7 @@ class SequenceEncoder implements Disposable {
    * @param stream Of the anchor, which is sent or received meanwhile.
    * @returns The blocks taken per layer, or nothing in dense modes.
    */
-  async encode(sequence: Sequence, stream?: AnchorStream): Promise<BlockCount[]> {
+  async encode(sequence: LocalSequence, stream?: AnchorStream): Promise<BlockCount[]> {
     const { transformer, collective: { rank }, layout: { anchorTokens } } = this.#options;
     // The last layer's attention is not needed: only its keys and values are kept.
     const layers = transformer.config.layerCount - 1;
@@ -277,7 +277,7 @@ class SequenceEncoder implements Disposable {
 
   /** Runs a chunk through all layers. */
   async #run(
-    sequence: Sequence,
+    sequence: LocalSequence,
     options: {
       chunk: ChunkRange;
       transformer: Transformer;
@@ -293,7 +293,7 @@ class SequenceEncoder implements Disposable {
       positions: consecutive(firstPosition + begin, end - begin),
       target: {
         layer: (layer) => target.layer(layer),
-        rows: consecutive(firstRow + begin, end - begin),
+        rows: consecutive(target.first + firstRow + begin, end - begin),
       },
       attention: lane === undefined ? attention : lane.inTurns(attention),
       keysOnly: true,
@@ -337,7 +337,7 @@ class SequenceEncoder implements Disposable {
   }
 
   async #addCounts(
-    sequence: Sequence,
+    sequence: LocalSequence,
     chunk: ChunkRange & {
       counts: PerStage<StageCounts> | undefined;
       total: readonly BlockCount[];
@@ -356,7 +356,7 @@ class SequenceEncoder implements Disposable {
   }
 
   #attention(
-    sequence: Sequence,
+    sequence: LocalSequence,
     chunk: ChunkRange & { counts: PerStage<StageCounts> | undefined },
   ): AttentionStrategy {
     const { stages, plan, forced, transformer, masks } = this.#options;

@@ -15,7 +15,7 @@ import { SelectedRingAttention } from "../attention/ring_selected.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { Stage } from "../device/stages.ts";
 import { consecutive, Transformer } from "../model/forward.ts";
-import type { KvCache } from "../model/kv_cache.ts";
+import type { KvRows } from "../model/kv_cache.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import type { Precision } from "../model/precision.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
@@ -34,8 +34,8 @@ export interface RingPhaseOptions {
   readonly layout: BlockLayout;
   readonly contextIds: Int32Array;
   readonly collective: Collective;
-  /** This rank's keys and values; of the same capacity on all ranks, as they are exchanged. */
-  readonly cache: KvCache;
+  /** Where this rank's keys and values go, from row 0 on. */
+  readonly rows: KvRows;
   /** Taken in place of the tiles that the mass selects; for benchmarks. */
   readonly forced?: ForcedSelection | undefined;
   /** Called with the share of this rank's work that is done. */
@@ -44,16 +44,12 @@ export interface RingPhaseOptions {
   readonly turns: Turns;
 }
 
-/** Rows that every rank's cache must have: the longest part, and room for query and answer. */
-export function ringCapacity(layout: BlockLayout, options: { room: number }): number {
-  return Math.max(...layout.hosts.map(hostTokens)) + options.room;
-}
-
 /** Encodes this rank's part. */
 export async function encodePart(options: RingPhaseOptions): Promise<Phase1Result> {
-  const { stages, config, layout, collective, cache, contextIds, onProgress } = options;
-  const { queryHeads, headDim, layerCount } = config;
+  const { stages, config, layout, collective, rows, contextIds, onProgress, precision } = options;
+  const { queryHeads, kvHeads, headDim, layerCount } = config;
   const [part] = layout.hosts[collective.rank] ?? [];
+  const ownTokens = part === undefined ? 0 : hostTokens([part]);
   const base = { anchor: undefined, anchorPasses: 0, [Symbol.dispose]() {} };
   // The last layer's attention is not needed: only its keys and values are kept.
   const exchanges = layout.hosts.length > 1 ? layerCount - 1 : 0;
@@ -61,8 +57,10 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
   const ring = {
     collective,
     partTokens: layout.hosts.map(hostTokens),
-    layer: (layer: number) => cache.layer(layer),
+    keys: (layer: number) => rows.segment(layer, { start: 0, tokens: ownTokens }),
     queryHeads,
+    kvHeads,
+    dtype: precision.cache,
     headDim,
     scale: 1 / Math.sqrt(headDim),
     onProgress: (fraction: number) => onProgress(Math.min(1, (layersDone + fraction) / layerCount)),
@@ -81,7 +79,7 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
   await transformer.forward({
     ids,
     positions: consecutive(part.start, ids.length),
-    target: { layer: (layer) => cache.layer(layer), rows: consecutive(0, ids.length) },
+    target: { layer: (layer) => rows.layer(layer), rows: consecutive(rows.first, ids.length) },
     attention,
     keysOnly: true,
     onLayer: () => {

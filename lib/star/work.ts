@@ -10,7 +10,7 @@ import type { RankCounters } from "./request.ts";
 
 /** What the encoding of a host's blocks took. */
 export function countWork(
-  encoded: Phase1Result,
+  encoded: Pick<Phase1Result, "anchorPasses" | "selected">,
   own: { rank: number; blocks: number; blockTokens: number },
 ): Omit<RankCounters, "prefillSeconds" | "decodeSeconds"> {
   const { taken: selectedBlocks, causal: causalBlocks } = totalCount(encoded);

@@ -9,6 +9,7 @@ import { MpiCollective } from "../parallel/mpi.ts";
 import type { RankStatus } from "../parallel/state.ts";
 import { errorText, EXIT_CODES, UsageError, type WorkerError } from "../errors.ts";
 import type { Launch } from "./launch.ts";
+import { waitForRanks } from "./local_ranks.ts";
 import { PROTOCOL_VERSION } from "./protocol.ts";
 import { gatherJson } from "./words.ts";
 
@@ -18,6 +19,8 @@ export interface GroupOptions {
   readonly identity: Readonly<Record<string, string>>;
   /** How long a rank may make no progress. */
   readonly timeoutMs: number;
+  /** How long the others may take to come. */
+  readonly startTimeoutMs: number;
   /** Writes a line for people. */
   readonly log: (line: string) => void;
   /** Ends the process; called when the run cannot go on in the midst of work. */
@@ -34,6 +37,8 @@ interface Member {
 
 /** How long the word that the run ends may take to reach the others. */
 const FAREWELL_MS = 120;
+/** How much longer MPI itself may wait for the ranks. */
+const GRACE_MS = 5_000;
 /** The launcher ends all processes with the first one; who has something to say goes first. */
 const QUIET_MS = 500;
 
@@ -80,11 +85,16 @@ export class RankGroup {
       );
     }
     const holder: { group?: RankGroup } = {};
-    const collective = await MpiCollective.join({
+    const { timeoutMs, startTimeoutMs } = options;
+    const start = MpiCollective.join({
       flavour,
-      timeoutMs: options.timeoutMs,
+      timeoutMs,
+      // Who looks at the processes knows more, and is to say it.
+      startTimeoutMs: startTimeoutMs + GRACE_MS,
       onLost: (error) => holder.group?.fail(error),
     });
+    const node = nodeName();
+    const collective = await waitForRanks(start, { launch, node, timeoutMs: startTimeoutMs });
     if (collective.rank !== rank || collective.size !== size) {
       throw new UsageError(
         `Cannot join as MPI must say what ${launcher} says, rank ${rank} of ${size}: ` +

@@ -97,6 +97,11 @@ const NAMES: Readonly<Record<Launcher, Names>> = {
   },
 };
 
+/** The names of the variables that told a process its place. */
+export function rankVariables(launch: Pick<Launch, "launcher">): Names {
+  return NAMES[launch.launcher];
+}
+
 const ORDER: readonly Launcher[] = ["RANK and WORLD_SIZE", "Open MPI", "PMI", "PMIx", "Slurm"];
 
 /**

@@ -11,8 +11,8 @@ import { isRunning, leftovers } from "./processes.ts";
 /** The module of the fake ranks. */
 export const ENTRY = new URL("fake_rank.ts", import.meta.url);
 const PARENT = new URL("fake_parent.ts", import.meta.url);
-/** What the project promises after the loss of a rank has become visible. */
-export const PROMISED_MS = 10_000;
+/** Processes that do not end by themselves are waited for no longer. */
+export const PATIENCE_MS = 60_000;
 
 /** Starts a pool of fake ranks. */
 export function startPool(
@@ -31,6 +31,32 @@ export function startPool(
 /** Waits. */
 export function sleep(durationMs: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, durationMs));
+}
+
+/** A request on its way. */
+export interface Working {
+  readonly results: Promise<FakeTypes["result"][]>;
+  /** What each rank has reported last. */
+  readonly done: number[];
+}
+
+/** Gives a pool a request and waits until all its ranks are at it. */
+export async function untilWorking(
+  pool: WorkerPool<FakeTypes>,
+  request: FakeRequest,
+): Promise<Working> {
+  const done: number[] = [];
+  const all = Promise.withResolvers<void>();
+  const results = pool.run(request, {
+    onProgress: (progress, rank) => {
+      done[rank] = progress.done;
+      if (Object.keys(done).length === pool.size) all.resolve();
+    },
+  });
+  // Whoever asks for the results hears of it.
+  results.catch(() => {});
+  await Promise.race([all.promise, results]);
+  return { results, done };
 }
 
 /** The process of a rank. */

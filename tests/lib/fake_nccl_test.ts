@@ -129,7 +129,8 @@ Deno.test({ name: "bench times ranks with a GPU each", ignore }, async () => {
 
 /** Stopped ranks: host 1 waits for the anchor that host 0 does not send, host 0 for host 1's part. */
 const STOPS = [{ phase: "phase 1", victim: 0 }, { phase: "phase 2", victim: 1 }] as const;
-const HANG_MS = 1_500;
+/** Far longer than a busy machine keeps a rank from running. */
+const HANG_MS = 8_000;
 
 for (const { phase, victim } of STOPS) {
   const test = `ranks on GPUs end if rank ${victim} is stopped in ${phase}, which is named`;
@@ -156,7 +157,7 @@ for (const { phase, victim } of STOPS) {
         error.message,
         new RegExp(`^Lost rank ${victim} in ${phase}: it made no progress`),
       );
-      await waitUntilEnded(children.map(({ pid }) => pid), { timeoutMs: 10_000 });
+      await waitUntilEnded(children.map(({ pid }) => pid), { timeoutMs: 60_000 });
       await engine[Symbol.asyncDispose]();
     });
   });
