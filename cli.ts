@@ -125,6 +125,7 @@ const ruler = defineCommand({
       machine: true,
       help: "writes samples_<task>_<date>.jsonl, too, in lm-evaluation-harness's form",
     }),
+    no_report: switchFlag({ machine: true, help: "writes no report.html at the end" }),
     source_dir: textFlag({ value: "FOLDER", machine: true, help: SOURCE_HELP }),
     cwe_freq: CWE_FLAG,
     ...ENGINE_FLAGS,
@@ -164,6 +165,7 @@ const ruler = defineCommand({
       overwrite: flags.overwrite,
       format: flags.format,
       logSamples: flags.log_samples,
+      withReport: !flags.no_report,
     }, context);
   },
 });

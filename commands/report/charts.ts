@@ -99,11 +99,11 @@ function scoreLayers(
   return {
     layer: [
       {
-        mark: { type: "line", strokeWidth: 2.5, interpolate: "linear" },
+        mark: { type: "line", aria: false, strokeWidth: 2.5, interpolate: "linear" },
         encoding: { x, y, color },
       },
       {
-        mark: { type: "rule", strokeWidth: 1.75 },
+        mark: { type: "rule", aria: false, strokeWidth: 1.75 },
         encoding: {
           ...{ x, color, ...xOffset },
           y: { field: "low", type: "quantitative", scale },
@@ -127,7 +127,7 @@ function scoreLayers(
 export function meanChart(rows: readonly ScoreRow[], names: readonly string[]): ChartSpec {
   const values = rows.filter(({ task }) => task === MEAN);
   return {
-    ...{ config: CONFIG, width: 760, height: 300, data: { values } },
+    ...{ config: CONFIG, width: 820, height: 300, data: { values } },
     ...scoreLayers(values, names, true),
   };
 }
@@ -142,7 +142,7 @@ export function taskCharts(rows: readonly ScoreRow[], names: readonly string[]):
     columns: 3,
     spacing: 26,
     facet: { field: "task", type: "nominal", sort: tasks },
-    spec: { width: 205, height: 120, ...scoreLayers(values, names, false) },
+    spec: { width: 225, height: 125, ...scoreLayers(values, names, false) },
   };
 }
 
@@ -164,10 +164,10 @@ export function densityChart(rows: readonly ScoreRow[], names: readonly string[]
     axis: { title: "mean score", tickCount: 5 },
   };
   return {
-    ...{ config: CONFIG, width: 760, height: 280, data: { values } },
+    ...{ config: CONFIG, width: 820, height: 280, data: { values } },
     layer: [
       {
-        mark: { type: "rule", strokeWidth: 1.75 },
+        mark: { type: "rule", aria: false, strokeWidth: 1.75 },
         encoding: {
           ...{ x, color },
           y: { field: "low", type: "quantitative", scale },
@@ -183,7 +183,17 @@ export function densityChart(rows: readonly ScoreRow[], names: readonly string[]
         encoding: { x, y, color, shape: seriesShape(names, LEGEND), description: { field: "tip" } },
       },
       {
-        mark: { type: "text", dx: 9, dy: -9, align: "left", fontSize: 11, color: INK.muted },
+        // Dense runs of all lengths lie on one place.
+        transform: [{ filter: "datum.density < 0.995" }],
+        mark: {
+          type: "text",
+          aria: false,
+          dx: 9,
+          dy: -9,
+          align: "left",
+          fontSize: 11,
+          color: INK.muted,
+        },
         encoding: { x, y, text: { field: "length", type: "quantitative", format: "," } },
       },
     ],
@@ -302,12 +312,12 @@ export function timeChart(rows: readonly TimeRow[], names: readonly string[]): C
         field: "length",
         type: "ordinal",
         sort: lengths,
-        header: { labelExpr: `${LENGTH_LABEL} + ' tokens'`, labelAngle: 0, labelAlign: "left" },
+        header: { labelExpr: `(${LENGTH_LABEL}) + ' tokens'`, labelAngle: 0, labelAlign: "left" },
       },
     },
     spacing: 12,
     spec: {
-      width: 480,
+      width: 520,
       height: { step: 26 },
       mark: { type: "bar", cornerRadius: 2, height: { band: 0.72 } },
       encoding: {

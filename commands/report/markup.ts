@@ -24,7 +24,7 @@ export function scriptJson(value: unknown): string {
 }
 
 /** A template whose values are escaped unless they are HTML; lists are joined. */
-export function html(
+export function markup(
   parts: TemplateStringsArray,
   ...values: readonly (string | number | Html | readonly Html[])[]
 ): Html {
@@ -60,7 +60,7 @@ export function figure(svg: string, options: { name: string; caption: string }):
   const { name, caption } = options;
   const marks = svg
     .replaceAll(
-      /role="graphics-symbol" aria-roledescription="(?!axis|legend|title)[^"]*" aria-label="([^"]*)"/g,
+      /aria-label="([^"]*)" role="graphics-symbol" aria-roledescription="(?!axis|legend|title)[^"]*"/g,
       'data-tip="$1"',
     )
     .replaceAll(/ (?:role="graphics-[^"]*"|aria-[a-z]+="[^"]*")/g, "")
@@ -68,11 +68,13 @@ export function figure(svg: string, options: { name: string; caption: string }):
       /<svg ([^>]*?)class="marks"/g,
       (_, before: string) => `<svg ${before}role="img" aria-label="${escapeHtml(name)}"`,
     );
-  return html`
+  return markup`
     <figure>
-      <div class="chart" tabindex="0" role="region" aria-label="${name} (scrolls)">${raw(
-        withVariables(marks),
-      )}</div>
+      <div class="chart" tabindex="0" role="region" aria-label="${name} (scrolls)">${
+    raw(
+      withVariables(marks),
+    )
+  }</div>
       <figcaption>${caption}</figcaption>
     </figure>
   `;
@@ -83,7 +85,7 @@ export function table(
   name: string,
   rows: { head: Html; body: readonly Html[] },
 ): Html {
-  return html`
+  return markup`
     <div class="table" tabindex="0" role="region" aria-label="${name} (scrolls)">
       <table>
         <thead>${rows.head}</thead>

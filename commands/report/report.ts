@@ -11,7 +11,7 @@ import { type Experiment, readExperiment } from "../results/experiment.ts";
 import { makeFolder } from "../shared/folder.ts";
 import { VERSION } from "../shared/version.ts";
 import { densityChart, depthChart, headChart, meanChart, taskCharts, timeChart } from "./charts.ts";
-import { figure, type Html, html, NOTHING, raw } from "./markup.ts";
+import { figure, type Html, markup, NOTHING, raw } from "./markup.ts";
 import { readMaskSets } from "./masks.ts";
 import { depthRows, headRows, MEAN, missesOf, scoreRows, timeRows } from "./model.ts";
 import { SCRIPT } from "./script.ts";
@@ -156,7 +156,7 @@ function chartsOf(experiments: readonly Experiment[]): Record<string, Chart> {
 async function masksOf(experiments: readonly Experiment[]): Promise<Html> {
   const sets = await readMaskSets(experiments);
   const names = experiments.map(({ name }) => name);
-  return html`${sets.map((set) => maskSection(set, names.indexOf(set.experiment)))}`;
+  return markup`${sets.map((set) => maskSection(set, names.indexOf(set.experiment)))}`;
 }
 
 function layOut(
@@ -179,25 +179,29 @@ function layOut(
     ["run", "What was run", true],
   ];
   const nav = links.filter(([, , isThere]) => isThere)
-    .map(([id, text]) => html`<a href="#${id}">${text}</a>`);
+    .map(([id, text]) => markup`<a href="#${id}">${text}</a>`);
   const section = (id: string, title: string, body: Html): Html =>
-    html`<section id="${id}"><h2>${title}</h2>${body}</section>`;
+    markup`<section id="${id}"><h2>${title}</h2>${body}</section>`;
   const content: readonly Html[] = [
     section(
       "scores",
       "Scores",
-      html`${figureOf("mean")}${scoreTable(experiments)}${figureOf("tasks")}${figureOf("density")}`,
+      markup`${figureOf("mean")}${scoreTable(experiments)}${figureOf("tasks")}${
+        figureOf("density")
+      }`,
     ),
     deltas,
     figureOf("depth") === NOTHING
       ? NOTHING
       : section("depth", "Needles by depth", figureOf("depth")),
     hasTiles
-      ? section("tiles", "Which tiles were computed", html`${figureOf("heads")}${masks}`)
+      ? section("tiles", "Which tiles were computed", markup`${figureOf("heads")}${masks}`)
       : NOTHING,
-    times.length === 0
-      ? NOTHING
-      : section("time", "Where the time went", html`${figureOf("time")}${timeTable(times, names)}`),
+    times.length === 0 ? NOTHING : section(
+      "time",
+      "Where the time went",
+      markup`${figureOf("time")}${timeTable(times, names)}`,
+    ),
     section("misses", "What went wrong", missSection(misses)),
     section("run", "What was run", runSection(experiments)),
   ];
@@ -229,7 +233,7 @@ function page(
   content: readonly Html[],
 ): string {
   const { title, lead, nav } = head;
-  return html`
+  return markup`
     <!doctype html>
     <html lang="en">
       <head>

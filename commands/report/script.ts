@@ -70,7 +70,7 @@ export const SCRIPT = `
       const layer = Number(layers.value);
       buttons.forEach((button, index) => {
         const { text, share } = path(data.masks[layer][index], data.tiles);
-        const percent = (100 * share).toFixed(0) + " %";
+        const percent = (100 * share).toFixed(0) + "\\u00a0%";
         button.querySelector(".tiles").setAttribute("d", text);
         button.querySelector("span").textContent = "head " + index + ": " + percent;
         button.setAttribute("aria-pressed", String(index === head));

@@ -5,7 +5,7 @@
  */
 import { formatMean, type MeanScore } from "../../ruler/scores.ts";
 import type { Experiment, SampleResult } from "../results/experiment.ts";
-import { type Html, html, NOTHING, raw, scriptJson, table } from "./markup.ts";
+import { type Html, markup, NOTHING, raw, scriptJson, table } from "./markup.ts";
 import { maskData, maskGround, maskPath, type MaskSet, maskShare } from "./masks.ts";
 import {
   type DeltaRow,
@@ -20,10 +20,11 @@ import { seriesVariable } from "./palette.ts";
 
 const count = (value: number): string => Math.round(value).toLocaleString("en");
 const fixed = (value: number, digits: number): string => value.toFixed(digits);
-const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
+/** With a space that does not break. */
+const percent = (share: number): string => `${(100 * share).toFixed(0)}\u00a0%`;
 
 function dot(index: number): Html {
-  return html`<span class="dot" style="--own:${seriesVariable(index)}"></span>`;
+  return markup`<span class="dot" style="--own:${seriesVariable(index)}"></span>`;
 }
 
 /** The experiments at a glance. */
@@ -43,56 +44,59 @@ export function cards(experiments: readonly Experiment[], times: readonly TimeRo
       ["tokens/s, context", time === undefined ? "" : count(time.contextTokensPerS)],
     ];
     const shown = facts.filter(([, value]) => value !== "");
-    return html`
+    return markup`
       <li
-        style="--own:${seriesVariable(index)}"><span class="name">${experiment.name} at ${count(
-          longest?.maxTokens ?? 0,
-        )} tokens</span><b>${mean === undefined
-          ? "n/a"
-          : fixed(mean.mean, 1)} <small>${mean?.stderr === undefined
-          ? ""
-          : `± ${fixed(mean.stderr, 1)}`}</small></b><dl>${shown.map(([name, value]) =>
-            html`
+        style="--own:${seriesVariable(index)}"><span class="name">${experiment.name}<br>at ${
+      count(
+        longest?.maxTokens ?? 0,
+      )
+    } tokens</span><b>${mean === undefined ? "n/a" : fixed(mean.mean, 1)} <small>${
+      mean?.stderr === undefined ? "" : `± ${fixed(mean.stderr, 1)}`
+    }</small></b><dl>${
+      shown.map(([name, value]) =>
+        markup`
               <dt>${name}</dt>
               <dd>${value}</dd>
             `
-          )}</dl></li>
+      )
+    }</dl></li>
     `;
   });
-  return html`<ul class="cards">${items}</ul>`;
+  return markup`<ul class="cards">${items}</ul>`;
 }
 
 /** All scores in numbers. */
 export function scoreTable(experiments: readonly Experiment[]): Html {
-  const columns = experiments.flatMap((experiment, index) =>
-    experiment.lengths.map((length) => ({ experiment, length, index }))
-  );
+  const columns = experiments.flatMap(({ lengths }) => lengths.map((length) => ({ length })));
   const tasks = [
     ...new Set(columns.flatMap(({ length }) => length.tasks.map(({ task }) => task))),
   ];
-  const head = html`<tr><th scope="col">task</th>${
-    columns.map(({ experiment, length, index }) =>
-      html`<th scope="col">${dot(index)}${experiment.name}<br>${count(length.maxTokens)}</th>`
+  const head = markup`
+    <tr><th scope="col" rowspan="2">task</th>${
+    experiments.map(({ name, lengths }, index) =>
+      markup`<th scope="colgroup" colspan="${lengths.length}">${dot(index)}${name}</th>`
     )
-  }</tr>`;
+  }</tr>
+    <tr>${columns.map(({ length }) => markup`<th scope="col">${count(length.maxTokens)}</th>`)}</tr>
+  `;
   const cell = (mean: MeanScore | undefined, isThere: boolean): Html => {
-    if (mean === undefined) return html`<td>${isThere ? "n/a" : ""}</td>`;
+    if (mean === undefined) return markup`<td>${isThere ? "n/a" : ""}</td>`;
     const [value = "", error] = formatMean(mean).split(" ± ");
-    return html`<td>${value}${
-      error === undefined ? NOTHING : html`
+    return markup`<td>${value}${
+      error === undefined ? NOTHING : markup`
         <span class="pm">± ${error}</span>
       `
     }</td>`;
   };
   const rows = tasks.map((task) =>
-    html`<tr><th scope="row">${task}</th>${
+    markup`<tr><th scope="row">${task}</th>${
       columns.map(({ length }) => {
         const found = length.tasks.find((result) => result.task === task);
         return cell(found?.mean, found !== undefined);
       })
     }</tr>`
   );
-  const last = html`<tr class="mean"><th scope="row">mean</th>${
+  const last = markup`<tr class="mean"><th scope="row">mean</th>${
     columns.map(({ length }) => cell(meanOfTasks(length), true))
   }</tr>`;
   return table("Scores of all tasks", { head, body: [...rows, last] });
@@ -105,10 +109,10 @@ export function deltaTables(experiments: readonly Experiment[]): Html {
   const parts = others.flatMap((other, index) => {
     const rows = deltaRows(base, other);
     if (rows.length === 0) return [];
-    return [html`<h3>${dot(index + 1)}${other.name} less ${base.name}</h3>${deltaTable(rows)}`];
+    return [markup`<h3>${dot(index + 1)}${other.name} less ${base.name}</h3>${deltaTable(rows)}`];
   });
   if (parts.length === 0) return NOTHING;
-  return html`<section id="deltas"><h2>Differences</h2>
+  return markup`<section id="deltas"><h2>Differences</h2>
 <p class="note">On the samples that both runs have: the mean of the differences, and its standard error
 over these pairs. What lies beyond two errors is coloured.</p>${parts}</section>`;
 }
@@ -117,13 +121,13 @@ function deltaTable(rows: readonly DeltaRow[]): Html {
   const lengths = [...new Set(rows.map(({ length }) => length))];
   const tasks = [...new Set(rows.map(({ task }) => task))]
     .sort((a, b) => Number(a === MEAN) - Number(b === MEAN));
-  const head = html`<tr><th scope="col">task</th>${
-    lengths.map((length) => html`<th scope="col">${count(length)}</th>`)
+  const head = markup`<tr><th scope="col">task</th>${
+    lengths.map((length) => markup`<th scope="col">${count(length)}</th>`)
   }</tr>`;
   const body = tasks.map((task) =>
     raw(
       `<tr${task === MEAN ? ' class="mean"' : ""}>${
-        html`<th scope="row">${task}</th>${
+        markup`<th scope="row">${task}</th>${
           lengths.map((length) =>
             deltaCell(rows.find((row) => row.task === task && row.length === length))
           )
@@ -135,13 +139,13 @@ function deltaTable(rows: readonly DeltaRow[]): Html {
 }
 
 function deltaCell(row: DeltaRow | undefined): Html {
-  if (row === undefined) return html`<td></td>`;
+  if (row === undefined) return markup`<td></td>`;
   const { delta, stderr } = row;
   const isClear = stderr !== undefined && Math.abs(delta) > 2 * stderr && delta !== 0;
   const name = !isClear ? "" : delta > 0 ? "up" : "down";
   const sign = delta > 0 ? "+" : delta < 0 ? "−" : "";
-  return html`<td><span class="${name}">${sign}${fixed(Math.abs(delta), 1)}</span>${
-    stderr === undefined ? NOTHING : html`
+  return markup`<td><span class="${name}">${sign}${fixed(Math.abs(delta), 1)}</span>${
+    stderr === undefined ? NOTHING : markup`
       <span class="pm">± ${fixed(stderr, 1)}</span>
     `
   }</td>`;
@@ -149,7 +153,7 @@ function deltaCell(row: DeltaRow | undefined): Html {
 
 /** Rates and memory. */
 export function timeTable(rows: readonly TimeRow[], names: readonly string[]): Html {
-  const head = html`
+  const head = markup`
     <tr>
       <th scope="col">run</th>
       <th scope="col">length</th>
@@ -163,7 +167,7 @@ export function timeTable(rows: readonly TimeRow[], names: readonly string[]): H
   const rate = (value: number, digits: number) =>
     Number.isFinite(value) ? value.toFixed(digits) : "";
   const body = rows.map((row) =>
-    html`
+    markup`
       <tr>
         <th scope="row">${dot(names.indexOf(row.experiment))}${row.experiment}</th>
         <td>${count(row.length)}</td>
@@ -183,9 +187,11 @@ export function maskSection(set: MaskSet, index: number): Html {
   const ground = maskGround(set);
   const [first = []] = set.masks;
   const drawing = (mask: Uint8Array | undefined, name: string): Html =>
-    html`
-      <svg viewBox="-0.4 -0.4 ${set.tiles + 0.8} ${set.tiles +
-        0.8}" role="img" aria-label="${name}">
+    markup`
+      <svg viewBox="-0.4 -0.4 ${set.tiles + 0.8} ${
+      set.tiles +
+      0.8
+    }" role="img" aria-label="${name}">
         <path class="causal" d="${ground.causal}" />
         <path class="tiles" d="${maskPath(mask ?? new Uint8Array(), set.tiles)}" />
         <path class="blocks" d="${ground.blocks}" />
@@ -195,27 +201,29 @@ export function maskSection(set: MaskSet, index: number): Html {
   const shareOf = (mask: Uint8Array | undefined) =>
     mask === undefined ? "" : percent(maskShare(mask, set.tiles));
   const heads = first.map((mask, head) =>
-    html`<li><button type="button" aria-pressed="${head === 0 ? "true" : "false"}">${
+    markup`<li><button type="button" aria-pressed="${head === 0 ? "true" : "false"}">${
       drawing(mask, `head ${head}`)
     }<span>head ${head}: ${shareOf(mask)}</span></button></li>`
   );
   const options = set.masks.map((_, layer) =>
-    html`<option value="${layer}">layer ${layer}</option>`
+    markup`<option value="${layer}">layer ${layer}</option>`
   );
   const { experiment, length, task, sample, anchorTiles } = set;
   const anchorKey = anchorTiles === 0
     ? NOTHING
-    : html`<span><i style="border:1.5px dashed var(--anchor)"></i>keys of the anchor</span>
+    : markup`<span><i style="border:1.5px dashed var(--anchor)"></i>keys of the anchor</span>
 <span><i style="border:1.5px solid var(--block)"></i>a block</span>`;
-  return html`
+  return markup`
     <div class="mask-set">
       <h3>${dot(index)}${experiment}, ${task} at ${count(length)} tokens, sample ${sample + 1}</h3>
       <div class="controls needs-script"><label>Layer <select>${options}</select></label></div>
       <div class="masks">
         <div class="large">${drawing(first[0], `selected tiles of ${experiment}`)}
-    <p class="note large-name" aria-live="polite">Layer 0, head 0: ${shareOf(
+    <p class="note large-name" aria-live="polite">Layer 0, head 0: ${
+    shareOf(
       first[0],
-    )} of the causal tiles</p></div>
+    )
+  } of the causal tiles</p></div>
         <ul class="heads">${heads}</ul>
       </div>
       <div class="key"><span><i style="background:var(--tile)"></i>computed</span>
@@ -227,17 +235,21 @@ export function maskSection(set: MaskSet, index: number): Html {
 
 /** Samples that missed, folded. */
 export function missSection(all: readonly Misses[]): Html {
-  if (all.length === 0) return html`<p>Every sample scored in full.</p>`;
-  return html`${
+  if (all.length === 0) return markup`<p>Every sample scored in full.</p>`;
+  return markup`${
     all.map(({ experiment, length, task, count: missed, of, samples }) =>
-      html`
+      markup`
         <details>
-          <summary>${task} at ${count(
-            length,
-          )}, ${experiment}: <b>${missed} of ${of}</b> did not score in full${missed >
-              samples.length
-            ? ` (the worst ${samples.length} are here)`
-            : ""}</summary>
+          <summary>${task} at ${
+        count(
+          length,
+        )
+      }, ${experiment}: <b>${missed} of ${of}</b> did not score in full${
+        missed >
+            samples.length
+          ? ` (the worst ${samples.length} are here)`
+          : ""
+      }</summary>
           <div>${samples.map(missItem)}</div>
         </details>
       `
@@ -249,11 +261,11 @@ function missItem(sample: SampleResult): Html {
   const { index, score = 0, answers, prediction, query, contextTail } = sample;
   const found = prediction.toLowerCase();
   const expected = answers.map((answer, place) =>
-    html`${place === 0 ? "" : ", "}${
-      found.includes(answer.toLowerCase()) ? html`<mark>${answer}</mark>` : html`${answer}`
+    markup`${place === 0 ? "" : ", "}${
+      found.includes(answer.toLowerCase()) ? markup`<mark>${answer}</mark>` : markup`${answer}`
     }`
   );
-  return html`
+  return markup`
     <details class="sample">
       <summary>sample ${index}: ${fixed(score, 0)}</summary>
       <div>
@@ -280,16 +292,20 @@ function missItem(sample: SampleResult): Html {
 
 /** What was run, as `run.json` says. */
 export function runSection(experiments: readonly Experiment[]): Html {
-  return html`${
+  return markup`${
     experiments.flatMap((experiment) =>
       experiment.lengths.map(({ maxTokens, record }) => {
         const session = record?.sessions?.at(-1);
-        return html`
+        return markup`
           <details>
-            <summary>${experiment.name} at ${count(
-              maxTokens,
-            )} <span class="mono">${session?.date.slice(0, 16).replace("T", " ") ??
-              ""} ${session?.device ?? ""}</span></summary>
+            <summary>${experiment.name} at ${
+          count(
+            maxTokens,
+          )
+        } <span class="mono">${
+          session?.date.slice(0, 16).replace("T", " ") ??
+            ""
+        } ${session?.device ?? ""}</span></summary>
             <pre>${record === undefined ? "no run.json" : JSON.stringify(record, null, 2)}</pre>
           </details>
         `;

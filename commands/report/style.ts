@@ -24,7 +24,7 @@ export const STYLE = `
 html{-webkit-text-size-adjust:100%;scroll-behavior:smooth}
 body{margin:0;background:var(--paper);color:var(--ink);
   font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,Helvetica,Arial,sans-serif}
-.page{max-width:900px;margin:0 auto;padding:0 24px 80px}
+.page{max-width:960px;margin:0 auto;padding:0 24px 80px}
 header{padding:52px 0 10px}
 h1{font-size:34px;line-height:1.15;letter-spacing:-.02em;margin:0 0 8px;text-wrap:balance}
 h2{font-size:22px;letter-spacing:-.01em;margin:56px 0 4px}
@@ -51,7 +51,7 @@ button,select{font:inherit;font-size:14px;color:var(--ink);background:var(--card
 .cards .name{font-size:13px;color:var(--muted);overflow-wrap:anywhere}
 .cards dl{display:grid;grid-template-columns:auto 1fr;gap:1px 12px;margin:10px 0 0;font-size:13px}
 .cards dt{color:var(--muted)}
-.cards dd{margin:0;text-align:right;font-variant-numeric:tabular-nums}
+.cards dd{margin:0;text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 figure{margin:16px 0 8px}
 figcaption{margin-top:6px}
 .chart{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:12px;padding:16px}
@@ -64,6 +64,7 @@ thead th{border-top:0;color:var(--muted);font-weight:500;vertical-align:bottom}
 th:first-child,td:first-child{text-align:left}
 tbody tr:last-child>*{border-bottom:0}
 tr.mean>*{font-weight:600;border-top:2px solid var(--line)}
+thead tr:nth-child(2) th:first-child{text-align:right}
 tbody th{font-weight:400}
 .pm{color:var(--muted);font-weight:400}
 .up{color:var(--good);font-weight:600}.down{color:var(--bad);font-weight:600}
@@ -80,9 +81,11 @@ pre{white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.45}
 .sample dd pre{font-size:12.5px}
 mark{background:none;color:var(--good);font-weight:600}
 .masks{display:grid;grid-template-columns:minmax(0,1fr) minmax(0,1fr);gap:22px;align-items:start}
+.mask-set h3{margin-top:0}
 .mask-set{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:18px;margin:16px 0}
 .mask-set svg{display:block;width:100%;height:auto;background:var(--paper);border-radius:6px}
 .heads{display:grid;grid-template-columns:repeat(auto-fill,minmax(82px,1fr));gap:10px;margin:0;padding:0;list-style:none}
+.heads span{white-space:nowrap}
 .heads button{padding:5px;width:100%;display:block;text-align:left;font-size:12px;color:var(--muted)}
 .heads button[aria-pressed=true]{border-color:var(--accent);box-shadow:0 0 0 1px var(--accent);color:var(--ink)}
 .controls{display:flex;gap:12px;align-items:center;flex-wrap:wrap;margin:0 0 14px;font-size:14px}
