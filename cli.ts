@@ -37,6 +37,7 @@ import { runProgram } from "./commands/shared/program.ts";
 import { openScreen } from "./commands/shared/screen.ts";
 import { UsageError } from "./lib/errors.ts";
 import { findModelFolder } from "./lib/model/model_folder.ts";
+import { babilongCommand } from "./commands/babilong/command.ts";
 import { launchEnvironment } from "./lib/team/launch.ts";
 
 const ruler = defineCommand({
@@ -208,6 +209,7 @@ const doctor = defineCommand({
 /** All subcommands, in the order of the help text. */
 const COMMANDS: readonly Command[] = [
   ruler,
+  babilongCommand(new URL(import.meta.url)),
   INFER,
   PREPARE,
   EVALUATE,

@@ -30,7 +30,7 @@ const LAYERS: readonly RegExp[] = [
 const EVERYWHERE = /^lib\/deps\//;
 
 /** Sources that users reach, and what only the project itself runs. */
-const PRODUCT = ["mod.ts", "cli.ts", "lib", "commands", "ruler"];
+const PRODUCT = ["mod.ts", "cli.ts", "lib", "commands", "ruler", "babilong"];
 const ALL = [...PRODUCT, "scripts", "tests", "kernels"];
 
 function layerOf(path: string): number {
@@ -52,9 +52,11 @@ Deno.test("sources import only from their own layer and those below", async () =
   assertNone(faults, "an import may not point upwards");
 });
 
-Deno.test("RULER's sources import nothing of the runtime but its errors", async () => {
-  const faults = (await sourceFiles("ruler")).flatMap(({ path, imports }) =>
-    imports.filter((other) => /^(lib|commands)\//.test(other) && !/^lib\/[a-z_]+\.ts$/.test(other))
+Deno.test("the benchmarks' sources import nothing of the runtime but its errors", async () => {
+  const faults = (await sourceFiles("ruler", "babilong")).flatMap(({ path, imports }) =>
+    imports.filter((other) =>
+      /^(lib|commands)\//.test(other) && !/^lib\/([a-z_]+|deps\/parquet)\.ts$/.test(other)
+    )
       .map((other) => `${path} imports ${other}`)
   );
   assertNone(faults, "ruler/ can be used without the runtime");

@@ -40,6 +40,8 @@ export interface InferOptions {
   readonly threads: number;
   /** GPUs of each process that the layers are spread over; by default the fewest that do. */
   readonly gpusPerRank?: number | undefined;
+  /** Samples that are decoded at once, at most. @default {1} */
+  readonly batchSize?: number | "auto" | undefined;
   readonly timeoutMs: number;
   readonly startTimeoutMs?: number | undefined;
   readonly inputPath: string;
@@ -115,12 +117,13 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
     screen.log(`${options.outputPath}: ${finished.count} samples are finished, continuing`);
   }
   const { dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs, copyWeights } = options;
+  const { batchSize } = options;
   await using session = new ModelSession({
     folder,
     load: {
       ...options.plan,
       ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs },
-      ...{ tokenizer, copyWeights },
+      ...{ tokenizer, copyWeights, batchSize },
     },
     screen,
     cleanup,

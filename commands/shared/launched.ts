@@ -13,6 +13,7 @@ import { STAR_PROGRAM } from "../../lib/engine/star_program.ts";
 import { endFollowers, followLeader } from "../../lib/team/follow.ts";
 import type { RankProgram, RankTypes } from "../../lib/team/program.ts";
 import { endingOf } from "./command.ts";
+import { tellDone } from "./done.ts";
 import { startTimeoutOf } from "./engine_flags.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import { VERSION } from "./version.ts";
@@ -72,6 +73,7 @@ export async function runLaunched(
         loadModel: (folder, load) => loadModel(folder, { ...load, group }),
       });
       await endFollowers(group);
+      tellDone(log);
     }
     return EXIT_CODES.done;
   } catch (error) {

@@ -13,7 +13,7 @@ import { loadTokenizer, type TextTokenizer, type Tokenizer } from "../model/toke
 import { openEngine } from "./engine.ts";
 import { checkHostMemory } from "./host_plan.ts";
 import { checkGenerateOptions, checkLoadOptions } from "./options.ts";
-import { cutAtStopWord, promptIds, stopIds } from "./prompt_ids.ts";
+import { cutAtStopWord, idsToStopWord, promptIds, stopCheck, stopIds } from "./prompt_ids.ts";
 import type { RankGroup } from "../team/group.ts";
 import type { Engine, GenerateResult, Progress } from "../star/request.ts";
 
@@ -41,6 +41,13 @@ export interface LoadOptions extends PlanOptions {
    * memory is refused before the weights are loaded.
    */
   readonly expectedTokens?: number | undefined;
+  /**
+   * Samples that are decoded at once, at most: each makes a token of the others cheaper, and none
+   * changes a bit of another. `auto` takes as many as pay; what memory has no room for waits.
+   *
+   * @default {1}
+   */
+  readonly batchSize?: number | "auto" | undefined;
   /** How long a process may make no progress, in milliseconds. @default {60000} */
   readonly timeoutMs?: number | undefined;
   /** How long a process may take to start and join, in milliseconds. @default {60000} */
@@ -97,7 +104,7 @@ export interface GenerateOptions {
 export interface Generation {
   /** The generated text, cut at the first stop word. */
   readonly text: string;
-  /** All generated ids. */
+  /** All generated ids, up to the one that completes a stop word or ends the answer. */
   readonly ids: readonly number[];
   /** `[id, logit]` of the first generated position, largest first. */
   readonly topLogits: readonly (readonly [number, number])[];
@@ -108,12 +115,17 @@ export interface Generation {
   readonly result: GenerateResult;
 }
 
-/** A loaded model. Prompts that come while one runs wait; disposal ends what runs, and waits for it. */
+/**
+ * A loaded model. It runs as many prompts at once as its batch has places, those that come meanwhile
+ * wait; disposal ends what runs, and waits for it.
+ */
 export interface Model extends AsyncDisposable {
   readonly config: ModelShape;
   /** What its methods give is to be awaited: it may be at work in another thread. */
   readonly tokenizer: TextTokenizer;
   readonly processCount: number;
+  /** Prompts that are decoded at once, at most. */
+  readonly batchSize: number;
   /** One line for people. */
   readonly deviceDescription: string;
   /**
@@ -218,6 +230,10 @@ class TextModel implements Model {
     return this.#engine.config;
   }
 
+  get batchSize(): number {
+    return this.#engine.batchSize;
+  }
+
   get deviceDescription(): string {
     return this.#engine.deviceDescription;
   }
@@ -257,12 +273,13 @@ class TextModel implements Model {
     const result = await this.#engine.generate({
       ...{ sample, contextIds, queryIds, tokensToGenerate, topLogits, withMasks },
       stopIds: [...new Set([...await stopIds(stopWords, tokenizer), ...endIds])],
-    }, { onProgress, signal });
-    const end = result.ids.findIndex((id) => endIds.includes(id));
-    const textIds = end < 0 ? result.ids : result.ids.slice(0, end);
+    }, { onProgress, signal, isDone: stopCheck(stopWords, tokenizer) });
+    const ids = await idsToStopWord(result.ids, { stopWords, tokenizer });
+    const end = ids.findIndex((id) => endIds.includes(id));
+    const textIds = end < 0 ? ids : ids.slice(0, end);
     return {
       text: cutAtStopWord(await tokenizer.decode([...textIds]), stopWords),
-      ids: result.ids,
+      ids,
       topLogits: result.topLogits,
       contextTokens: contextIds.length,
       queryTokens: queryIds.length,

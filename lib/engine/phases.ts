@@ -17,8 +17,7 @@ import { encodeInt32 } from "../team/protocol.ts";
 import type { Team } from "../team/team.ts";
 import { openModelTeam } from "./engine.ts";
 import { checkPhasesOptions } from "./options.ts";
-import type { StarTypes } from "./star_program.ts";
-import { joinAnswers, toWire } from "./wire.ts";
+import { joinAnswers, type StarTypes, toWire } from "./wire.ts";
 
 /** How to open a model for the two phases. */
 export interface PhasesOptions extends PlanOptions {

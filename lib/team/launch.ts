@@ -219,19 +219,22 @@ export interface SrunOptions {
   readonly tasksPerNode: number;
   /** Slurm's plugin for MPI; undefined leaves it to Slurm's configuration. */
   readonly mpi: "pmix" | "pmi2" | undefined;
+  /** The step's name, by which it can be found again. */
+  readonly name?: string;
   /** The program and its arguments. */
   readonly command: readonly string[];
 }
 
 /** The command line that starts the ranks; any of them that fails ends all. */
 export function srunCommand(options: SrunOptions): string[] {
-  const { nodes, tasksPerNode, mpi, command } = options;
+  const { nodes, tasksPerNode, mpi, name, command } = options;
   return [
     "srun",
     `--nodes=${nodes}`,
     `--ntasks-per-node=${tasksPerNode}`,
     "--kill-on-bad-exit=1",
     ...(mpi === undefined ? [] : [`--mpi=${mpi}`]),
+    ...(name === undefined ? [] : [`--job-name=${name}`]),
     ...command,
   ];
 }
@@ -240,6 +243,28 @@ export function srunCommand(options: SrunOptions): string[] {
 export function chooseMpiPlugin(list: string): SrunOptions["mpi"] {
   const names = list.split(/\s+/);
   return names.includes("pmix") ? "pmix" : names.includes("pmi2") ? "pmi2" : undefined;
+}
+
+/**
+ * Variables by which a launcher, and MPI once it has started, speak to one process. A launcher that
+ * is started from there takes itself for a rank and fails without a word; what a user has set for
+ * MPI is kept.
+ */
+const OWN_VARIABLES =
+  "PMIX_|PMI_|PRTE_|HYDI_|MPI_LOCAL|OMPI_(COMM_WORLD|UNIVERSE|NUM_|FIRST_|APP_|" +
+  "COMMAND|ARGV|FILE_)|OMPI_MCA_(orte_|ess|pmix|initial_|rmaps_|mpi_oversubscribe|shmem_)";
+
+/** The command line that starts a launcher with none of the variables that another one has set. */
+export function withoutLauncher(command: readonly string[]): string[] {
+  // The environment may be one that this process may not read: a shell sees all of it.
+  const names = `env | sed -nE 's/^((${OWN_VARIABLES})[A-Za-z0-9_]*)=.*/\\1/p'`;
+  return [
+    "sh",
+    "-c",
+    `for name in $(${names}); do unset "$name"; done; exec "$@"`,
+    "sh",
+    ...command,
+  ];
 }
 
 /**

@@ -275,11 +275,12 @@ Deno.test({
       const { code, stdout, stderr } = await runAlone([...RULER, ...output], env);
       assertEquals(code, 0, stderr);
       assertMatch(stderr, /4 processes, Open MPI/);
+      assertEquals(stderr.includes("is done"), false, stderr);
       assertMatch(stdout, /niah_single_1/);
       const calls = await Deno.readTextFile(`${folder}/calls`);
       assertMatch(
         calls,
-        /^--nodes=2 --ntasks-per-node=2 --kill-on-bad-exit=1 --mpi=pmix \S+ run .* ruler -n tiny/,
+        /^--nodes=2 --ntasks-per-node=2 --kill-on-bad-exit=1 --mpi=pmix --job-name=\S+ \S+ run .* ruler /,
       );
       const records = await readOutput(
         `${folder}/results/tiny_star_b256a256/1024/niah_single_1.jsonl`,
@@ -295,6 +296,13 @@ Deno.test("ruler -nn 2 ends with the ranks' exit code, or that of a lost worker"
       const { code } = await runAlone(args, { ...env, SRUN_CODE: given });
       assertEquals(code, expected);
     }
+    // A launcher's 0 is no proof: rank 0 never said that it is done.
+    const { code, stderr } = await runAlone(args, { ...env, SRUN_CODE: "0" });
+    assertEquals(code, 5);
+    assertMatch(
+      stderr,
+      /error: Lost the ranks: srun ended without an error, and rank 0 is not done/,
+    );
   });
 });
 

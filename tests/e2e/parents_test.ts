@@ -7,7 +7,7 @@
 import { wrappersAbove } from "../../commands/shared/parents.ts";
 import { assert, assertEquals } from "../helpers/assert.ts";
 import { inFolder } from "../helpers/folder.ts";
-import { childrenOf, isRunning, waitUntilEnded } from "../helpers/processes.ts";
+import { descendants, isRunning, waitUntilEnded } from "../helpers/processes.ts";
 import { MODEL } from "../helpers/prompts.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
@@ -15,11 +15,6 @@ const ROOT = new URL("../../", import.meta.url).pathname;
 const PATIENCE_MS = 60_000;
 /** Many looks of a program after its parents. */
 const LOOKS_MS = 3_000;
-
-/** All processes below one. */
-function descendants(pid: number): { pid: number; command: string }[] {
-  return childrenOf(pid).flatMap((child) => [child, ...descendants(child.pid)]);
-}
 
 /** Starts RULER by `deno task`, which runs for long, on two processes. */
 async function startTask(
@@ -49,16 +44,21 @@ async function startTask(
     while (!(await reader.read()).done);
   })();
   const below = descendants(task.pid);
-  const pids = below.filter(({ command }) => command.includes("run")).map(({ pid }) => pid);
+  const pids = below.filter(({ command }) => / run /.test(command)).map(({ pid }) => pid);
   assertEquals(pids.length, 3, "the program and two workers");
-  return { task, pids, drained };
+  // A shell may stand above it.
+  const taskPid = below.find(({ command }) => / task /.test(command))?.pid ?? task.pid;
+  const kill = async () => {
+    Deno.kill(taskPid, "SIGKILL");
+    await task.status;
+  };
+  return { kill, pids, drained };
 }
 
 Deno.test("a program and its workers end when their deno task is killed", () =>
   inFolder({}, async (folder) => {
-    const { task, pids, drained } = await startTask(folder, {});
-    task.kill("SIGKILL");
-    await task.status;
+    const { kill, pids, drained } = await startTask(folder, {});
+    await kill();
     await waitUntilEnded(pids, { timeoutMs: PATIENCE_MS });
     await drained;
   }));
@@ -66,14 +66,13 @@ Deno.test("a program and its workers end when their deno task is killed", () =>
 for (
   const [name, options] of [
     ["--detach", { flags: ["--detach"] }],
-    ["nohup", { wrapper: ["bash", "-c", 'exec nohup "$@"', "bash"] }],
+    ["nohup", { wrapper: ["bash", "-c", 'nohup "$@"', "bash"] }],
   ] as const
 ) {
   Deno.test(`a program that was detached by ${name} goes on without its deno task`, () =>
     inFolder({}, async (folder) => {
-      const { task, pids, drained } = await startTask(folder, options);
-      task.kill("SIGKILL");
-      await task.status;
+      const { kill, pids, drained } = await startTask(folder, options);
+      await kill();
       await new Promise((resolve) => setTimeout(resolve, LOOKS_MS));
       assertEquals(pids.filter(isRunning), pids);
       for (const pid of pids) Deno.kill(pid, "SIGTERM");

@@ -7,7 +7,7 @@
 import { assert, assertEquals, assertMatch } from "../helpers/assert.ts";
 import { inFolder } from "../helpers/folder.ts";
 import { inferArgs, readOutput, runAlone, writeInput } from "../helpers/hosts.ts";
-import { isRunning, waitUntilEnded } from "../helpers/processes.ts";
+import { descendants, isRunning, waitUntilEnded } from "../helpers/processes.ts";
 import { MODEL } from "../helpers/prompts.ts";
 import { hasMpirun } from "../helpers/remote_group.ts";
 import { hasSlurm, type JobRank, SlurmCluster } from "../helpers/slurm.ts";
@@ -137,6 +137,34 @@ Deno.test({
       // The other side ends by its own time-out.
       await waitUntilEnded(pidsOf(ranks, 1), { timeoutMs: PATIENCE_MS });
       await cluster.link(2, "up");
+    }),
+});
+
+Deno.test({
+  name: "a run by -nn that is interrupted lets its ranks end by themselves",
+  ignore,
+  fn: () =>
+    inFolder({}, async (folder) => {
+      await using cluster = await SlurmCluster.start();
+      const many = ruler(folder).map((word) => word === "2" ? "400" : word);
+      const nodes = ["-nn", "2", "-np", "2"];
+      const job = cluster.spawn(
+        "salloc",
+        ["--nodes=2", "--ntasks-per-node=2", ...PROGRAM, ...many, ...nodes],
+        { limitSeconds: 200 },
+      );
+      await job.seen("Model:");
+      const ranks = cluster.ranks();
+      assertEquals(ranks.length, 4);
+      const [parent] = descendants(job.pid)
+        .filter(({ command }) => command.startsWith(Deno.execPath()));
+      Deno.kill(parent?.pid ?? 0, "SIGTERM");
+      await waitUntilEnded(pidsOf(ranks), { timeoutMs: PATIENCE_MS });
+      const { code, stderr } = await job.ended();
+      assertEquals(code, 130, stderr);
+      assertMatch(stderr, /Interrupted/);
+      // srun says so of ranks that it has killed itself.
+      assertEquals(/Killed|Force Terminated/.test(stderr), false, stderr);
     }),
 });
 

@@ -30,13 +30,14 @@ export function fakeModels(answer: (prompt: Prompt, index: number) => string): F
     loads: [],
     asked: [],
     openCount: 0,
-    load: async (folder, { processCount = 1 } = {}) => {
+    load: async (folder, { processCount = 1, batchSize = 1 } = {}) => {
       fake.loads.push(processCount);
       fake.openCount++;
       return {
         config: await readConfig(folder),
         tokenizer: await loadTokenizer(folder),
         processCount,
+        batchSize: batchSize === "auto" ? 4 : batchSize,
         deviceDescription: "a fake",
         generate: (prompt, options = {}) => {
           fake.asked.push({ prompt, options });
