@@ -45,6 +45,8 @@ export interface RankCounters {
   readonly selectedBlocks: number;
   /** Causal 128 x 128 blocks that dense attention would have computed in their place. */
   readonly causalBlocks: number;
+  /** The most memory that the process had resident so far, in MiB; mapped weights count. */
+  readonly residentMib: number;
   /** Seconds from the request's arrival to the end of phase 1. */
   readonly prefillSeconds: number;
   /** Seconds spent in phase 2: query and generated tokens. */
