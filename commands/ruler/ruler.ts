@@ -7,7 +7,7 @@
  */
 import { type CheckedPlan, checkPlan, modeOf, sharesContext } from "../../lib/attention/plan.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
-import { FileError, UsageError } from "../../lib/errors.ts";
+import { errorText, FileError, UsageError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
 import { WeightGuard } from "../../lib/model/weight_guard.ts";
@@ -28,6 +28,7 @@ import { runLength } from "./length.ts";
 import type { RulerOptions } from "./options.ts";
 import { prepareLength, type RulerRun } from "./prepare_length.ts";
 import { formatResults } from "./table.ts";
+import { readTasksFile, taskNamed } from "./tasks_file.ts";
 import { checkTemplateName, chooseTemplate } from "./template.ts";
 import { RULER } from "../suites/ruler.ts";
 import type { Screen } from "../shared/screen.ts";
@@ -75,11 +76,16 @@ export async function runRuler(
     flag: TEMPLATE_FLAG,
   });
   const guard = await WeightGuard.open(modelPath);
+  const own = await readTasksFile(options.tasksFile);
+  if (context.openDataMaker === undefined) {
+    for (const task of options.tasks) taskNamed(task, { flag: "--tasks", own });
+  }
   const openMaker: OpenDataMaker = context.openDataMaker ?? RULER.openMaker;
   const maker = await openMaker({
     countTokens: (text) => tokenizer.count(text),
     sourceDir,
     template,
+    own,
   });
   await using session = new ModelSession({
     folder: modelPath,
@@ -97,6 +103,7 @@ export async function runRuler(
   const expected = lengths.length * options.tasks.length * options.sampleCount;
   const run: RulerRun = {
     ...{ ...options, plan, device, processCount, folder, pregenDir, maker, session, screen },
+    own,
     template: template.name,
     digests: {
       model: await modelDigest(modelPath),
@@ -149,6 +156,19 @@ async function runLengths(
   await writeResults(experiment, { date: new Date(), seconds, withSamples });
   const { format = "table" } = run;
   if (format !== "table") screen.print(formatExperiments([experiment], format));
+  if (run.withReport === true) await report(run);
+}
+
+/** A run succeeds without its report, which needs packages that a machine may not get. */
+async function report({ folder, screen }: RulerRun): Promise<void> {
+  const outputPath = `${folder}/report.html`;
+  try {
+    const { writeReport } = await import("../report/report.ts");
+    await writeReport({ folders: [folder], outputPath });
+    screen.log(`Report: ${outputPath}`);
+  } catch (error) {
+    screen.log(`No report: ${errorText(error)}`);
+  }
 }
 
 /** @throws {UsageError} If a folder of source data is named that is none. */
