@@ -5,6 +5,7 @@
  * @module
  */
 import { AbortedError } from "../../lib/parallel/collective.ts";
+import { RankUsageError } from "../../lib/parallel/launched.ts";
 import { EXIT_CODES, invariant, UsageError, WorkerError } from "../../lib/errors.ts";
 import { RankGroup } from "../../lib/team/group.ts";
 import { readJobSecret } from "../../lib/team/job_key.ts";
@@ -62,7 +63,8 @@ export async function runLaunched(
       return EXIT_CODES.workerLost;
     }
     // All ranks find the same fault in their launch; one of them says so.
-    if (launch.rank > 0 && error instanceof UsageError) return EXIT_CODES.usage;
+    const isCommon = error instanceof UsageError && !(error instanceof RankUsageError);
+    if (launch.rank > 0 && isCommon) return EXIT_CODES.usage;
     throw error;
   }
   try {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { UsageError } from "../errors.ts";
 import type { Collective } from "./collective.ts";
 import type { RankStatus } from "./state.ts";
 
@@ -36,4 +37,9 @@ export interface LaunchedCollective extends Collective {
    * @throws {WorkerError} If the others do not come within the time-out.
    */
   leave(): Promise<void>;
+}
+
+/** A fault in how this rank was started, which the others do not find in theirs. */
+export class RankUsageError extends UsageError {
+  override name = "RankUsageError";
 }

@@ -9,6 +9,7 @@
  * @module
  */
 import { UsageError, WorkerError } from "../errors.ts";
+import { RankUsageError } from "./launched.ts";
 import { FRAME, type Link } from "./tcp_link.ts";
 
 /** The shortest key that is not guessed. */
@@ -124,7 +125,7 @@ export async function meetRankZero(
   if (second.kind === FRAME.refusal) {
     const reason = REFUSALS[second.body[0] ?? -1] ?? "it says no reason";
     const text = `Cannot join as rank 0 at ${link.peer} refuses rank ${rank}: ${reason}`;
-    if (reason !== "the rank has come already") throw new UsageError(text);
+    if (reason !== "the rank has come already") throw new RankUsageError(text);
     // It may be the same rank, whose first process was lost and started anew.
     throw new WorkerError(text, { rank, phase: "start" });
   }
@@ -154,5 +155,5 @@ async function sign(key: JobKey, bytes: Uint8Array<ArrayBuffer>): Promise<Uint8A
 }
 
 function strangerError(link: Link, what: string): UsageError {
-  return new UsageError(`Cannot join as who listens at ${link.peer} ${what}`);
+  return new RankUsageError(`Cannot join as who listens at ${link.peer} ${what}`);
 }

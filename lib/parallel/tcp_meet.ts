@@ -6,6 +6,7 @@
  */
 import { DeviceError, errorText, UsageError, WorkerError } from "../errors.ts";
 import { AbortedError } from "./collective.ts";
+import { RankUsageError } from "./launched.ts";
 import { type JobKey, meetRankZero, receiveRank } from "./tcp_handshake.ts";
 import { addressText, FRAME, Link } from "./tcp_link.ts";
 
@@ -205,7 +206,7 @@ function isGranted(hostname: string, port: number): boolean {
 function deniedError(what: string, options: MeetOptions): UsageError {
   const place = addressText(options.address, options.port);
   const everywhere = options.rank === 0 ? `,${addressText("::", options.port)}` : "";
-  return new UsageError(
+  return new RankUsageError(
     `Cannot ${what} ${place} as the network is not granted: use 'deno task hosts', or add ` +
       `--allow-net=${place}${everywhere}`,
   );

@@ -7,7 +7,7 @@
 import { AbortedError } from "../parallel/collective.ts";
 import type { LaunchedCollective } from "../parallel/launched.ts";
 import type { RankStatus } from "../parallel/state.ts";
-import { errorText, EXIT_CODES, UsageError, type WorkerError } from "../errors.ts";
+import { errorText, EXIT_CODES, UsageError, WorkerError } from "../errors.ts";
 import { joinLaunched } from "./join.ts";
 import type { Launch } from "./launch.ts";
 import { PROTOCOL_VERSION } from "./protocol.ts";
@@ -126,14 +126,19 @@ export class RankGroup {
     if (!(error instanceof AbortedError)) {
       this.collective.abort(errorText(error));
       const first = await this.collective.settle(FAREWELL_MS);
-      if (this.collective.isCutOff ? this.#isFirstOfNode() : first === this.rank) return true;
+      if (first === this.rank && this.#mayTell(error)) return true;
     }
     await this.collective.settle(QUIET_MS);
     return false;
   }
 
-  /** Who cannot agree with the others says what is lost once per node; rank 0 is lost to them. */
-  #isFirstOfNode(): boolean {
+  /**
+   * Whoever cannot agree with the others tells what only it knows, and one of each node that rank 0
+   * is lost, which all of them notice.
+   */
+  #mayTell(error: unknown): boolean {
+    const isHubLost = error instanceof WorkerError && error.rank === 0;
+    if (!this.collective.isCutOff || !isHubLost) return true;
     const [first = this.rank] = this.#ranksOfNode(this.rank).filter((rank) => rank > 0);
     return first === this.rank;
   }
