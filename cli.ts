@@ -36,6 +36,7 @@ import { runProgram } from "./commands/shared/program.ts";
 import { openScreen } from "./commands/shared/screen.ts";
 import { UsageError } from "./lib/errors.ts";
 import { findModelFolder } from "./lib/model/model_folder.ts";
+import { babilongCommand } from "./commands/babilong/command.ts";
 import { launchEnvironment } from "./lib/team/launch.ts";
 
 const ruler = defineCommand({
@@ -203,7 +204,16 @@ const doctor = defineCommand({
 });
 
 /** All subcommands, in the order of the help text. */
-const COMMANDS: readonly Command[] = [ruler, INFER, PREPARE, EVALUATE, GATHER, bench, doctor];
+const COMMANDS: readonly Command[] = [
+  ruler,
+  babilongCommand(new URL(import.meta.url)),
+  INFER,
+  PREPARE,
+  EVALUATE,
+  GATHER,
+  bench,
+  doctor,
+];
 
 /** The folder of a model that was named, or another one's. */
 async function modelOr(other: () => Promise<string>, named: string | undefined): Promise<string> {

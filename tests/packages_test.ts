@@ -8,7 +8,7 @@ import { ROOT, sourceFiles } from "./helpers/sources.ts";
 
 Deno.test("the lock file names what cli.ts, mod.ts and the scripts for users reach, and no more", async () => {
   const files = new Map(
-    (await sourceFiles("cli.ts", "mod.ts", "lib", "commands", "ruler", "scripts"))
+    (await sourceFiles("cli.ts", "mod.ts", "lib", "commands", "ruler", "babilong", "scripts"))
       .map((file) => [file.path, file]),
   );
   const reached = new Set<string>();
@@ -34,7 +34,13 @@ Deno.test("the tasks for users have their permissions from sets, which are writt
   const { tasks, permissions } = JSON.parse(
     await Deno.readTextFile(new URL("deno.json", ROOT)),
   );
-  const sets = { ruler: "program", infer: "program", bench: "program", doctor: "program" };
+  const sets = {
+    ruler: "program",
+    babilong: "program",
+    infer: "program",
+    bench: "program",
+    doctor: "program",
+  };
   for (
     const [task, set] of Object.entries({
       ...sets,

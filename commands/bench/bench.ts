@@ -107,9 +107,11 @@ function joinTimes(
       );
       return { ...busiest, seconds };
     }),
-    decode: (first?.decode ?? []).map(({ context }, i) => ({
+    decode: (first?.decode ?? []).map(({ context, batch }, i) => ({
       context,
+      batch,
       seconds: slowest(({ decode }) => decode[i]?.seconds),
+      sampleSeconds: slowest(({ decode }) => decode[i]?.sampleSeconds),
     })),
     rssMib: slowest(({ rssMib }) => rssMib),
     deviceMib: slowest(({ deviceMib }) => deviceMib),

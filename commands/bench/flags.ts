@@ -5,6 +5,7 @@
  */
 import { type AttentionMode, PLAN_DEFAULTS } from "../../lib/attention/plan.ts";
 import { DEVICE_WISHES } from "../../lib/device/open.ts";
+import { BATCH_RANGE } from "../../lib/engine/batch_size.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { COMPUTE_DTYPES } from "../../lib/model/precision.ts";
 import { modelShape, SHAPE_NAMES } from "../../lib/model/shapes.ts";
@@ -58,6 +59,12 @@ export const BENCH_FLAGS = {
   lengths: wholesFlag({ short: "-l", min: 1, default: [512, 2048], help: "tokens to prefill" }),
   decode: wholesFlag({ min: 1, default: [], help: "context lengths at which to time decoding" }),
   decode_tokens: wholeFlag({ min: 2, default: 32, help: "generated tokens per context length" }),
+  batch_size: wholeFlag({
+    short: "-b",
+    ...BATCH_RANGE,
+    default: 1,
+    help: "sequences that are decoded together, each after a context of its own",
+  }),
   block_size: wholeFlag({ short: "-bs", min: 1, default: 4096, help: "tokens per context block" }),
   anchor_block_size: wholeFlag({
     short: "-as",
@@ -126,6 +133,7 @@ export function benchOptions(values: FlagValues<typeof BENCH_FLAGS>): BenchOptio
     lengths: values.lengths,
     decodeContexts: values.decode,
     decodeTokens: values.decode_tokens,
+    batchSize: values.batch_size,
     blockTokens: values.block_size,
     anchorTokens: values.anchor_block_size ?? values.block_size,
     stride: values.stride,

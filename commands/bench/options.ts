@@ -30,6 +30,8 @@ export interface BenchOptions {
   /** Context lengths at which decoding is timed. */
   readonly decodeContexts: readonly number[];
   readonly decodeTokens: number;
+  /** Sequences that are decoded together. */
+  readonly batchSize: number;
   readonly blockTokens: number;
   readonly anchorTokens: number;
   readonly stride: number;

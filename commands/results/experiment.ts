@@ -7,12 +7,12 @@ import { basename } from "node:path";
 import { FileError } from "../../lib/errors.ts";
 import { readJsonLines } from "../../lib/jsonl.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
-import { cleanPrediction, sampleScore, TASK_METRICS } from "../../ruler/metrics.ts";
 import { readRecords } from "../../ruler/predictions.ts";
 import { JsonNumber, type JsonValue } from "../../ruler/python/json_text.ts";
 import { type MeanScore, meanScore } from "../../ruler/scores.ts";
 import { parseRunRecord, readRunFile, RUN_FILE, type RunRecord } from "../shared/run_record.ts";
 import { hasContent } from "../shared/samples.ts";
+import { ALL_TASKS, scoreOfSample } from "../suites/all.ts";
 import { readSummaries } from "./summaries.ts";
 
 /** A finished sample. */
@@ -110,7 +110,7 @@ async function readLength(folder: string, maxTokens: number): Promise<LengthResu
   const record = value === undefined ? undefined : parseRunRecord(value, path);
   const limit = record?.unchecked.num_samples_per_task;
   const tasks: TaskResult[] = [];
-  for (const task of Object.keys(TASK_METRICS)) {
+  for (const task of ALL_TASKS) {
     if (!(await hasContent(`${folder}/${task}.jsonl`))) continue;
     const options = { maxTokens, limit: typeof limit === "number" ? limit : Infinity };
     tasks.push(await readTask(folder, task, options));
@@ -161,15 +161,12 @@ function sampleOf(
   const prediction = textOf(record.get("pred"));
   const outputs = record.get("outputs");
   const answers = Array.isArray(outputs) ? outputs.filter((text) => typeof text === "string") : [];
-  const metric = TASK_METRICS[task];
   const index = record.get("index");
   const others = record.get("others");
   return {
     number,
     index: index instanceof JsonNumber ? Number(index.text) : textOf(index),
-    score: metric === undefined || answers.length === 0
-      ? undefined
-      : 100 * sampleScore(metric, { text: cleanPrediction(prediction), answers }),
+    score: scoreOfSample(task, { prediction, answers, query: textOf(record.get("input_query")) }),
     prediction,
     answers,
     query: textOf(record.get("input_query")),

@@ -46,6 +46,8 @@ export interface DataMaker {
    * @throws {UsageError} If the length or the number of samples cannot be used.
    */
   make(request: DataRequest): Promise<DataOutcome>;
+  /** Where a task lies in a folder of data made before, if not at `<length>/<task>/validation.jsonl`. */
+  pregenName?(task: string, maxTokens: number): string;
 }
 
 /** Opens a {@linkcode DataMaker}; tests pass another one. */
@@ -84,7 +86,8 @@ export interface TaskDataOptions extends Omit<DataRequest, "path"> {
  */
 export async function findTaskData(maker: DataMaker, options: TaskDataOptions): Promise<TaskData> {
   const { task, folder, pregenDir, maxTokens, before } = options;
-  const given = pregenDir && `${pregenDir}/${maxTokens}/${task}/validation.jsonl`;
+  const name = maker.pregenName?.(task, maxTokens) ?? `${maxTokens}/${task}/validation.jsonl`;
+  const given = pregenDir && `${pregenDir}/${name}`;
   if (given !== undefined && await hasContent(given)) return await describe(given, { before });
   const path = `${folder}/data/${task}/validation.jsonl`;
   const frequencies = task === "cwe" ? { cwe_freq: options.cweFrequencies } : {};
@@ -104,7 +107,8 @@ export async function findTaskData(maker: DataMaker, options: TaskDataOptions): 
   if (!data.isLonger) {
     // The caller refuses: other options made these samples.
     await Deno.remove(target);
-    return data;
+    // There are no more than it had: a data set that is not made has an end.
+    return data.record.sha256 === before.sha256 ? { ...data, path } : data;
   }
   await Deno.rename(target, path);
   await syncFolder(`${folder}/data/${task}`);

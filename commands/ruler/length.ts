@@ -3,11 +3,10 @@
  *
  * @module
  */
+import { invariant } from "../../lib/errors.ts";
 import { JsonLinesWriter, recoverJsonLines } from "../../lib/jsonl.ts";
 import type { Generation, Model } from "../../lib/engine/load_model.ts";
-import { evaluateFolder } from "../../ruler/evaluate.ts";
 import { replaceFile } from "../../ruler/files.ts";
-import { TASK_METRICS } from "../../ruler/metrics.ts";
 import { meanOf } from "../results/experiment.ts";
 import type { EventLog } from "../results/harness.ts";
 import { computedShare } from "../shared/computed_share.ts";
@@ -25,6 +24,7 @@ import {
   type PreparedTask,
   type RulerRun,
 } from "./prepare_length.ts";
+import { suiteOf } from "../suites/all.ts";
 import { finishedScores, scoreOf } from "./sample_scores.ts";
 
 /** So many samples that all miss are no chance. */
@@ -48,7 +48,10 @@ export async function runLength(
   const sessions = new SessionKeeper(prepared, context);
   for (const task of tasks) await new TaskRun(task, { ...context, prepared, sessions }).run();
   const text: string[] = [];
-  const { scores } = await evaluateFolder(folder, {
+  const [first] = tasks;
+  const suite = first && suiteOf(first.task);
+  invariant(suite !== undefined, "each task belongs to a suite");
+  const scores = await suite.summarize(folder, {
     limit: run.sampleCount,
     print: (part) => void text.push(part),
   });
@@ -178,7 +181,7 @@ class TaskRun {
     this.#ledger.update(maxTokens, { task, values: this.#values, expected: sampleCount });
     this.#showScore();
     const isLost = this.#values.length >= MISSES && this.#values.every((value) => value === 0);
-    if (!isLost || this.#isMarked || !Object.hasOwn(TASK_METRICS, task)) return;
+    if (!isLost || this.#isMarked || suiteOf(task) === undefined) return;
     this.#isMarked = true;
     this.#run.screen.log(
       `warning: ${this.#label}: all ${this.#values.length} samples miss so far: is ` +

@@ -30,6 +30,8 @@ export interface RulerOptions {
   readonly threads: number;
   /** GPUs of each process that the layers are spread over; by default the fewest that do. */
   readonly gpusPerRank?: number | undefined;
+  /** Samples that are decoded at once, at most. @default {1} */
+  readonly batchSize?: number | "auto" | undefined;
   readonly timeoutMs: number;
   readonly startTimeoutMs?: number | undefined;
   /** Whether weights are read into memory instead of being mapped. */

@@ -29,6 +29,7 @@ import type { RulerOptions } from "./options.ts";
 import { prepareLength, type RulerRun } from "./prepare_length.ts";
 import { formatResults } from "./table.ts";
 import { checkTemplateName, chooseTemplate } from "./template.ts";
+import { RULER } from "../suites/ruler.ts";
 import type { Screen } from "../shared/screen.ts";
 
 const TEMPLATE_FLAG = "--prompt_config";
@@ -74,8 +75,7 @@ export async function runRuler(
     flag: TEMPLATE_FLAG,
   });
   const guard = await WeightGuard.open(modelPath);
-  const openMaker: OpenDataMaker = context.openDataMaker ??
-    (await import("./maker.ts")).openDataMaker;
+  const openMaker: OpenDataMaker = context.openDataMaker ?? RULER.openMaker;
   const maker = await openMaker({
     countTokens: (text) => tokenizer.count(text),
     sourceDir,
@@ -87,6 +87,7 @@ export async function runRuler(
       ...options.plan,
       ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs, tokenizer },
       copyWeights: options.copyWeights,
+      batchSize: options.batchSize,
       expectedTokens: Math.max(...lengths),
     },
     screen,

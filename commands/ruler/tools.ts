@@ -95,9 +95,13 @@ export const GATHER = defineCommand({
       help: "what to print; csv and json have a row per task, md can be pasted, original is the " +
         "text of the original's program",
     }),
+    heatmap: switchFlag({
+      short: "-ht",
+      help: "draws BABILong's scores as <name>.svg in the experiment's folder (--format original)",
+    }),
   },
-  run: async ({ exp: exps, output_dir: outputDir, format }, { screen }) => {
+  run: async ({ exp: exps, output_dir: outputDir, format, heatmap: heatMap }, { screen }) => {
     const { runGather } = await import("./gather.ts");
-    await runGather({ exps, outputDir, format }, (text) => screen.print(text));
+    await runGather({ exps, outputDir, format, heatMap }, (text) => screen.print(text));
   },
 });

@@ -15,7 +15,7 @@ import { DEVICE_WISHES } from "../../lib/device/open.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { type CheckedLoad, LOAD_DEFAULTS, LOAD_RANGES } from "../../lib/engine/options.ts";
 import { COMPUTE_DTYPES, type ComputeDType } from "../../lib/model/precision.ts";
-import { choiceFlag, decimalFlag, switchFlag, wholeFlag } from "./flags.ts";
+import { choiceFlag, decimalFlag, switchFlag, textFlag, wholeFlag } from "./flags.ts";
 
 /** What `-a` takes. */
 export const MODES: readonly AttentionMode[] = ATTENTION_MODES;
@@ -42,6 +42,7 @@ const FLAG_NAMES: Readonly<Record<string, string>> = {
   topLogits: "--top_logits",
   stopWords: "--stop_words",
   sourceDir: "--source_dir",
+  batchSize: "--batch_size",
 };
 
 /** A message of the library, with the names that options have on the command line. */
@@ -71,6 +72,8 @@ export interface EngineFlags {
   readonly threads: number;
   /** 0 for as few as are enough. */
   readonly gpus_per_rank: number;
+  /** `auto` or a number. */
+  readonly batch_size: string;
   /** In seconds. */
   readonly timeout: number;
   readonly start_timeout: number;
@@ -125,6 +128,14 @@ export const ENGINE_FLAGS = {
     help: "threads of each process; 0 divides the cores among the processes",
   }),
   gpus_per_rank: GPUS_FLAG,
+  batch_size: textFlag({
+    short: "-b",
+    value: "auto|N",
+    default: "auto",
+    machine: true,
+    help: "samples that are decoded at once, at most, as memory has room for them; auto takes as " +
+      "many as pay. It changes no bit of any result",
+  }),
   copy_weights: switchFlag({
     machine: true,
     help: "reads the weights into memory once, for files that may change meanwhile; otherwise " +
@@ -165,14 +176,16 @@ export function planOf(flags: PlanFlags): PlanOptions {
 export function engineOptions(
   flags: EngineFlags,
 ):
-  & Pick<CheckedLoad, "device" | "threads" | "gpusPerRank" | "copyWeights">
+  & Pick<CheckedLoad, "device" | "threads" | "gpusPerRank" | "copyWeights" | "batchSize">
   & Pick<CheckedLoad, "timeoutMs" | "startTimeoutMs">
   & { dtype: ComputeDType } {
   const { device, dtype, threads, timeout, start_timeout, copy_weights: copyWeights } = flags;
   const timeoutMs = milliseconds("timeoutMs", { flag: "--timeout", seconds: timeout });
   const startTimeoutMs = startTimeoutMsOf(start_timeout);
   const times = { timeoutMs, startTimeoutMs };
-  return { device, dtype, threads, gpusPerRank: gpusPerRank(flags), copyWeights, ...times };
+  const batchSize = batchSizeOf(flags.batch_size);
+  const base = { device, dtype, threads, gpusPerRank: gpusPerRank(flags), copyWeights };
+  return { ...base, batchSize, ...times };
 }
 
 /** @throws {UsageError} If it is out of its range. */
@@ -192,6 +205,21 @@ export function startTimeoutOf(args: readonly string[]): number {
   const { min, max } = LOAD_RANGES.startTimeoutMs;
   const isUsable = seconds * 1000 >= min && seconds * 1000 <= max;
   return isUsable ? Math.round(seconds * 1000) : LOAD_DEFAULTS.startTimeoutMs;
+}
+
+/**
+ * `auto`, or a number.
+ *
+ * @throws {UsageError} If it is neither.
+ */
+export function batchSizeOf(text: string): number | "auto" {
+  if (text === "auto") return text;
+  const { min, max } = LOAD_RANGES.batchSize;
+  const value = /^[0-9]+$/.test(text) ? Number(text) : NaN;
+  if (value >= min && value <= max) return value;
+  throw new UsageError(
+    `--batch_size: must be auto or a whole number from ${min} to ${max}: current value is '${text}'`,
+  );
 }
 
 function milliseconds(

@@ -98,3 +98,39 @@ export function cutAtStopWord(text: string, stopWords: readonly string[]): strin
   }
   return text.slice(0, end);
 }
+
+/**
+ * Whether an answer may end as it has a stop word; undefined where no word is looked for.
+ *
+ * A word that is one token ends the answer by its id, but may also be part of another token.
+ */
+export function stopCheck(
+  stopWords: readonly string[],
+  tokenizer: TextTokenizer,
+): ((ids: readonly number[]) => Promise<boolean>) | undefined {
+  const words = stopWords.filter((word) => word !== "");
+  if (words.length === 0) return undefined;
+  return async (ids) => {
+    const text = await tokenizer.decode([...ids]);
+    return words.some((word) => text.includes(word));
+  };
+}
+
+/**
+ * The ids up to the first that completes a stop word; all of them if none does. So they do not depend
+ * on how soon an answer was ended.
+ */
+export async function idsToStopWord(
+  ids: readonly number[],
+  options: { stopWords: readonly string[]; tokenizer: TextTokenizer },
+): Promise<readonly number[]> {
+  const hasWord = stopCheck(options.stopWords, options.tokenizer);
+  if (hasWord === undefined || !(await hasWord(ids))) return ids;
+  let [without, having] = [0, ids.length];
+  while (having - without > 1) {
+    const middle = Math.floor((without + having) / 2);
+    if (await hasWord(ids.slice(0, middle))) having = middle;
+    else without = middle;
+  }
+  return ids.slice(0, having);
+}

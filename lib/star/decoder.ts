@@ -21,8 +21,8 @@ export interface AnswerCall {
   readonly collective: Collective;
   /** Called after every layer of a step. */
   readonly onLayer: () => void;
-  /** Called for every generated token, with how many there are. */
-  readonly onToken: (count: number) => void;
+  /** Called for every generated token, with all so far. */
+  readonly onToken: (ids: readonly number[]) => void;
 }
 
 /** One answer. */
@@ -30,7 +30,7 @@ export class Answer {
   readonly sequence: Sequence;
   readonly topLogits: readonly (readonly [number, number])[];
   readonly #request: AnswerRequest;
-  readonly #onToken: (count: number) => void;
+  readonly #onToken: (ids: readonly number[]) => void;
   readonly #ids: number[] = [];
   #isDone = false;
 
@@ -39,7 +39,7 @@ export class Answer {
     options: {
       request: AnswerRequest;
       topLogits: readonly (readonly [number, number])[];
-      onToken: (count: number) => void;
+      onToken: (ids: readonly number[]) => void;
     },
   ) {
     this.sequence = sequence;
@@ -68,7 +68,7 @@ export class Answer {
     if (this.#isDone) return;
     this.#ids.push(id);
     this.#isDone = this.#request.stopIds.includes(id) || this.tokensLeft === 0;
-    this.#onToken(this.#ids.length);
+    this.#onToken(this.#ids);
   }
 
   /** Ends it where it is. */
@@ -80,7 +80,7 @@ export class Answer {
 /**
  * Encodes the query about a sequence, and takes the first token of the answer.
  *
- * @param options `onToken`: called for every token, with how many there are.
+ * @param options `onToken`: called for every token, with all so far.
  * @throws {WorkerError} If a rank is lost.
  */
 export async function startAnswer(
@@ -88,7 +88,7 @@ export async function startAnswer(
   options: {
     sequence: Sequence;
     request: AnswerRequest;
-    onToken: (count: number) => void;
+    onToken: (ids: readonly number[]) => void;
     turns: Turns;
   },
 ): Promise<Answer> {

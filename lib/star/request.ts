@@ -76,18 +76,27 @@ export interface Progress {
   readonly fraction: number;
   /** Tokens generated so far. */
   readonly generatedTokens: number;
+  /** Their ids, where they are asked for. */
+  readonly ids?: readonly number[] | undefined;
 }
 
 /** What the run of a sample may come with. */
 export interface GenerateCall {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /**
+   * Asked again and again about the ids so far, the latest ones at least now and then: whether the
+   * answer may end. It ends soon after, and not always behind the same token.
+   */
+  readonly isDone?: ((ids: readonly number[]) => Promise<boolean>) | undefined;
   /** Ends the run: what it took is freed on all ranks, then it fails with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A model that is ready for samples; those that come while one runs wait. */
+/** A model that is ready for samples: it takes some at once, and those that come meanwhile wait. */
 export interface Engine extends AsyncDisposable {
   readonly config: ModelShape;
+  /** Samples that are decoded at once, at most. */
+  readonly batchSize: number;
   /** One line for people: device and processes. */
   readonly deviceDescription: string;
   /**

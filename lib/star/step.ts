@@ -141,7 +141,7 @@ export class Stepper implements Disposable {
       if (begin > 0) await turns.turn();
       const part = ids.subarray(begin, begin + maxTokens);
       sequence.extend(part.length);
-      const keys = batchKeys(sequence);
+      const keys = batchKeys(sequence, this.#options.arena);
       await attention.writeInputs(keys);
       const slices = [{ sequence, ids: part }];
       await transformer.forward(this.#chunk(slices, { attention: attention.step(keys) }));
@@ -186,7 +186,8 @@ export class Stepper implements Disposable {
   async start(): Promise<PendingTokens> {
     const rows = this.#rows;
     for (const sequence of rows) sequence.extend(1);
-    const keys = rows.map(batchKeys);
+    const { arena } = this.#options;
+    const keys = rows.map((sequence) => batchKeys(sequence, arena));
     const slices = rows.map((sequence, row) => ({
       sequence,
       ids: this.#known.subarray(row, row + 1),
@@ -272,7 +273,7 @@ export class Stepper implements Disposable {
 }
 
 /** What attention needs of a sequence at its present length. */
-function batchKeys(sequence: Sequence): BatchKeys {
+function batchKeys(sequence: Sequence, arena: KvArena): BatchKeys {
   const { keyCount, isQueryRank, rankCount, rows: { first, capacity } } = sequence;
   return {
     keys: (layer, tokens) => sequence.keys(layer, tokens),
@@ -282,6 +283,7 @@ function batchKeys(sequence: Sequence): BatchKeys {
     anchorMean: (layer) => sequence.anchorMean(layer),
     firstRow: first,
     capacity,
+    arena: (layer) => ({ ...arena.layer(layer), start: 0, tokens: arena.capacity }),
   };
 }
 

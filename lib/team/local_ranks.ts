@@ -43,7 +43,7 @@ export interface LocalPresence {
 /** Launchers' processes on a rank's node: who is below one sees what it has started. */
 const LAUNCHERS = /^(mpirun|mpiexec|orterun|orted|prte|hydra_pmi|srun|slurmstepd)/;
 /** A launcher starts the ranks of a node one right after the other. */
-const ABSENT_MS = 3_000;
+const ABSENT_MS = 5_000;
 
 /** Shows that this rank has come, and looks for the others of this node. */
 export class LocalRanks implements Disposable {
@@ -139,7 +139,7 @@ export class LocalRanks implements Disposable {
 }
 
 /** How often the ranks of this node look for each other. */
-const LOOK_MS = 250;
+const LOOK_MS = 500;
 
 /**
  * Waits for a start that all ranks have to come to.

@@ -4,7 +4,7 @@
  * @module
  */
 import { WorkerError } from "../../lib/errors.ts";
-import { assertEquals, assertMatch, assertRejects } from "../helpers/assert.ts";
+import { assert, assertEquals, assertMatch, assertRejects } from "../helpers/assert.ts";
 import { childrenOf, leftovers, waitUntilEnded } from "../helpers/processes.ts";
 import { goldenRequest, openTiny, STAR } from "../helpers/prompts.ts";
 
@@ -21,6 +21,7 @@ for (const phase of ["phase 1", "phase 2"] as const) {
         plan: STAR,
         processCount: 2,
         timeoutMs: signal === "SIGKILL" ? 120_000 : HANG_MS,
+        batchSize: 3,
       });
       const children = childrenOf(Deno.pid);
       assertEquals(children.length, 2);
@@ -31,6 +32,9 @@ for (const phase of ["phase 1", "phase 2"] as const) {
         tokensToGenerate: 400,
       });
       let isLost = false;
+      // Others are in flight, too, and end by the same loss.
+      const others = ["first", "second"].map((sample) => engine.generate({ ...request, sample }));
+      const settled = Promise.allSettled(others);
       const error = await assertRejects(() =>
         engine.generate(request, {
           onProgress: (progress) => {
@@ -43,6 +47,9 @@ for (const phase of ["phase 1", "phase 2"] as const) {
       assertMatch(error.message, new RegExp(`^Lost rank 1 in ${phase}`));
       assertMatch(error.message, /niah_multikey_2/);
       await waitUntilEnded(children.map(({ pid }) => pid), { timeoutMs: PATIENCE_MS });
+      for (const other of await settled) {
+        assert(other.status === "rejected" && other.reason instanceof WorkerError);
+      }
       await engine[Symbol.asyncDispose]();
       assertEquals(leftovers("starx"), []);
     });

@@ -7,7 +7,8 @@ import type { Cleanup, LoadModel } from "../../commands/shared/model_session.ts"
 import type { Screen } from "../../commands/shared/screen.ts";
 import { loadTokenizer } from "../../lib/model/tokenizer.ts";
 import { readConfig } from "../../lib/model/config.ts";
-import type { GenerateOptions, Generation, Prompt } from "../../lib/engine/load_model.ts";
+import type { Generation } from "../../lib/engine/load_model.ts";
+import type { GenerateOptions, Prompt } from "../../lib/engine/model_options.ts";
 
 /** What happened to fake models. */
 export interface FakeModels {
@@ -30,13 +31,14 @@ export function fakeModels(answer: (prompt: Prompt, index: number) => string): F
     loads: [],
     asked: [],
     openCount: 0,
-    load: async (folder, { processCount = 1 } = {}) => {
+    load: async (folder, { processCount = 1, batchSize = 1 } = {}) => {
       fake.loads.push(processCount);
       fake.openCount++;
       return {
         config: await readConfig(folder),
         tokenizer: await loadTokenizer(folder),
         processCount,
+        batchSize: batchSize === "auto" ? 4 : batchSize,
         deviceDescription: "a fake",
         generate: (prompt, options = {}) => {
           fake.asked.push({ prompt, options });

@@ -71,6 +71,8 @@ Deno.test("WorkerPool.run() notices a stopped rank that had been waiting", async
   const durationMs = 2 * HANG_MS;
   const request = { kind: "wait", sample: 6, rank: 0, durationMs } as const;
   const { results, done } = await untilWorking(pool, request);
+  // It says so in the moment in which it begins to wait.
+  while (done[1] !== 1) await sleep(10);
   Deno.kill(pidOf(pool, 1), "SIGSTOP");
   const error = await assertRejects(() => results, WorkerError);
   assertEquals(done[0], 1, "as long as rank 0 computes, rank 1 rightly waits");
