@@ -10,6 +10,7 @@ import { BENCH_HELP, benchOptions } from "./commands/bench/flags.ts";
 import { type Command, defineCommand } from "./commands/shared/command.ts";
 import { INFER } from "./commands/infer/command.ts";
 import { FORMATS } from "./commands/results/formats.ts";
+import { REPORT } from "./commands/report/command.ts";
 import { EVALUATE, GATHER, PREPARE } from "./commands/ruler/tools.ts";
 import { ENGINE_FLAGS, MODE_HELP, MODES } from "./commands/shared/engine_flags.ts";
 import {
@@ -125,6 +126,7 @@ const ruler = defineCommand({
       machine: true,
       help: "writes samples_<task>_<date>.jsonl, too, in lm-evaluation-harness's form",
     }),
+    no_report: switchFlag({ machine: true, help: "writes no report.html at the end" }),
     source_dir: textFlag({ value: "FOLDER", machine: true, help: SOURCE_HELP }),
     cwe_freq: CWE_FLAG,
     ...ENGINE_FLAGS,
@@ -164,6 +166,7 @@ const ruler = defineCommand({
       overwrite: flags.overwrite,
       format: flags.format,
       logSamples: flags.log_samples,
+      withReport: !flags.no_report,
     }, context);
   },
 });
@@ -211,6 +214,7 @@ const COMMANDS: readonly Command[] = [
   PREPARE,
   EVALUATE,
   GATHER,
+  REPORT,
   bench,
   doctor,
 ];

@@ -41,6 +41,8 @@ export type {
   PhasesOptions,
   Prompt,
 } from "./lib/engine/model_options.ts";
+export type { ScoreOptions, Scores } from "./lib/engine/score.ts";
+export type { TokenScore } from "./lib/star/token_scores.ts";
 export { type Answer, type Encoded, openPhases, type Phases } from "./lib/engine/phases.ts";
 export type {
   GenerateRequest,

@@ -16,6 +16,8 @@ import { blockCounts, predictFile } from "../shared/predict.ts";
 import { RUN_FILE, type RunRecord, writeRunFile } from "../shared/run_record.ts";
 import { currentSession } from "../shared/run_session.ts";
 import type { InputSample } from "../shared/samples.ts";
+import { depthsOf } from "./depths.ts";
+import { MASKS_FILE } from "./masks_file.ts";
 import { mendLog, readStatistics } from "./log.ts";
 import type { Ledger } from "./ledger.ts";
 import {
@@ -46,7 +48,10 @@ export async function runLength(
   ledger.open(maxTokens, { notes });
   if (tasks.length === 0) return;
   const sessions = new SessionKeeper(prepared, context);
-  for (const task of tasks) await new TaskRun(task, { ...context, prepared, sessions }).run();
+  for (const [place, task] of tasks.entries()) {
+    const withMasks = place === 0 && run.plan.selection !== undefined;
+    await new TaskRun(task, { ...context, prepared, sessions, withMasks }).run();
+  }
   const text: string[] = [];
   const [first] = tasks;
   const suite = first && suiteOf(first.task);
@@ -89,6 +94,7 @@ class TaskRun {
   readonly #ledger: Ledger;
   readonly #sessions: SessionKeeper;
   readonly #events: EventLog;
+  readonly #withMasks: boolean;
   readonly #label: string;
   readonly #logPath: string;
   readonly #outputPath: string;
@@ -103,6 +109,8 @@ class TaskRun {
       ledger: Ledger;
       events: EventLog;
       sessions: SessionKeeper;
+      /** Whether the tiles that the first sample selects are kept. */
+      withMasks: boolean;
     },
   ) {
     const { folder, maxTokens } = context.prepared;
@@ -112,6 +120,7 @@ class TaskRun {
     this.#ledger = context.ledger;
     this.#sessions = context.sessions;
     this.#events = context.events;
+    this.#withMasks = context.withMasks;
     this.#label = `${task.task} at ${maxTokens}`;
     this.#logPath = `${folder}/logs/${task.task}/samples.jsonl`;
     this.#outputPath = `${folder}/${task.task}.jsonl`;
@@ -142,10 +151,12 @@ class TaskRun {
       sampleLimit: sampleCount,
       ...maker.setup(task),
       topLogits: 0,
+      ...(this.#withMasks ? { maskedSample: 0 } : {}),
       beforeSample: this.#run.checkModel,
       beforeRecord: this.#run.checkModel,
       onSample: async (sample, generation, number) => {
-        await log.append(this.#logEntry(generation, number));
+        await this.#keepMasks(generation, number);
+        await log.append(this.#logEntry(sample, generation, number));
         this.#addScore(sample, generation);
         await this.#addEvent(sample, generation, number);
       },
@@ -204,7 +215,20 @@ class TaskRun {
     this.#run.progress.score = this.#ledger.scoreText(this.#values);
   }
 
-  #logEntry(generation: Generation, number: number): Record<string, unknown> {
+  /** The tiles that a sample selected, for a picture of them. */
+  async #keepMasks(generation: Generation, sample: number): Promise<void> {
+    const { contextTokens, result: { masks } } = generation;
+    if (masks.length === 0) return;
+    const { cut } = this.#run.plan;
+    const path = this.#logPath.replace(/[^/]*$/, MASKS_FILE);
+    await replaceFile(path, [`${JSON.stringify({ sample, contextTokens, cut, masks })}\n`]);
+  }
+
+  #logEntry(
+    sample: InputSample,
+    generation: Generation,
+    number: number,
+  ): Record<string, unknown> {
     const { contextTokens, queryTokens, seconds, ids, result } = generation;
     const { taken, causal } = blockCounts(generation);
     return {
@@ -216,7 +240,13 @@ class TaskRun {
       blocksComputed: taken,
       blocksCausal: causal,
       share: computedShare(this.#run.plan, generation),
+      ...depthsOf(sample),
+      ...(result.headShares.length === 0 ? {} : { headShares: roundedShares(result.headShares) }),
       ranks: result.ranks,
     };
   }
+}
+
+function roundedShares(shares: readonly (readonly number[])[]): number[][] {
+  return shares.map((layer) => layer.map((share) => Number(share.toFixed(4))));
 }

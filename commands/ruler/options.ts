@@ -40,6 +40,8 @@ export interface RulerOptions {
   readonly format?: Format | undefined;
   /** Whether a file of samples per task is written, as lm-evaluation-harness has it. */
   readonly logSamples?: boolean | undefined;
+  /** Whether a report is written, too. @default {false} */
+  readonly withReport?: boolean | undefined;
   /** Whether results of these lengths are removed first. */
   readonly overwrite?: boolean | undefined;
 }

@@ -7,7 +7,7 @@
  */
 import { type CheckedPlan, checkPlan, modeOf, sharesContext } from "../../lib/attention/plan.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
-import { FileError, UsageError } from "../../lib/errors.ts";
+import { errorText, FileError, UsageError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
 import { WeightGuard } from "../../lib/model/weight_guard.ts";
@@ -149,6 +149,19 @@ async function runLengths(
   await writeResults(experiment, { date: new Date(), seconds, withSamples });
   const { format = "table" } = run;
   if (format !== "table") screen.print(formatExperiments([experiment], format));
+  if (run.withReport === true) await report(run);
+}
+
+/** A run succeeds without its report, which needs packages that a machine may not get. */
+async function report({ folder, screen }: RulerRun): Promise<void> {
+  const outputPath = `${folder}/report.html`;
+  try {
+    const { writeReport } = await import("../report/report.ts");
+    await writeReport({ folders: [folder], outputPath });
+    screen.log(`Report: ${outputPath}`);
+  } catch (error) {
+    screen.log(`No report: ${errorText(error)}`);
+  }
 }
 
 /** @throws {UsageError} If a folder of source data is named that is none. */

@@ -65,8 +65,10 @@ export interface LoadOptions extends PlanOptions {
 
 /** A context, and the query about it. */
 export interface Prompt {
-  readonly context: string;
-  readonly query: string;
+  /** A text, or its ids. */
+  readonly context: string | Int32Array;
+  /** A text, or its ids; at least one. */
+  readonly query: string | Int32Array;
   /** Names the sample in progress and error messages. @default {"prompt"} */
   readonly sample?: string | undefined;
 }
@@ -89,6 +91,8 @@ export interface GenerateOptions {
   /** How many of the first position's logits to return; 0 for none. @default {0} */
   readonly topLogits?: number | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Gets the ids so far while they are generated, the latest ones at least now and then. */
+  readonly onIds?: ((ids: readonly number[]) => void) | undefined;
   /** Ends the run: what it took is freed on all ranks, then it fails with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
