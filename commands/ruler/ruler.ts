@@ -28,6 +28,7 @@ import { runLength } from "./length.ts";
 import type { RulerOptions } from "./options.ts";
 import { prepareLength, type RulerRun } from "./prepare_length.ts";
 import { formatResults } from "./table.ts";
+import { readTasksFile, taskNamed } from "./tasks_file.ts";
 import { checkTemplateName, chooseTemplate } from "./template.ts";
 import { RULER } from "../suites/ruler.ts";
 import type { Screen } from "../shared/screen.ts";
@@ -75,11 +76,16 @@ export async function runRuler(
     flag: TEMPLATE_FLAG,
   });
   const guard = await WeightGuard.open(modelPath);
+  const own = await readTasksFile(options.tasksFile);
+  if (context.openDataMaker === undefined) {
+    for (const task of options.tasks) taskNamed(task, { flag: "--tasks", own });
+  }
   const openMaker: OpenDataMaker = context.openDataMaker ?? RULER.openMaker;
   const maker = await openMaker({
     countTokens: (text) => tokenizer.count(text),
     sourceDir,
     template,
+    own,
   });
   await using session = new ModelSession({
     folder: modelPath,
@@ -97,6 +103,7 @@ export async function runRuler(
   const expected = lengths.length * options.tasks.length * options.sampleCount;
   const run: RulerRun = {
     ...{ ...options, plan, device, processCount, folder, pregenDir, maker, session, screen },
+    own,
     template: template.name,
     digests: {
       model: await modelDigest(modelPath),
