@@ -28,7 +28,7 @@ import { runLength } from "./length.ts";
 import type { RulerOptions } from "./options.ts";
 import { prepareLength, type RulerRun } from "./prepare_length.ts";
 import { formatResults } from "./table.ts";
-import { checkTemplateName, chooseTemplate } from "./template.ts";
+import { checkTemplateName, chooseTemplate, templateWarning } from "./template.ts";
 import { RULER } from "../suites/ruler.ts";
 import type { Screen } from "../shared/screen.ts";
 
@@ -74,6 +74,8 @@ export async function runRuler(
     tokenizer,
     flag: TEMPLATE_FLAG,
   });
+  const warning = await templateWarning(template, { folder: modelPath, tokenizer });
+  if (warning !== undefined) screen.log(warning);
   const guard = await WeightGuard.open(modelPath);
   const openMaker: OpenDataMaker = context.openDataMaker ?? RULER.openMaker;
   const maker = await openMaker({
