@@ -7,6 +7,7 @@
  */
 import { roundHalfEven } from "./python/float.ts";
 import { strip } from "./python/text.ts";
+import { RULER_TASKS } from "./tasks.ts";
 
 /**
  * `all`: the part of the answers that were found. `part`: whether any answer was found. `exact`:
@@ -24,21 +25,9 @@ export const METRICS = {
 } as const satisfies Record<string, Metric>;
 
 /** The metric of each task, in the order of the original's `synthetic_task_config.yaml`. */
-export const TASK_METRICS: Readonly<Record<string, Metric>> = {
-  niah_single_1: "all",
-  niah_single_2: "all",
-  niah_single_3: "all",
-  niah_multikey_1: "all",
-  niah_multikey_2: "all",
-  niah_multikey_3: "all",
-  niah_multivalue: "all",
-  niah_multiquery: "all",
-  vt: "all",
-  cwe: "all",
-  fwe: "all",
-  qa_1: "part",
-  qa_2: "part",
-};
+export const TASK_METRICS: Readonly<Record<string, Metric>> = Object.fromEntries(
+  Object.entries(RULER_TASKS).map(([task, { metric }]) => [task, metric]),
+);
 
 /** A prediction, already cleaned, and the answers that it is matched against. */
 export interface Prediction {

@@ -29,6 +29,7 @@ import type { RulerOptions } from "./options.ts";
 import { prepareLength, type RulerRun } from "./prepare_length.ts";
 import { formatResults } from "./table.ts";
 import { checkTemplateName, chooseTemplate, templateWarning } from "./template.ts";
+import { readTasksFile, taskNamed } from "./tasks_file.ts";
 import { RULER } from "../suites/ruler.ts";
 import type { Screen } from "../shared/screen.ts";
 
@@ -77,11 +78,16 @@ export async function runRuler(
   const warning = await templateWarning(template, { folder: modelPath, tokenizer });
   if (warning !== undefined) screen.log(warning);
   const guard = await WeightGuard.open(modelPath);
+  const own = await readTasksFile(options.tasksFile);
+  if (context.openDataMaker === undefined) {
+    for (const task of options.tasks) taskNamed(task, { flag: "--tasks", own });
+  }
   const openMaker: OpenDataMaker = context.openDataMaker ?? RULER.openMaker;
   const maker = await openMaker({
     countTokens: (text) => tokenizer.count(text),
     sourceDir,
     template,
+    own,
   });
   await using session = new ModelSession({
     folder: modelPath,
@@ -99,6 +105,7 @@ export async function runRuler(
   const expected = lengths.length * options.tasks.length * options.sampleCount;
   const run: RulerRun = {
     ...{ ...options, plan, device, processCount, folder, pregenDir, maker, session, screen },
+    own,
     template: template.name,
     digests: {
       model: await modelDigest(modelPath),

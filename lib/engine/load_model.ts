@@ -12,6 +12,7 @@ import { type ComputeDType, type Precision, widest } from "../model/precision.ts
 import { loadTokenizer, type TextTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { openEngine } from "./engine.ts";
 import { checkHostMemory } from "./host_plan.ts";
+import { joinScores, type ScoreOptions, scoreRequest, type Scores } from "./score.ts";
 import { checkGenerateOptions, checkLoadOptions } from "./options.ts";
 import { cutAtStopWord, idsToStopWord, promptIds, stopCheck, stopIds } from "./prompt_ids.ts";
 import type { RankGroup } from "../team/group.ts";
@@ -72,8 +73,10 @@ export interface LoadOptions extends PlanOptions {
 
 /** A context, and the query about it. */
 export interface Prompt {
-  readonly context: string;
-  readonly query: string;
+  /** A text, or its ids. */
+  readonly context: string | Int32Array;
+  /** A text, or its ids; at least one. */
+  readonly query: string | Int32Array;
   /** Names the sample in progress and error messages. @default {"prompt"} */
   readonly sample?: string | undefined;
 }
@@ -96,6 +99,8 @@ export interface GenerateOptions {
   /** How many of the first position's logits to return; 0 for none. @default {0} */
   readonly topLogits?: number | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Gets the ids so far while they are generated, the latest ones at least now and then. */
+  readonly onIds?: ((ids: readonly number[]) => void) | undefined;
   /** Ends the run: what it took is freed on all ranks, then it fails with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -139,6 +144,19 @@ export interface Model extends AsyncDisposable {
    * @throws The signal's reason; an `AbortError` if the model is disposed of meanwhile.
    */
   generate(prompt: Prompt, options?: GenerateOptions): Promise<Generation>;
+  /**
+   * Log-probabilities of a text, token by token, behind a context; in the modes with blocks the
+   * context is encoded as one and the continuation sees all of it, as a query does.
+   *
+   * @param context A text or its ids; at least one token.
+   * @param continuation A text or its ids; at least one token.
+   * @throws As `generate()`.
+   */
+  score(
+    context: string | Int32Array,
+    continuation: string | Int32Array,
+    options?: ScoreOptions,
+  ): Promise<Scores>;
 }
 
 /** How far a prompt may exceed the model's positions: RULER's fwe overshoots its length. */
@@ -239,11 +257,26 @@ class TextModel implements Model {
   }
 
   async generate(prompt: Prompt, options: GenerateOptions = {}): Promise<Generation> {
+    return await this.#call(options, () => this.#generate(prompt, options));
+  }
+
+  async score(
+    context: string | Int32Array,
+    continuation: string | Int32Array,
+    options: ScoreOptions = {},
+  ): Promise<Scores> {
+    return await this.#call(options, () => this.#score({ context, continuation }, options));
+  }
+
+  async #call<T>(
+    options: { signal?: AbortSignal | undefined },
+    run: () => Promise<T>,
+  ): Promise<T> {
     options.signal?.throwIfAborted();
     if (this.#closing !== undefined) {
       throw new TypeError("Cannot generate as the model is disposed");
     }
-    const call = this.#generate(prompt, options);
+    const call = run();
     this.#calls.add(call);
     try {
       return await call;
@@ -252,13 +285,28 @@ class TextModel implements Model {
     }
   }
 
+  async #score(
+    texts: { context: string | Int32Array; continuation: string | Int32Array },
+    options: ScoreOptions,
+  ): Promise<Scores> {
+    const { tokenizer, config: { vocabularySize } } = this;
+    const parts = { tokenizer, plan: this.#plan, vocabularySize };
+    const { request, continuationIds } = await scoreRequest(texts, options, parts);
+    const promptTokens = request.contextIds.length + request.queryIds.length;
+    this.#checkLength(request.sample, { promptTokens, tokensToGenerate: 1 });
+    this.#checkMemory(request.contextIds.length, request.queryIds.length + 1);
+    const { signal, onProgress } = options;
+    const { ids, scores = [] } = await this.#engine.generate(request, { signal, onProgress });
+    return joinScores({ continuationIds, scores, nextId: ids[0] ?? 0 });
+  }
+
   async #generate(prompt: Prompt, options: GenerateOptions): Promise<Generation> {
     const startMs = performance.now();
     const { sample, tokensToGenerate, stopWords, topLogits, endIds } = checkGenerateOptions(
       prompt,
       options,
     );
-    const { onProgress, withMasks, signal } = options;
+    const { onProgress, onIds, withMasks, signal } = options;
     const { tokenizer } = this;
     const { contextIds, queryIds } = await promptIds({ ...prompt, sample }, {
       tokenizer,
@@ -273,7 +321,7 @@ class TextModel implements Model {
     const result = await this.#engine.generate({
       ...{ sample, contextIds, queryIds, tokensToGenerate, topLogits, withMasks },
       stopIds: [...new Set([...await stopIds(stopWords, tokenizer), ...endIds])],
-    }, { onProgress, signal, isDone: stopCheck(stopWords, tokenizer) });
+    }, { onProgress, onIds, signal, isDone: stopCheck(stopWords, tokenizer) });
     const ids = await idsToStopWord(result.ids, { stopWords, tokenizer });
     const end = ids.findIndex((id) => endIds.includes(id));
     const textIds = end < 0 ? ids : ids.slice(0, end);
