@@ -10,13 +10,14 @@ import { BENCH_HELP, benchOptions } from "./commands/bench/flags.ts";
 import { type Command, defineCommand } from "./commands/shared/command.ts";
 import { INFER } from "./commands/infer/command.ts";
 import { FORMATS } from "./commands/results/formats.ts";
+import { REPORT } from "./commands/report/command.ts";
 import { EVALUATE, GATHER, PREPARE } from "./commands/ruler/tools.ts";
 import { ENGINE_FLAGS, MODE_HELP, MODES } from "./commands/shared/engine_flags.ts";
 import {
   choiceFlag,
-  choicesFlag,
   switchFlag,
   textFlag,
+  textsFlag,
   wholeFlag,
   wholesFlag,
 } from "./commands/shared/flags.ts";
@@ -30,6 +31,7 @@ import {
   PROCESSES_HELP,
   SOURCE_HELP,
   TASKS,
+  TASKS_FILE_FLAG,
   TEMPLATE_HELP,
 } from "./commands/shared/run_flags.ts";
 import { runProgram } from "./commands/shared/program.ts";
@@ -78,12 +80,15 @@ const ruler = defineCommand({
       demo: [4096],
       help: "sequence lengths in tokens: 4096 32768, or 4k,32k",
     }),
-    tasks: choicesFlag(TASKS, {
+    tasks: textsFlag({
       short: "-t",
+      value: "NAME...",
       default: TASKS,
       demo: DEMO_TASKS,
-      help: "RULER's tasks",
+      TASKS_FILE_FLAG,
+      help: "RULER's tasks, or those of --tasks_file",
     }),
+    tasks_file: TASKS_FILE_FLAG,
     pregen_data_dir: textFlag({
       short: "-d",
       value: "FOLDER",
@@ -129,6 +134,7 @@ const ruler = defineCommand({
       machine: true,
       help: "writes samples_<task>_<date>.jsonl, too, in lm-evaluation-harness's form",
     }),
+    no_report: switchFlag({ machine: true, help: "writes no report.html at the end" }),
     source_dir: textFlag({ value: "FOLDER", machine: true, help: SOURCE_HELP }),
     cwe_freq: CWE_FLAG,
     ...ENGINE_FLAGS,
@@ -166,9 +172,11 @@ const ruler = defineCommand({
       sourceDir: flags.source_dir,
       cweFrequencies: flags.cwe_freq,
       stopAtEos: flags.stop_at_eos,
+      tasksFile: flags.tasks_file,
       overwrite: flags.overwrite,
       format: flags.format,
       logSamples: flags.log_samples,
+      withReport: !flags.no_report,
     }, context);
   },
 });
@@ -216,6 +224,7 @@ const COMMANDS: readonly Command[] = [
   PREPARE,
   EVALUATE,
   GATHER,
+  REPORT,
   bench,
   doctor,
 ];

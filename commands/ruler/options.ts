@@ -25,6 +25,8 @@ export interface RulerOptions {
   readonly outputDir: string;
   readonly sourceDir: string | undefined;
   readonly cweFrequencies: readonly number[];
+  /** Holds tasks beside RULER's. */
+  readonly tasksFile?: string | undefined;
   readonly device: CheckedLoad["device"];
   readonly dtype: ComputeDType;
   readonly threads: number;
@@ -44,6 +46,8 @@ export interface RulerOptions {
   readonly format?: Format | undefined;
   /** Whether a file of samples per task is written, as lm-evaluation-harness has it. */
   readonly logSamples?: boolean | undefined;
+  /** Whether a report is written, too. @default {false} */
+  readonly withReport?: boolean | undefined;
   /** Whether results of these lengths are removed first. */
   readonly overwrite?: boolean | undefined;
 }

@@ -31,6 +31,8 @@ export interface PredictOptions {
   /** What stands around each prompt; the records hold the prompts without it. */
   readonly frame?: { readonly before: string; readonly after: string };
   readonly topLogits: number;
+  /** The sample whose selected tiles are returned, counted from 0 on. */
+  readonly maskedSample?: number;
   readonly progress: RunProgress;
   /** Called before each sample that is to run. @throws {FileError} If it must not run. */
   readonly beforeSample?: () => Promise<void>;
@@ -115,7 +117,8 @@ async function generate(
   model: Model,
   run: NumberedSample & { signal: AbortSignal; options: PredictOptions },
 ): Promise<Generation> {
-  const { sample, name, signal, options } = run;
+  const { sample, number, name, signal, options } = run;
+  const withMasks = number - 1 === options.maskedSample;
   const { tokensToGenerate, stopWords, topLogits, progress, endIds } = options;
   const { before = "", after = "" } = options.frame ?? {};
   const prompt = { context: before + sample.context, query: sample.query + after, sample: name };
@@ -126,6 +129,7 @@ async function generate(
       topLogits,
       signal,
       ...(endIds === undefined ? {} : { endIds }),
+      ...(withMasks ? { withMasks } : {}),
       onProgress: (now) => progress.update(now, name),
     });
   } catch (error) {

@@ -90,9 +90,9 @@ class TeamEngine implements Engine {
 
   async generate(request: GenerateRequest, call: GenerateCall = {}): Promise<GenerateResult> {
     checkRequest(request, this.config);
-    const { signal, onProgress, isDone } = call;
+    const { signal, onProgress, onIds, isDone } = call;
     const slowest = new SlowestRank(this.#reporters);
-    const key = isDone === undefined ? undefined : ++this.#keys;
+    const key = isDone === undefined && onIds === undefined ? undefined : ++this.#keys;
     const stopper = key === undefined || isDone === undefined
       ? undefined
       : new Stopper(isDone, () => this.#team.run({ kind: "stop", key }, {}));
@@ -101,7 +101,9 @@ class TeamEngine implements Engine {
         signal,
         onProgress: (progress, rank) => {
           onProgress?.(slowest.update(progress, rank));
-          if (progress.ids !== undefined) stopper?.look(progress.ids);
+          if (progress.ids === undefined) return;
+          onIds?.(progress.ids);
+          stopper?.look(progress.ids);
         },
       });
       return joinResults(results.map(generatedOf));

@@ -23,9 +23,9 @@ import {
   checkWhole,
   type NumberRange,
   optionError,
+  type OptionPlace,
 } from "../options.ts";
-import type { GenerateOptions, LoadOptions, Prompt } from "./load_model.ts";
-import type { PhasesOptions } from "./phases.ts";
+import type { GenerateOptions, LoadOptions, PhasesOptions, Prompt } from "./model_options.ts";
 
 /** The one home of the engine's defaults; those of a plan are `PLAN_DEFAULTS`. */
 export const LOAD_DEFAULTS = {
@@ -97,6 +97,7 @@ const GENERATE_NAMES = [
   "endIds",
   "withMasks",
   "onProgress",
+  "onIds",
   "signal",
 ] as const satisfies readonly (keyof GenerateOptions)[];
 const PROMPT_NAMES = ["context", "query", "sample"] as const satisfies readonly (keyof Prompt)[];
@@ -242,8 +243,8 @@ export function checkGenerateOptions(prompt: Prompt, options: GenerateOptions): 
   const action = "generate";
   checkNames(prompt, { action, known: PROMPT_NAMES });
   checkNames(options, { action, known: GENERATE_NAMES });
-  checkText({ action, name: "context" }, prompt.context);
-  checkText({ action, name: "query" }, prompt.query);
+  checkPart({ action, name: "context" }, prompt.context);
+  checkPart({ action, name: "query" }, prompt.query);
   const { tokensToGenerate, stopWords, topLogits, endIds } = {
     ...GENERATE_DEFAULTS,
     ...withoutUndefined(options),
@@ -262,6 +263,12 @@ export function checkGenerateOptions(prompt: Prompt, options: GenerateOptions): 
     }),
     endIds: checkIds({ action, name: "endIds" }, endIds),
   };
+}
+
+/** A text, or ids. @throws {UsageError} If it is neither. */
+export function checkPart(place: OptionPlace, value: string | Int32Array): string | Int32Array {
+  if (typeof value === "string" || value instanceof Int32Array) return value;
+  throw optionError(place, { rule: "a text or an Int32Array of ids", value });
 }
 
 type Given<T> = { readonly [K in keyof T]: Exclude<T[K], undefined> };

@@ -283,7 +283,7 @@ export class StarService implements RankService<StarTypes> {
   #resultOf(running: Running): NonNullable<StarResult["generated"]> {
     const { answer, encoded: { phase1, sequence: { blocks } }, kept, masks } = running;
     const { startMs, encodedMs } = running;
-    const { ids, topLogits } = answer;
+    const { ids, topLogits, scores } = answer;
     if (kept !== undefined) return { ids, topLogits };
     const own = {
       rank: this.#context.rank,
@@ -293,6 +293,7 @@ export class StarService implements RankService<StarTypes> {
     return {
       ids,
       topLogits,
+      scores,
       selectedBlocks: phase1.selected.flatMap((layers) =>
         layers.map(({ taken, causal }) => [taken, causal] as const)
       ),

@@ -9,6 +9,7 @@ import type { ModelShape } from "../model/model_shape.ts";
 import type { RankOptions } from "./rank_types.ts";
 import type { GenerateRequest, GenerateResult, Progress, RankCounters } from "../star/request.ts";
 import { decodeInt32, encodeInt32 } from "../team/protocol.ts";
+import type { TokenScore } from "../star/token_scores.ts";
 import type { TileMask } from "../attention/tile_masks.ts";
 
 /** What one rank found. */
@@ -16,6 +17,8 @@ export interface RankResult {
   readonly ids: readonly number[];
   /** Only from the query host. */
   readonly topLogits: readonly (readonly [number, number])[];
+  /** As in `GenerateResult`; only from the query host. */
+  readonly scores?: readonly TokenScore[];
   /** As in `GenerateResult`, for this rank's blocks. */
   readonly selectedBlocks: readonly (readonly [number, number])[];
   /** Tiles that each query head took, by layer, over this rank's blocks. */
@@ -117,6 +120,7 @@ export function joinAnswers(
 export function joinResults(results: readonly RankResult[]): GenerateResult {
   return {
     ...joinAnswers(results),
+    scores: results.flatMap(({ scores = [] }) => scores),
     selectedBlocks: results.flatMap((result) => result.selectedBlocks),
     headShares: headShares(results),
     masks: results.flatMap((result) => result.masks),

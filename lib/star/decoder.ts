@@ -7,12 +7,13 @@ import type { Collective } from "../parallel/collective.ts";
 import type { GenerateRequest } from "./request.ts";
 import type { Sequence } from "./sequence.ts";
 import type { Stepper } from "./step.ts";
+import type { TokenScore } from "./token_scores.ts";
 import type { Turns } from "./turns.ts";
 
 /** What is asked about a sequence. */
 export type AnswerRequest = Pick<
   GenerateRequest,
-  "queryIds" | "tokensToGenerate" | "stopIds" | "topLogits"
+  "queryIds" | "tokensToGenerate" | "stopIds" | "topLogits" | "tokenScores"
 >;
 
 /** How a rank answers. */
@@ -29,6 +30,8 @@ export interface AnswerCall {
 export class Answer {
   readonly sequence: Sequence;
   readonly topLogits: readonly (readonly [number, number])[];
+  /** Of the query's tokens from the second one on, if asked for; only on the query rank. */
+  readonly scores: readonly TokenScore[];
   readonly #request: AnswerRequest;
   readonly #onToken: (ids: readonly number[]) => void;
   readonly #ids: number[] = [];
@@ -39,11 +42,13 @@ export class Answer {
     options: {
       request: AnswerRequest;
       topLogits: readonly (readonly [number, number])[];
+      scores: readonly TokenScore[];
       onToken: (ids: readonly number[]) => void;
     },
   ) {
     this.sequence = sequence;
     this.topLogits = options.topLogits;
+    this.scores = options.scores;
     this.#request = options.request;
     this.#onToken = options.onToken;
   }
@@ -94,9 +99,10 @@ export async function startAnswer(
 ): Promise<Answer> {
   const { sequence, request, onToken, turns } = options;
   sequence.rewind();
-  const { queryIds: ids, topLogits: count } = request;
-  const { id, topLogits } = await stepper.query(sequence, { ids, topLogits: count, turns });
-  const answer = new Answer(sequence, { request, topLogits, onToken });
+  const { queryIds: ids, topLogits: count, tokenScores } = request;
+  const first = await stepper.query(sequence, { ids, topLogits: count, tokenScores, turns });
+  const { id, topLogits, scores } = first;
+  const answer = new Answer(sequence, { request, topLogits, scores, onToken });
   answer.add(id);
   return answer;
 }

@@ -4,7 +4,8 @@
  * @module
  */
 import { UsageError } from "../../../lib/errors.ts";
-import { loadModel, type LoadOptions } from "../../../lib/engine/load_model.ts";
+import { loadModel } from "../../../lib/engine/load_model.ts";
+import type { LoadOptions } from "../../../lib/engine/model_options.ts";
 import {
   checkGenerateOptions,
   checkLoadOptions,
@@ -85,7 +86,11 @@ Deno.test("checkGenerateOptions() has defaults and refuses what is none of its o
   });
   const refused: readonly [unknown, unknown, string][] = [
     [{ context: "a" }, {}, "'query' must be a text"],
-    [{ ...prompt, context: 5 }, {}, "'context' must be a text: current value is 5"],
+    [
+      { ...prompt, context: 5 },
+      {},
+      "'context' must be a text or an Int32Array of ids: current value is 5",
+    ],
     [{ ...prompt, name: "x" }, {}, "'name' is none of its options: context, query, sample"],
     [prompt, { tokensToGenerate: 0 }, "'tokensToGenerate' must be a whole number from 1"],
     [prompt, { stopWords: "." }, "'stopWords' must be an array of texts: current value is ."],
