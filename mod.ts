@@ -34,23 +34,16 @@ export type { LayerShape, ModelShape, ProductShape, WeightSpec } from "./lib/mod
 export { type ComputeDType, type Precision, PRECISIONS } from "./lib/model/precision.ts";
 export { loadTokenizer, type Tokenizer } from "./lib/model/tokenizer.ts";
 export { type BlockLayout, type ContextBlock, layOutBlocks } from "./lib/star/blocks.ts";
-export {
-  type GenerateOptions,
-  type Generation,
-  loadModel,
-  type LoadOptions,
-  type Model,
-  type Prompt,
-} from "./lib/engine/load_model.ts";
+export { type Generation, loadModel, type Model } from "./lib/engine/load_model.ts";
+export type {
+  GenerateOptions,
+  LoadOptions,
+  PhasesOptions,
+  Prompt,
+} from "./lib/engine/model_options.ts";
 export type { ScoreOptions, Scores } from "./lib/engine/score.ts";
 export type { TokenScore } from "./lib/star/token_scores.ts";
-export {
-  type Answer,
-  type Encoded,
-  openPhases,
-  type Phases,
-  type PhasesOptions,
-} from "./lib/engine/phases.ts";
+export { type Answer, type Encoded, openPhases, type Phases } from "./lib/engine/phases.ts";
 export type {
   GenerateRequest,
   GenerateResult,

@@ -10,16 +10,11 @@
 import { FileError, invariant } from "../lib/errors.ts";
 import { formatCsv, formatFrame, USUAL_COLUMNS } from "./csv.ts";
 import { replaceFile } from "./files.ts";
-import {
-  type Metric,
-  type Prediction,
-  sampleScore,
-  scorePredictions,
-  TASK_METRICS,
-} from "./metrics.ts";
+import { type Metric, type Prediction, sampleScore, scorePredictions } from "./metrics.ts";
 import { idCells, joinChunks, listPredictions, readRecords, readSamples } from "./predictions.ts";
 import { floatRepr } from "./python/float.ts";
 import { listRepr } from "./python/text.ts";
+import { TASK_METRICS } from "./tasks.ts";
 import type { JsonValue } from "./python/json_text.ts";
 
 /** What a task scored. */

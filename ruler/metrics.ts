@@ -7,7 +7,6 @@
  */
 import { roundHalfEven } from "./python/float.ts";
 import { strip } from "./python/text.ts";
-import { RULER_TASKS } from "./tasks.ts";
 
 /**
  * `all`: the part of the answers that were found. `part`: whether any answer was found. `exact`:
@@ -23,11 +22,6 @@ export const METRICS = {
   exact: "exact",
   f1: "f1",
 } as const satisfies Record<string, Metric>;
-
-/** The metric of each task, in the order of the original's `synthetic_task_config.yaml`. */
-export const TASK_METRICS: Readonly<Record<string, Metric>> = Object.fromEntries(
-  Object.entries(RULER_TASKS).map(([task, { metric }]) => [task, metric]),
-);
 
 /** A prediction, already cleaned, and the answers that it is matched against. */
 export interface Prediction {

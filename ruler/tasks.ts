@@ -72,3 +72,8 @@ export const RULER_TASKS: Readonly<Record<string, RulerTask>> = {
     metric: "part",
   },
 };
+
+/** The metric of each task, in the order of the original's `synthetic_task_config.yaml`. */
+export const TASK_METRICS: Readonly<Record<string, Metric>> = Object.fromEntries(
+  Object.entries(RULER_TASKS).map(([task, { metric }]) => [task, metric]),
+);

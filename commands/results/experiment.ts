@@ -119,7 +119,10 @@ async function readLength(folder: string, maxTokens: number): Promise<LengthResu
     tasks.push(await readTask(folder, task, options));
   }
   if (tasks.length > 0) return { maxTokens, folder, record, tasks };
-  return { maxTokens, folder, record, tasks: await readSummaries(folder, { maxTokens }) };
+  const unknown = { samples: [], seconds: undefined, density: undefined };
+  const summaries = await readSummaries(folder);
+  const known = summaries.map((summary) => ({ ...summary, maxTokens, ...unknown }));
+  return { maxTokens, folder, record, tasks: known };
 }
 
 async function readTask(

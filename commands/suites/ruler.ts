@@ -4,7 +4,8 @@
  * @module
  */
 import { evaluateFolder } from "../../ruler/evaluate.ts";
-import { cleanPrediction, type Metric, sampleScore, TASK_METRICS } from "../../ruler/metrics.ts";
+import { cleanPrediction, type Metric, sampleScore } from "../../ruler/metrics.ts";
+import { TASK_METRICS } from "../../ruler/tasks.ts";
 import type { ScoredSample, Suite } from "./suite.ts";
 
 /** What a sample scores by one of RULER's metrics, 0 to 1; undefined without answers. */

@@ -6,36 +6,19 @@
  *
  * @module
  */
-import { type PlanOptions, usedRanks } from "../attention/plan.ts";
-import { chooseDevice, type DeviceWish } from "../device/open.ts";
+import { usedRanks } from "../attention/plan.ts";
+import { chooseDevice } from "../device/open.ts";
 import type { ModelShape } from "../model/model_shape.ts";
-import { type ComputeDType, type Precision, widest } from "../model/precision.ts";
+import { widest } from "../model/precision.ts";
 import type { BlockLayout } from "../star/blocks.ts";
 import { invariant, RequestError } from "../errors.ts";
 import { checkIds, checkRequest, type GenerateRequest } from "../star/request.ts";
 import { encodeInt32 } from "../team/protocol.ts";
 import type { Team } from "../team/team.ts";
 import { openModelTeam } from "./engine.ts";
+import type { PhasesOptions } from "./model_options.ts";
 import { checkPhasesOptions } from "./options.ts";
 import { joinAnswers, type StarTypes, toWire } from "./wire.ts";
-
-/** How to open a model for the two phases. */
-export interface PhasesOptions extends PlanOptions {
-  /** What numbers are rounded to, as a whole or part by part. @default {"bf16"} */
-  readonly precision?: ComputeDType | Precision | undefined;
-  /** Threads of each process; 0 divides the cores among the processes. @default {0} */
-  readonly threads?: number | undefined;
-  /** `auto` takes a usable GPU, or else the CPU. @default {"auto"} */
-  readonly device?: DeviceWish | undefined;
-  /** GPUs that the layers are spread over; by default the fewest that the weights fit on. */
-  readonly gpusPerRank?: number | undefined;
-  /** Processes that share the blocks. @default {1} */
-  readonly processCount?: number | undefined;
-  /** How long a process may make no progress, in milliseconds. @default {60000} */
-  readonly timeoutMs?: number | undefined;
-  /** How long a process may take to start and join, in milliseconds. @default {60000} */
-  readonly startTimeoutMs?: number | undefined;
-}
 
 /** What a call may come with. */
 export interface PhaseCall {

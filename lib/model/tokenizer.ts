@@ -121,6 +121,8 @@ class FileTokenizer implements Tokenizer {
   readonly #isCuttable: boolean;
   readonly #byteTokens: ByteTokens | undefined;
   #disposed = false;
+  /** After a trap the library's memory is in no known state. */
+  #isBroken = false;
 
   constructor(wasm: WasmTokenizer, file: TokenizerFile) {
     this.#wasm = wasm;
@@ -164,6 +166,11 @@ class FileTokenizer implements Tokenizer {
 
   #check(): void {
     if (this.#disposed) throw new TypeError("Cannot use a tokenizer that is disposed");
+    if (this.#isBroken) {
+      throw new FileError(
+        `Cannot use ${this.#file.path} any more as the tokenizers' library broke on an earlier text`,
+      );
+    }
   }
 
   #encodePiece(text: string): Int32Array {
@@ -189,6 +196,7 @@ class FileTokenizer implements Tokenizer {
     try {
       return run();
     } catch (error) {
+      this.#isBroken = true;
       const reason = takeComplaint() ?? errorText(error);
       throw new FileError(
         `Cannot ${what} with ${this.#file.path}: its tables do not fit together (${reason})`,

@@ -1,7 +1,6 @@
 import { FileError } from "../../lib/errors.ts";
 import { parseTasks } from "../../ruler/task_file.ts";
-import { RULER_TASKS } from "../../ruler/tasks.ts";
-import { TASK_METRICS } from "../../ruler/metrics.ts";
+import { RULER_TASKS, TASK_METRICS } from "../../ruler/tasks.ts";
 import { assertEquals, assertThrows } from "../helpers/assert.ts";
 
 Deno.test("parseTasks() reads generators, arguments and tokens to generate", () => {
