@@ -26,10 +26,13 @@ export interface Generation {
   readonly ids: readonly number[];
   /** `[id, logit]` of the first generated position, largest first. */
   readonly topLogits: readonly (readonly [number, number])[];
+  /** Tokens of the context. */
   readonly contextTokens: number;
+  /** Tokens of the query. */
   readonly queryTokens: number;
   /** From the prompt's text to the last token. */
   readonly seconds: number;
+  /** What was computed, rank by rank. */
   readonly result: GenerateResult;
 }
 
@@ -38,9 +41,11 @@ export interface Generation {
  * wait; disposal ends what runs, and waits for it.
  */
 export interface Model extends AsyncDisposable {
+  /** The model's sizes and layers. */
   readonly config: ModelShape;
   /** What its methods give is to be awaited: it may be at work in another thread. */
   readonly tokenizer: TextTokenizer;
+  /** How many processes share a context. */
   readonly processCount: number;
   /** Prompts that are decoded at once, at most. */
   readonly batchSize: number;
@@ -84,6 +89,18 @@ const OVERSHOOT = 0.02;
  * @throws {FileError} If a file is missing or damaged.
  * @throws {DeviceError} If the kernel library or the device cannot be used.
  * @throws {WorkerError} If a worker process is lost.
+ * @example
+ * ```ts
+ * import { loadModel } from "@starx/starx";
+ * import { ok } from "node:assert/strict";
+ * const hay = "The grass is green. The sky is blue. The sun is yellow. Here we go.\n".repeat(20);
+ * const needle = "One of the special magic numbers for quiet-harbor is: 4815162.\n";
+ * await using model = await loadModel("models/starx-tiny");
+ * const query = "The special magic number for quiet-harbor mentioned in the provided text is";
+ * const options = { tokensToGenerate: 12 };
+ * const { text } = await model.generate({ context: hay + needle + hay, query }, options);
+ * ok(text.includes("4815162"));
+ * ```
  */
 export async function loadModel(folder: string, options: LoadOptions = {}): Promise<Model> {
   const checked = checkLoadOptions(folder, options);

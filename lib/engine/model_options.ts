@@ -90,6 +90,7 @@ export interface GenerateOptions {
   readonly withMasks?: boolean | undefined;
   /** How many of the first position's logits to return; 0 for none. @default {0} */
   readonly topLogits?: number | undefined;
+  /** Told where the run stands. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   /** Gets the ids so far while they are generated, the latest ones at least now and then. */
   readonly onIds?: ((ids: readonly number[]) => void) | undefined;

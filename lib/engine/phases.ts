@@ -31,6 +31,7 @@ export interface PhaseCall {
  * before.
  */
 export interface Encoded extends Disposable {
+  /** Which rank has which blocks. */
   readonly layout: BlockLayout;
   /** Times that the anchor block was encoded on its own, over all processes. */
   readonly anchorPasses: number;
@@ -51,6 +52,7 @@ export interface Answer {
  * runs: `await using` waits for the end, `using` does not.
  */
 export interface Phases extends Disposable, AsyncDisposable {
+  /** The model's sizes and layers. */
   readonly config: ModelShape;
   /**
    * Phase 1: encodes all blocks of a context.
@@ -84,6 +86,22 @@ export interface Phases extends Disposable, AsyncDisposable {
  * @throws {UsageError} If an option is unknown or out of its range.
  * @throws {FileError} If a file is missing or damaged.
  * @throws {DeviceError} If the kernel library or the device cannot be used.
+ * @example Encodes a context once and asks it twice.
+ * ```ts
+ * import { loadTokenizer, openPhases } from "@starx/starx";
+ * import { equal } from "node:assert/strict";
+ * const folder = "models/starx-tiny";
+ * using tokenizer = await loadTokenizer(folder);
+ * await using phases = await openPhases(folder, { mode: "star", blockTokens: 128, threads: 1 });
+ * const context = tokenizer.encode("The grass is green. The sky is blue.\n".repeat(40));
+ * using encoded = await phases.encode(context, { room: 16 });
+ * for (const text of ["The sky is", "The grass is"]) {
+ *   const queryIds = tokenizer.encode(text);
+ *   const options = { tokensToGenerate: 4, stopIds: [], topLogits: 0 };
+ *   const { ids } = await phases.answer(encoded, { queryIds, ...options });
+ *   equal(ids.length, 4);
+ * }
+ * ```
  */
 export async function openPhases(folder: string, options: PhasesOptions = {}): Promise<Phases> {
   const checked = checkPhasesOptions(folder, options);

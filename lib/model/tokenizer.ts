@@ -71,6 +71,13 @@ export interface TextTokenizer {
  * @throws {FileError} If the file is missing, damaged, or gives an added token another id than the
  * library does.
  * @throws {DeviceError} If the library itself cannot be had, or broke before.
+ * @example
+ * ```ts
+ * import { loadTokenizer } from "@starx/starx";
+ * import { equal } from "node:assert/strict";
+ * using tokenizer = await loadTokenizer("models/starx-tiny");
+ * equal(tokenizer.decode([...tokenizer.encode("The sky is blue.")]), "The sky is blue.");
+ * ```
  */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   const file = await readTokenizerFile(folder);

@@ -120,7 +120,7 @@ function listen(options: MeetOptions): Deno.TcpListener {
   const everywhere = ["::", "0.0.0.0"];
   const places = isNarrow ? [address, ...everywhere] : [...everywhere, address];
   const granted = places.filter((hostname) => isGranted(hostname, port));
-  if (granted.length === 0) throw deniedError("listen", options);
+  if (granted.length === 0) throw deniedError("listen at", options);
   let reason: unknown;
   for (const hostname of granted) {
     try {

@@ -41,7 +41,6 @@ export const LAUNCH_VARIABLES = [
   ...["PMI_RANK", "PMI_SIZE", "PMI_FD", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", "PMIX_RANK"],
   ...["SLURM_JOB_ID", "SLURM_JOB_NUM_NODES", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"],
   ...["SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE", "SLURM_NODEID", "SLURMD_NODENAME"],
-  ...["SLURM_LAUNCH_NODE_IPADDR"],
 ] as const;
 
 /** The variables that this process may read. */
@@ -161,7 +160,7 @@ export function tasksOfNode(text: string | undefined, node: number): number | un
 }
 
 function masterOf(env: Environment): Launch["master"] {
-  const address = env.MASTER_ADDR ?? env.SLURM_LAUNCH_NODE_IPADDR;
+  const address = env.MASTER_ADDR;
   if (address === undefined || address === "" || env.MASTER_PORT === undefined) return undefined;
   const port = readNumber(env, "MASTER_PORT", { min: 1, max: MAX_PORT });
   // With this variable torchrun's own agent listens at the port that it names.

@@ -195,3 +195,33 @@ Deno.test("infer without MPI refuses ranks without a meeting point, a key, or wi
   assertEquals(code, 3, stderr);
   assertMatch(stderr, /^error: Cannot read the job key \/nowhere\/key: /m);
 });
+
+/** What a rank needs besides the network. */
+const LOCAL = [
+  ...["--no-prompt", "--allow-read", "--allow-write", "--allow-env", "--allow-sys"],
+  "--allow-ffi",
+];
+
+Deno.test("infer over TCP needs no more of the network than rank 0's address and port", () =>
+  withFiles({ samples: 1 }, async (files) => {
+    const permissions = (port: number) => [
+      ...LOCAL,
+      `--allow-net=localhost:${port},[::]:${port},0.0.0.0:${port}`,
+    ];
+    const places = { size: 2, address: "localhost", permissions };
+    await using ranks = new TcpRanks(inferArgs(files, { mode: "star" }), places);
+    const ends = await ranks.allEnded();
+    assertEquals(ends.map(({ code }) => code), [0, 0], ends.map((e) => e.stderr).join("\n"));
+  }));
+
+Deno.test("infer over TCP says what to grant if it may not use the network", () =>
+  withFiles({ samples: 1 }, async (files) => {
+    const args = inferArgs(files, { mode: "star" });
+    const places = { size: 2, address: "localhost", permissions: () => LOCAL };
+    await using ranks = new TcpRanks(args, places);
+    const ends = await ranks.allEnded();
+    assertEquals(ends.map(({ code }) => code), [2, 2]);
+    const grant = /as the network is not granted: .* add --allow-net=localhost:\d+(,\[::\]:\d+)?$/m;
+    assertMatch(ends[0]?.stderr ?? "", /^error: Cannot listen at localhost:\d+ as the/m);
+    for (const { stderr } of ends) assertMatch(stderr, grant);
+  }));

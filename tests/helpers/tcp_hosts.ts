@@ -7,7 +7,6 @@
 import { freePort } from "./tcp_group.ts";
 
 const CLI = new URL("../../cli.ts", import.meta.url).pathname;
-const RUN = ["run", "-A", "--quiet", "--no-check", CLI];
 /** Whoever is left then is ended. */
 const LIMIT_SECONDS = 150;
 const NEEDED = ["ip", "nsenter", "unshare", "timeout"];
@@ -26,6 +25,8 @@ export interface RankPlaces {
   readonly address?: string;
   /** Two namespaces that the ranks are divided among, the first ones in the first. */
   readonly nodes?: TwoNodes;
+  /** Deno's permissions, for a port. @default {all} */
+  permissions?(port: number): string[];
   /** Variables of one rank. */
   env?(rank: number): Record<string, string>;
 }
@@ -37,6 +38,8 @@ export class TcpRanks implements AsyncDisposable {
   constructor(args: readonly string[], places: RankPlaces) {
     const { size, nodes, address = nodes?.addresses[0] ?? "127.0.0.1" } = places;
     const port = nodes === undefined ? freePort(address) : 29_500;
+    const permissions = places.permissions?.(port) ?? ["-A"];
+    const start = [Deno.execPath(), "run", "--quiet", "--no-check", ...permissions, CLI, ...args];
     this.#ranks = Array.from({ length: size }, (_, rank) => {
       const node = rank < size / 2 ? 0 : 1;
       const env = {
@@ -44,8 +47,7 @@ export class TcpRanks implements AsyncDisposable {
         ...{ MASTER_ADDR: address, MASTER_PORT: String(port) },
         ...{ STARX_JOB_KEY: "a key of the tests alone", ...places.env?.(rank) },
       };
-      const command = [Deno.execPath(), ...RUN, ...args];
-      return new StartedRank(nodes?.enter(node, command) ?? command, env);
+      return new StartedRank(nodes?.enter(node, start) ?? start, env);
     });
   }
 
