@@ -21,9 +21,12 @@ import {
 import { runProgram } from "./commands/shared/program.ts";
 import { openScreen } from "./commands/shared/screen.ts";
 import { UsageError } from "./lib/errors.ts";
+import { MODEL_TEMPLATES } from "./ruler/templates.ts";
 import { launchEnvironment } from "./lib/team/launch.ts";
 
-const TEMPLATES = ["base", "llama3"] as const;
+const TEMPLATE_HELP = `the prompt template: ${Object.keys(MODEL_TEMPLATES).join(", ")}; chat for ` +
+  "the model's own chat template; or a file, a text with {task_template} where the task belongs, " +
+  'or NAME.json with {"template": "...", "stop_words": ["..."]}';
 const TASKS = [
   ...["niah_single_1", "niah_single_2", "niah_single_3"],
   ...["niah_multikey_1", "niah_multikey_2", "niah_multikey_3"],
@@ -79,11 +82,12 @@ const ruler = defineCommand({
       help: "a Llama model in Hugging Face's format; without it the model of this repository is " +
         "taken, and demonstration values stand for every flag that is absent",
     }),
-    prompt_config: choiceFlag(TEMPLATES, {
+    prompt_config: textFlag({
       short: "-pc",
+      value: "TEMPLATE",
       required: true,
       demo: "llama3",
-      help: "the prompt template",
+      help: TEMPLATE_HELP,
     }),
     attn_type: choiceFlag(MODES, { short: "-a", default: "star", demo: "starx", help: MODE_HELP }),
     ...BLOCK_FLAGS,
@@ -242,7 +246,7 @@ const prepare = defineCommand({
     }),
     num_samples: wholeFlag({ min: 1, default: 500, help: "samples of all chunks together" }),
     random_seed: wholeFlag({ help: "accepted; has no effect, as in the original" }),
-    model_template_type: choiceFlag(TEMPLATES, { default: "base", help: "the prompt template" }),
+    model_template_type: textFlag({ value: "TEMPLATE", default: "base", help: TEMPLATE_HELP }),
     remove_newline_tab: switchFlag({ help: "line feeds and tabs become spaces" }),
     chunk_idx: wholeFlag({ default: 0, help: "which chunk to make, from 0 on" }),
     chunk_amount: wholeFlag({ min: 1, default: 1, help: "how many chunks there are" }),

@@ -7,6 +7,7 @@
  * @module
  */
 import {
+  abiUnits,
   ARCH,
   type BuildOptions,
   compileAll,
@@ -21,7 +22,7 @@ import {
 import { digestSources } from "./digest.ts";
 
 /** Compiled once: what does not depend on the instruction set. */
-const ONCE: readonly string[] = ["abi.cpp", "abi_attention.cpp", "memory.cpp", "thread_pool.cpp"];
+const ONCE: readonly string[] = ["context.cpp", "memory.cpp", "thread_pool.cpp"];
 
 /** The compiler's flags of each instruction set. */
 const AVX2 = ["-mavx2", "-mfma", "-mf16c", "-mtune=znver3"];
@@ -111,16 +112,17 @@ async function linkCpu(
   });
 }
 
-/** What is compiled once; `abi.cpp` knows whether the twins are there. */
+/** What is compiled once; `context.cpp` knows whether the twins are there. */
 async function onceUnits(objects: string, twins: boolean): Promise<Unit[]> {
   const folder = `${objects}/${twins ? "tests" : "once"}`;
   await Deno.mkdir(folder);
   const flags = twins ? ["-DSX_WITH_SCALAR"] : [];
-  return ONCE.map((name) => ({
+  const own = ONCE.map((name) => ({
     source: `${ROOT}/cpu/${name}`,
     object: `${folder}/${name}.o`,
     flags,
   }));
+  return [...own, ...await abiUnits(folder, { backend: "cpu", flags })];
 }
 
 async function isaUnits(objects: string): Promise<Unit[]> {

@@ -13,6 +13,7 @@
  * @module
  */
 import {
+  abiUnits,
   ARCH,
   type BuildOptions,
   compileAll,
@@ -52,11 +53,12 @@ export async function buildCuda(
   const sources = await digestSources(ROOT, "cuda");
   const objects = await Deno.makeTempDir({ prefix: "starx-build-" });
   try {
-    const units = (await sourceNames("cuda", ".cu")).map((name) => ({
+    const own = (await sourceNames("cuda", ".cu")).map((name) => ({
       source: `${ROOT}/cuda/${name}`,
       object: `${objects}/${name}.o`,
       flags: /_sm90\.cu$/.test(name) ? hopperFlags() : genericFlags(architectures),
     }));
+    const units = [...own, ...await abiUnits(objects, { backend: "cuda", flags: [] })];
     await compileAll(units, { compiler, flags: FLAGS, jobs });
     const library = await link([...LINK_FLAGS, ...units.map(({ object }) => object)], {
       compiler,

@@ -52,6 +52,19 @@ export async function sourceNames(folder: string, suffix: string): Promise<strin
   return names.sort();
 }
 
+/** The exported functions, which every library has: compiled with the `backend.h` of its folder. */
+export async function abiUnits(
+  objects: string,
+  options: { readonly backend: "cpu" | "cuda"; readonly flags: readonly string[] },
+): Promise<Unit[]> {
+  const { backend, flags } = options;
+  return (await sourceNames("abi", ".cpp")).map((name) => ({
+    source: `${ROOT}/abi/${name}`,
+    object: `${objects}/abi_${name}.o`,
+    flags: [`-I${ROOT}/${backend}`, ...flags],
+  }));
+}
+
 /** Compiles, a few files at a time. */
 export async function compileAll(
   units: readonly Unit[],

@@ -10,8 +10,8 @@ const COMMON: readonly string[] = ["sx_kernels.h", "build_tools.ts", "digest.ts"
 
 /** What belongs to the libraries of one backend, so that none becomes stale by another's changes. */
 const OWN = {
-  cpu: { script: "build_cpu.ts", folders: ["cpu", "reference"] },
-  cuda: { script: "build_cuda.ts", folders: ["cuda"] },
+  cpu: { script: "build_cpu.ts", folders: ["abi", "cpu", "reference"] },
+  cuda: { script: "build_cuda.ts", folders: ["abi", "cuda"] },
 } as const;
 
 /** A backend that has prebuilt libraries. */

@@ -17,4 +17,4 @@ export type {
 export { formatSample, type PrepareOptions, prepareSamples } from "./prepare.ts";
 export { loadSources, missingSources, type SourceOptions } from "./sources.ts";
 export { RULER_TASKS, type RulerTask } from "./tasks.ts";
-export { MODEL_TEMPLATES, type TemplateName } from "./templates.ts";
+export { MODEL_TEMPLATES, type ModelTemplate } from "./templates.ts";

@@ -18,7 +18,7 @@ import { generateNiah } from "./niah.ts";
 import { dumpJsonText } from "./python/json_text.ts";
 import { removeNewlines } from "./python/strings.ts";
 import { generateQa } from "./qa.ts";
-import { MODEL_TEMPLATES, TASK_TEMPLATES, type TemplateName } from "./templates.ts";
+import { type ModelTemplate, TASK_TEMPLATES } from "./templates.ts";
 import { generateVariableTracking } from "./variable_tracking.ts";
 
 /** The seed of the first chunk; the next has one more, and so on. */
@@ -29,7 +29,8 @@ export interface PrepareOptions {
   /** The task's name, for messages. */
   readonly task: string;
   readonly settings: TaskSettings;
-  readonly template: TemplateName;
+  /** The model's prompt. */
+  readonly template: Pick<ModelTemplate, "before" | "after">;
   /** Tokens of a sample and its answer. */
   readonly maxTokens: number;
   /** Samples of all chunks together. */
@@ -53,7 +54,7 @@ export async function* prepareSamples(options: PrepareOptions): AsyncGenerator<R
   checkNumbers(options);
   const { task, settings, template, maxTokens, chunkIndex } = options;
   const texts = TASK_TEMPLATES[settings.generator];
-  const { before, after } = MODEL_TEMPLATES[template];
+  const { before, after } = template;
   const { sampleCount, earlierSamples } = chunkOf(options);
   const samples = generate({
     task,

@@ -6,9 +6,6 @@
  */
 import type { TaskSettings } from "./model.ts";
 
-/** The name of a prompt template. */
-export type TemplateName = "base" | "llama3";
-
 /** A model's prompt. */
 export interface ModelTemplate {
   /** In front of and behind the task. */
@@ -18,14 +15,80 @@ export interface ModelTemplate {
   readonly stopWords: readonly string[];
 }
 
-/** The models' prompts. */
-export const MODEL_TEMPLATES: Readonly<Record<TemplateName, ModelTemplate>> = {
-  base: { before: "", after: "", stopWords: ["<|end_of_text|>"] },
+const BASE: ModelTemplate = { before: "", after: "", stopWords: ["<|end_of_text|>"] };
+const LLAMA3_STOPS = ["<|end_of_text|>", "<|eom_id|>", "<|eot_id|>"];
+const VICUNA: ModelTemplate = {
+  before: "A chat between a curious user and an artificial intelligence assistant. The assistant " +
+    "gives helpful, detailed, and polite answers to the user's questions. USER: ",
+  after: " ASSISTANT:",
+  stopWords: ["</s>"],
+};
+const PHI3: ModelTemplate = {
+  before: "<|user|>\n",
+  after: "<|end|>\n<|assistant|>\n",
+  stopWords: ["<|end|>", "<|endoftext|>"],
+};
+
+/**
+ * The models' prompts: `base` and `llama3` are those of NVIDIA/Star-Attention; `mistral`, `qwen`,
+ * `phi3` and `vicuna` are this project's names; the others stand in NVIDIA/RULER's
+ * `scripts/data/template.py`. Stop words are the models' own tokens that end an answer.
+ */
+export const MODEL_TEMPLATES: Readonly<Record<string, ModelTemplate>> = {
+  base: BASE,
   llama3: {
     before: "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n" +
       "You are a helpful assistant.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n",
     after: "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
-    stopWords: ["<|end_of_text|>", "<|eom_id|>", "<|eot_id|>"],
+    stopWords: LLAMA3_STOPS,
+  },
+  "meta-llama3": {
+    before: "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n",
+    after: "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
+    stopWords: LLAMA3_STOPS,
+  },
+  "meta-chat": { before: "[INST] ", after: " [/INST]", stopWords: ["</s>"] },
+  mistral: { before: "<s>[INST] ", after: " [/INST]", stopWords: ["</s>"] },
+  qwen: {
+    before: "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n",
+    after: "<|im_end|>\n<|im_start|>assistant\n",
+    stopWords: ["<|im_end|>", "<|endoftext|>"],
+  },
+  phi3: PHI3,
+  Phi3: PHI3,
+  vicuna: VICUNA,
+  "vicuna-chat": VICUNA,
+  "lwm-chat": {
+    before: "You are a helpful assistant. USER: ",
+    after: " ASSISTANT: ",
+    stopWords: ["</s>"],
+  },
+  "command-r-chat": {
+    before: "<BOS_TOKEN><|START_OF_TURN_TOKEN|><|USER_TOKEN|>",
+    after: "<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>",
+    stopWords: ["<|END_OF_TURN_TOKEN|>"],
+  },
+  "chatglm-chat": {
+    before: "[gMASK]sop<|user|> \n ",
+    after: "<|assistant|> \n ",
+    stopWords: ["<|user|>", "<|endoftext|>"],
+  },
+  RWKV: {
+    before:
+      "User: hi\n\nAssistant: Hi. I am your assistant and I will provide expert full response " +
+      "in full details. Please feel free to ask any question and I will always answer it\n\nUser: ",
+    after: "\n\nAssistant:",
+    stopWords: ["\n\nUser"],
+  },
+  jamba: {
+    before: "<|startoftext|><|bom|><|system|> <|eom|><|bom|><|user|> ",
+    after: "<|eom|><|bom|><|assistant|>",
+    stopWords: ["<|eom|>", "<|endoftext|>"],
+  },
+  "nemotron5-instruct": {
+    before: "<SPECIAL_10>System\n\n<SPECIAL_11>User\n",
+    after: "\n<SPECIAL_11>Assistant\n",
+    stopWords: ["<SPECIAL_11>"],
   },
 };
 

@@ -13,7 +13,7 @@ import { openCpuDevice } from "../lib/device/cpu.ts";
 import { openCudaDevice } from "../lib/device/cuda.ts";
 import type { Device } from "../lib/device/device.ts";
 import { Tensor } from "../lib/device/tensor.ts";
-import { SX_BLOCK } from "../lib/ffi/symbols.ts";
+import { SX_TILE } from "../lib/ffi/symbols.ts";
 import { copy } from "../lib/ops/convert.ts";
 import { attentionBlockSparse } from "../lib/ops/attention_block_sparse.ts";
 import { attentionDense } from "../lib/ops/attention_dense.ts";
@@ -94,7 +94,7 @@ async function makeInputs(device: Device, shape: Shape): Promise<Inputs> {
   using owned = new DisposableStack();
   const make = (dtype: "f32" | "bf16", ...sizes: number[]) =>
     owned.use(Tensor.allocate(device, { dtype, shape: sizes, label: "bench" }));
-  const queryDtype = device.kind === "cpu" ? "f32" : "bf16";
+  const { queryDtype } = device;
   const q = await fill(make(queryDtype, queries, qHeads, headDim), 1);
   const keys = await fill(make("bf16", kvHeads, tokens, headDim), 2);
   const values = await fill(make("bf16", kvHeads, tokens, headDim), 3);
@@ -122,8 +122,8 @@ function attentionArguments({ shape, q, out, lse, keys, values }: Inputs) {
 async function choose(device: Device, shape: Shape, density: number): Promise<Choice> {
   const random = uniformNumbers(4);
   const { tokens, queries, qHeads } = shape;
-  const first = (tokens - queries) / SX_BLOCK;
-  const blocks = Math.ceil(queries / SX_BLOCK);
+  const first = (tokens - queries) / SX_TILE;
+  const blocks = Math.ceil(queries / SX_TILE);
   const countOf = (block: number): number =>
     Math.max(Math.min(2, block + 1), Math.round(density * (block + 1)));
   const stride = countOf(first + blocks - 1);
@@ -133,8 +133,8 @@ async function choose(device: Device, shape: Shape, density: number): Promise<Ch
   for (let row = 0; row < counts.length; row++) {
     const last = first + row % blocks;
     const count = countOf(last);
-    const rows = Math.min(SX_BLOCK, tokens - last * SX_BLOCK);
-    pairs += (count - 1) * SX_BLOCK * rows + rows * (rows + 1) / 2;
+    const rows = Math.min(SX_TILE, tokens - last * SX_TILE);
+    pairs += (count - 1) * SX_TILE * rows + rows * (rows + 1) / 2;
     let at = row * stride;
     let wanted = count;
     for (let block = 0; block <= last; block++) {
@@ -172,7 +172,7 @@ function exactRow(
   const { q, keys, values } = row;
   const { visible, scale, blocks } = options;
   const dim = q.length;
-  const ranges = blocks?.map((block) => [block * SX_BLOCK, (block + 1) * SX_BLOCK] as const) ??
+  const ranges = blocks?.map((block) => [block * SX_TILE, (block + 1) * SX_TILE] as const) ??
     [[0, visible] as const];
   const logits = new Float64Array(visible).fill(-Infinity);
   for (const [begin, end] of ranges) {
@@ -223,7 +223,7 @@ async function errorsOf(inputs: Inputs, choice?: Choice): Promise<RowErrors> {
       const exact = exactRow({ q: query, keys: k, values: v }, {
         visible: tokens - queries + t + 1,
         scale: 1 / Math.sqrt(headDim),
-        blocks: choice?.list(head, Math.floor(t / SX_BLOCK)),
+        blocks: choice?.list(head, Math.floor(t / SX_TILE)),
       });
       exact.out.forEach((value, d) => {
         faults += ((found[d] ?? NaN) - value) ** 2;
@@ -284,8 +284,8 @@ async function runCase(
 async function runBuild(build: string, device: Device, lengths: number[]): Promise<boolean> {
   let areRight = true;
   for (const shape of ODD_SHAPES) {
-    const isWhole = (shape.tokens - shape.queries) % SX_BLOCK === 0 &&
-      shape.prefix % SX_BLOCK === 0;
+    const isWhole = (shape.tokens - shape.queries) % SX_TILE === 0 &&
+      shape.prefix % SX_TILE === 0;
     for (const density of isWhole ? [undefined, 0.4] : [undefined]) {
       const isRight = await runCase(device, { build, shape, density, timed: false });
       areRight &&= isRight;

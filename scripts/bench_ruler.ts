@@ -9,8 +9,9 @@
  */
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { makeData, taskNamed, templateNamed } from "../commands/ruler/make_data.ts";
+import { makeData, taskNamed } from "../commands/ruler/make_data.ts";
 import { errorText, EXIT_CODES, UsageError } from "../lib/errors.ts";
+import { checkTemplateName, chooseTemplate } from "../commands/ruler/template.ts";
 import { loadTokenizer } from "../lib/model/tokenizer.ts";
 import { tokenCounter } from "../lib/model/token_counter.ts";
 import { RULER_TASKS } from "../ruler/tasks.ts";
@@ -68,7 +69,7 @@ function parseFlags(args: string[]): BenchOptions | undefined {
   if (values.help === true) return undefined;
   const { task, model_template_type: template } = values;
   if (task !== undefined) taskNamed(task);
-  templateNamed(template);
+  checkTemplateName(template, "--model_template_type");
   return {
     tokenizerPath: values.tokenizer_path,
     sourceDir: values.source_dir,
@@ -92,6 +93,11 @@ async function* timeTasks(options: BenchOptions): AsyncGenerator<TaskTime> {
   const loadMs = performance.now();
   using tokenizer = await loadTokenizer(options.tokenizerPath);
   const countTokens = tokenCounter(tokenizer);
+  const chosen = await chooseTemplate(template, {
+    folder: options.tokenizerPath,
+    tokenizer,
+    flag: "--model_template_type",
+  });
   yield { task: "tokenizer", seconds: secondsSince(loadMs) };
   const folder = await Deno.makeTempDir({ prefix: "starx-bench-" });
   try {
@@ -99,7 +105,7 @@ async function* timeTasks(options: BenchOptions): AsyncGenerator<TaskTime> {
       const startMs = performance.now();
       const made = await makeData({
         task,
-        template,
+        template: chosen,
         maxTokens,
         sampleCount,
         sourceDir,

@@ -1,97 +1,102 @@
 /**
- * Compares the symbol table with the C header (names, order, widths, constants), and the libraries'
- * exported symbols with both.
+ * Compares what is generated from the C header with the header and with what a C compiler makes of
+ * it, and the libraries' exported symbols with both.
  *
  * @module
  */
 import { DTYPE_CODES, INSTRUCTION_SET_CODES, STATUS_NAMES } from "../lib/ffi/status.ts";
 import { KERNEL_SYMBOLS } from "../lib/ffi/nonblocking.ts";
-import { ABI_VERSION, OP_SYMBOLS, SETUP_SYMBOLS, SX_BLOCK } from "../lib/ffi/symbols.ts";
+import { PARAM_WRITERS } from "../lib/ffi/param_structs.ts";
+import { StructMemory } from "../lib/ffi/struct_views.ts";
+import { ABI_VERSION, OP_SYMBOLS, type OpName, SETUP_SYMBOLS } from "../lib/ffi/symbols.ts";
 import { kernelFolder, openKernelLibrary, readManifest } from "../lib/ffi/locate.ts";
+import { camelCase, generate } from "../kernels/generate.ts";
+import { leavesOf, parseHeader } from "../kernels/header.ts";
 import { assert, assertEquals } from "./helpers/assert.ts";
 import { exportedSymbols } from "./helpers/elf.ts";
 
-const HEADER = Deno.readTextFileSync(new URL("../kernels/sx_kernels.h", import.meta.url));
-const TABLE_SOURCE = Deno.readTextFileSync(new URL("../lib/ffi/symbols.ts", import.meta.url));
+const TEXT = Deno.readTextFileSync(new URL("../kernels/sx_kernels.h", import.meta.url));
+const HEADER = parseHeader(TEXT);
 
-/** Deno's type of each C type that is no pointer. */
-const WIDTHS: Readonly<Record<string, Deno.NativeResultType & Deno.NativeType>> = {
-  uint32_t: "u32",
-  int32_t: "i32",
-  sx_status: "i32",
-  sx_dtype: "i32",
-  int64_t: "i64",
-  uint64_t: "u64",
-  float: "f32",
-};
-
-interface Prototype {
-  readonly name: string;
-  readonly result: string;
-  readonly parameters: readonly { readonly declaration: string; readonly pointer: boolean }[];
-}
-
-/** All prototypes of the header, in its order. */
-function parseHeader(): Prototype[] {
-  const code = HEADER.replaceAll(/\/\*[\s\S]*?\*\//g, "").replaceAll(/^#.*$/gm, "");
-  return [...code.matchAll(/(\w+)\s+(sx_\w+)\s*\(([^)]*)\)\s*;/g)].map((match) => {
-    const [, result = "", name = "", list = ""] = match;
-    const declarations = list.trim() === "void"
-      ? []
-      : list.split(",").map((text) => text.trim().replaceAll(/\s+/g, " "));
-    const parameters = declarations.map((declaration) => ({
-      declaration,
-      pointer: declaration.includes("*"),
-    }));
-    return { name, result, parameters };
-  });
-}
-
-/** The C declarations in the comments of the table's entry of a function. */
-function commentsOf(name: string): string[] {
-  const entry = TABLE_SOURCE.match(new RegExp(`\\n  ${name}: \\{([\\s\\S]*?)result:`))?.[1] ?? "";
-  return [...entry.matchAll(/"\w+",? \/\/ (.*)/g)].map((match) => match[1] ?? "");
-}
-
-/** The value of a `#define`. */
-function constant(name: string): number {
-  const value = HEADER.match(new RegExp(`#define ${name} (\\d+)`))?.[1];
-  assert(value !== undefined, `the header must define ${name}`);
-  return Number(value);
-}
-
-Deno.test("KERNEL_SYMBOLS has the header's functions in the header's order", () => {
-  const names = parseHeader().map((prototype) => prototype.name);
-  assertEquals([...Object.keys(SETUP_SYMBOLS), ...Object.keys(OP_SYMBOLS)].sort(), names.sort());
-  for (const table of [SETUP_SYMBOLS, OP_SYMBOLS]) {
-    const inHeader = parseHeader().map(({ name }) => name).filter((name) => name in table);
-    assertEquals(Object.keys(table), inHeader);
+Deno.test("lib/ffi has what `deno task generate` makes of the header", async () => {
+  for (const [name, text] of Object.entries(generate(TEXT))) {
+    const found = await Deno.readTextFile(new URL(`../lib/ffi/${name}`, import.meta.url));
+    assert(found === text, `lib/ffi/${name} is stale: run \`deno task generate\``);
   }
 });
 
-Deno.test("KERNEL_SYMBOLS has the header's parameters, widths and results", () => {
-  for (const { name, result, parameters } of parseHeader()) {
-    const entry: Deno.ForeignFunction | undefined =
-      (KERNEL_SYMBOLS as Readonly<Record<string, Deno.ForeignFunction>>)[name];
-    assert(entry !== undefined, `the table must have ${name}`);
-    assertEquals(entry.result, WIDTHS[result], `result of ${name}`);
-    const pointerType = (type: unknown): boolean =>
-      type === "u64" || (type === "buffer" && name in SETUP_SYMBOLS);
-    assertEquals(entry.parameters.length, parameters.length, `parameters of ${name}`);
-    for (const [i, { declaration, pointer }] of parameters.entries()) {
-      const type = entry.parameters[i];
-      const where = `${name}: ${declaration} is ${String(type)}`;
-      if (pointer) assert(pointerType(type), where);
-      else assertEquals(type, WIDTHS[declaration.slice(0, declaration.lastIndexOf(" "))], where);
+Deno.test("every op takes its context and its own structure, and every structure is an op's", () => {
+  for (const { name, result, parameters } of HEADER.prototypes) {
+    if (name in SETUP_SYMBOLS) continue;
+    assertEquals(parameters, ["sx_context* context", `const ${name}_params* params`]);
+    assertEquals(result, "sx_status");
+  }
+  const used = [...HEADER.structs.values()].flatMap(({ fields }) => fields.map(({ type }) => type));
+  const owners = new Set([...HEADER.ops.values(), ...used]);
+  for (const name of HEADER.structs.keys()) assert(owners.has(name), `${name} must be used`);
+});
+
+Deno.test("parseHeader() lays structures out as the C compiler does", async () => {
+  const checks = [...HEADER.structs.values()].flatMap(({ name, bytes, fields }) => [
+    `_Static_assert(sizeof(${name}) == ${bytes}, "${name}");`,
+    ...fields.map((field) =>
+      `_Static_assert(offsetof(${name}, ${field.name}) == ${field.offset}, "${field.name}");`
+    ),
+  ]);
+  const folder = new URL("../kernels/", import.meta.url).pathname;
+  const source = `#include <stddef.h>\n#include "sx_kernels.h"\n${checks.join("\n")}\n`;
+  const gcc = new Deno.Command("gcc", {
+    args: ["-fsyntax-only", "-I", folder, "-x", "c", "-"],
+    stdin: "piped",
+    stderr: "piped",
+  }).spawn();
+  const writer = gcc.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(source));
+  await writer.close();
+  const { success, stderr } = await gcc.output();
+  assert(success, new TextDecoder().decode(stderr));
+});
+
+Deno.test("PARAM_WRITERS put each field where C reads it", () => {
+  for (const [op, struct] of HEADER.ops) {
+    for (const leaf of leavesOf(HEADER, struct)) {
+      const memory = new StructMemory(HEADER.structs.get(struct)?.bytes ?? 0);
+      const path = leaf.path.map(camelCase);
+      const value = leaf.kind === "pointer" ? 2n ** 63n + 5n : SAMPLES[leaf.kind];
+      PARAM_WRITERS[op as OpName](memory, emptyParams(struct, { path, value }) as never);
+      const view = new DataView(memory.u64.buffer);
+      const read = {
+        pointer: () => view.getBigUint64(leaf.offset, true),
+        i64: () => Number(view.getBigInt64(leaf.offset, true)),
+        i32: () => view.getInt32(leaf.offset, true),
+        f32: () => view.getFloat32(leaf.offset, true),
+      }[leaf.kind]();
+      assertEquals(read, value, `${op}: ${path.join(".")}`);
+      const others = new Uint8Array(memory.u64.buffer);
+      others.fill(0, leaf.offset, leaf.offset + (/i32|f32/.test(leaf.kind) ? 4 : 8));
+      assert(others.every((byte) => byte === 0), `${op}: ${path.join(".")} and nothing else`);
     }
   }
 });
 
-Deno.test("KERNEL_SYMBOLS quotes the header's declaration at each parameter", () => {
-  for (const { name, parameters } of parseHeader()) {
-    assertEquals(commentsOf(name), parameters.map(({ declaration }) => declaration), name);
-  }
-});
+/** A number of each kind that fills its width: negative where it may be, above 32 bits. */
+const SAMPLES = { i64: -(2 ** 40) - 3, i32: -7, f32: 0.1875 } as const;
+
+/** All fields of a structure zero but one. */
+function emptyParams(
+  struct: string,
+  one: { path: readonly string[]; value: bigint | number },
+): Record<string, unknown> {
+  const entries = (HEADER.structs.get(struct)?.fields ?? []).map(({ name, kind, type }) => {
+    const [first, ...rest] = one.path;
+    const isIt = camelCase(name) === first;
+    if (kind === "struct") {
+      return [camelCase(name), emptyParams(type, { ...one, path: isIt ? rest : [] })];
+    }
+    return [camelCase(name), isIt ? one.value : kind === "pointer" ? 0n : 0];
+  });
+  return Object.fromEntries(entries);
+}
 
 Deno.test("KERNEL_SYMBOLS has the nonblocking form of every op", () => {
   for (const [name, entry] of Object.entries(OP_SYMBOLS)) {
@@ -103,14 +108,12 @@ Deno.test("KERNEL_SYMBOLS has the nonblocking form of every op", () => {
 });
 
 Deno.test("the constants of lib/ffi have the header's values", () => {
-  assertEquals(ABI_VERSION, constant("SX_ABI_VERSION"));
-  assertEquals(SX_BLOCK, constant("SX_BLOCK"));
-  STATUS_NAMES.forEach((name, code) => assertEquals(constant(name), code));
+  STATUS_NAMES.forEach((name, code) => assertEquals(HEADER.constant(name), code));
   for (const [name, code] of Object.entries(DTYPE_CODES)) {
-    assertEquals(constant(`SX_${name.toUpperCase()}`), code, name);
+    assertEquals(HEADER.constant(`SX_${name.toUpperCase()}`), code, name);
   }
   for (const [name, code] of Object.entries(INSTRUCTION_SET_CODES)) {
-    assertEquals(constant(`SX_ISA_${name.toUpperCase()}`), code, name);
+    assertEquals(HEADER.constant(`SX_ISA_${name.toUpperCase()}`), code, name);
   }
 });
 
@@ -118,7 +121,7 @@ const manifest = await readManifest(new URL("MANIFEST.json", kernelFolder()));
 for (const { file, backend, tests } of manifest.libraries) {
   Deno.test(`${file} exports the header's functions and nothing else`, async () => {
     const bytes = await Deno.readFile(new URL(file, kernelFolder()));
-    assertEquals(exportedSymbols(bytes), parseHeader().map(({ name }) => name).sort());
+    assertEquals(exportedSymbols(bytes), HEADER.prototypes.map(({ name }) => name).sort());
   });
 
   // Needs no GPU: the library looks for a driver only when it is asked for a device.
@@ -132,6 +135,8 @@ for (const { file, backend, tests } of manifest.libraries) {
       new TextDecoder().decode(text.subarray(0, text.indexOf(0))),
     );
     assertEquals((description as Record<string, unknown>).backend, backend);
+    const noContext = library.functions.sx_argmax(0n, 0n);
+    assertEquals(STATUS_NAMES[noContext], "SX_INVALID_ARGUMENT");
     library.close();
   });
 }

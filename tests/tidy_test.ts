@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { parseHeader } from "../kernels/header.ts";
 import { assert, assertEquals } from "./helpers/assert.ts";
 import { pathsBelow, ROOT, type SourceFile, sourceFiles } from "./helpers/sources.ts";
 
@@ -159,3 +160,41 @@ Deno.test("sources hold no unfinished work and no path of a machine", async () =
     );
   assertNone(faults, "what is committed is finished");
 });
+
+Deno.test("an op has a file of one name for its twin, both libraries, its call and its test", async () => {
+  const header = parseHeader(await Deno.readTextFile(new URL("kernels/sx_kernels.h", ROOT)));
+  const twins = (await pathsBelow("kernels/reference")).filter((path) => path.endsWith(".cpp"));
+  const faults: string[] = [];
+  for (const name of header.ops.keys()) {
+    // A copy is each library's own way to move memory, without a twin or an instruction set.
+    if (name === "sx_copy") continue;
+    const op = name.replace(/^sx_/, "");
+    const definition = new RegExp(`^sx_status ${op}\\(Context&`, "m");
+    const owners = await having(twins, definition);
+    const base = owners[0]?.replace(/^.*\/(\w+)\.cpp$/, "$1");
+    if (base === undefined || owners.length > 1) {
+      faults.push(`${name}: one file of kernels/reference must define ${op}()`);
+      continue;
+    }
+    const places = {
+      [`kernels/cpu/${base}.cpp`]: definition,
+      [`kernels/cuda/${base}.cu`]: definition,
+      [`lib/ops/${base}.ts`]: new RegExp(`\\b${name}\\b`),
+      [`tests/kernels/${base}_test.ts`]: new RegExp(`"${name}"`),
+    };
+    for (const [path, mark] of Object.entries(places)) {
+      if ((await having([path], mark)).length === 0) faults.push(`${path} must have ${name}`);
+    }
+  }
+  assertNone(faults, "an op is found by its name");
+});
+
+/** Those of some files that are there and match. */
+async function having(paths: readonly string[], mark: RegExp): Promise<string[]> {
+  const found: string[] = [];
+  for (const path of paths) {
+    const text = await Deno.readTextFile(new URL(path, ROOT)).catch(() => "");
+    if (mark.test(text)) found.push(path);
+  }
+  return found;
+}

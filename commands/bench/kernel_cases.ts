@@ -22,7 +22,7 @@ import { matmul } from "../../lib/ops/matmul.ts";
 import { rmsNorm } from "../../lib/ops/rms_norm.ts";
 import { rope, ropeTable } from "../../lib/ops/rope.ts";
 import { argmax } from "../../lib/ops/sample.ts";
-import { selectBlocks } from "../../lib/ops/select_blocks.ts";
+import { selectTiles } from "../../lib/ops/select_tiles.ts";
 import { swiglu } from "../../lib/ops/swiglu.ts";
 
 /** One op at one size. */
@@ -127,7 +127,7 @@ export async function layerCases(
   const weight = await tensors.random("bf16", [hiddenSize]);
   const normed = tensors.empty(dtype, rows, hiddenSize);
   const qkv = await tensors.random("f32", [rows, (qHeads + 2 * kvHeads) * headDim], 1);
-  const qOut = tensors.empty(device.kind === "cpu" ? "f32" : "bf16", rows, qHeads, headDim);
+  const qOut = tensors.empty(device.queryDtype, rows, qHeads, headDim);
   const cacheOf = () => tensors.empty(dtype, kvHeads, rows, headDim);
   const cache = { keys: cacheOf(), values: cacheOf() };
   const table = tensors.empty("f32", rows, headDim);
@@ -206,7 +206,7 @@ function chunkedCases(
       run: async () => {
         for (const { counts, indices, mass, qOffset } of chunks) {
           const firstBlock = qOffset / SPARSE_BLOCK_TOKENS;
-          await selectBlocks(device, { counts, indices, mass, firstBlock, threshold });
+          await selectTiles(device, { counts, indices, mass, firstTile: firstBlock, threshold });
         }
       },
     },
@@ -221,7 +221,7 @@ export async function attentionCases(
   const { config, dtype, tokens, stride, threshold, density } = options;
   const { queryHeads, kvHeads, headDim, vocabularySize } = config;
   const { device } = tensors;
-  const queryDtype = device.kind === "cpu" ? "f32" : "bf16";
+  const { queryDtype } = device;
   const q = await tensors.random(queryDtype, [tokens, queryHeads, headDim], 1);
   const out = tensors.empty(dtype, tokens, queryHeads, headDim);
   const keys = {
@@ -255,7 +255,7 @@ export async function attentionCases(
     },
     {
       name: `select blocks ${tokens}`,
-      run: () => selectBlocks(device, { counts, indices, mass, firstBlock: 0, threshold }),
+      run: () => selectTiles(device, { counts, indices, mass, firstTile: 0, threshold }),
     },
     ...chunkedCases(device, { ...common, mass, counts, indices, stride, threshold }),
     {

@@ -113,7 +113,7 @@ async function timeCase(
   for (let run = 0; run < Math.max(repeats, 3); run++) {
     await copy(device, { out: to, in: from });
     // A GPU still copies when the op is started, so that the host's way to it is not timed.
-    if (device.kind === "cpu") await device.kernels.idle();
+    if (device.stream === undefined) await device.kernels.idle();
     device.count({ marks: true });
     await each.run();
     const costs = [...await device.costs()];

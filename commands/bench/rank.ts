@@ -6,6 +6,7 @@
 import { type CheckedPlan, modeOf } from "../../lib/attention/plan.ts";
 import type { Collective } from "../../lib/parallel/collective.ts";
 import type { RankStatus } from "../../lib/parallel/state.ts";
+import { DEVICE_TRAITS } from "../../lib/device/device.ts";
 import type { DeviceKind } from "../../lib/device/open.ts";
 import { addCosts, ProfiledDevice } from "../../lib/device/profiled.ts";
 import { type Stage, stagesOn } from "../../lib/device/stages.ts";
@@ -146,7 +147,7 @@ export class RankBench implements Disposable {
     const devices = opened.devices.map((device) => owned.use(new ProfiledDevice(device)));
     const stages = stagesOn(devices, config);
     const { freeBytes, hasOwnGpus, dealtGpus } = opened;
-    const chunkTokens = chunkTokensFor({ kind }, { config, precision, freeBytes });
+    const chunkTokens = chunkTokensFor(DEVICE_TRAITS[kind], { config, precision, freeBytes });
     for (const plan of plans) {
       const question = { ...sizes, chunkTokens, plan };
       checkMemory(devices, { question, freeBytes, loaded: false, dealtGpus });
@@ -233,7 +234,7 @@ class ModeBench {
   #warmUpTokens(): number {
     const { options: { lengths, decodeContexts }, devices, plan, collective } = this.#parts;
     // The caches of a CPU are warm after the shortest run; a GPU's clock takes a longer one.
-    if (devices[0]?.kind === "cpu") {
+    if (devices[0]?.hasHostMemory === true) {
       return Math.min(...lengths, ...decodeContexts, WARM_UP_TOKENS.cpu);
     }
     // Every rank has to get a block.

@@ -23,7 +23,7 @@ const ATTENTION: readonly OpName[] = [
   "sx_attention_block_sparse",
   "sx_attention_decode",
 ];
-const SELECTION: readonly OpName[] = ["sx_antidiagonal_score", "sx_select_blocks"];
+const SELECTION: readonly OpName[] = ["sx_antidiagonal_score", "sx_select_tiles"];
 
 /**
  * Adds up what was counted.

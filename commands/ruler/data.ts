@@ -6,6 +6,7 @@
 import { FileError } from "../../lib/errors.ts";
 import { makeFolder } from "../shared/folder.ts";
 import type { CountTokens } from "../../ruler/model.ts";
+import type { ModelTemplate } from "../../ruler/templates.ts";
 import type { DataRecord } from "../shared/run_record.ts";
 import { hasContent, surveySamples } from "../shared/samples.ts";
 
@@ -14,7 +15,6 @@ export interface DataRequest {
   readonly task: string;
   readonly maxTokens: number;
   readonly sampleCount: number;
-  readonly template: string;
   /** How often cwe's common and other words occur. */
   readonly cweFrequencies: readonly number[];
   /** The file to write; written as a whole or not at all. */
@@ -38,7 +38,7 @@ export interface TaskSetup {
 /** Makes the data of tasks. */
 export interface DataMaker {
   /** How a task's answers are generated. */
-  setup(task: string, template: string): TaskSetup;
+  setup(task: string): TaskSetup;
   /**
    * Writes a task's samples.
    *
@@ -51,6 +51,7 @@ export interface DataMaker {
 export type OpenDataMaker = (options: {
   countTokens: CountTokens;
   sourceDir: string | undefined;
+  template: ModelTemplate;
 }) => Promise<DataMaker>;
 
 /** A task's data, or why there is none. */

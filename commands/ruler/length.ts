@@ -80,7 +80,7 @@ export interface LengthResult {
  * @throws {FileError} If a file cannot be read or written.
  */
 export async function prepareLength(maxTokens: number, run: RulerRun): Promise<PreparedLength> {
-  const { screen, maker, progress, template } = run;
+  const { screen, maker, progress } = run;
   const folder = `${run.folder}/${maxTokens}`;
   for (const name of ["data", "logs"]) await makeFolder(`${folder}/${name}`);
   const path = `${folder}/${RUN_FILE}`;
@@ -95,7 +95,6 @@ export async function prepareLength(maxTokens: number, run: RulerRun): Promise<P
       ...run,
       task,
       maxTokens,
-      template,
       folder,
       before: before?.data[task],
       onSample: (index) =>
@@ -229,7 +228,7 @@ async function runTask(
     label,
     sampleLimit: -1,
     finished,
-    ...run.maker.setup(task, run.template),
+    ...run.maker.setup(task),
     topLogits: 0,
     progress: run.progress,
     onSample: async (_, generation) => await log.append(logEntry(generation)),

@@ -17,11 +17,9 @@ import {
   type SourceOptions,
 } from "../../ruler/sources.ts";
 import { RULER_TASKS, type RulerTask } from "../../ruler/tasks.ts";
-import { MODEL_TEMPLATES, type TemplateName } from "../../ruler/templates.ts";
 
 /** What to make. */
-export interface MakeDataOptions extends Omit<PrepareOptions, "settings" | "sources" | "template"> {
-  readonly template: string;
+export interface MakeDataOptions extends Omit<PrepareOptions, "settings" | "sources"> {
   /** How often cwe's common and other words occur. */
   readonly cweFrequencies: readonly number[];
   /** The folder of RULER's source data; `undefined` for the usual one. */
@@ -72,8 +70,7 @@ export async function makeData(options: MakeDataOptions): Promise<MadeData> {
       reason: `${shortage} in ${where.folder}: 'deno task data' fetches the official file`,
     };
   }
-  const template = templateNamed(options.template);
-  const samples = prepareSamples({ ...options, settings, template, sources });
+  const samples = prepareSamples({ ...options, settings, sources });
   await replaceFile(path, withTurns(samples, options));
   return { isMade: true, words: sources.words?.kind };
 }
@@ -105,15 +102,6 @@ export function taskNamed(task: string): RulerTask {
   if (found !== undefined) return found;
   const names = Object.keys(RULER_TASKS).join(", ");
   throw new UsageError(`--task: must be one of ${names}: current value is '${task}'`);
-}
-
-/** A prompt template by its name. @throws {UsageError} If there is none. */
-export function templateNamed(name: string): TemplateName {
-  if (name === "base" || name === "llama3") return name;
-  const names = Object.keys(MODEL_TEMPLATES).join(", ");
-  throw new UsageError(
-    `--model_template_type: must be one of ${names}: current value is '${name}'`,
-  );
 }
 
 function settingsOf(task: string, cweFrequencies: readonly number[]): TaskSettings {

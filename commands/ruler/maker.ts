@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { MODEL_TEMPLATES } from "../../ruler/templates.ts";
-import { makeData, taskNamed, templateNamed } from "./make_data.ts";
+import { makeData, taskNamed } from "./make_data.ts";
 import type { DataMaker, OpenDataMaker } from "./data.ts";
 
 /** Opens the generators; what a task needs is read when it is made. */
@@ -12,9 +11,9 @@ export function openDataMaker(
   options: Parameters<OpenDataMaker>[0],
 ): ReturnType<OpenDataMaker> {
   const maker: DataMaker = {
-    setup: (task, template) => ({
+    setup: (task) => ({
       tokensToGenerate: taskNamed(task).tokensToGenerate,
-      stopWords: MODEL_TEMPLATES[templateNamed(template)].stopWords,
+      stopWords: options.template.stopWords,
     }),
     make: async (request) =>
       await makeData({

@@ -7,7 +7,10 @@
 import { FileError, UsageError } from "../../lib/errors.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { makeFolder } from "../shared/folder.ts";
-import { makeData, taskNamed, templateNamed } from "./make_data.ts";
+import { makeData, taskNamed } from "./make_data.ts";
+import { checkTemplateName, chooseTemplate } from "./template.ts";
+
+const TEMPLATE_FLAG = "--model_template_type";
 
 /** What to make. */
 export interface PrepareCommandOptions {
@@ -40,7 +43,7 @@ export async function runPrepare(
 ): Promise<void> {
   const { task, saveDir, chunkIndex, chunkCount, randomSeed } = options;
   taskNamed(task);
-  templateNamed(options.template);
+  checkTemplateName(options.template, TEMPLATE_FLAG);
   if (chunkIndex >= chunkCount) {
     throw new UsageError(
       `--chunk_idx: must be 0 to ${chunkCount - 1}, below --chunk_amount: ` +
@@ -53,7 +56,17 @@ export async function runPrepare(
   using tokenizer = await openTokenizerThread(options.tokenizerPath);
   const path = `${saveDir}/${task}/validation.jsonl`;
   await makeFolder(`${saveDir}/${task}`);
-  const made = await makeData({ ...options, path, countTokens: (text) => tokenizer.count(text) });
+  const template = await chooseTemplate(options.template, {
+    folder: options.tokenizerPath,
+    tokenizer,
+    flag: TEMPLATE_FLAG,
+  });
+  const made = await makeData({
+    ...options,
+    template,
+    path,
+    countTokens: (text) => tokenizer.count(text),
+  });
   if (!made.isMade) throw new FileError(`Cannot make samples of ${task}: ${made.reason}`);
   if (made.words === "builtin") {
     log(

@@ -19,7 +19,10 @@ import type { OpenDataMaker } from "./data.ts";
 import { type LengthResult, prepareLength, type RulerRun, runLength } from "./length.ts";
 import type { RulerOptions } from "./options.ts";
 import { formatResults } from "./table.ts";
+import { checkTemplateName, chooseTemplate } from "./template.ts";
 import type { Screen } from "../shared/screen.ts";
+
+const TEMPLATE_FLAG = "--prompt_config";
 
 /**
  * Runs the tasks at all lengths; what an earlier run finished is kept.
@@ -38,6 +41,7 @@ export async function runRuler(
   const plan = checkPlan(options.plan);
   const { kind: device, note } = await chooseDevice(options.device, options);
   if (note !== undefined) screen.log(note);
+  checkTemplateName(options.template, TEMPLATE_FLAG);
   const { launchedRanks } = context;
   const processCount = checkProcesses(options, { plan, screen, launchedRanks });
   const lengths = options.lengths.filter((maxTokens) =>
@@ -46,11 +50,17 @@ export async function runRuler(
   if (lengths.length === 0) return;
   await readConfig(modelPath);
   using tokenizer = await openTokenizerThread(modelPath);
+  const template = await chooseTemplate(options.template, {
+    folder: modelPath,
+    tokenizer,
+    flag: TEMPLATE_FLAG,
+  });
   const openMaker: OpenDataMaker = context.openDataMaker ??
     (await import("./maker.ts")).openDataMaker;
   const maker = await openMaker({
     countTokens: (text) => tokenizer.count(text),
     sourceDir,
+    template,
   });
   await using session = new ModelSession({
     folder: modelPath,
@@ -69,6 +79,7 @@ export async function runRuler(
     plan,
     device,
     processCount,
+    template: template.name,
     folder: experimentFolder({ ...options, plan }),
     pregenDir: await findPregenDir(options.pregenDir),
     modelSha256: await modelDigest(modelPath),

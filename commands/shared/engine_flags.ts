@@ -21,7 +21,8 @@ import { choiceFlag, decimalFlag, wholeFlag } from "./flags.ts";
 export const MODES: readonly AttentionMode[] = ATTENTION_MODES;
 
 /** What `-a` means, for help texts. */
-export const MODE_HELP = "dense, xattn (selected tiles), star (blocks with an anchor), starx " +
+export const MODE_HELP =
+  "dense (context and query tokenized as one text, else each on its own), xattn (selected tiles), star (blocks with an anchor), starx " +
   "(both), ring (dense, the context spread over the processes) or ringx (ring with selected tiles)";
 
 /** The flag of each option of the library, for messages of the command line. */

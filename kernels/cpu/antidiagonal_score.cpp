@@ -1,13 +1,13 @@
 /*
- * Antidiagonal mass of every 128 x 128 block (see sx_antidiagonal_score in ../sx_kernels.h;
+ * Antidiagonal mass of every tile of 128 x 128 (see sx_antidiagonal_score in ../sx_kernels.h;
  * XAttention, arXiv 2503.16428, section 2.1).
  *
  * logits[i][j] = sum over s < S of q[i*S + S-1-s] . k[j*S + s] * scale / S for j <= i;
- * mass[b][c] = sum over the groups i of row block b and j of key block c of softmax_j(logits[i]).
+ * mass[b][c] = sum over the groups i of row tile b and j of key tile c of softmax_j(logits[i]).
  * Accumulates in f32. A product of [HQ * T/S] x [N/S] of depth S*D, causal half: FLOPs
  * HQ*T*N*D/S; bytes read T*HQ*D*4 + N*HK*D*sizeof(k) for every unit of work.
  *
- * A unit is some 252 rows: all query heads of a key head times the groups of some row blocks. It
+ * A unit is some 252 rows: all query heads of a key head times the groups of some row tiles. It
  * walks the keys in chunks of 128 groups and the depth in steps of 256, packing keys once for all
  * its rows. Each chunk ends in an online softmax: the chunk's cells keep the maximum that they were
  * computed with, and are brought to the row's maximum and sum when the row is complete.
@@ -45,34 +45,34 @@ constexpr int64_t kMostQueryFloats = 1 << 18;
 constexpr int64_t kEnoughUnits = 48;
 
 struct Plan {
-  int64_t group;       /* query heads per key head */
-  int64_t cell;        /* groups per block of 128 */
-  int64_t q_blocks, key_blocks;
-  int64_t unit_blocks; /* row blocks per unit */
-  int64_t rows;        /* rows of a full unit */
-  int64_t chunks;      /* at most so many chunks of keys */
+  int64_t group; /* query heads per key head */
+  int64_t cell;  /* groups per tile */
+  int64_t q_tiles, key_tiles;
+  int64_t unit_tiles; /* row tiles per unit */
+  int64_t rows;       /* rows of a full unit */
+  int64_t chunks;     /* at most so many chunks of keys */
   int64_t units;
   int64_t query_floats; /* of a worker's queries */
   bool keeps_queries;
-  int64_t floats;      /* scratch of a worker */
+  int64_t floats; /* scratch of a worker */
 };
 
 /* Whole groups of rows. */
 int64_t logit_floats(const Plan& plan) { return round_up(plan.rows, kRowsAtOnce) * kGroups; }
 
-Plan make_plan(const AntidiagonalArgs& args) {
+Plan make_plan(const sx_antidiagonal_score_params& args) {
   Plan plan = {};
   plan.group = args.q_heads / args.kv.kv_heads;
-  plan.cell = SX_BLOCK / args.stride;
-  plan.q_blocks = ceil_div(args.q_tokens, SX_BLOCK);
-  plan.key_blocks = ceil_div(all_keys(args.kv), SX_BLOCK);
+  plan.cell = SX_TILE / args.stride;
+  plan.q_tiles = ceil_div(args.q_tokens, SX_TILE);
+  plan.key_tiles = ceil_div(all_keys(args.kv), SX_TILE);
   for (int64_t rows = kTileRows; rows >= kTileRows / 2; rows -= kTileRows / 2) {
-    plan.unit_blocks = max64(1, min64(plan.q_blocks, rows / (plan.group * plan.cell)));
-    plan.units = args.kv.kv_heads * ceil_div(plan.q_blocks, plan.unit_blocks);
+    plan.unit_tiles = max64(1, min64(plan.q_tiles, rows / (plan.group * plan.cell)));
+    plan.units = args.kv.kv_heads * ceil_div(plan.q_tiles, plan.unit_tiles);
     if (plan.units >= kEnoughUnits) break;
   }
-  plan.rows = plan.unit_blocks * plan.cell * plan.group;
-  plan.chunks = ceil_div(plan.key_blocks, args.stride) + 2;
+  plan.rows = plan.unit_tiles * plan.cell * plan.group;
+  plan.chunks = ceil_div(plan.key_tiles, args.stride) + 2;
   plan.query_floats = kRowsAtOnce * kDepth;
 #ifdef SX_HAS_TILES
   const int64_t steps = ceil_div(args.stride * args.kv.head_dim, kDepth);
@@ -81,7 +81,7 @@ Plan make_plan(const AntidiagonalArgs& args) {
   if (plan.keeps_queries) plan.query_floats = all_floats;
 #endif
   plan.floats = kGroups * kDepth + plan.query_floats + logit_floats(plan) +
-                plan.rows * (plan.key_blocks + plan.chunks) + plan.rows * 2;
+                plan.rows * (plan.key_tiles + plan.chunks) + plan.rows * 2;
   plan.floats = round_up(plan.floats, 16);
   return plan;
 }
@@ -89,19 +89,19 @@ Plan make_plan(const AntidiagonalArgs& args) {
 /* The work of one unit in the memory of one worker. */
 class Unit {
  public:
-  Unit(const AntidiagonalArgs& args, const Plan& plan, int64_t unit, float* memory)
+  Unit(const sx_antidiagonal_score_params& args, const Plan& plan, int64_t unit, float* memory)
       : args_(args), plan_(plan), kv_head_(unit % args.kv.kv_heads) {
     const int64_t tiles = plan.units / args.kv.kv_heads;
-    first_block_ = (tiles - 1 - unit / args.kv.kv_heads) * plan.unit_blocks;
-    blocks_ = min64(plan.unit_blocks, plan.q_blocks - first_block_);
-    first_group_ = first_block_ * plan.cell;
+    first_tile_ = (tiles - 1 - unit / args.kv.kv_heads) * plan.unit_tiles;
+    row_tiles_ = min64(plan.unit_tiles, plan.q_tiles - first_tile_);
+    first_group_ = first_tile_ * plan.cell;
     const int64_t groups = ceil_div(args.q_tokens, args.stride) - first_group_;
-    rows_ = min64(blocks_ * plan.cell, groups) * plan.group;
+    rows_ = min64(row_tiles_ * plan.cell, groups) * plan.group;
     keys_ = memory;
     queries_ = keys_ + kGroups * kDepth;
     logits_ = queries_ + plan.query_floats;
     cells_ = logits_ + logit_floats(plan);
-    chunk_max_ = cells_ + plan.rows * plan.key_blocks;
+    chunk_max_ = cells_ + plan.rows * plan.key_tiles;
     state_ = reinterpret_cast<RowState*>(chunk_max_ + plan.rows * plan.chunks);
   }
 
@@ -141,22 +141,22 @@ class Unit {
     const int64_t step = kDepth / dim;
     for (int64_t s = 0; s < args_.stride; s += step) {
       const int64_t count = min64(step, args_.stride - s);
-      for (int64_t i = 0; i < count; i++) pack_keys(begin, end, s + i, keys_ + i * dim * kMicroColumns);
+      for (int64_t i = 0; i < count; i++)
+        pack_keys(begin, end, s + i, keys_ + i * dim * kMicroColumns);
       for (int64_t r = 0; r < rows_; r += kMicroRows) {
         const int64_t rows = min64(kMicroRows, rows_ - r);
         const int64_t visible = visible_groups(r + rows - 1, begin, end - begin);
         if (visible == 0) continue;
         for (int64_t i = 0; i < rows; i++) load_query(r + i, s, count, queries_ + i * kDepth);
-        with_rows<kMicroRows>(rows, [&](auto size) {
-          this->multiply_rows<size()>(r, visible, count * dim, s > 0);
-        });
+        with_rows<kMicroRows>(
+            rows, [&](auto size) { this->multiply_rows<size()>(r, visible, count * dim, s > 0); });
       }
     }
   }
 
   /* Packs element s of the key groups begin..end - 1, zeros past the last key. */
   void pack_keys(int64_t begin, int64_t end, int64_t s, float* out) {
-    const KeyValues& kv = args_.kv;
+    const sx_key_values& kv = args_.kv;
     const int64_t first = begin * args_.stride + s;
     const int64_t left = all_keys(kv) - first;
     const int64_t count = left <= 0 ? 0 : min64(end - begin, ceil_div(left, args_.stride));
@@ -240,7 +240,7 @@ class Unit {
   /* Packs element s, the i-th of this step, of the key groups begin..end - 1 into right tiles
    * [panels of 32 groups][steps][2], zeros past the last key. */
   void pack_key_tiles(int64_t begin, int64_t end, int64_t s, int64_t i, int64_t steps) {
-    const KeyValues& kv = args_.kv;
+    const sx_key_values& kv = args_.kv;
     const int64_t first = begin * args_.stride + s;
     const int64_t left = all_keys(kv) - first;
     const int64_t count = left <= 0 ? 0 : min64(end - begin, ceil_div(left, args_.stride));
@@ -270,8 +270,8 @@ class Unit {
     char* tile = reinterpret_cast<char*>(out) + row / kTileSide * kTileBytes + row % kTileSide * 64;
     const auto upper = [](__m512bh pairs, int half) {
       const __m512i bits = (__m512i)pairs;
-      const __m256i part = half == 0 ? _mm512_castsi512_si256(bits)
-                                     : _mm512_extracti64x4_epi64(bits, 1);
+      const __m256i part =
+          half == 0 ? _mm512_castsi512_si256(bits) : _mm512_extracti64x4_epi64(bits, 1);
       return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(part), 16));
     };
     for (int64_t d = 0; d < count * args_.kv.head_dim; d += kTileDepth, tile += 2 * kTileBytes) {
@@ -291,7 +291,7 @@ class Unit {
     float* weights = logits_ + r * kGroups;
     softmax_row(weights, visible, state_[r]);
     chunk_max_[r * plan_.chunks + chunk] = state_[r].max_log2;
-    float* cells = cells_ + r * plan_.key_blocks + begin / plan_.cell;
+    float* cells = cells_ + r * plan_.key_tiles + begin / plan_.cell;
     for (int64_t k = 0; k < visible; k += plan_.cell) {
       const int64_t stop = min64(k + plan_.cell, visible);
       float sum = 0;
@@ -300,13 +300,13 @@ class Unit {
     }
   }
 
-  /* Adds up the rows of every head and row block, each brought to its maximum and sum. */
+  /* Adds up the rows of every head and row tile, each brought to its maximum and sum. */
   void write_mass() const {
-    for (int64_t n = 0; n < blocks_ * plan_.group; n++) {
+    for (int64_t n = 0; n < row_tiles_ * plan_.group; n++) {
       const int64_t head = kv_head_ * plan_.group + n % plan_.group;
-      const int64_t block = first_block_ + n / plan_.group;
-      float* out = args_.mass + (head * plan_.q_blocks + block) * plan_.key_blocks;
-      for (int64_t c = 0; c < plan_.key_blocks; c++) out[c] = 0;
+      const int64_t tile = first_tile_ + n / plan_.group;
+      float* out = args_.mass + (head * plan_.q_tiles + tile) * plan_.key_tiles;
+      for (int64_t c = 0; c < plan_.key_tiles; c++) out[c] = 0;
       for (int64_t i = 0; i < plan_.cell; i++) {
         const int64_t r = (n / plan_.group * plan_.cell + i) * plan_.group + n % plan_.group;
         if (r < rows_) add_row(r, out);
@@ -316,7 +316,7 @@ class Unit {
 
   void add_row(int64_t r, float* out) const {
     const float factor = 1 / state_[r].sum;
-    const float* cells = cells_ + r * plan_.key_blocks;
+    const float* cells = cells_ + r * plan_.key_tiles;
     const int64_t end = visible_groups(r, 0, INT64_MAX);
     const int64_t prefix_groups = args_.kv.prefix_tokens / args_.stride;
     int64_t chunk = 0;
@@ -331,20 +331,20 @@ class Unit {
     }
   }
 
-  const AntidiagonalArgs& args_;
+  const sx_antidiagonal_score_params& args_;
   const Plan& plan_;
-  int64_t kv_head_, first_block_, blocks_, first_group_, rows_;
+  int64_t kv_head_, first_tile_, row_tiles_, first_group_, rows_;
   float* keys_;      /* panels [kDepth][kMicroColumns], or right tiles */
   float* queries_;   /* [kMicroRows][kDepth], or left tiles [groups of 32 rows][steps] of 32 KiB */
   float* logits_;    /* [rows][kGroups] */
-  float* cells_;     /* [rows][key_blocks], relative to chunk_max_ */
+  float* cells_;     /* [rows][key_tiles], relative to chunk_max_ */
   float* chunk_max_; /* [rows][chunks] */
   RowState* state_;  /* [rows] */
 };
 
 }  // namespace
 
-sx_status antidiagonal_score(Context& context, const AntidiagonalArgs& args) {
+sx_status antidiagonal_score(Context& context, const sx_antidiagonal_score_params& args) {
   const Plan plan = make_plan(args);
   const int64_t bytes = plan.floats * 4 * context.threads;
   float* memory = static_cast<float*>(scratch(context, bytes));

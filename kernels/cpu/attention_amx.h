@@ -42,7 +42,8 @@ class AmxTile : AmxRows<D> {
   static_assert(kKeys % kChunk == 0 && kChunk % kGroup == 0 && D % 64 == 0, "tiles are whole");
 
   explicit AmxTile(void* scratch)
-      : Rows(static_cast<char*>(scratch) + 2 * kLogits * 4), logits_(static_cast<float*>(scratch)),
+      : Rows(static_cast<char*>(scratch) + 2 * kLogits * 4),
+        logits_(static_cast<float*>(scratch)),
         edge_(static_cast<char*>(scratch) + 2 * kLogits * 4 + Rows::kRowsBytes),
         values_(edge_ + 3 * kChunk * D * 2) {}
 
@@ -161,8 +162,8 @@ class AmxTile : AmxRows<D> {
     if (before.count != 0) this->begin_values(before);
     if (now.count != 0) this->begin_weights(now);
     const bool whole = before.count == kChunk && now.count == kChunk && next.count == kChunk;
-    const Vec most = whole && before.finite ? work<true>(before, now, next)
-                                            : work<false>(before, now, next);
+    const Vec most =
+        whole && before.finite ? work<true>(before, now, next) : work<false>(before, now, next);
     if (this->exceeds(most)) weigh_again(now);
   }
 
@@ -306,7 +307,7 @@ class AmxTile : AmxRows<D> {
   bool odd_ = false;
   Ahead ahead_[2] = {};
   int64_t asked_ = kKeys, ask_rows_ = 0; /* rows asked for, and how many to ask for at a time */
-  int next_ = 0; /* of jobs_ */
+  int next_ = 0;                         /* of jobs_ */
   Job jobs_[3] = {};
 };
 

@@ -99,8 +99,8 @@ static inline void copy_rows(char* out, const char* rows, int64_t step, int64_t 
                              int64_t padded) {
   for (int64_t r = 0; r < padded; r++, out += D * 2) {
     for (int64_t b = 0; b < D * 2; b += 64) {
-      _mm512_store_si512(out + b, r < count ? _mm512_loadu_si512(rows + r * step + b)
-                                            : _mm512_setzero_si512());
+      _mm512_store_si512(
+          out + b, r < count ? _mm512_loadu_si512(rows + r * step + b) : _mm512_setzero_si512());
     }
   }
 }

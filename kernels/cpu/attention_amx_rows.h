@@ -25,18 +25,18 @@ constexpr int kMostGrowth = 8;
 
 /* Work of one group of rows with one chunk of keys. */
 struct AmxJob {
-  int64_t row;        /* the group's first */
-  int64_t count;      /* keys, a multiple of 32; 0 if there is no job */
-  int64_t visible;    /* how many of the keys the tile's first token sees, if there are so many */
-  int64_t whole;      /* keys that there are */
+  int64_t row;     /* the group's first */
+  int64_t count;   /* keys, a multiple of 32; 0 if there is no job */
+  int64_t visible; /* how many of the keys the tile's first token sees, if there are so many */
+  int64_t whole;   /* keys that there are */
   const char* keys;
   const char* values; /* packed */
   const char* raw;    /* values where they lie */
   int64_t key_step, step;
-  float* logits;      /* S^T, then P^T in its place: two halves of 16 rows, [kAmxChunk][16] */
-  bool masked;        /* whether a row does not see all of the keys */
-  bool finite;        /* whether zero times any value is zero */
-  bool rescale;       /* whether the sums before must be multiplied by alpha */
+  float* logits; /* S^T, then P^T in its place: two halves of 16 rows, [kAmxChunk][16] */
+  bool masked;   /* whether a row does not see all of the keys */
+  bool finite;   /* whether zero times any value is zero */
+  bool rescale;  /* whether the sums before must be multiplied by alpha */
   alignas(64) float alpha[kAmxGroup];
 };
 
@@ -50,7 +50,9 @@ class AmxRows {
  protected:
   /* memory: kRowsBytes. */
   explicit AmxRows(char* memory)
-      : out_(reinterpret_cast<float*>(memory)), max_(out_ + kRows * D), sum_(max_ + kRows),
+      : out_(reinterpret_cast<float*>(memory)),
+        max_(out_ + kRows * D),
+        sum_(max_ + kRows),
         q_(reinterpret_cast<char*>(sum_ + kRows)) {}
 
   /* Takes `tokens` queries from first_token on, of `heads` query heads from first_head on. */
@@ -65,8 +67,8 @@ class AmxRows {
     for (int64_t r = 0; r < padded; r += kTileSide) {
       const float* rows[kTileSide];
       for (int64_t i = 0; i < kTileSide; i++) {
-        rows[i] = r + i < rows_ ? static_cast<const float*>(args.q) + row_of(args, r + i) * D
-                                : nullptr;
+        rows[i] =
+            r + i < rows_ ? static_cast<const float*>(args.q) + row_of(args, r + i) * D : nullptr;
       }
       pack_queries<D>(q_ + r * D * 2, rows, args.scale < 0);
       store(max_ + r, broadcast(-INFINITY));
@@ -130,8 +132,7 @@ class AmxRows {
       float* maxima = max_ + job.row + q * kTileSide;
       const Vec top = mul(take_top(job, q), broadcast(factor_));
       const Vec old = load(maxima);
-      const __mmask16 grown =
-          _mm512_cmp_ps_mask(top, add(old, broadcast(kMostGrowth)), _CMP_GT_OQ);
+      const __mmask16 grown = _mm512_cmp_ps_mask(top, add(old, broadcast(kMostGrowth)), _CMP_GT_OQ);
       if (grown == 0) continue;
       const Vec moved = _mm512_mask_mov_ps(old, grown, top);
       float* alpha = job.alpha + q * kTileSide;
@@ -211,7 +212,7 @@ class AmxRows {
   float* sum_; /* [rows] */
   char* q_;    /* right tiles, see pack_queries() */
   int64_t rows_ = 0, heads_ = 1, first_token_ = 0, first_head_ = 0;
-  float factor_ = 0; /* |scale| * log2(e) */
+  float factor_ = 0;                   /* |scale| * log2(e) */
   alignas(64) float shift_[kAmxGroup]; /* what the weights of the job now are relative to */
 };
 

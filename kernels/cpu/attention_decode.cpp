@@ -170,7 +170,7 @@ class Split {
   void add_tile(int64_t first, int64_t key, int64_t count) {
     int64_t visible[R], least = count, most = 0;
     for (int r = 0; r < R; r++) {
-      const int64_t offset = args_.causal ? args_.key_count - args_.q_tokens : args_.key_count;
+      const int64_t offset = args_.causal ? *args_.key_count - args_.q_tokens : *args_.key_count;
       visible[r] = visible_keys(offset - key, (first + r) / group_, count);
       least = min64(least, visible[r]);
       most = max64(most, visible[r]);
@@ -205,8 +205,9 @@ class Split {
 
 template <class Key, int D>
 sx_status run(Context& context, const DecodeArgs& args) {
-  const int64_t split_keys = max64(kTile, round_up(ceil_div(args.key_count, kSplits), kTile));
-  const int64_t splits = max64(1, ceil_div(args.key_count, split_keys));
+  const int64_t keys = *args.key_count;
+  const int64_t split_keys = max64(kTile, round_up(ceil_div(keys, kSplits), kTile));
+  const int64_t splits = max64(1, ceil_div(keys, split_keys));
   const int64_t part_floats = args.q_tokens * args.q_heads * (D + 2);
   const int64_t bytes = splits * part_floats * 4;
   float* parts = static_cast<float*>(scratch(context, bytes));
@@ -215,7 +216,7 @@ sx_status run(Context& context, const DecodeArgs& args) {
     for (int64_t unit = begin; unit < end; unit++) {
       const int64_t first = unit % splits * split_keys;
       Split<Key, D> split(args, unit / splits);
-      split.add_keys(first, min64(first + split_keys, args.key_count));
+      split.add_keys(first, min64(first + split_keys, keys));
       split.finish(parts + unit % splits * part_floats);
     }
   });

@@ -34,10 +34,10 @@ constexpr int64_t kSplitKeys = 1024;
 
 /* How the work is cut; depends on the shapes only. */
 struct Plan {
-  int64_t group;       /* query heads per key head */
-  int64_t heads;       /* query heads per unit */
-  int64_t tokens;      /* tokens per unit */
-  int64_t head_tiles;  /* units per key head and token tile */
+  int64_t group;      /* query heads per key head */
+  int64_t heads;      /* query heads per unit */
+  int64_t tokens;     /* tokens per unit */
+  int64_t head_tiles; /* units per key head and token tile */
   int64_t token_tiles;
   int64_t splits;
   int64_t split_keys;
@@ -81,8 +81,7 @@ void run_unit(const AttentionArgs& args, const Plan& plan, int64_t unit, void* s
   Tile tile(scratch);
   tile.begin(args, first_token, tokens, kv_head * plan.group + first_head,
              min64(plan.heads, plan.group - first_head));
-  const int64_t visible =
-      visible_keys(args.q_offset, first_token + tokens - 1, all_keys(args.kv));
+  const int64_t visible = visible_keys(args.q_offset, first_token + tokens - 1, all_keys(args.kv));
   const int64_t end = min64(visible, (split + 1) * plan.split_keys);
   for (int64_t key = split * plan.split_keys; key < end;) {
     const int64_t segment_end = key < args.kv.prefix_tokens ? args.kv.prefix_tokens : end;
@@ -123,7 +122,8 @@ sx_status run(Context& context, const AttentionArgs& args) {
 /* A part that is to be merged with others, which is what a log-sum-exp is for, keeps its weights in
  * f32: rounded to bf16 they would depend on how the keys are spread over hosts, and with them the
  * tokens. Such calls are those of a query, and short. */
-sx_status attention_dense(Context& context, const AttentionArgs& args) {
+sx_status attention_dense(Context& context, const sx_attention_dense_params& params) {
+  const AttentionArgs args = attention_args(params);
   [[maybe_unused]] const bool rounds = args.kv.dtype == SX_BF16 && args.lse_log2 == nullptr;
 #if defined(SX_HAS_TILES)
   if (rounds) {

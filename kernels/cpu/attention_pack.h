@@ -65,8 +65,8 @@ static inline void pack_transposed(float* out, int64_t panel_depth, const char* 
       __m256 block[8];
 #pragma GCC unroll 8
       for (int i = 0; i < 8; i++) {
-        block[i] = n + i < count ? load_eight<kBf16>(rows + (n + i) * row_bytes, d)
-                                 : _mm256_setzero_ps();
+        block[i] =
+            n + i < count ? load_eight<kBf16>(rows + (n + i) * row_bytes, d) : _mm256_setzero_ps();
       }
       transpose_eight(block);
 #pragma GCC unroll 8
@@ -78,8 +78,8 @@ static inline void pack_transposed(float* out, int64_t panel_depth, const char* 
 /* Packs `count` rows of `width` elements (a multiple of kMicroColumns) into panels of columns; one
  * panel takes panel_rows * kMicroColumns floats. */
 template <bool kBf16>
-static inline void pack_columns(float* out, int64_t panel_rows, const char* rows,
-                                int64_t row_bytes, int64_t count, int64_t width) {
+static inline void pack_columns(float* out, int64_t panel_rows, const char* rows, int64_t row_bytes,
+                                int64_t count, int64_t width) {
   for (int64_t n = 0; n < count; n++) {
     const char* row = rows + n * row_bytes;
     for (int64_t d = 0; d < width; d += 8) {

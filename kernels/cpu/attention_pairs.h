@@ -26,8 +26,7 @@ SX_INLINE Vec multiply_pairs(Vec c, Vec a, Vec b) {
 /* c[r][0..1] = sum over k < depth of the pairs a[r * kStride + k] * b[k][0..1]; one packed panel. */
 template <int R, int64_t kStride>
 static inline __attribute__((always_inline)) void multiply_pair_panel(const float* a,
-                                                                      const float* b,
-                                                                      int64_t depth,
+                                                                      const float* b, int64_t depth,
                                                                       Vec (&c)[R][2]) {
 #pragma GCC unroll 16
   for (int r = 0; r < R; r++) c[r][0] = c[r][1] = zero();
@@ -74,9 +73,12 @@ class PairTile : public TileRows<D> {
                                          kMicroRows * kKeys + kMicroRows * kPairs);
 
   explicit PairTile(void* scratch)
-      : Rows(static_cast<float*>(scratch)), q_(static_cast<float*>(scratch) + Rows::kRowFloats),
-        keys_(q_ + kTileRows * D / 2), values_(keys_ + kKeys * D / 2),
-        weights_(values_ + kKeys * D / 2), weight_pairs_(weights_ + kMicroRows * kKeys) {}
+      : Rows(static_cast<float*>(scratch)),
+        q_(static_cast<float*>(scratch) + Rows::kRowFloats),
+        keys_(q_ + kTileRows * D / 2),
+        values_(keys_ + kKeys * D / 2),
+        weights_(values_ + kKeys * D / 2),
+        weight_pairs_(weights_ + kMicroRows * kKeys) {}
 
   /* Takes `tokens` queries from first_token on, of `heads` query heads from first_head on. */
   void begin(const AttentionArgs& args, int64_t first_token, int64_t tokens, int64_t first_head,
@@ -154,8 +156,8 @@ class PairTile : public TileRows<D> {
     for (int64_t d = 0; d < D; d += kMicroColumns) {
       Vec c[1][2];
       const float* panel = values_ + d * kPairs;
-      multiply_pair_panel<1, 1>(weight_pairs_ + r * kPairs + begin,
-                                panel + begin * kMicroColumns, end - begin, c);
+      multiply_pair_panel<1, 1>(weight_pairs_ + r * kPairs + begin, panel + begin * kMicroColumns,
+                                end - begin, c);
       if (odd) {
         const Vec weight = broadcast(weights_[r * kKeys + visible - 1]);
         c[0][0] = fma(weight, lower_halves(panel + end * kMicroColumns), c[0][0]);

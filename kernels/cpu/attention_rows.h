@@ -114,7 +114,8 @@ class TileRows {
  protected:
   /* memory: kRowFloats. */
   explicit TileRows(float* memory)
-      : out_(memory), state_(reinterpret_cast<RowState*>(out_ + kTileRows * D)),
+      : out_(memory),
+        state_(reinterpret_cast<RowState*>(out_ + kTileRows * D)),
         visible_(reinterpret_cast<int64_t*>(state_ + kTileRows)) {}
 
   /* Takes `tokens` queries from first_token on, of `heads` query heads from first_head on. */

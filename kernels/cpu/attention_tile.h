@@ -48,8 +48,11 @@ class AttentionTile : public TileRows<D> {
   static_assert(kKeys % kMicroColumns == 0 && D % kMicroColumns == 0, "panels are whole");
 
   explicit AttentionTile(void* scratch)
-      : Rows(static_cast<float*>(scratch)), q_(static_cast<float*>(scratch) + Rows::kRowFloats),
-        keys_(q_ + kTileRows * D), values_(keys_ + kKeys * D), weights_(values_ + kKeys * D) {}
+      : Rows(static_cast<float*>(scratch)),
+        q_(static_cast<float*>(scratch) + Rows::kRowFloats),
+        keys_(q_ + kTileRows * D),
+        values_(keys_ + kKeys * D),
+        weights_(values_ + kKeys * D) {}
 
   /* Takes `tokens` queries from first_token on, of `heads` query heads from first_head on. */
   void begin(const AttentionArgs& args, int64_t first_token, int64_t tokens, int64_t first_head,

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../sx_kernels.h"
+#include "../abi/ops.h"
 
 #define SX_INLINE static inline __attribute__((always_inline))
 
@@ -26,21 +26,17 @@ struct f16 {
 
 class ThreadPool;
 struct OpTable;
-struct Allocation;
 
 }  // namespace sx
 
 /* The opaque type of the C interface. One op runs on a context at a time. */
-struct sx_context {
+struct sx_context : sx::ContextBase {
   sx::ThreadPool* pool;
   const sx::OpTable* ops;
   int32_t threads;
   int32_t isa;
-  void* scratch;         /* grown by sx::scratch, kept between calls */
+  void* scratch; /* grown by sx::scratch, kept between calls */
   int64_t scratch_bytes;
-  sx::Allocation* allocations; /* of sx_alloc, newest first */
-  int64_t live_allocations;
-  char error[512];
 };
 
 namespace sx {
@@ -59,9 +55,7 @@ SX_INLINE int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 SX_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 SX_INLINE int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
-SX_INLINE int64_t dtype_bytes(sx_dtype dtype) {
-  return dtype == SX_F32 || dtype == SX_I32 ? 4 : 2;
-}
+SX_INLINE int64_t dtype_bytes(sx_dtype dtype) { return dtype == SX_F32 || dtype == SX_I32 ? 4 : 2; }
 
 SX_INLINE uint32_t float_bits(float value) {
   uint32_t bits;

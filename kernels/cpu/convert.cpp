@@ -28,18 +28,16 @@ void convert_range(Out* out, const In* in, int64_t count) {
 }
 
 template <class Out, class In>
-void run(Context& context, const ConvertArgs& args) {
-  parallel_for(context, ceil_div(args.count, kChunk), 1,
-               [&](int64_t begin, int64_t end, int32_t) {
-                 const int64_t first = begin * kChunk;
-                 convert_range(static_cast<Out*>(args.out) + first,
-                               static_cast<const In*>(args.in) + first,
-                               min64(end * kChunk, args.count) - first);
-               });
+void run(Context& context, const sx_convert_params& args) {
+  parallel_for(context, ceil_div(args.count, kChunk), 1, [&](int64_t begin, int64_t end, int32_t) {
+    const int64_t first = begin * kChunk;
+    convert_range(static_cast<Out*>(args.out) + first, static_cast<const In*>(args.in) + first,
+                  min64(end * kChunk, args.count) - first);
+  });
 }
 
 template <class Out>
-void run_from(Context& context, const ConvertArgs& args) {
+void run_from(Context& context, const sx_convert_params& args) {
   if (args.in_dtype == SX_F32) {
     run<Out, float>(context, args);
   } else if (args.in_dtype == SX_BF16) {
@@ -51,7 +49,7 @@ void run_from(Context& context, const ConvertArgs& args) {
 
 }  // namespace
 
-sx_status convert(Context& context, const ConvertArgs& args) {
+sx_status convert(Context& context, const sx_convert_params& args) {
   if (args.out_dtype == SX_F32) {
     run_from<float>(context, args);
   } else if (args.out_dtype == SX_BF16) {

@@ -11,7 +11,7 @@
 namespace sx {
 namespace SX_ISA {
 
-sx_status embedding(Context& context, const EmbeddingArgs& args) {
+sx_status embedding(Context& context, const sx_embedding_params& args) {
   parallel_for(context, args.tokens, row_grain(args.dim * 8),
                [&](int64_t begin, int64_t end, int32_t) {
                  for (int64_t t = begin; t < end; t++) {

@@ -6,7 +6,7 @@
 namespace sx {
 namespace SX_ISA {
 
-#define SX_ENTRY(name, Args) name,
+#define SX_ENTRY(name) name,
 const OpTable ops = {SX_FOR_EACH_OP(SX_ENTRY)};
 #undef SX_ENTRY
 

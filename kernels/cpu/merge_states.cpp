@@ -18,8 +18,9 @@ namespace SX_ISA {
 namespace {
 
 /* The exponent of a part in base 2, for row = token * heads + head. */
-float exponent(const MergeArgs& args, int64_t part, int64_t row) {
-  const float* lse = args.parts + part * args.part_stride + args.tokens * args.heads * args.head_dim;
+float exponent(const sx_merge_states_params& args, int64_t part, int64_t row) {
+  const float* lse =
+      args.parts + part * args.part_stride + args.tokens * args.heads * args.head_dim;
   if (!args.by_score) return lse[row];
   const float* score = lse + args.tokens * args.heads;
   return score[row % args.heads] * 1.44269504088896341f;
@@ -28,7 +29,7 @@ float exponent(const MergeArgs& args, int64_t part, int64_t row) {
 /* Columns that are summed in registers at a time; D is a multiple of it. */
 constexpr int64_t kColumns = 64;
 
-void merge_row(const MergeArgs& args, int64_t row) {
+void merge_row(const sx_merge_states_params& args, int64_t row) {
   float top = -INFINITY;
   for (int64_t p = 0; p < args.part_count; p++) top = larger(top, exponent(args, p, row));
   float total = 0;
@@ -61,7 +62,7 @@ void merge_row(const MergeArgs& args, int64_t row) {
 
 }  // namespace
 
-sx_status merge_states(Context& context, const MergeArgs& args) {
+sx_status merge_states(Context& context, const sx_merge_states_params& args) {
   const int64_t row_bytes = args.part_count * (args.head_dim + 1) * 4;
   parallel_for(context, args.tokens * args.heads, row_grain(row_bytes),
                [&](int64_t begin, int64_t end, int32_t) {

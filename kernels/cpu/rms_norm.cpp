@@ -45,7 +45,7 @@ void scale_row(Out* out, const float* row, const Weight* weight, int64_t dim, fl
 }
 
 template <class Out, class Weight>
-void run(Context& context, const RmsNormArgs& args) {
+void run(Context& context, const sx_rms_norm_params& args) {
   parallel_for(
       context, args.rows, row_grain(args.dim * 8), [&](int64_t begin, int64_t end, int32_t) {
         for (int64_t r = begin; r < end; r++) {
@@ -61,7 +61,7 @@ void run(Context& context, const RmsNormArgs& args) {
 
 }  // namespace
 
-sx_status rms_norm(Context& context, const RmsNormArgs& args) {
+sx_status rms_norm(Context& context, const sx_rms_norm_params& args) {
   if (args.out_dtype == SX_F32) {
     if (args.weight_dtype == SX_F32) {
       run<float, float>(context, args);

@@ -31,7 +31,7 @@ SX_INLINE void copy_row(Out* out, const float* in, int64_t count) {
 }
 
 template <class Q, class Cache>
-void rotate_token(const RopeArgs& args, int64_t t) {
+void rotate_token(const sx_rope_params& args, int64_t t) {
   const int64_t dim = args.head_dim, half = dim / 2;
   const float* table = args.table + t * dim;
   const float* x = args.qkv + t * (args.q_heads + 2 * args.kv_heads) * dim;
@@ -48,7 +48,7 @@ void rotate_token(const RopeArgs& args, int64_t t) {
 }
 
 template <class Q, class Cache>
-void run(Context& context, const RopeArgs& args) {
+void run(Context& context, const sx_rope_params& args) {
   const int64_t bytes = (args.q_heads + 2 * args.kv_heads) * args.head_dim * 8;
   parallel_for(context, args.tokens, row_grain(bytes), [&](int64_t begin, int64_t end, int32_t) {
     for (int64_t t = begin; t < end; t++) rotate_token<Q, Cache>(args, t);
@@ -57,7 +57,7 @@ void run(Context& context, const RopeArgs& args) {
 
 }  // namespace
 
-sx_status rope_table(Context& context, const RopeTableArgs& args) {
+sx_status rope_table(Context& context, const sx_rope_table_params& args) {
   const int64_t half = args.head_dim / 2;
   /* A sine costs as much as some 64 bytes of memory traffic. */
   parallel_for(context, args.tokens, row_grain(args.head_dim * 64),
@@ -75,7 +75,7 @@ sx_status rope_table(Context& context, const RopeTableArgs& args) {
   return SX_OK;
 }
 
-sx_status rope(Context& context, const RopeArgs& args) {
+sx_status rope(Context& context, const sx_rope_params& args) {
   if (args.q_dtype == SX_F32) {
     if (args.cache_dtype == SX_F32) {
       run<float, float>(context, args);

@@ -33,7 +33,7 @@ int32_t argmax_row(const float* logits, int64_t count) {
 
 }  // namespace
 
-sx_status argmax(Context& context, const ArgmaxArgs& args) {
+sx_status argmax(Context& context, const sx_argmax_params& args) {
   parallel_for(context, args.rows, row_grain(args.count * 4),
                [&](int64_t begin, int64_t end, int32_t) {
                  for (int64_t r = begin; r < end; r++) {
@@ -44,7 +44,7 @@ sx_status argmax(Context& context, const ArgmaxArgs& args) {
 }
 
 /* Keeps the k best so far in order; k is small against count. */
-sx_status top_k(Context&, const TopKArgs& args) {
+sx_status top_k(Context&, const sx_top_k_params& args) {
   int64_t kept = 0;
   for (int64_t i = 0; i < args.count; i++) {
     const float value = args.logits[i];

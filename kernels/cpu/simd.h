@@ -104,8 +104,8 @@ SX_INLINE void store_bf16(bf16* p, Vec v) {
   const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
   const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
   const __m256i high = _mm256_srli_epi32(_mm256_blendv_epi8(sum, quiet, nan), 16);
-  const __m128i half = _mm_packus_epi32(_mm256_castsi256_si128(high),
-                                        _mm256_extracti128_si256(high, 1));
+  const __m128i half =
+      _mm_packus_epi32(_mm256_castsi256_si128(high), _mm256_extracti128_si256(high, 1));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), half);
 #endif
 }

@@ -16,7 +16,7 @@ namespace {
 constexpr float kLog2E = 1.44269504088896341f;
 
 template <class Out>
-void run(Context& context, const SwigluArgs& args) {
+void run(Context& context, const sx_swiglu_params& args) {
   const int64_t dim = args.dim;
   parallel_for(context, args.rows, row_grain(dim * 12), [&](int64_t begin, int64_t end, int32_t) {
     for (int64_t r = begin; r < end; r++) {
@@ -36,7 +36,7 @@ void run(Context& context, const SwigluArgs& args) {
 
 }  // namespace
 
-sx_status swiglu(Context& context, const SwigluArgs& args) {
+sx_status swiglu(Context& context, const sx_swiglu_params& args) {
   if (args.out_dtype == SX_F32) {
     run<float>(context, args);
   } else {

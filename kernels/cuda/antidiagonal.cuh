@@ -31,10 +31,10 @@ struct Score {
   float* sums; /* log2 of the sum over a unit's exponentials: [heads, rows, width] of the pass */
   int64_t q_tokens, key_tokens; /* key_tokens: prefix included */
   int64_t token_stride, head_stride, prefix_token_stride, prefix_head_stride;
-  int64_t q_blocks, key_blocks;
+  int64_t q_tiles, key_tiles;
   int64_t width; /* units of a row of sums: whole tiles */
   int q_groups, first_group, prefix_groups;
-  int border;    /* the group at which a row of tiles begins anew: prefix_groups, or 0 */
+  int border; /* the group at which a row of tiles begins anew: prefix_groups, or 0 */
   int q_heads, group, head_dim;
   int stride_log2;
   int cell_log2; /* groups of a block of 128 tokens */

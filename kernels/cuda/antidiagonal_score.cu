@@ -1,5 +1,5 @@
 /*
- * Antidiagonal mass of every 128 x 128 block (see sx_antidiagonal_score in ../sx_kernels.h;
+ * Antidiagonal mass of every tile of 128 x 128 (see sx_antidiagonal_score in ../sx_kernels.h;
  * XAttention, arXiv 2503.16428, section 2.1).
  *
  * logits[i][j] = Qr[i] . Kr[j] * scale / S is a product of groups, vectors of S * D elements that are
@@ -32,8 +32,7 @@ constexpr int kMassThreads = 256;
 /* Numbers that a lane reads at a time. */
 constexpr int kReads = 8;
 
-__global__ void __launch_bounds__(kThreads, 2)
-sums_kernel(const __grid_constant__ Score score) {
+__global__ void __launch_bounds__(kThreads, 2) sums_kernel(const __grid_constant__ Score score) {
   extern __shared__ __align__(128) unsigned char shared[];
   const uint32_t base = shared_address(shared);
   const int warp = threadIdx.x / 32;
@@ -84,8 +83,7 @@ __device__ inline float sum_row(const float* sums, int64_t count) {
 }
 
 /* The mass of the cells of one row block of one head. */
-__global__ void __launch_bounds__(kMassThreads)
-mass_kernel(const __grid_constant__ Score score) {
+__global__ void __launch_bounds__(kMassThreads) mass_kernel(const __grid_constant__ Score score) {
   __shared__ float lse[kTileRows];
   const int cell = 1 << score.cell_log2, heads = score.kv_heads * score.group;
   const int head = static_cast<int>(blockIdx.x % heads);
@@ -97,19 +95,20 @@ mass_kernel(const __grid_constant__ Score score) {
   const float* sums =
       score.sums + (static_cast<int64_t>(head) * score.rows * kTileRows + first) * score.width;
   for (int row = threadIdx.x / 32; row < rows; row += kMassThreads / 32) {
-    const float sum = sum_row(sums + row * score.width,
-                              static_cast<int64_t>(tiles) * score.units_per_tile());
+    const float sum =
+        sum_row(sums + row * score.width, static_cast<int64_t>(tiles) * score.units_per_tile());
     if (threadIdx.x % 32 == 0) lse[row] = sum;
   }
   __syncthreads();
-  const int64_t row_block = static_cast<int64_t>(score.first_kv * score.group + head) *
-                                score.q_blocks + (first_group >> score.cell_log2);
-  float* mass = score.mass + row_block * score.key_blocks;
+  const int64_t row_block =
+      static_cast<int64_t>(score.first_kv * score.group + head) * score.q_tiles +
+      (first_group >> score.cell_log2);
+  float* mass = score.mass + row_block * score.key_tiles;
   /* Blocks that the last row sees; behind a border their units begin with a tile. */
   const int covered = ((score.first_group + first_group + rows - 1) >> score.cell_log2) + 1;
   const int border = score.border >> score.cell_log2, per_cell = score.cell_log2 - score.unit_log2;
   const int gap = ((score.border_tiles() << score.tile_log2) - score.border) >> score.unit_log2;
-  for (int64_t block = threadIdx.x; block < score.key_blocks; block += kMassThreads) {
+  for (int64_t block = threadIdx.x; block < score.key_tiles; block += kMassThreads) {
     float sum = 0;
     if (block < covered) {
       const float* from = sums + (block << per_cell) + (block < border ? 0 : gap);
@@ -130,8 +129,8 @@ int log2_of(int64_t power) {
   return exponent;
 }
 
-Score make_score(const AntidiagonalArgs& args) {
-  const KeyValues& kv = args.kv;
+Score make_score(const sx_antidiagonal_score_params& args) {
+  const sx_key_values& kv = args.kv;
   Score score = {};
   score.mass = args.mass;
   score.q = static_cast<const bf16*>(args.q);
@@ -143,8 +142,8 @@ Score make_score(const AntidiagonalArgs& args) {
   score.head_stride = kv.head_stride;
   score.prefix_token_stride = kv.prefix_token_stride;
   score.prefix_head_stride = kv.prefix_head_stride;
-  score.q_blocks = ceil_div(args.q_tokens, SX_BLOCK);
-  score.key_blocks = ceil_div(score.key_tokens, SX_BLOCK);
+  score.q_tiles = ceil_div(args.q_tokens, SX_TILE);
+  score.key_tiles = ceil_div(score.key_tokens, SX_TILE);
   score.q_groups = static_cast<int>(ceil_div(args.q_tokens, args.stride));
   score.first_group = static_cast<int>(args.q_offset / args.stride);
   score.prefix_groups = static_cast<int>(kv.prefix_tokens / args.stride);
@@ -152,12 +151,12 @@ Score make_score(const AntidiagonalArgs& args) {
   score.group = static_cast<int>(args.q_heads / kv.kv_heads);
   score.head_dim = static_cast<int>(kv.head_dim);
   score.stride_log2 = log2_of(args.stride);
-  score.cell_log2 = log2_of(SX_BLOCK / args.stride);
+  score.cell_log2 = log2_of(SX_TILE / args.stride);
   score.unit_log2 = score.cell_log2 < 6 ? score.cell_log2 : 6;
   score.tile_log2 = kTileLog2;
-  score.aligned = is_aligned(args.q) && is_aligned(kv.keys) && is_aligned(kv.prefix_keys) &&
-                  (kv.token_stride | kv.head_stride | kv.prefix_token_stride |
-                   kv.prefix_head_stride) % 8 == 0;
+  score.aligned =
+      is_aligned(args.q) && is_aligned(kv.keys) && is_aligned(kv.prefix_keys) &&
+      (kv.token_stride | kv.head_stride | kv.prefix_token_stride | kv.prefix_head_stride) % 8 == 0;
   score.scale_log2 = args.scale / static_cast<float>(args.stride) * 1.44269504088896341f;
   return score;
 }
@@ -181,8 +180,8 @@ int64_t row_bytes(const Score& score, int rows) {
 
 /* A pass: its sums, and what follows from them. */
 sx_status run_pass(Context& context, Score& score, bool hopper, const char* op) {
-  score.width = static_cast<int64_t>(score.tiles(score.first_row + score.rows - 1)) *
-                score.units_per_tile();
+  score.width =
+      static_cast<int64_t>(score.tiles(score.first_row + score.rows - 1)) * score.units_per_tile();
   SX_RETURN_IF_BAD(hopper ? make_sums_sm90(context, score, op) : make_sums(context, score, op));
   const int64_t groups = min64(static_cast<int64_t>(score.rows) * kTileRows,
                                score.q_groups - static_cast<int64_t>(score.first_row) * kTileRows);
@@ -193,9 +192,9 @@ sx_status run_pass(Context& context, Score& score, bool hopper, const char* op) 
 
 }  // namespace
 
-sx_status antidiagonal_score(Context& context, const AntidiagonalArgs& args) {
+sx_status antidiagonal_score(Context& context, const sx_antidiagonal_score_params& args) {
   if (args.q_tokens == 0) return SX_OK;
-  const char* op = "score blocks";
+  const char* op = "score tiles";
   if (args.q_offset + args.q_tokens > (1ll << 30)) {
     /* Far beyond any device's memory; the number of a group is an int. */
     return device_failure(context, op, cudaErrorInvalidConfiguration);
@@ -214,7 +213,8 @@ sx_status antidiagonal_score(Context& context, const AntidiagonalArgs& args) {
     heads_at_once = static_cast<int>(ceil_div(kv_heads, passes));
   } else {
     const int64_t fitting = max64(1, kMaxSums / bytes);
-    rows_at_once = static_cast<int>(fitting > score.band ? fitting / score.band * score.band : fitting);
+    rows_at_once =
+        static_cast<int>(fitting > score.band ? fitting / score.band * score.band : fitting);
   }
   /* A power of two, so that the chunks of a prefill do not each ask for a little more. */
   const int64_t needed = bytes * heads_at_once * rows_at_once;

@@ -210,7 +210,7 @@ __device__ inline void consume(const Params& params, const Stages& stages, Walk 
 
 template <int kUnitLog2>
 __global__ void __launch_bounds__(kThreads, 1)
-sums_hopper_kernel(const __grid_constant__ Params params) {
+    sums_hopper_kernel(const __grid_constant__ Params params) {
   extern __shared__ __align__(16) unsigned char memory[];
   const Stages stages(memory);
   if (threadIdx.x == 0) stages.init_barriers();
@@ -239,8 +239,8 @@ sx_status launch(Context& context, const Params& params, const char* op) {
 }  // namespace
 
 bool fits_hopper(const Context& context, const Score& score, int64_t kv_heads) {
-  const int64_t own_tokens = score.key_tokens - (static_cast<int64_t>(score.prefix_groups)
-                                                 << score.stride_log2);
+  const int64_t own_tokens =
+      score.key_tokens - (static_cast<int64_t>(score.prefix_groups) << score.stride_log2);
   const int heads = static_cast<int>(kv_heads);
   const auto fits = [&](int64_t tokens, int64_t token_stride, int64_t head_stride) {
     return token_stride < (1ll << 39 >> score.stride_log2) &&
@@ -248,8 +248,7 @@ bool fits_hopper(const Context& context, const Score& score, int64_t kv_heads) {
   };
   return context.hopper && score.aligned && score.scale_log2 >= 0 &&
          fits(own_tokens, score.token_stride, score.head_stride) &&
-         fits(score.key_tokens - own_tokens, score.prefix_token_stride,
-              score.prefix_head_stride);
+         fits(score.key_tokens - own_tokens, score.prefix_token_stride, score.prefix_head_stride);
 }
 
 void cut_for_hopper(Score& score) {
@@ -269,9 +268,13 @@ sx_status make_sums_sm90(Context& context, const Score& score, const char* op) {
   const GroupView queries = {
       {score.q, score.q_tokens, score.q_heads, score.q_heads * dim, dim}, stride, kTileRows};
   const GroupView keys = {{score.keys, score.key_tokens - prefix_tokens, kv_heads,
-                           score.token_stride, score.head_stride}, stride, kColumns};
-  const GroupView prefix = {{score.prefix_keys, prefix_tokens, kv_heads,
-                             score.prefix_token_stride, score.prefix_head_stride}, stride, kColumns};
+                           score.token_stride, score.head_stride},
+                          stride,
+                          kColumns};
+  const GroupView prefix = {{score.prefix_keys, prefix_tokens, kv_heads, score.prefix_token_stride,
+                             score.prefix_head_stride},
+                            stride,
+                            kColumns};
   int none = 0;
   SX_RETURN_IF_BAD(
       encode_groups(context, op, params.queries, params.partial_queries, queries, dim));
@@ -282,10 +285,14 @@ sx_status make_sums_sm90(Context& context, const Score& score, const char* op) {
     SX_RETURN_IF_BAD(encode_groups(context, op, params.prefix, none, prefix, dim));
   }
   switch (score.unit_log2) {
-    case 0: return launch<0>(context, params, op);
-    case 1: return launch<1>(context, params, op);
-    case 2: return launch<2>(context, params, op);
-    default: return launch<3>(context, params, op);
+    case 0:
+      return launch<0>(context, params, op);
+    case 1:
+      return launch<1>(context, params, op);
+    case 2:
+      return launch<2>(context, params, op);
+    default:
+      return launch<3>(context, params, op);
   }
 }
 

@@ -64,8 +64,8 @@ class Producer {
     first_query_ = tile.first_query(score_) + row_;
     first_key_ = tile.column * kTile + row_;
     const int64_t token = static_cast<int64_t>(first_query_) << score_.stride_log2;
-    query_ = score_.q + (token * score_.q_heads + tile.q_head(score_)) * score_.head_dim +
-             chunk_ * 8;
+    query_ =
+        score_.q + (token * score_.q_heads + tile.q_head(score_)) * score_.head_dim + chunk_ * 8;
     in_prefix_ = 0;
 #pragma unroll
     for (int i = 0; i < kCopies; i++) {

@@ -29,7 +29,7 @@ struct AttentionParams {
   const int32_t* indices;
   int64_t index_stride;
   int64_t q_offset, q_tokens;
-  int q_blocks, q_heads, group; /* group: query heads per key head */
+  int q_tiles, q_heads, group; /* group: query heads per key head */
   sx_dtype out_dtype;
   bool aligned;     /* 16-byte accesses to queries, keys and values */
   bool out_aligned; /* accesses to pairs of the output */
@@ -41,11 +41,11 @@ struct AttentionParams {
  * the same work. */
 constexpr float kSmallestScale = 1e-30f;
 
-/* Rows of queries that one block of threads owns: SX_BLOCK, so that each has one list of blocks. */
-constexpr int kRowBlock = SX_BLOCK;
+/* Rows of queries that one block of threads owns: SX_TILE, so that each has one list of blocks. */
+constexpr int kRowBlock = SX_TILE;
 
 inline AttentionParams make_params(const AttentionArgs& args) {
-  const KeyValues& kv = args.kv;
+  const sx_key_values& kv = args.kv;
   AttentionParams params = {};
   params.out = args.out;
   params.lse_log2 = args.lse_log2;
@@ -60,14 +60,14 @@ inline AttentionParams make_params(const AttentionArgs& args) {
   params.index_stride = args.index_stride;
   params.q_offset = args.q_offset;
   params.q_tokens = args.q_tokens;
-  params.q_blocks = static_cast<int>(ceil_div(args.q_tokens, kRowBlock));
+  params.q_tiles = static_cast<int>(ceil_div(args.q_tokens, kRowBlock));
   params.q_heads = static_cast<int>(args.q_heads);
   params.group = static_cast<int>(args.q_heads / kv.kv_heads);
   params.out_dtype = args.out_dtype;
-  params.aligned = is_aligned(args.q) && is_aligned(kv.keys) && is_aligned(kv.values) &&
-                   is_aligned(kv.prefix_keys) && is_aligned(kv.prefix_values) &&
-                   (kv.token_stride | kv.head_stride | kv.prefix_token_stride |
-                    kv.prefix_head_stride) % 8 == 0;
+  params.aligned =
+      is_aligned(args.q) && is_aligned(kv.keys) && is_aligned(kv.values) &&
+      is_aligned(kv.prefix_keys) && is_aligned(kv.prefix_values) &&
+      (kv.token_stride | kv.head_stride | kv.prefix_token_stride | kv.prefix_head_stride) % 8 == 0;
   params.out_aligned = is_aligned(args.out);
   params.negate = args.scale < 0;
   const float scale = (args.scale < 0 ? -args.scale : args.scale) * 1.44269504088896341f;
@@ -86,8 +86,8 @@ struct Tile {
 /* The tiles of kKeys keys that one row block of one head needs, in ascending order. */
 template <int kKeys, bool kSparse>
 struct TileWalk {
-  static_assert(SX_BLOCK % kKeys == 0, "a chosen block is whole tiles");
-  static constexpr int kPerBlock = SX_BLOCK / kKeys;
+  static_assert(SX_TILE % kKeys == 0, "a chosen block is whole tiles");
+  static constexpr int kPerBlock = SX_TILE / kKeys;
 
   int64_t prefix_tokens;
   int64_t visible; /* keys that the block's last row sees; a reader may touch no later one */
@@ -102,7 +102,7 @@ struct TileWalk {
     prefix_tiles = static_cast<int>(ceil_div(prefix_tokens, kKeys));
     list = nullptr;
     if constexpr (kSparse) {
-      const int64_t row = static_cast<int64_t>(head) * params.q_blocks + q_block;
+      const int64_t row = static_cast<int64_t>(head) * params.q_tiles + q_block;
       tiles = params.counts[row] * kPerBlock;
       list = params.indices + row * params.index_stride;
     } else {
@@ -115,7 +115,7 @@ struct TileWalk {
   __device__ Tile tile(int n) const {
     Tile tile;
     if constexpr (kSparse) {
-      tile.base = static_cast<int64_t>(list[n / kPerBlock]) * SX_BLOCK + n % kPerBlock * kKeys;
+      tile.base = static_cast<int64_t>(list[n / kPerBlock]) * SX_TILE + n % kPerBlock * kKeys;
       tile.is_prefix = tile.base < prefix_tokens;
       tile.first = tile.is_prefix ? tile.base : tile.base - prefix_tokens;
     } else {
@@ -136,7 +136,7 @@ struct Job {
 
   __device__ Job(const AttentionParams& params, int64_t number)
       : head(static_cast<int>(number % params.q_heads)),
-        q_block(params.q_blocks - 1 - static_cast<int>(number / params.q_heads)) {}
+        q_block(params.q_tiles - 1 - static_cast<int>(number / params.q_heads)) {}
 };
 
 /* Whether Hopper's copy engine can walk a segment: rows that 31 bits count, and no distance of 0 or

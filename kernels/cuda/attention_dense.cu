@@ -10,15 +10,16 @@
 namespace sx {
 namespace cuda {
 
-sx_status attention_dense(Context& context, const AttentionArgs& args) {
+sx_status attention_dense(Context& context, const sx_attention_dense_params& params) {
+  const AttentionArgs args = attention_args(params);
   if (args.q_tokens == 0) return SX_OK;
   const char* op = "attend";
-  const AttentionParams params = make_params(args);
-  if (fits_hopper(context, params)) {
-    return attention_dense_sm90(context, params, args.kv.kv_heads, args.kv.head_dim);
+  const AttentionParams kernel = make_params(args);
+  if (fits_hopper(context, kernel)) {
+    return attention_dense_sm90(context, kernel, args.kv.kv_heads, args.kv.head_dim);
   }
-  return args.kv.head_dim == 128 ? launch_attention_tile<128, false>(context, params, op)
-                                 : launch_attention_tile<64, false>(context, params, op);
+  return args.kv.head_dim == 128 ? launch_attention_tile<128, false>(context, kernel, op)
+                                 : launch_attention_tile<64, false>(context, kernel, op);
 }
 
 }  // namespace cuda

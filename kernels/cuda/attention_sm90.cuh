@@ -116,8 +116,7 @@ __device__ inline void pack_weights(ConsumerState<kDim>& state) {
   for (int k = 0; k < kHopperKeys / 16; k++) {
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-      state.weights[k][i] =
-          pack_bf16(state.logits[8 * k + 2 * i], state.logits[8 * k + 2 * i + 1]);
+      state.weights[k][i] = pack_bf16(state.logits[8 * k + 2 * i], state.logits[8 * k + 2 * i + 1]);
     }
   }
 }
@@ -160,7 +159,7 @@ struct Consumer {
   const int group; /* which consumer */
   ConsumerState<kDim> state;
   RingPlace<Shared::kStages> keys, values;
-  TileSight sight; /* of the tile of keys */
+  TileSight sight;                                 /* of the tile of keys */
   const uint64_t query_rows, key_rows, value_rows; /* of the first stage */
 
   __device__ Consumer(const Shared& shared, const KeyWalk& walk, int64_t first_seen, int group)
@@ -262,7 +261,7 @@ struct Consumer {
 
 template <int kDim, bool kSparse>
 __global__ void __launch_bounds__(kHopperThreads, 1)
-attention_hopper_kernel(const __grid_constant__ HopperParams params) {
+    attention_hopper_kernel(const __grid_constant__ HopperParams params) {
   extern __shared__ __align__(16) unsigned char memory[];
   const HopperShared<kDim> shared(memory);
   const HopperJob job(params, blockIdx.x);
@@ -323,7 +322,7 @@ sx_status launch_hopper(Context& context, const AttentionParams& attention, int6
   auto kernel = attention_hopper_kernel<kDim, kSparse>;
   constexpr int kShared = HopperShared<kDim>::kBytes;
   SX_RETURN_IF_BAD(allow_shared(context, op, kernel, kShared));
-  const unsigned grid = static_cast<unsigned>(attention.q_blocks) * attention.q_heads;
+  const unsigned grid = static_cast<unsigned>(attention.q_tiles) * attention.q_heads;
   kernel<<<grid, kHopperThreads, kShared, context.stream>>>(params);
   return launched(context, op);
 }

@@ -19,7 +19,7 @@ struct HopperParams {
   int section; /* heads that are worked on together */
 };
 
-constexpr int kHopperKeys = SX_BLOCK; /* keys of a tile: a chosen block */
+constexpr int kHopperKeys = SX_TILE; /* keys of a tile: a chosen block */
 constexpr int kHopperConsumers = 2;
 constexpr int kHopperThreads = (1 + kHopperConsumers) * kWarpgroup;
 static_assert(kRowBlock == kHopperConsumers * 64, "a warpgroup's products have 64 rows");
@@ -97,10 +97,10 @@ struct HopperJob {
 
   __device__ HopperJob(const HopperParams& params, unsigned number) {
     const unsigned section = params.section;
-    const unsigned jobs = section * params.attention.q_blocks;
+    const unsigned jobs = section * params.attention.q_tiles;
     const unsigned rest = number % jobs;
     head = static_cast<int>(number / jobs * section + rest % section);
-    q_block = params.attention.q_blocks - 1 - static_cast<int>(rest / section);
+    q_block = params.attention.q_tiles - 1 - static_cast<int>(rest / section);
   }
 };
 

@@ -72,8 +72,8 @@ __device__ inline void load_queries(WarpState<kDim>& state, uint32_t base, bool 
 
 /* logits[n] = queries . keys 8n.. of the tile. */
 template <int kDim>
-__device__ inline void multiply_keys(float (&logits)[kTileKeys / 8][4], const WarpState<kDim>& state,
-                                     uint32_t keys) {
+__device__ inline void multiply_keys(float (&logits)[kTileKeys / 8][4],
+                                     const WarpState<kDim>& state, uint32_t keys) {
   const int lane = threadIdx.x % 32;
 #pragma unroll
   for (int n = 0; n < kTileKeys / 8; n++) {
@@ -170,8 +170,8 @@ __device__ inline void write_rows(const AttentionParams& params, const Job& job,
 #pragma unroll
   for (int half = 0; half < 2; half++) {
     const float sum = quad_sum(state.sum[half]);
-    const int64_t t = static_cast<int64_t>(job.q_block) * kRowBlock + threadIdx.x / 32 * 16 +
-                      lane / 4 + half * 8;
+    const int64_t t =
+        static_cast<int64_t>(job.q_block) * kRowBlock + threadIdx.x / 32 * 16 + lane / 4 + half * 8;
     if (t >= params.q_tokens) continue;
     const int64_t row = t * params.q_heads + job.head;
     /* NaN stays NaN. */
@@ -213,8 +213,8 @@ struct TileKernel {
     const int64_t first_row = static_cast<int64_t>(job.q_block) * kRowBlock;
     const int64_t rows = min64(kRowBlock, params.q_tokens - first_row);
     copy_rows<kDim, kRowBlock>(base, params.q + (first_row * params.q_heads + job.head) * kDim,
-                               static_cast<int64_t>(params.q_heads) * kDim,
-                               static_cast<int>(rows), params.aligned);
+                               static_cast<int64_t>(params.q_heads) * kDim, static_cast<int>(rows),
+                               params.aligned);
     commit_copies();
     wait_copies<0>();
     __syncthreads();
@@ -254,7 +254,7 @@ struct TileKernel {
 
 template <int kDim, bool kSparse>
 __global__ void __launch_bounds__(kTileThreads, 1)
-attention_tile_kernel(const __grid_constant__ AttentionParams params) {
+    attention_tile_kernel(const __grid_constant__ AttentionParams params) {
   TileKernel<kDim, kSparse>::run(params);
 }
 
@@ -264,7 +264,7 @@ sx_status launch_attention_tile(Context& context, const AttentionParams& params,
   static_assert(kShared >= kRowBlock * kDim * 2, "the stages hold the queries first");
   auto kernel = attention_tile_kernel<kDim, kSparse>;
   SX_RETURN_IF_BAD(allow_shared(context, op, kernel, kShared));
-  const unsigned grid = static_cast<unsigned>(params.q_blocks) * params.q_heads;
+  const unsigned grid = static_cast<unsigned>(params.q_tiles) * params.q_heads;
   kernel<<<grid, kTileThreads, kShared, context.stream>>>(params);
   return launched(context, op);
 }

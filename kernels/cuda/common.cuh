@@ -13,27 +13,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../sx_kernels.h"
-
-namespace sx {
-namespace cuda {
-struct Allocation;
-}
-}  // namespace sx
+#include "../abi/ops.h"
 
 /* The opaque type of the C interface. One op runs on a context at a time. */
-struct sx_context {
+struct sx_context : sx::ContextBase {
   int32_t device;
-  int32_t capability;      /* 90 for compute capability 9.0 */
+  int32_t capability; /* 90 for compute capability 9.0 */
   int32_t multiprocessors;
-  bool hopper;             /* whether ops take their Hopper builds */
+  bool hopper; /* whether ops take their Hopper builds */
   cudaStream_t stream;
   void* encode_tensor_map; /* cuTensorMapEncodeTiled of the driver; null without `hopper` */
   void* scratch;           /* grown by sx::cuda::scratch, kept between calls */
   int64_t scratch_bytes;
-  sx::cuda::Allocation* allocations; /* of sx_alloc, newest first */
-  int64_t live_allocations;
-  char error[512];
 };
 
 namespace sx {

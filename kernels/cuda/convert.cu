@@ -34,23 +34,23 @@ __device__ void from_float(__half* out, float value) {
 }
 
 template <class Out, class In>
-__global__ void __launch_bounds__(kThreads)
-convert_kernel(Out* out, const In* in, int64_t count) {
+__global__ void __launch_bounds__(kThreads) convert_kernel(Out* out, const In* in, int64_t count) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < count; i += step) {
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < count;
+       i += step) {
     from_float(out + i, to_float(in[i]));
   }
 }
 
 template <class Out, class In>
-void launch(Context& context, const ConvertArgs& args) {
+void launch(Context& context, const sx_convert_params& args) {
   const int64_t blocks = min64(ceil_div(args.count, kThreads), kMaxBlocks);
   convert_kernel<<<grid_of(blocks), kThreads, 0, context.stream>>>(
       static_cast<Out*>(args.out), static_cast<const In*>(args.in), args.count);
 }
 
 template <class In>
-void launch_from(Context& context, const ConvertArgs& args) {
+void launch_from(Context& context, const sx_convert_params& args) {
   if (args.out_dtype == SX_F32) return launch<float, In>(context, args);
   if (args.out_dtype == SX_BF16) return launch<bf16, In>(context, args);
   launch<__half, In>(context, args);
@@ -58,7 +58,7 @@ void launch_from(Context& context, const ConvertArgs& args) {
 
 }  // namespace
 
-sx_status convert(Context& context, const ConvertArgs& args) {
+sx_status convert(Context& context, const sx_convert_params& args) {
   if (args.count == 0) return SX_OK;
   if (args.in_dtype == SX_F32) {
     launch_from<float>(context, args);

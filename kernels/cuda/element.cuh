@@ -28,9 +28,7 @@ __device__ inline uint32_t pack_bf16(float low, float high) {
 }
 
 __device__ inline float low_half(uint32_t packed) { return __uint_as_float(packed << 16); }
-__device__ inline float high_half(uint32_t packed) {
-  return __uint_as_float(packed & 0xffff0000u);
-}
+__device__ inline float high_half(uint32_t packed) { return __uint_as_float(packed & 0xffff0000u); }
 
 /* Eight elements from a 16-byte aligned address. */
 __device__ inline void load8(float (&out)[8], const float* in) {

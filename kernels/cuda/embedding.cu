@@ -17,8 +17,8 @@ constexpr int kThreads = 256;
 
 template <class Table>
 __global__ void __launch_bounds__(kThreads)
-embedding_kernel(float* out, const Table* table, const int32_t* ids, int64_t tokens, int64_t dim,
-                 int64_t vocab, bool aligned) {
+    embedding_kernel(float* out, const Table* table, const int32_t* ids, int64_t tokens,
+                     int64_t dim, int64_t vocab, bool aligned) {
   for (int64_t t = blockIdx.x; t < tokens; t += gridDim.x) {
     const int64_t id = ids[t];
     float* to = out + t * dim;
@@ -39,7 +39,7 @@ embedding_kernel(float* out, const Table* table, const int32_t* ids, int64_t tok
 
 }  // namespace
 
-sx_status embedding(Context& context, const EmbeddingArgs& args) {
+sx_status embedding(Context& context, const sx_embedding_params& args) {
   if (args.tokens == 0 || args.dim == 0) return SX_OK;
   const bool aligned = is_aligned(args.out) && is_aligned(args.table) && args.dim % 8 == 0;
   const unsigned grid = grid_of(args.tokens);

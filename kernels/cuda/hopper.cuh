@@ -106,8 +106,8 @@ __device__ inline void copy_box(uint32_t to, const CUtensorMap* map, uint32_t ba
 }
 
 /* The same for a map of groups of tokens: at (column, token of a group, group, head). */
-__device__ inline void copy_groups(uint32_t to, const CUtensorMap* map, uint32_t barrier, int column,
-                                   int token, int group, int head) {
+__device__ inline void copy_groups(uint32_t to, const CUtensorMap* map, uint32_t barrier,
+                                   int column, int token, int group, int head) {
   asm volatile(
       "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes "
       "[%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(to),
@@ -167,14 +167,14 @@ __device__ inline void pin(uint32_t (&values)[kCount][4]) {
   }
 }
 
-#define SX_SUMS8(d, i)                                                                      \
+#define SX_SUMS8(d, i)                                                                        \
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
       "+f"(d[i + 6]), "+f"(d[i + 7])
 #define SX_SUMS32(d) SX_SUMS8(d, 0), SX_SUMS8(d, 8), SX_SUMS8(d, 16), SX_SUMS8(d, 24)
 #define SX_SUMS64(d) \
   SX_SUMS32(d), SX_SUMS8(d, 32), SX_SUMS8(d, 40), SX_SUMS8(d, 48), SX_SUMS8(d, 56)
-#define SX_SUMS128(d)                                                                     \
-  SX_SUMS64(d), SX_SUMS8(d, 64), SX_SUMS8(d, 72), SX_SUMS8(d, 80), SX_SUMS8(d, 88),         \
+#define SX_SUMS128(d)                                                               \
+  SX_SUMS64(d), SX_SUMS8(d, 64), SX_SUMS8(d, 72), SX_SUMS8(d, 80), SX_SUMS8(d, 88), \
       SX_SUMS8(d, 96), SX_SUMS8(d, 104), SX_SUMS8(d, 112), SX_SUMS8(d, 120)
 #define SX_NAMES32                                                                        \
   "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, " \
@@ -215,18 +215,16 @@ __device__ inline void multiply_rows(float (&sums)[128], uint64_t a, uint64_t b,
 /* sums += a * b: a of 64 rows and 16 columns in registers, b of 16 rows in shared memory that have as
  * many elements as sums has columns: 128, or 64. */
 __device__ inline void multiply_columns(float (&sums)[64], const uint32_t (&a)[4], uint64_t b) {
-  asm volatile(
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" SX_NAMES64
-      "}, {%64, %65, %66, %67}, %68, 1, 1, 1, 1;"
-      : SX_SUMS64(sums)
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+  asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" SX_NAMES64
+               "}, {%64, %65, %66, %67}, %68, 1, 1, 1, 1;"
+               : SX_SUMS64(sums)
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 __device__ inline void multiply_columns(float (&sums)[32], const uint32_t (&a)[4], uint64_t b) {
-  asm volatile(
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" SX_NAMES32
-      "}, {%32, %33, %34, %35}, %36, 1, 1, 1, 1;"
-      : SX_SUMS32(sums)
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+  asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" SX_NAMES32
+               "}, {%32, %33, %34, %35}, %36, 1, 1, 1, 1;"
+               : SX_SUMS32(sums)
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 
 #undef SX_SUMS8

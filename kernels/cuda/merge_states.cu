@@ -19,15 +19,17 @@ constexpr int kWarps = kThreads / 32;
 constexpr float kLog2E = 1.44269504088896341f;
 
 /* Part p's exponent in powers of two, for one token and head. */
-__device__ inline float part_exponent(const MergeArgs& args, int64_t part, int64_t row) {
-  const float* lse = args.parts + part * args.part_stride + args.tokens * args.heads * args.head_dim;
+__device__ inline float part_exponent(const sx_merge_states_params& args, int64_t part,
+                                      int64_t row) {
+  const float* lse =
+      args.parts + part * args.part_stride + args.tokens * args.heads * args.head_dim;
   const float* score = lse + args.tokens * args.heads;
   return args.by_score ? score[row % args.heads] * kLog2E : lse[row];
 }
 
 template <int kDim, class Out>
 __global__ void __launch_bounds__(kThreads)
-merge_kernel(Out* out, const __grid_constant__ MergeArgs args) {
+    merge_kernel(Out* out, const __grid_constant__ sx_merge_states_params args) {
   constexpr int kMine = kDim / 32;
   const int lane = threadIdx.x % 32;
   const int64_t rows = args.tokens * args.heads;
@@ -57,7 +59,7 @@ merge_kernel(Out* out, const __grid_constant__ MergeArgs args) {
 }
 
 template <class Out>
-void launch(Context& context, const MergeArgs& args) {
+void launch(Context& context, const sx_merge_states_params& args) {
   const unsigned grid = grid_of(ceil_div(args.tokens * args.heads, kWarps));
   auto kernel = args.head_dim == 128 ? merge_kernel<128, Out> : merge_kernel<64, Out>;
   kernel<<<grid, kThreads, 0, context.stream>>>(static_cast<Out*>(args.out), args);
@@ -65,7 +67,7 @@ void launch(Context& context, const MergeArgs& args) {
 
 }  // namespace
 
-sx_status merge_states(Context& context, const MergeArgs& args) {
+sx_status merge_states(Context& context, const sx_merge_states_params& args) {
   if (args.tokens == 0 || args.heads == 0) return SX_OK;
   args.out_dtype == SX_BF16 ? launch<bf16>(context, args) : launch<float>(context, args);
   return launched(context, "merge");

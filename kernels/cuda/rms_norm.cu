@@ -37,9 +37,7 @@ __device__ inline float4 load_weight(const bf16* weight) {
   return make_float4(low_half(packed.x), high_half(packed.x), low_half(packed.y),
                      high_half(packed.y));
 }
-__device__ inline void store4(float* out, float4 value) {
-  *reinterpret_cast<float4*>(out) = value;
-}
+__device__ inline void store4(float* out, float4 value) { *reinterpret_cast<float4*>(out) = value; }
 __device__ inline void store4(bf16* out, float4 value) {
   *reinterpret_cast<uint2*>(out) =
       make_uint2(pack_bf16(value.x, value.y), pack_bf16(value.z, value.w));
@@ -48,7 +46,7 @@ __device__ inline void store4(bf16* out, float4 value) {
 /* dim is at most kGroups * 4 * kThreads and a multiple of 8, all rows are 16-byte aligned. */
 template <int kGroups, class Out, class Weight>
 __global__ void __launch_bounds__(kThreads)
-rms_norm_kernel(Out* out, const Weight* weight, Row row) {
+    rms_norm_kernel(Out* out, const Weight* weight, Row row) {
   __shared__ float parts[kThreads / 32];
   for (int64_t r = blockIdx.x; r < row.rows; r += gridDim.x) {
     float* residual = row.residual + r * row.dim;
@@ -82,7 +80,7 @@ rms_norm_kernel(Out* out, const Weight* weight, Row row) {
 /* Any length and alignment. */
 template <class Out, class Weight>
 __global__ void __launch_bounds__(kThreads)
-rms_norm_any_kernel(Out* out, const Weight* weight, Row row) {
+    rms_norm_any_kernel(Out* out, const Weight* weight, Row row) {
   __shared__ float parts[kThreads / 32];
   for (int64_t r = blockIdx.x; r < row.rows; r += gridDim.x) {
     float* residual = row.residual + r * row.dim;
@@ -99,7 +97,7 @@ rms_norm_any_kernel(Out* out, const Weight* weight, Row row) {
 }
 
 template <class Out, class Weight>
-void launch(Context& context, const RmsNormArgs& args) {
+void launch(Context& context, const sx_rms_norm_params& args) {
   Out* out = static_cast<Out*>(args.out);
   const Weight* weight = static_cast<const Weight*>(args.weight);
   const Row row = {args.residual, args.delta, args.rows, args.dim, args.eps};
@@ -123,7 +121,7 @@ void launch(Context& context, const RmsNormArgs& args) {
 
 }  // namespace
 
-sx_status rms_norm(Context& context, const RmsNormArgs& args) {
+sx_status rms_norm(Context& context, const sx_rms_norm_params& args) {
   if (args.rows == 0) return SX_OK;
   const bool narrow = args.weight_dtype == SX_BF16;
   if (args.out_dtype == SX_BF16) {

@@ -21,8 +21,8 @@ constexpr int64_t kMaxBlocks = 1 << 20;
 /* sin and cos in double precision of the angle in half turns: the reduction is then exact to far
  * below a bit of the f32 result, for positions of any size. */
 __global__ void __launch_bounds__(kThreads)
-rope_table_kernel(float* table, const float* inverse_frequency, const int32_t* positions,
-                  int64_t tokens, int half) {
+    rope_table_kernel(float* table, const float* inverse_frequency, const int32_t* positions,
+                      int64_t tokens, int half) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < tokens * half;
        i += step) {
@@ -89,13 +89,14 @@ __device__ inline void move(T* out, const float* x, int half) {
 
 template <bool kAligned, class Query, class Cache>
 __global__ void __launch_bounds__(kThreads)
-rope_kernel(Query* q_out, Cache* keys, Cache* values, const float* qkv, const float* table,
-            const int32_t* rows, RopeSizes sizes) {
+    rope_kernel(Query* q_out, Cache* keys, Cache* values, const float* qkv, const float* table,
+                const int32_t* rows, RopeSizes sizes) {
   const int half = sizes.half, dim = 2 * half, lanes = half / 8;
   const int heads = sizes.q_heads + 2 * sizes.kv_heads;
   const int64_t items = sizes.tokens * heads * lanes;
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < items; i += step) {
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < items;
+       i += step) {
     const int64_t t = i / (heads * lanes);
     const int rest = static_cast<int>(i % (heads * lanes));
     const int head = rest / lanes, d = rest % lanes * 8;
@@ -118,10 +119,14 @@ rope_kernel(Query* q_out, Cache* keys, Cache* values, const float* qkv, const fl
 }
 
 template <class Query, class Cache>
-void launch(Context& context, const RopeArgs& args) {
+void launch(Context& context, const sx_rope_params& args) {
   const int half = static_cast<int>(args.head_dim / 2);
-  const RopeSizes sizes = {args.tokens, args.token_stride, args.head_stride,
-                           static_cast<int>(args.q_heads), static_cast<int>(args.kv_heads), half};
+  const RopeSizes sizes = {args.tokens,
+                           args.token_stride,
+                           args.head_stride,
+                           static_cast<int>(args.q_heads),
+                           static_cast<int>(args.kv_heads),
+                           half};
   const int64_t items = args.tokens * (args.q_heads + 2 * args.kv_heads) * (half / 8);
   const unsigned grid = grid_of(min64(ceil_div(items, kThreads), kMaxBlocks));
   const bool aligned = is_aligned(args.q_out) && is_aligned(args.keys) && is_aligned(args.values) &&
@@ -137,16 +142,16 @@ void launch(Context& context, const RopeArgs& args) {
 
 }  // namespace
 
-sx_status rope_table(Context& context, const RopeTableArgs& args) {
+sx_status rope_table(Context& context, const sx_rope_table_params& args) {
   if (args.tokens == 0) return SX_OK;
   const int half = static_cast<int>(args.head_dim / 2);
   const unsigned grid = grid_of(min64(ceil_div(args.tokens * half, kThreads), kMaxBlocks));
-  rope_table_kernel<<<grid, kThreads, 0, context.stream>>>(
-      args.table, args.inverse_frequency, args.positions, args.tokens, half);
+  rope_table_kernel<<<grid, kThreads, 0, context.stream>>>(args.table, args.inverse_frequency,
+                                                           args.positions, args.tokens, half);
   return launched(context, "make rotations");
 }
 
-sx_status rope(Context& context, const RopeArgs& args) {
+sx_status rope(Context& context, const sx_rope_params& args) {
   if (args.tokens == 0) return SX_OK;
   const bool narrow = args.cache_dtype == SX_BF16;
   if (args.q_dtype == SX_BF16) {

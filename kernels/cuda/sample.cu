@@ -62,8 +62,8 @@ __device__ inline Rank best_below(const float* logits, int64_t first, int64_t en
 
 /* The best pair of a part of a row; with ranks null rows are whole, and their best index is written. */
 __global__ void __launch_bounds__(kThreads)
-argmax_kernel(int32_t* out, Rank* ranks, const float* logits, int64_t rows, int64_t count,
-              int64_t parts) {
+    argmax_kernel(int32_t* out, Rank* ranks, const float* logits, int64_t rows, int64_t count,
+                  int64_t parts) {
   __shared__ Rank shared[kThreads / 32];
   const int64_t size = ceil_div(count, parts);
   for (int64_t job = blockIdx.x; job < rows * parts; job += gridDim.x) {
@@ -81,7 +81,7 @@ argmax_kernel(int32_t* out, Rank* ranks, const float* logits, int64_t rows, int6
 
 /* The best of a row's parts, by a warp. */
 __global__ void __launch_bounds__(32)
-best_part_kernel(int32_t* out, const Rank* ranks, int64_t parts) {
+    best_part_kernel(int32_t* out, const Rank* ranks, int64_t parts) {
   Rank best = 0;
   for (int64_t i = threadIdx.x; i < parts; i += 32) {
     best = larger(best, ranks[blockIdx.x * parts + i]);
@@ -91,7 +91,8 @@ best_part_kernel(int32_t* out, const Rank* ranks, int64_t parts) {
 }
 
 __global__ void __launch_bounds__(kThreads)
-top_k_kernel(int32_t* out_ids, float* out_values, const float* logits, int64_t count, int64_t k) {
+    top_k_kernel(int32_t* out_ids, float* out_values, const float* logits, int64_t count,
+                 int64_t k) {
   __shared__ Rank parts[kThreads / 32];
   Rank last = ~0ull;
   for (int64_t n = 0; n < k; n++) {
@@ -104,7 +105,7 @@ top_k_kernel(int32_t* out_ids, float* out_values, const float* logits, int64_t c
 
 }  // namespace
 
-sx_status argmax(Context& context, const ArgmaxArgs& args) {
+sx_status argmax(Context& context, const sx_argmax_params& args) {
   if (args.rows == 0) return SX_OK;
   const char* op = "choose";
   /* Parts for as many blocks as there are multiprocessors. */
@@ -123,7 +124,7 @@ sx_status argmax(Context& context, const ArgmaxArgs& args) {
   return launched(context, op);
 }
 
-sx_status top_k(Context& context, const TopKArgs& args) {
+sx_status top_k(Context& context, const sx_top_k_params& args) {
   top_k_kernel<<<1, kThreads, 0, context.stream>>>(args.out_ids, args.out_values, args.logits,
                                                    args.count, args.k);
   return launched(context, "rank");

@@ -19,7 +19,7 @@ __device__ inline float gated(float gate, float up) { return gate / (1 + __expf(
 
 template <class Out>
 __global__ void __launch_bounds__(kThreads)
-swiglu_kernel(Out* out, const float* gate_up, int64_t rows, int64_t dim) {
+    swiglu_kernel(Out* out, const float* gate_up, int64_t rows, int64_t dim) {
   const int64_t groups = dim / 8;
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < rows * groups;
@@ -37,7 +37,7 @@ swiglu_kernel(Out* out, const float* gate_up, int64_t rows, int64_t dim) {
 /* Any width and alignment. */
 template <class Out>
 __global__ void __launch_bounds__(kThreads)
-swiglu_any_kernel(Out* out, const float* gate_up, int64_t rows, int64_t dim) {
+    swiglu_any_kernel(Out* out, const float* gate_up, int64_t rows, int64_t dim) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < rows * dim;
        i += step) {
@@ -47,7 +47,7 @@ swiglu_any_kernel(Out* out, const float* gate_up, int64_t rows, int64_t dim) {
 }
 
 template <class Out>
-void launch(Context& context, const SwigluArgs& args) {
+void launch(Context& context, const sx_swiglu_params& args) {
   Out* out = static_cast<Out*>(args.out);
   const bool aligned = is_aligned(out) && is_aligned(args.gate_up) && args.dim % 8 == 0;
   const int64_t items = args.rows * args.dim / (aligned ? 8 : 1);
@@ -62,7 +62,7 @@ void launch(Context& context, const SwigluArgs& args) {
 
 }  // namespace
 
-sx_status swiglu(Context& context, const SwigluArgs& args) {
+sx_status swiglu(Context& context, const sx_swiglu_params& args) {
   if (args.rows == 0 || args.dim == 0) return SX_OK;
   args.out_dtype == SX_BF16 ? launch<bf16>(context, args) : launch<float>(context, args);
   return launched(context, "activate");

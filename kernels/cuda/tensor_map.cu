@@ -25,13 +25,13 @@ sx_status encode(Context& context, const char* op, CUtensorMap* map, const Tenso
   const auto function =
       reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(context.encode_tensor_map);
   const cuuint32_t steps[4] = {1, 1, 1, 1};
-  const CUresult result = function(
-      map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, layout.rank, const_cast<bf16*>(view.base),
-      layout.sizes, layout.strides, layout.box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
-      CU_TENSOR_MAP_SWIZZLE_128B,
-      layout.sizes[0] == 128 ? CU_TENSOR_MAP_L2_PROMOTION_L2_256B
-                             : CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
-      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const CUresult result =
+      function(map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, layout.rank, const_cast<bf16*>(view.base),
+               layout.sizes, layout.strides, layout.box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+               CU_TENSOR_MAP_SWIZZLE_128B,
+               layout.sizes[0] == 128 ? CU_TENSOR_MAP_L2_PROMOTION_L2_256B
+                                      : CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+               CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result == CUDA_SUCCESS) return SX_OK;
   snprintf(context.error, sizeof context.error,
            "Cannot %s as the driver refused to describe a tensor to the copy engine: error %d of "
@@ -58,7 +58,7 @@ sx_status encode_map(Context& context, const char* op, CUtensorMap* map, const T
                          {size_of(head_dim), size_of(view.tokens), size_of(view.heads)},
                          {distance(view.tokens, view.token_stride, head_dim),
                           distance(view.heads, view.head_stride, head_dim)},
-                         {kColumns, SX_BLOCK, 1}};
+                         {kColumns, SX_TILE, 1}};
   return encode(context, op, map, view, layout);
 }
 

@@ -12,7 +12,7 @@ namespace scalar {
 namespace {
 
 /* logits[i][j] of query group i (of this call) and key group j; rows past the end are zero. */
-double group_logit(const AntidiagonalArgs& args, int64_t head, int64_t i, int64_t j) {
+double group_logit(const sx_antidiagonal_score_params& args, int64_t head, int64_t i, int64_t j) {
   const int64_t dim = args.kv.head_dim;
   const int64_t kv_head = head / (args.q_heads / args.kv.kv_heads);
   double sum = 0;
@@ -31,29 +31,29 @@ double group_logit(const AntidiagonalArgs& args, int64_t head, int64_t i, int64_
 
 }  // namespace
 
-sx_status antidiagonal_score(Context&, const AntidiagonalArgs& args) {
-  const int64_t q_blocks = ceil_div(args.q_tokens, SX_BLOCK);
-  const int64_t key_blocks = ceil_div(all_keys(args.kv), SX_BLOCK);
-  const int64_t cell = SX_BLOCK / args.stride;
+sx_status antidiagonal_score(Context&, const sx_antidiagonal_score_params& args) {
+  const int64_t q_tiles = ceil_div(args.q_tokens, SX_TILE);
+  const int64_t key_tiles = ceil_div(all_keys(args.kv), SX_TILE);
+  const int64_t cell = SX_TILE / args.stride;
   /* The groups that hold a token at all: the others are the padding that is left out. */
   const int64_t q_groups = ceil_div(args.q_tokens, args.stride);
   const int64_t first_group = args.q_offset / args.stride;
   for (int64_t h = 0; h < args.q_heads; h++) {
-    float* head_mass = args.mass + h * q_blocks * key_blocks;
-    for (int64_t n = 0; n < q_blocks * key_blocks; n++) head_mass[n] = 0;
+    float* head_mass = args.mass + h * q_tiles * key_tiles;
+    for (int64_t n = 0; n < q_tiles * key_tiles; n++) head_mass[n] = 0;
     for (int64_t i = 0; i < q_groups; i++) {
       const int64_t last = first_group + i;
       double max = -INFINITY;
       for (int64_t j = 0; j <= last; j++) max = std::fmax(max, group_logit(args, h, i, j));
       double sum = 0;
       for (int64_t j = 0; j <= last; j++) sum += std::exp(group_logit(args, h, i, j) - max);
-      float* row = head_mass + i / cell * key_blocks;
-      for (int64_t block = 0; block * cell <= last; block++) {
+      float* row = head_mass + i / cell * key_tiles;
+      for (int64_t tile = 0; tile * cell <= last; tile++) {
         double mass = 0;
-        for (int64_t j = block * cell; j < (block + 1) * cell && j <= last; j++) {
+        for (int64_t j = tile * cell; j < (tile + 1) * cell && j <= last; j++) {
           mass += std::exp(group_logit(args, h, i, j) - max) / sum;
         }
-        row[block] += static_cast<float>(mass);
+        row[tile] += static_cast<float>(mass);
       }
     }
   }

@@ -1,6 +1,6 @@
 /*
  * Scalar twin of attention_decode: the same sum as attention_dense, over the keys that are in the
- * cache. The entry point has turned key_count and causal into tokens and q_offset.
+ * cache.
  */
 
 #include "../cpu/attention.h"

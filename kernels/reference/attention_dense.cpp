@@ -7,7 +7,8 @@
 namespace sx {
 namespace scalar {
 
-sx_status attention_dense(Context&, const AttentionArgs& args) {
+sx_status attention_dense(Context&, const sx_attention_dense_params& params) {
+  const AttentionArgs args = attention_args(params);
   for (int64_t t = 0; t < args.q_tokens; t++) {
     const int64_t visible = visible_keys(args.q_offset, t, all_keys(args.kv));
     for (int64_t h = 0; h < args.q_heads; h++) {

@@ -48,7 +48,7 @@ float read(const void* in, sx_dtype dtype, int64_t i) {
 
 }  // namespace
 
-sx_status convert(Context&, const ConvertArgs& args) {
+sx_status convert(Context&, const sx_convert_params& args) {
   for (int64_t i = 0; i < args.count; i++) {
     const float value = read(args.in, args.in_dtype, i);
     if (args.out_dtype == SX_F16) {

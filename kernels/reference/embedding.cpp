@@ -4,7 +4,7 @@
 namespace sx {
 namespace scalar {
 
-sx_status embedding(Context&, const EmbeddingArgs& args) {
+sx_status embedding(Context&, const sx_embedding_params& args) {
   for (int64_t t = 0; t < args.tokens; t++) {
     for (int64_t d = 0; d < args.dim; d++) {
       args.out[t * args.dim + d] =

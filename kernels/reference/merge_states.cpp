@@ -12,7 +12,8 @@ namespace scalar {
 namespace {
 
 /* Part p's exponent, in natural units, for one token and head. */
-double part_exponent(const MergeArgs& args, int64_t part, int64_t token, int64_t head) {
+double part_exponent(const sx_merge_states_params& args, int64_t part, int64_t token,
+                     int64_t head) {
   const float* base = args.parts + part * args.part_stride;
   const float* lse = base + args.tokens * args.heads * args.head_dim;
   const float* score = lse + args.tokens * args.heads;
@@ -20,7 +21,7 @@ double part_exponent(const MergeArgs& args, int64_t part, int64_t token, int64_t
   return static_cast<double>(lse[token * args.heads + head]) * std::log(2.0);
 }
 
-void merge_row(const MergeArgs& args, int64_t token, int64_t head) {
+void merge_row(const sx_merge_states_params& args, int64_t token, int64_t head) {
   double max = -INFINITY;
   for (int64_t p = 0; p < args.part_count; p++) {
     max = std::fmax(max, part_exponent(args, p, token, head));
@@ -44,7 +45,7 @@ void merge_row(const MergeArgs& args, int64_t token, int64_t head) {
 
 }  // namespace
 
-sx_status merge_states(Context&, const MergeArgs& args) {
+sx_status merge_states(Context&, const sx_merge_states_params& args) {
   for (int64_t t = 0; t < args.tokens; t++) {
     for (int64_t h = 0; h < args.heads; h++) merge_row(args, t, h);
   }

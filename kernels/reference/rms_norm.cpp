@@ -6,7 +6,7 @@
 namespace sx {
 namespace scalar {
 
-sx_status rms_norm(Context&, const RmsNormArgs& args) {
+sx_status rms_norm(Context&, const sx_rms_norm_params& args) {
   for (int64_t r = 0; r < args.rows; r++) {
     float* row = args.residual + r * args.dim;
     double sum = 0;

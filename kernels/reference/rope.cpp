@@ -20,7 +20,7 @@ void rotate(void* out, sx_dtype dtype, int64_t first, const float* x, const floa
 
 }  // namespace
 
-sx_status rope_table(Context&, const RopeTableArgs& args) {
+sx_status rope_table(Context&, const sx_rope_table_params& args) {
   const int64_t half = args.head_dim / 2;
   for (int64_t t = 0; t < args.tokens; t++) {
     for (int64_t d = 0; d < half; d++) {
@@ -33,7 +33,7 @@ sx_status rope_table(Context&, const RopeTableArgs& args) {
   return SX_OK;
 }
 
-sx_status rope(Context&, const RopeArgs& args) {
+sx_status rope(Context&, const sx_rope_params& args) {
   const int64_t dim = args.head_dim, half = dim / 2;
   for (int64_t t = 0; t < args.tokens; t++) {
     const float* table = args.table + t * dim;

@@ -18,7 +18,7 @@ bool comes_before(const float* logits, int64_t i, int64_t j) {
 
 }  // namespace
 
-sx_status argmax(Context&, const ArgmaxArgs& args) {
+sx_status argmax(Context&, const sx_argmax_params& args) {
   for (int64_t r = 0; r < args.rows; r++) {
     const float* logits = args.logits + r * args.count;
     int64_t best = 0;
@@ -30,7 +30,7 @@ sx_status argmax(Context&, const ArgmaxArgs& args) {
   return SX_OK;
 }
 
-sx_status top_k(Context&, const TopKArgs& args) {
+sx_status top_k(Context&, const sx_top_k_params& args) {
   int64_t last = -1;
   for (int64_t n = 0; n < args.k; n++) {
     int64_t best = -1;

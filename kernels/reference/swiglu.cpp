@@ -6,7 +6,7 @@
 namespace sx {
 namespace scalar {
 
-sx_status swiglu(Context&, const SwigluArgs& args) {
+sx_status swiglu(Context&, const sx_swiglu_params& args) {
   for (int64_t r = 0; r < args.rows; r++) {
     for (int64_t d = 0; d < args.dim; d++) {
       const double gate = args.gate_up[r * 2 * args.dim + d];

@@ -29,7 +29,8 @@ inline void write_element(void* out, sx_dtype dtype, int64_t index, float value)
 class ExactRow {
  public:
   ExactRow(const AttentionArgs& args, int64_t token, int64_t head)
-      : args_(args), kv_head_(head / (args.q_heads / args.kv.kv_heads)),
+      : args_(args),
+        kv_head_(head / (args.q_heads / args.kv.kv_heads)),
         row_(token * args.q_heads + head),
         q_(static_cast<const float*>(args.q) + row_ * args.kv.head_dim) {}
 

@@ -7,21 +7,20 @@
  * @module
  */
 import type { Collective } from "../parallel/collective.ts";
-import { collectiveOn } from "../parallel/staged.ts";
-import { gatherTensors } from "../parallel/tensors.ts";
+import { type DeviceExchange, exchangeOn, gatherTensors } from "../parallel/device_exchange.ts";
 import type { Device } from "../device/device.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
-import { hostScore } from "../ops/antidiagonal_score.ts";
+import { rankScore } from "../ops/rank_score.ts";
 import { attentionDecode, DECODE_QUERY_TOKENS } from "../ops/attention_decode.ts";
 import { attentionDense } from "../ops/attention_dense.ts";
 import { mergeStates, partElements } from "../ops/merge_states.ts";
 import type { MergeRule } from "./plan.ts";
 import type { AttentionStrategy, LayerQueries } from "./strategy.ts";
 
-/** Tokens per group of the seed's host score; fixed there. */
-const HOST_SCORE_STRIDE = 16;
+/** Tokens per group of StarXAttention's score of a rank; fixed there. */
+const RANK_SCORE_STRIDE = 16;
 
 /** What stays the same over all steps of one sample. */
 export interface GlobalAttentionOptions {
@@ -52,7 +51,7 @@ export interface StepKeys {
 interface StepBuffers {
   readonly device: Device;
   /** The exchange of that device's memory. */
-  readonly collective: Collective;
+  readonly exchange: DeviceExchange;
   readonly keyCount: Tensor;
   readonly part: Tensor | undefined;
   readonly parts: Tensor | undefined;
@@ -98,7 +97,7 @@ export class GlobalAttention implements Disposable {
       return;
     }
     const { hostCount, queryHeads: heads, headDim, merge } = this.#options;
-    const { device, collective } = buffers;
+    const { device, exchange } = buffers;
     const length = partElements({ tokens, heads, headDim });
     const part = buffers.part.rows(0, length);
     const rows = tokens * heads;
@@ -107,8 +106,8 @@ export class GlobalAttention implements Disposable {
     const score = part.rows(rows * (headDim + 1), heads);
     await this.#local({ queries, step, out: partOut, lse });
     if (merge === "antidiagonal") await this.#score({ queries, step, score });
-    const parts = buffers.parts.rows(0, collective.size * length);
-    await gatherTensors(collective, { part, out: parts });
+    const parts = buffers.parts.rows(0, exchange.size * length);
+    await gatherTensors(exchange, { part, out: parts });
     await mergeStates(device, {
       out,
       parts: parts.rows(0, hostCount * length).reshape([hostCount, length]),
@@ -145,12 +144,12 @@ export class GlobalAttention implements Disposable {
     const anchorMean = this.#options.anchorMeans[queries.layer];
     // A rank without blocks is no host: its part is not merged.
     if (anchorMean === undefined) return;
-    await hostScore(queries.q.device, {
+    await rankScore(queries.q.device, {
       score,
       q: queries.q,
       anchorMean,
       keys: step.keys(queries.layer),
-      stride: HOST_SCORE_STRIDE,
+      stride: RANK_SCORE_STRIDE,
       scale: this.#options.scale,
     });
   }
@@ -167,7 +166,7 @@ function makeBuffers(
 ): StepBuffers {
   const { options, owned } = parts;
   const { hostCount, maxTokens: tokens, queryHeads: heads, headDim } = options;
-  const collective = collectiveOn(options.collective, device);
+  const exchange = exchangeOn(options.collective, device);
   const make = (label: string, ...shape: number[]) =>
     owned.use(Tensor.allocate(device, { dtype: "f32", shape, label }));
   const count = { dtype: "i32", shape: [1], label: "key count" } as const;
@@ -176,10 +175,10 @@ function makeBuffers(
   const length = partElements({ tokens, heads, headDim });
   return {
     device,
-    collective,
+    exchange,
     keyCount,
     lse: isAlone ? make("log-sum-exps", tokens, heads) : undefined,
     part: isAlone ? undefined : make("own part", length),
-    parts: isAlone ? undefined : make("parts of all hosts", collective.size * length),
+    parts: isAlone ? undefined : make("parts of all hosts", exchange.size * length),
   };
 }

@@ -10,8 +10,7 @@
  * @module
  */
 import type { Collective } from "../parallel/collective.ts";
-import { collectiveOn } from "../parallel/staged.ts";
-import { gatherTensors } from "../parallel/tensors.ts";
+import { type DeviceExchange, exchangeOn, gatherTensors } from "../parallel/device_exchange.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
@@ -46,7 +45,7 @@ export class RingKeys implements Disposable {
   readonly #parts: RingParts;
   readonly #owned: DisposableStack;
   readonly #gathered: PerStage<
-    { readonly collective: Collective; readonly keys: Tensor; readonly values: Tensor }
+    { readonly exchange: DeviceExchange; readonly keys: Tensor; readonly values: Tensor }
   >;
 
   constructor(stages: readonly Stage[], parts: RingParts) {
@@ -58,7 +57,7 @@ export class RingKeys implements Disposable {
       const shape = [size * kvHeads, ...rest];
       const make = (label: string) => owned.use(Tensor.allocate(device, { dtype, shape, label }));
       return {
-        collective: collectiveOn(parts.collective, device),
+        exchange: exchangeOn(parts.collective, device),
         keys: make("keys of all ranks"),
         values: make("values of all ranks"),
       };
@@ -69,9 +68,9 @@ export class RingKeys implements Disposable {
   /** Takes part in the exchange of a layer; all that a rank without a part has to do. */
   async exchange(layer: number): Promise<void> {
     const { keys, values } = this.#parts.layer(layer);
-    const { collective, ...all } = this.#gathered.of(layer);
-    await gatherTensors(collective, { part: keys, out: all.keys });
-    await gatherTensors(collective, { part: values, out: all.values });
+    const { exchange, ...all } = this.#gathered.of(layer);
+    await gatherTensors(exchange, { part: keys, out: all.keys });
+    await gatherTensors(exchange, { part: values, out: all.values });
   }
 
   /** The keys of a rank's part: this rank's where they are, the others' as they were gathered. */

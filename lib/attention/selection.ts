@@ -7,7 +7,7 @@
 import { openCpuDevice } from "../device/cpu.ts";
 import { Tensor } from "../device/tensor.ts";
 import { antidiagonalScore } from "../ops/antidiagonal_score.ts";
-import { selectBlocks as selectOnDevice } from "../ops/select_blocks.ts";
+import { selectTiles as selectOnDevice } from "../ops/select_tiles.ts";
 import { SPARSE_BLOCK_TOKENS } from "./plan.ts";
 
 /** Queries and keys of one layer after RoPE, and how to select. */
@@ -64,7 +64,7 @@ export async function selectAttentionBlocks(input: SelectionInput): Promise<Sele
   const segment = { keys, values: keys, start: 0, tokens };
   const scale = 1 / Math.sqrt(headDim);
   await antidiagonalScore(device, { mass, q, keys: segment, qOffset: 0, stride, scale });
-  await selectOnDevice(device, { counts, indices, mass, firstBlock: 0, threshold });
+  await selectOnDevice(device, { counts, indices, mass, firstTile: 0, threshold });
   const chosen = await counts.toInts();
   const mask = drawMask({ counts: chosen, indices: await indices.toInts(), blocks });
   const taken = chosen.reduce((sum, count) => sum + count, 0);

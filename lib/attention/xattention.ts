@@ -10,7 +10,7 @@ import type { Workspace } from "../device/workspace.ts";
 import { antidiagonalScore } from "../ops/antidiagonal_score.ts";
 import { attentionBlockSparse } from "../ops/attention_block_sparse.ts";
 import { copy } from "../ops/convert.ts";
-import { selectBlocks } from "../ops/select_blocks.ts";
+import { selectTiles } from "../ops/select_tiles.ts";
 import { SPARSE_BLOCK_TOKENS } from "./plan.ts";
 import type { ForcedSelection } from "./forced_selection.ts";
 import type { SequenceKeys } from "./sequence.ts";
@@ -73,7 +73,7 @@ export function selectedAttention(
       const indices = scratch.take({ dtype: "i32", shape: shapes.indices, label: "indices" });
       await antidiagonalScore(device, { mass, q, ...segments, qOffset, stride, scale });
       const firstBlock = qOffset / SPARSE_BLOCK_TOKENS;
-      await selectBlocks(device, { counts, indices, mass, firstBlock, threshold });
+      await selectTiles(device, { counts, indices, mass, firstTile: firstBlock, threshold });
       const chosen =
         await selection.forced?.blocks({ heads: queryHeads, firstBlock, queryBlocks }, device) ??
           { counts, indices };

@@ -5,10 +5,18 @@
  */
 import { DeviceError, invariant } from "../errors.ts";
 import { type KernelLibrary, openKernelLibrary } from "../ffi/locate.ts";
-import { type Bytes, bytesAt } from "../ffi/memory.ts";
+import type { Bytes } from "../ffi/memory.ts";
 import { checkStatus, INSTRUCTION_SET_CODES, type InstructionSet } from "../ffi/status.ts";
 import { type CpuDescription, describeLibrary } from "./cpu_description.ts";
-import type { Device, DeviceMemory, Kernels, OpRecorder, Region } from "./device.ts";
+import {
+  type Device,
+  DEVICE_TRAITS,
+  type DeviceMemory,
+  type Kernels,
+  type OpRecorder,
+  type Region,
+} from "./device.ts";
+import { DeviceHeap } from "./heap.ts";
 import { type KernelFunctions, KernelQueue } from "./queue.ts";
 
 /** What `openCpuDevice()` takes. */
@@ -114,16 +122,17 @@ function createContext(
 }
 
 class CpuDevice implements Device {
-  readonly kind = "cpu";
+  readonly kind = DEVICE_TRAITS.cpu.kind;
+  readonly queryDtype = DEVICE_TRAITS.cpu.queryDtype;
+  readonly hasHostMemory = DEVICE_TRAITS.cpu.hasHostMemory;
+  readonly cacheDtypes = ["f32", "bf16"] as const;
   readonly instructionSet: string;
   readonly threads: number;
   readonly description: string;
   readonly #library: KernelLibrary;
   readonly #context: bigint;
   readonly #queue: KernelQueue;
-  readonly #memories = new Set<CpuMemory>();
-  #liveBytes = 0;
-  #peakBytes = 0;
+  readonly #heap: DeviceHeap;
   #disposed = false;
 
   constructor(
@@ -138,7 +147,15 @@ class CpuDevice implements Device {
     this.description = `cpu ${instructionSet}, ${threads} thread${threads === 1 ? "" : "s"}`;
     const flopsPerUs = instructionSet === "amx_bf16" ? FLOPS_PER_US.amx_bf16 : FLOPS_PER_US.others;
     const cost = { flopsPerUs: flopsPerUs * threads, bytesPerUs: BYTES_PER_US };
-    this.#queue = new KernelQueue(library.functions, { context, cost });
+    const { functions } = library;
+    this.#queue = new KernelQueue(functions, { context, cost });
+    this.#heap = new DeviceHeap({
+      functions,
+      context,
+      isHostMemory: true,
+      where: "",
+      whenUnused: (free) => this.#queue.whenIdle(free),
+    });
   }
 
   get kernels(): Kernels {
@@ -150,42 +167,15 @@ class CpuDevice implements Device {
   }
 
   get liveAllocations(): number {
-    return this.#memories.size;
+    return this.#heap.liveAllocations;
   }
 
   get peakBytes(): number {
-    return this.#peakBytes;
+    return this.#heap.peakBytes;
   }
 
   allocate(byteLength: number, label: string): DeviceMemory {
-    if (this.#disposed) throw new TypeError(`Cannot allocate '${label}' as the device is disposed`);
-    if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
-      throw new RangeError(
-        `Cannot allocate '${label}' as its bytes must be a whole number, at least 0: ` +
-          `current value is ${byteLength}`,
-      );
-    }
-    const out = new BigUint64Array(1);
-    // Empty tensors get an address too, since ops refuse null pointers.
-    const bytes = BigInt(Math.max(byteLength, 1));
-    checkStatus(this.#library.functions.sx_alloc(this.#context, bytes, out), {
-      op: "sx_alloc",
-      shapes: () => `${byteLength} bytes for '${label}'`,
-      errorText: () => this.#queue.errorText(),
-    });
-    const address = out[0] ?? 0n;
-    const release = (memory: CpuMemory): void => {
-      this.#memories.delete(memory);
-      this.#liveBytes -= byteLength;
-      this.#queue.whenIdle(() => {
-        this.#library.functions.sx_free(this.#context, address);
-      });
-    };
-    const memory = new CpuMemory({ address, byteLength, label, release });
-    this.#memories.add(memory);
-    this.#liveBytes += byteLength;
-    this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes);
-    return memory;
+    return this.#heap.allocate(byteLength, label);
   }
 
   async upload(target: Region, data: Uint8Array): Promise<void> {
@@ -208,59 +198,11 @@ class CpuDevice implements Device {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#queue.close();
-    for (const memory of this.#memories) memory[Symbol.dispose]();
+    this.#heap.close();
     // The library closes last: an op under way runs its code.
     this.#queue.whenIdle(() => {
       this.#library.functions.sx_context_destroy(this.#context);
       this.#library.close();
     });
-  }
-}
-
-/** Host memory that the library allocated. */
-class CpuMemory implements DeviceMemory {
-  readonly label: string;
-  readonly byteLength: number;
-  readonly writable = true;
-  readonly #address: bigint;
-  readonly #release: (memory: CpuMemory) => void;
-  #view: Bytes | undefined;
-  #disposed = false;
-
-  constructor(
-    options: {
-      address: bigint;
-      byteLength: number;
-      label: string;
-      release: (memory: CpuMemory) => void;
-    },
-  ) {
-    this.#address = options.address;
-    this.byteLength = options.byteLength;
-    this.label = options.label;
-    this.#release = options.release;
-  }
-
-  get address(): bigint {
-    this.#check();
-    return this.#address;
-  }
-
-  get bytes(): Bytes {
-    this.#check();
-    this.#view ??= bytesAt(this.#address, this.byteLength);
-    return this.#view;
-  }
-
-  [Symbol.dispose](): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    // A late access through a view then finds no bytes, and not freed memory.
-    this.#view?.buffer.transfer();
-    this.#release(this);
-  }
-
-  #check(): void {
-    if (this.#disposed) throw new TypeError(`Cannot use memory '${this.label}' as it is disposed`);
   }
 }

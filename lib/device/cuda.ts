@@ -14,16 +14,20 @@ import { CudaClock } from "./cuda_clock.ts";
 import { CudaLink } from "./cuda_link.ts";
 import { CudaQueue } from "./cuda_queue.ts";
 import { CudaTransfer } from "./cuda_transfer.ts";
-import type {
-  Device,
-  DeviceLink,
-  DeviceMemory,
-  Kernels,
-  OpClock,
-  OpRecorder,
-  Region,
+import {
+  type Device,
+  DEVICE_TRAITS,
+  type DeviceLink,
+  type DeviceMemory,
+  type DeviceStream,
+  type Kernels,
+  type OpClock,
+  type OpRecorder,
+  type Region,
+  type StreamMark,
 } from "./device.ts";
-import { contextErrorText, type KernelFunctions } from "./queue.ts";
+import { allocateBytes, DeviceHeap } from "./heap.ts";
+import type { KernelFunctions } from "./queue.ts";
 
 /** What `openCudaDevice()` takes. */
 export interface CudaOptions {
@@ -46,13 +50,6 @@ interface CudaParts {
   readonly queue: CudaQueue;
   readonly clock: CudaClock;
   readonly link: CudaLink;
-}
-
-/** What NCCL takes of a GPU; see `lib/parallel/nccl.ts`. */
-interface StreamOfGpu {
-  readonly stream: bigint;
-  makeCurrent(): void;
-  mark(): ({ isDone(): boolean } & Disposable) | undefined;
 }
 
 /**
@@ -81,11 +78,12 @@ export async function openCudaDevice(options: CudaOptions = {}): Promise<Device>
   const { functions } = library;
   const context = createContext(functions, { ordinal, stream, properties });
   owned.defer(() => functions.sx_context_destroy(context));
-  const workspace = allocate(functions, { context, byteLength: BLAS_WORKSPACE_BYTES });
+  const byteLength = BLAS_WORKSPACE_BYTES;
+  const workspace = allocateBytes(functions, { context, byteLength, what: "cuBLAS" });
   owned.defer(() => functions.sx_free(context, workspace));
   // The kernel library has a CUDA runtime of its own.
   runtime.makeCurrent();
-  const blas = owned.use(new Blas({ stream, workspace, workspaceBytes: BLAS_WORKSPACE_BYTES }));
+  const blas = owned.use(new Blas({ stream, workspace, workspaceBytes: byteLength }));
   const transfer = owned.use(new CudaTransfer(runtime, stream));
   const queue = new CudaQueue({ functions, context, runtime, blas, transfer, stream });
   owned.defer(() => queue.close());
@@ -101,7 +99,7 @@ function createContext(
 ): bigint {
   const { ordinal, stream, properties } = gpu;
   const out = new BigUint64Array(1);
-  const status = functions.sx_context_create(ordinal, 1, 0, stream, new Uint8Array(out.buffer));
+  const status = functions.sx_context_create(ordinal, 1, 0, stream, out);
   const { name, capability } = properties;
   if (statusName(status) === "SX_UNSUPPORTED") {
     throw new DeviceError(
@@ -115,49 +113,42 @@ function createContext(
   return context;
 }
 
-/** @returns The address, or 0 if there is not enough memory or another failure; see the status. */
-function allocate(
-  functions: KernelFunctions,
-  request: { context: bigint; byteLength: number; what?: string },
-): bigint {
-  const { context, byteLength, what = "cuBLAS" } = request;
-  const out = new BigUint64Array(1);
-  const bytes = BigInt(Math.max(byteLength, 1));
-  checkStatus(functions.sx_alloc(context, bytes, new Uint8Array(out.buffer)), {
-    op: "sx_alloc",
-    shapes: () => `${byteLength} bytes for ${what}`,
-    errorText: () => contextErrorText(functions, context),
-  });
-  return out[0] ?? 0n;
-}
-
 /** For example `9.0`. */
 export function capabilityText(capability: number): string {
   return `${Math.floor(capability / 10)}.${capability % 10}`;
 }
 
 class CudaDevice implements Device {
-  readonly kind = "cuda";
+  readonly kind = DEVICE_TRAITS.cuda.kind;
+  readonly queryDtype = DEVICE_TRAITS.cuda.queryDtype;
+  readonly hasHostMemory = DEVICE_TRAITS.cuda.hasHostMemory;
+  readonly cacheDtypes = ["bf16"] as const;
   readonly instructionSet: string;
   readonly threads = 1;
   readonly description: string;
-  readonly gpu: StreamOfGpu;
+  readonly stream: DeviceStream;
   readonly #parts: CudaParts;
   readonly #owned: DisposableStack;
-  readonly #memories = new Set<CudaMemory>();
-  #liveBytes = 0;
-  #peakBytes = 0;
+  readonly #heap: DeviceHeap;
   #disposed = false;
 
   /** @param owned Disposed of last. */
   constructor(parts: CudaParts, owned: DisposableStack) {
-    const { properties, ordinal, runtime, stream } = parts;
+    const { properties, ordinal, runtime, stream, library: { functions }, context } = parts;
     this.#parts = parts;
     this.#owned = owned;
     this.instructionSet = `sm_${properties.capability}`;
     this.description = `cuda:${ordinal} ${properties.name} (${this.instructionSet})`;
+    this.#heap = new DeviceHeap({
+      functions,
+      context,
+      isHostMemory: false,
+      where: ` on cuda:${ordinal}`,
+      // The runtime waits for the ops that still use it.
+      whenUnused: (free) => free(),
+    });
     const makeCurrent = () => runtime.makeCurrent();
-    this.gpu = { stream, makeCurrent, mark: () => this.#mark() };
+    this.stream = { handle: stream, makeCurrent, mark: () => this.#mark() };
   }
 
   get kernels(): Kernels {
@@ -181,11 +172,11 @@ class CudaDevice implements Device {
   }
 
   get liveAllocations(): number {
-    return this.#memories.size;
+    return this.#heap.liveAllocations;
   }
 
   get peakBytes(): number {
-    return this.#peakBytes;
+    return this.#heap.peakBytes;
   }
 
   get freeBytes(): number {
@@ -193,27 +184,7 @@ class CudaDevice implements Device {
   }
 
   allocate(byteLength: number, label: string): DeviceMemory {
-    if (this.#disposed) throw new TypeError(`Cannot allocate '${label}' as the device is disposed`);
-    if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
-      throw new RangeError(
-        `Cannot allocate '${label}' as its bytes must be a whole number, at least 0: ` +
-          `current value is ${byteLength}`,
-      );
-    }
-    const { library: { functions }, context } = this.#parts;
-    const what = `'${label}' on cuda:${this.#parts.ordinal}`;
-    const address = allocate(functions, { context, byteLength, what });
-    const release = (memory: CudaMemory): void => {
-      this.#memories.delete(memory);
-      this.#liveBytes -= byteLength;
-      // The runtime waits for the ops that still use it.
-      functions.sx_free(context, address);
-    };
-    const memory = new CudaMemory({ address, byteLength, label, release });
-    this.#memories.add(memory);
-    this.#liveBytes += byteLength;
-    this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes);
-    return memory;
+    return this.#heap.allocate(byteLength, label);
   }
 
   async upload(target: Region, data: Uint8Array): Promise<void> {
@@ -240,12 +211,12 @@ class CudaDevice implements Device {
       // A GPU that failed says so to whoever waits for its ops; what is left is to let go of it.
       if (!(error instanceof DeviceError)) throw error;
     }
-    for (const memory of this.#memories) memory[Symbol.dispose]();
+    this.#heap.close();
     this.#owned.dispose();
   }
 
   /** Marks the end of the stream; undefined while ops are recorded. */
-  #mark(): ReturnType<StreamOfGpu["mark"]> {
+  #mark(): StreamMark | undefined {
     const { runtime, stream, queue } = this.#parts;
     if (queue.isRecording) return undefined;
     const event = runtime.createEvent();
@@ -254,49 +225,5 @@ class CudaDevice implements Device {
       isDone: () => runtime.isEventDone(event),
       [Symbol.dispose]: () => runtime.destroyEvent(event),
     };
-  }
-}
-
-/** Memory of a GPU. */
-class CudaMemory implements DeviceMemory {
-  readonly label: string;
-  readonly byteLength: number;
-  readonly writable = true;
-  readonly #address: bigint;
-  readonly #release: (memory: CudaMemory) => void;
-  #disposed = false;
-
-  constructor(
-    options: {
-      address: bigint;
-      byteLength: number;
-      label: string;
-      release: (memory: CudaMemory) => void;
-    },
-  ) {
-    this.#address = options.address;
-    this.byteLength = options.byteLength;
-    this.label = options.label;
-    this.#release = options.release;
-  }
-
-  get address(): bigint {
-    this.#check();
-    return this.#address;
-  }
-
-  get bytes(): Bytes {
-    this.#check();
-    throw new TypeError(`Cannot view memory '${this.label}' as it must be host memory`);
-  }
-
-  [Symbol.dispose](): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    this.#release(this);
-  }
-
-  #check(): void {
-    if (this.#disposed) throw new TypeError(`Cannot use memory '${this.label}' as it is disposed`);
   }
 }

@@ -9,7 +9,8 @@
  */
 import type { Blas } from "../ffi/cublas.ts";
 import type { CudaRuntime } from "../ffi/cudart.ts";
-import type { OpArguments } from "../ffi/nonblocking.ts";
+import { OpScratch } from "../ffi/op_struct.ts";
+import type { MatmulParams, OpParams } from "../ffi/params.ts";
 import { checkStatus, DTYPE_CODES } from "../ffi/status.ts";
 import type { OpName } from "../ffi/symbols.ts";
 import type { CudaTransfer } from "./cuda_transfer.ts";
@@ -41,6 +42,7 @@ export class CudaQueue implements Kernels, OpRecorder {
   readonly runsAhead = true;
   readonly #parts: CudaQueueParts;
   readonly #marks: bigint[] = [];
+  readonly #scratch = new OpScratch();
   #started = 0;
   #isRecording = false;
   #closed = false;
@@ -51,17 +53,31 @@ export class CudaQueue implements Kernels, OpRecorder {
   }
 
   /** See `Kernels.run()`; settles when the op is started. */
-  async run<K extends OpName>(op: K, args: OpArguments<K>, call: OpCall): Promise<void> {
+  async run<K extends OpName>(op: K, params: OpParams[K], call: OpCall): Promise<void> {
     if (this.#closed) throw new TypeError(`Cannot run ${op} as the device is disposed`);
     call.check?.();
-    if (op !== "sx_matmul" || !this.#multiply(args as unknown as OpArguments<"sx_matmul">)) {
-      const { functions, context } = this.#parts;
-      const start = functions[op] as (...args: unknown[]) => number;
-      const status = start(context, ...(args as unknown[]));
-      checkStatus(status, { op, shapes: call.shapes, errorText: () => this.errorText() });
+    const { functions, context } = this.#parts;
+    const name: OpName = op;
+    const status = functions[name](context, this.#scratch.write(op, params));
+    checkStatus(status, { op, shapes: call.shapes, errorText: () => this.errorText() });
+    const marked = this.#count();
+    if (marked !== undefined) await marked;
+  }
+
+  /** See `Kernels.multiply()`: products of bf16 numbers with many rows are cuBLAS's. */
+  async multiply(params: MatmulParams, call: OpCall): Promise<void> {
+    const { m, n, k, xDtype, weightDtype } = params;
+    const isBf16 = xDtype === DTYPE_CODES.bf16 && weightDtype === DTYPE_CODES.bf16;
+    if (!isBf16 || m < BLAS_ROWS || n === 0 || k === 0) {
+      return await this.run("sx_matmul", params, call);
     }
-    this.#started++;
-    if (this.#started % MARK_OPS === 0 && !this.#isRecording) await this.#mark();
+    if (this.#closed) throw new TypeError("Cannot run sx_matmul as the device is disposed");
+    call.check?.();
+    // A handle works only while its GPU is the thread's.
+    this.#parts.runtime.makeCurrent();
+    this.#parts.blas.multiply({ ...params, accumulate: params.accumulate === 1 });
+    const marked = this.#count();
+    if (marked !== undefined) await marked;
   }
 
   /** Whether ops are recorded now, and not run. */
@@ -127,26 +143,10 @@ export class CudaQueue implements Kernels, OpRecorder {
     for (const mark of this.#marks) this.#parts.runtime.destroyEvent(mark);
   }
 
-  /** Gives a product of bf16 numbers with many rows to cuBLAS; false if it is another one. */
-  #multiply(args: OpArguments<"sx_matmul">): boolean {
-    const [out, x, weight, xDtype, weightDtype, accumulate, ...sizes] = args;
-    const [m = 0, n = 0, k = 0, xStride = 0, outStride = 0] = sizes.map(Number);
-    const isBf16 = xDtype === DTYPE_CODES.bf16 && weightDtype === DTYPE_CODES.bf16;
-    if (!isBf16 || m < BLAS_ROWS || n === 0 || k === 0) return false;
-    // A handle works only while its GPU is the thread's.
-    this.#parts.runtime.makeCurrent();
-    this.#parts.blas.multiply({
-      out: BigInt(out),
-      x: BigInt(x),
-      weight: BigInt(weight),
-      accumulate: accumulate === 1,
-      m,
-      n,
-      k,
-      xStride,
-      outStride,
-    });
-    return true;
+  /** Counts an op that was started; something to wait for every so many. */
+  #count(): Promise<void> | undefined {
+    this.#started++;
+    return this.#started % MARK_OPS === 0 && !this.#isRecording ? this.#mark() : undefined;
   }
 
   /** Sets a mark, and waits for the one before which its place had. */

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { OpArguments } from "../ffi/nonblocking.ts";
 import type { Bytes } from "../ffi/memory.ts";
+import type { MatmulParams, OpParams } from "../ffi/params.ts";
 import type { DTYPE_CODES } from "../ffi/status.ts";
 import type { OpName } from "../ffi/symbols.ts";
 
@@ -64,12 +64,14 @@ export interface Kernels {
    * Small work is done before this returns; the event loop goes on during large work.
    *
    * @param op The C name.
-   * @param args What it takes after its context; memory they point to must not be reused, written
-   * or read until the promise settles. Disposing of it is safe: it is freed afterwards.
+   * @param params What it takes; memory they point to must not be reused, written or read until the
+   * promise settles. Disposing of it is safe: it is freed afterwards.
    * @throws {KernelError} If the library refuses or fails.
    * @throws {TypeError} If the device is disposed.
    */
-  run<K extends OpName>(op: K, args: OpArguments<K>, call: OpCall): Promise<void>;
+  run<K extends OpName>(op: K, params: OpParams[K], call: OpCall): Promise<void>;
+  /** As `run("sx_matmul", ...)`, by whatever multiplies best on the device. */
+  multiply(params: MatmulParams, call: OpCall): Promise<void>;
   /** Settles when all ops that were started have ended, well or not. */
   idle(): Promise<void>;
 }
@@ -128,6 +130,31 @@ export interface DeviceLink {
   send(source: Region, to: { readonly link: DeviceLink; readonly target: Region }): void;
 }
 
+/** A place in a stream. */
+export interface StreamMark extends Disposable {
+  /** Whether all that was started before it has ended; never waits. */
+  isDone(): boolean;
+}
+
+/** Where a GPU's ops are put in order, for what else is put there. */
+export interface DeviceStream {
+  /** `cudaStream_t`. */
+  readonly handle: bigint;
+  /** Makes the GPU this thread's, for the calls that look there. */
+  makeCurrent(): void;
+  /** Marks the end of the stream; undefined while ops are recorded, as nothing runs then. */
+  mark(): StreamMark | undefined;
+}
+
+/** What a device computes with, and how long its chunks are: what memory plans depend on. */
+export type DeviceTraits = Pick<Device, "kind" | "queryDtype" | "hasHostMemory">;
+
+/** The traits of each kind of device, for plans that are made before one is opened. */
+export const DEVICE_TRAITS = {
+  cpu: { kind: "cpu", queryDtype: "f32", hasHostMemory: true },
+  cuda: { kind: "cuda", queryDtype: "bf16", hasHostMemory: false },
+} as const satisfies Readonly<Record<Device["kind"], DeviceTraits>>;
+
 /** A device that is opened. Disposal frees its memory after the op under way. */
 export interface Device extends Disposable {
   readonly kind: "cpu" | "cuda";
@@ -137,7 +164,15 @@ export interface Device extends Disposable {
   readonly instructionSet: string;
   /** Threads that an op uses. */
   readonly threads: number;
+  /** The dtype of queries that attention takes. */
+  readonly queryDtype: "f32" | "bf16";
+  /** The dtypes of keys and values that attention takes. */
+  readonly cacheDtypes: readonly DType[];
+  /** Whether device memory is host memory, so that the host may look at it between ops. */
+  readonly hasHostMemory: boolean;
   readonly kernels: Kernels;
+  /** Absent where an op ends when its promise settles. */
+  readonly stream?: DeviceStream | undefined;
   /** Absent while ops are timed one by one. */
   readonly recorder?: OpRecorder | undefined;
   /** Absent where an op ends when its promise settles. */

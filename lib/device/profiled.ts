@@ -4,12 +4,13 @@
  * @module
  */
 import type { Bytes } from "../ffi/memory.ts";
-import type { OpArguments } from "../ffi/nonblocking.ts";
+import type { MatmulParams, OpParams } from "../ffi/params.ts";
 import type { OpName } from "../ffi/symbols.ts";
 import type {
   Device,
   DeviceLink,
   DeviceMemory,
+  DeviceStream,
   Kernels,
   OpCall,
   OpClock,
@@ -81,9 +82,20 @@ export class ProfiledDevice implements Device {
     return this.#inner.clock;
   }
 
-  /** What exchanges between GPUs are put into; see `lib/parallel/nccl.ts`. */
-  get gpu(): unknown {
-    return "gpu" in this.#inner ? this.#inner.gpu : undefined;
+  get queryDtype(): Device["queryDtype"] {
+    return this.#inner.queryDtype;
+  }
+
+  get cacheDtypes(): Device["cacheDtypes"] {
+    return this.#inner.cacheDtypes;
+  }
+
+  get hasHostMemory(): boolean {
+    return this.#inner.hasHostMemory;
+  }
+
+  get stream(): DeviceStream | undefined {
+    return this.#inner.stream;
   }
 
   get link(): DeviceLink | undefined {
@@ -158,11 +170,22 @@ class ProfiledKernels implements Kernels {
     return new Map(this.#costs);
   }
 
-  async run<K extends OpName>(op: K, args: OpArguments<K>, call: OpCall): Promise<void> {
-    const { flops, bytes } = call;
+  async run<K extends OpName>(op: K, params: OpParams[K], call: OpCall): Promise<void> {
+    await this.#timed(op, { call, start: () => this.#inner.run(op, params, call) });
+  }
+
+  async multiply(params: MatmulParams, call: OpCall): Promise<void> {
+    await this.#timed("sx_matmul", { call, start: () => this.#inner.multiply(params, call) });
+  }
+
+  async #timed(
+    op: OpName,
+    timed: { readonly call: OpCall; readonly start: () => Promise<void> },
+  ): Promise<void> {
+    const { flops, bytes } = timed.call;
     if (this.#marks) this.#clock?.mark();
     const startMs = performance.now();
-    await this.#inner.run(op, args, call);
+    await timed.start();
     const ms = this.#clock === undefined ? performance.now() - startMs : 0;
     if (this.#marks) {
       this.#clock?.mark();

@@ -8,8 +8,10 @@
  */
 import { setImmediate } from "node:timers";
 import type { Bytes } from "../ffi/memory.ts";
-import { checkStatus } from "../ffi/status.ts";
-import type { KERNEL_SYMBOLS, OpArguments } from "../ffi/nonblocking.ts";
+import { checkStatus, STATUS_OK } from "../ffi/status.ts";
+import type { KERNEL_SYMBOLS } from "../ffi/nonblocking.ts";
+import { OpScratch, OpStruct } from "../ffi/op_struct.ts";
+import type { MatmulParams, OpParams } from "../ffi/params.ts";
 import type { ForeignLibrary } from "../ffi/library.ts";
 import type { OpName } from "../ffi/symbols.ts";
 import type { Kernels, OpCall, OpRecorder, PendingBytes, RecordedOps, Region } from "./device.ts";
@@ -35,8 +37,15 @@ const NONBLOCKING_FROM_US = 40_000;
 /** Smaller ops may hold the event loop for so long in a row; the next one first lets it run. */
 const BLOCKING_BUDGET_US = 2_000;
 
-/** Starts one op; its promise, or undefined if it has ended already. */
-type StartedOp = () => Promise<void> | undefined;
+/** One call that has not begun: its structure lives as long as this. */
+interface WaitingOp {
+  readonly op: OpName;
+  readonly struct: OpStruct;
+  readonly call: OpCall;
+}
+
+/** How a call is made; a yielding one blocks after the event loop ran. */
+type Way = "nonblocking" | "yielding" | "blocking";
 
 /** The ops of one context, one after the other. */
 export class KernelQueue implements Kernels, OpRecorder {
@@ -50,7 +59,8 @@ export class KernelQueue implements Kernels, OpRecorder {
   #closed = false;
   #blockedUs = 0;
   /** Takes ops while they are recorded. */
-  #recording: StartedOp[] | undefined;
+  #recording: WaitingOp[] | undefined;
+  readonly #scratch = new OpScratch();
 
   constructor(functions: KernelFunctions, options: { context: bigint; cost: CostModel }) {
     this.#functions = functions;
@@ -59,18 +69,25 @@ export class KernelQueue implements Kernels, OpRecorder {
   }
 
   /** See `Kernels.run()`. */
-  async run<K extends OpName>(op: K, args: OpArguments<K>, call: OpCall): Promise<void> {
+  async run<K extends OpName>(op: K, params: OpParams[K], call: OpCall): Promise<void> {
     if (this.#recording !== undefined) {
-      this.#recording.push(() => this.#begin(op, args, call));
+      this.#recording.push({ op, struct: OpStruct.of(op, params), call });
       return;
     }
-    const ended = this.#begin(op, args, call);
+    const ended = this.#tail === undefined
+      ? this.#beginNow(op, params, call)
+      : this.#begin({ op, struct: OpStruct.of(op, params), call });
     if (ended !== undefined) await ended;
+  }
+
+  /** See `Kernels.multiply()`: the library's own product. */
+  multiply(params: MatmulParams, call: OpCall): Promise<void> {
+    return this.run("sx_matmul", params, call);
   }
 
   /** See `OpRecorder.record()`. A call that is repeated makes no checks, and no tensors' views. */
   async record(start: () => Promise<void>): Promise<RecordedOps> {
-    const ops: StartedOp[] = [];
+    const ops: WaitingOp[] = [];
     this.#recording = ops;
     try {
       await start();
@@ -82,7 +99,7 @@ export class KernelQueue implements Kernels, OpRecorder {
       run: async () => {
         if (disposed) throw new TypeError("Cannot run recorded ops as they are disposed");
         for (const op of ops) {
-          const ended = op();
+          const ended = this.#begin(op);
           if (ended !== undefined) await ended;
         }
       },
@@ -120,42 +137,63 @@ export class KernelQueue implements Kernels, OpRecorder {
     return contextErrorText(this.#functions, this.#context);
   }
 
-  /** Makes the call once earlier ops have ended; undefined if it has ended, too. */
-  #begin<K extends OpName>(op: K, args: OpArguments<K>, call: OpCall): Promise<void> | undefined {
-    if (this.#closed) throw new TypeError(`Cannot run ${op} as the device is disposed`);
-    const before = this.#tail;
-    const ended = before === undefined
-      ? this.#start(op, args, call)
-      : before.then(() => this.#start(op, args, call));
+  /** Makes a call while no other is under way; a blocking one needs no memory of its own. */
+  #beginNow<K extends OpName>(
+    op: K,
+    params: OpParams[K],
+    call: OpCall,
+  ): Promise<void> | undefined {
+    this.#checkOpen(op);
+    call.check?.();
+    const way = this.#wayOf(call);
+    if (way === "blocking") return this.#block(op, this.#scratch.write(op, params), call);
+    const ended = this.#start({ op, struct: OpStruct.of(op, params), call }, way);
     if (ended !== undefined) this.#track(ended);
     return ended;
   }
 
-  /** Makes the call; the promise of a nonblocking one, undefined after a blocking one. */
-  #start<K extends OpName>(
-    op: K,
-    args: OpArguments<K>,
-    call: OpCall,
-  ): Promise<void> | undefined {
-    call.check?.();
-    const check = (status: number): void =>
-      checkStatus(status, { op, shapes: call.shapes, errorText: () => this.errorText() });
-    const way = this.#wayOf(call);
-    if (way === "nonblocking") {
-      const start = this.#functions[`${op}_nonblocking`] as (
-        ...args: unknown[]
-      ) => Promise<number>;
-      return start(this.#context, ...(args as unknown[])).then(check);
-    }
-    const run = this.#functions[op] as (...args: unknown[]) => number;
-    const block = (): void => check(run(this.#context, ...(args as unknown[])));
-    if (way === "yielding") return new Promise<void>((done) => setImmediate(done)).then(block);
-    block();
-    return undefined;
+  /** Makes the call once earlier ops have ended; undefined if it has ended, too. */
+  #begin(waiting: WaitingOp): Promise<void> | undefined {
+    this.#checkOpen(waiting.op);
+    const before = this.#tail;
+    const start = (): Promise<void> | undefined => {
+      waiting.call.check?.();
+      return this.#start(waiting, this.#wayOf(waiting.call));
+    };
+    const ended = before === undefined ? start() : before.then(start);
+    if (ended !== undefined) this.#track(ended);
+    return ended;
   }
 
-  /** The one decision on how a call is made; a yielding one blocks after the event loop ran. */
-  #wayOf(call: OpCall): "nonblocking" | "yielding" | "blocking" {
+  /** Makes the call; a promise but for a blocking one. */
+  #start(waiting: WaitingOp, way: Way): Promise<void> | undefined {
+    const { op, struct, call } = waiting;
+    if (way === "blocking") return this.#block(op, struct.address, call);
+    if (way === "yielding") {
+      return new Promise<void>((done) => setImmediate(done))
+        .then(() => this.#block(op, struct.address, call));
+    }
+    const run = this.#functions[`${op}_nonblocking`];
+    // The structure is read on another thread: `waiting` holds it until then.
+    return run(this.#context, struct.address).then((status) => this.#check(status, waiting));
+  }
+
+  #block(op: OpName, address: bigint, call: OpCall): undefined {
+    this.#check(this.#functions[op](this.#context, address), { op, call });
+  }
+
+  #check(status: number, made: { op: OpName; call: OpCall }): void {
+    if (status === STATUS_OK) return;
+    const { op, call } = made;
+    checkStatus(status, { op, shapes: call.shapes, errorText: () => this.errorText() });
+  }
+
+  #checkOpen(op: OpName): void {
+    if (this.#closed) throw new TypeError(`Cannot run ${op} as the device is disposed`);
+  }
+
+  /** The one decision on how a call is made. */
+  #wayOf(call: OpCall): Way {
     const { flopsPerUs, bytesPerUs } = this.#cost;
     const estimateUs = CALL_US + Math.max(call.flops / flopsPerUs, call.bytes / bytesPerUs);
     this.#blockedUs += estimateUs;

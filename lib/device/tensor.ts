@@ -92,7 +92,7 @@ export class Tensor implements Disposable {
     options: TensorOptions & { readonly address: bigint; readonly keepAlive: ForeignMemory },
   ): Tensor {
     const { address, keepAlive, dtype, label } = options;
-    if (device.kind !== "cpu") {
+    if (!device.hasHostMemory) {
       throw new TypeError(
         `Cannot use tensor '${label}' in place as host memory must be device memory: ` +
           `current value is a ${device.kind} device`,

@@ -5,9 +5,10 @@
  */
 import { BorrowedCollective } from "../parallel/borrowed.ts";
 import type { Collective } from "../parallel/collective.ts";
-import { isGpuDevice, NcclCollective } from "../parallel/nccl.ts";
+import { NcclCollective } from "../parallel/nccl.ts";
 import { StagedCollective } from "../parallel/staged.ts";
 import type { Device } from "../device/device.ts";
+import { invariant } from "../errors.ts";
 import { locateCudaLibrary, NCCL } from "../ffi/cuda_locate.ts";
 
 /**
@@ -24,22 +25,24 @@ export async function connectDevices(
   options: { host: Collective; hasOwnGpus: boolean; timeoutMs: number },
 ): Promise<Collective> {
   const { host, hasOwnGpus, timeoutMs } = options;
-  const gpus = devices.filter(isGpuDevice);
-  const [first] = gpus;
+  const streams = devices.flatMap(({ stream }) => stream ?? []);
+  const [first] = streams;
   // NCCL refuses two ranks on one GPU: they exchange by way of the host.
-  if (host.size === 1 || !hasOwnGpus || first === undefined || gpus.length < devices.length) {
+  if (host.size === 1 || !hasOwnGpus || first === undefined || streams.length < devices.length) {
     return host;
   }
   const path = locateCudaLibrary(NCCL);
-  if (gpus.length === 1) {
-    return await NcclCollective.join({ host, device: first.gpu, path, timeoutMs });
+  if (streams.length === 1) {
+    return await NcclCollective.join({ host, stream: first, path, timeoutMs });
   }
   const members = new Map<Device, NcclCollective>();
   // One that fails leaves the others hanging in their streams.
   const onLost = (error: Error) => members.forEach((member) => member.abort(error.message));
   try {
-    for (const device of gpus) {
-      const member = { host: new BorrowedCollective(host), device: device.gpu, path, timeoutMs };
+    for (const [place, stream] of streams.entries()) {
+      const device = devices[place];
+      invariant(device !== undefined, "a stream is a device's");
+      const member = { host: new BorrowedCollective(host), stream, path, timeoutMs };
       members.set(device, await NcclCollective.join({ ...member, onLost }));
     }
     return new StagedCollective(host, members);
@@ -56,8 +59,5 @@ export async function connectDevices(
  */
 export function exchangeName(collective: Collective, hostName: string): string {
   if (collective.size === 1) return "none";
-  const member = collective instanceof StagedCollective ? collective.first : collective;
-  if (!(member instanceof NcclCollective)) return hostName;
-  const { version } = member;
-  return `NCCL ${Math.floor(version / 10_000)}.${Math.floor(version / 100) % 100}.${version % 100}`;
+  return collective.carrier ?? hostName;
 }

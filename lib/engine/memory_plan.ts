@@ -6,7 +6,7 @@
 import { type CheckedPlan, checkPlan, modeOf, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
 import { selectedRingShapes } from "../attention/ring_selected.ts";
 import { selectionTensors } from "../attention/xattention.ts";
-import type { Device } from "../device/device.ts";
+import type { Device, DeviceTraits } from "../device/device.ts";
 import { type LayerRange, splitLayers } from "../device/stages.ts";
 import { DeviceError } from "../errors.ts";
 import { transformerBytes } from "../model/forward.ts";
@@ -57,7 +57,7 @@ const GIB = 2 ** 30;
  * where memory is the host's.
  */
 export function chunkTokensFor(
-  device: Pick<Device, "kind">,
+  device: DeviceTraits,
   options: {
     config: ModelShape;
     precision: Precision;
@@ -79,7 +79,7 @@ export function chunkTokensFor(
 }
 
 /** What each of a rank's GPUs needs, of the rank that needs most there. */
-export function memoryNeeds(device: Pick<Device, "kind">, question: MemoryQuestion): MemoryNeed[] {
+export function memoryNeeds(device: DeviceTraits, question: MemoryQuestion): MemoryNeed[] {
   const { config, precision, plan, contextTokens, ranks, gpuCount = 1 } = question;
   const layout = layOutBlocks(plan, { contextTokens, ranks });
   return splitLayers(config.layerCount, { count: gpuCount }).map((range) => {
@@ -96,7 +96,7 @@ function sum({ weights, cache, working }: MemoryNeed): number {
 }
 
 function rankNeed(
-  device: Pick<Device, "kind">,
+  device: DeviceTraits,
   options: {
     question: MemoryQuestion;
     layout: BlockLayout;
@@ -123,7 +123,7 @@ function rankNeed(
   const activations = transformerBytes(device, { config, precision, tokens: chunkTokens });
   let working = RESERVE_BYTES + activations;
   // Between GPUs of their own the anchor may be sent: a packed layer, and chunks side by side.
-  if (device.kind === "cuda" && sendingPays(layout, question)) {
+  if (!device.hasHostMemory && sendingPays(layout, question)) {
     working += cacheOf(layout.anchorTokens) / layers;
     if (cut.kind === "blocks" && chunkTokens < cut.blockTokens) {
       working += (MAX_LANES - 1) * activations;
@@ -179,7 +179,7 @@ export interface MemoryCheck {
  * @throws {DeviceError} If it does not fit: with what is needed and free, and what would fit.
  */
 export function checkMemory(
-  devices: readonly Pick<Device, "kind" | "description">[],
+  devices: readonly (DeviceTraits & Pick<Device, "description">)[],
   check: MemoryCheck,
 ): void {
   const { freeBytes, loaded, dealtGpus = devices.length } = check;
@@ -208,7 +208,7 @@ export function checkMemory(
 }
 
 /** The first GPU that has too little. */
-function findShortage<T extends Pick<Device, "kind">>(
+function findShortage<T extends DeviceTraits>(
   devices: readonly T[],
   options: {
     question: MemoryQuestion;
@@ -233,7 +233,7 @@ function findShortage<T extends Pick<Device, "kind">>(
 
 /** Whether a question fits on some GPUs before anything is loaded, with the chunks they allow. */
 export function fitsOn(
-  devices: readonly Pick<Device, "kind">[],
+  devices: readonly DeviceTraits[],
   options: { question: Omit<MemoryQuestion, "chunkTokens">; freeBytes: readonly number[] },
 ): boolean {
   const { freeBytes } = options;

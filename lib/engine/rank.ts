@@ -7,7 +7,7 @@ import { ForcedSelection } from "../attention/forced_selection.ts";
 import type { CheckedPlan } from "../attention/plan.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { RankStatus } from "../parallel/state.ts";
-import type { Device } from "../device/device.ts";
+import { type Device, DEVICE_TRAITS } from "../device/device.ts";
 import type { DeviceKind } from "../device/open.ts";
 import { type Stage, stagesOn } from "../device/stages.ts";
 import { RequestError } from "../errors.ts";
@@ -155,7 +155,7 @@ export class RankModel implements Disposable {
     for (const device of opened.devices) owned.use(device);
     const { devices, freeBytes, hasOwnGpus, dealtGpus } = opened;
     const stages = stagesOn(devices, config);
-    const chunkTokens = chunkTokensFor({ kind }, { config, precision, freeBytes });
+    const chunkTokens = chunkTokensFor(DEVICE_TRAITS[kind], { config, precision, freeBytes });
     const question = { ...sizes, chunkTokens };
     checkMemory(devices, { question, freeBytes, loaded: false, dealtGpus });
     const weights = owned.use(

@@ -1,5 +1,5 @@
 /**
- * The nonblocking form of every op, made from the one table, and the types of an op's arguments.
+ * The nonblocking form of every op, made from the one table.
  *
  * A blocking call costs some nanoseconds and stops the event loop; a nonblocking one runs on a
  * thread of Deno's pool and costs 10 to 14 us.
@@ -34,10 +34,3 @@ export const KERNEL_SYMBOLS: typeof SETUP_SYMBOLS & OpTable & NonblockingTable =
   ...OP_SYMBOLS,
   ...makeNonblockingTable(),
 };
-
-/** What an op takes after its context. */
-export type OpArguments<K extends OpName> = DropContext<
-  Deno.StaticForeignSymbol<OpTable[K]> extends (...args: infer A) => unknown ? A : never
->;
-
-type DropContext<A> = A extends readonly [unknown, ...infer Rest] ? Rest : never;

@@ -284,7 +284,7 @@ interface BufferPlan {
 
 /** Bytes of device memory that each device of a transformer needs besides its weights. */
 export function transformerBytes(
-  device: Pick<Device, "kind">,
+  device: Pick<Device, "queryDtype">,
   options: { config: ModelShape; precision: Precision; tokens: number },
 ): number {
   const { vocabularySize } = options.config;
@@ -292,14 +292,14 @@ export function transformerBytes(
 }
 
 function bufferPlans(
-  device: Pick<Device, "kind">,
+  device: Pick<Device, "queryDtype">,
   options: { config: ModelShape; precision: Precision; tokens: number },
 ): Readonly<Record<keyof Buffers, BufferPlan>> {
   const { config, precision: { activations }, tokens } = options;
   const { hiddenSize, intermediateSize, queryHeads, kvHeads, headDim, rope } = config;
   invariant(tokens >= 1, "a chunk has at least one token");
   const plan = (label: string, dtype: DType, ...shape: number[]) => ({ label, dtype, shape });
-  const queryDtype = device.kind === "cpu" ? "f32" : "bf16";
+  const { queryDtype } = device;
   return {
     ids: plan("ids", "i32", tokens),
     positions: plan("positions", "i32", tokens),

@@ -27,7 +27,7 @@ export async function randomWeights(
   config: ModelShape,
 ): Promise<ModelWeights> {
   using source = new RandomSource();
-  const fused = stages.some(({ device }) => device.kind !== "cpu");
+  const fused = stages.some(({ device }) => !device.hasHostMemory);
   const fill = (out: Tensor) => source.fill(out);
   return await placeWeights(stages, { config, precision: PRECISIONS.bf16, fused, fill });
 }

@@ -45,7 +45,7 @@ export async function loadWeights(
   const [first] = stages;
   invariant(first !== undefined, "a model has a stage");
   const { device } = first;
-  if (device.kind !== "cpu") return await uploadWeights(stages, { ...options, files });
+  if (!device.hasHostMemory) return await uploadWeights(stages, { ...options, files });
   const loader = new WeightLoader(device, { files, options, owned });
   const { config } = options;
   const embedding = await loader.load(config.embedding);

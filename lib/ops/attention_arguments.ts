@@ -3,10 +3,12 @@
  *
  * @module
  */
-import type { Device, DType } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
 import type { KvSegment, SegmentLayout } from "../device/kv_segment.ts";
 import type { Tensor } from "../device/tensor.ts";
-import { SX_BLOCK } from "../ffi/symbols.ts";
+import type { KeyValues } from "../ffi/params.ts";
+import { DTYPE_CODES } from "../ffi/status.ts";
+import { SX_TILE } from "../ffi/symbols.ts";
 import { F32, F32_OR_BF16, type OpCheck } from "./op_check.ts";
 
 /** What dense and block-sparse attention read and write. */
@@ -29,29 +31,21 @@ export interface AttentionArguments {
 
 /** Queries and segments, checked. */
 export interface AttentionSizes {
+  /** The queries' address. */
   readonly q: bigint;
-  readonly own: SegmentLayout;
-  /** Null pointers and strides 0 where there is no prefix. */
-  readonly prefix: Pick<SegmentLayout, "keys" | "values" | "tokenStride" | "headStride">;
-  readonly prefixTokens: number;
-  readonly keyTokens: number;
+  /** Both segments; null pointers and strides 0 where there is no prefix. */
+  readonly kv: KeyValues;
   readonly tokens: number;
   readonly qHeads: number;
-  readonly kvHeads: number;
   readonly headDim: number;
-  readonly qOffset: bigint;
+  readonly qOffset: number;
   /** Pairs of a query token and a key that it sees. */
   readonly visiblePairs: number;
 }
 
-/** The dtypes of queries: the CPU computes with f32, CUDA with bf16. */
-export function queryDtypes(device: Device): readonly DType[] {
-  return device.kind === "cpu" ? F32 : ["bf16"];
-}
-
-/** The number of blocks that some tokens fill, the last one partly. */
-export function blockCount(tokens: number): number {
-  return Math.ceil(tokens / SX_BLOCK);
+/** The number of tiles that some tokens fill, the last one partly. */
+export function tileCount(tokens: number): number {
+  return Math.ceil(tokens / SX_TILE);
 }
 
 /**
@@ -79,17 +73,28 @@ export function checkAttention(
     qHeads,
   );
   const prefixTokens = prefix?.tokens ?? 0;
+  const first = prefix === undefined || prefixTokens === 0
+    ? { keys: 0n, values: 0n, tokenStride: 0, headStride: 0 }
+    : checkPrefix(check, { prefix, keys, own });
   return {
-    q: check.input("q", q, { dtypes: queryDtypes(device), shape: [tokens, qHeads, headDim] }),
-    own,
-    prefix: prefix === undefined || prefixTokens === 0
-      ? { keys: 0n, values: 0n, tokenStride: 0, headStride: 0 }
-      : checkPrefix(check, { prefix, keys, own }),
-    prefixTokens,
-    keyTokens: keys.tokens,
+    q: check.input("q", q, { dtypes: [device.queryDtype], shape: [tokens, qHeads, headDim] }),
+    kv: {
+      keys: own.keys,
+      values: own.values,
+      prefixKeys: first.keys,
+      prefixValues: first.values,
+      dtype: DTYPE_CODES[keys.keys.dtype],
+      keyTokens: keys.tokens,
+      prefixTokens,
+      kvHeads,
+      headDim,
+      tokenStride: own.tokenStride,
+      headStride: own.headStride,
+      prefixTokenStride: first.tokenStride,
+      prefixHeadStride: first.headStride,
+    },
     tokens,
     qHeads,
-    kvHeads,
     headDim,
     qOffset: check.integer("qOffset", qOffset, { min: 0 }),
     visiblePairs: tokens * Math.min(prefixTokens + keys.tokens, qOffset + (tokens + 1) / 2),
@@ -119,17 +124,20 @@ function checkPrefix(
 /**
  * Checks what attention writes.
  *
- * @returns The addresses of out and lse; 0 for an absent lse.
+ * @returns What an op takes of it; a null pointer for an absent lse.
  * @throws {TypeError} If a dtype or rank is wrong or a tensor is disposed.
  * @throws {RangeError} If extents do not fit.
  */
 export function checkAttentionOutputs(
   check: OpCheck,
   options: Pick<AttentionArguments, "out" | "lse"> & { q: Tensor },
-): readonly [bigint, bigint] {
+): { readonly out: bigint; readonly outDtype: number; readonly lseLog2: bigint } {
   const { out, lse, q } = options;
-  return [
-    check.output("out", out, { dtypes: F32_OR_BF16, shape: q.shape }),
-    lse === undefined ? 0n : check.output("lse", lse, { dtypes: F32, shape: q.shape.slice(0, 2) }),
-  ];
+  return {
+    out: check.output("out", out, { dtypes: F32_OR_BF16, shape: q.shape }),
+    outDtype: DTYPE_CODES[out.dtype],
+    lseLog2: lse === undefined
+      ? 0n
+      : check.output("lse", lse, { dtypes: F32, shape: q.shape.slice(0, 2) }),
+  };
 }

@@ -41,30 +41,29 @@ export async function attentionDecode(
   const check = new OpCheck(device, "attentionDecode");
   const { out, lse, q, keys, keyCount, causal } = args;
   const sizes = checkAttention(check, { q, keys, qOffset: 0, device });
-  const { own } = sizes;
+  const { kv } = sizes;
   check.integer("query tokens", sizes.tokens, { min: 0, max: DECODE_QUERY_TOKENS });
   const pairs = sizes.tokens * keys.tokens;
-  await device.kernels.run("sx_attention_decode", [
+  await device.kernels.run("sx_attention_decode", {
     ...checkAttentionOutputs(check, { out, lse, q }),
-    sizes.q,
-    own.keys,
-    own.values,
-    check.input("keyCount", keyCount, { dtypes: I32, shape: [1] }),
-    DTYPE_CODES[out.dtype],
-    DTYPE_CODES[q.dtype],
-    DTYPE_CODES[keys.keys.dtype],
-    causal ? 1 : 0,
-    BigInt(sizes.tokens),
-    BigInt(sizes.keyTokens),
-    BigInt(sizes.qHeads),
-    BigInt(sizes.kvHeads),
-    BigInt(sizes.headDim),
-    BigInt(own.tokenStride),
-    BigInt(own.headStride),
-    check.finite("scale", args.scale),
-  ], {
+    q: sizes.q,
+    qDtype: DTYPE_CODES[q.dtype],
+    keys: kv.keys,
+    values: kv.values,
+    kvDtype: kv.dtype,
+    keyCount: check.input("keyCount", keyCount, { dtypes: I32, shape: [1] }),
+    causal: causal ? 1 : 0,
+    qTokens: sizes.tokens,
+    keyCapacity: kv.keyTokens,
+    qHeads: sizes.qHeads,
+    kvHeads: kv.kvHeads,
+    headDim: sizes.headDim,
+    tokenStride: kv.tokenStride,
+    headStride: kv.headStride,
+    scale: check.finite("scale", args.scale),
+  }, {
     flops: 4 * sizes.headDim * sizes.qHeads * pairs,
-    bytes: 2 * sizes.kvHeads * sizes.headDim * keys.tokens * (keys.keys.dtype === "f32" ? 4 : 2),
+    bytes: 2 * kv.kvHeads * sizes.headDim * keys.tokens * (keys.keys.dtype === "f32" ? 4 : 2),
     shapes: shapesOf({ out, lse, q, keys: keys.keys }),
   });
 }

@@ -4,9 +4,11 @@
  * @module
  */
 import type { Device } from "../device/device.ts";
+import type { AttentionDenseParams } from "../ffi/params.ts";
 import { DTYPE_CODES } from "../ffi/status.ts";
 import {
   type AttentionArguments,
+  type AttentionSizes,
   checkAttention,
   checkAttentionOutputs,
 } from "./attention_arguments.ts";
@@ -20,34 +22,29 @@ import { bytesOf, OpCheck, shapesOf } from "./op_check.ts";
  */
 export async function attentionDense(device: Device, args: AttentionArguments): Promise<void> {
   const check = new OpCheck(device, "attentionDense");
-  const { out, lse, q, keys } = args;
+  const { out, q, lse, keys } = args;
   const sizes = checkAttention(check, { ...args, device });
-  const { own, prefix } = sizes;
-  await device.kernels.run("sx_attention_dense", [
-    ...checkAttentionOutputs(check, { out, lse, q }),
-    sizes.q,
-    own.keys,
-    own.values,
-    prefix.keys,
-    prefix.values,
-    DTYPE_CODES[out.dtype],
-    DTYPE_CODES[q.dtype],
-    DTYPE_CODES[keys.keys.dtype],
-    BigInt(sizes.tokens),
-    sizes.qOffset,
-    BigInt(sizes.keyTokens),
-    BigInt(sizes.prefixTokens),
-    BigInt(sizes.qHeads),
-    BigInt(sizes.kvHeads),
-    BigInt(sizes.headDim),
-    BigInt(own.tokenStride),
-    BigInt(own.headStride),
-    BigInt(prefix.tokenStride),
-    BigInt(prefix.headStride),
-    check.finite("scale", args.scale),
-  ], {
+  await device.kernels.run("sx_attention_dense", denseParams(check, { args, sizes }), {
     flops: 4 * sizes.headDim * sizes.qHeads * sizes.visiblePairs,
     bytes: bytesOf(out, q),
     shapes: shapesOf({ out, lse, q, keys: keys.keys, prefix: args.prefix?.keys }),
   });
+}
+
+/** What dense attention takes, the outputs checked. */
+export function denseParams(
+  check: OpCheck,
+  call: { readonly args: AttentionArguments; readonly sizes: AttentionSizes },
+): AttentionDenseParams {
+  const { args, sizes } = call;
+  return {
+    ...checkAttentionOutputs(check, args),
+    q: sizes.q,
+    qDtype: DTYPE_CODES[args.q.dtype],
+    kv: sizes.kv,
+    qTokens: sizes.tokens,
+    qOffset: sizes.qOffset,
+    qHeads: sizes.qHeads,
+    scale: check.finite("scale", args.scale),
+  };
 }

@@ -28,7 +28,7 @@ export async function copy(device: Device, args: CopyArguments): Promise<void> {
   const target = check.output("out", out, demand);
   const origin = check.input("in", source, demand);
   checkApart(check, args);
-  await device.kernels.run("sx_copy", [target, origin, BigInt(source.byteLength)], {
+  await device.kernels.run("sx_copy", { out: target, in: origin, bytes: source.byteLength }, {
     flops: 0,
     bytes: 2 * source.byteLength,
     shapes: shapesOf({ out, in: source }),
@@ -48,13 +48,13 @@ export async function convert(device: Device, args: CopyArguments): Promise<void
   const target = check.output("out", out, demand);
   const origin = check.input("in", source, demand);
   checkApart(check, args);
-  await device.kernels.run("sx_convert", [
-    target,
-    origin,
-    DTYPE_CODES[out.dtype],
-    DTYPE_CODES[source.dtype],
-    BigInt(source.size),
-  ], { flops: source.size, bytes: bytesOf(out, source), shapes: shapesOf({ out, in: source }) });
+  await device.kernels.run("sx_convert", {
+    out: target,
+    outDtype: DTYPE_CODES[out.dtype],
+    in: origin,
+    inDtype: DTYPE_CODES[source.dtype],
+    count: source.size,
+  }, { flops: source.size, bytes: bytesOf(out, source), shapes: shapesOf({ out, in: source }) });
 }
 
 function checkApart(check: OpCheck, args: CopyArguments): void {

@@ -30,13 +30,13 @@ export async function embedding(device: Device, args: EmbeddingArguments): Promi
   const { out, table, ids } = args;
   const tokens = check.vector("ids", ids);
   const [vocabulary, dim] = check.matrix("table", table);
-  await device.kernels.run("sx_embedding", [
-    check.output("out", out, { dtypes: F32, shape: [tokens, dim] }),
-    check.input("table", table, { dtypes: F32_OR_BF16, shape: [vocabulary, dim] }),
-    check.input("ids", ids, { dtypes: I32, shape: [tokens] }),
-    DTYPE_CODES[table.dtype],
-    BigInt(tokens),
-    BigInt(dim),
-    BigInt(vocabulary),
-  ], { flops: 0, bytes: 2 * bytesOf(out), shapes: shapesOf({ out, table, ids }) });
+  await device.kernels.run("sx_embedding", {
+    out: check.output("out", out, { dtypes: F32, shape: [tokens, dim] }),
+    table: check.input("table", table, { dtypes: F32_OR_BF16, shape: [vocabulary, dim] }),
+    tableDtype: DTYPE_CODES[table.dtype],
+    ids: check.input("ids", ids, { dtypes: I32, shape: [tokens] }),
+    tokens,
+    dim,
+    vocab: vocabulary,
+  }, { flops: 0, bytes: 2 * bytesOf(out), shapes: shapesOf({ out, table, ids }) });
 }

@@ -33,19 +33,19 @@ export async function matmul(device: Device, args: MatmulArguments): Promise<voi
   const [n] = check.matrix("weight", weight);
   // Products of f32 weights with rounded activations exist in no mode.
   const weightDtypes = x.dtype === "bf16" ? (["bf16"] as const) : F32_OR_BF16;
-  await device.kernels.run("sx_matmul", [
-    check.output("out", out, { dtypes: F32, shape: [m, n], strided: true }),
-    check.input("x", x, { dtypes: F32_OR_BF16, shape: [m, k], strided: true }),
-    check.input("weight", weight, { dtypes: weightDtypes, shape: [n, k] }),
-    DTYPE_CODES[x.dtype],
-    DTYPE_CODES[weight.dtype],
-    accumulate ? 1 : 0,
-    BigInt(m),
-    BigInt(n),
-    BigInt(k),
-    BigInt(x.rowStride),
-    BigInt(out.rowStride),
-  ], {
+  await device.kernels.multiply({
+    out: check.output("out", out, { dtypes: F32, shape: [m, n], strided: true }),
+    x: check.input("x", x, { dtypes: F32_OR_BF16, shape: [m, k], strided: true }),
+    xDtype: DTYPE_CODES[x.dtype],
+    weight: check.input("weight", weight, { dtypes: weightDtypes, shape: [n, k] }),
+    weightDtype: DTYPE_CODES[weight.dtype],
+    accumulate: accumulate ? 1 : 0,
+    m,
+    n,
+    k,
+    xStride: x.rowStride,
+    outStride: out.rowStride,
+  }, {
     flops: 2 * m * n * k,
     bytes: bytesOf(out, x, weight),
     shapes: shapesOf({ out, x, weight }),

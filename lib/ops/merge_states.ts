@@ -40,23 +40,23 @@ export function partElements(sizes: { tokens: number; heads: number; headDim: nu
 export async function mergeStates(device: Device, args: MergeStatesArguments): Promise<void> {
   const check = new OpCheck(device, "mergeStates");
   const { out, parts, byScore, tokens, heads, headDim } = args;
-  const sizes = [
-    check.integer("tokens", tokens, { min: 0 }),
-    check.integer("heads", heads, { min: 1 }),
-    check.integer("headDim", headDim, { min: 1 }),
-  ] as const;
+  check.integer("tokens", tokens, { min: 0 });
+  check.integer("heads", heads, { min: 1 });
+  check.integer("headDim", headDim, { min: 1 });
   const [partCount, length] = check.matrix("parts", parts);
   const needed = partElements(args);
   check.extent(length >= needed, `a row of 'parts' must have at least ${needed} numbers`, length);
-  await device.kernels.run("sx_merge_states", [
-    check.output("out", out, { dtypes: F32_OR_BF16, shape: [tokens, heads, headDim] }),
-    check.input("parts", parts, { dtypes: F32, shape: [partCount, length], strided: true }),
-    DTYPE_CODES[out.dtype],
-    byScore ? 1 : 0,
-    BigInt(partCount),
-    BigInt(parts.rowStride),
-    ...sizes,
-  ], {
+  await device.kernels.run("sx_merge_states", {
+    out: check.output("out", out, { dtypes: F32_OR_BF16, shape: [tokens, heads, headDim] }),
+    outDtype: DTYPE_CODES[out.dtype],
+    parts: check.input("parts", parts, { dtypes: F32, shape: [partCount, length], strided: true }),
+    byScore: byScore ? 1 : 0,
+    partCount,
+    partStride: parts.rowStride,
+    tokens,
+    heads,
+    headDim,
+  }, {
     flops: 3 * partCount * out.size,
     bytes: bytesOf(out) + 4 * partCount * needed,
     shapes: shapesOf({ out, parts }),

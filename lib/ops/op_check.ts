@@ -112,7 +112,7 @@ export class OpCheck {
   }
 
   /** Checks a whole number. @throws {RangeError} If it is none, or out of its range. */
-  integer(name: string, value: number, range: { min: number; max?: number }): bigint {
+  integer(name: string, value: number, range: { min: number; max?: number }): number {
     const { min, max = Number.MAX_SAFE_INTEGER } = range;
     if (!Number.isSafeInteger(value) || value < min || value > max) {
       const most = range.max === undefined ? "" : ` and at most ${max}`;
@@ -121,7 +121,7 @@ export class OpCheck {
           `current value is ${value}`,
       );
     }
-    return BigInt(value);
+    return value;
   }
 
   /** Checks that a rule holds for extents. @throws {RangeError} If it does not. */

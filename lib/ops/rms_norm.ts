@@ -35,19 +35,19 @@ export async function rmsNorm(device: Device, args: RmsNormArguments): Promise<v
   const shape = [rows, dim];
   check.extent(Number.isFinite(eps) && eps >= 0, "'eps' must be finite and at least 0", eps);
   const residualDemand = { dtypes: F32, shape };
-  await device.kernels.run("sx_rms_norm", [
-    check.output("out", out, { dtypes: F32_OR_BF16, shape }),
-    delta === undefined
+  await device.kernels.run("sx_rms_norm", {
+    out: check.output("out", out, { dtypes: F32_OR_BF16, shape }),
+    outDtype: DTYPE_CODES[out.dtype],
+    residual: delta === undefined
       ? check.input("residual", residual, residualDemand)
       : check.output("residual", residual, residualDemand),
-    delta === undefined ? 0n : check.input("delta", delta, residualDemand),
-    check.input("weight", weight, { dtypes: F32_OR_BF16, shape: [dim] }),
-    DTYPE_CODES[out.dtype],
-    DTYPE_CODES[weight.dtype],
-    BigInt(rows),
-    BigInt(dim),
+    delta: delta === undefined ? 0n : check.input("delta", delta, residualDemand),
+    weight: check.input("weight", weight, { dtypes: F32_OR_BF16, shape: [dim] }),
+    weightDtype: DTYPE_CODES[weight.dtype],
+    rows,
+    dim,
     eps,
-  ], {
+  }, {
     flops: 4 * residual.size,
     bytes: bytesOf(out, residual, delta),
     shapes: shapesOf({ out, residual, weight, delta }),

@@ -29,14 +29,17 @@ export async function ropeTable(device: Device, args: RopeTableArguments): Promi
   const { table, inverseFrequency, positions } = args;
   const tokens = check.vector("positions", positions);
   const half = check.vector("inverseFrequency", inverseFrequency);
-  await device.kernels.run("sx_rope_table", [
-    check.output("table", table, { dtypes: F32, shape: [tokens, 2 * half] }),
-    check.input("inverseFrequency", inverseFrequency, { dtypes: F32, shape: [half] }),
-    check.input("positions", positions, { dtypes: I32, shape: [tokens] }),
-    BigInt(tokens),
-    BigInt(2 * half),
+  await device.kernels.run("sx_rope_table", {
+    table: check.output("table", table, { dtypes: F32, shape: [tokens, 2 * half] }),
+    inverseFrequency: check.input("inverseFrequency", inverseFrequency, {
+      dtypes: F32,
+      shape: [half],
+    }),
+    positions: check.input("positions", positions, { dtypes: I32, shape: [tokens] }),
+    tokens,
+    headDim: 2 * half,
     // A sine and a cosine cost about 40 operations together.
-  ], {
+  }, {
     flops: 40 * tokens * half,
     bytes: bytesOf(table),
     shapes: shapesOf({ table, inverseFrequency, positions }),
@@ -70,33 +73,33 @@ export async function rope(device: Device, args: RopeArguments): Promise<void> {
   const check = new OpCheck(device, "rope");
   const { qOut, cache, qkv, table, rows, qHeads, kvHeads, headDim } = args;
   const tokens = check.vector("rows", rows);
-  const heads = [
-    check.integer("qHeads", qHeads, { min: 1 }),
-    check.integer("kvHeads", kvHeads, { min: 1 }),
-    check.integer("headDim", headDim, { min: 1 }),
-  ] as const;
+  check.integer("qHeads", qHeads, { min: 1 });
+  check.integer("kvHeads", kvHeads, { min: 1 });
+  check.integer("headDim", headDim, { min: 1 });
   const width = (qHeads + 2 * kvHeads) * headDim;
   const target = cacheTarget(check, args);
-  await device.kernels.run("sx_rope", [
-    check.output("qOut", qOut, { dtypes: F32_OR_BF16, shape: [tokens, qHeads, headDim] }),
-    target.keys,
-    target.values,
-    check.input("qkv", qkv, { dtypes: F32, shape: [tokens, width] }),
-    check.input("table", table, { dtypes: F32, shape: [tokens, headDim] }),
-    check.input("rows", rows, { dtypes: I32, shape: [tokens] }),
-    DTYPE_CODES[qOut.dtype],
-    DTYPE_CODES[cache?.keys.dtype ?? "f32"],
-    BigInt(tokens),
-    ...heads,
-    heads[2],
-    target.headStride,
-  ], {
+  await device.kernels.run("sx_rope", {
+    qOut: check.output("qOut", qOut, { dtypes: F32_OR_BF16, shape: [tokens, qHeads, headDim] }),
+    qDtype: DTYPE_CODES[qOut.dtype],
+    keys: target.keys,
+    values: target.values,
+    cacheDtype: DTYPE_CODES[cache?.keys.dtype ?? "f32"],
+    qkv: check.input("qkv", qkv, { dtypes: F32, shape: [tokens, width] }),
+    table: check.input("table", table, { dtypes: F32, shape: [tokens, headDim] }),
+    rows: check.input("rows", rows, { dtypes: I32, shape: [tokens] }),
+    tokens,
+    qHeads,
+    kvHeads,
+    headDim,
+    tokenStride: headDim,
+    headStride: target.headStride,
+  }, {
     flops: 6 * qkv.size,
     bytes: 2 * bytesOf(qkv),
     shapes: shapesOf({ qOut, keys: cache?.keys, values: cache?.values, qkv, table, rows }),
     // The C function does not know the capacity; on a GPU the rows are not visible from here.
     check: () => {
-      if (device.kind === "cpu") checkRows(check, rows, target.capacity);
+      if (device.hasHostMemory) checkRows(check, rows, target.capacity);
     },
   });
 }
@@ -105,14 +108,14 @@ export async function rope(device: Device, args: RopeArguments): Promise<void> {
 interface CacheTarget {
   readonly keys: bigint;
   readonly values: bigint;
-  readonly headStride: bigint;
+  readonly headStride: number;
   readonly capacity: number;
 }
 
 function cacheTarget(check: OpCheck, args: RopeArguments): CacheTarget {
   const { cache, kvHeads, headDim } = args;
   if (cache === undefined) {
-    return { keys: 0n, values: 0n, headStride: BigInt(headDim), capacity: 0 };
+    return { keys: 0n, values: 0n, headStride: headDim, capacity: 0 };
   }
   const { keys, values } = cache;
   const [, capacity] = check.cube("cache.keys", keys);
@@ -124,8 +127,7 @@ function cacheTarget(check: OpCheck, args: RopeArguments): CacheTarget {
     `'cache.values' must have the keys' row stride ${keys.rowStride}`,
     values.rowStride,
   );
-  const headStride = BigInt(keys.rowStride);
-  return { keys: keysAddress, values: valuesAddress, headStride, capacity };
+  return { keys: keysAddress, values: valuesAddress, headStride: keys.rowStride, capacity };
 }
 
 function checkRows(check: OpCheck, rows: Tensor, capacity: number): void {

@@ -26,12 +26,12 @@ export async function argmax(device: Device, args: ArgmaxArguments): Promise<voi
   const { out, logits } = args;
   const [rows, count] = check.matrix("logits", logits);
   check.extent(count >= 1, "'logits' must have a column", count);
-  await device.kernels.run("sx_argmax", [
-    check.output("out", out, { dtypes: I32, shape: [rows] }),
-    check.input("logits", logits, { dtypes: F32, shape: [rows, count] }),
-    BigInt(rows),
-    BigInt(count),
-  ], { flops: logits.size, bytes: bytesOf(logits), shapes: shapesOf({ out, logits }) });
+  await device.kernels.run("sx_argmax", {
+    out: check.output("out", out, { dtypes: I32, shape: [rows] }),
+    logits: check.input("logits", logits, { dtypes: F32, shape: [rows, count] }),
+    rows,
+    count,
+  }, { flops: logits.size, bytes: bytesOf(logits), shapes: shapesOf({ out, logits }) });
 }
 
 /** What `topK()` reads and writes. */
@@ -56,13 +56,13 @@ export async function topK(device: Device, args: TopKArguments): Promise<void> {
   const k = check.vector("ids", ids);
   const count = check.vector("logits", logits);
   check.integer("k", k, { min: 1, max: count });
-  await device.kernels.run("sx_top_k", [
-    check.output("ids", ids, { dtypes: I32, shape: [k] }),
-    check.output("values", values, { dtypes: F32, shape: [k] }),
-    check.input("logits", logits, { dtypes: F32, shape: [count] }),
-    BigInt(count),
-    BigInt(k),
-  ], {
+  await device.kernels.run("sx_top_k", {
+    outIds: check.output("ids", ids, { dtypes: I32, shape: [k] }),
+    outValues: check.output("values", values, { dtypes: F32, shape: [k] }),
+    logits: check.input("logits", logits, { dtypes: F32, shape: [count] }),
+    count,
+    k,
+  }, {
     flops: count * Math.log2(k + 2),
     bytes: bytesOf(logits),
     shapes: shapesOf({ ids, values, logits }),

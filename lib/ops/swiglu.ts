@@ -26,12 +26,12 @@ export async function swiglu(device: Device, args: SwigluArguments): Promise<voi
   const check = new OpCheck(device, "swiglu");
   const { out, gateUp } = args;
   const [rows, dim] = check.matrix("out", out);
-  await device.kernels.run("sx_swiglu", [
-    check.output("out", out, { dtypes: F32_OR_BF16, shape: [rows, dim] }),
-    check.input("gateUp", gateUp, { dtypes: F32, shape: [rows, 2 * dim] }),
-    DTYPE_CODES[out.dtype],
-    BigInt(rows),
-    BigInt(dim),
+  await device.kernels.run("sx_swiglu", {
+    out: check.output("out", out, { dtypes: F32_OR_BF16, shape: [rows, dim] }),
+    outDtype: DTYPE_CODES[out.dtype],
+    gateUp: check.input("gateUp", gateUp, { dtypes: F32, shape: [rows, 2 * dim] }),
+    rows,
+    dim,
     // An exponential and a division cost about 20 operations together.
-  ], { flops: 20 * out.size, bytes: bytesOf(out, gateUp), shapes: shapesOf({ out, gateUp }) });
+  }, { flops: 20 * out.size, bytes: bytesOf(out, gateUp), shapes: shapesOf({ out, gateUp }) });
 }

@@ -6,7 +6,9 @@
  *
  * @module
  */
+import type { Device } from "../device/device.ts";
 import { WorkerError } from "../errors.ts";
+import type { DeviceExchange } from "./device_exchange.ts";
 
 /** What each operation takes. */
 export interface CollectiveOptions {
@@ -30,6 +32,8 @@ export interface Collective extends Disposable {
   readonly rank: number;
   /** The number of ranks. */
   readonly size: number;
+  /** What carries device memory, for people; absent where host memory is carried alone. */
+  readonly carrier?: string | undefined;
 
   /**
    * Gives every rank the parts of all ranks.
@@ -56,6 +60,9 @@ export interface Collective extends Disposable {
    * @throws As `allGather()`.
    */
   barrier(options?: CollectiveOptions): Promise<void>;
+
+  /** The exchange of a device's memory in the order of its ops, where there is one. */
+  exchangeOn?(device: Device): DeviceExchange | undefined;
 
   /** Makes the operations of all ranks, under way or later, throw a `WorkerError`. */
   abort(reason: string): void;

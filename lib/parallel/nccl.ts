@@ -8,7 +8,7 @@
  *
  * @module
  */
-import type { Device, Region } from "../device/device.ts";
+import type { Device, DeviceStream, Region, StreamMark } from "../device/device.ts";
 import { errorText, WorkerError } from "../errors.ts";
 import { Nccl, NCCL_ID_BYTES, type NcclCommunicator } from "../ffi/nccl.ts";
 import {
@@ -20,39 +20,14 @@ import {
   type Collective,
   type CollectiveOptions,
 } from "./collective.ts";
-import type { DeviceCollective } from "./tensors.ts";
-
-/** A place in a stream. */
-export interface StreamMark extends Disposable {
-  /** Whether all that was started before it has ended; never waits. */
-  isDone(): boolean;
-}
-
-/** What NCCL needs of a GPU. */
-export interface NcclDevice {
-  /** `cudaStream_t`: where ops and exchanges are put in order. */
-  readonly stream: bigint;
-  /** Makes the GPU this thread's, for the calls that look there. */
-  makeCurrent(): void;
-  /** Marks the end of the stream; undefined while ops are recorded, as nothing runs then. */
-  mark(): StreamMark | undefined;
-}
-
-/** A device whose memory NCCL can exchange. */
-export interface GpuDevice extends Device {
-  readonly gpu: NcclDevice;
-}
-
-/** Whether NCCL can exchange a device's memory. */
-export function isGpuDevice(device: Device): device is GpuDevice {
-  return device.kind === "cuda" && "gpu" in device;
-}
+import type { DeviceExchange } from "./device_exchange.ts";
 
 /** How to join. */
 export interface NcclOptions {
   /** The exchange of host memory among the same ranks; closed with this one. */
   readonly host: Collective;
-  readonly device: NcclDevice;
+  /** Where exchanges are put in order with a GPU's ops. */
+  readonly stream: DeviceStream;
   /** The library; by default the name that the loader knows. */
   readonly path?: string;
   /** The longest wait for an exchange that was started. */
@@ -67,11 +42,12 @@ const WATCH_MS = 50;
 const SPIN_MS = 2;
 
 /** One rank's end. */
-export class NcclCollective implements DeviceCollective {
+export class NcclCollective implements Collective, DeviceExchange {
+  readonly canBeRecorded = true;
   readonly rank: number;
   readonly size: number;
   readonly #host: Collective;
-  readonly #device: NcclDevice;
+  readonly #stream: DeviceStream;
   readonly #nccl: Nccl;
   readonly #communicator: NcclCommunicator;
   readonly #timeoutMs: number;
@@ -85,11 +61,11 @@ export class NcclCollective implements DeviceCollective {
     options: NcclOptions,
     parts: { nccl: Nccl; communicator: NcclCommunicator },
   ) {
-    const { host, device, timeoutMs } = options;
+    const { host, stream, timeoutMs } = options;
     this.rank = host.rank;
     this.size = host.size;
     this.#host = host;
-    this.#device = device;
+    this.#stream = stream;
     this.#nccl = parts.nccl;
     this.#communicator = parts.communicator;
     this.#timeoutMs = timeoutMs;
@@ -105,14 +81,14 @@ export class NcclCollective implements DeviceCollective {
    * @throws {WorkerError} If NCCL refuses, or a rank is lost.
    */
   static async join(options: NcclOptions): Promise<NcclCollective> {
-    const { host, device, path } = options;
+    const { host, stream: place, path } = options;
     const timeoutMs = checkTimeout(options.timeoutMs);
     const nccl = path === undefined ? new Nccl() : new Nccl(path);
     let communicator: NcclCommunicator | undefined;
     try {
       const id = host.rank === 0 ? nccl.createId() : new Uint8Array(NCCL_ID_BYTES);
       await host.broadcast(id, { root: 0 });
-      device.makeCurrent();
+      place.makeCurrent();
       communicator = nccl.connect({ id, rank: host.rank, size: host.size });
       await untilReady(communicator, { timeoutMs, what: "The GPUs did not find each other" });
       return new NcclCollective(options, { nccl, communicator });
@@ -124,9 +100,17 @@ export class NcclCollective implements DeviceCollective {
     }
   }
 
-  /** NCCL's version, for example 22203 for 2.22.3. */
-  get version(): number {
-    return this.#nccl.version;
+  /** For example `NCCL 2.22.3`. */
+  get carrier(): string {
+    const { version } = this.#nccl;
+    return `NCCL ${Math.floor(version / 10_000)}.${Math.floor(version / 100) % 100}.${
+      version % 100
+    }`;
+  }
+
+  /** This one, for the device whose ops it is in order with. */
+  exchangeOn(device: Device): DeviceExchange | undefined {
+    return device.stream === this.#stream ? this : undefined;
   }
 
   async allGatherRegions(
@@ -143,7 +127,7 @@ export class NcclCollective implements DeviceCollective {
           `current value is ${out.byteLength}`,
       );
     }
-    const { stream } = this.#device;
+    const { handle: stream } = this.#stream;
     const [from, to] = [part.address, out.address];
     await this.#exchange(options, () => {
       this.#communicator.allGather({ from, to, byteLength, stream });
@@ -156,7 +140,7 @@ export class NcclCollective implements DeviceCollective {
     checkRoot(root, this);
     const { byteLength, contiguous, address } = data;
     if (!contiguous) throw new RangeError(`Cannot broadcast '${data.label}' as it has gaps`);
-    const { stream } = this.#device;
+    const { handle: stream } = this.#stream;
     await this.#exchange(options, () => {
       this.#communicator.broadcast({ address, byteLength, root, stream });
     });
@@ -247,7 +231,7 @@ export class NcclCollective implements DeviceCollective {
     // The oldest exchange that has not ended is the one to watch.
     if (this.#pending !== undefined && !this.#pending.mark.isDone()) return;
     this.#pending?.mark[Symbol.dispose]();
-    const mark = this.#device.mark();
+    const mark = this.#stream.mark();
     this.#pending = mark && { mark, sinceMs: performance.now(), timeoutMs };
   }
 

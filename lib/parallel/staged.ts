@@ -7,6 +7,7 @@
 import type { Device } from "../device/device.ts";
 import { WorkerError } from "../errors.ts";
 import type { BroadcastOptions, Collective, CollectiveOptions } from "./collective.ts";
+import type { DeviceExchange } from "./device_exchange.ts";
 
 /** One rank's end: host memory over one collective, each device's memory over one of its own. */
 export class StagedCollective implements Collective {
@@ -23,14 +24,14 @@ export class StagedCollective implements Collective {
     this.#members = members;
   }
 
-  /** The exchange of the first device's memory. */
-  get first(): Collective | undefined {
-    return [...this.#members.values()][0];
+  /** See `Collective.carrier`: all devices' is the same. */
+  get carrier(): string | undefined {
+    return [...this.#members.values()][0]?.carrier;
   }
 
-  /** The exchange of a device's memory; host memory's where the device has none. */
-  on(device: Device): Collective {
-    return this.#members.get(device) ?? this.#host;
+  /** See `Collective.exchangeOn()`. */
+  exchangeOn(device: Device): DeviceExchange | undefined {
+    return this.#members.get(device)?.exchangeOn?.(device);
   }
 
   async allGather(part: Uint8Array, out: Uint8Array, options?: CollectiveOptions): Promise<void> {
@@ -68,9 +69,4 @@ export class StagedCollective implements Collective {
       throw error;
     }
   }
-}
-
-/** The exchange of a device's memory. */
-export function collectiveOn(collective: Collective, device: Device): Collective {
-  return collective instanceof StagedCollective ? collective.on(device) : collective;
 }

@@ -10,8 +10,7 @@
  * @module
  */
 import type { Collective } from "../parallel/collective.ts";
-import { collectiveOn } from "../parallel/staged.ts";
-import { isDeviceCollective } from "../parallel/tensors.ts";
+import { exchangeOn } from "../parallel/device_exchange.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { invariant } from "../errors.ts";
@@ -49,9 +48,7 @@ export function isAnchorSent(
   options: { layout: BlockLayout; stages: readonly Stage[] },
 ): boolean {
   const { layout, stages } = options;
-  const areConnected = stages.every(({ device }) =>
-    isDeviceCollective(collectiveOn(collective, device))
-  );
+  const areConnected = stages.every(({ device }) => exchangeOn(collective, device).canBeRecorded);
   return areConnected && sendingPays(layout, { ranks: collective.size });
 }
 
@@ -120,10 +117,10 @@ export class AnchorStream implements Disposable {
       await this.#pack(packed.keys, keys);
       await this.#pack(packed.values, values);
     }
-    const collective = collectiveOn(this.#collective, keys.device);
-    invariant(isDeviceCollective(collective), "the anchor is sent between devices");
-    await collective.broadcastRegion(packed?.keys ?? keys, { root: ROOT });
-    await collective.broadcastRegion(packed?.values ?? values, { root: ROOT });
+    const exchange = exchangeOn(this.#collective, keys.device);
+    invariant(exchange.canBeRecorded, "the anchor is sent between devices");
+    await exchange.broadcastRegion(packed?.keys ?? keys, { root: ROOT });
+    await exchange.broadcastRegion(packed?.values ?? values, { root: ROOT });
   }
 
   /** Brings the first rows of each head together. */

@@ -9,8 +9,7 @@
 import { GlobalAttention, type StepKeys } from "../attention/global.ts";
 import { type CheckedPlan, mergeOf } from "../attention/plan.ts";
 import type { Collective } from "../parallel/collective.ts";
-import { collectiveOn } from "../parallel/staged.ts";
-import { type DeviceCollective, isDeviceCollective } from "../parallel/tensors.ts";
+import { type DeviceExchange, exchangeOn } from "../parallel/device_exchange.ts";
 import type { Device, OpRecorder, PendingBytes, RecordedOps } from "../device/device.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import { sendTensor } from "../device/send.ts";
@@ -20,7 +19,7 @@ import { invariant } from "../errors.ts";
 import type { Bytes } from "../ffi/memory.ts";
 import { type Chunk, consecutive, type Transformer } from "../model/forward.ts";
 import type { KvCache } from "../model/kv_cache.ts";
-import { keyMean } from "../ops/antidiagonal_score.ts";
+import { keyMean } from "../ops/rank_score.ts";
 import { argmax, topK } from "../ops/sample.ts";
 import type { BlockLayout } from "./blocks.ts";
 import type { GenerateRequest } from "./request.ts";
@@ -60,7 +59,7 @@ export interface Phase2Result {
 export function stepTokens(
   options: { plan: CheckedPlan; queryTokens: number; maxTokens: number },
 ): number {
-  // The seed's score looks at all query tokens at once.
+  // StarXAttention's score looks at all query tokens at once.
   if (mergeOf(options.plan) === "antidiagonal") return options.queryTokens;
   return Math.min(options.queryTokens, options.maxTokens);
 }
@@ -83,8 +82,8 @@ class Phase2 implements Disposable {
   readonly #isQueryHost: boolean;
   /** One per stage, where a step can be recorded. */
   readonly #recorders: readonly OpRecorder[] | undefined;
-  /** One per stage, where hosts exchange in the order of the devices' ops. */
-  readonly #exchanges: readonly DeviceCollective[];
+  /** One per stage, where there are several hosts. */
+  readonly #exchanges: readonly DeviceExchange[];
   /** A generated token's step, stage by stage, where the devices record ops. */
   readonly #recorded: RecordedOps[] = [];
   /** Query and generated tokens so far. */
@@ -107,11 +106,10 @@ class Phase2 implements Disposable {
     }
     // Ranks without keys learn the tokens, too.
     const isShared = collective.size > 1;
-    const exchanges = stages.map(({ device }) => collectiveOn(collective, device));
-    this.#exchanges = isShared ? exchanges.filter(isDeviceCollective) : [];
+    this.#exchanges = isShared ? stages.map(({ device }) => exchangeOn(collective, device)) : [];
     // An exchange by way of the host cannot be recorded.
     const canRecord = !isShared ||
-      this.#exchanges.length === stages.length && isOn("STARX_RECORD_EXCHANGES");
+      this.#exchanges.every((exchange) => exchange.canBeRecorded) && isOn("STARX_RECORD_EXCHANGES");
     const recorders = stages.flatMap(({ device }) => device.recorder ?? []);
     this.#recorders = canRecord && recorders.length === stages.length ? recorders : undefined;
     // A recorded step finds the token where the step before has put it.
@@ -341,7 +339,7 @@ function sortedLogits(logits: Float32Array): [number, number][] {
 
 async function largest(logits: Tensor, count: number): Promise<[number, number][]> {
   const { device, size } = logits;
-  if (device.kind !== "cpu" && count > DEVICE_TOP_K) {
+  if (!device.hasHostMemory && count > DEVICE_TOP_K) {
     return sortedLogits(await logits.toFloats()).slice(0, count);
   }
   const shape = [Math.min(count, size)];

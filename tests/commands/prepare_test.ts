@@ -128,7 +128,7 @@ const REFUSALS: readonly (readonly [
   message: string,
 ])[] = [
   [{ task: "niah" }, UsageError, "--task: must be one of niah_single_1, "],
-  [{ template: "chat" }, UsageError, "--model_template_type: must be one of base, llama3: "],
+  [{ template: "chit" }, UsageError, "--model_template_type: must be one of base, llama3, "],
   [
     { chunkIndex: 2, chunkCount: 2 },
     UsageError,

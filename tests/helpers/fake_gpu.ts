@@ -7,14 +7,11 @@
 import { chooseLibrary } from "../../lib/ffi/manifest.ts";
 import { kernelFolder, readManifest } from "../../lib/ffi/locate.ts";
 import { ABI_VERSION } from "../../lib/ffi/symbols.ts";
+import { type Leaf, leavesOf, parseHeader } from "../../kernels/header.ts";
 import { assert } from "./assert.ts";
 
 const SOURCES = new URL("fake_gpu/", import.meta.url).pathname;
 const HEADER = new URL("../../kernels/sx_kernels.h", import.meta.url);
-
-/** Functions that `kernels.c` has itself. */
-const BY_HAND =
-  /^sx_(abi_version|describe|context_create|context_destroy|error_text|alloc|free|live_allocations)$/;
 
 /** The folder of the built libraries, or undefined without a compiler; removed with the process. */
 export async function buildFakeGpu(): Promise<string | undefined> {
@@ -98,50 +95,48 @@ async function compile(args: readonly string[], out: string): Promise<void> {
 }
 
 /** An exported function per op that puts the CPU's op of that name into the stream. */
-function opSources(header: string): string {
-  const code = header.replaceAll(/\/\*[\s\S]*?\*\//g, "").replaceAll(/^#.*$/gm, "");
-  const prototypes = [...code.matchAll(/\b(sx_\w+)\s*\(([^)]*)\)\s*;/g)];
-  return prototypes.filter(([, name = ""]) => !BY_HAND.test(name))
-    .map(([, name = "", list = ""]) => opSource(name, list.trim().replaceAll(/\s+/g, " ")))
-    .join("\n");
+function opSources(text: string): string {
+  const header = parseHeader(text);
+  return [...header.ops].map(([name, struct]) =>
+    opSource(name, { struct, leaves: leavesOf(header, struct) })
+  ).join("\n");
 }
 
-function opSource(name: string, list: string): string {
-  const fields = list.split(", ");
-  const names = fields.map((field) => /(\w+)$/.exec(field)?.[1] ?? "");
-  const takesQueries = names.includes("q") && names.includes("q_dtype");
-  const values = names.map((field) =>
-    field === "context"
-      ? "a->context->cpu"
-      : takesQueries && field === "q"
-      ? "q"
-      : takesQueries && field === "q_dtype"
-      ? "SX_F32"
-      : `a->${field}`
-  );
-  const queries = takesQueries
-    ? `
-  if (a->q_dtype != SX_BF16) return report("${name}", a->context, SX_UNSUPPORTED);
-  float* q = widened(a->q, a->q_tokens * a->q_heads * a->head_dim);`
-    : "";
-  const pointers = fields.filter((field) => field.includes("*") && !field.includes("sx_context"))
-    .map((field) => /(\w+)$/.exec(field)?.[1] ?? "");
-  const foreign = pointers.map((field) => `fake_is_foreign(context->stream, ${field})`).join(
-    " || ",
-  );
+function opSource(
+  name: string,
+  of: { readonly struct: string; readonly leaves: readonly Leaf[] },
+): string {
+  const fields = of.leaves.map(({ path, kind }) => ({ path: path.join("."), kind }));
+  const pathOf = (field: string): string | undefined =>
+    fields.find(({ path }) => path === field || path.endsWith(`.${field}`))?.path;
+  const dtype = pathOf("q_dtype");
+  // RoPE writes queries, which the CPU can do in bf16, too.
+  const q = pathOf("q");
+  const takesQueries = dtype !== undefined && q !== undefined;
+  const [tokens, heads, dim] = ["q_tokens", "q_heads", "head_dim"].map(pathOf);
+  const queries = `
+  if (p.${dtype} != SX_BF16) return report("${name}", a->context, SX_UNSUPPORTED);
+  float* q = widened(p.${q}, p.${tokens} * p.${heads} * p.${dim});
+  p.${q} = q;
+  p.${dtype} = SX_F32;`;
+  const foreign = fields.filter(({ kind }) => kind === "pointer")
+    .map(({ path }) => `fake_is_foreign(context->stream, params->${path})`).join(" || ");
   return `
-struct ${name}_args { ${fields.join("; ")}; };
-static int run_${name}(void* args) {
-  struct ${name}_args* a = args;${queries}
-  sx_status (*op)(${list}) = cpu("${name}");
-  const sx_status status = op(${values.join(", ")});
+struct ${name}_call { sx_context* context; ${of.struct} params; };
+static int run_${name}(void* call) {
+  struct ${name}_call* a = call;
+  ${of.struct} p = a->params;${takesQueries ? queries : ""}
+  sx_status (*op)(sx_context*, const ${of.struct}*) = cpu("${name}");
+  const sx_status status = op(a->context->cpu, &p);
   ${takesQueries ? "free(q);" : ""}
   return report("${name}", a->context, status);
 }
-__attribute__((visibility("default"))) sx_status ${name}(${list}) {
-  struct ${name}_args args = {${names.join(", ")}};
-  if (cudaSetDevice(context->device) != CUDA_OK || ${foreign || "0"}) return SX_DEVICE_ERROR;
-  return fake_submit(context->stream, run_${name}, &args, sizeof args) == 0 ? SX_OK
+__attribute__((visibility("default"))) sx_status ${name}(sx_context* context,
+                                                         const ${of.struct}* params) {
+  if (context == NULL || params == NULL) return SX_INVALID_ARGUMENT;
+  const struct ${name}_call call = {context, *params};
+  if (cudaSetDevice(context->device) != CUDA_OK || ${foreign}) return SX_DEVICE_ERROR;
+  return fake_submit(context->stream, run_${name}, &call, sizeof call) == 0 ? SX_OK
                                                                             : SX_DEVICE_ERROR;
 }`;
 }

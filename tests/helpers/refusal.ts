@@ -6,27 +6,32 @@
 import { KernelError } from "../../lib/errors.ts";
 import type { Device } from "../../lib/device/device.ts";
 import { Tensor } from "../../lib/device/tensor.ts";
-import type { OpArguments } from "../../lib/ffi/nonblocking.ts";
+import type { OpParams } from "../../lib/ffi/params.ts";
 import { DTYPE_CODES } from "../../lib/ffi/status.ts";
-import { OP_SYMBOLS, type OpName } from "../../lib/ffi/symbols.ts";
+import type { OpName } from "../../lib/ffi/symbols.ts";
+import { camelCase } from "../../kernels/generate.ts";
+import { type Leaf, leavesOf, parseHeader } from "../../kernels/header.ts";
 import { assert, assertEquals, assertRejects } from "./assert.ts";
 import { HAS_GPU, machineSets, withCpu, withGpuBuilds } from "./device.ts";
+
+const HEADER = parseHeader(
+  Deno.readTextFileSync(new URL("../../kernels/sx_kernels.h", import.meta.url)),
+);
 
 /** Wrong anywhere, or legal but without code here (dtypes). */
 const REFUSALS: readonly string[] = ["SX_INVALID_ARGUMENT", "SX_UNSUPPORTED"];
 
-/** A valid call, and what may be replaced in it. */
-export interface ValidCall {
-  /** What the op takes after its context. */
-  readonly args: readonly (bigint | number)[];
-  /** Places in `args` of pointers that may be null, and of numbers that may be anything. */
-  readonly unchecked?: readonly number[];
-  /** Further values that must be refused: place in `args` and value. */
-  readonly faults?: readonly (readonly [number, bigint | number])[];
-  /** Places of pointers that may be null for all that the host of a GPU can know. */
-  readonly uncheckedOnGpu?: readonly number[];
-  /** Places of the dtypes of queries, keys and values: f32 on a CPU, bf16 on a GPU. */
-  readonly bf16OnGpu?: readonly number[];
+/** A valid call, and what may be replaced in it; fields are named as in `kv.keys`. */
+export interface ValidCall<K extends OpName> {
+  readonly params: OpParams[K];
+  /** Pointers that may be null, and numbers that may be anything. */
+  readonly unchecked?: readonly string[];
+  /** Further values that must be refused. */
+  readonly faults?: readonly (readonly [string, number])[];
+  /** Pointers that may be null for all that the host of a GPU can know. */
+  readonly uncheckedOnGpu?: readonly string[];
+  /** The dtypes of queries, keys and values: f32 on a CPU, bf16 on a GPU. */
+  readonly bf16OnGpu?: readonly string[];
 }
 
 /** `SX_BF16`. */
@@ -78,7 +83,7 @@ export class Scene implements Disposable {
  *
  * @param op The C name. @param valid A call that works; the outputs must change nothing else.
  */
-export function refusalTest<K extends OpName>(op: K, valid: (scene: Scene) => ValidCall): void {
+export function refusalTest<K extends OpName>(op: K, valid: (scene: Scene) => ValidCall<K>): void {
   const rule = "refuses arguments out of range and leaves its outputs alone";
   Deno.test(`${op} ${rule}`, async () => {
     const sets = await machineSets();
@@ -94,49 +99,58 @@ export function refusalTest<K extends OpName>(op: K, valid: (scene: Scene) => Va
 
 async function refuseAll<K extends OpName>(
   op: K,
-  options: { device: Device; valid: (scene: Scene) => ValidCall },
+  options: { device: Device; valid: (scene: Scene) => ValidCall<K> },
 ): Promise<void> {
   const { device, valid } = options;
   using scene = new Scene(device);
   const call = valid(scene);
-  const narrow = device.kind === "cuda" ? call.bf16OnGpu ?? [] : [];
-  const args = call.args.map((value, place) => narrow.includes(place) ? BF16 : value);
+  const narrow = device.queryDtype === "bf16" ? call.bf16OnGpu ?? [] : [];
+  const params = narrow.reduce((all, field) => withField(all, [field, BF16]), call.params);
   const { faults = [] } = call;
-  const hidden = device.kind === "cuda" ? call.uncheckedOnGpu ?? [] : [];
+  const hidden = device.hasHostMemory ? [] : call.uncheckedOnGpu ?? [];
   const unchecked = [...call.unchecked ?? [], ...hidden];
   const before = await scene.bytes();
-  const types: readonly string[] = OP_SYMBOLS[op].parameters.slice(1);
   const all = [
-    ...types.flatMap((type, i) => unchecked.includes(i) ? [] : badValues(type, i)),
+    ...leavesOf(HEADER, `${op}_params`).flatMap(({ path, kind }) => {
+      const field = path.map(camelCase).join(".");
+      return unchecked.includes(field) ? [] : badValues(kind, field);
+    }),
     // What is wrong in these places depends on the device.
-    ...faults.filter(([place]) => !narrow.includes(place)),
+    ...faults.filter(([field]) => !narrow.includes(field)),
   ];
-  for (const [place, value] of all) {
-    const changed = [...args];
-    changed[place] = value;
-    const shapes = (): string => `argument ${place + 1} = ${value}`;
+  for (const [field, value] of all) {
+    const changed = withField(params, [field, value]);
+    const shapes = (): string => `${field} = ${value}`;
     const error = await assertRejects(
-      () =>
-        device.kernels.run(op, changed as unknown as OpArguments<K>, {
-          flops: 0,
-          bytes: 0,
-          shapes,
-        }),
+      () => device.kernels.run(op, changed, { flops: 0, bytes: 0, shapes }),
       KernelError,
-      `Cannot run ${op} with argument ${place + 1} = ${value} as it returned SX_`,
+      `Cannot run ${op} with ${field} = ${value} as it returned SX_`,
     );
     assertEquals(error.op, op);
     assert(REFUSALS.includes(error.status), error.message);
     const after = await scene.bytes();
     assertEquals(after, before, `${op} must leave all memory alone: ${error.message}`);
   }
-  const shapes = (): string => "";
-  await device.kernels.run(op, args as unknown as OpArguments<K>, { flops: 0, bytes: 0, shapes });
+  await device.kernels.run(op, params, { flops: 0, bytes: 0, shapes: String });
 }
 
-function badValues(type: string, place: number): [number, bigint | number][] {
-  if (type === "u64") return [[place, 0n]];
-  if (type === "i64") return [[place, -1n]];
-  if (type === "i32") return [[place, 99], [place, -1]];
+function badValues(kind: Leaf["kind"], field: string): [string, bigint | number][] {
+  if (kind === "pointer") return [[field, 0n]];
+  if (kind === "i64") return [[field, -1]];
+  if (kind === "i32") return [[field, 99], [field, -1]];
   return [];
+}
+
+/** The same parameters but for one field, which must be there. */
+function withField<T extends object>(
+  params: T,
+  [field, value]: readonly [string, bigint | number],
+): T {
+  const [first = "", ...rest] = field.split(".");
+  const inner: unknown = (params as Readonly<Record<string, unknown>>)[first];
+  assert(inner !== undefined, `the parameters must have ${field}`);
+  const changed = typeof inner === "object" && inner !== null
+    ? withField(inner, [rest.join("."), value])
+    : value;
+  return { ...params, [first]: changed };
 }

@@ -92,7 +92,7 @@ export class Bench implements Disposable {
       return this.isForGpu ? roundToBf16(values) : values;
     };
     return await this.data(label, {
-      dtype: this.device.kind === "cpu" ? "f32" : "bf16",
+      dtype: this.device.queryDtype,
       shape,
       make,
     });

@@ -82,12 +82,18 @@ twinTest("copy()", {
 });
 
 refusalTest("sx_convert", (scene) => ({
-  args: [scene.zeros("f32", [4]), scene.zeros("bf16", [4]), 0, 1, 4n],
-  faults: [[2, 3], [3, 3]],
+  params: {
+    out: scene.zeros("f32", [4]),
+    in: scene.zeros("bf16", [4]),
+    outDtype: 0,
+    inDtype: 1,
+    count: 4,
+  },
+  faults: [["outDtype", 3], ["inDtype", 3]],
 }));
 
 refusalTest("sx_copy", (scene) => ({
-  args: [scene.zeros("f32", [4]), scene.zeros("f32", [4]), 16n],
+  params: { out: scene.zeros("f32", [4]), in: scene.zeros("f32", [4]), bytes: 16 },
   // No number of bytes is wrong in itself.
-  unchecked: [2],
+  unchecked: ["bytes"],
 }));

@@ -52,6 +52,14 @@ Deno.test("embedding() throws if an id is out of range, and leaves its output al
 });
 
 refusalTest("sx_embedding", (scene) => ({
-  args: [scene.zeros("f32", [2, 4]), scene.zeros("f32", [3, 4]), scene.ints([1, 2]), 0, 2n, 4n, 3n],
-  faults: [[3, 2], [3, 3]],
+  params: {
+    out: scene.zeros("f32", [2, 4]),
+    table: scene.zeros("f32", [3, 4]),
+    ids: scene.ints([1, 2]),
+    tableDtype: 0,
+    tokens: 2,
+    dim: 4,
+    vocab: 3,
+  },
+  faults: [["tableDtype", 2], ["tableDtype", 3]],
 }));

@@ -101,19 +101,22 @@ twinTest("matmul() with NaN and infinities", {
 });
 
 refusalTest("sx_matmul", (scene) => ({
-  args: [
-    scene.zeros("f32", [2, 4]),
-    scene.zeros("f32", [2, 8]),
-    scene.zeros("f32", [4, 8]),
-    0,
-    0,
-    0,
-    2n,
-    4n,
-    8n,
-    8n,
-    4n,
-  ],
+  params: {
+    out: scene.zeros("f32", [2, 4]),
+    x: scene.zeros("f32", [2, 8]),
+    weight: scene.zeros("f32", [4, 8]),
+    xDtype: 0,
+    weightDtype: 0,
+    accumulate: 0,
+    m: 2,
+    n: 4,
+    k: 8,
+    xStride: 8,
+    outStride: 4,
+  },
   // Strides below the row's length; bf16 activations with f32 weights.
-  faults: [[3, 1], [3, 2], [4, 2], [4, 3], [9, 7n], [10, 3n]],
+  faults: [["xDtype", 1], ["xDtype", 2], ["weightDtype", 2], ["weightDtype", 3], ["xStride", 7], [
+    "outStride",
+    3,
+  ]],
 }));

@@ -91,6 +91,16 @@ Deno.test("mergeStates() gives zeros where all parts are empty", async () => {
 });
 
 refusalTest("sx_merge_states", (scene) => ({
-  args: [scene.zeros("f32", [2, 2, 64]), scene.zeros("f32", [2, 262]), 0, 0, 2n, 262n, 2n, 2n, 64n],
-  faults: [[2, 2], [2, 3], [5, 259n]],
+  params: {
+    out: scene.zeros("f32", [2, 2, 64]),
+    parts: scene.zeros("f32", [2, 262]),
+    outDtype: 0,
+    byScore: 0,
+    partCount: 2,
+    partStride: 262,
+    tokens: 2,
+    heads: 2,
+    headDim: 64,
+  },
+  faults: [["outDtype", 2], ["outDtype", 3], ["partStride", 259]],
 }));

@@ -63,17 +63,17 @@ twinTest("rmsNorm()", {
 });
 
 refusalTest("sx_rms_norm", (scene) => ({
-  args: [
-    scene.zeros("f32", [2, 8]),
-    scene.zeros("f32", [2, 8]),
-    scene.zeros("f32", [2, 8]),
-    scene.zeros("f32", [8]),
-    0,
-    0,
-    2n,
-    8n,
-    1e-5,
-  ],
-  unchecked: [2],
-  faults: [[4, 2], [4, 3], [5, 2], [5, 3]],
+  params: {
+    out: scene.zeros("f32", [2, 8]),
+    residual: scene.zeros("f32", [2, 8]),
+    delta: scene.zeros("f32", [2, 8]),
+    weight: scene.zeros("f32", [8]),
+    outDtype: 0,
+    weightDtype: 0,
+    rows: 2,
+    dim: 8,
+    eps: 1e-5,
+  },
+  unchecked: ["delta"],
+  faults: [["outDtype", 2], ["outDtype", 3], ["weightDtype", 2], ["weightDtype", 3]],
 }));

@@ -131,28 +131,34 @@ Deno.test("rope() throws if a row lies outside of the cache", async () => {
 });
 
 refusalTest("sx_rope_table", (scene) => ({
-  args: [scene.zeros("f32", [2, 64]), scene.zeros("f32", [32]), scene.ints([0, 1]), 2n, 64n],
-  faults: [[4, 63n]],
+  params: {
+    table: scene.zeros("f32", [2, 64]),
+    inverseFrequency: scene.zeros("f32", [32]),
+    positions: scene.ints([0, 1]),
+    tokens: 2,
+    headDim: 64,
+  },
+  faults: [["headDim", 63]],
 }));
 
 refusalTest("sx_rope", (scene) => ({
-  args: [
-    scene.zeros("f32", [2, 2, 64]),
-    scene.zeros("f32", [1, 4, 64]),
-    scene.zeros("f32", [1, 4, 64]),
-    scene.zeros("f32", [2, 256]),
-    scene.zeros("f32", [2, 64]),
-    scene.ints([0, 1]),
-    0,
-    0,
-    2n,
-    2n,
-    1n,
-    64n,
-    64n,
-    256n,
-  ],
+  params: {
+    qOut: scene.zeros("f32", [2, 2, 64]),
+    keys: scene.zeros("f32", [1, 4, 64]),
+    values: scene.zeros("f32", [1, 4, 64]),
+    qkv: scene.zeros("f32", [2, 256]),
+    table: scene.zeros("f32", [2, 64]),
+    rows: scene.ints([0, 1]),
+    qDtype: 0,
+    cacheDtype: 0,
+    tokens: 2,
+    qHeads: 2,
+    kvHeads: 1,
+    headDim: 64,
+    tokenStride: 64,
+    headStride: 256,
+  },
   // Whether keys and values are needed stands in the rows, on the device.
-  uncheckedOnGpu: [1, 2],
-  faults: [[6, 2], [7, 3], [11, 63n]],
+  uncheckedOnGpu: ["keys", "values"],
+  faults: [["qDtype", 2], ["cacheDtype", 3], ["headDim", 63]],
 }));

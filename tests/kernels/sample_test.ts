@@ -72,11 +72,17 @@ twinTest("topK()", {
 });
 
 refusalTest("sx_argmax", (scene) => ({
-  args: [scene.zeros("i32", [2]), scene.zeros("f32", [2, 4]), 2n, 4n],
-  faults: [[3, 0n], [3, 2n ** 31n]],
+  params: { out: scene.zeros("i32", [2]), logits: scene.zeros("f32", [2, 4]), rows: 2, count: 4 },
+  faults: [["count", 0], ["count", 2 ** 31]],
 }));
 
 refusalTest("sx_top_k", (scene) => ({
-  args: [scene.zeros("i32", [2]), scene.zeros("f32", [2]), scene.zeros("f32", [4]), 4n, 2n],
-  faults: [[4, 0n], [4, 5n], [3, 0n]],
+  params: {
+    outIds: scene.zeros("i32", [2]),
+    outValues: scene.zeros("f32", [2]),
+    logits: scene.zeros("f32", [4]),
+    count: 4,
+    k: 2,
+  },
+  faults: [["k", 0], ["k", 5], ["count", 0]],
 }));

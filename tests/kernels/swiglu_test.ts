@@ -63,6 +63,12 @@ twinTest("swiglu()", {
 });
 
 refusalTest("sx_swiglu", (scene) => ({
-  args: [scene.zeros("f32", [2, 4]), scene.zeros("f32", [2, 8]), 0, 2n, 4n],
-  faults: [[2, 2], [2, 3]],
+  params: {
+    out: scene.zeros("f32", [2, 4]),
+    gateUp: scene.zeros("f32", [2, 8]),
+    outDtype: 0,
+    rows: 2,
+    dim: 4,
+  },
+  faults: [["outDtype", 2], ["outDtype", 3]],
 }));

@@ -65,6 +65,9 @@ Deno.test("openCpuDevice() takes the instruction set that STARX_ISA names", asyn
   }
 });
 
+/** What an op refuses. */
+const NOTHING = { out: 0n, logits: 0n, rows: 0, count: 0 } as const;
+
 Deno.test("Device refuses allocations and ops after disposal", async () => {
   const device = await openCpuDevice({ threads: 1 });
   const [out, x] = [make(device, [1, 1]), make(device, [1, 1])];
@@ -74,7 +77,7 @@ Deno.test("Device refuses allocations and ops after disposal", async () => {
   assertThrows(() => make(device, [1]), TypeError, "as the device is disposed");
   await assertRejects(() => matmul(device, { out, x, weight: x }), TypeError, "is disposed");
   await assertRejects(
-    () => device.kernels.run("sx_argmax", [0n, 0n, 0n, 0n], { flops: 0, bytes: 0, shapes: String }),
+    () => device.kernels.run("sx_argmax", NOTHING, { flops: 0, bytes: 0, shapes: String }),
     TypeError,
     "Cannot run sx_argmax as the device is disposed",
   );
@@ -98,6 +101,34 @@ Deno.test("Kernels run in the order in which they were started", async () => {
     await Promise.all([large, small, again, upload]);
     assertEquals(ended, ["large", "small", "upload"]);
     assertEquals(await sum.toFloats(), new Float32Array(size * size).fill(2 * size));
+  }, { threads: 2 });
+});
+
+Deno.test("Kernels keep what a waiting or recorded call takes while others are made", async () => {
+  await withCpu(async (device) => {
+    const size = 700;
+    using one = make(device, [size, size]);
+    using sum = make(device, [size, size]);
+    using logits = make(device, [3, 4]);
+    using ids = Tensor.allocate(device, { dtype: "i32", shape: [3], label: "ids" });
+    await one.writeFrom(new Float32Array(size * size).fill(1));
+    await logits.writeFrom(Float32Array.of(0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1));
+    const row = (index: number): Promise<void> =>
+      argmax(device, { out: ids.rows(index, 1), logits: logits.rows(index, 1) });
+    // The product runs on another thread: calls behind it wait, each for its own row.
+    const large = matmul(device, { out: sum, x: one, weight: one });
+    const waiting = [row(0), row(1), row(2)];
+    await Promise.all([large, ...waiting]);
+    assertEquals(await ids.toInts(), Int32Array.of(1, 2, 3));
+    assert(device.recorder !== undefined, "a CPU must be able to record ops");
+    using recorded = await device.recorder.record(async () => {
+      for (const index of [2, 0, 1]) await row(index);
+    });
+    await argmax(device, { out: ids.rows(0, 1), logits: logits.rows(2, 1) });
+    assertEquals(await ids.toInts(), Int32Array.of(3, 2, 3));
+    await logits.writeFrom(Float32Array.of(1, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0));
+    await recorded.run();
+    assertEquals(await ids.toInts(), Int32Array.of(0, 3, 1));
   }, { threads: 2 });
 });
 
@@ -183,7 +214,7 @@ Deno.test("OpRecorder.record() passes on what was thrown, and ops run again afte
 Deno.test("Kernels go on after an op that failed", async () => {
   await withCpu(async (device) => {
     const call = { flops: 1e9, bytes: 0, shapes: (): string => "no tensors" };
-    const failing = device.kernels.run("sx_argmax", [0n, 0n, 1n, 1n], call);
+    const failing = device.kernels.run("sx_argmax", { ...NOTHING, rows: 1, count: 1 }, call);
     using out = make(device, [1, 1]);
     using one = make(device, [1, 1]);
     await one.writeFrom(Float32Array.of(3)).catch(() => assert(false));

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { NcclCollective, type NcclDevice } from "../../lib/parallel/nccl.ts";
+import type { DeviceStream } from "../../lib/device/device.ts";
+import { NcclCollective } from "../../lib/parallel/nccl.ts";
 import { ShmCollective, ShmGroup } from "../../lib/parallel/shm.ts";
 import type { Region } from "../../lib/device/device.ts";
 import { WorkerError } from "../../lib/errors.ts";
@@ -79,7 +80,7 @@ class StubGroup implements TestGroup {
     group.#ranks = await Promise.all(Array.from({ length: size }, (_, rank) =>
       NcclCollective.join({
         host: new ShmCollective(shm.path, { rank, size, slotBytes: SLOT_BYTES, timeoutMs }),
-        device: group.device(rank),
+        stream: group.stream(rank),
         path,
         timeoutMs,
         onLost: (error) => group.lost.push(error),
@@ -92,10 +93,10 @@ class StubGroup implements TestGroup {
     return this.#ranks;
   }
 
-  device(rank: number): NcclDevice {
+  stream(rank: number): DeviceStream {
     const stream = BigInt(rank + 1);
     return {
-      stream,
+      handle: stream,
       makeCurrent: () => {},
       mark: () => ({
         isDone: () => this.stub.symbols.stub_pending(stream) === 0,

@@ -4,6 +4,7 @@ import {
   type CountTokens,
   formatSample,
   loadSources,
+  MODEL_TEMPLATES,
   prepareSamples,
   RULER_TASKS,
   type TaskSettings,
@@ -75,10 +76,12 @@ async function linesFor(golden: GoldenFile, countTokens: CountTokens): Promise<s
   const settings = settingsOf(task, golden.task_config);
   const template = flag("model_template_type");
   assert(template === "base" || template === "llama3", "the template must be known");
+  const prompt = MODEL_TEMPLATES[template];
+  assert(prompt !== undefined, "the template must be known");
   const samples = prepareSamples({
     task,
     settings,
-    template,
+    template: prompt,
     maxTokens: Number(flag("max_seq_length")),
     sampleCount: Number(flag("num_samples")),
     chunkIndex: Number(flag("chunk_idx") ?? 0),

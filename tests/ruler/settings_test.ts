@@ -5,10 +5,11 @@ import {
   type CountTokens,
   formatSample,
   loadSources,
+  MODEL_TEMPLATES,
+  type ModelTemplate,
   prepareSamples,
   RULER_TASKS,
   type TaskSettings,
-  type TemplateName,
 } from "../../ruler/mod.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { assert, assertEquals, assertRejects } from "../helpers/assert.ts";
@@ -19,7 +20,7 @@ interface KnownFile {
   readonly task: string;
   readonly maxTokens: number;
   readonly samples: number;
-  readonly template: TemplateName;
+  readonly template: string;
   /** Which chunk of how many. */
   readonly chunk: readonly [number, number];
   readonly removeNewlineTab: boolean;
@@ -33,6 +34,12 @@ async function knownFiles(): Promise<readonly KnownFile[]> {
   return (JSON.parse(await Deno.readTextFile(url)) as { files: readonly KnownFile[] }).files;
 }
 
+function templateOf(name: string): ModelTemplate {
+  const template = MODEL_TEMPLATES[name];
+  assert(template !== undefined, `${name} must be a template`);
+  return template;
+}
+
 async function hashOf(file: KnownFile, countTokens: CountTokens): Promise<string> {
   const { task, maxTokens, samples, template, chunk, removeNewlineTab } = file;
   const known = RULER_TASKS[task];
@@ -42,7 +49,7 @@ async function hashOf(file: KnownFile, countTokens: CountTokens): Promise<string
   const made = prepareSamples({
     task,
     settings,
-    template,
+    template: templateOf(template),
     maxTokens,
     sampleCount: samples,
     chunkIndex: chunk[0],
@@ -86,7 +93,7 @@ Deno.test("prepareSamples() stops where the original crashes as needles do not f
   const samples = prepareSamples({
     task: "custom",
     settings,
-    template: "base",
+    template: templateOf("base"),
     maxTokens: 3500,
     sampleCount: 1,
     chunkIndex: 0,

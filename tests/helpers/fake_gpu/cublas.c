@@ -4,14 +4,14 @@
 #include <stdlib.h>
 
 #include "fake.h"
+#include "sx_kernels.h"
 
 typedef int32_t (*Create)(int32_t, int32_t, int32_t, uint64_t, uint64_t*);
-typedef int32_t (*Matmul)(void*, float*, const void*, const void*, int32_t, int32_t, int32_t,
-                          int64_t, int64_t, int64_t, int64_t, int64_t);
+typedef sx_status (*Matmul)(sx_context*, const sx_matmul_params*);
 
 typedef struct {
   Stream* stream;
-  void* context;
+  sx_context* context;
   Matmul matmul;
   int device, has_workspace;
 } Handle;
@@ -24,7 +24,7 @@ int cublasCreate_v2(Handle** out) {
   Handle* handle = calloc(1, sizeof *handle);
   uint64_t context = 0;
   if (create == NULL || create(0, 2, 0, 0, &context) != 0) return NOT_INITIALIZED;
-  handle->context = (void*)context;
+  handle->context = (sx_context*)context;
   handle->device = fake_current();
   handle->matmul = (Matmul)dlsym(library, "sx_matmul");
   *out = handle;
@@ -64,8 +64,18 @@ typedef struct {
 /* C[:, j] = sum over l of A[l, i] * B[l, j], column by column: row j of the row-major result. */
 static int run_product(void* args) {
   const Product* p = args;
-  const int status = p->handle->matmul(p->handle->context, p->c, p->b, p->a, 1, 1, p->accumulate,
-                                       p->n, p->m, p->k, p->ldb, p->ldc);
+  const sx_matmul_params params = {.out = p->c,
+                                   .x = p->b,
+                                   .x_dtype = SX_BF16,
+                                   .weight = p->a,
+                                   .weight_dtype = SX_BF16,
+                                   .accumulate = p->accumulate,
+                                   .m = p->n,
+                                   .n = p->m,
+                                   .k = p->k,
+                                   .x_stride = p->ldb,
+                                   .out_stride = p->ldc};
+  const int status = p->handle->matmul(p->handle->context, &params);
   if (status != 0) fprintf(stderr, "fake GPU: a product failed with status %d\n", status);
   return status;
 }

@@ -1,3 +1,4 @@
+import { DEVICE_TRAITS } from "../../../lib/device/device.ts";
 import { PRECISIONS } from "../../../lib/model/precision.ts";
 import { type AttentionMode, type CheckedPlan, checkPlan } from "../../../lib/attention/plan.ts";
 import type { ModelShape } from "../../../lib/model/model_shape.ts";
@@ -22,7 +23,7 @@ import {
 } from "../../helpers/assert.ts";
 
 const GIB = 2 ** 30;
-const GPU = { kind: "cuda", description: "cuda:0 Test" } as const;
+const GPU = { ...DEVICE_TRAITS.cuda, description: "cuda:0 Test" } as const;
 const large = shapeOf("llama-3.1-8b");
 
 function shapeOf(name: string): ModelShape {
@@ -119,7 +120,7 @@ Deno.test("checkMemory() names the block size that would fit", () => {
 
 Deno.test("chunkTokensFor() takes long chunks on a GPU, unless memory is short", () => {
   const of = (kind: "cpu" | "cuda", ...free: readonly number[]) =>
-    chunkTokensFor({ kind }, {
+    chunkTokensFor(DEVICE_TRAITS[kind], {
       config: large,
       precision: PRECISIONS.bf16,
       freeBytes: free.length === 0 ? undefined : free,
@@ -150,7 +151,7 @@ Deno.test("memoryNeeds() shares weights and cache among the GPUs of a rank", () 
 });
 
 Deno.test("checkMemory() names the GPU that is too small, and what more could be used", () => {
-  const other = { kind: "cuda", description: "cuda:1 Test" } as const;
+  const other = { ...DEVICE_TRAITS.cuda, description: "cuda:1 Test" } as const;
   const asked = question("dense", { contextTokens: 131072 });
   const check = { question: asked, freeBytes: [40 * GIB, 15 * GIB], loaded: false };
   const error = assertThrows(() => checkMemory([GPU, other], check), DeviceError);

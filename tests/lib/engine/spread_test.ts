@@ -8,8 +8,8 @@ import { PRECISIONS } from "../../../lib/model/precision.ts";
 import { connectDevices } from "../../../lib/engine/exchange.ts";
 import type { Collective } from "../../../lib/parallel/collective.ts";
 import { ShmCollective, ShmGroup } from "../../../lib/parallel/shm.ts";
-import { collectiveOn, StagedCollective } from "../../../lib/parallel/staged.ts";
-import { gatherTensors } from "../../../lib/parallel/tensors.ts";
+import { exchangeOn, gatherTensors } from "../../../lib/parallel/device_exchange.ts";
+import { StagedCollective } from "../../../lib/parallel/staged.ts";
 import { RankStatus } from "../../../lib/parallel/state.ts";
 import { openCudaDevice } from "../../../lib/device/cuda.ts";
 import type { Device } from "../../../lib/device/device.ts";
@@ -271,12 +271,12 @@ gpuTest(
         await part.writeFrom(Int32Array.of(10 * stage + rank));
         // The stand-in copies at once, where NCCL does when the stream gets there.
         await device.kernels.idle();
-        await gatherTensors(collectiveOn(collective, device), { part, out });
+        await gatherTensors(exchangeOn(collective, device), { part, out });
         await collective.barrier();
         found.push([...await out.toInts()]);
       }
       assert(
-        collectiveOn(collective, own[0] ?? fail()) !== collectiveOn(collective, own[1] ?? fail()),
+        exchangeOn(collective, own[0] ?? fail()) !== exchangeOn(collective, own[1] ?? fail()),
       );
       return found;
     }));

@@ -1,9 +1,9 @@
 /*
- * The seed's antidiagonal score of a host, and the mean of its keys (see sx_host_score and
+ * StarXAttention's antidiagonal score of a rank, and the mean of its keys (see sx_rank_score and
  * sx_key_mean in ../sx_kernels.h; zer0-data/StarXAttention c33af48).
  *
  * key_mean: a block of 256 threads adds a run of tokens of one head, then a second kernel the runs
- * in their order; bytes tokens * kv_heads * D * kv. host_score: a block a query head, a warp a query
+ * in their order; bytes tokens * kv_heads * D * kv. rank_score: a block a query head, a warp a query
  * token; bytes T * (HQ * 2 + HQ * kv) * D at most. Sums in f32: a lane's own, then in a fixed order.
  */
 #include "element.cuh"
@@ -23,8 +23,8 @@ constexpr int64_t kMaxRuns = 64;
  * threads of other tokens. */
 template <int kDim, class Key>
 __global__ void __launch_bounds__(kThreads)
-add_keys_kernel(float* partial, const Key* keys, const __grid_constant__ KeyMeanArgs args,
-                int64_t run_tokens) {
+    add_keys_kernel(float* partial, const Key* keys,
+                    const __grid_constant__ sx_key_mean_params args, int64_t run_tokens) {
   constexpr int kLanes = kThreads / kDim;
   __shared__ float parts[kLanes][kDim];
   const int d = threadIdx.x % kDim, part = threadIdx.x / kDim;
@@ -44,7 +44,7 @@ add_keys_kernel(float* partial, const Key* keys, const __grid_constant__ KeyMean
 }
 
 __global__ void __launch_bounds__(kThreads)
-divide_kernel(float* out, const float* partial, int64_t count, int64_t runs, float tokens) {
+    divide_kernel(float* out, const float* partial, int64_t count, int64_t runs, float tokens) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (i >= count) return;
   float sum = 0;
@@ -53,16 +53,17 @@ divide_kernel(float* out, const float* partial, int64_t count, int64_t runs, flo
 }
 
 template <class Key>
-void launch_sums(Context& context, const KeyMeanArgs& args, float* partial, int64_t runs) {
+void launch_sums(Context& context, const sx_key_mean_params& args, float* partial, int64_t runs) {
   const int64_t run_tokens = ceil_div(args.tokens, runs);
   auto kernel = args.head_dim == 128 ? add_keys_kernel<128, Key> : add_keys_kernel<64, Key>;
   kernel<<<grid_of(runs * args.kv_heads), kThreads, 0, context.stream>>>(
       partial, static_cast<const Key*>(args.keys), args, run_tokens);
 }
 
-/* A warp's sum of q . K'[partner] over some tokens; see sx_host_score for K'. */
+/* A warp's sum of q . K'[partner] over some tokens; see sx_rank_score for K'. */
 template <int kDim, class Key>
-__device__ inline float add_tokens(const HostScoreArgs& args, int64_t head, int first, int step) {
+__device__ inline float add_tokens(const sx_rank_score_params& args, int64_t head, int first,
+                                   int step) {
   const bf16* queries = static_cast<const bf16*>(args.q);
   const Key* keys = static_cast<const Key*>(args.keys);
   const int64_t kv_head = head % args.kv_heads;
@@ -85,7 +86,7 @@ __device__ inline float add_tokens(const HostScoreArgs& args, int64_t head, int 
 
 template <int kDim, class Key>
 __global__ void __launch_bounds__(kThreads)
-host_score_kernel(const __grid_constant__ HostScoreArgs args) {
+    rank_score_kernel(const __grid_constant__ sx_rank_score_params args) {
   __shared__ float parts[kThreads / 32];
   const float sum =
       add_tokens<kDim, Key>(args, blockIdx.x, static_cast<int>(threadIdx.x / 32), kThreads / 32);
@@ -94,14 +95,14 @@ host_score_kernel(const __grid_constant__ HostScoreArgs args) {
 }
 
 template <class Key>
-void launch_score(Context& context, const HostScoreArgs& args) {
-  auto kernel = args.head_dim == 128 ? host_score_kernel<128, Key> : host_score_kernel<64, Key>;
+void launch_score(Context& context, const sx_rank_score_params& args) {
+  auto kernel = args.head_dim == 128 ? rank_score_kernel<128, Key> : rank_score_kernel<64, Key>;
   kernel<<<grid_of(args.q_heads), kThreads, 0, context.stream>>>(args);
 }
 
 }  // namespace
 
-sx_status key_mean(Context& context, const KeyMeanArgs& args) {
+sx_status key_mean(Context& context, const sx_key_mean_params& args) {
   const char* op = "average keys";
   const int64_t wanted = min64(ceil_div(args.tokens, kRunTokens), kMaxRuns);
   /* No run is empty: the last one may be short. */
@@ -117,10 +118,9 @@ sx_status key_mean(Context& context, const KeyMeanArgs& args) {
   return launched(context, op);
 }
 
-sx_status host_score(Context& context, const HostScoreArgs& args) {
-  args.kv_dtype == SX_BF16 ? launch_score<bf16>(context, args)
-                           : launch_score<float>(context, args);
-  return launched(context, "score a host");
+sx_status rank_score(Context& context, const sx_rank_score_params& args) {
+  args.kv_dtype == SX_BF16 ? launch_score<bf16>(context, args) : launch_score<float>(context, args);
+  return launched(context, "score a rank");
 }
 
 }  // namespace cuda

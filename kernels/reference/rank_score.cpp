@@ -1,5 +1,5 @@
 /*
- * Scalar twins of key_mean and host_score: the seed's antidiagonal score of a host
+ * Scalar twins of key_mean and rank_score: StarXAttention's antidiagonal score of a rank
  * (zer0-data/StarXAttention c33af48), in double precision.
  */
 #include "values.h"
@@ -10,7 +10,7 @@ namespace scalar {
 namespace {
 
 /* Row `row` of K' = [anchor_mean, keys] of one head, times query row `q`. */
-double product(const HostScoreArgs& args, const float* q, int64_t kv_head, int64_t row) {
+double product(const sx_rank_score_params& args, const float* q, int64_t kv_head, int64_t row) {
   const float* mean = args.anchor_mean + kv_head * args.head_dim;
   double sum = 0;
   for (int64_t d = 0; d < args.head_dim; d++) {
@@ -23,7 +23,7 @@ double product(const HostScoreArgs& args, const float* q, int64_t kv_head, int64
 
 }  // namespace
 
-sx_status key_mean(Context&, const KeyMeanArgs& args) {
+sx_status key_mean(Context&, const sx_key_mean_params& args) {
   for (int64_t h = 0; h < args.kv_heads; h++) {
     for (int64_t d = 0; d < args.head_dim; d++) {
       double sum = 0;
@@ -37,7 +37,7 @@ sx_status key_mean(Context&, const KeyMeanArgs& args) {
   return SX_OK;
 }
 
-sx_status host_score(Context&, const HostScoreArgs& args) {
+sx_status rank_score(Context&, const sx_rank_score_params& args) {
   const float* q = static_cast<const float*>(args.q);
   const int64_t length = min64(args.q_tokens, args.key_tokens + 1);
   for (int64_t h = 0; h < args.q_heads; h++) {

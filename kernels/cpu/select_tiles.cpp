@@ -1,11 +1,11 @@
 /*
- * Chooses the key blocks of every row block by their antidiagonal mass (see sx_select_blocks in
+ * Chooses the key tiles of every row of tiles by their antidiagonal mass (see sx_select_tiles in
  * ../sx_kernels.h; XAttention, arXiv 2503.16428, section 2.1).
  *
- * Block 0 and the diagonal block are taken first; the others leave a heap, largest first, while the
+ * Tile 0 and the diagonal tile are taken first; the others leave a heap, largest first, while the
  * mass taken is below threshold * (mass of the row). Sums run in double precision in a fixed order.
- * Bytes read 4*heads*q_blocks*key_blocks; about N/128 * log2(N/128) comparisons a row. The heap
- * lives in the row's own part of `indices`: it holds at most key_blocks - 2 numbers. Taken blocks
+ * Bytes read 4*heads*q_tiles*key_tiles; about N/128 * log2(N/128) comparisons a row. The heap
+ * lives in the row's own part of `indices`: it holds at most key_tiles - 2 numbers. Taken tiles
  * gather behind the heap, in the places that it frees.
  */
 #include "ops.h"
@@ -16,7 +16,7 @@ namespace SX_ISA {
 
 namespace {
 
-/* Whether block a goes before block b: more mass, or the same and a lower number. */
+/* Whether tile a goes before tile b: more mass, or the same and a lower number. */
 SX_INLINE bool before(const float* mass, int32_t a, int32_t b) {
   return mass[a] > mass[b] || (mass[a] == mass[b] && a < b);
 }
@@ -55,13 +55,13 @@ void sort_ascending(int32_t* list, int64_t size) {
   }
 }
 
-/* Takes blocks from 1..last-1 until the sum reaches `wanted`. They end up sorted at list[1]..;
+/* Takes tiles from 1..last-1 until the sum reaches `wanted`. They end up sorted at list[1]..;
  * returns how many. */
 int64_t take_largest(const float* mass, int64_t last, double sum, double wanted, int32_t* list) {
   int32_t* heap = list + 1;
   int64_t size = 0;
-  for (int64_t block = 1; block < last; block++) {
-    if (mass[block] > 0) heap[size++] = static_cast<int32_t>(block);
+  for (int64_t tile = 1; tile < last; tile++) {
+    if (mass[tile] > 0) heap[size++] = static_cast<int32_t>(tile);
   }
   const int64_t candidates = size;
   for (int64_t at = size / 2 - 1; at >= 0; at--) sift_down(mass, heap, at, size);
@@ -78,15 +78,16 @@ int64_t take_largest(const float* mass, int64_t last, double sum, double wanted,
   return count;
 }
 
-int32_t select_row(const SelectArgs& args, const float* mass, int64_t last, int32_t* list) {
+int32_t select_row(const sx_select_tiles_params& args, const float* mass, int64_t last,
+                   int32_t* list) {
   if (args.threshold >= 1) {
-    for (int64_t block = 0; block <= last; block++) list[block] = static_cast<int32_t>(block);
+    for (int64_t tile = 0; tile <= last; tile++) list[tile] = static_cast<int32_t>(tile);
     return static_cast<int32_t>(last + 1);
   }
   list[0] = 0;
   if (last == 0) return 1;
   double total = 0;
-  for (int64_t block = 0; block <= last; block++) total += mass[block];
+  for (int64_t tile = 0; tile <= last; tile++) total += mass[tile];
   const double wanted = static_cast<double>(args.threshold) * total;
   const double sum = static_cast<double>(mass[0]) + mass[last];
   const int64_t count = take_largest(mass, last, sum, wanted, list);
@@ -96,12 +97,12 @@ int32_t select_row(const SelectArgs& args, const float* mass, int64_t last, int3
 
 }  // namespace
 
-sx_status select_blocks(Context& context, const SelectArgs& args) {
-  parallel_for(context, args.heads * args.q_blocks, row_grain(args.key_blocks * 16),
+sx_status select_tiles(Context& context, const sx_select_tiles_params& args) {
+  parallel_for(context, args.heads * args.q_tiles, row_grain(args.key_tiles * 16),
                [&](int64_t begin, int64_t end, int32_t) {
                  for (int64_t row = begin; row < end; row++) {
-                   args.counts[row] = select_row(args, args.mass + row * args.key_blocks,
-                                                 args.first_block + row % args.q_blocks,
+                   args.counts[row] = select_row(args, args.mass + row * args.key_tiles,
+                                                 args.first_tile + row % args.q_tiles,
                                                  args.indices + row * args.index_stride);
                  }
                });

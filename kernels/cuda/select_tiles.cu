@@ -1,15 +1,15 @@
 /*
- * Chooses the key blocks of every row block by their antidiagonal mass (see sx_select_blocks in
+ * Chooses the key tiles of every row of tiles by their antidiagonal mass (see sx_select_tiles in
  * ../sx_kernels.h; XAttention, arXiv 2503.16428, section 2.1).
  *
  * A warp a row, which it holds in registers: 8 or 32 masses a lane; longer rows stay in the cache.
- * Nothing is sorted: blocks leave in falling order of mass until enough is taken, so that there is
- * one mass of which only some blocks are taken, all larger ones and no smaller one. It is found by
+ * Nothing is sorted: tiles leave in falling order of mass until enough is taken, so that there is
+ * one mass of which only some tiles are taken, all larger ones and no smaller one. It is found by
  * bisection over the bits of a float. Both ends of the search move on to the next mass that there is,
  * so that about as many rounds are left as a sorted row would take, and no barrier is between them.
- * Of the blocks that have just this mass the first ones are taken. A scan then writes the numbers in
+ * Of the tiles that have just this mass the first ones are taken. A scan then writes the numbers in
  * ascending order. Sums in f64: masses within 2^19 of each other add up exactly in any order, as in
- * the twin. Bytes 4*heads*q_blocks*key_blocks.
+ * the twin. Bytes 4*heads*q_tiles*key_tiles.
  */
 #include "element.cuh"
 #include "ops.cuh"
@@ -27,7 +27,7 @@ constexpr uint32_t kMaxBits = 0x7f800000u;
 /* The bits of a mass, which order masses above 0 as their values do; 0 for all else. */
 __device__ inline uint32_t bits_of(float mass) { return mass > 0 ? __float_as_uint(mass) : 0; }
 
-/* A row's masses but for those of the blocks 0 and last, which are always taken. Lane l holds blocks
+/* A row's masses but for those of the tiles 0 and last, which are always taken. Lane l holds tiles
  * l, l + 32, ..: in registers, or none if kHeld is 0. */
 template <int kHeld>
 struct Row {
@@ -40,10 +40,10 @@ struct Row {
 #pragma unroll
     for (int i = 0; i < kHeld; i++) held[i] = read(32 * i + lane);
   }
-  __device__ uint32_t read(int block) const {
-    return block > 0 && block < last ? bits_of(mass[block]) : 0;
+  __device__ uint32_t read(int tile) const {
+    return tile > 0 && tile < last ? bits_of(mass[tile]) : 0;
   }
-  /* Calls with every block's number and bits; all lanes together, so that it may vote. */
+  /* Calls with every tile's number and bits; all lanes together, so that it may vote. */
   template <class Use>
   __device__ void each(Use use) const {
     if constexpr (kHeld > 0) {
@@ -55,7 +55,7 @@ struct Row {
   }
 };
 
-/* The blocks of a row that are taken, besides 0 and last. */
+/* The tiles of a row that are taken, besides 0 and last. */
 struct Choice {
   uint32_t bits; /* all with larger bits */
   int ties;      /* and so many with just these */
@@ -64,7 +64,7 @@ struct Choice {
 template <int kHeld>
 __device__ inline Choice choose(const Row<kHeld>& row, float threshold) {
   double total = 0;
-  for (int block = row.lane; block <= row.last; block += 32) total += row.mass[block];
+  for (int tile = row.lane; tile <= row.last; tile += 32) total += row.mass[tile];
   const double wanted = static_cast<double>(threshold) * warp_sum(total);
   const double first = static_cast<double>(row.mass[0]) + row.mass[row.last];
   if (!(first < wanted)) return {kMaxBits, 0};
@@ -103,19 +103,19 @@ __device__ inline Choice choose(const Row<kHeld>& row, float threshold) {
   return {low, ties};
 }
 
-/* Writes the numbers of the taken blocks; returns how many. */
+/* Writes the numbers of the taken tiles; returns how many. */
 template <int kHeld>
 __device__ inline int write_row(int32_t* list, const Row<kHeld>& row, Choice choice) {
   int count = 0, ties = 0;
   const unsigned before = (1u << row.lane) - 1;
-  row.each([&](int block, uint32_t bits) {
-    const bool is_edge = block == 0 || block == row.last;
+  row.each([&](int tile, uint32_t bits) {
+    const bool is_edge = tile == 0 || tile == row.last;
     const bool is_tie = bits != 0 && bits == choice.bits;
     const unsigned tied = __ballot_sync(~0u, is_tie);
-    const bool taken = is_edge || bits > choice.bits ||
-                       (is_tie && ties + __popc(tied & before) < choice.ties);
+    const bool taken =
+        is_edge || bits > choice.bits || (is_tie && ties + __popc(tied & before) < choice.ties);
     const unsigned all = __ballot_sync(~0u, taken);
-    if (taken) list[count + __popc(all & before)] = static_cast<int32_t>(block);
+    if (taken) list[count + __popc(all & before)] = static_cast<int32_t>(tile);
     ties += __popc(tied);
     count += __popc(all);
   });
@@ -124,18 +124,18 @@ __device__ inline int write_row(int32_t* list, const Row<kHeld>& row, Choice cho
 
 template <int kHeld>
 __global__ void __launch_bounds__(kThreads)
-select_kernel(const __grid_constant__ SelectArgs args) {
-  const int64_t rows = args.heads * args.q_blocks, step = static_cast<int64_t>(gridDim.x) * kWarps;
+    select_kernel(const __grid_constant__ sx_select_tiles_params args) {
+  const int64_t rows = args.heads * args.q_tiles, step = static_cast<int64_t>(gridDim.x) * kWarps;
   const int lane = threadIdx.x % 32;
   int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
   for (; row < rows; row += step) {
     int32_t* list = args.indices + row * args.index_stride;
-    const int last = static_cast<int>(args.first_block + row % args.q_blocks);
+    const int last = static_cast<int>(args.first_tile + row % args.q_tiles);
     int count = last + 1;
     if (args.threshold >= 1) {
-      for (int block = lane; block <= last; block += 32) list[block] = block;
+      for (int tile = lane; tile <= last; tile += 32) list[tile] = tile;
     } else {
-      const Row<kHeld> masses(args.mass + row * args.key_blocks, last);
+      const Row<kHeld> masses(args.mass + row * args.key_tiles, last);
       count = write_row(list, masses, choose(masses, args.threshold));
     }
     if (lane == 0) args.counts[row] = count;
@@ -144,14 +144,14 @@ select_kernel(const __grid_constant__ SelectArgs args) {
 
 }  // namespace
 
-sx_status select_blocks(Context& context, const SelectArgs& args) {
-  const int64_t rows = args.heads * args.q_blocks;
+sx_status select_tiles(Context& context, const sx_select_tiles_params& args) {
+  const int64_t rows = args.heads * args.q_tiles;
   if (rows == 0) return SX_OK;
-  const auto kernel = args.key_blocks <= 8 * 32    ? select_kernel<8>
-                      : args.key_blocks <= 32 * 32 ? select_kernel<32>
-                                                   : select_kernel<0>;
+  const auto kernel = args.key_tiles <= 8 * 32    ? select_kernel<8>
+                      : args.key_tiles <= 32 * 32 ? select_kernel<32>
+                                                  : select_kernel<0>;
   kernel<<<grid_of(ceil_div(rows, kWarps)), kThreads, 0, context.stream>>>(args);
-  return launched(context, "choose blocks");
+  return launched(context, "choose tiles");
 }
 
 }  // namespace cuda

@@ -1,5 +1,5 @@
 /*
- * The seed's score of a host and the anchor's mean key that it needs (see sx_host_score and
+ * StarXAttention's score of a rank and the anchor's mean key that it needs (see sx_rank_score and
  * sx_key_mean in ../sx_kernels.h; zer0-data/StarXAttention c33af48).
  *
  * mean[h,:] = sum over t < tokens of k[t,h,:] / tokens;
@@ -22,7 +22,7 @@ namespace {
 constexpr int64_t kRows = 64;
 
 template <class Key>
-void mean_head(const KeyMeanArgs& args, int64_t head) {
+void mean_head(const sx_key_mean_params& args, int64_t head) {
   const Key* keys = static_cast<const Key*>(args.keys) + head * args.head_stride;
   double sums[128] = {};
   for (int64_t first = 0; first < args.tokens; first += kRows) {
@@ -42,7 +42,7 @@ void mean_head(const KeyMeanArgs& args, int64_t head) {
 }
 
 template <class Key>
-void score_head(const HostScoreArgs& args, int64_t head) {
+void score_head(const sx_rank_score_params& args, int64_t head) {
   const int64_t kv_head = head % args.kv_heads;
   const int64_t length = min64(args.q_tokens, args.key_tokens + 1);
   const float* q = static_cast<const float*>(args.q) + head * args.head_dim;
@@ -64,7 +64,7 @@ void score_head(const HostScoreArgs& args, int64_t head) {
 
 }  // namespace
 
-sx_status key_mean(Context& context, const KeyMeanArgs& args) {
+sx_status key_mean(Context& context, const sx_key_mean_params& args) {
   parallel_for(context, args.kv_heads, 1, [&](int64_t begin, int64_t end, int32_t) {
     for (int64_t head = begin; head < end; head++) {
       args.kv_dtype == SX_BF16 ? mean_head<bf16>(args, head) : mean_head<float>(args, head);
@@ -73,7 +73,7 @@ sx_status key_mean(Context& context, const KeyMeanArgs& args) {
   return SX_OK;
 }
 
-sx_status host_score(Context& context, const HostScoreArgs& args) {
+sx_status rank_score(Context& context, const sx_rank_score_params& args) {
   parallel_for(context, args.q_heads, 1, [&](int64_t begin, int64_t end, int32_t) {
     for (int64_t head = begin; head < end; head++) {
       args.kv_dtype == SX_BF16 ? score_head<bf16>(args, head) : score_head<float>(args, head);

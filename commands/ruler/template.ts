@@ -1,0 +1,92 @@
+/**
+ * Which prompt template `-pc` means: one of the table, the model's own, or a file.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { UsageError } from "../../lib/errors.ts";
+import { readChatTemplate } from "../../lib/model/chat_template.ts";
+import type { TextTokenizer } from "../../lib/model/tokenizer.ts";
+import { describeValue, isJsonObject, readJsonFile, readTextFile } from "../../lib/text_file.ts";
+import { MODEL_TEMPLATES, type ModelTemplate } from "../../ruler/templates.ts";
+
+const FIELD = "{task_template}";
+const MAX_BYTES = 2 ** 20;
+/** The model's own template. */
+const CHAT = "chat";
+
+/** A template, and how it is called in records and titles. */
+export interface ChosenTemplate extends ModelTemplate {
+  readonly name: string;
+}
+
+/**
+ * Checks the name of a template before anything is loaded.
+ *
+ * @param name A name of the table, `chat`, or a path, which has a slash or a period.
+ * @param flag The flag that gave it, for the message.
+ * @throws {UsageError} If it is none of them.
+ */
+export function checkTemplateName(name: string, flag: string): void {
+  if (Object.hasOwn(MODEL_TEMPLATES, name) || name === CHAT || /[./]/.test(name)) return;
+  throw new UsageError(
+    `${flag}: must be one of ${Object.keys(MODEL_TEMPLATES).join(", ")}, ${CHAT}, or a file (a ` +
+      `path with a slash or an ending): current value is '${name}'`,
+  );
+}
+
+/**
+ * Finds a template.
+ *
+ * @param name As {@linkcode checkTemplateName}.
+ * @param options The model's folder and tokenizer, for its own template; the flag, for messages.
+ * @throws {UsageError} If there is none of that name, or its text has no place for the task.
+ * @throws {FileError} If a file cannot be read, or the model has no template.
+ */
+export async function chooseTemplate(
+  name: string,
+  options: { folder: string; tokenizer: TextTokenizer; flag: string },
+): Promise<ChosenTemplate> {
+  const { folder, tokenizer, flag } = options;
+  checkTemplateName(name, flag);
+  const known = Object.hasOwn(MODEL_TEMPLATES, name) ? MODEL_TEMPLATES[name] : undefined;
+  if (known !== undefined) return { ...known, name };
+  if (name !== CHAT) return named(name, await readTemplateFile(name, flag), flag);
+  const { before, after, endTokens, endIds } = await readChatTemplate(folder);
+  const stopWords = [...endTokens];
+  for (const id of endIds) stopWords.push(await tokenizer.decode([id]));
+  return named(name, { before, after, stopWords: [...new Set(stopWords)] }, flag);
+}
+
+/** Adds a digest to the name: the text may be another one tomorrow. */
+function named(name: string, template: ModelTemplate, flag: string): ChosenTemplate {
+  const { before, after, stopWords } = template;
+  const [field] = /\{\w+\}/.exec(before + after) ?? [];
+  if (field !== undefined) {
+    throw new UsageError(
+      `${flag}: must have no other field than ${FIELD}: current value has ${field} (${name})`,
+    );
+  }
+  const digest = createHash("sha256").update(JSON.stringify([before, after, stopWords]));
+  return { ...template, name: `${name} (${digest.digest("hex").slice(0, 16)})` };
+}
+
+async function readTemplateFile(path: string, flag: string): Promise<ModelTemplate> {
+  const refuse = (rule: string, found: string) =>
+    new UsageError(`${flag}: ${rule}: current value is ${found} (${path})`);
+  let text: unknown;
+  let words: unknown = [];
+  if (path.endsWith(".json")) {
+    const value = await readJsonFile(path, { maxBytes: MAX_BYTES });
+    ({ template: text, stop_words: words = [] } = isJsonObject(value) ? value : {});
+  } else text = await readTextFile(path, { maxBytes: MAX_BYTES });
+  if (typeof text !== "string") throw refuse("'template' must be a text", describeValue(text));
+  if (!Array.isArray(words) || !words.every((word) => typeof word === "string")) {
+    throw refuse("'stop_words' must be an array of texts", describeValue(words));
+  }
+  const [before, after, ...more] = text.split(FIELD);
+  if (before === undefined || after === undefined || more.length > 0) {
+    throw refuse(`the text must have ${FIELD} once`, `${text.split(FIELD).length - 1} times`);
+  }
+  return { before, after, stopWords: words };
+}

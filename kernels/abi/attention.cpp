@@ -1,0 +1,221 @@
+/*
+ * The exported functions of attention and of the choice of tiles: they check every argument that can
+ * be checked and call the backend's op.
+ */
+#include "checks.h"
+
+using namespace sx;
+
+namespace {
+
+sx_status check_heads(const Call& call, int64_t q_heads, int64_t kv_heads, int64_t head_dim) {
+  SX_CHECK(call, q_heads >= 1 && q_heads <= 4096, "q_heads must be 1 to 4096", q_heads);
+  SX_CHECK(call, kv_heads >= 1 && q_heads % kv_heads == 0, "kv_heads must divide q_heads",
+           kv_heads);
+  SX_CHECK(call, head_dim == 64 || head_dim == 128, "head_dim must be 64 or 128", head_dim);
+  return SX_OK;
+}
+
+/* The dtypes of queries and output, then that of the cache. */
+sx_status check_dtypes(const Call& call, sx_dtype q_dtype, sx_dtype kv_dtype) {
+  SX_CHECK(call, is_float(q_dtype), "q_dtype must be F32 or BF16", q_dtype);
+  SX_CHECK(call, is_float(kv_dtype), "kv_dtype must be F32 or BF16", kv_dtype);
+  if (q_dtype != kQueryDtype) return lacks(call, kQueryRule, q_dtype);
+  return SX_OK;
+}
+
+/* Whether attention takes the keys and values as they lie in the cache. */
+sx_status check_cache(const Call& call, sx_dtype kv_dtype) {
+  return takes_cache(kv_dtype) ? SX_OK : lacks(call, kCacheRule, kv_dtype);
+}
+
+/* Keys, their sizes and strides; values too if `with_values`. */
+sx_status check_kv(const Call& call, const sx_key_values& kv, bool with_values) {
+  const bool own = kv.key_tokens > 0;
+  const bool prefix = kv.prefix_tokens > 0;
+  SX_CHECK_SIZE(call, kv, key_tokens);
+  SX_CHECK_SIZE(call, kv, prefix_tokens);
+  SX_CHECK(call, !own || kv.keys != nullptr, "keys must not be null", 0);
+  SX_CHECK(call, !own || !with_values || kv.values != nullptr, "values must not be null", 0);
+  SX_CHECK(call, !prefix || kv.prefix_keys != nullptr,
+           "prefix_keys must not be null if there is a prefix", 0);
+  SX_CHECK(call, !prefix || !with_values || kv.prefix_values != nullptr,
+           "prefix_values must not be null if there is a prefix", 0);
+  SX_CHECK_SIZE(call, kv, token_stride);
+  SX_CHECK_SIZE(call, kv, head_stride);
+  SX_CHECK_SIZE(call, kv, prefix_token_stride);
+  SX_CHECK_SIZE(call, kv, prefix_head_stride);
+  return SX_OK;
+}
+
+/* What dense and block-sparse attention have in common. */
+sx_status check_attention(const Call& call, const sx_attention_dense_params& p) {
+  SX_CHECK_POINTER(call, p, out);
+  SX_CHECK_POINTER(call, p, q);
+  SX_CHECK_FLOAT(call, p, out_dtype);
+  SX_PASS(check_dtypes(call, p.q_dtype, p.kv.dtype));
+  SX_PASS(check_cache(call, p.kv.dtype));
+  SX_PASS(check_heads(call, p.q_heads, p.kv.kv_heads, p.kv.head_dim));
+  SX_CHECK_SIZE(call, p, q_tokens);
+  SX_CHECK_SIZE(call, p, q_offset);
+  SX_CHECK_FINITE(call, p, scale);
+  return check_kv(call, p.kv, true);
+}
+
+sx_status check_whole_tiles(const Call& call, int64_t q_offset, int64_t prefix_tokens) {
+  SX_CHECK(call, q_offset % SX_TILE == 0, "q_offset must be a multiple of 128", q_offset);
+  SX_CHECK(call, prefix_tokens % SX_TILE == 0, "prefix_tokens must be a multiple of 128",
+           prefix_tokens);
+  return SX_OK;
+}
+
+/* Counts and numbers of every row of tiles: in range and ascending. */
+sx_status check_tile_list(const Call& call, const sx_attention_block_sparse_params& p) {
+  const sx_attention_dense_params& all = p.attention;
+  const int64_t rows = all.q_heads * ((all.q_tokens + SX_TILE - 1) / SX_TILE);
+  const int64_t key_tiles = (all.kv.prefix_tokens + all.kv.key_tokens + SX_TILE - 1) / SX_TILE;
+  for (int64_t row = 0; row < rows; row++) {
+    const int32_t count = p.counts[row];
+    SX_CHECK(call, count >= 0 && count <= p.index_stride && count <= key_tiles,
+             "counts must be 0 to the number of key tiles and at most index_stride", count);
+    const int32_t* list = p.indices + row * p.index_stride;
+    for (int32_t i = 0; i < count; i++) {
+      SX_CHECK(call, list[i] >= 0 && list[i] < key_tiles,
+               "indices must be below the number of key tiles", list[i]);
+      SX_CHECK(call, i == 0 || list[i] > list[i - 1], "indices must ascend", list[i]);
+    }
+  }
+  return SX_OK;
+}
+
+sx_status check_stride(const Call& call, int64_t stride) {
+  SX_CHECK(call, stride >= 1 && stride <= SX_TILE && SX_TILE % stride == 0,
+           "stride must be a divisor of 128", stride);
+  return SX_OK;
+}
+
+}  // namespace
+
+sx_status sx_attention_dense(sx_context* context, const sx_attention_dense_params* params) {
+  SX_BEGIN(context, params, "attend");
+  SX_PASS(check_attention(call, p));
+  return SX_CALL(*context, attention_dense, p);
+}
+
+sx_status sx_attention_block_sparse(sx_context* context,
+                                    const sx_attention_block_sparse_params* params) {
+  SX_BEGIN(context, params, "attend to tiles");
+  SX_PASS(check_attention(call, p.attention));
+  SX_PASS(check_whole_tiles(call, p.attention.q_offset, p.attention.kv.prefix_tokens));
+  SX_CHECK_POINTER(call, p, counts);
+  SX_CHECK_POINTER(call, p, indices);
+  SX_CHECK_SIZE(call, p, index_stride);
+  if (kSeesMemory) SX_PASS(check_tile_list(call, p));
+  return SX_CALL(*context, attention_block_sparse, p);
+}
+
+sx_status sx_attention_decode(sx_context* context, const sx_attention_decode_params* params) {
+  SX_BEGIN(context, params, "attend to the cache");
+  SX_CHECK_POINTER(call, p, out);
+  SX_CHECK_POINTER(call, p, q);
+  SX_CHECK_POINTER(call, p, key_count);
+  SX_CHECK_FLAG(call, p, causal);
+  SX_CHECK(call, p.q_tokens >= 0 && p.q_tokens <= 16, "q_tokens must be 0 to 16", p.q_tokens);
+  SX_CHECK_SIZE(call, p, key_capacity);
+  SX_CHECK_FLOAT(call, p, out_dtype);
+  SX_PASS(check_dtypes(call, p.q_dtype, p.kv_dtype));
+  SX_PASS(check_cache(call, p.kv_dtype));
+  SX_PASS(check_heads(call, p.q_heads, p.kv_heads, p.head_dim));
+  SX_CHECK_FINITE(call, p, scale);
+  /* Pointers are checked against the capacity, so that a refusal does not depend on the fill. */
+  SX_CHECK(call, p.key_capacity == 0 || p.keys != nullptr, "keys must not be null", 0);
+  SX_CHECK(call, p.key_capacity == 0 || p.values != nullptr, "values must not be null", 0);
+  SX_CHECK_SIZE(call, p, token_stride);
+  SX_CHECK_SIZE(call, p, head_stride);
+  SX_CHECK(call, !kSeesMemory || (*p.key_count >= 0 && *p.key_count <= p.key_capacity),
+           "key_count must be 0 to key_capacity", *p.key_count);
+  return SX_CALL(*context, attention_decode, p);
+}
+
+sx_status sx_merge_states(sx_context* context, const sx_merge_states_params* params) {
+  SX_BEGIN(context, params, "merge");
+  SX_CHECK_POINTER(call, p, out);
+  SX_CHECK_POINTER(call, p, parts);
+  SX_CHECK_FLOAT(call, p, out_dtype);
+  SX_CHECK_FLAG(call, p, by_score);
+  SX_CHECK(call, p.part_count >= 1 && p.part_count <= 4096, "part_count must be 1 to 4096",
+           p.part_count);
+  SX_CHECK_SIZE(call, p, tokens);
+  SX_PASS(check_heads(call, p.heads, p.heads < 1 ? 1 : p.heads, p.head_dim));
+  SX_CHECK(
+      call,
+      is_size(p.part_stride) && p.part_stride >= p.tokens * p.heads * (p.head_dim + 1) + p.heads,
+      "part_stride must be at least a part's size", p.part_stride);
+  return SX_CALL(*context, merge_states, p);
+}
+
+sx_status sx_antidiagonal_score(sx_context* context, const sx_antidiagonal_score_params* params) {
+  SX_BEGIN(context, params, "score tiles");
+  SX_CHECK_POINTER(call, p, mass);
+  SX_CHECK_POINTER(call, p, q);
+  SX_PASS(check_dtypes(call, p.q_dtype, p.kv.dtype));
+  SX_PASS(check_cache(call, p.kv.dtype));
+  SX_PASS(check_heads(call, p.q_heads, p.kv.kv_heads, p.kv.head_dim));
+  SX_CHECK_SIZE(call, p, q_tokens);
+  SX_CHECK_SIZE(call, p, q_offset);
+  SX_CHECK_FINITE(call, p, scale);
+  SX_PASS(check_kv(call, p.kv, false));
+  SX_PASS(check_whole_tiles(call, p.q_offset, p.kv.prefix_tokens));
+  const int64_t keys = p.kv.prefix_tokens + p.kv.key_tokens;
+  SX_CHECK(call, keys == p.q_offset + p.q_tokens,
+           "prefix_tokens + key_tokens must be q_offset + q_tokens", keys);
+  SX_PASS(check_stride(call, p.stride));
+  return SX_CALL(*context, antidiagonal_score, p);
+}
+
+sx_status sx_select_tiles(sx_context* context, const sx_select_tiles_params* params) {
+  SX_BEGIN(context, params, "choose tiles");
+  SX_CHECK_POINTER(call, p, counts);
+  SX_CHECK_POINTER(call, p, indices);
+  SX_CHECK_POINTER(call, p, mass);
+  SX_CHECK(call, p.heads >= 1 && p.heads <= 4096, "heads must be 1 to 4096", p.heads);
+  SX_CHECK_SIZE(call, p, q_tiles);
+  SX_CHECK(call, p.key_tiles >= 0 && p.key_tiles <= INT32_MAX, "key_tiles must be below 2^31",
+           p.key_tiles);
+  SX_CHECK(call, is_size(p.first_tile) && p.first_tile + p.q_tiles <= p.key_tiles,
+           "first_tile + q_tiles must be at most key_tiles", p.first_tile);
+  SX_CHECK(call, is_size(p.index_stride) && p.index_stride >= p.key_tiles,
+           "index_stride must be at least key_tiles", p.index_stride);
+  SX_CHECK(call, p.threshold > 0, "threshold must be above 0 (shown without its fraction)",
+           p.threshold > -1e18f ? p.threshold : 0);
+  return SX_CALL(*context, select_tiles, p);
+}
+
+sx_status sx_key_mean(sx_context* context, const sx_key_mean_params* params) {
+  SX_BEGIN(context, params, "average keys");
+  SX_CHECK_POINTER(call, p, out);
+  SX_CHECK_POINTER(call, p, keys);
+  SX_CHECK_FLOAT(call, p, kv_dtype);
+  SX_CHECK(call, p.tokens >= 1 && p.tokens <= kMaxSize, "tokens must be 1 to 2^40", p.tokens);
+  SX_PASS(check_heads(call, p.kv_heads, p.kv_heads < 1 ? 1 : p.kv_heads, p.head_dim));
+  SX_CHECK_SIZE(call, p, token_stride);
+  SX_CHECK_SIZE(call, p, head_stride);
+  return SX_CALL(*context, key_mean, p);
+}
+
+sx_status sx_rank_score(sx_context* context, const sx_rank_score_params* params) {
+  SX_BEGIN(context, params, "score a rank");
+  SX_CHECK_POINTER(call, p, score);
+  SX_CHECK_POINTER(call, p, q);
+  SX_CHECK_POINTER(call, p, anchor_mean);
+  SX_PASS(check_dtypes(call, p.q_dtype, p.kv_dtype));
+  SX_PASS(check_heads(call, p.q_heads, p.kv_heads, p.head_dim));
+  SX_CHECK_SIZE(call, p, q_tokens);
+  SX_CHECK_SIZE(call, p, key_tokens);
+  SX_CHECK(call, p.key_tokens == 0 || p.keys != nullptr, "keys must not be null", 0);
+  SX_CHECK_SIZE(call, p, token_stride);
+  SX_CHECK_SIZE(call, p, head_stride);
+  SX_PASS(check_stride(call, p.stride));
+  SX_CHECK_FINITE(call, p, scale);
+  return SX_CALL(*context, rank_score, p);
+}

@@ -1,0 +1,127 @@
+/*
+ * The exported functions of the dense layers and of sampling: they check every argument that can be
+ * checked and call the backend's op.
+ */
+#include "checks.h"
+
+using namespace sx;
+
+sx_status sx_convert(sx_context* context, const sx_convert_params* params) {
+  SX_BEGIN(context, params, "convert");
+  SX_CHECK_POINTER(call, p, out);
+  SX_CHECK_POINTER(call, p, in);
+  SX_CHECK_SIZE(call, p, count);
+  SX_CHECK(call, is_convertible(p.out_dtype), "out_dtype must be F32, BF16 or F16", p.out_dtype);
+  SX_CHECK(call, is_convertible(p.in_dtype), "in_dtype must be F32, BF16 or F16", p.in_dtype);
+  return SX_CALL(*context, convert, p);
+}
+
+sx_status sx_embedding(sx_context* context, const sx_embedding_params* params) {
+  SX_BEGIN(context, params, "look up embeddings");
+  SX_CHECK_POINTER(call, p, out);
+  SX_CHECK_POINTER(call, p, table);
+  SX_CHECK_POINTER(call, p, ids);
+  SX_CHECK_SIZE(call, p, tokens);
+  SX_CHECK_SIZE(call, p, dim);
+  SX_CHECK_SIZE(call, p, vocab);
+  SX_CHECK_FLOAT(call, p, table_dtype);
+  for (int64_t t = 0; kSeesMemory && t < p.tokens; t++) {
+    SX_CHECK(call, p.ids[t] >= 0 && p.ids[t] < p.vocab, "ids must be below vocab", p.ids[t]);
+  }
+  return SX_CALL(*context, embedding, p);
+}
+
+sx_status sx_rms_norm(sx_context* context, const sx_rms_norm_params* params) {
+  SX_BEGIN(context, params, "normalize");
+  SX_CHECK_POINTER(call, p, out);
+  SX_CHECK_POINTER(call, p, residual);
+  SX_CHECK_POINTER(call, p, weight);
+  SX_CHECK_FLOAT(call, p, out_dtype);
+  SX_CHECK_FLOAT(call, p, weight_dtype);
+  SX_CHECK_SIZE(call, p, rows);
+  SX_CHECK(call, p.dim >= 1 && p.dim <= kMaxSize, "dim must be 1 to 2^40", p.dim);
+  SX_CHECK(call, p.eps >= 0, "eps must be at least 0 (shown without its fraction)", p.eps);
+  return SX_CALL(*context, rms_norm, p);
+}
+
+sx_status sx_matmul(sx_context* context, const sx_matmul_params* params) {
+  SX_BEGIN(context, params, "multiply");
+  SX_CHECK_POINTER(call, p, out);
+  SX_CHECK_POINTER(call, p, x);
+  SX_CHECK_POINTER(call, p, weight);
+  SX_CHECK_FLOAT(call, p, x_dtype);
+  SX_CHECK_FLOAT(call, p, weight_dtype);
+  if (p.x_dtype == SX_BF16 && p.weight_dtype != SX_BF16) {
+    return lacks(call, "weight_dtype must be BF16 if x_dtype is", p.weight_dtype);
+  }
+  SX_CHECK_FLAG(call, p, accumulate);
+  SX_CHECK_SIZE(call, p, m);
+  SX_CHECK_SIZE(call, p, n);
+  SX_CHECK(call, p.k >= 1 && p.k <= kMaxSize, "k must be 1 to 2^40", p.k);
+  SX_CHECK(call, p.x_stride >= p.k && is_size(p.x_stride), "x_stride must be at least k",
+           p.x_stride);
+  SX_CHECK(call, p.out_stride >= p.n && is_size(p.out_stride), "out_stride must be at least n",
+           p.out_stride);
+  return SX_CALL(*context, matmul, p);
+}
+
+sx_status sx_rope_table(sx_context* context, const sx_rope_table_params* params) {
+  SX_BEGIN(context, params, "make rotations");
+  SX_CHECK_POINTER(call, p, table);
+  SX_CHECK_POINTER(call, p, inverse_frequency);
+  SX_CHECK_POINTER(call, p, positions);
+  SX_CHECK_SIZE(call, p, tokens);
+  SX_CHECK_HEAD_DIM(call, p);
+  return SX_CALL(*context, rope_table, p);
+}
+
+sx_status sx_rope(sx_context* context, const sx_rope_params* params) {
+  SX_BEGIN(context, params, "rotate");
+  SX_CHECK_POINTER(call, p, q_out);
+  SX_CHECK_POINTER(call, p, qkv);
+  SX_CHECK_POINTER(call, p, table);
+  SX_CHECK_POINTER(call, p, rows);
+  SX_CHECK_FLOAT(call, p, q_dtype);
+  SX_CHECK_FLOAT(call, p, cache_dtype);
+  SX_CHECK_SIZE(call, p, tokens);
+  SX_CHECK(call, p.q_heads >= 1 && p.q_heads <= 4096, "q_heads must be 1 to 4096", p.q_heads);
+  SX_CHECK(call, p.kv_heads >= 1 && p.kv_heads <= 4096, "kv_heads must be 1 to 4096", p.kv_heads);
+  SX_CHECK_HEAD_DIM(call, p);
+  SX_CHECK_SIZE(call, p, token_stride);
+  SX_CHECK_SIZE(call, p, head_stride);
+  for (int64_t t = 0; kSeesMemory && t < p.tokens; t++) {
+    SX_CHECK(call, p.rows[t] >= -1, "rows must be at least -1", p.rows[t]);
+    SX_CHECK(call, p.rows[t] == -1 || (p.keys != nullptr && p.values != nullptr),
+             "keys and values must not be null if a row is not -1", p.rows[t]);
+  }
+  return SX_CALL(*context, rope, p);
+}
+
+sx_status sx_swiglu(sx_context* context, const sx_swiglu_params* params) {
+  SX_BEGIN(context, params, "activate");
+  SX_CHECK_POINTER(call, p, out);
+  SX_CHECK_POINTER(call, p, gate_up);
+  SX_CHECK_FLOAT(call, p, out_dtype);
+  SX_CHECK_SIZE(call, p, rows);
+  SX_CHECK_SIZE(call, p, dim);
+  return SX_CALL(*context, swiglu, p);
+}
+
+sx_status sx_argmax(sx_context* context, const sx_argmax_params* params) {
+  SX_BEGIN(context, params, "choose");
+  SX_CHECK_POINTER(call, p, out);
+  SX_CHECK_POINTER(call, p, logits);
+  SX_CHECK_SIZE(call, p, rows);
+  SX_CHECK(call, p.count >= 1 && p.count <= INT32_MAX, "count must be 1 to 2^31 - 1", p.count);
+  return SX_CALL(*context, argmax, p);
+}
+
+sx_status sx_top_k(sx_context* context, const sx_top_k_params* params) {
+  SX_BEGIN(context, params, "find the largest");
+  SX_CHECK_POINTER(call, p, out_ids);
+  SX_CHECK_POINTER(call, p, out_values);
+  SX_CHECK_POINTER(call, p, logits);
+  SX_CHECK(call, p.count >= 1 && p.count <= INT32_MAX, "count must be 1 to 2^31 - 1", p.count);
+  SX_CHECK(call, p.k >= 1 && p.k <= p.count, "k must be 1 to count", p.k);
+  return SX_CALL(*context, top_k, p);
+}

@@ -1,0 +1,60 @@
+/*
+ * The list of the ops that a backend has for every build of it, and the context's part that the
+ * entry points know.
+ */
+#ifndef SX_ABI_OPS_H
+#define SX_ABI_OPS_H
+
+#include "../sx_kernels.h"
+
+/* X(op): an op sx_<op> takes its context and an sx_<op>_params, whose arguments the entry points have
+ * checked as far as they can. It returns SX_OK, or what failed: its working memory, or a launch.
+ * sx_copy is not among them: it is the same for every instruction set. */
+#define SX_FOR_EACH_OP(X)   \
+  X(convert)                \
+  X(embedding)              \
+  X(rms_norm)               \
+  X(matmul)                 \
+  X(rope_table)             \
+  X(rope)                   \
+  X(swiglu)                 \
+  X(attention_dense)        \
+  X(attention_block_sparse) \
+  X(attention_decode)       \
+  X(merge_states)           \
+  X(antidiagonal_score)     \
+  X(select_tiles)           \
+  X(key_mean)               \
+  X(rank_score)             \
+  X(argmax)                 \
+  X(top_k)
+
+namespace sx {
+
+struct Allocation;
+
+/* What every backend's context begins with. */
+struct ContextBase {
+  Allocation* allocations; /* of sx_alloc, newest first */
+  int64_t live_allocations;
+  char error[512];
+};
+
+/* Dense and block-sparse attention as their common code sees them: dense is without a list. */
+struct AttentionArgs : sx_attention_dense_params {
+  const int32_t* counts;
+  const int32_t* indices;
+  int64_t index_stride;
+};
+
+static inline AttentionArgs attention_args(const sx_attention_dense_params& params) {
+  return {params, nullptr, nullptr, 0};
+}
+
+static inline AttentionArgs attention_args(const sx_attention_block_sparse_params& params) {
+  return {params.attention, params.counts, params.indices, params.index_stride};
+}
+
+}  // namespace sx
+
+#endif

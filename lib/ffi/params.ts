@@ -1,0 +1,270 @@
+/**
+ * What the ops of `kernels/sx_kernels.h` take, which says what each field means.
+ *
+ * Pointers are addresses, 0n being null; sizes are whole numbers; dtypes are those of `status.ts`.
+ *
+ * This file is generated from `kernels/sx_kernels.h` by `deno task generate`: do not edit it.
+ *
+ * @module
+ */
+
+/** `sx_copy_params`. */
+export interface CopyParams {
+  readonly out: bigint; // void* out
+  readonly in: bigint; // const void* in
+  readonly bytes: number; // int64_t bytes
+}
+
+/** `sx_convert_params`. */
+export interface ConvertParams {
+  readonly out: bigint; // void* out
+  readonly outDtype: number; // sx_dtype out_dtype
+  readonly in: bigint; // const void* in
+  readonly inDtype: number; // sx_dtype in_dtype
+  readonly count: number; // int64_t count
+}
+
+/** `sx_embedding_params`. */
+export interface EmbeddingParams {
+  readonly out: bigint; // float* out
+  readonly table: bigint; // const void* table
+  readonly tableDtype: number; // sx_dtype table_dtype
+  readonly ids: bigint; // const int32_t* ids
+  readonly tokens: number; // int64_t tokens
+  readonly dim: number; // int64_t dim
+  readonly vocab: number; // int64_t vocab
+}
+
+/** `sx_rms_norm_params`. */
+export interface RmsNormParams {
+  readonly out: bigint; // void* out
+  readonly outDtype: number; // sx_dtype out_dtype
+  readonly residual: bigint; // float* residual
+  readonly delta: bigint; // const float* delta
+  readonly weight: bigint; // const void* weight
+  readonly weightDtype: number; // sx_dtype weight_dtype
+  readonly rows: number; // int64_t rows
+  readonly dim: number; // int64_t dim
+  readonly eps: number; // float eps
+}
+
+/** `sx_matmul_params`. */
+export interface MatmulParams {
+  readonly out: bigint; // float* out
+  readonly x: bigint; // const void* x
+  readonly xDtype: number; // sx_dtype x_dtype
+  readonly weight: bigint; // const void* weight
+  readonly weightDtype: number; // sx_dtype weight_dtype
+  readonly accumulate: number; // int32_t accumulate
+  readonly m: number; // int64_t m
+  readonly n: number; // int64_t n
+  readonly k: number; // int64_t k
+  readonly xStride: number; // int64_t x_stride
+  readonly outStride: number; // int64_t out_stride
+}
+
+/** `sx_rope_table_params`. */
+export interface RopeTableParams {
+  readonly table: bigint; // float* table
+  readonly inverseFrequency: bigint; // const float* inverse_frequency
+  readonly positions: bigint; // const int32_t* positions
+  readonly tokens: number; // int64_t tokens
+  readonly headDim: number; // int64_t head_dim
+}
+
+/** `sx_rope_params`. */
+export interface RopeParams {
+  readonly qOut: bigint; // void* q_out
+  readonly qDtype: number; // sx_dtype q_dtype
+  readonly keys: bigint; // void* keys
+  readonly values: bigint; // void* values
+  readonly cacheDtype: number; // sx_dtype cache_dtype
+  readonly qkv: bigint; // const float* qkv
+  readonly table: bigint; // const float* table
+  readonly rows: bigint; // const int32_t* rows
+  readonly tokens: number; // int64_t tokens
+  readonly qHeads: number; // int64_t q_heads
+  readonly kvHeads: number; // int64_t kv_heads
+  readonly headDim: number; // int64_t head_dim
+  readonly tokenStride: number; // int64_t token_stride
+  readonly headStride: number; // int64_t head_stride
+}
+
+/** `sx_swiglu_params`. */
+export interface SwigluParams {
+  readonly out: bigint; // void* out
+  readonly outDtype: number; // sx_dtype out_dtype
+  readonly gateUp: bigint; // const float* gate_up
+  readonly rows: number; // int64_t rows
+  readonly dim: number; // int64_t dim
+}
+
+/** `sx_key_values`. */
+export interface KeyValues {
+  readonly keys: bigint; // const void* keys
+  readonly values: bigint; // const void* values
+  readonly prefixKeys: bigint; // const void* prefix_keys
+  readonly prefixValues: bigint; // const void* prefix_values
+  readonly dtype: number; // sx_dtype dtype
+  readonly keyTokens: number; // int64_t key_tokens
+  readonly prefixTokens: number; // int64_t prefix_tokens
+  readonly kvHeads: number; // int64_t kv_heads
+  readonly headDim: number; // int64_t head_dim
+  readonly tokenStride: number; // int64_t token_stride
+  readonly headStride: number; // int64_t head_stride
+  readonly prefixTokenStride: number; // int64_t prefix_token_stride
+  readonly prefixHeadStride: number; // int64_t prefix_head_stride
+}
+
+/** `sx_attention_dense_params`. */
+export interface AttentionDenseParams {
+  readonly out: bigint; // void* out
+  readonly outDtype: number; // sx_dtype out_dtype
+  readonly lseLog2: bigint; // float* lse_log2
+  readonly q: bigint; // const void* q
+  readonly qDtype: number; // sx_dtype q_dtype
+  readonly kv: KeyValues; // sx_key_values kv
+  readonly qTokens: number; // int64_t q_tokens
+  readonly qOffset: number; // int64_t q_offset
+  readonly qHeads: number; // int64_t q_heads
+  readonly scale: number; // float scale
+}
+
+/** `sx_attention_block_sparse_params`. */
+export interface AttentionBlockSparseParams {
+  readonly attention: AttentionDenseParams; // sx_attention_dense_params attention
+  readonly counts: bigint; // const int32_t* counts
+  readonly indices: bigint; // const int32_t* indices
+  readonly indexStride: number; // int64_t index_stride
+}
+
+/** `sx_attention_decode_params`. */
+export interface AttentionDecodeParams {
+  readonly out: bigint; // void* out
+  readonly outDtype: number; // sx_dtype out_dtype
+  readonly lseLog2: bigint; // float* lse_log2
+  readonly q: bigint; // const void* q
+  readonly qDtype: number; // sx_dtype q_dtype
+  readonly keys: bigint; // const void* keys
+  readonly values: bigint; // const void* values
+  readonly kvDtype: number; // sx_dtype kv_dtype
+  readonly keyCount: bigint; // const int32_t* key_count
+  readonly causal: number; // int32_t causal
+  readonly qTokens: number; // int64_t q_tokens
+  readonly keyCapacity: number; // int64_t key_capacity
+  readonly qHeads: number; // int64_t q_heads
+  readonly kvHeads: number; // int64_t kv_heads
+  readonly headDim: number; // int64_t head_dim
+  readonly tokenStride: number; // int64_t token_stride
+  readonly headStride: number; // int64_t head_stride
+  readonly scale: number; // float scale
+}
+
+/** `sx_merge_states_params`. */
+export interface MergeStatesParams {
+  readonly out: bigint; // void* out
+  readonly outDtype: number; // sx_dtype out_dtype
+  readonly parts: bigint; // const float* parts
+  readonly byScore: number; // int32_t by_score
+  readonly partCount: number; // int64_t part_count
+  readonly partStride: number; // int64_t part_stride
+  readonly tokens: number; // int64_t tokens
+  readonly heads: number; // int64_t heads
+  readonly headDim: number; // int64_t head_dim
+}
+
+/** `sx_antidiagonal_score_params`. */
+export interface AntidiagonalScoreParams {
+  readonly mass: bigint; // float* mass
+  readonly q: bigint; // const void* q
+  readonly qDtype: number; // sx_dtype q_dtype
+  readonly kv: KeyValues; // sx_key_values kv
+  readonly qTokens: number; // int64_t q_tokens
+  readonly qOffset: number; // int64_t q_offset
+  readonly qHeads: number; // int64_t q_heads
+  readonly stride: number; // int64_t stride
+  readonly scale: number; // float scale
+}
+
+/** `sx_select_tiles_params`. */
+export interface SelectTilesParams {
+  readonly counts: bigint; // int32_t* counts
+  readonly indices: bigint; // int32_t* indices
+  readonly mass: bigint; // const float* mass
+  readonly heads: number; // int64_t heads
+  readonly qTiles: number; // int64_t q_tiles
+  readonly keyTiles: number; // int64_t key_tiles
+  readonly firstTile: number; // int64_t first_tile
+  readonly indexStride: number; // int64_t index_stride
+  readonly threshold: number; // float threshold
+}
+
+/** `sx_key_mean_params`. */
+export interface KeyMeanParams {
+  readonly out: bigint; // float* out
+  readonly keys: bigint; // const void* keys
+  readonly kvDtype: number; // sx_dtype kv_dtype
+  readonly tokens: number; // int64_t tokens
+  readonly kvHeads: number; // int64_t kv_heads
+  readonly headDim: number; // int64_t head_dim
+  readonly tokenStride: number; // int64_t token_stride
+  readonly headStride: number; // int64_t head_stride
+}
+
+/** `sx_rank_score_params`. */
+export interface RankScoreParams {
+  readonly score: bigint; // float* score
+  readonly q: bigint; // const void* q
+  readonly qDtype: number; // sx_dtype q_dtype
+  readonly anchorMean: bigint; // const float* anchor_mean
+  readonly keys: bigint; // const void* keys
+  readonly kvDtype: number; // sx_dtype kv_dtype
+  readonly qTokens: number; // int64_t q_tokens
+  readonly keyTokens: number; // int64_t key_tokens
+  readonly qHeads: number; // int64_t q_heads
+  readonly kvHeads: number; // int64_t kv_heads
+  readonly headDim: number; // int64_t head_dim
+  readonly tokenStride: number; // int64_t token_stride
+  readonly headStride: number; // int64_t head_stride
+  readonly stride: number; // int64_t stride
+  readonly scale: number; // float scale
+}
+
+/** `sx_argmax_params`. */
+export interface ArgmaxParams {
+  readonly out: bigint; // int32_t* out
+  readonly logits: bigint; // const float* logits
+  readonly rows: number; // int64_t rows
+  readonly count: number; // int64_t count
+}
+
+/** `sx_top_k_params`. */
+export interface TopKParams {
+  readonly outIds: bigint; // int32_t* out_ids
+  readonly outValues: bigint; // float* out_values
+  readonly logits: bigint; // const float* logits
+  readonly count: number; // int64_t count
+  readonly k: number; // int64_t k
+}
+
+/** What each op takes. */
+export interface OpParams {
+  readonly sx_copy: CopyParams;
+  readonly sx_convert: ConvertParams;
+  readonly sx_embedding: EmbeddingParams;
+  readonly sx_rms_norm: RmsNormParams;
+  readonly sx_matmul: MatmulParams;
+  readonly sx_rope_table: RopeTableParams;
+  readonly sx_rope: RopeParams;
+  readonly sx_swiglu: SwigluParams;
+  readonly sx_attention_dense: AttentionDenseParams;
+  readonly sx_attention_block_sparse: AttentionBlockSparseParams;
+  readonly sx_attention_decode: AttentionDecodeParams;
+  readonly sx_merge_states: MergeStatesParams;
+  readonly sx_antidiagonal_score: AntidiagonalScoreParams;
+  readonly sx_select_tiles: SelectTilesParams;
+  readonly sx_key_mean: KeyMeanParams;
+  readonly sx_rank_score: RankScoreParams;
+  readonly sx_argmax: ArgmaxParams;
+  readonly sx_top_k: TopKParams;
+}

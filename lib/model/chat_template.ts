@@ -1,0 +1,117 @@
+/**
+ * A model's own chat template, as transformers keeps it: `chat_template.jinja`, or `chat_template`
+ * in `tokenizer_config.json`; rendered for one message of a user.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { renderJinja } from "../deps/jinja.ts";
+import { errorText, FileError } from "../errors.ts";
+import { describeValue, isJsonObject, readJsonFile, readTextFile } from "../text_file.ts";
+
+const CONFIG_FILE = "tokenizer_config.json";
+const TEMPLATE_FILE = "chat_template.jinja";
+const GENERATION_FILE = "generation_config.json";
+const MAX_BYTES = 16 * 2 ** 20;
+/** Stands for the message while the template is rendered; no template looks at such letters. */
+const MESSAGE = "STARX7MESSAGE7STARX";
+
+/** What stands around a user's message. */
+export interface ChatTemplate {
+  readonly before: string;
+  readonly after: string;
+  /** The tokens that end an answer, as texts. */
+  readonly endTokens: readonly string[];
+  /** Ids of further tokens that end an answer. */
+  readonly endIds: readonly number[];
+}
+
+/**
+ * Reads and renders the chat template of a model.
+ *
+ * @param folder The model's folder.
+ * @throws {FileError} If the model has none, or it does not show the message once, as it is.
+ */
+export async function readChatTemplate(folder: string): Promise<ChatTemplate> {
+  const configPath = join(folder, CONFIG_FILE);
+  const config = await readObject(configPath);
+  const { source, path } = await findSource(folder, config);
+  const tokens = specialTokens(config);
+  let text: string;
+  try {
+    text = await renderJinja(source, {
+      ...tokens,
+      messages: [{ role: "user", content: MESSAGE }],
+      add_generation_prompt: true,
+    });
+  } catch (error) {
+    throw new FileError(`Cannot use the chat template in ${path}: ${errorText(error)}`, {
+      cause: error,
+    });
+  }
+  const [before, after, ...more] = text.split(MESSAGE);
+  if (before === undefined || after === undefined || more.length > 0) {
+    throw new FileError(
+      `Cannot use the chat template in ${path} as it must show a user's message once: ` +
+        `found ${text.split(MESSAGE).length - 1} times`,
+    );
+  }
+  const { eos_token: end } = tokens;
+  return { before, after, endTokens: end === undefined ? [] : [end], endIds: await endIds(folder) };
+}
+
+/** The template that transformers takes: the file comes first. */
+async function findSource(
+  folder: string,
+  config: Record<string, unknown>,
+): Promise<{ source: string; path: string }> {
+  const file = join(folder, TEMPLATE_FILE);
+  if (await isFile(file)) {
+    return { source: await readTextFile(file, { maxBytes: MAX_BYTES }), path: file };
+  }
+  const path = join(folder, CONFIG_FILE);
+  const { chat_template: value } = config;
+  if (typeof value === "string") return { source: value, path };
+  // Several, by their names.
+  if (Array.isArray(value)) {
+    for (const entry of value) {
+      if (isJsonObject(entry) && entry.name === "default" && typeof entry.template === "string") {
+        return { source: entry.template, path };
+      }
+    }
+  }
+  throw new FileError(
+    `Cannot use a chat template of ${folder} as it must have ${TEMPLATE_FILE}, or a text ` +
+      `'chat_template' in ${CONFIG_FILE}: found ${describeValue(value)}`,
+  );
+}
+
+/** `bos_token`, `eos_token` and the like: texts, or objects with their text. */
+function specialTokens(config: Record<string, unknown>): Record<string, string> {
+  const tokens: Record<string, string> = {};
+  for (const [name, value] of Object.entries(config)) {
+    if (!name.endsWith("_token")) continue;
+    const text = isJsonObject(value) ? value.content : value;
+    if (typeof text === "string") tokens[name] = text;
+  }
+  return tokens;
+}
+
+async function endIds(folder: string): Promise<number[]> {
+  const { eos_token_id: value } = await readObject(join(folder, GENERATION_FILE));
+  const ids: unknown[] = Array.isArray(value) ? value : [value];
+  return ids.filter((id): id is number =>
+    typeof id === "number" && Number.isInteger(id) && id >= 0
+  );
+}
+
+/** A JSON object; an empty one if the file is missing or holds something else. */
+async function readObject(path: string): Promise<Record<string, unknown>> {
+  if (!(await isFile(path))) return {};
+  const value = await readJsonFile(path, { maxBytes: MAX_BYTES });
+  return isJsonObject(value) ? value : {};
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return await Deno.stat(path).then((info) => info.isFile, () => false);
+}
