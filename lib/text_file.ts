@@ -41,7 +41,7 @@ export async function readTextFile(path: string, options: ReadTextOptions): Prom
 }
 
 /** How the file begins that git leaves in place of a large one. */
-const LFS_POINTER = "version https://git-lfs.github.com/spec/";
+export const LFS_POINTER = "version https://git-lfs.github.com/spec/";
 
 /**
  * Reads a JSON file.
@@ -54,9 +54,7 @@ const LFS_POINTER = "version https://git-lfs.github.com/spec/";
 export async function readJsonFile(path: string, options: ReadTextOptions): Promise<unknown> {
   const text = await readTextFile(path, options);
   if (text.startsWith(LFS_POINTER)) {
-    throw new FileError(
-      `Cannot read ${path}: it is a Git LFS pointer, not the file itself ('git lfs pull' fetches it)`,
-    );
+    throw pointerError(path);
   }
   try {
     return JSON.parse(text);
@@ -65,6 +63,13 @@ export async function readJsonFile(path: string, options: ReadTextOptions): Prom
       cause: error,
     });
   }
+}
+
+/** The error about a pointer in place of a file. */
+export function pointerError(path: string): FileError {
+  return new FileError(
+    `Cannot read ${path}: it is a Git LFS pointer, not the file itself ('git lfs pull' fetches it)`,
+  );
 }
 
 /** The error of the operating system about `path` as a {@linkcode FileError}; passes those on. */

@@ -144,6 +144,7 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
     });
     const tokenizer = given ?? ownTokenizer;
     invariant(tokenizer !== undefined, "a tokenizer is given or loaded");
+    for (const warning of engine.config.warnings) onWarning?.(warning);
     return new TextModel({ engine, plan, tokenizer, ownTokenizer, processCount, onWarning });
   } catch (error) {
     ownTokenizer?.[Symbol.dispose]();

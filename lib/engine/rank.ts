@@ -11,11 +11,11 @@ import { type Device, DEVICE_TRAITS } from "../device/device.ts";
 import type { DeviceKind } from "../device/open.ts";
 import { type Stage, stagesOn } from "../device/stages.ts";
 import { RequestError } from "../errors.ts";
-import { readConfig } from "../model/config.ts";
 import { Transformer } from "../model/forward.ts";
 import { KvCache } from "../model/kv_cache.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import type { Precision } from "../model/precision.ts";
+import { readModel } from "../model/read_model.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import { loadWeights } from "../model/weights.ts";
 import { type BlockLayout, type ContextBlock, hostTokens, layOutBlocks } from "../star/blocks.ts";
@@ -139,7 +139,7 @@ export class RankModel implements Disposable {
    */
   static async load(options: RankOptions, place?: RankPlace): Promise<RankModel> {
     const { modelFolder: folder, device: kind, precision, plan } = options;
-    const config = await readConfig(folder);
+    const config = await readModel(folder);
     const { host, onProgress } = place ?? {};
     const contextTokens = options.expectedTokens ?? 0;
     const sizes = { config, precision, plan, ranks: host?.size ?? 1, contextTokens, room: 1 };

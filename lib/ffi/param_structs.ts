@@ -6,6 +6,7 @@
  * @module
  */
 import type {
+  AddParams,
   AntidiagonalScoreParams,
   ArgmaxParams,
   AttentionBlockSparseParams,
@@ -14,6 +15,7 @@ import type {
   ConvertParams,
   CopyParams,
   EmbeddingParams,
+  HeadNormParams,
   KeyMeanParams,
   MatmulParams,
   MergeStatesParams,
@@ -30,13 +32,15 @@ import { type StructViews, writeSize } from "./struct_views.ts";
 
 /** The bytes of each op's structure. */
 export const PARAM_BYTES = {
-  sx_copy: 24,
+  sx_copy: 48,
   sx_convert: 40,
-  sx_embedding: 56,
+  sx_embedding: 64,
   sx_rms_norm: 72,
   sx_matmul: 80,
-  sx_rope_table: 40,
-  sx_rope: 112,
+  sx_rope_table: 56,
+  sx_rope: 128,
+  sx_head_norm: 64,
+  sx_add: 48,
   sx_swiglu: 40,
   sx_attention_dense: 176,
   sx_attention_block_sparse: 200,
@@ -58,6 +62,9 @@ export const PARAM_WRITERS: {
     to.u64[0] = p.out;
     to.u64[1] = p.in;
     writeSize(to.i32, 4, p.bytes);
+    writeSize(to.i32, 6, p.rows);
+    writeSize(to.i32, 8, p.outStride);
+    writeSize(to.i32, 10, p.inStride);
   },
   sx_convert(to: StructViews, p: ConvertParams): void {
     to.u64[0] = p.out;
@@ -74,6 +81,7 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 8, p.tokens);
     writeSize(to.i32, 10, p.dim);
     writeSize(to.i32, 12, p.vocab);
+    to.f32[14] = p.scale;
   },
   sx_rms_norm(to: StructViews, p: RmsNormParams): void {
     to.u64[0] = p.out;
@@ -104,7 +112,9 @@ export const PARAM_WRITERS: {
     to.u64[1] = p.inverseFrequency;
     to.u64[2] = p.positions;
     writeSize(to.i32, 6, p.tokens);
-    writeSize(to.i32, 8, p.headDim);
+    writeSize(to.i32, 8, p.rotaryDim);
+    writeSize(to.i32, 10, p.frequencyStride);
+    to.f32[12] = p.scale;
   },
   sx_rope(to: StructViews, p: RopeParams): void {
     to.u64[0] = p.qOut;
@@ -121,6 +131,26 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 22, p.headDim);
     writeSize(to.i32, 24, p.tokenStride);
     writeSize(to.i32, 26, p.headStride);
+    writeSize(to.i32, 28, p.rotaryDim);
+    writeSize(to.i32, 30, p.outDim);
+  },
+  sx_head_norm(to: StructViews, p: HeadNormParams): void {
+    to.u64[0] = p.x;
+    to.u64[1] = p.weight;
+    to.i32[4] = p.weightDtype;
+    writeSize(to.i32, 6, p.rows);
+    writeSize(to.i32, 8, p.heads);
+    writeSize(to.i32, 10, p.dim);
+    writeSize(to.i32, 12, p.rowStride);
+    to.f32[14] = p.eps;
+  },
+  sx_add(to: StructViews, p: AddParams): void {
+    to.u64[0] = p.out;
+    to.u64[1] = p.in;
+    writeSize(to.i32, 4, p.rows);
+    writeSize(to.i32, 6, p.dim);
+    writeSize(to.i32, 8, p.outStride);
+    writeSize(to.i32, 10, p.inStride);
   },
   sx_swiglu(to: StructViews, p: SwigluParams): void {
     to.u64[0] = p.out;

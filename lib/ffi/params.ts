@@ -13,6 +13,9 @@ export interface CopyParams {
   readonly out: bigint; // void* out
   readonly in: bigint; // const void* in
   readonly bytes: number; // int64_t bytes
+  readonly rows: number; // int64_t rows
+  readonly outStride: number; // int64_t out_stride
+  readonly inStride: number; // int64_t in_stride
 }
 
 /** `sx_convert_params`. */
@@ -33,6 +36,7 @@ export interface EmbeddingParams {
   readonly tokens: number; // int64_t tokens
   readonly dim: number; // int64_t dim
   readonly vocab: number; // int64_t vocab
+  readonly scale: number; // float scale
 }
 
 /** `sx_rms_norm_params`. */
@@ -69,7 +73,9 @@ export interface RopeTableParams {
   readonly inverseFrequency: bigint; // const float* inverse_frequency
   readonly positions: bigint; // const int32_t* positions
   readonly tokens: number; // int64_t tokens
-  readonly headDim: number; // int64_t head_dim
+  readonly rotaryDim: number; // int64_t rotary_dim
+  readonly frequencyStride: number; // int64_t frequency_stride
+  readonly scale: number; // float scale
 }
 
 /** `sx_rope_params`. */
@@ -88,6 +94,30 @@ export interface RopeParams {
   readonly headDim: number; // int64_t head_dim
   readonly tokenStride: number; // int64_t token_stride
   readonly headStride: number; // int64_t head_stride
+  readonly rotaryDim: number; // int64_t rotary_dim
+  readonly outDim: number; // int64_t out_dim
+}
+
+/** `sx_head_norm_params`. */
+export interface HeadNormParams {
+  readonly x: bigint; // float* x
+  readonly weight: bigint; // const void* weight
+  readonly weightDtype: number; // sx_dtype weight_dtype
+  readonly rows: number; // int64_t rows
+  readonly heads: number; // int64_t heads
+  readonly dim: number; // int64_t dim
+  readonly rowStride: number; // int64_t row_stride
+  readonly eps: number; // float eps
+}
+
+/** `sx_add_params`. */
+export interface AddParams {
+  readonly out: bigint; // float* out
+  readonly in: bigint; // const float* in
+  readonly rows: number; // int64_t rows
+  readonly dim: number; // int64_t dim
+  readonly outStride: number; // int64_t out_stride
+  readonly inStride: number; // int64_t in_stride
 }
 
 /** `sx_swiglu_params`. */
@@ -256,6 +286,8 @@ export interface OpParams {
   readonly sx_matmul: MatmulParams;
   readonly sx_rope_table: RopeTableParams;
   readonly sx_rope: RopeParams;
+  readonly sx_head_norm: HeadNormParams;
+  readonly sx_add: AddParams;
   readonly sx_swiglu: SwigluParams;
   readonly sx_attention_dense: AttentionDenseParams;
   readonly sx_attention_block_sparse: AttentionBlockSparseParams;

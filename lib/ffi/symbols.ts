@@ -123,6 +123,20 @@ export const OP_SYMBOLS = {
     ],
     result: "i32",
   },
+  sx_head_norm: {
+    parameters: [
+      "u64", // sx_context* context
+      "u64", // const sx_head_norm_params* params
+    ],
+    result: "i32",
+  },
+  sx_add: {
+    parameters: [
+      "u64", // sx_context* context
+      "u64", // const sx_add_params* params
+    ],
+    result: "i32",
+  },
   sx_swiglu: {
     parameters: [
       "u64", // sx_context* context

@@ -62,6 +62,9 @@ export const LAYER_PARTS = [
   ...["mlpNorm", "gateUp", "down", "downNorm"],
 ] as const satisfies readonly (keyof LayerShape)[];
 
+/** A part of a layer that has weights. */
+export type LayerPart = typeof LAYER_PARTS[number];
+
 /** A model. Every size is a checked whole number above 0. */
 export interface ModelShape {
   /** As transformers names it: `model_type`. */
@@ -72,10 +75,10 @@ export interface ModelShape {
   readonly queryHeads: number;
   /** A divisor of `queryHeads`. */
   readonly kvHeads: number;
-  /** Need not be `hiddenSize / queryHeads`. */
+  /** Of queries and cached keys and values, as kernels take them: 64 or 128. */
   readonly headDim: number;
-  /** Of queries and cached keys and values, as kernels take them: behind `headDim` are zeros. */
-  readonly paddedHeadDim: number;
+  /** As the weights have it; need not be `hiddenSize / queryHeads`. Behind it are zeros. */
+  readonly ownHeadDim: number;
   readonly vocabularySize: number;
   readonly maxPositions: number;
   readonly normEps: number;
@@ -101,6 +104,11 @@ export interface ModelShape {
 /** Whether the head is the embedding. */
 export function isTied(model: Pick<ModelShape, "embedding" | "head">): boolean {
   return model.head.name === model.embedding.name;
+}
+
+/** Elements of a weight. */
+export function elementCount({ shape }: WeightSpec): number {
+  return shape.reduce((product, extent) => product * extent, 1);
 }
 
 /** All weights of a layer, in the order in which they are loaded. */

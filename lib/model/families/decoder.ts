@@ -101,7 +101,7 @@ export function describeDecoder(config: ConfigReader, traits: DecoderTraits): Mo
   });
   const eps = config.number("rms_norm_eps", { min: 1e-12, max: 1, fallback: defaults.normEps });
   const sizes = { hiddenSize, intermediateSize, ...heads };
-  const { headDim } = heads;
+  const { ownHeadDim: headDim } = heads;
   const byType = readRopes(config, { headDim, maxPositions, defaultTheta: defaults.theta });
   const types = readLayerTypes(config, { layerCount, layerType: traits.layerType });
   const ropes = [...new Set(types.map((type) => byType[type]))];
@@ -140,7 +140,7 @@ export function describeDecoder(config: ConfigReader, traits: DecoderTraits): Mo
 
 type LayerSizes = Pick<
   ModelShape,
-  "hiddenSize" | "intermediateSize" | "queryHeads" | "kvHeads" | "headDim"
+  "hiddenSize" | "intermediateSize" | "queryHeads" | "kvHeads" | "ownHeadDim"
 >;
 
 function describeLayer(
@@ -148,7 +148,7 @@ function describeLayer(
   options: { layer: number; type: LayerType; rope: number; traits: DecoderTraits },
 ): LayerShape {
   const { layer, type, rope, traits } = options;
-  const { hiddenSize, intermediateSize, queryHeads, kvHeads, headDim } = sizes;
+  const { hiddenSize, intermediateSize, queryHeads, kvHeads, ownHeadDim: headDim } = sizes;
   const { headNorms, normsBehind = false, isFused = false, window } = traits;
   const path = `model.layers.${layer}`;
   const norm = (name: string, size = hiddenSize): WeightSpec => ({
@@ -203,7 +203,7 @@ type Names = Readonly<Record<string, number>>;
 function readHeads(
   config: ConfigReader,
   options: { hiddenSize: number; defaults: DecoderDefaults },
-): Pick<ModelShape, "queryHeads" | "kvHeads" | "headDim" | "paddedHeadDim"> {
+): Pick<ModelShape, "queryHeads" | "kvHeads" | "headDim" | "ownHeadDim"> {
   const { hiddenSize, defaults } = options;
   const queryHeads = config.whole("num_attention_heads", { min: 1, max: MAX_HEADS });
   const kvHeads = config.whole("num_key_value_heads", {
@@ -216,15 +216,15 @@ function readHeads(
     throw config.refusal("num_key_value_heads", { expected, found: kvHeads });
   }
   const given = config.value("head_dim") ?? defaults.headDim;
-  const headDim = given ?? hiddenSize / queryHeads;
-  const padded = KERNEL_HEAD_DIMS.find((dim) => typeof headDim === "number" && headDim <= dim);
-  const isEven = typeof headDim === "number" && headDim >= 2 && headDim % 2 === 0;
-  if (padded === undefined || !isEven) {
+  const found = given ?? hiddenSize / queryHeads;
+  const ownHeadDim = typeof found === "number" && found >= 2 && found % 2 === 0 ? found : Infinity;
+  const headDim = KERNEL_HEAD_DIMS.find((dim) => ownHeadDim <= dim);
+  if (headDim === undefined) {
     const source = given === undefined ? ", or given by 'hidden_size' / 'num_attention_heads'" : "";
     const expected = `an even number from 2 to ${KERNEL_HEAD_DIMS.at(-1)}${source}`;
-    throw config.refusal("head_dim", { expected, found: headDim });
+    throw config.refusal("head_dim", { expected, found });
   }
-  return { queryHeads, kvHeads, headDim, paddedHeadDim: padded };
+  return { queryHeads, kvHeads, headDim, ownHeadDim };
 }
 
 /** A key that holds one id, an array of ids, or nothing. Ids beyond the vocabulary never occur. */
