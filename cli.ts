@@ -307,16 +307,15 @@ const gather = defineCommand({
 
 const bench = defineCommand({
   ...BENCH_HELP,
-  ranks: "each",
+  ranks: "first",
   run: async (flags, { screen, group }) => {
     const options = benchOptions(flags);
-    const isQuiet = group !== undefined && group.rank > 0;
-    const note = (line: string) => isQuiet || screen.log(line);
+    const note = (line: string) => screen.log(line);
     const output = { print: (text: string) => screen.print(text), note };
     if (!options.kernels) {
       const { runBench } = await import("./commands/bench/bench.ts");
       await runBench(options, output, { group });
-    } else if (!isQuiet) {
+    } else {
       const { runKernelBench } = await import("./commands/bench/kernels.ts");
       await runKernelBench(options, output);
     }

@@ -7,21 +7,22 @@
  * @module
  */
 import { checkPlan, sharesContext } from "../../lib/attention/plan.ts";
-import { chooseDevice, threadsPerProcess } from "../../lib/device/open.ts";
-import { UsageError } from "../../lib/errors.ts";
+import { chooseDevice } from "../../lib/device/open.ts";
+import { invariant, UsageError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import type { RankGroup } from "../../lib/team/group.ts";
+import { openTeam } from "../../lib/team/open_team.ts";
+import type { TeamPlace } from "../../lib/team/team.ts";
 import { appendLine, type BenchOptions, type BenchOutput } from "./options.ts";
 import type { RankTimes } from "./rank.ts";
 import { detailsJson, detailsText, type ModeReport, timesJson } from "./report.ts";
-import { openTeam } from "./team.ts";
+import { BENCH_PROGRAM } from "./team.ts";
 
 /**
  * Times every mode and prints a report of each.
  *
- * @param output Rank 0's; other ranks of a group write nothing.
- * @param ranks `group`: the processes that a launcher started, all of which call this; they take the
- * place of children.
+ * @param ranks `group`: the processes that a launcher started, this one being rank 0 of them; they
+ * take the place of children.
  * @returns The reports, in the order of the modes.
  * @throws {UsageError} If sizes, stride, threshold or a mode cannot be used.
  * @throws {FileError} If the model is missing or damaged.
@@ -48,26 +49,36 @@ export async function runBench(
   const config = model.kind === "folder" ? await readConfig(model.folder) : model.config;
   const { kind: device, note } = await chooseDevice(options.device, options);
   if (note !== undefined) output.note(note);
-  const sharers = group?.localSize ?? processCount;
-  const threads = threadsPerProcess(options.threads, { processCount: sharers });
+  const { threads } = options;
   output.note(`${device}: loading`);
-  await using team = await openTeam({ options, plans, device, threads }, { processCount, group });
-  const { facts } = team;
+  const init = { options, plans, device, threads };
+  await using team = await openTeam(BENCH_PROGRAM, init, placeOf(processCount, group));
+  const [facts] = team.ready;
+  invariant(facts !== undefined, "a team has a rank 0");
   const reports: ModeReport[] = [];
   for (const [i, { mode, plan }] of modes.entries()) {
     const withCopy = decodeContexts.length > 0 && i === plans.length - 1;
-    const times = await team.run({ plan, withCopy }, (line) => output.note(line));
+    const times = await team.run({ plan, withCopy }, {
+      onProgress: (line, rank) => rank === 0 && output.note(line),
+    });
     reports.push({ mode, plan, options, config, processCount, ...facts, ...joinTimes(times) });
   }
   const copyGbPerS = reports.at(-1)?.copyGbPerS ?? NaN;
   const full = reports.map((report) => ({ ...report, copyGbPerS }));
   for (const report of full) {
-    if ((group?.rank ?? 0) > 0) continue;
     const json = detailsJson(report);
     output.print(options.json ? `${json}\n${timesJson(report)}\n` : detailsText(report));
     await appendLine(options.jsonPath, json);
   }
   return full;
+}
+
+/** How long a rank may make no progress. */
+const TIMEOUT_MS = 120_000;
+
+function placeOf(size: number, group: RankGroup | undefined): TeamPlace {
+  if (group !== undefined) return { kind: "launched", group, timeoutMs: TIMEOUT_MS };
+  return size === 1 ? { kind: "alone" } : { kind: "children", size, timeoutMs: TIMEOUT_MS };
 }
 
 /** The slowest rank counts; where the time went is that of the rank whose ops took longest. */

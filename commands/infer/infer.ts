@@ -70,7 +70,7 @@ export interface CommandContext {
   readonly args?: readonly string[];
   /** How many ranks a launcher started, this process being rank 0 of them. */
   readonly launchedRanks?: number;
-  /** These ranks, for a command that runs on each of them. */
+  /** These ranks, for a command that opens a team of them. */
   readonly group?: RankGroup;
 }
 

@@ -18,11 +18,10 @@ import { type CommandHelp, commandHelp } from "./help.ts";
 import type { CommandContext } from "../infer/infer.ts";
 
 /**
- * How the ranks that a launcher started share a command: `each` runs it, as part of one group;
- * or `first` does, and the others compute what its model is asked for; or all do it `alone`, as
- * if there were no others.
+ * How the ranks that a launcher started share a command: the `first` runs it, and the others compute
+ * with it; or all do it `alone`, as if there were no others.
  */
-export type CommandRanks = "each" | "first" | "alone";
+export type CommandRanks = "first" | "alone";
 
 /** A subcommand whose flags are typed. */
 export interface CommandSpec<T extends FlagTable> extends CommandHelp {

@@ -1,15 +1,17 @@
 /**
  * A command on the processes that a launcher started: every process runs this program, rank 0 runs
- * the command, and the others compute with it; or every rank runs it.
+ * the command, and the others compute with it.
  *
  * @module
  */
 import { AbortedError } from "../../lib/parallel/collective.ts";
-import { EXIT_CODES, UsageError, WorkerError } from "../../lib/errors.ts";
+import { EXIT_CODES, invariant, UsageError, WorkerError } from "../../lib/errors.ts";
 import { RankGroup } from "../../lib/team/group.ts";
 import type { Launch } from "../../lib/team/launch.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
-import { endFollowers, followLeader } from "../../lib/engine/spmd.ts";
+import { STAR_PROGRAM } from "../../lib/engine/star_program.ts";
+import { endFollowers, followLeader } from "../../lib/team/follow.ts";
+import type { RankProgram, RankTypes } from "../../lib/team/program.ts";
 import { endingOf } from "./command.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import { VERSION } from "./version.ts";
@@ -20,8 +22,6 @@ export interface LaunchedOptions {
   /** The command line, which must be the same on all ranks. */
   readonly args: readonly string[];
   readonly context: CommandContext;
-  /** Whether every rank runs the command. */
-  readonly isOnEveryRank: boolean;
   /** Ends the process. */
   readonly exit: (code: number) => never;
 }
@@ -32,7 +32,7 @@ const JOIN_TIMEOUT_MS = 60_000;
 /**
  * Runs a command on all ranks.
  *
- * @param run The command, for rank 0 or for every rank; rank 0's context loads models on all.
+ * @param run The command, for rank 0, whose context loads models on all.
  * @returns The exit code of this process.
  * @throws What the command throws, on rank 0.
  */
@@ -40,7 +40,7 @@ export async function runLaunched(
   options: LaunchedOptions,
   run: (context: CommandContext) => Promise<number | void>,
 ): Promise<number> {
-  const { launch, args, context, isOnEveryRank, exit } = options;
+  const { launch, args, context, exit } = options;
   const { screen } = context;
   const log = (line: string) => screen.log(line);
   const identity = { "version": VERSION, "command line": args.join(" ") };
@@ -53,14 +53,12 @@ export async function runLaunched(
     throw error;
   }
   try {
-    if (isOnEveryRank) {
-      await run({ ...context, launchedRanks: group.size, group });
-      await group.leave();
-    } else if (group.rank > 0) {
-      await followLeader(group);
+    if (group.rank > 0) {
+      await followLeader(group, findProgram);
     } else {
       await run({
         ...context,
+        group,
         launchedRanks: group.size,
         loadModel: (folder, load) => loadModel(folder, { ...load, group }),
       });
@@ -80,4 +78,12 @@ export async function runLaunched(
     );
     return code;
   }
+}
+
+/** What rank 0 may ask the others to load. */
+async function findProgram(name: string): Promise<RankProgram<RankTypes>> {
+  if (name === STAR_PROGRAM.name) return STAR_PROGRAM;
+  const { BENCH_PROGRAM } = await import("../bench/team.ts");
+  invariant(name === BENCH_PROGRAM.name, "rank 0 runs the same version of this program");
+  return BENCH_PROGRAM;
 }

@@ -81,7 +81,7 @@ async function runCommand(
   const { runLaunched } = await import("./launched.ts");
   const exit = (code: number) => Deno.exit(code);
   return await runLaunched(
-    { launch, args, context, exit, isOnEveryRank: command.ranks === "each" },
+    { launch, args, context, exit },
     (context) => command.run(rest, context),
   );
 }

@@ -14,6 +14,7 @@ import { type DeviceExchange, exchangeOn, gatherTensors } from "../parallel/devi
 import type { KvSegment } from "../device/kv_segment.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
+import { copyHeadRows } from "./head_rows.ts";
 import { attentionDense } from "../ops/attention_dense.ts";
 import { mergeStates, partElements } from "../ops/merge_states.ts";
 import type { AttentionStrategy, LayerQueries } from "./strategy.ts";
@@ -27,15 +28,19 @@ export interface RingParts {
   readonly collective: Collective;
   /** Context tokens of each rank, in the context's order. */
   readonly partTokens: readonly number[];
-  /** A layer's keys and values here; the same shape on every rank. */
-  readonly layer: (layer: number) => { readonly keys: Tensor; readonly values: Tensor };
+  /** This rank's part: the keys and values of a layer. */
+  readonly keys: (layer: number) => KvSegment;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly dtype: "bf16" | "f32";
 }
 
 /** What stays the same over all layers. */
 export interface RingOptions extends RingParts {
   readonly queryHeads: number;
-  readonly headDim: number;
   readonly scale: number;
+  /** Called before the exchange of a layer, on all ranks; what it throws ends the pass. */
+  readonly beforeExchange: () => Promise<void>;
   /** Called with the share of a layer's attention that is done. */
   readonly onProgress: (fraction: number) => void;
 }
@@ -44,22 +49,29 @@ export interface RingOptions extends RingParts {
 export class RingKeys implements Disposable {
   readonly #parts: RingParts;
   readonly #owned: DisposableStack;
-  readonly #gathered: PerStage<
-    { readonly exchange: DeviceExchange; readonly keys: Tensor; readonly values: Tensor }
-  >;
+  readonly #gathered: PerStage<{
+    readonly exchange: DeviceExchange;
+    /** This rank's part of a layer, all heads' rows side by side, as they are exchanged. */
+    readonly packed: Tensor;
+    readonly keys: Tensor;
+    readonly values: Tensor;
+  }>;
 
   constructor(stages: readonly Stage[], parts: RingParts) {
     this.#parts = parts;
-    const { collective: { size } } = parts;
-    const { dtype, shape: [kvHeads = 0, ...rest] } = parts.layer(0).keys;
+    const { collective: { size }, dtype, kvHeads, headDim } = parts;
+    const rows = Math.max(1, ...parts.partTokens);
     using owned = new DisposableStack();
     this.#gathered = new PerStage(stages, ({ device }) => {
-      const shape = [size * kvHeads, ...rest];
-      const make = (label: string) => owned.use(Tensor.allocate(device, { dtype, shape, label }));
+      const make = (label: string, ranks: number) => {
+        const shape = [ranks * kvHeads, rows, headDim];
+        return owned.use(Tensor.allocate(device, { dtype, shape, label }));
+      };
       return {
         exchange: exchangeOn(parts.collective, device),
-        keys: make("keys of all ranks"),
-        values: make("values of all ranks"),
+        packed: make("keys or values to exchange", 1),
+        keys: make("keys of all ranks", size),
+        values: make("values of all ranks", size),
       };
     });
     this.#owned = owned.move();
@@ -67,19 +79,20 @@ export class RingKeys implements Disposable {
 
   /** Takes part in the exchange of a layer; all that a rank without a part has to do. */
   async exchange(layer: number): Promise<void> {
-    const { keys, values } = this.#parts.layer(layer);
-    const { exchange, ...all } = this.#gathered.of(layer);
-    await gatherTensors(exchange, { part: keys, out: all.keys });
-    await gatherTensors(exchange, { part: values, out: all.values });
+    const { keys, values, start, tokens } = this.#parts.keys(layer);
+    const { exchange, packed, ...all } = this.#gathered.of(layer);
+    for (const [tensor, out] of [[keys, all.keys], [values, all.values]] as const) {
+      const rows = { out: { tensor: packed, start: 0 }, from: { tensor, start } };
+      await copyHeadRows(tokens, rows);
+      await gatherTensors(exchange, { part: packed, out });
+    }
   }
 
   /** The keys of a rank's part: this rank's where they are, the others' as they were gathered. */
   segment(rank: number, layer: number): KvSegment {
-    const { collective, partTokens } = this.#parts;
-    const own = this.#parts.layer(layer);
+    const { collective, partTokens, kvHeads } = this.#parts;
+    if (rank === collective.rank) return this.#parts.keys(layer);
     const place = { start: 0, tokens: partTokens[rank] ?? 0 };
-    if (rank === collective.rank) return { ...own, ...place };
-    const [kvHeads = 0] = own.keys.shape;
     const { keys, values } = this.#gathered.of(layer);
     return {
       keys: keys.rows(rank * kvHeads, kvHeads),
@@ -133,6 +146,7 @@ export class RingAttention implements AttentionStrategy, Disposable {
 
   /** Takes part in the exchange of a layer; all that a rank without a part has to do. */
   async exchange(layer: number): Promise<void> {
+    await this.#options.beforeExchange();
     await this.#keys.exchange(layer);
   }
 

@@ -13,8 +13,8 @@ import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
-import { copy } from "../ops/convert.ts";
 import type { ForcedSelection } from "./forced_selection.ts";
+import { copyHeadRows } from "./head_rows.ts";
 import { SPARSE_BLOCK_TOKENS, type TileSelection } from "./plan.ts";
 import { QUERY_TOKENS, RingKeys, type RingOptions } from "./ring.ts";
 import type { AttentionStrategy, LayerQueries } from "./strategy.ts";
@@ -67,7 +67,7 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
     invariant(this.#startTokens % SPARSE_BLOCK_TOKENS === 0, "a part begins with a tile");
     using owned = new DisposableStack();
     this.#ring = owned.use(new RingKeys(stages, options));
-    const { dtype, shape: [kvHeads = 0] } = options.layer(0).keys;
+    const { dtype, kvHeads } = options;
     const endTokens = this.#startTokens + this.#partTokens;
     const { keys, cells } = selectedRingShapes({ kvHeads, queryHeads, headDim, endTokens });
     const [heads = 0, rowTiles = 0] = cells;
@@ -123,9 +123,13 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
     let start = 0;
     for (let other = 0; other <= rank; other++) {
       const tokens = partTokens[other] ?? 0;
-      const { keys, values } = this.#ring.segment(other, layer);
-      await copyRows(buffers.keys, { from: keys, start, tokens });
-      await copyRows(buffers.values, { from: values, start, tokens });
+      const part = this.#ring.segment(other, layer);
+      for (const name of ["keys", "values"] as const) {
+        await copyHeadRows(tokens, {
+          out: { tensor: buffers[name], start },
+          from: { tensor: part[name], start: part.start },
+        });
+      }
       start += tokens;
     }
   }
@@ -151,21 +155,5 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
   /** Frees the buffers; a second call does nothing. */
   [Symbol.dispose](): void {
     this.#owned.dispose();
-  }
-}
-
-/** Copies the first rows of each head to rows from `start` on. */
-async function copyRows(
-  out: Tensor,
-  rows: { from: Tensor; start: number; tokens: number },
-): Promise<void> {
-  const { from, start, tokens } = rows;
-  const [heads = 0, outTokens = 0, headDim = 0] = out.shape;
-  const [, capacity = 0] = from.shape;
-  for (let head = 0; head < heads; head++) {
-    await copy(out.device, {
-      out: out.rows(head, 1).reshape([outTokens, headDim]).rows(start, tokens),
-      in: from.rows(head, 1).reshape([capacity, headDim]).rows(0, tokens),
-    });
   }
 }

@@ -1,20 +1,26 @@
 /**
- * Runs samples on one process or on a pool of worker processes, behind one interface.
+ * Runs samples on a team of ranks, wherever they are.
  *
  * @module
  */
 import { sharesContext } from "../attention/plan.ts";
-import { SelfCollective } from "../parallel/self.ts";
-import { RankStatus } from "../parallel/state.ts";
-import { WorkerError } from "../errors.ts";
+import { AbortedError } from "../parallel/collective.ts";
+import { invariant, WorkerError } from "../errors.ts";
 import type { ModelShape } from "../model/model_shape.ts";
+import {
+  checkRequest,
+  type Engine,
+  type GenerateCall,
+  type GenerateRequest,
+  type GenerateResult,
+  type Progress,
+} from "../star/request.ts";
 import type { RankGroup } from "../team/group.ts";
-import { WorkerPool } from "../team/pool.ts";
-import { RankModel, type RankOptions, type RankProgress, type RankResult } from "./rank.ts";
-import { gpuEnvironments } from "./rank_device.ts";
-import type { Engine, GenerateRequest, GenerateResult, Progress } from "../star/request.ts";
-import { SpmdEngine } from "./spmd.ts";
-import { joinResults, toWire, type WireRequest } from "./wire.ts";
+import { openTeam } from "../team/open_team.ts";
+import type { Team, TeamPlace } from "../team/team.ts";
+import type { RankOptions, RankResult } from "./rank.ts";
+import { STAR_PROGRAM, type StarResult, type StarTypes } from "./star_program.ts";
+import { joinResults, toWire } from "./wire.ts";
 
 /** What an engine is started with. */
 export interface EngineOptions extends RankOptions {
@@ -22,35 +28,10 @@ export interface EngineOptions extends RankOptions {
   readonly processCount: number;
   /** How long a rank may make no progress, in milliseconds. */
   readonly timeoutMs: number;
+  /** How long a process may take to start and join, in milliseconds. @default {60_000} */
+  readonly startTimeoutMs?: number | undefined;
   /** The processes that a launcher started with this one; they take the place of children. */
   readonly group?: RankGroup | undefined;
-}
-
-/** The bodies that this engine and its workers exchange. */
-export interface StarTypes {
-  init: RankOptions;
-  ready: {
-    readonly config: ModelShape;
-    readonly deviceDescription: string;
-    /** What carries the ranks' parts. */
-    readonly exchange: string;
-  };
-  request: WireRequest;
-  result: RankResult;
-  progress: Progress;
-}
-
-/**
- * The permissions of a worker: files it maps, its place in the processes' shared memory; one started
- * from a URL fetches the kernel library and keeps it in the user's cache.
- *
- * @param entry The worker's module.
- */
-export function workerPermissions(entry: URL): readonly string[] {
-  const local = ["--allow-read", "--allow-env", "--allow-sys"];
-  if (entry.protocol === "file:") return local;
-  const { host } = entry;
-  return [...local, "--allow-write", `--allow-net=${host}`, `--allow-import=${host}`];
 }
 
 /**
@@ -60,115 +41,83 @@ export function workerPermissions(entry: URL): readonly string[] {
  * @throws {DeviceError} If the kernel library or the device cannot be used.
  * @throws {WorkerError} If a worker process is lost.
  */
-export function openEngine(options: EngineOptions): Promise<Engine> {
-  const { group, plan, processCount, timeoutMs } = options;
-  if (group !== undefined && sharesContext(plan)) {
-    return SpmdEngine.open(group, { ...rankOptions(options), timeoutMs });
-  }
-  return processCount === 1 ? LocalEngine.open(options) : PoolEngine.open(options);
+export async function openEngine(options: EngineOptions): Promise<Engine> {
+  return new TeamEngine(await openModelTeam(options), {
+    // Of launched ranks only rank 0 tells how far it is.
+    reporters: placeOf(options).kind === "children" ? options.processCount : 1,
+  });
 }
 
-/** What is told to each rank: plain data. */
-function rankOptions(options: EngineOptions): RankOptions {
+/** The ranks of a model. */
+export async function openModelTeam(options: EngineOptions): Promise<Team<StarTypes>> {
   const { modelFolder, plan, device, precision, threads, gpusPerRank, expectedTokens } = options;
-  return { modelFolder, plan, device, precision, threads, gpusPerRank, expectedTokens };
+  const init = { modelFolder, plan, device, precision, threads, gpusPerRank, expectedTokens };
+  return await openTeam(STAR_PROGRAM, init, placeOf(options));
 }
 
-/** One rank, in this process. */
-class LocalEngine implements Engine {
-  readonly #model: RankModel;
-  readonly #collective = new SelfCollective();
-  readonly #status = new RankStatus();
-
-  private constructor(model: RankModel) {
-    this.#model = model;
+function placeOf(options: EngineOptions): TeamPlace {
+  const { group, plan, processCount: size, timeoutMs, startTimeoutMs } = options;
+  if (group !== undefined && sharesContext(plan)) {
+    return { kind: "launched", group, timeoutMs };
   }
-
-  static async open(options: EngineOptions): Promise<Engine> {
-    return new LocalEngine(await RankModel.load(rankOptions(options)));
-  }
-
-  get config(): ModelShape {
-    return this.#model.config;
-  }
-
-  get deviceDescription(): string {
-    return this.#model.deviceDescription;
-  }
-
-  async generate(
-    request: GenerateRequest,
-    options: { onProgress?: ((progress: Progress) => void) | undefined } = {},
-  ): Promise<GenerateResult> {
-    const onProgress: RankProgress = options.onProgress ?? (() => {});
-    const result = await this.#model.run(request, {
-      collective: this.#collective,
-      status: this.#status,
-      onProgress,
-    });
-    return joinResults([result]);
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    this.#collective.close();
-    this.#model[Symbol.dispose]();
-    return Promise.resolve();
-  }
+  return size === 1 ? { kind: "alone" } : { kind: "children", size, timeoutMs, startTimeoutMs };
 }
 
-/** Several ranks, each a child process. */
-class PoolEngine implements Engine {
+class TeamEngine implements Engine {
   readonly config: ModelShape;
   readonly deviceDescription: string;
-  readonly #pool: WorkerPool<StarTypes>;
+  readonly #team: Team<StarTypes>;
+  readonly #reporters: number;
 
-  private constructor(pool: WorkerPool<StarTypes>, ready: StarTypes["ready"]) {
-    this.#pool = pool;
+  constructor(team: Team<StarTypes>, options: { reporters: number }) {
+    const [ready] = team.ready;
+    invariant(ready !== undefined, "a team has a rank 0");
+    this.#team = team;
+    this.#reporters = options.reporters;
     this.config = ready.config;
-    this.deviceDescription =
-      `${ready.deviceDescription}, ${pool.size} processes, ${ready.exchange}`;
+    this.deviceDescription = describeTeam(team);
   }
 
-  static async open(options: EngineOptions): Promise<Engine> {
-    const { processCount: size, timeoutMs } = options;
-    const entry = new URL("./worker.ts", import.meta.url);
-    const pool = await WorkerPool.start<StarTypes>(rankOptions(options), {
-      entry,
-      size,
-      permissions: workerPermissions(entry),
-      env: options.device === "cuda" ? gpuEnvironments(size) : undefined,
-      timeoutMs,
-    });
-    const [ready] = pool.ready;
-    if (ready === undefined) {
-      throw new WorkerError("Cannot start workers as none answered", { rank: 0, phase: "load" });
-    }
-    return new PoolEngine(pool, ready);
-  }
-
-  async generate(
-    request: GenerateRequest,
-    options: { onProgress?: ((progress: Progress) => void) | undefined } = {},
-  ): Promise<GenerateResult> {
-    const slowest = new SlowestRank(this.#pool.size);
+  async generate(request: GenerateRequest, call: GenerateCall = {}): Promise<GenerateResult> {
+    checkRequest(request, this.config);
+    const { signal, onProgress } = call;
+    const slowest = new SlowestRank(this.#reporters);
     try {
-      const results = await this.#pool.run(toWire(request), {
-        onProgress: (progress, rank) => options.onProgress?.(slowest.update(progress, rank)),
+      const results = await this.#team.run({ kind: "generate", request: toWire(request) }, {
+        signal,
+        onProgress: onProgress && ((progress, rank) => onProgress(slowest.update(progress, rank))),
       });
-      return joinResults(results);
+      return joinResults(results.map(generatedOf));
     } catch (error) {
-      if (!(error instanceof WorkerError)) throw error;
-      const { rank, phase, message } = error;
-      throw new WorkerError(`${message} (sample ${request.sample})`, { rank, phase, cause: error });
+      throw nameSample(error, request.sample);
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#pool.close();
+    await this.#team[Symbol.asyncDispose]();
   }
 }
 
-/** The progress of a pool is that of its slowest rank. */
+/** One line for people: device, processes, and what they exchange over. */
+export function describeTeam(team: Team<StarTypes>): string {
+  const [ready] = team.ready;
+  const device = ready?.deviceDescription ?? "";
+  return team.size === 1 ? device : `${device}, ${team.size} processes, ${ready?.exchange}`;
+}
+
+function generatedOf({ generated }: StarResult): RankResult {
+  const { selectedBlocks, counters } = generated ?? {};
+  invariant(generated && selectedBlocks && counters, "a rank that generated says what it took");
+  return { ...generated, selectedBlocks, counters };
+}
+
+function nameSample(error: unknown, sample: string): unknown {
+  if (!(error instanceof WorkerError) || error instanceof AbortedError) return error;
+  const { rank, phase, message } = error;
+  return new WorkerError(`${message} (sample ${sample})`, { rank, phase, cause: error });
+}
+
+/** The progress of a team is that of its slowest rank. */
 class SlowestRank {
   readonly #latest: Progress[];
 

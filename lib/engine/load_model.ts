@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { type CheckedPlan, type PlanOptions, sharesContext, usedRanks } from "../attention/plan.ts";
-import { chooseDevice, type DeviceWish, threadsPerProcess } from "../device/open.ts";
+import { type CheckedPlan, type PlanOptions, usedRanks } from "../attention/plan.ts";
+import { chooseDevice, type DeviceWish } from "../device/open.ts";
 import { invariant, RequestError } from "../errors.ts";
 import { readConfig } from "../model/config.ts";
 import type { ModelShape } from "../model/model_shape.ts";
@@ -42,6 +42,8 @@ export interface LoadOptions extends PlanOptions {
   readonly expectedTokens?: number | undefined;
   /** How long a process may make no progress, in milliseconds. @default {60000} */
   readonly timeoutMs?: number | undefined;
+  /** How long a process may take to start and join, in milliseconds. @default {60000} */
+  readonly startTimeoutMs?: number | undefined;
   /**
    * The folder's tokenizer if it is loaded already, be it in another thread; it stays the caller's,
    * and outlives the model.
@@ -70,6 +72,8 @@ export interface GenerateOptions {
   /** How many of the first position's logits to return; 0 for none. @default {0} */
   readonly topLogits?: number | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Ends the run: what it took is freed on all ranks, then it fails with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** What was generated. */
@@ -87,7 +91,7 @@ export interface Generation {
   readonly result: GenerateResult;
 }
 
-/** A loaded model; one prompt at a time. */
+/** A loaded model. Prompts that come while one runs wait; disposal ends what runs, and waits for it. */
 export interface Model extends AsyncDisposable {
   readonly config: ModelShape;
   /** What its methods give is to be awaited: it may be at work in another thread. */
@@ -100,7 +104,10 @@ export interface Model extends AsyncDisposable {
    *
    * @throws {UsageError} If an option is out of its range.
    * @throws {RequestError} If the prompt is too long for the model, or the query is empty.
+   * @throws {DeviceError} If there is not enough memory; the model goes on.
    * @throws {WorkerError} If a worker process is lost.
+   * @throws {TypeError} If the model is disposed.
+   * @throws The signal's reason; an `AbortError` if the model is disposed of meanwhile.
    */
   generate(prompt: Prompt, options?: GenerateOptions): Promise<Generation>;
 }
@@ -131,14 +138,12 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   const ownTokenizer = given === undefined ? await loadTokenizer(folder) : undefined;
   try {
     const processCount = usedRanks(plan, { ranks: group?.size ?? wanted });
-    // Each launched rank divides the cores of its own machine.
-    const isLaunched = group !== undefined && sharesContext(plan);
     const engine = await openEngine({
       ...common,
       modelFolder: folder,
       plan,
       device,
-      threads: isLaunched ? threads : threadsPerProcess(threads, { processCount }),
+      threads,
       processCount,
       group,
     });
@@ -159,6 +164,9 @@ class TextModel implements Model {
   readonly #plan: CheckedPlan;
   readonly #ownTokenizer: Tokenizer | undefined;
   readonly #onWarning: (line: string) => void;
+  /** What runs: the tokenizer is needed to its end. */
+  readonly #calls = new Set<Promise<unknown>>();
+  #closing: Promise<void> | undefined;
 
   constructor(
     parts: {
@@ -188,12 +196,26 @@ class TextModel implements Model {
   }
 
   async generate(prompt: Prompt, options: GenerateOptions = {}): Promise<Generation> {
+    options.signal?.throwIfAborted();
+    if (this.#closing !== undefined) {
+      throw new TypeError("Cannot generate as the model is disposed");
+    }
+    const call = this.#generate(prompt, options);
+    this.#calls.add(call);
+    try {
+      return await call;
+    } finally {
+      this.#calls.delete(call);
+    }
+  }
+
+  async #generate(prompt: Prompt, options: GenerateOptions): Promise<Generation> {
     const startMs = performance.now();
     const { sample, tokensToGenerate, stopWords, topLogits } = checkGenerateOptions(
       prompt,
       options,
     );
-    const { onProgress } = options;
+    const { onProgress, signal } = options;
     const { tokenizer } = this;
     const { contextIds, queryIds } = await promptIds({ ...prompt, sample }, {
       tokenizer,
@@ -207,7 +229,7 @@ class TextModel implements Model {
     const result = await this.#engine.generate({
       ...{ sample, contextIds, queryIds, tokensToGenerate, topLogits },
       stopIds: await stopIds(stopWords, tokenizer),
-    }, { onProgress });
+    }, { onProgress, signal });
     return {
       text: cutAtStopWord(await tokenizer.decode([...result.ids]), stopWords),
       ids: result.ids,
@@ -240,7 +262,13 @@ class TextModel implements Model {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing ??= this.#close();
+    await this.#closing;
+  }
+
+  async #close(): Promise<void> {
     await this.#engine[Symbol.asyncDispose]();
+    await Promise.allSettled(this.#calls);
     this.#ownTokenizer?.[Symbol.dispose]();
   }
 }

@@ -17,6 +17,7 @@ import { weightBytes } from "../model/weight_upload.ts";
 import { partElements } from "../ops/merge_states.ts";
 import { MAX_LANES, sendingPays } from "../star/anchor_stream.ts";
 import { type BlockLayout, type ContextBlock, hostTokens, layOutBlocks } from "../star/blocks.ts";
+import { sequenceTokens } from "../star/sequence.ts";
 
 /** What is to run. */
 export interface MemoryQuestion {
@@ -31,6 +32,8 @@ export interface MemoryQuestion {
   readonly room: number;
   /** GPUs over which the layers of each rank are spread. @default {1} */
   readonly gpuCount?: number;
+  /** Sequences of this length at once. @default {1} */
+  readonly batchSize?: number | undefined;
 }
 
 /** Bytes of one GPU of the rank that needs most, by what they are for. */
@@ -106,22 +109,19 @@ function rankNeed(
   },
 ): MemoryNeed {
   const { question, layout, blocks, rank, range } = options;
-  const { config, precision, plan, chunkTokens, room } = question;
+  const { config, precision, plan, chunkTokens, room, batchSize = 1 } = question;
   const { kvHeads, headDim, queryHeads } = config;
   const layers = range.endLayer - range.firstLayer;
   const { cut, selection } = plan;
   const isRing = cut.kind === "parts";
   const longest = Math.max(...layout.hosts.map(hostTokens));
-  const capacity = isRing
-    ? longest + room
-    : hostTokens(blocks) + (rank === layout.queryHost ? room : 0);
-  const ownAnchor = blocks[0]?.index === 0 ? 0 : layout.anchorTokens;
+  const { own, anchor } = sequenceTokens(layout, { rank, room });
   const cacheOf = (tokens: number) =>
-    cacheBytes({ layers, kvHeads, headDim, capacity: tokens, dtype: precision.cache });
+    cacheBytes({ layers, kvHeads, headDim, tokens, dtype: precision.cache });
   const step = Math.max(1, Math.min(chunkTokens, room));
   const part = 4 * partElements({ tokens: step, heads: queryHeads, headDim });
   const activations = transformerBytes(device, { config, precision, tokens: chunkTokens });
-  let working = RESERVE_BYTES + activations;
+  let working = RESERVE_BYTES + activations + 4 * (batchSize - 1) * config.vocabularySize;
   // Between GPUs of their own the anchor may be sent: a packed layer, and chunks side by side.
   if (!device.hasHostMemory && sendingPays(layout, question)) {
     working += cacheOf(layout.anchorTokens) / layers;
@@ -130,9 +130,13 @@ function rankNeed(
     }
   }
   if (layout.hosts.length > 1) working += (question.ranks + 1) * part;
+  if (question.ranks > 1) {
+    const row = 4 * partElements({ tokens: 1, heads: queryHeads, headDim });
+    working += (question.ranks + 1) * batchSize * row;
+  }
   if (isRing) {
     working += transformerBytes(device, { config, precision, tokens: Math.max(1, longest) }) +
-      layout.hosts.length * (cacheOf(capacity) / layers + part);
+      (layout.hosts.length + 1) * cacheOf(longest) / layers + layout.hosts.length * part;
   }
   if (isRing && selection !== undefined) {
     const endTokens = blocks.at(-1)?.end ?? 0;
@@ -152,7 +156,7 @@ function rankNeed(
   }
   return {
     weights: 0,
-    cache: cacheOf(capacity) + (ownAnchor === 0 ? 0 : cacheOf(ownAnchor)),
+    cache: batchSize * (cacheOf(own) + cacheOf(anchor)),
     working,
   };
 }
@@ -168,6 +172,8 @@ export interface MemoryCheck {
   readonly freeBytes: readonly number[] | undefined;
   /** Whether weights and activations are there already. */
   readonly loaded: boolean;
+  /** Tokens of keys and values that find free pages. @default {0} */
+  readonly reusableTokens?: number;
   /** GPUs that the layers could be spread over; by default those that they are. */
   readonly dealtGpus?: number | undefined;
 }
@@ -214,9 +220,10 @@ function findShortage<T extends DeviceTraits>(
     question: MemoryQuestion;
     freeBytes: readonly number[] | undefined;
     loaded: boolean;
+    reusableTokens?: number;
   },
 ): { device: T; need: MemoryNeed; there: number; free: number } | undefined {
-  const { question, freeBytes, loaded } = options;
+  const { question, freeBytes, loaded, reusableTokens = 0 } = options;
   const [first] = devices;
   if (first === undefined || freeBytes === undefined) return undefined;
   const { config, precision, chunkTokens: tokens } = question;
@@ -224,11 +231,25 @@ function findShortage<T extends DeviceTraits>(
   for (const [gpu, device] of devices.entries()) {
     const [need, free = 0] = [needs[gpu], freeBytes[gpu]];
     if (need === undefined) return undefined;
-    const activations = transformerBytes(device, { config, precision, tokens });
-    const there = loaded ? need.weights + activations : 0;
+    const there = !loaded ? 0 : need.weights +
+      transformerBytes(device, { config, precision, tokens }) +
+      reusableBytes(question, { tokens: reusableTokens, gpu, gpuCount: devices.length });
     if (sum(need) - there > free) return { device, need, there, free };
   }
   return undefined;
+}
+
+/** What free pages of the layers on one GPU take. */
+function reusableBytes(
+  { config, precision }: MemoryQuestion,
+  options: { tokens: number; gpu: number; gpuCount: number },
+): number {
+  const { tokens, gpu, gpuCount } = options;
+  const range = splitLayers(config.layerCount, { count: gpuCount })[gpu];
+  if (range === undefined) return 0;
+  const { kvHeads, headDim } = config;
+  const layers = range.endLayer - range.firstLayer;
+  return cacheBytes({ layers, kvHeads, headDim, dtype: precision.cache, tokens });
 }
 
 /** Whether a question fits on some GPUs before anything is loaded, with the chunks they allow. */

@@ -31,6 +31,7 @@ export const LOAD_DEFAULTS = {
   processCount: 1,
   threads: 0,
   timeoutMs: 60_000,
+  startTimeoutMs: 60_000,
 } as const satisfies LoadOptions;
 
 /** The one home of the defaults of generation. */
@@ -52,6 +53,7 @@ export const LOAD_RANGES = {
   expectedTokens: { min: 0, max: 2 ** 31 - 1 },
   // Timers of JavaScript take 2^31 - 1 ms.
   timeoutMs: { min: 100, max: 2_000_000_000 },
+  startTimeoutMs: { min: 100, max: 2_000_000_000 },
 } as const satisfies Record<string, NumberRange>;
 
 const COUNTS = { min: 1, max: 2 ** 31 - 1 } as const;
@@ -63,6 +65,7 @@ const LOAD_NAMES = [
   "processCount",
   "expectedTokens",
   "timeoutMs",
+  "startTimeoutMs",
   "tokenizer",
   "group",
   "onWarning",
@@ -70,12 +73,16 @@ const LOAD_NAMES = [
 const PHASES_NAMES = [
   ...PLAN_OPTION_NAMES,
   ...DEVICE_NAMES,
+  "processCount",
+  "timeoutMs",
+  "startTimeoutMs",
 ] as const satisfies readonly (keyof PhasesOptions)[];
 const GENERATE_NAMES = [
   "tokensToGenerate",
   "stopWords",
   "topLogits",
   "onProgress",
+  "signal",
 ] as const satisfies readonly (keyof GenerateOptions)[];
 const PROMPT_NAMES = ["context", "query", "sample"] as const satisfies readonly (keyof Prompt)[];
 
@@ -94,11 +101,16 @@ export interface CheckedDevice {
   readonly gpusPerRank: number | undefined;
 }
 
-/** Load options in full. */
-export interface CheckedLoad extends CheckedDevice {
+/** Where the ranks are opened, in full. */
+export interface CheckedRanks extends CheckedDevice {
   readonly processCount: number;
-  readonly expectedTokens: number | undefined;
   readonly timeoutMs: number;
+  readonly startTimeoutMs: number;
+}
+
+/** Load options in full. */
+export interface CheckedLoad extends CheckedRanks {
+  readonly expectedTokens: number | undefined;
 }
 
 /**
@@ -110,17 +122,12 @@ export function checkLoadOptions(folder: string, options: LoadOptions): CheckedL
   const action = "load the model";
   checkText({ action, name: "folder" }, folder);
   checkNames(options, { action, known: LOAD_NAMES });
-  const { processCount, expectedTokens, timeoutMs } = options;
+  const { expectedTokens } = options;
   return {
-    ...checkDevice(options, { action }),
-    processCount: inRange("processCount", processCount ?? LOAD_DEFAULTS.processCount),
+    ...checkRanks(options, { action }),
     expectedTokens: expectedTokens === undefined
       ? undefined
       : inRange("expectedTokens", expectedTokens),
-    timeoutMs: checkNumber({ action, name: "timeoutMs" }, {
-      value: timeoutMs ?? LOAD_DEFAULTS.timeoutMs,
-      ...LOAD_RANGES.timeoutMs,
-    }),
   };
 }
 
@@ -129,11 +136,27 @@ export function checkLoadOptions(folder: string, options: LoadOptions): CheckedL
  *
  * @throws {UsageError} If an option is unknown or out of its range; the message names it.
  */
-export function checkPhasesOptions(folder: string, options: PhasesOptions): CheckedDevice {
+export function checkPhasesOptions(folder: string, options: PhasesOptions): CheckedRanks {
   const action = "load the model";
   checkText({ action, name: "folder" }, folder);
   checkNames(options, { action, known: PHASES_NAMES });
-  return checkDevice(options, { action });
+  return checkRanks(options, { action });
+}
+
+function checkRanks(options: PhasesOptions, task: { action: string }): CheckedRanks {
+  const { action } = task;
+  const { processCount, timeoutMs, startTimeoutMs } = {
+    ...LOAD_DEFAULTS,
+    ...withoutUndefined(options),
+  };
+  const duration = (name: "timeoutMs" | "startTimeoutMs", value: number) =>
+    checkNumber({ action, name }, { value, ...LOAD_RANGES[name] });
+  return {
+    ...checkDevice(options, task),
+    processCount: inRange("processCount", processCount),
+    timeoutMs: duration("timeoutMs", timeoutMs),
+    startTimeoutMs: duration("startTimeoutMs", startTimeoutMs),
+  };
 }
 
 function checkDevice(options: PhasesOptions, task: { action: string }): CheckedDevice {

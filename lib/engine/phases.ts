@@ -1,37 +1,56 @@
 /**
- * The two phases of Star Attention by hand (arXiv 2411.17116, section 2), in one process: encode a
- * context once, look at it, and ask as many queries about it as one likes.
+ * The two phases of Star Attention by hand (arXiv 2411.17116, section 2): encode a context once, look
+ * at it, and ask as many queries about it as one likes.
  *
- * `loadModel()` is the way for texts and for several processes; this one takes and returns ids.
+ * `loadModel()` is the way for texts; this one takes and returns ids.
  *
  * @module
  */
-import type { PlanOptions } from "../attention/plan.ts";
-import { SelfCollective } from "../parallel/self.ts";
-import { chooseDevice, type DeviceWish, threadsPerProcess } from "../device/open.ts";
+import { type PlanOptions, usedRanks } from "../attention/plan.ts";
+import { chooseDevice, type DeviceWish } from "../device/open.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import { type ComputeDType, type Precision, widest } from "../model/precision.ts";
 import type { BlockLayout } from "../star/blocks.ts";
+import { invariant, RequestError } from "../errors.ts";
+import { checkIds, checkRequest, type GenerateRequest } from "../star/request.ts";
+import { encodeInt32 } from "../team/protocol.ts";
+import type { Team } from "../team/team.ts";
+import { openModelTeam } from "./engine.ts";
 import { checkPhasesOptions } from "./options.ts";
-import { type EncodedContext, RankModel } from "./rank.ts";
-import type { GenerateRequest } from "../star/request.ts";
+import type { StarTypes } from "./star_program.ts";
+import { joinAnswers, toWire } from "./wire.ts";
 
 /** How to open a model for the two phases. */
 export interface PhasesOptions extends PlanOptions {
   /** What numbers are rounded to, as a whole or part by part. @default {"bf16"} */
   readonly precision?: ComputeDType | Precision | undefined;
-  /** Threads of an op on the CPU; 0 takes all cores. @default {0} */
+  /** Threads of each process; 0 divides the cores among the processes. @default {0} */
   readonly threads?: number | undefined;
   /** `auto` takes a usable GPU, or else the CPU. @default {"auto"} */
   readonly device?: DeviceWish | undefined;
   /** GPUs that the layers are spread over; by default the fewest that the weights fit on. */
   readonly gpusPerRank?: number | undefined;
+  /** Processes that share the blocks. @default {1} */
+  readonly processCount?: number | undefined;
+  /** How long a process may make no progress, in milliseconds. @default {60000} */
+  readonly timeoutMs?: number | undefined;
+  /** How long a process may take to start and join, in milliseconds. @default {60000} */
+  readonly startTimeoutMs?: number | undefined;
 }
 
-/** A context after phase 1. Disposal frees its keys and values. */
+/** What a call may come with. */
+export interface PhaseCall {
+  /** Ends the call: what it took is freed, then it fails with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * A context after phase 1. Disposal frees its keys and values, behind the answers that were asked for
+ * before.
+ */
 export interface Encoded extends Disposable {
   readonly layout: BlockLayout;
-  /** Times that the anchor block was encoded on its own. */
+  /** Times that the anchor block was encoded on its own, over all processes. */
   readonly anchorPasses: number;
   /** Per context block and layer, `taken` of `causal` 128 x 128 blocks; empty in dense modes. */
   readonly selected: readonly (readonly { readonly taken: number; readonly causal: number }[])[];
@@ -45,26 +64,34 @@ export interface Answer {
   readonly topLogits: readonly (readonly [number, number])[];
 }
 
-/** A model whose phases are called one by one. */
-export interface Phases extends Disposable {
+/**
+ * A model whose phases are called one by one; calls that come while one runs wait. Disposal ends what
+ * runs: `await using` waits for the end, `using` does not.
+ */
+export interface Phases extends Disposable, AsyncDisposable {
   readonly config: ModelShape;
   /**
    * Phase 1: encodes all blocks of a context.
    *
    * @param contextIds Token ids, tokenized without added special tokens.
    * @param options `room`: tokens of query and answer that the cache must take.
+   * @throws {RequestError} If the ids or the room cannot be used.
    * @throws {KernelError} If there is not enough memory.
+   * @throws {TypeError} If the model is disposed.
+   * @throws The signal's reason; an `AbortError` if the model is disposed of meanwhile.
    */
-  encode(contextIds: Int32Array, options: { room: number }): Promise<Encoded>;
+  encode(contextIds: Int32Array, options: { room: number } & PhaseCall): Promise<Encoded>;
   /**
    * Phase 2: encodes a query and generates greedily; the context can be asked again.
    *
    * @throws {TypeError} If `encoded` is from another model or disposed of.
    * @throws {RequestError} If the query is empty or exceeds the room.
+   * @throws The signal's reason; an `AbortError` if the model is disposed of meanwhile.
    */
   answer(
     encoded: Encoded,
     query: Pick<GenerateRequest, "queryIds" | "tokensToGenerate" | "stopIds" | "topLogits">,
+    call?: PhaseCall,
   ): Promise<Answer>;
 }
 
@@ -79,49 +106,49 @@ export interface Phases extends Disposable {
 export async function openPhases(folder: string, options: PhasesOptions = {}): Promise<Phases> {
   const checked = checkPhasesOptions(folder, options);
   const { kind: device } = await chooseDevice(checked.device, { dtype: widest(checked.precision) });
-  const threads = threadsPerProcess(checked.threads, { processCount: 1 });
-  return new LocalPhases(
-    await RankModel.load({ ...checked, modelFolder: folder, device, threads }),
-  );
+  const processCount = usedRanks(checked.plan, { ranks: checked.processCount });
+  const team = await openModelTeam({ ...checked, modelFolder: folder, device, processCount });
+  return new TeamPhases(team);
 }
 
-class LocalPhases implements Phases {
-  readonly #model: RankModel;
-  readonly #collective = new SelfCollective();
-  readonly #encoded = new Map<Encoded, EncodedContext>();
+class TeamPhases implements Phases {
+  readonly config: ModelShape;
+  readonly #team: Team<StarTypes>;
+  /** The contexts that are kept, with their numbers on the ranks. */
+  readonly #encoded = new Map<Encoded, number>();
+  #contexts = 0;
 
-  constructor(model: RankModel) {
-    this.#model = model;
+  constructor(team: Team<StarTypes>) {
+    const [ready] = team.ready;
+    invariant(ready !== undefined, "a team has a rank 0");
+    this.#team = team;
+    this.config = ready.config;
   }
 
-  get config(): ModelShape {
-    return this.#model.config;
-  }
-
-  async encode(contextIds: Int32Array, options: { room: number }): Promise<Encoded> {
-    const { room } = options;
-    const context = await this.#model.encode(contextIds, {
-      collective: this.#collective,
-      room,
-      onProgress: () => {},
-    });
-    const { layout, phase1 } = context;
-    const encoded: Encoded = {
-      layout,
-      anchorPasses: phase1.anchorPasses,
-      selected: phase1.selected,
-      [Symbol.dispose]: () => {
-        this.#encoded.delete(encoded);
-        context[Symbol.dispose]();
-      },
-    };
-    this.#encoded.set(encoded, context);
-    return encoded;
+  async encode(contextIds: Int32Array, options: { room: number } & PhaseCall): Promise<Encoded> {
+    const { room, signal } = options;
+    if (!Number.isSafeInteger(room) || room < 0) {
+      throw new RequestError(
+        `Cannot encode a context as 'room' must be a whole number of at least 0: ` +
+          `current value is ${room}`,
+      );
+    }
+    checkIds(contextIds, { what: "encode a context", ...this.config });
+    const context = ++this.#contexts;
+    const task = { kind: "encode", context, ids: encodeInt32(contextIds), room } as const;
+    try {
+      return this.#keep(context, await this.#team.run(task, { signal }));
+    } catch (error) {
+      // The word that it is not wanted may have come when it was there.
+      this.#free(context);
+      throw error;
+    }
   }
 
   async answer(
     encoded: Encoded,
     query: Pick<GenerateRequest, "queryIds" | "tokensToGenerate" | "stopIds" | "topLogits">,
+    call: PhaseCall = {},
   ): Promise<Answer> {
     const context = this.#encoded.get(encoded);
     if (context === undefined) {
@@ -129,17 +156,41 @@ class LocalPhases implements Phases {
         "Cannot answer as 'encoded' must be a context of this model that is not disposed",
       );
     }
-    return await this.#model.answer(context, {
-      request: { ...query, sample: "query" },
-      collective: this.#collective,
-      onLayer: () => {},
-      onToken: () => {},
-    });
+    const request = { ...query, contextIds: new Int32Array(0), sample: "query" };
+    checkRequest(request, this.config);
+    const task = { kind: "answer", context, request: toWire(request) } as const;
+    const results = await this.#team.run(task, call);
+    return joinAnswers(results.flatMap(({ generated }) => generated ?? []));
+  }
+
+  #keep(context: number, results: readonly StarTypes["result"][]): Encoded {
+    const facts = results.flatMap((result) => result.encoded ?? []);
+    const [first] = facts;
+    invariant(first !== undefined, "a rank that encoded says what it did");
+    const encoded: Encoded = {
+      layout: first.layout,
+      anchorPasses: facts.reduce((sum, { anchorPasses }) => sum + anchorPasses, 0),
+      selected: facts.flatMap(({ selected }) => selected),
+      [Symbol.dispose]: () => {
+        if (this.#encoded.delete(encoded)) this.#free(context);
+      },
+    };
+    this.#encoded.set(encoded, context);
+    return encoded;
+  }
+
+  /** Frees a context behind whatever was asked before; with the team, all are freed anyhow. */
+  #free(context: number): void {
+    this.#team.run({ kind: "free", context }).catch(() => {});
   }
 
   [Symbol.dispose](): void {
-    for (const encoded of [...this.#encoded.keys()]) encoded[Symbol.dispose]();
-    this.#collective.close();
-    this.#model[Symbol.dispose]();
+    // It never fails.
+    void this[Symbol.asyncDispose]();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#encoded.clear();
+    await this.#team[Symbol.asyncDispose]();
   }
 }

@@ -4,111 +4,45 @@
  * @module
  */
 import { ForcedSelection } from "../attention/forced_selection.ts";
-import type { CheckedPlan } from "../attention/plan.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { RankStatus } from "../parallel/state.ts";
 import { type Device, DEVICE_TRAITS } from "../device/device.ts";
-import type { DeviceKind } from "../device/open.ts";
-import { type Stage, stagesOn } from "../device/stages.ts";
+import { stagesOn } from "../device/stages.ts";
 import { RequestError } from "../errors.ts";
 import { Transformer } from "../model/forward.ts";
-import { KvCache } from "../model/kv_cache.ts";
+import { KvArena } from "../model/kv_cache.ts";
 import type { ModelShape } from "../model/model_shape.ts";
-import type { Precision } from "../model/precision.ts";
 import { readModel } from "../model/read_model.ts";
-import type { ModelWeights } from "../model/weight_tensors.ts";
 import { loadWeights } from "../model/weights.ts";
-import { type BlockLayout, type ContextBlock, hostTokens, layOutBlocks } from "../star/blocks.ts";
-import { connectDevices } from "./exchange.ts";
+import { hostTokens, layOutBlocks } from "../star/blocks.ts";
+import { type Answer, type AnswerCall, decode, startAnswer } from "../star/decoder.ts";
+import { encodeContext, type EncodedContext, reserveSequence } from "../star/encode.ts";
+import { NO_HOOKS, type RunHooks } from "./hooks.ts";
 import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
-import { countWork, drawForcedBlocks, encodeBlocks, type Phase1Result } from "../star/phase1.ts";
-import { generate, type Phase2Result, stepTokens } from "../star/phase2.ts";
+import { countWork, drawForcedBlocks } from "../star/phase1.ts";
 import { openRankDevices } from "./rank_device.ts";
-import { checkRequest, type GenerateRequest, type RankCounters } from "../star/request.ts";
-import { encodePart, ringCapacity } from "../star/ring.ts";
+import type { RankOptions, RankParts, RankPlace, RankProgress, RankResult } from "./rank_types.ts";
+import { checkRequest, type GenerateRequest } from "../star/request.ts";
+import { sequenceTokens } from "../star/sequence.ts";
+import { queryChunk, Stepper } from "../star/step.ts";
 
-/** What every rank is started with. */
-export interface RankOptions {
-  /** A folder in Hugging Face's format. */
-  readonly modelFolder: string;
-  readonly plan: CheckedPlan;
-  readonly device: DeviceKind;
-  readonly precision: Precision;
-  /** Threads of this process. */
-  readonly threads: number;
-  /**
-   * GPUs of each rank that its layers are spread over; by default the fewest that the weights and
-   * the expected prompt fit on.
-   */
-  readonly gpusPerRank?: number | undefined;
-  /** The longest prompt and answer that are to come: what cannot fit is refused before loading. */
-  readonly expectedTokens?: number | undefined;
-}
+export type { RankOptions, RankParts, RankPlace, RankProgress, RankResult } from "./rank_types.ts";
 
-/** A rank's place among the others. */
-export interface RankPlace {
-  /** Exchanges host memory among the ranks. */
-  readonly host: Collective;
-  /** Called while weights are loaded, again and again. */
-  readonly onProgress?: () => void;
-}
-
-/** A model that is in memory already. */
-export interface RankParts {
-  readonly config: ModelShape;
-  /** Where the layers lie. */
-  readonly stages: readonly Stage[];
-  readonly weights: ModelWeights;
-  readonly plan: CheckedPlan;
-  readonly precision: Precision;
-  /** Share of the blocks that sparse modes take in place of those that the mass selects. */
-  readonly forcedDensity?: number | undefined;
-  /** The longest chunk of tokens that runs through the layers at once. */
-  readonly chunkTokens: number;
-  /** Whether every rank has GPUs of its own. */
-  readonly hasOwnGpus?: boolean;
-  /** GPUs that the layers could be spread over. */
-  readonly dealtGpus?: number;
-}
-
-/** What one rank found. */
-export interface RankResult {
-  readonly ids: readonly number[];
-  /** Only from the query host. */
-  readonly topLogits: readonly (readonly [number, number])[];
-  /** As in `GenerateResult`, for this rank's blocks. */
-  readonly selectedBlocks: readonly (readonly [number, number])[];
-  readonly counters: RankCounters;
-}
-
-/** A context as one host keeps it after phase 1. */
-export interface EncodedContext extends Disposable {
-  readonly layout: BlockLayout;
-  /** The blocks of this host. */
-  readonly blocks: readonly ContextBlock[];
-  readonly contextTokens: number;
-  /** Tokens for which the query host's cache has room behind the context. */
-  readonly room: number;
-  readonly cache: KvCache;
-  readonly phase1: Phase1Result;
-}
-
-/** Told where a rank stands. */
-export type RankProgress = (
-  progress: { phase: "phase 1" | "phase 2"; fraction: number; generatedTokens: number },
-) => void;
+/** Steps of a lone answer between two looks at what has come. */
+const STEPS = 8;
 
 /** A loaded model with its device. */
 export class RankModel implements Disposable {
   readonly config: ModelShape;
   /** One line for people. */
   readonly deviceDescription: string;
-  readonly #stages: readonly Stage[];
   readonly #devices: readonly Device[];
   readonly #parts: RankParts;
   readonly #owned: DisposableStack;
   readonly #forced: ForcedSelection | undefined;
+  readonly #arena: KvArena;
   #transformer: Transformer;
+  #stepper: Stepper | undefined;
 
   private constructor(
     parts: RankParts,
@@ -119,9 +53,10 @@ export class RankModel implements Disposable {
     this.#parts = parts;
     this.#owned = owned;
     this.config = config;
-    this.#stages = stages;
     this.#devices = stages.map(({ device }) => device);
     this.#transformer = transformer;
+    const { kvHeads, headDim } = config;
+    this.#arena = new KvArena(stages, { kvHeads, headDim, dtype: parts.precision.cache });
     this.#forced = forcedDensity === undefined
       ? undefined
       : new ForcedSelection(this.#devices, forcedDensity);
@@ -161,7 +96,9 @@ export class RankModel implements Disposable {
     const weights = owned.use(
       await loadWeights(stages, { ...options, folder, config, onProgress }),
     );
-    const parts = { config, stages, weights, plan, precision, chunkTokens, hasOwnGpus, dealtGpus };
+    const { batchSize } = options;
+    const base = { config, stages, weights, plan, precision, batchSize };
+    const parts = { ...base, chunkTokens, hasOwnGpus, dealtGpus };
     const transformer = await prepareTransformer(parts);
     return new RankModel(parts, { transformer, owned: owned.move() });
   }
@@ -176,17 +113,14 @@ export class RankModel implements Disposable {
     return new RankModel(parts, { transformer, owned: new DisposableStack() });
   }
 
-  /**
-   * The exchange for this model's device: over NCCL between GPUs, else as it is. All ranks must call
-   * it at the same time.
-   *
-   * @param host Exchanges host memory among the same ranks; disposed of with the result.
-   * @throws {DeviceError} If NCCL cannot be opened.
-   * @throws {WorkerError} If a rank is lost.
-   */
-  async connect(host: Collective, options: { timeoutMs: number }): Promise<Collective> {
-    const hasOwnGpus = this.#parts.hasOwnGpus === true;
-    return await connectDevices(this.#devices, { host, hasOwnGpus, ...options });
+  /** Where the layers lie, in their order. */
+  get devices(): readonly Device[] {
+    return this.#devices;
+  }
+
+  /** Whether every rank has GPUs of its own. */
+  get hasOwnGpus(): boolean {
+    return this.#parts.hasOwnGpus === true;
   }
 
   /**
@@ -197,10 +131,15 @@ export class RankModel implements Disposable {
    */
   async run(
     request: GenerateRequest,
-    context: { collective: Collective; status: RankStatus; onProgress: RankProgress },
+    context: {
+      collective: Collective;
+      status: RankStatus;
+      onProgress: RankProgress;
+      hooks?: RunHooks;
+    },
   ): Promise<RankResult> {
     checkRequest(request);
-    const { collective, status, onProgress } = context;
+    const { collective, status, onProgress, hooks = NO_HOOKS } = context;
     const { rank } = collective;
     const report = (phase: "phase 1" | "phase 2", fraction: number, generatedTokens: number) => {
       status.advance();
@@ -211,7 +150,9 @@ export class RankModel implements Disposable {
     using encoded = await this.encode(request.contextIds, {
       collective,
       room: request.queryIds.length + request.tokensToGenerate,
+      queryTokens: request.queryIds.length,
       onProgress: (fraction) => report("phase 1", fraction, 0),
+      hooks,
     });
     const encodedMs = performance.now();
     status.enter("phase 2");
@@ -220,8 +161,9 @@ export class RankModel implements Disposable {
       collective,
       onLayer: () => status.advance(),
       onToken: (count) => report("phase 2", count / request.tokensToGenerate, count),
+      hooks,
     });
-    const { phase1, blocks } = encoded;
+    const { phase1, sequence: { blocks } } = encoded;
     const selectedBlocks = phase1.selected.flatMap((layers) =>
       layers.map(({ taken, causal }) => [taken, causal] as const)
     );
@@ -239,7 +181,7 @@ export class RankModel implements Disposable {
    * @param contextIds The whole context; its length is every host's.
    * @param options `collective`: asked for rank and size; carries keys and values in mode ring, and
    * the anchor between GPUs. `room` in the query host's cache, in tokens, for a query and what is
-   * generated.
+   * generated; `queryTokens` of it are the query's, as far as that is known: by default all.
    * @throws {WorkerError} If another rank is lost.
    */
   async encode(
@@ -247,90 +189,91 @@ export class RankModel implements Disposable {
     options: {
       collective: Collective;
       room: number;
+      queryTokens?: number;
       onProgress: (fraction: number) => void;
+      hooks?: RunHooks;
     },
   ): Promise<EncodedContext> {
-    const { collective, room, onProgress } = options;
+    const { collective, room, queryTokens = room, onProgress, hooks = NO_HOOKS } = options;
     const { rank, size: ranks } = collective;
-    const { plan, precision } = this.#parts;
-    const layout = layOutBlocks(plan, { contextTokens: contextIds.length, ranks });
-    const isRing = plan.cut.kind === "parts";
-    const blocks = layout.hosts[rank] ?? [];
-    const { kvHeads, headDim } = this.config;
-    const capacity = isRing
-      ? ringCapacity(layout, { room })
-      : hostTokens(blocks) + (rank === layout.queryHost ? room : 0);
-    this.#checkMemory({ contextTokens: contextIds.length, room, ranks });
-    using owned = new DisposableStack();
-    const cache = owned.use(
-      new KvCache(this.#stages, { kvHeads, headDim, capacity, dtype: precision.cache }),
-    );
-    const common = { stages: this.#stages, layout, cache, contextIds, onProgress };
-    const phase1 = owned.use(
-      isRing
-        ? await encodePart({ ...this.#parts, ...common, collective, forced: this.#forced })
-        : await encodeBlocks({
-          ...common,
-          transformer: this.#transformer,
-          weights: this.#parts.weights,
-          collective,
-          plan,
-          blocks,
-          precision,
-          forced: this.#forced,
-        }),
-    );
-    // Whoever measures phase 1 wants its end, not that of its start.
-    for (const device of this.#devices) await device.kernels.idle();
-    const memory = owned.move();
+    const { plan } = this.#parts;
     const contextTokens = contextIds.length;
-    return {
-      layout,
-      blocks,
-      contextTokens,
-      room,
-      cache,
-      phase1,
-      [Symbol.dispose]: () => memory[Symbol.dispose](),
+    const layout = layOutBlocks(plan, { contextTokens, ranks });
+    const lengths = {
+      promptTokens: contextTokens + queryTokens,
+      totalTokens: contextTokens + room,
     };
+    const sequence = await hooks.agree(() => {
+      this.#checkMemory({ contextTokens, room, ranks, rank });
+      return reserveSequence(this.#arena, { layout, rank, contextTokens, room, lengths });
+    });
+    return await encodeContext(contextIds, {
+      ...this.#parts,
+      transformer: this.#transformer,
+      collective,
+      sequence,
+      forced: this.#forced,
+      onProgress,
+      turns: hooks,
+    });
   }
 
   /**
-   * Phase 2 of one host: encodes the query and generates. The context stays encoded: a later call
+   * Phase 2 of one rank: encodes the query and generates. The context stays encoded: a later call
    * answers another query about it.
+   *
+   * @throws As `begin()`.
+   */
+  async answer(
+    encoded: EncodedContext,
+    options: AnswerCall & { hooks?: RunHooks },
+  ): Promise<Answer> {
+    const answer = await this.begin(encoded, options);
+    while (!answer.isDone) {
+      await options.hooks?.turn();
+      await this.decode([answer], { ...options, maxSteps: STEPS });
+    }
+    return answer;
+  }
+
+  /**
+   * Encodes a query and takes the first token of its answer, which `decode()` goes on with.
    *
    * @throws {RequestError} If there is no query, or query and generated tokens exceed the room.
    * @throws {WorkerError} If another rank is lost.
    */
-  async answer(
+  async begin(
     encoded: EncodedContext,
-    options: {
-      request: Omit<GenerateRequest, "contextIds">;
-      collective: Collective;
-      onLayer: () => void;
-      onToken: (count: number) => void;
-    },
-  ): Promise<Phase2Result> {
-    const { request } = options;
+    options: AnswerCall & { hooks?: RunHooks },
+  ): Promise<Answer> {
+    const { request, collective, onLayer, onToken, hooks = NO_HOOKS } = options;
+    const { sequence } = encoded;
     checkRequest(request);
     const needed = request.queryIds.length + request.tokensToGenerate;
-    if (needed > encoded.room) {
+    if (needed > sequence.room) {
       throw new RequestError(
         `Cannot generate for sample ${request.sample} as query and generated tokens must be at ` +
-          `most the ${encoded.room} that the cache has room for: current value is ${needed}`,
+          `most the ${sequence.room} that the cache has room for: current value is ${needed}`,
       );
     }
-    return await generate({
-      ...options,
-      stages: this.#stages,
-      transformer: await this.#transformerFor(request),
-      plan: this.#parts.plan,
-      layout: encoded.layout,
-      contextTokens: encoded.contextTokens,
-      cache: encoded.cache,
-      cachedTokens: hostTokens(encoded.blocks),
-      anchor: encoded.phase1.anchor,
-    });
+    await hooks.agree(() => this.#growFor(request));
+    const stepper = this.#stepperFor(collective, onLayer);
+    return await startAnswer(stepper, { sequence, request, onToken, turns: hooks });
+  }
+
+  /**
+   * Generates for several answers together, until one of them is done: a token of each a step.
+   *
+   * @param answers None of them done; at most `batchSize`. All ranks must have the same ones.
+   * @param options `maxSteps`: after so many steps it returns in any case.
+   * @throws {WorkerError} If another rank is lost.
+   */
+  async decode(
+    answers: readonly Answer[],
+    options: { collective: Collective; onLayer: () => void; maxSteps: number },
+  ): Promise<void> {
+    const { collective, onLayer, maxSteps } = options;
+    await decode(this.#stepperFor(collective, onLayer), answers, { maxSteps });
   }
 
   /**
@@ -349,34 +292,54 @@ export class RankModel implements Disposable {
     await drawForcedBlocks(this.#forced, { plan, layout, blocks, device, maxTokens, queryHeads });
   }
 
-  #checkMemory(sizes: { contextTokens: number; room: number; ranks: number }): void {
+  #checkMemory(
+    sizes: { contextTokens: number; room: number; ranks: number; rank: number },
+  ): void {
     const { config, precision, plan, chunkTokens, dealtGpus } = this.#parts;
-    const question = { config, precision, plan, chunkTokens, ...sizes };
+    const { contextTokens, room, ranks } = sizes;
+    const question = { config, precision, plan, chunkTokens, contextTokens, room, ranks };
     const freeBytes = this.#devices.flatMap((device) => device.freeBytes ?? []);
     if (freeBytes.length === 0) return;
-    checkMemory(this.#devices, { question, freeBytes, loaded: true, dealtGpus });
+    const { own, anchor } = sequenceTokens(layOutBlocks(plan, sizes), sizes);
+    const reusableTokens = own + anchor - this.#arena.growthFor(own) -
+      this.#arena.growthFor(anchor);
+    checkMemory(this.#devices, { question, freeBytes, loaded: true, reusableTokens, dealtGpus });
   }
 
-  /** A transformer whose chunks are long enough for the sample's query. */
-  async #transformerFor(request: Omit<GenerateRequest, "contextIds">): Promise<Transformer> {
-    const { plan, precision } = this.#parts;
+  /** Makes the transformer's chunks long enough for a query. */
+  async #growFor(request: Pick<GenerateRequest, "queryIds">): Promise<undefined> {
+    const { plan } = this.#parts;
     const queryTokens = request.queryIds.length;
-    const needed = stepTokens({ plan, queryTokens, maxTokens: this.#transformer.maxTokens });
-    if (needed <= this.#transformer.maxTokens) return this.#transformer;
-    const larger = new Transformer(this.#stages, {
-      config: this.config,
-      weights: this.#parts.weights,
-      precision,
-      maxTokens: needed,
-    });
+    const needed = queryChunk({ plan, queryTokens, maxTokens: this.#transformer.maxTokens });
+    if (needed <= this.#transformer.maxTokens) return;
+    const larger = await prepareTransformer({ ...this.#parts, chunkTokens: needed });
+    this.#stepper?.[Symbol.dispose]();
+    this.#stepper = undefined;
     this.#transformer[Symbol.dispose]();
     this.#transformer = larger;
-    await larger.prepare();
-    return larger;
+  }
+
+  /** The steps of a group of ranks, kept from sample to sample. */
+  #stepperFor(collective: Collective, onLayer: () => void): Stepper {
+    if (this.#stepper?.madeWith.collective !== collective) {
+      this.#stepper?.[Symbol.dispose]();
+      this.#stepper = undefined;
+    }
+    this.#stepper ??= new Stepper({
+      ...this.#parts,
+      transformer: this.#transformer,
+      arena: this.#arena,
+      collective,
+      maxRows: this.#parts.batchSize ?? 1,
+    });
+    this.#stepper.onLayer = onLayer;
+    return this.#stepper;
   }
 
   /** Frees everything; a second call does nothing. */
   [Symbol.dispose](): void {
+    this.#stepper?.[Symbol.dispose]();
+    this.#arena[Symbol.dispose]();
     this.#transformer[Symbol.dispose]();
     this.#forced?.[Symbol.dispose]();
     this.#owned.dispose();
@@ -384,9 +347,11 @@ export class RankModel implements Disposable {
 }
 
 async function prepareTransformer(parts: RankParts): Promise<Transformer> {
-  const { config, weights, precision, stages, chunkTokens: maxTokens } = parts;
+  const { config, weights, precision, stages, chunkTokens: maxTokens, batchSize } = parts;
   using owned = new DisposableStack();
-  const transformer = owned.use(new Transformer(stages, { config, weights, precision, maxTokens }));
+  const transformer = owned.use(
+    new Transformer(stages, { config, weights, precision, maxTokens, logitRows: batchSize ?? 1 }),
+  );
   await transformer.prepare();
   owned.move();
   return transformer;

@@ -4,15 +4,41 @@
  * @module
  */
 import { invariant } from "../errors.ts";
+import type { BlockLayout } from "../star/blocks.ts";
+import type { GenerateRequest, GenerateResult } from "../star/request.ts";
 import { decodeInt32, encodeInt32 } from "../team/protocol.ts";
 import type { RankResult } from "./rank.ts";
-import type { GenerateRequest, GenerateResult } from "../star/request.ts";
 
 /** A request as it crosses to another process. */
 export interface WireRequest extends Omit<GenerateRequest, "contextIds" | "queryIds"> {
   /** Base64 of 32-bit integers. */
   readonly context: string;
   readonly query: string;
+}
+
+/** What the ranks of a model can be asked. */
+export type StarTask =
+  | { readonly kind: "generate"; readonly request: WireRequest }
+  /** Encodes a context and keeps it under a number. */
+  | {
+    readonly kind: "encode";
+    readonly context: number;
+    /** Base64 of 32-bit integers. */
+    readonly ids: string;
+    readonly room: number;
+  }
+  /** Asks about a context that is kept; the request's own is empty. */
+  | { readonly kind: "answer"; readonly context: number; readonly request: WireRequest }
+  /** Frees a context, if it is there. */
+  | { readonly kind: "free"; readonly context: number };
+
+/** What a rank tells of a context that it has encoded. */
+export interface EncodedFacts {
+  readonly layout: BlockLayout;
+  /** Times that this rank encoded the anchor block on its own. */
+  readonly anchorPasses: number;
+  /** Per block of this rank and layer. */
+  readonly selected: readonly (readonly { readonly taken: number; readonly causal: number }[])[];
 }
 
 /** Turns a request into what crosses. */
@@ -27,14 +53,23 @@ export function fromWire(wire: WireRequest): GenerateRequest {
   return { ...rest, contextIds: decodeInt32(context), queryIds: decodeInt32(query) };
 }
 
-/** Joins the ranks' results: all have learnt the same tokens, only the query host has logits. */
-export function joinResults(results: readonly RankResult[]): GenerateResult {
+/** What all ranks have learnt: the same tokens; only the query host has logits. */
+export function joinAnswers(
+  results: readonly Pick<RankResult, "ids" | "topLogits">[],
+): Pick<GenerateResult, "ids" | "topLogits"> {
   const [{ ids = [] } = {}] = results;
   const isSame = results.every((result) => String(result.ids) === String(ids));
   invariant(isSame, "all ranks learn the same tokens");
   return {
     ids,
     topLogits: results.find((result) => result.topLogits.length > 0)?.topLogits ?? [],
+  };
+}
+
+/** Joins the ranks' results. */
+export function joinResults(results: readonly RankResult[]): GenerateResult {
+  return {
+    ...joinAnswers(results),
     selectedBlocks: results.flatMap((result) => result.selectedBlocks),
     ranks: results.map((result) => result.counters),
   };

@@ -1,5 +1,5 @@
 /**
- * The Llama forward pass over one chunk of tokens: the layers of one device after those of another
+ * The forward pass over one chunk of tokens: the layers of one device after those of another
  * (`lib/model/layer_stage.ts`), with the residual stream handed on between them.
  *
  * @module
@@ -10,7 +10,8 @@ import { invariant } from "../errors.ts";
 import { type Chunk, LayerStage, type TransformerOptions } from "./layer_stage.ts";
 import type { ModelShape } from "./model_shape.ts";
 
-export { type Chunk, type ChunkTarget, consecutive, transformerBytes } from "./layer_stage.ts";
+export { transformerBytes } from "./layer_buffers.ts";
+export { type Chunk, type ChunkTarget, consecutive } from "./layer_stage.ts";
 
 /** A model that is ready to run, with the scratch memory that it needs. */
 export class Transformer implements Disposable {
@@ -89,13 +90,13 @@ export class Transformer implements Disposable {
   }
 
   /**
-   * The logits after a token of the last chunk.
+   * The logits after some consecutive tokens of the last chunk, at most `logitRows`.
    *
-   * @param row Which token of the chunk.
-   * @returns [1, vocabulary] f32 on the last device; overwritten by the next call.
+   * @param rows Which tokens of the chunk.
+   * @returns [count, vocabulary] f32 on the last device; overwritten by the next call.
    */
-  async logits(row: number): Promise<Tensor> {
-    return await this.#stage(this.stageCount - 1).logits(row);
+  async logits(rows: { first: number; count: number }): Promise<Tensor> {
+    return await this.#stage(this.stageCount - 1).logits(rows);
   }
 
   #stage(index: number): LayerStage {

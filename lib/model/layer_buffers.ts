@@ -48,6 +48,8 @@ export interface BufferSizes {
   readonly precision: Precision;
   /** The longest chunk. */
   readonly tokens: number;
+  /** Tokens of a chunk whose logits are asked for at once. @default {1} */
+  readonly logitRows?: number;
 }
 
 /** Bytes of device memory that each device of a transformer needs besides its weights. */
@@ -56,7 +58,8 @@ export function transformerBytes(
   sizes: BufferSizes,
 ): number {
   const plans = allPlans(planBuffers(device, sizes));
-  return workspaceBytes(plans) + 4 * sizes.config.vocabularySize;
+  const { config: { vocabularySize }, logitRows = 1 } = sizes;
+  return workspaceBytes(plans) + 4 * logitRows * vocabularySize;
 }
 
 /** The buffers of chunks of some tokens. */

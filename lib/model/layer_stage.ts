@@ -18,7 +18,7 @@ import { add } from "../ops/add.ts";
 import { convert, copy } from "../ops/convert.ts";
 import { embedding } from "../ops/embedding.ts";
 import { headNorm } from "../ops/head_norm.ts";
-import { matmul } from "../ops/matmul.ts";
+import { matmul, matmulRows } from "../ops/matmul.ts";
 import { rmsNorm } from "../ops/rms_norm.ts";
 import { rope, ropeTable } from "../ops/rope.ts";
 import { swiglu } from "../ops/swiglu.ts";
@@ -62,6 +62,11 @@ export interface Chunk {
   readonly target?: ChunkTarget | undefined;
   readonly attention: AttentionStrategy;
   /**
+   * Whether the tokens are of different sequences: then no token's bits depend on the others, nor on
+   * how many there are.
+   */
+  readonly isBatch?: boolean;
+  /**
    * Whether only keys and values are wanted: then the last layer stops after them, and there are
    * no hidden states to read.
    */
@@ -79,6 +84,16 @@ export interface TransformerOptions {
   readonly precision: Precision;
   /** The longest chunk. */
   readonly maxTokens: number;
+  /** Tokens of a chunk whose logits are asked for at once. @default {1} */
+  readonly logitRows?: number;
+}
+
+/** One layer of one chunk. */
+interface LayerCall {
+  readonly weights: LayerWeights;
+  readonly buffers: Buffers;
+  /** How its products are made. */
+  readonly multiply: Multiply;
 }
 
 /** Some layers that are ready to run, with the scratch memory that they need. */
@@ -113,7 +128,7 @@ export class LayerStage implements Disposable {
       allocate("inverse frequencies", dims / 2)
     );
     if (stage.endLayer === config.layerCount) {
-      this.#logits = allocate("logits", 1, config.vocabularySize);
+      this.#logits = allocate("logits", options.logitRows ?? 1, config.vocabularySize);
     }
     this.#owned = owned.move();
   }
@@ -164,8 +179,9 @@ export class LayerStage implements Disposable {
       chunk.onLayer?.();
       if (chunk.keysOnly && layer === this.#config.layerCount - 1) return;
       await chunk.attention.attend({ layer, q: buffers.q, out: this.#headsOf(buffers.attended) });
-      await this.#attentionOutput({ weights, buffers });
-      await this.#feedForward({ weights, buffers });
+      const multiply = productOf(chunk);
+      await this.#attentionOutput({ weights, buffers, multiply });
+      await this.#feedForward({ weights, buffers, multiply });
     }
   }
 
@@ -180,19 +196,20 @@ export class LayerStage implements Disposable {
     }
   }
 
-  /** The logits behind a row of the last chunk: see `Transformer.logits()`. */
-  async logits(row: number): Promise<Tensor> {
-    const out = this.#logits;
-    invariant(out !== undefined, "the last layers have the logits");
+  /** The logits behind some rows of the last chunk: see `Transformer.logits()`. */
+  async logits(rows: { first: number; count: number }): Promise<Tensor> {
+    invariant(this.#logits !== undefined, "the last layers have the logits");
+    const { first, count } = rows;
+    const out = this.#logits.rows(0, count);
     const { residual, normed } = this.#buffers;
-    const x = normed.rows(0, 1);
+    const x = normed.rows(0, count);
     await rmsNorm(this.#device, {
       out: x,
-      residual: residual.rows(row, 1),
+      residual: residual.rows(first, count),
       weight: this.#weights.norm,
-      eps: this.#config.normEps,
+      eps: this.#config.residualEps,
     });
-    await matmul(this.#device, { out, x, weight: this.#weights.head });
+    await matmulRows(this.#device, { out, x, weight: this.#weights.head });
     return out;
   }
 
@@ -217,7 +234,7 @@ export class LayerStage implements Disposable {
     const start = isUnread ? queries : 0;
     const [, columns = 0] = qkv.shape;
     const out = qkv.columns(start, columns - start);
-    await this.#project(weights.qkv, { out, x, firstRow: start });
+    await this.#project(weights.qkv, { out, x, firstRow: start, multiply: productOf(chunk) });
     const norm = async (weight: Tensor | undefined, first: number, count: number) => {
       if (weight === undefined) return;
       await headNorm(this.#device, { x: qkv.columns(first, count), weight, eps });
@@ -241,23 +258,29 @@ export class LayerStage implements Disposable {
   async #inputOf(weight: Tensor | undefined, buffers: Buffers): Promise<Tensor> {
     const { residual, normed: out } = buffers;
     if (weight === undefined) await convert(this.#device, { out, in: residual });
-    else await rmsNorm(this.#device, { out, residual, weight, eps: this.#config.normEps });
+    else await rmsNorm(this.#device, { out, residual, weight, eps: this.#config.residualEps });
     return out;
   }
 
   /** A product, or its rows from one on: the columns of `out`. */
   async #project(
     product: Product,
-    options: { out: Tensor; x: Tensor; firstRow?: number; accumulate?: boolean },
+    options: {
+      out: Tensor;
+      x: Tensor;
+      firstRow?: number;
+      accumulate?: boolean;
+      multiply: Multiply;
+    },
   ): Promise<void> {
-    const { out, x, firstRow = 0, accumulate = false } = options;
+    const { out, x, firstRow = 0, accumulate = false, multiply } = options;
     let row = 0;
     for (const piece of product.pieces) {
       const [rows = 0] = piece.shape;
       const skipped = Math.min(rows, Math.max(0, firstRow - row));
       const count = rows - skipped;
       if (count > 0) {
-        await matmul(this.#device, {
+        await multiply(this.#device, {
           out: out.columns(row + skipped - firstRow, count),
           x,
           weight: piece.rows(skipped, count),
@@ -273,40 +296,36 @@ export class LayerStage implements Disposable {
   }
 
   /** Adds to the residual stream what the attention gives. */
-  async #attentionOutput(options: { weights: LayerWeights; buffers: Buffers }): Promise<void> {
-    const { weights: { output, outputNorm }, buffers } = options;
-    await this.#addTo(buffers, {
-      product: output,
-      x: await this.#withoutPadding(buffers),
-      outputNorm,
-    });
+  async #attentionOutput(options: LayerCall): Promise<void> {
+    const { weights: { output: product, outputNorm }, buffers } = options;
+    const x = await this.#withoutPadding(buffers);
+    await this.#addProduct({ ...options, product, x, outputNorm });
   }
 
   /** Adds to the residual stream what the feed-forward part gives. */
-  async #feedForward(options: { weights: LayerWeights; buffers: Buffers }): Promise<void> {
-    const { weights, buffers } = options;
+  async #feedForward(options: LayerCall): Promise<void> {
+    const { weights, buffers, multiply } = options;
     const { gateUp, activated } = buffers;
     const x = await this.#inputOf(weights.mlpNorm, buffers);
-    await this.#project(weights.gateUp, { out: gateUp, x });
+    await this.#project(weights.gateUp, { out: gateUp, x, multiply });
     await swiglu(this.#device, { out: activated, gateUp });
-    await this.#addTo(buffers, {
-      product: weights.down,
-      x: activated,
-      outputNorm: weights.downNorm,
-    });
+    const { down: product, downNorm: outputNorm } = weights;
+    await this.#addProduct({ ...options, product, x: activated, outputNorm });
   }
 
   /** Adds a product to the residual stream, behind a norm if there is one. */
-  async #addTo(
-    buffers: Buffers,
-    options: { product: Product; x: Tensor; outputNorm: Tensor | undefined },
+  async #addProduct(
+    options: Pick<LayerCall, "buffers" | "multiply"> & {
+      product: Product;
+      x: Tensor;
+      outputNorm: Tensor | undefined;
+    },
   ): Promise<void> {
-    const { residual, added } = buffers;
-    const { product, x, outputNorm: weight } = options;
+    const { buffers: { residual, added }, product, x, outputNorm: weight, multiply } = options;
     if (weight === undefined) {
-      return await this.#project(product, { out: residual, x, accumulate: true });
+      return await this.#project(product, { out: residual, x, accumulate: true, multiply });
     }
-    await this.#project(product, { out: added, x });
+    await this.#project(product, { out: added, x, multiply });
     await headNorm(this.#device, { x: added, weight, eps: this.#config.normEps });
     await add(this.#device, { out: residual, in: added });
   }
@@ -356,4 +375,11 @@ export class LayerStage implements Disposable {
 /** `count` numbers from `first` on: the positions or rows of consecutive tokens. */
 export function consecutive(first: number, count: number): Int32Array<ArrayBuffer> {
   return Int32Array.from({ length: count }, (_, i) => first + i);
+}
+
+type Multiply = typeof matmul;
+
+/** How the products of a chunk are made. */
+function productOf(chunk: Chunk): Multiply {
+  return chunk.isBatch === true ? matmulRows : matmul;
 }

@@ -81,7 +81,10 @@ export interface ModelShape {
   readonly ownHeadDim: number;
   readonly vocabularySize: number;
   readonly maxPositions: number;
+  /** Added to the mean square by norms of anything but the residual stream. */
   readonly normEps: number;
+  /** The same by norms of the residual stream, which may be smaller by a factor. */
+  readonly residualEps: number;
   /** Factor of the products of queries and keys. */
   readonly attentionScale: number;
   /** Factor of the embedding's rows. */

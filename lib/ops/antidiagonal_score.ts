@@ -37,6 +37,7 @@ export async function antidiagonalScore(
   const { mass, q, keys, stride } = args;
   const sizes = checkAttention(check, { ...args, device });
   const { kv } = sizes;
+  check.cacheDtype("keys", keys);
   checkWholeTiles(check, args);
   const keyTokens = kv.prefixTokens + kv.keyTokens;
   check.extent(

@@ -42,6 +42,7 @@ export async function attentionDecode(
   const { out, lse, q, keys, keyCount, causal } = args;
   const sizes = checkAttention(check, { q, keys, qOffset: 0, device });
   const { kv } = sizes;
+  check.cacheDtype("keys", keys);
   check.integer("query tokens", sizes.tokens, { min: 0, max: DECODE_QUERY_TOKENS });
   const pairs = sizes.tokens * keys.tokens;
   await device.kernels.run("sx_attention_decode", {

@@ -37,6 +37,7 @@ export function denseParams(
   call: { readonly args: AttentionArguments; readonly sizes: AttentionSizes },
 ): AttentionDenseParams {
   const { args, sizes } = call;
+  check.cacheDtype("keys", args.keys);
   return {
     ...checkAttentionOutputs(check, args),
     q: sizes.q,

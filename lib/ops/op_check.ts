@@ -111,6 +111,15 @@ export class OpCheck {
     return segmentLayout(segment, name);
   }
 
+  /** Checks that the device's attention takes a segment's dtype. @throws {TypeError} If not. */
+  cacheDtype(name: string, segment: KvSegment): void {
+    const { cacheDtypes } = this.#device;
+    const { keys: tensor } = segment;
+    if (!cacheDtypes.includes(tensor.dtype)) {
+      this.#fail(TypeError, { name, rule: `be ${cacheDtypes.join(" or ")}`, tensor });
+    }
+  }
+
   /** Checks a whole number. @throws {RangeError} If it is none, or out of its range. */
   integer(name: string, value: number, range: { min: number; max?: number }): number {
     const { min, max = Number.MAX_SAFE_INTEGER } = range;

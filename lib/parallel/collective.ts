@@ -2,7 +2,7 @@
  * How the ranks of one run exchange bytes: the interface, and what every implementation checks.
  *
  * Star Attention (arXiv 2411.17116, section 2.2) needs one all-gather per layer in phase 2: each
- * host's partial attention output and its log-sum-exp.
+ * rank's partial attention output and its log-sum-exp.
  *
  * @module
  */

@@ -212,6 +212,16 @@ export class MpiCollective implements Collective {
     this.#control.abort({ rank: this.rank, reason });
   }
 
+  /** Tells the others a number beside the exchanges, as soon as they look. */
+  announce(note: number): void {
+    this.#control.announce(note);
+  }
+
+  /** What a rank announced last, as far as this one has heard; 0 before. */
+  announced(rank: number): number {
+    return this.#control.announced(rank);
+  }
+
   /**
    * Lets what was said last travel, and hears the others.
    *

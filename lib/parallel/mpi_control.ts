@@ -107,6 +107,18 @@ export class MpiControl {
     if (!this.#stopped && this.peers.abort === undefined) this.#send(this.#reports);
   }
 
+  /** Tells everybody a number of this rank's, at once. */
+  announce(note: number): void {
+    this.peers.note = note;
+    this.report();
+  }
+
+  /** What a rank announced last. */
+  announced(rank: number): number {
+    if (!this.#stopped) this.receive();
+    return this.peers.noteOf(rank);
+  }
+
   /** Tells everybody that the run ends; the first reason stays. */
   abort(abort: Abort): void {
     if (this.#stopped || this.peers.abort !== undefined) return;

@@ -29,6 +29,8 @@ export interface PeerReport extends RankPosition {
   readonly progress: number;
   /** The exchange that it takes part in, or took part in last. */
   readonly epoch: number;
+  /** A number that it has something to say about, for example a request that is cancelled; or 0. */
+  readonly note: number;
   /** Why it ends the run. */
   readonly abort?: Abort | undefined;
 }
@@ -50,11 +52,11 @@ const UNSTEADY: readonly Phase[] = ["start", "load", "idle"];
  * @returns The bytes that it takes.
  */
 export function writeReport(report: PeerReport, out: Uint8Array): number {
-  const { rank, epoch, progress, phase, sample, abort } = report;
+  const { rank, epoch, progress, phase, sample, note, abort } = report;
   const text = out.subarray(HEAD_BYTES, REPORT_BYTES);
   const { written } = new TextEncoder().encodeInto(abort?.reason ?? "", text);
   const abortRank = abort === undefined ? -1 : abort.rank;
-  const words = [rank, epoch, progress, PHASES.indexOf(phase), sample, abortRank, written, 0];
+  const words = [rank, epoch, progress, PHASES.indexOf(phase), sample, abortRank, written, note];
   new Int32Array(out.buffer, out.byteOffset, WORDS).set(words);
   return HEAD_BYTES + written;
 }
@@ -62,9 +64,9 @@ export function writeReport(report: PeerReport, out: Uint8Array): number {
 /** Reads what `writeReport()` wrote. */
 export function readReport(bytes: Uint8Array): PeerReport {
   const words = new Int32Array(bytes.slice(0, HEAD_BYTES).buffer);
-  const [rank = 0, epoch = 0, progress = 0, phase = 0, sample = -1, abortRank = -1, length = 0] =
-    words;
-  const position = { rank, epoch, progress, phase: PHASES[phase] ?? "start", sample };
+  const [rank = 0, epoch = 0, progress = 0, phase = 0, sample = -1, abortRank = -1] = words;
+  const [length = 0, note = 0] = words.subarray(WORDS - 2);
+  const position = { rank, epoch, progress, phase: PHASES[phase] ?? "start", sample, note };
   if (abortRank < 0) return position;
   const end = HEAD_BYTES + Math.min(Math.max(length, 0), TEXT_BYTES);
   const reason = new TextDecoder().decode(bytes.slice(HEAD_BYTES, end));
@@ -88,6 +90,8 @@ export class Peers {
   readonly #silence: StallClock;
   /** The longest time that passes between two looks of a process that runs. */
   maxStepMs: number;
+  /** This rank's own note. */
+  note = 0;
   #abort: Abort | undefined;
   #lowestAborter: number | undefined;
 
@@ -103,6 +107,7 @@ export class Peers {
       progress: 0,
       phase: "start",
       sample: -1,
+      note: 0,
     }));
   }
 
@@ -133,7 +138,13 @@ export class Peers {
   /** What this rank has to say. */
   report(status: RankStatus, epoch: number): PeerReport {
     const { position, progress } = status;
-    return { rank: this.#rank, epoch, progress, ...position, abort: this.#abort };
+    const { note } = this;
+    return { rank: this.#rank, epoch, progress, ...position, note, abort: this.#abort };
+  }
+
+  /** A rank's note, as it was heard last. */
+  noteOf(rank: number): number {
+    return this.#reports[rank]?.note ?? 0;
   }
 
   /** Where a rank was when it was heard last. */

@@ -9,13 +9,13 @@
  *
  * @module
  */
+import { copyHeadRows } from "../attention/head_rows.ts";
 import type { Collective } from "../parallel/collective.ts";
 import { exchangeOn } from "../parallel/device_exchange.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { invariant } from "../errors.ts";
-import { copy } from "../ops/convert.ts";
-import type { KvCache, LayerCache } from "../model/kv_cache.ts";
+import type { KvArenaOptions, KvRows, LayerCache } from "../model/kv_cache.ts";
 import type { BlockLayout } from "./blocks.ts";
 import { isOn } from "./switches.ts";
 
@@ -77,31 +77,30 @@ export function arrangeChunks(
 /** One host's end of the exchange. */
 export class AnchorStream implements Disposable {
   readonly #collective: Collective;
-  readonly #cache: KvCache;
+  readonly #rows: KvRows;
   readonly #owned: DisposableStack;
-  readonly #packed: PerStage<LayerCache> | undefined;
+  readonly #anchorTokens: number;
+  readonly #packed: PerStage<LayerCache>;
 
   /**
-   * @param options `cache`: on host 0 that of its blocks, which begin with the anchor; elsewhere one
-   * of the anchor alone, which is filled.
+   * @param options `rows`: on host 0 those of its blocks, which begin with the anchor; elsewhere those
+   * of the anchor alone, which are filled.
    */
   constructor(
     stages: readonly Stage[],
-    options: { collective: Collective; cache: KvCache; anchorTokens: number },
+    options: KvArenaOptions & { collective: Collective; rows: KvRows; anchorTokens: number },
   ) {
-    const { collective, cache, anchorTokens } = options;
+    const { collective, rows, anchorTokens, kvHeads, headDim, dtype } = options;
     this.#collective = collective;
-    this.#cache = cache;
+    this.#rows = rows;
+    this.#anchorTokens = anchorTokens;
     using owned = new DisposableStack();
-    if (collective.rank === ROOT) {
-      // The anchor's rows of a head lie together, those of the next head behind the other blocks'.
-      const { dtype, shape: [kvHeads = 0, , headDim = 0] } = cache.layer(0).keys;
-      const shape = [kvHeads, anchorTokens, headDim];
-      this.#packed = new PerStage(stages, ({ device }) => {
-        const make = (label: string) => owned.use(Tensor.allocate(device, { dtype, shape, label }));
-        return { keys: make("anchor's keys to send"), values: make("anchor's values to send") };
-      });
-    }
+    // The anchor's rows of a head lie together, those of the next head behind all other pages.
+    const shape = [kvHeads, anchorTokens, headDim];
+    this.#packed = new PerStage(stages, ({ device }) => {
+      const make = (label: string) => owned.use(Tensor.allocate(device, { dtype, shape, label }));
+      return { keys: make("anchor's keys, packed"), values: make("anchor's values, packed") };
+    });
     this.#owned = owned.move();
   }
 
@@ -111,31 +110,20 @@ export class AnchorStream implements Disposable {
    * @throws {WorkerError} If a host is lost.
    */
   async exchange(layer: number): Promise<void> {
-    const { keys, values } = this.#cache.layer(layer);
-    const packed = this.#packed?.of(layer);
-    if (packed !== undefined) {
-      await this.#pack(packed.keys, keys);
-      await this.#pack(packed.values, values);
-    }
+    const { keys, values } = this.#rows.layer(layer);
+    const packed = this.#packed.of(layer);
     const exchange = exchangeOn(this.#collective, keys.device);
     invariant(exchange.canBeRecorded, "the anchor is sent between devices");
-    await exchange.broadcastRegion(packed?.keys ?? keys, { root: ROOT });
-    await exchange.broadcastRegion(packed?.values ?? values, { root: ROOT });
-  }
-
-  /** Brings the first rows of each head together. */
-  async #pack(out: Tensor, source: Tensor): Promise<void> {
-    const [heads = 0, tokens = 0, headDim = 0] = out.shape;
-    const [, capacity = 0] = source.shape;
-    for (let head = 0; head < heads; head++) {
-      await copy(out.device, {
-        out: out.rows(head, 1).reshape([tokens, headDim]),
-        in: source.rows(head, 1).reshape([capacity, headDim]).rows(0, tokens),
-      });
+    for (const [tensor, sent] of [[keys, packed.keys], [values, packed.values]] as const) {
+      const [own, other] = [{ tensor, start: this.#rows.first }, { tensor: sent, start: 0 }];
+      const isRoot = this.#collective.rank === ROOT;
+      if (isRoot) await copyHeadRows(this.#anchorTokens, { out: other, from: own });
+      await exchange.broadcastRegion(sent, { root: ROOT });
+      if (!isRoot) await copyHeadRows(this.#anchorTokens, { out: own, from: other });
     }
   }
 
-  /** Frees what was sent; a second call does nothing. */
+  /** Frees the packed layers; a second call does nothing. */
   [Symbol.dispose](): void {
     this.#owned.dispose();
   }

@@ -4,7 +4,7 @@
  * host 0 sends it.
  *
  * The anchor's keys and values do not depend on the block behind it, so they are computed once: on
- * the host of block 0 they are that block's first rows, elsewhere they get a cache of their own.
+ * the host of block 0 they are that block's first rows, elsewhere they get pages of their own.
  *
  * @module
  */
@@ -28,8 +28,9 @@ import { Tensor } from "../device/tensor.ts";
 import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
 import { consecutive, Transformer } from "../model/forward.ts";
-import { KvCache } from "../model/kv_cache.ts";
+import type { KvRows } from "../model/kv_cache.ts";
 import type { Precision } from "../model/precision.ts";
+import type { RopeLengths } from "../model/rope_frequencies.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import {
   AnchorStream,
@@ -41,6 +42,7 @@ import {
 import type { BlockLayout, ContextBlock } from "./blocks.ts";
 import { type Lane, runSideBySide } from "./lanes.ts";
 import type { RankCounters } from "./request.ts";
+import type { Turns } from "./turns.ts";
 
 /** What phase 1 works with. */
 export interface Phase1Options {
@@ -56,16 +58,22 @@ export interface Phase1Options {
   /** This host's blocks; none on a rank that is no host. */
   readonly blocks: readonly ContextBlock[];
   readonly contextIds: Int32Array;
-  /** This host's keys and values; its rows are filled from 0 on, block after block. */
-  readonly cache: KvCache;
+  /** The lengths of the whole sequence, for rotations that depend on them. */
+  readonly lengths: RopeLengths;
+  /** Where this rank's keys and values go: from row 0 on, block after block. */
+  readonly rows: KvRows;
+  /** Where the anchor's go on a rank that has blocks, but not block 0. */
+  readonly anchorRows: KvRows | undefined;
   readonly precision: Precision;
   /** Taken in place of the blocks that the mass selects; for benchmarks. */
   readonly forced?: ForcedSelection | undefined;
   /** Called after every layer of every chunk with the share of this host's work that is done. */
   readonly onProgress: (fraction: number) => void;
+  /** Asked before a chunk whose end no other host waits for. */
+  readonly turns: Turns;
 }
 
-/** What phase 1 leaves behind besides the filled cache. */
+/** What phase 1 leaves behind besides keys and values; disposal frees what only it needed. */
 export interface Phase1Result extends Disposable {
   /** The anchor's keys of a layer; undefined without an anchor or without blocks. */
   readonly anchor: ((layer: number) => KvSegment) | undefined;
@@ -76,10 +84,10 @@ export interface Phase1Result extends Disposable {
 }
 
 /** A run of tokens to encode as, or as part of, one local sequence. */
-interface Sequence {
+interface LocalSequence {
   readonly ids: Int32Array;
   readonly firstPosition: number;
-  readonly target: KvCache;
+  readonly target: KvRows;
   readonly firstRow: number;
   readonly prefix: ((layer: number) => KvSegment) | undefined;
   readonly prefixTokens: number;
@@ -91,31 +99,29 @@ interface Sequence {
  * @throws {WorkerError} If the anchor is sent and a host is lost.
  */
 export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result> {
-  const { blocks, layout, transformer, contextIds, cache, stages, collective } = options;
+  const { blocks, layout, transformer, contextIds, rows, anchorRows, stages, collective } = options;
   const { anchorTokens } = layout;
   const first = blocks[0];
   if (first === undefined) {
     return { anchor: undefined, anchorPasses: 0, selected: [], [Symbol.dispose]() {} };
   }
   using owned = new DisposableStack();
-  const hasOwnAnchor = anchorTokens > 0 && first.index !== 0;
   const { kvHeads, headDim } = transformer.config;
-  const sizes = { kvHeads, headDim, capacity: anchorTokens, dtype: options.precision.cache };
-  const anchorCache = hasOwnAnchor ? owned.use(new KvCache(stages, sizes)) : undefined;
   const anchor = anchorTokens === 0
     ? undefined
-    : (layer: number) => (anchorCache ?? cache).segment(layer, { start: 0, tokens: anchorTokens });
-  const sent = { collective, cache: anchorCache ?? cache, anchorTokens };
+    : (layer: number) => (anchorRows ?? rows).segment(layer, { start: 0, tokens: anchorTokens });
+  const sizes = { kvHeads, headDim, dtype: options.precision.cache, anchorTokens };
+  const sent = { ...sizes, collective, rows: anchorRows ?? rows };
   const stream = isAnchorSent(collective, { layout, stages })
     ? owned.use(new AnchorStream(stages, sent))
     : undefined;
-  const encodesAnchor = anchorCache !== undefined && stream === undefined;
+  const encodesAnchor = anchorRows !== undefined && stream === undefined;
   const encoder = owned.use(new SequenceEncoder(options, { encodesAnchor }));
   if (encodesAnchor) {
     await encoder.encode({
       ids: contextIds.subarray(0, anchorTokens),
       firstPosition: 0,
-      target: anchorCache,
+      target: anchorRows,
       firstRow: 0,
       prefix: undefined,
       prefixTokens: 0,
@@ -127,7 +133,7 @@ export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result
     const ids = contextIds.subarray(start, end);
     const prefix = index === 0 ? undefined : anchor;
     const prefixTokens = prefix === undefined ? 0 : anchorTokens;
-    const sequence = { ids, firstPosition: start, target: cache, firstRow, prefix, prefixTokens };
+    const sequence = { ids, firstPosition: start, target: rows, firstRow, prefix, prefixTokens };
     selected.push(await encoder.encode(sequence, index === first.index ? stream : undefined));
     firstRow += ids.length;
   }
@@ -142,7 +148,7 @@ export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result
 
 /** What the encoding of a host's blocks took. */
 export function countWork(
-  encoded: Phase1Result,
+  encoded: Pick<Phase1Result, "anchorPasses" | "selected">,
   own: { rank: number; blocks: number; blockTokens: number },
 ): Omit<RankCounters, "prefillSeconds" | "decodeSeconds"> {
   const { taken: selectedBlocks, causal: causalBlocks } = totalCount(encoded);
@@ -200,7 +206,6 @@ interface StageCounts {
 class SequenceEncoder implements Disposable {
   readonly #options: Phase1Options;
   readonly #owned = new DisposableStack();
-  /** In sparse modes. */
   readonly #scratch: PerStage<Workspace> | undefined;
   /** Heads times query blocks of a chunk. */
   readonly #countWidth: number;
@@ -214,9 +219,9 @@ class SequenceEncoder implements Disposable {
 
   constructor(options: Phase1Options, work: { encodesAnchor: boolean }) {
     const { transformer, plan, blocks, layout, stages } = options;
-    const { layerCount, queryHeads, headDim } = transformer.config;
+    const { layerCount, queryHeads, attentionScale } = transformer.config;
     this.#options = options;
-    this.#scale = 1 / Math.sqrt(headDim);
+    this.#scale = attentionScale;
     this.#chunkTokens = sequenceChunk(transformer.maxTokens);
     const lengths = blocks.map((block) => block.end - block.start);
     const own = lengths.reduce((sum, length) => sum + length, 0);
@@ -248,7 +253,7 @@ class SequenceEncoder implements Disposable {
    * @param stream Of the anchor, which is sent or received meanwhile.
    * @returns The blocks taken per layer, or nothing in dense modes.
    */
-  async encode(sequence: Sequence, stream?: AnchorStream): Promise<BlockCount[]> {
+  async encode(sequence: LocalSequence, stream?: AnchorStream): Promise<BlockCount[]> {
     const { transformer, collective: { rank }, layout: { anchorTokens } } = this.#options;
     // The last layer's attention is not needed: only its keys and values are kept.
     const layers = transformer.config.layerCount - 1;
@@ -261,7 +266,9 @@ class SequenceEncoder implements Disposable {
     }
     using owned = new DisposableStack();
     const taken = this.#newCounts(chunks.length, owned);
+    let isAnchorAwaited = stream !== undefined;
     const one = async (chunk: ChunkRange, index = 0, lane?: Lane): Promise<void> => {
+      if (!isAnchorAwaited) this.#options.turns.checkpoint();
       await this.#run(sequence, { chunk, transformer: this.#lane(index), counts: taken, lane });
     };
     const { before, together, after } = stream === undefined
@@ -274,6 +281,7 @@ class SequenceEncoder implements Disposable {
         together.map((chunk, index) => (lane) => one(chunk, index, lane)),
         { layerCount: layers + 1, onKeys: (layer) => stream.exchange(layer) },
       );
+      isAnchorAwaited = false;
     }
     for (const chunk of after) await one(chunk);
     for (const chunk of chunks) {
@@ -284,7 +292,7 @@ class SequenceEncoder implements Disposable {
 
   /** Runs a chunk through all layers. */
   async #run(
-    sequence: Sequence,
+    sequence: LocalSequence,
     options: {
       chunk: ChunkRange;
       transformer: Transformer;
@@ -300,10 +308,11 @@ class SequenceEncoder implements Disposable {
       positions: consecutive(firstPosition + begin, end - begin),
       target: {
         layer: (layer) => target.layer(layer),
-        rows: consecutive(firstRow + begin, end - begin),
+        rows: consecutive(target.first + firstRow + begin, end - begin),
       },
       attention: lane === undefined ? attention : lane.inTurns(attention),
       keysOnly: true,
+      lengthsOf: () => this.#options.lengths,
       onLayer: () => {
         this.#done += end - begin;
         this.#options.onProgress(Math.min(1, this.#done / this.#total));
@@ -344,7 +353,7 @@ class SequenceEncoder implements Disposable {
   }
 
   async #addCounts(
-    sequence: Sequence,
+    sequence: LocalSequence,
     chunk: ChunkRange & {
       counts: PerStage<StageCounts> | undefined;
       total: readonly BlockCount[];
@@ -363,7 +372,7 @@ class SequenceEncoder implements Disposable {
   }
 
   #attention(
-    sequence: Sequence,
+    sequence: LocalSequence,
     chunk: ChunkRange & { counts: PerStage<StageCounts> | undefined },
   ): AttentionStrategy {
     const { stages, plan, forced, transformer } = this.#options;

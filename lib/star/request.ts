@@ -68,7 +68,14 @@ export interface Progress {
   readonly generatedTokens: number;
 }
 
-/** A model that is ready for samples, one at a time. */
+/** What the run of a sample may come with. */
+export interface GenerateCall {
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Ends the run: what it took is freed on all ranks, then it fails with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A model that is ready for samples; those that come while one runs wait. */
 export interface Engine extends AsyncDisposable {
   readonly config: ModelShape;
   /** One line for people: device and processes. */
@@ -77,25 +84,60 @@ export interface Engine extends AsyncDisposable {
    * Runs one sample.
    *
    * @throws {RequestError} If the query is empty.
+   * @throws {DeviceError} If there is not enough memory; the engine goes on.
    * @throws {WorkerError} If a worker process is lost; the message names rank, phase and sample.
+   * @throws {TypeError} If the engine is disposed.
+   * @throws The signal's reason; an `AbortError` if the engine is disposed of meanwhile.
    */
-  generate(
-    request: GenerateRequest,
-    options?: { onProgress?: ((progress: Progress) => void) | undefined },
-  ): Promise<GenerateResult>;
+  generate(request: GenerateRequest, call?: GenerateCall): Promise<GenerateResult>;
 }
 
-/** @throws {RequestError} If there is no query, or nothing to generate. */
-export function checkRequest(request: Omit<GenerateRequest, "contextIds">): void {
-  const { queryIds, tokensToGenerate } = request;
+/**
+ * Checks what can be seen of a request before anything is computed.
+ *
+ * @param model What the ids must fit, where it is known.
+ * @throws {RequestError} If there is no query, nothing to generate, or an id that is no token.
+ */
+export function checkRequest(
+  request: Omit<GenerateRequest, "contextIds"> & Partial<Pick<GenerateRequest, "contextIds">>,
+  model: { vocabularySize: number } | undefined = undefined,
+): void {
+  const { sample, queryIds, tokensToGenerate, topLogits } = request;
+  const what = `generate for sample ${sample}`;
   if (queryIds.length === 0) {
     throw new RequestError(
       `Cannot generate for sample ${request.sample} as its query must have a token: current value is 0`,
     );
   }
-  if (!Number.isInteger(tokensToGenerate) || tokensToGenerate < 1) {
+  if (!Number.isSafeInteger(tokensToGenerate) || tokensToGenerate < 1) {
     throw new RequestError(
       `Cannot generate as 'tokensToGenerate' must be a whole number above 0: current value is ${tokensToGenerate}`,
     );
   }
+  if (!Number.isSafeInteger(topLogits) || topLogits < 0) {
+    throw new RequestError(
+      `Cannot generate as 'topLogits' must be a whole number of at least 0: current value is ${topLogits}`,
+    );
+  }
+  if (model === undefined) return;
+  checkIds(request.contextIds ?? new Int32Array(0), { what, ...model });
+  checkIds(queryIds, { what, ...model });
+}
+
+/**
+ * Checks that ids are tokens.
+ *
+ * @param options `what`: what is to be done with them, for the message.
+ * @throws {RequestError} If one is not.
+ */
+export function checkIds(
+  ids: Int32Array,
+  options: { what: string; vocabularySize: number },
+): void {
+  const { what, vocabularySize } = options;
+  const wrong = ids.find((id) => id < 0 || id >= vocabularySize);
+  if (wrong === undefined) return;
+  throw new RequestError(
+    `Cannot ${what} as its token ids must be below ${vocabularySize}: current value is ${wrong}`,
+  );
 }

@@ -15,12 +15,14 @@ import { SelectedRingAttention } from "../attention/ring_selected.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { Stage } from "../device/stages.ts";
 import { consecutive, Transformer } from "../model/forward.ts";
-import type { KvCache } from "../model/kv_cache.ts";
+import type { KvRows } from "../model/kv_cache.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import type { Precision } from "../model/precision.ts";
+import type { RopeLengths } from "../model/rope_frequencies.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import { type BlockLayout, hostTokens } from "./blocks.ts";
 import type { Phase1Result } from "./phase1.ts";
+import type { Turns } from "./turns.ts";
 
 /** What it works with. */
 export interface RingPhaseOptions {
@@ -32,25 +34,25 @@ export interface RingPhaseOptions {
   readonly plan: CheckedPlan;
   readonly layout: BlockLayout;
   readonly contextIds: Int32Array;
+  /** The lengths of the whole sequence, for rotations that depend on them. */
+  readonly lengths: RopeLengths;
   readonly collective: Collective;
-  /** This rank's keys and values; of the same capacity on all ranks, as they are exchanged. */
-  readonly cache: KvCache;
+  /** Where this rank's keys and values go, from row 0 on. */
+  readonly rows: KvRows;
   /** Taken in place of the tiles that the mass selects; for benchmarks. */
   readonly forced?: ForcedSelection | undefined;
   /** Called with the share of this rank's work that is done. */
   readonly onProgress: (fraction: number) => void;
-}
-
-/** Rows that every rank's cache must have: the longest part, and room for query and answer. */
-export function ringCapacity(layout: BlockLayout, options: { room: number }): number {
-  return Math.max(...layout.hosts.map(hostTokens)) + options.room;
+  /** Asked before each exchange, on all ranks. */
+  readonly turns: Turns;
 }
 
 /** Encodes this rank's part. */
 export async function encodePart(options: RingPhaseOptions): Promise<Phase1Result> {
-  const { stages, config, layout, collective, cache, contextIds, onProgress } = options;
-  const { queryHeads, headDim, layerCount } = config;
+  const { stages, config, layout, collective, rows, contextIds, onProgress, precision } = options;
+  const { queryHeads, kvHeads, headDim, layerCount } = config;
   const [part] = layout.hosts[collective.rank] ?? [];
+  const ownTokens = part === undefined ? 0 : hostTokens([part]);
   const base = { anchor: undefined, anchorPasses: 0, [Symbol.dispose]() {} };
   // The last layer's attention is not needed: only its keys and values are kept.
   const exchanges = layout.hosts.length > 1 ? layerCount - 1 : 0;
@@ -58,11 +60,14 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
   const ring = {
     collective,
     partTokens: layout.hosts.map(hostTokens),
-    layer: (layer: number) => cache.layer(layer),
+    keys: (layer: number) => rows.segment(layer, { start: 0, tokens: ownTokens }),
     queryHeads,
+    kvHeads,
+    dtype: precision.cache,
     headDim,
-    scale: 1 / Math.sqrt(headDim),
+    scale: config.attentionScale,
     onProgress: (fraction: number) => onProgress(Math.min(1, (layersDone + fraction) / layerCount)),
+    beforeExchange: () => options.turns.turn(),
   };
   const { plan: { selection }, forced } = options;
   using attention = selection === undefined
@@ -77,9 +82,10 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
   await transformer.forward({
     ids,
     positions: consecutive(part.start, ids.length),
-    target: { layer: (layer) => cache.layer(layer), rows: consecutive(0, ids.length) },
+    target: { layer: (layer) => rows.layer(layer), rows: consecutive(rows.first, ids.length) },
     attention,
     keysOnly: true,
+    lengthsOf: () => options.lengths,
     onLayer: () => {
       onProgress(layersDone / layerCount);
       layersDone++;

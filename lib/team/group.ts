@@ -7,9 +7,10 @@
 import { AbortedError } from "../parallel/collective.ts";
 import { MpiCollective } from "../parallel/mpi.ts";
 import type { RankStatus } from "../parallel/state.ts";
-import { errorText, EXIT_CODES, UsageError, WorkerError } from "../errors.ts";
+import { errorText, EXIT_CODES, UsageError, type WorkerError } from "../errors.ts";
 import type { Launch } from "./launch.ts";
 import { PROTOCOL_VERSION } from "./protocol.ts";
+import { gatherJson } from "./words.ts";
 
 /** How to join. */
 export interface GroupOptions {
@@ -31,7 +32,6 @@ interface Member {
   readonly identity: Readonly<Record<string, string>>;
 }
 
-const LENGTH_BYTES = 8;
 /** How long the word that the run ends may take to reach the others. */
 const FAREWELL_MS = 120;
 /** The launcher ends all processes with the first one; who has something to say goes first. */
@@ -106,43 +106,6 @@ export class RankGroup {
       : `rank ${rank} (node ${member.node}, local ${member.local})`;
   }
 
-  /**
-   * Gives all ranks a value of rank 0's, through JSON; waits as long as rank 0 is between samples.
-   *
-   * @param value Rank 0's; ignored elsewhere.
-   */
-  async broadcast(value?: unknown): Promise<unknown> {
-    const text = new TextEncoder().encode(this.rank === 0 ? JSON.stringify(value) : "");
-    const length = new Float64Array([text.byteLength]);
-    await this.collective.broadcast(new Uint8Array(length.buffer), { root: 0 });
-    const bytes = this.rank === 0 ? text : new Uint8Array(length[0] ?? 0);
-    await this.collective.broadcast(bytes, { root: 0 });
-    return JSON.parse(new TextDecoder().decode(bytes));
-  }
-
-  /** Gives all ranks the values of all, through JSON, in rank order. */
-  async gather(value: unknown): Promise<unknown[]> {
-    const text = new TextEncoder().encode(JSON.stringify(value));
-    const own = new Uint8Array(LENGTH_BYTES);
-    new DataView(own.buffer).setFloat64(0, text.byteLength, true);
-    const lengths = new Uint8Array(this.size * LENGTH_BYTES);
-    await this.collective.allGather(own, lengths);
-    const view = new DataView(lengths.buffer);
-    const sizes = Array.from(
-      { length: this.size },
-      (_, rank) => view.getFloat64(rank * LENGTH_BYTES, true),
-    );
-    const longest = Math.max(...sizes);
-    const part = new Uint8Array(longest);
-    part.set(text);
-    const all = new Uint8Array(this.size * longest);
-    await this.collective.allGather(part, all);
-    return sizes.map((byteLength, rank) => {
-      const start = rank * longest;
-      return JSON.parse(new TextDecoder().decode(all.subarray(start, start + byteLength)));
-    });
-  }
-
   /** Takes leave of the others after a run that went well; all ranks must do so. */
   async leave(): Promise<void> {
     if (this.#ended) return;
@@ -187,7 +150,7 @@ export class RankGroup {
     const { identity } = this.#options;
     const local = launch.localRank ?? 0;
     const own: Member = { protocol: PROTOCOL_VERSION, node: nodeName(), local, identity };
-    this.#members = await this.gather(own) as Member[];
+    this.#members = await gatherJson(this.collective, own) as Member[];
     const [first = own] = this.#members;
     for (const [rank, member] of this.#members.entries()) {
       const expected = fields(first);
@@ -211,16 +174,4 @@ function fields(member: Member): Record<string, string> {
 function nodeName(): string {
   const { state } = Deno.permissions.querySync({ name: "sys", kind: "hostname" });
   return state === "granted" ? Deno.hostname() : "unknown";
-}
-
-/** The error of a rank whose model is another one; all ranks find it, and rank 0 says it. */
-export function otherModelError(
-  group: RankGroup,
-  options: { rank: number; folder: string },
-): WorkerError {
-  const { rank, folder } = options;
-  const text = `Cannot run together as all ranks must have the same model in ${folder}: ` +
-    `${group.describe(rank)} has another one than ${group.describe(0)}`;
-  const position = { rank, phase: "load" };
-  return group.rank === 0 ? new WorkerError(text, position) : new AbortedError(text, position);
 }

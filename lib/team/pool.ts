@@ -1,24 +1,26 @@
 /**
- * A pool of worker processes: N children, each a rank of one collective, that serve one request at
- * a time together (SPMD: every rank gets the request, every rank answers).
+ * A team of worker processes: N children, each a rank of one collective, that serve requests together
+ * (SPMD: every rank gets every request, every rank answers).
  *
- * Any failure ends all of them; the first one that is noticed is the one that callers see.
+ * A request that all ranks refuse alike fails alone. Any other failure ends all of them; the first one
+ * that is noticed is the one that callers see.
  *
  * @module
  */
 import { AbortedError } from "../parallel/collective.ts";
 import { DEFAULT_SLOT_BYTES, ShmGroup } from "../parallel/shm.ts";
 import { lostRankError } from "../parallel/state.ts";
-import { WorkerError } from "../errors.ts";
 import { Child, delay } from "./child.ts";
+import { Flights } from "./flights.ts";
 import { Monitor } from "./monitor.ts";
 import type { RankTypes } from "./program.ts";
-import { type Message, PROTOCOL_VERSION, restoreError } from "./protocol.ts";
+import { decodeOutcome, type Message, PROTOCOL_VERSION, restoreError } from "./protocol.ts";
+import { closedTeamError, closingReason, type RunOptions, type Team } from "./team.ts";
 import { encodeFrame } from "./transport.ts";
 
 /** How to start the children. */
 export interface PoolOptions {
-  /** The module that calls `serveRank()`. */
+  /** The module that calls `serveRank()` with the program. */
   readonly entry: URL;
   /** The number of ranks. */
   readonly size: number;
@@ -33,17 +35,11 @@ export interface PoolOptions {
   /** How long a rank may make no progress while it has work and waits for nobody. */
   readonly timeoutMs: number;
   /** How long a child may take to start and join. Default 60,000. */
-  readonly startTimeoutMs?: number;
+  readonly startTimeoutMs?: number | undefined;
   /** The bytes that ranks exchange at once. Default 256 KiB. */
   readonly slotBytes?: number;
   /** Gets each line that a child writes to standard error. Default: on, marked with the rank. */
   readonly onLine?: (line: string, rank: number) => void;
-}
-
-/** What a request may come with. */
-export interface RunOptions<T extends RankTypes> {
-  /** Called for what ranks report on their way. */
-  onProgress?(progress: T["progress"], rank: number): void;
 }
 
 const DEFAULT_START_TIMEOUT_MS = 60_000;
@@ -56,28 +52,25 @@ const SECOND_HAND_MS = 1_000;
 const MAX_LOOK_MS = 250;
 const MIN_LOOK_MS = 20;
 
-/** What all ranks owe an answer to. */
+/** What all ranks owe at their start. */
 interface Round {
-  /** The kind of the answer, and the request's number; -1 when it has none. */
-  readonly kind: "joined" | "ready" | "result";
-  readonly id: number;
+  readonly kind: "joined" | "ready";
   readonly answers: unknown[];
   readonly answered: boolean[];
-  readonly onProgress: (progress: unknown, rank: number) => void;
   readonly done: PromiseWithResolvers<unknown[]>;
 }
 
 /** Worker processes that serve requests of one kind. */
-export class WorkerPool<T extends RankTypes> implements AsyncDisposable {
+export class WorkerPool<T extends RankTypes> implements Team<T> {
   readonly size: number;
   readonly #options: PoolOptions;
   readonly #group: ShmGroup;
   readonly #children: Child[] = [];
   readonly #monitor: Monitor;
   readonly #onLine: (line: string, rank: number) => void;
+  readonly #flights: Flights<T>;
   #ready: T["ready"][] = [];
   #round: Round | undefined;
-  #requests = 0;
   #joined = false;
   #failure: Error | undefined;
   #closing: Promise<void> | undefined;
@@ -89,9 +82,10 @@ export class WorkerPool<T extends RankTypes> implements AsyncDisposable {
     this.#options = options;
     this.#onLine = options.onLine ?? writeLine;
     this.#group = new ShmGroup({ size, slotBytes });
+    this.#flights = new Flights(size, { cancel: (command) => this.#tell(command) });
     this.#monitor = new Monitor(this.#group.state, {
       timeoutMs: () => this.#joined ? timeoutMs : this.#startTimeoutMs,
-      isBusy: (rank) => this.#round !== undefined && this.#round.answered[rank] !== true,
+      isBusy: (rank) => this.#owes(rank),
       onLost: (error) => this.#fail(error),
       intervalMs: Math.min(Math.max(timeoutMs / 10, MIN_LOOK_MS), MAX_LOOK_MS),
     });
@@ -132,40 +126,28 @@ export class WorkerPool<T extends RankTypes> implements AsyncDisposable {
     return this.#children.map((child) => child.pid);
   }
 
-  /**
-   * Gives all ranks a request.
-   *
-   * @returns Their results, by rank.
-   * @throws {WorkerError} If a rank is lost: it names rank, phase and sample; all ranks have ended.
-   * @throws What a rank throws, as the same class; all ranks have ended.
-   * @throws {TypeError} If the pool is closed or another request runs.
-   */
   async run(request: T["request"], options: RunOptions<T> = {}): Promise<T["result"][]> {
     if (this.#failure !== undefined) throw this.#failure;
-    if (this.#closing !== undefined) {
-      throw new TypeError("Cannot run a request as the pool is closed");
+    if (this.#closing !== undefined) throw closedTeamError();
+    const { id, results } = this.#flights.open(options);
+    try {
+      this.#tell({ kind: "request", id, body: request });
+    } catch (error) {
+      this.#flights.abandon(id, error);
     }
-    if (this.#round !== undefined) {
-      throw new TypeError("Cannot run a request as another one is running");
-    }
-    const id = ++this.#requests;
-    return await this.#ask({ kind: "request", id, body: request }, {
-      kind: "result",
-      id,
-      onProgress: (progress, rank) => options.onProgress?.(progress, rank),
-    });
+    return await results;
   }
 
-  /** Lets the children end, and makes them after 2 s; a running request throws. */
+  /** Lets the children end, and makes them after 2 s; requests in flight throw. */
   async close(): Promise<void> {
-    this.#endRound();
+    this.#flights.fail(closingReason());
     this.#closing ??= this.#shutDown({ graceful: true });
     await this.#closing;
   }
 
-  /** Ends the children at once; a running request throws. `close()` waits for the end. */
+  /** Ends the children at once; requests in flight throw. `close()` waits for the end. */
   kill(): void {
-    this.#endRound();
+    this.#flights.fail(closingReason());
     for (const child of this.#children) child.kill();
     this.#closing ??= this.#shutDown();
   }
@@ -197,10 +179,10 @@ export class WorkerPool<T extends RankTypes> implements AsyncDisposable {
         }),
       );
     }
-    await this.#ask((rank) => this.#hello(rank), { kind: "joined", id: -1 });
+    await this.#ask((rank) => this.#hello(rank), "joined");
     this.#group.seal();
     this.#joined = true;
-    this.#ready = await this.#ask({ kind: "init", body: init }, { kind: "ready", id: -1 });
+    this.#ready = await this.#ask(() => ({ kind: "init", body: init }), "ready");
   }
 
   #hello(rank: number): Message {
@@ -217,36 +199,46 @@ export class WorkerPool<T extends RankTypes> implements AsyncDisposable {
     };
   }
 
-  /** Sends a message to all ranks and waits for all answers. */
-  async #ask(
-    message: Message | ((rank: number) => Message),
-    expected: Pick<Round, "kind" | "id"> & Partial<Pick<Round, "onProgress">>,
-  ): Promise<unknown[]> {
-    const shared = typeof message === "function" ? undefined : encodeFrame(message);
-    const round: Round = {
-      onProgress: () => {},
-      ...expected,
-      answers: [],
-      answered: [],
-      done: Promise.withResolvers(),
-    };
+  /** Sends a message to each rank and waits for all answers. */
+  async #ask(message: (rank: number) => Message, kind: Round["kind"]): Promise<unknown[]> {
+    const round: Round = { kind, answers: [], answered: [], done: Promise.withResolvers() };
     this.#round = round;
-    for (const child of this.#children) {
-      child.send(
-        shared ?? encodeFrame(typeof message === "function" ? message(child.rank) : message),
-      );
-    }
+    for (const child of this.#children) child.send(encodeFrame(message(child.rank)));
     return await round.done.promise;
   }
 
+  /** All ranks get the same messages, in the same order. */
+  #tell(message: Message): void {
+    const frame = encodeFrame(message);
+    for (const child of this.#children) child.send(frame);
+  }
+
+  #owes(rank: number): boolean {
+    return this.#round === undefined
+      ? this.#flights.isOwed(rank)
+      : this.#round.answered[rank] !== true;
+  }
+
   #receive(message: Message, rank: number): void {
+    switch (message.kind) {
+      case "error":
+        return this.#fail(restoreError(message.error));
+      case "progress":
+        return this.#flights.progress(message.id, { body: message.body, rank });
+      case "result":
+      case "refused":
+      case "dropped":
+        if (!this.#flights.answer(rank, decodeOutcome(message))) this.#refuse(message, rank);
+        return;
+      default:
+        this.#takeStart(message, rank);
+    }
+  }
+
+  /** Takes an answer of a rank that starts. */
+  #takeStart(message: Message, rank: number): void {
     const round = this.#round;
-    if (round === undefined) return this.#refuse(message, rank);
-    if (message.kind === "error") return this.#fail(restoreError(message.error));
-    const id = "id" in message ? message.id : -1;
-    if (id !== round.id) return this.#refuse(message, rank);
-    if (message.kind === "progress") return this.#report(round, { body: message.body, rank });
-    if (message.kind !== round.kind || round.answered[rank] === true) {
+    if (round === undefined || message.kind !== round.kind || round.answered[rank] === true) {
       return this.#refuse(message, rank);
     }
     round.answers[rank] = "body" in message ? message.body : undefined;
@@ -256,17 +248,8 @@ export class WorkerPool<T extends RankTypes> implements AsyncDisposable {
     round.done.resolve(round.answers);
   }
 
-  #report(round: Round, progress: { body: unknown; rank: number }): void {
-    try {
-      round.onProgress(progress.body, progress.rank);
-    } catch (error) {
-      this.#fail(error instanceof Error ? error : new Error(String(error)));
-    }
-  }
-
   #refuse(message: Message, rank: number): void {
     if (this.#closing !== undefined || this.#failure !== undefined) return;
-    if (message.kind === "error") return this.#fail(restoreError(message.error));
     this.#lose(rank, `its output is not understood: '${message.kind}' was not expected`);
   }
 
@@ -292,19 +275,11 @@ export class WorkerPool<T extends RankTypes> implements AsyncDisposable {
     this.#closing = this.#shutDown();
     const round = this.#round;
     this.#round = undefined;
-    // Nothing is left of the children when the caller hears of it.
-    this.#closing.then(() => round?.done.reject(error));
-  }
-
-  #endRound(): void {
-    const round = this.#round;
-    this.#round = undefined;
-    round?.done.reject(
-      new WorkerError("Cannot finish the request as the pool was closed", {
-        rank: -1,
-        phase: "unknown",
-      }),
-    );
+    // Nothing is left of the children when the callers hear of it.
+    this.#closing.then(() => {
+      round?.done.reject(error);
+      this.#flights.fail(error);
+    });
   }
 
   async #shutDown(options: { graceful?: boolean } = {}): Promise<void> {

@@ -58,8 +58,11 @@ export interface RankContext<T extends RankTypes = RankTypes> {
   readonly collective: Collective;
   /** What carries it, for people. */
   readonly carrier: string;
-  /** How long a rank may make no progress. */
-  readonly timeoutMs: number;
+  /**
+   * How long an exchange of a device may hang before this rank says so; longer than a rank may make
+   * no progress where somebody else watches, who can name the rank.
+   */
+  readonly hangTimeoutMs: number;
   /** Must be advanced at least once per time-out while the rank works. */
   readonly status: RankStatus;
   /** Where requests are reported. */

@@ -1,9 +1,10 @@
 /**
  * What the parent and its ranks say to each other.
  *
- * Order: hello from both sides, init answered by ready, then requests, each answered by a result;
- * progress at any time while a request runs. An error instead of an answer ends the pool. The end
- * of its input ends a rank.
+ * Order: hello from both sides, init answered by ready, then requests, as many as one likes, each
+ * with a number. Every request is answered once by each rank: by a result, by refused (all ranks
+ * found the same fault and go on), or by dropped after a cancel; progress at any time before. An
+ * error ends the pool. The end of its input ends a rank.
  *
  * @module
  */
@@ -19,7 +20,7 @@ import {
 } from "../errors.ts";
 
 /** Goes up with every change that an older rank or parent would misread. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /** A rank's place in its group. */
 export interface HelloToRank {
@@ -61,9 +62,36 @@ export type Message =
   | { readonly kind: "init"; readonly body: unknown }
   | { readonly kind: "ready"; readonly body: unknown }
   | { readonly kind: "request"; readonly id: number; readonly body: unknown }
+  | { readonly kind: "cancel"; readonly id: number }
   | { readonly kind: "progress"; readonly id: number; readonly body: unknown }
   | { readonly kind: "result"; readonly id: number; readonly body: unknown }
+  | { readonly kind: "refused"; readonly id: number; readonly error: ErrorRecord }
+  | { readonly kind: "dropped"; readonly id: number }
   | { readonly kind: "error"; readonly error: ErrorRecord };
+
+/** What happened to requests, in the order in which it did. */
+export type Command =
+  | { readonly kind: "request"; readonly id: number; readonly body: unknown }
+  | { readonly kind: "cancel"; readonly id: number };
+
+/** How a request ended on a rank. */
+export type Outcome =
+  | { readonly kind: "result"; readonly id: number; readonly body: unknown }
+  | { readonly kind: "refused"; readonly id: number; readonly error: Error }
+  | { readonly kind: "dropped"; readonly id: number };
+
+/** An outcome as it crosses to another process. */
+export type OutcomeRecord = Extract<Message, { kind: Outcome["kind"] }>;
+
+/** An outcome as it crosses. */
+export function encodeOutcome(outcome: Outcome): OutcomeRecord {
+  return outcome.kind === "refused" ? { ...outcome, error: recordError(outcome.error) } : outcome;
+}
+
+/** The inverse of `encodeOutcome()`. */
+export function decodeOutcome(record: OutcomeRecord): Outcome {
+  return record.kind === "refused" ? { ...record, error: restoreError(record.error) } : record;
+}
 
 /** The fields that each kind must have, and their types; bodies are checked by their readers. */
 const FIELDS: Readonly<Record<Message["kind"], Readonly<Record<string, string>>>> = {
@@ -80,8 +108,11 @@ const FIELDS: Readonly<Record<Message["kind"], Readonly<Record<string, string>>>
   init: {},
   ready: {},
   request: { id: "number" },
+  cancel: { id: "number" },
   progress: { id: "number" },
   result: { id: "number" },
+  refused: { id: "number", error: "object" },
+  dropped: { id: "number" },
   error: { error: "object" },
 };
 

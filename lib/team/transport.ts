@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { errorText } from "../errors.ts";
+import { errorText, RequestError } from "../errors.ts";
 import { type Message, parseMessage } from "./protocol.ts";
 
 /** The longest text: ten million tokens in base64 need 54 MB. */
@@ -14,7 +14,7 @@ const LENGTH_BYTES = 4;
 /**
  * A message as it goes over a pipe.
  *
- * @throws {RangeError} If it is longer than a frame may be.
+ * @throws {RequestError} If it is longer than a frame may be.
  */
 export function encodeFrame(
   message: Message,
@@ -23,7 +23,7 @@ export function encodeFrame(
   const maxBytes = options.maxBytes ?? MAX_FRAME_BYTES;
   const text = new TextEncoder().encode(JSON.stringify(message));
   if (text.byteLength > maxBytes) {
-    throw new RangeError(
+    throw new RequestError(
       `Cannot send a message as it must have at most ${maxBytes} bytes: ` +
         `current value is ${text.byteLength}`,
     );

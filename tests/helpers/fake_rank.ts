@@ -12,7 +12,9 @@ import {
 } from "../../lib/errors.ts";
 import { Libc, timespec } from "../../lib/ffi/libc.ts";
 import { addressOf } from "../../lib/ffi/memory.ts";
-import { type RankContext, type RankService, serveRank } from "../../lib/team/serve.ts";
+import { oneAtATime, type RankCall } from "../../lib/team/one_at_a_time.ts";
+import type { RankContext, RankProgram, RankService } from "../../lib/team/program.ts";
+import { serveRank } from "../../lib/team/serve.ts";
 
 /** What a fake rank can be asked to do; `rank` limits it to one rank. */
 export type FakeRequest =
@@ -28,7 +30,11 @@ export type FakeRequest =
   | { kind: "throw"; rank: number; name: string; message: string }
   | { kind: "crash"; rank: number; message: string }
   | { kind: "print"; rank: number; text: string }
-  | { kind: "report"; count: number };
+  | { kind: "report"; count: number }
+  /** Steps with a turn behind each; `alone` looks for its end on its own in between. */
+  | { kind: "turns"; sample: number; count: number; alone?: boolean }
+  /** Refused by the rank, hence by all. */
+  | { kind: "refuse"; rank: number; name: string; message: string };
 
 /** The bodies of the fake protocol. */
 export interface FakeTypes {
@@ -38,6 +44,8 @@ export interface FakeTypes {
   result: { rank: number; value: string };
   progress: { done: number };
 }
+
+type Context = RankContext<FakeTypes>;
 
 const ERRORS: Readonly<Record<string, (message: string) => Error>> = {
   UsageError: (message) => new UsageError(message),
@@ -52,7 +60,7 @@ function sleep(durationMs: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, durationMs));
 }
 
-async function compute(durationMs: number, { status }: RankContext): Promise<void> {
+async function compute(durationMs: number, { status }: Context): Promise<void> {
   const endMs = performance.now() + durationMs;
   while (performance.now() < endMs) {
     status.advance();
@@ -60,7 +68,7 @@ async function compute(durationMs: number, { status }: RankContext): Promise<voi
   }
 }
 
-async function gather(rounds: number, { collective, rank, size }: RankContext): Promise<string> {
+async function gather(rounds: number, { collective, rank, size }: Context): Promise<string> {
   const part = new Uint8Array(100);
   const out = new Uint8Array(size * 100);
   let sum = 0;
@@ -74,9 +82,9 @@ async function gather(rounds: number, { collective, rank, size }: RankContext): 
 
 async function act(
   request: FakeRequest,
-  options: { context: RankContext; progress(body: { done: number }): void },
+  options: { context: Context; call: RankCall<FakeTypes> },
 ): Promise<string> {
-  const { context, progress } = options;
+  const { context, call } = options;
   const { status, collective, rank } = context;
   switch (request.kind) {
     case "echo":
@@ -102,9 +110,26 @@ async function act(
     }
     case "report":
       for (let done = 1; done <= request.count; done++) {
-        progress({ done });
+        call.progress({ done });
         await sleep(2);
       }
+      return "";
+    case "turns":
+      status.enter("phase 1", request.sample);
+      for (let done = 1; done <= request.count; done++) {
+        call.progress({ done });
+        status.advance();
+        await sleep(2);
+        if (request.alone === true) call.checkpoint();
+        else await call.turn();
+      }
+      await call.turn();
+      return "";
+    case "refuse":
+      await call.agree(() => {
+        if (rank === request.rank) throw ERRORS[request.name]?.(request.message);
+        return undefined;
+      });
       return "";
     default:
       if (rank === request.rank) await misbehave(request);
@@ -128,16 +153,22 @@ async function misbehave(
   }
 }
 
-function load(init: FakeTypes["init"], context: RankContext): Promise<RankService<FakeTypes>> {
+function load(init: FakeTypes["init"], context: Context): Promise<RankService<FakeTypes>> {
   const { rank, size } = context;
   if (init.fail !== undefined) throw new FileError(init.fail);
-  return Promise.resolve({
+  return Promise.resolve(oneAtATime(context, {
     ready: { greeting: init.greeting, rank, size, pid: Deno.pid },
-    run: async (request, { progress }) => ({
-      rank,
-      value: await act(request, { context, progress }),
-    }),
-  });
+    run: async (request, call) => ({ rank, value: await act(request, { context, call }) }),
+    dispose() {},
+  }));
 }
 
-if (import.meta.main) await serveRank<FakeTypes>(load);
+/** The program of fake ranks. */
+export const FAKE_PROGRAM: RankProgram<FakeTypes> = {
+  name: "fake",
+  entry: new URL(import.meta.url),
+  permissions: [],
+  load,
+};
+
+if (import.meta.main) await serveRank(FAKE_PROGRAM);

@@ -1,8 +1,9 @@
 import { FileError } from "../../lib/errors.ts";
 import { parseConfig, readConfig } from "../../lib/model/config.ts";
-import { isTied } from "../../lib/model/model_shape.ts";
-import { inverseFrequencies } from "../../lib/model/rope_frequencies.ts";
+import { isTied, type ModelShape } from "../../lib/model/model_shape.ts";
+import { inverseFrequencies, type RopeShape } from "../../lib/model/rope_frequencies.ts";
 import {
+  assert,
   assertAlmostEquals,
   assertEquals,
   assertRejects,
@@ -41,6 +42,11 @@ function parse(changes: Record<string, unknown> = {}) {
   return parseConfig(values(changes), { path: "m/config.json" });
 }
 
+function ropeOf({ ropes: [rope] }: ModelShape): RopeShape {
+  assert(rope !== undefined);
+  return rope;
+}
+
 Deno.test("readConfig() reads the model that the repository ships", async () => {
   const { layers, embedding, norm, head, ...sizes } = await readConfig(TINY);
   assertEquals(sizes, {
@@ -51,10 +57,15 @@ Deno.test("readConfig() reads the model that the repository ships", async () => 
     queryHeads: 8,
     kvHeads: 2,
     headDim: 64,
+    ownHeadDim: 64,
     vocabularySize: 4096,
     maxPositions: 16384,
     normEps: 1e-5,
-    rope: { dims: 64, theta: 500000 },
+    residualEps: 1e-5,
+    attentionScale: 0.125,
+    embeddingScale: 1,
+    ropes: [{ dims: 64, theta: 500000 }],
+    warnings: [],
     bosTokenId: 4089,
     eosTokenIds: [4093],
   });
@@ -67,6 +78,7 @@ Deno.test("readConfig() reads the model that the repository ships", async () => 
     shape,
   });
   assertEquals(layers[5], {
+    rope: 0,
     inputNorm: weight("input_layernorm", 256),
     qkv: {
       weights: [
@@ -114,7 +126,7 @@ Deno.test("readConfig() throws if the folder, the file or its syntax is wrong", 
 
 Deno.test("parseConfig() takes transformers' defaults for optional keys", () => {
   const config = parse({ rope_theta: undefined, num_key_value_heads: undefined });
-  assertEquals(config.rope.theta, 10000);
+  assertEquals(config.ropes[0]?.theta, 10000);
   assertEquals(config.kvHeads, 32);
   assertEquals(config.headDim, 64);
   assertEquals(isTied(config), false);
@@ -141,16 +153,16 @@ Deno.test("parseConfig() reads rope scaling in each of its spellings", () => {
     highFrequencyFactor: 4,
     originalMaxPositions: 8192,
   };
-  assertEquals(parse({ rope_scaling: LLAMA3_SCALING }).rope.scaling, expected);
-  assertEquals(parse({ rope_scaling: { ...unnamed, type: "llama3" } }).rope.scaling, expected);
+  assertEquals(parse({ rope_scaling: LLAMA3_SCALING }).ropes[0]?.scaling, expected);
+  assertEquals(parse({ rope_scaling: { ...unnamed, type: "llama3" } }).ropes[0]?.scaling, expected);
   const parameters = { ...LLAMA3_SCALING, rope_theta: 20000 };
   const newer = parse({ rope_theta: undefined, rope_parameters: parameters });
-  assertEquals(newer.rope.scaling, expected);
-  assertEquals(newer.rope.theta, 20000);
+  assertEquals(newer.ropes[0]?.scaling, expected);
+  assertEquals(newer.ropes[0]?.theta, 20000);
   const plain = parse({ rope_parameters: { rope_type: "default", rope_theta: 1234 } });
-  assertEquals(plain.rope.scaling, undefined);
-  assertEquals(plain.rope.theta, 1234);
-  assertEquals(parse({ rope_scaling: null }).rope.scaling, undefined);
+  assertEquals(plain.ropes[0]?.scaling, undefined);
+  assertEquals(plain.ropes[0]?.theta, 1234);
+  assertEquals(parse({ rope_scaling: null }).ropes[0]?.scaling, undefined);
 });
 
 Deno.test("parseConfig() throws if a key is missing", () => {
@@ -231,7 +243,7 @@ for (const [changes, message] of REFUSED) {
 
 Deno.test("inverseFrequencies() is 1 / theta^(2i / headDim) in float32", () => {
   const config = parse({ head_dim: 128 });
-  const found = inverseFrequencies(config.rope);
+  const found = inverseFrequencies(ropeOf(config));
   assertEquals(found.length, 64);
   // Values of NumPy in float32, in transformers' order of operations.
   const expected: readonly (readonly [number, number])[] = [
@@ -255,7 +267,7 @@ Deno.test("inverseFrequencies() scales as Llama 3.1 does", () => {
     [18, 0.000019461638657958247],
     [19, 0.00001291476746700937],
   ];
-  const found = inverseFrequencies(parse({ rope_scaling: LLAMA3_SCALING }).rope);
+  const found = inverseFrequencies(ropeOf(parse({ rope_scaling: LLAMA3_SCALING })));
   assertEquals(found.length, 32);
   for (const [pair, value] of expected) assertAlmostEquals(found[pair] ?? 0, value, value * 1.2e-7);
 });

@@ -15,7 +15,14 @@ function makePeers(): Peers {
 
 Deno.test("readReport() gives what writeReport() wrote, a long reason cut", () => {
   const out = new Uint8Array(REPORT_BYTES + 8).fill(7);
-  const report = { rank: 2, epoch: -3, progress: 9, phase: "phase 2", sample: 4 } as const;
+  const report = {
+    rank: 2,
+    epoch: -3,
+    progress: 9,
+    phase: "phase 2",
+    sample: 4,
+    note: 12,
+  } as const;
   const short = writeReport(report, out);
   assertEquals(readReport(out.subarray(0, short)), report);
   const abort = { rank: 1, reason: "é".repeat(400) };
@@ -29,8 +36,9 @@ Deno.test("Peers.report() tells this rank's place", () => {
   const peers = makePeers();
   const status = new RankStatus();
   status.enter("phase 1", 5);
+  peers.note = 3;
   assertEquals(peers.report(status, 8), {
-    ...{ rank: 0, epoch: 8, progress: 1, phase: "phase 1", sample: 5 },
+    ...{ rank: 0, epoch: 8, progress: 1, phase: "phase 1", sample: 5, note: 3 },
     abort: undefined,
   });
   peers.noteAbort({ rank: 2, reason: "first" });
@@ -43,8 +51,8 @@ Deno.test("Peers.findStalled() names the rank that has not come and does not get
   const clock = peers.clock();
   const timeoutMs = 250;
   const at = (nowMs: number, progress: number) => {
-    peers.hear({ rank: 1, epoch: 1, progress: 0, phase: "phase 2", sample: -1 });
-    peers.hear({ rank: 2, epoch: 0, progress, phase: "phase 1", sample: 6 });
+    peers.hear({ rank: 1, epoch: 1, progress: 0, phase: "phase 2", sample: -1, note: 0 });
+    peers.hear({ rank: 2, epoch: 0, progress, phase: "phase 1", sample: 6, note: 0 });
     return peers.findStalled(1, { clock, timeoutMs, nowMs })?.message;
   };
   assertEquals([at(0, 1), at(100, 1), at(200, 1)], Array(3).fill(undefined));
@@ -56,9 +64,9 @@ Deno.test("Peers.findStalled() lets a rank between samples stand still while it 
   const peers = makePeers();
   const clock = peers.clock();
   const look = (nowMs: number) => peers.findStalled(1, { clock, timeoutMs: 250, nowMs })?.rank;
-  peers.hear({ rank: 1, epoch: 1, progress: 0, phase: "idle", sample: -1 });
+  peers.hear({ rank: 1, epoch: 1, progress: 0, phase: "idle", sample: -1, note: 0 });
   for (let nowMs = 0; nowMs <= 1000; nowMs += STEP_MS) {
-    peers.hear({ rank: 2, epoch: 0, progress: 3, phase: "idle", sample: -1 });
+    peers.hear({ rank: 2, epoch: 0, progress: 3, phase: "idle", sample: -1, note: 0 });
     assertEquals(look(nowMs), undefined);
   }
   assertEquals([1100, 1200, 1300].map(look), [undefined, undefined, 2]);
@@ -67,7 +75,7 @@ Deno.test("Peers.findStalled() lets a rank between samples stand still while it 
 Deno.test("Peers.findSilent() names a rank that vanishes in the midst of a sample", () => {
   const peers = makePeers();
   const hear = (phase: "idle" | "phase 1") =>
-    peers.hear({ rank: 1, epoch: 0, progress: 0, phase, sample: 2 });
+    peers.hear({ rank: 1, epoch: 0, progress: 0, phase, sample: 2, note: 0 });
   hear("idle");
   for (let nowMs = 0; nowMs <= 1000; nowMs += STEP_MS) {
     assertEquals(peers.findSilent(nowMs), undefined);
@@ -82,7 +90,7 @@ Deno.test("Peers.findSilent() names a rank that vanishes in the midst of a sampl
 
 Deno.test("Peers.findSilent() does not count the time in which this process was stopped", () => {
   const peers = makePeers();
-  peers.hear({ rank: 1, epoch: 0, progress: 0, phase: "phase 1", sample: 2 });
+  peers.hear({ rank: 1, epoch: 0, progress: 0, phase: "phase 1", sample: 2, note: 0 });
   assertEquals(peers.findSilent(0), undefined);
   assertEquals(peers.findSilent(60_000), undefined);
   assertEquals(peers.findSilent(120_000), undefined);

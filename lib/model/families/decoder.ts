@@ -118,9 +118,10 @@ export function describeDecoder(config: ConfigReader, traits: DecoderTraits): Mo
     layerCount,
     vocabularySize,
     maxPositions,
+    normEps: eps,
     // A residual stream that is smaller by the factor of what is added to it gets it unscaled; a
     // norm makes no difference between the two but for what is added to its mean square.
-    normEps: eps / residual ** 2,
+    residualEps: eps / residual ** 2,
     attentionScale: multipliers?.attention ?? 1 / Math.sqrt(headDim),
     embeddingScale: (multipliers?.embedding ?? 1) / residual,
     ropes,

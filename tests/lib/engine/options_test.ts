@@ -28,6 +28,7 @@ Deno.test("checkLoadOptions() has a default for every option", () => {
     processCount: 1,
     expectedTokens: undefined,
     timeoutMs: 60_000,
+    startTimeoutMs: 60_000,
   });
 });
 
@@ -65,8 +66,8 @@ Deno.test("loadModel() and openPhases() refuse a folder that is no text", () => 
   const message = "'folder' must be a text: current value is undefined";
   assertThrows(() => checkLoadOptions(foreign(undefined), {}), UsageError, message);
   assertThrows(() => checkPhasesOptions(foreign(undefined), {}), UsageError, message);
-  const options = foreign<Record<string, never>>({ timeoutMs: 1 });
-  assertThrows(() => checkPhasesOptions("m", options), UsageError, "'timeoutMs' is none of");
+  const options = foreign<Record<string, never>>({ expectedTokens: 1 });
+  assertThrows(() => checkPhasesOptions("m", options), UsageError, "'expectedTokens' is none of");
 });
 
 Deno.test("checkGenerateOptions() has defaults and refuses what is none of its options", () => {

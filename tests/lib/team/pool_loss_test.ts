@@ -128,8 +128,8 @@ Deno.test("WorkerPool.close() ends computing, blocked and stopped ranks", async 
     const pool = await startPool(2);
     const run = assertRejects(
       () => pool.run(request),
-      WorkerError,
-      "Cannot finish the request as the pool was closed",
+      DOMException,
+      "Cannot finish the request as the team was closed",
     );
     await sleep(100);
     Deno.kill(pidOf(pool, 1), "SIGSTOP");
@@ -145,8 +145,8 @@ Deno.test("WorkerPool.kill() ends a running request and all ranks", async () => 
   const pool = await startPool(2);
   const run = assertRejects(
     () => pool.run({ kind: "compute", sample: 0, durationMs: LONG_MS }),
-    WorkerError,
-    "Cannot finish the request as the pool was closed",
+    DOMException,
+    "Cannot finish the request as the team was closed",
   );
   await sleep(50);
   pool.kill();

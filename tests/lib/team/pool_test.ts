@@ -51,7 +51,7 @@ Deno.test("WorkerPool.run() gives the results by rank, request after request", a
   await assertRejects(
     () => pool.run({ kind: "echo", value: "" }),
     TypeError,
-    "Cannot run a request as the pool is closed",
+    "Cannot run a request as the team is closed",
   );
 });
 
@@ -67,11 +67,11 @@ Deno.test("WorkerPool.run() reports progress by rank and in order", async () => 
   }
 });
 
-Deno.test("WorkerPool.run() throws what 'onProgress' throws", async () => {
-  const pool = await startPool(1);
+Deno.test("WorkerPool.run() cancels a request whose 'onProgress' throws, and goes on", async () => {
+  await using pool = await startPool(2);
   await assertRejects(
     () =>
-      pool.run({ kind: "report", count: 20 }, {
+      pool.run({ kind: "turns", sample: 0, count: 1e6 }, {
         onProgress: () => {
           throw new RangeError("no such bar");
         },
@@ -79,18 +79,10 @@ Deno.test("WorkerPool.run() throws what 'onProgress' throws", async () => {
     RangeError,
     "no such bar",
   );
-  assertNothingLeft(pool);
-});
-
-Deno.test("WorkerPool.run() refuses a second request at the same time", async () => {
-  await using pool = await startPool(1);
-  const first = pool.run({ kind: "compute", sample: 0, durationMs: 100 });
-  await assertRejects(
-    () => pool.run({ kind: "echo", value: "" }),
-    TypeError,
-    "Cannot run a request as another one is running",
-  );
-  await first;
+  assertEquals((await pool.run({ kind: "echo", value: "next" })).map(({ value }) => value), [
+    "next",
+    "next",
+  ]);
 });
 
 Deno.test("WorkerPool.start() throws if an option is wrong", async () => {
@@ -159,6 +151,20 @@ const THROWN: [string, new (...args: never[]) => Error][] = [
   ["RangeError", RangeError],
   ["InvariantError", InvariantError],
 ];
+
+Deno.test("WorkerPool.run() throws what a rank refuses a request with, and goes on", async () => {
+  await using pool = await startPool(3);
+  for (const [name, errorClass] of THROWN.filter(([name]) => name !== "InvariantError")) {
+    for (const rank of [0, 2]) {
+      const message = `Cannot do this in ${name}`;
+      const error = await assertRejects(() => pool.run({ kind: "refuse", rank, name, message }));
+      assertInstanceOf(error, errorClass);
+      assertEquals([error.name, error.message], [name, message]);
+      const results = await pool.run({ kind: "gather", sample: 0, rounds: 2 });
+      assertEquals(results.map(({ value }) => value), ["63", "63", "63"]);
+    }
+  }
+});
 
 Deno.test("WorkerPool.run() throws a rank's error, not those of the ranks that waited", async () => {
   for (const [name, errorClass] of THROWN) {

@@ -18,6 +18,7 @@ import {
   encodeInt32,
   type Message,
   parseMessage,
+  PROTOCOL_VERSION,
   recordError,
   restoreError,
 } from "../../../lib/team/protocol.ts";
@@ -25,10 +26,13 @@ import { encodeFrame, readMessages } from "../../../lib/team/transport.ts";
 import { assert, assertEquals, assertRejects, assertThrows } from "../../helpers/assert.ts";
 
 const MESSAGES: Message[] = [
-  { kind: "joined", version: 1 },
+  { kind: "joined", version: PROTOCOL_VERSION },
   { kind: "init", body: { model: "käse", layers: [1, 2, 3] } },
   { kind: "request", id: 7, body: { text: "x".repeat(70_000) } },
+  { kind: "cancel", id: 7 },
   { kind: "result", id: 7, body: null },
+  { kind: "refused", id: 8, error: { name: "RequestError", message: "empty" } },
+  { kind: "dropped", id: 9 },
   { kind: "error", error: { name: "FileError", message: "gone" } },
 ];
 
@@ -88,19 +92,20 @@ Deno.test("encodeFrame() throws if the message is too long", () => {
 Deno.test("parseMessage() throws if the version, the kind or a field is wrong", () => {
   const cases: [unknown, string][] = [
     [
-      { kind: "joined", version: 2 },
-      "Cannot talk to this process as its protocol version must be 1: current value is 2",
+      { kind: "joined", version: 1 },
+      "Cannot talk to this process as its protocol version must be 2: current value is 1",
     ],
-    [{ kind: "joined" }, "its protocol version must be 1: current value is undefined"],
-    [{ kind: "hello", version: 0 }, "its protocol version must be 1: current value is 0"],
+    [{ kind: "joined" }, "its protocol version must be 2: current value is undefined"],
+    [{ kind: "hello", version: 0 }, "its protocol version must be 2: current value is 0"],
     [{ kind: "toString" }, "Cannot read a message as 'kind' is unknown: "],
     [[], "Cannot read a message as 'kind' is unknown: []"],
     [null, "Cannot read a message as 'kind' is unknown: null"],
+    [{ kind: "refused", id: 7 }, "Cannot read a message as 'error' must be of type object: "],
     [{ kind: "result", id: "7" }, "Cannot read a message as 'id' must be of type number: "],
     [{ kind: "error", error: null }, "Cannot read a message as 'error' must be of type object: "],
     [{ kind: "error", error: {} }, "Cannot read a message as 'error' has no name: "],
     [
-      { kind: "hello", version: 1, parentPid: 1, rank: 0, size: 1 },
+      { kind: "hello", version: 2, parentPid: 1, rank: 0, size: 1 },
       "Cannot read a message as 'memory' must be of type string: ",
     ],
   ];

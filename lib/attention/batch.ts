@@ -1,0 +1,179 @@
+/**
+ * Phase 2 of Star Attention for a batch: one token of each of several sequences, which have keys and
+ * lengths of their own. Every rank attends to its own keys, and the ranks' parts are merged: one
+ * packed all-gather a layer, whatever the batch.
+ *
+ * What a row gets does not depend on the other rows, bit for bit: a rank that has no keys of a sequence
+ * gives zeros with a log-sum-exp of -inf, which add nothing to a sum.
+ *
+ * @module
+ */
+import { PerStage, type Stage } from "../device/stages.ts";
+import { Tensor } from "../device/tensor.ts";
+import { rankScore } from "../ops/rank_score.ts";
+import { attentionDecode } from "../ops/attention_decode.ts";
+import { mergeStates, partElements } from "../ops/merge_states.ts";
+import { type GlobalAttentionOptions, RANK_SCORE_STRIDE, type RankKeys } from "./global.ts";
+import { PartBuffers, splitPart } from "./parts.ts";
+import type { AttentionStrategy, LayerQueries } from "./strategy.ts";
+
+/** One sequence of a batch. */
+export interface BatchKeys extends RankKeys {
+  /** Where its pages begin in the arena. */
+  readonly firstRow: number;
+  /** Rows of its pages. */
+  readonly capacity: number;
+}
+
+/** Where a row's part goes, and what computes it. */
+interface RowTarget {
+  readonly row: number;
+  readonly out: Tensor;
+  readonly lse: Tensor;
+}
+
+/** Attention of a batch over all ranks' keys; owns the buffers of the exchange. */
+export class BatchAttention implements Disposable {
+  readonly #options: GlobalAttentionOptions;
+  readonly #owned: DisposableStack;
+  readonly #keyCounts: PerStage<Tensor>;
+  readonly #lse: PerStage<Tensor>;
+  /** Absent where one rank has all keys. */
+  readonly #parts: PartBuffers | undefined;
+
+  /** @param options `maxRows`: the widest batch. */
+  constructor(stages: readonly Stage[], options: GlobalAttentionOptions & { maxRows: number }) {
+    const { collective, maxRows, queryHeads: heads, headDim } = options;
+    this.#options = options;
+    using owned = new DisposableStack();
+    const make = (label: string, dtype: "i32" | "f32", ...shape: number[]) =>
+      new PerStage(
+        stages,
+        ({ device }) => owned.use(Tensor.allocate(device, { dtype, shape, label })),
+      );
+    this.#keyCounts = make("key counts", "i32", maxRows);
+    this.#lse = make("log-sum-exps", "f32", maxRows, heads);
+    const elements = maxRows * partElements({ tokens: 1, heads, headDim });
+    this.#parts = collective.size === 1
+      ? undefined
+      : owned.use(new PartBuffers(stages, { collective, elements }));
+    this.#owned = owned.move();
+  }
+
+  /** Brings what a step's ops read besides tensors to the devices; before they run. */
+  async writeInputs(rows: readonly BatchKeys[]): Promise<void> {
+    const counts = Int32Array.from(rows, ({ keyCount }) => keyCount);
+    for (const keyCounts of this.#keyCounts.all) {
+      await keyCounts.rows(0, rows.length).writeFrom(counts);
+    }
+  }
+
+  /**
+   * What recorded ops of a batch hold besides device data: they may run again for any batch with the
+   * same text.
+   */
+  recordKey(rows: readonly BatchKeys[]): string {
+    const places = rows.map(({ firstRow, capacity }) => `${firstRow}+${capacity}`);
+    return `${this.#isShared(rows)} ${places.join(" ")}`;
+  }
+
+  /** The strategy of one step. */
+  step(rows: readonly BatchKeys[]): AttentionStrategy {
+    const byScore = this.#options.merge === "antidiagonal";
+    return {
+      attend: async (queries) => {
+        if (!this.#isShared(rows)) return await this.#alone(queries, rows);
+        await (byScore ? this.#mergeByScore(queries, rows) : this.#mergeByLse(queries, rows));
+      },
+    };
+  }
+
+  /** Whether some sequence has keys on more than one rank. */
+  #isShared(rows: readonly BatchKeys[]): boolean {
+    return rows.some(({ rankCount }) => rankCount > 1);
+  }
+
+  async #alone(queries: LayerQueries, rows: readonly BatchKeys[]): Promise<void> {
+    const lse = this.#lse.of(queries.layer);
+    for (const row of rows.keys()) {
+      const target = { row, out: queries.out.rows(row, 1), lse: lse.rows(row, 1) };
+      await this.#local(queries, { rows, target });
+    }
+  }
+
+  /** The parts of all rows side by side: one merge of all. */
+  async #mergeByLse(queries: LayerQueries, rows: readonly BatchKeys[]): Promise<void> {
+    const { queryHeads: heads, headDim } = this.#options;
+    const { q, out, layer } = queries;
+    const sizes = { tokens: rows.length, heads, headDim };
+    const length = partElements(sizes);
+    const part = splitPart(this.#buffers.part(layer, length), sizes);
+    for (const row of rows.keys()) {
+      const target = { row, out: part.out.rows(row, 1), lse: part.lse.rows(row, 1) };
+      await this.#local(queries, { rows, target });
+    }
+    const parts = await this.#buffers.gather(layer, length);
+    await mergeStates(q.device, { out, parts, byScore: false, ...sizes });
+  }
+
+  /** A part for each row, as each has a score of its own: a merge of each. */
+  async #mergeByScore(queries: LayerQueries, rows: readonly BatchKeys[]): Promise<void> {
+    const { queryHeads: heads, headDim, scale } = this.#options;
+    const { q, out, layer } = queries;
+    const { device } = q;
+    const sizes = { tokens: 1, heads, headDim };
+    const length = partElements(sizes);
+    const all = this.#buffers.part(layer, rows.length * length);
+    for (const [row, { keys, anchorMean: meanOf, capacity }] of rows.entries()) {
+      const part = splitPart(all.rows(row * length, length), sizes);
+      await this.#local(queries, { rows, target: { row, out: part.out, lse: part.lse } });
+      const anchorMean = meanOf(layer);
+      if (anchorMean === undefined) continue;
+      await rankScore(device, {
+        score: part.score,
+        q: q.rows(row, 1),
+        anchorMean,
+        // A token alone reaches no key behind the anchor's mean: their number plays no part.
+        keys: keys(layer, capacity),
+        stride: RANK_SCORE_STRIDE,
+        scale,
+      });
+    }
+    const gathered = await this.#buffers.gather(layer, rows.length * length);
+    for (const [row, { rankCount }] of rows.entries()) {
+      const parts = gathered.rows(0, rankCount).columns(row * length, length);
+      await mergeStates(device, { out: out.rows(row, 1), parts, byScore: true, ...sizes });
+    }
+  }
+
+  /** This rank's part of one row. */
+  async #local(
+    queries: LayerQueries,
+    options: { rows: readonly BatchKeys[]; target: RowTarget },
+  ): Promise<void> {
+    const { rows, target: { row, out, lse } } = options;
+    const keysOf = rows[row];
+    if (keysOf === undefined) return;
+    const { layer } = queries;
+    await attentionDecode(queries.q.device, {
+      out,
+      lse,
+      q: queries.q.rows(row, 1),
+      // The number of keys is read from the device, so that recorded ops do for later tokens.
+      keys: keysOf.keys(layer, keysOf.capacity),
+      keyCount: this.#keyCounts.of(layer).rows(row, 1),
+      causal: true,
+      scale: this.#options.scale,
+    });
+  }
+
+  get #buffers(): PartBuffers {
+    if (this.#parts === undefined) throw new TypeError("Cannot merge parts of one rank alone");
+    return this.#parts;
+  }
+
+  /** Frees the buffers; a second call does nothing. */
+  [Symbol.dispose](): void {
+    this.#owned.dispose();
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * What a rank's model is made of and found, and what it is asked with.
+ *
+ * @module
+ */
+import type { CheckedPlan } from "../attention/plan.ts";
+import type { DeviceKind } from "../device/open.ts";
+import type { Stage } from "../device/stages.ts";
+import type { ModelShape } from "../model/model_shape.ts";
+import type { Precision } from "../model/precision.ts";
+import type { ModelWeights } from "../model/weight_tensors.ts";
+import type { Collective } from "../parallel/collective.ts";
+import type { RankCounters } from "../star/request.ts";
+
+/** What every rank is started with. */
+export interface RankOptions {
+  /** A folder in Hugging Face's format. */
+  readonly modelFolder: string;
+  readonly plan: CheckedPlan;
+  readonly device: DeviceKind;
+  readonly precision: Precision;
+  /** Threads of this process. */
+  readonly threads: number;
+  /**
+   * GPUs of each rank that its layers are spread over; by default the fewest that the weights and
+   * the expected prompt fit on.
+   */
+  readonly gpusPerRank?: number | undefined;
+  /** The longest prompt and answer that are to come: what cannot fit is refused before loading. */
+  readonly expectedTokens?: number | undefined;
+  /** Sequences that are decoded at once, at most. @default {1} */
+  readonly batchSize?: number | undefined;
+}
+
+/** A rank's place among the others. */
+export interface RankPlace {
+  /** Exchanges host memory among the ranks. */
+  readonly host: Collective;
+  /** Called while weights are loaded, again and again. */
+  readonly onProgress?: () => void;
+}
+
+/** A model that is in memory already. */
+export interface RankParts {
+  readonly config: ModelShape;
+  /** Where the layers lie. */
+  readonly stages: readonly Stage[];
+  readonly weights: ModelWeights;
+  readonly plan: CheckedPlan;
+  readonly precision: Precision;
+  /** Share of the blocks that sparse modes take in place of those that the mass selects. */
+  readonly forcedDensity?: number | undefined;
+  /** The longest chunk of tokens that runs through the layers at once. */
+  readonly chunkTokens: number;
+  /** Sequences that are decoded at once, at most. @default {1} */
+  readonly batchSize?: number | undefined;
+  /** Whether every rank has GPUs of its own. */
+  readonly hasOwnGpus?: boolean;
+  /** GPUs that the layers could be spread over. */
+  readonly dealtGpus?: number;
+}
+
+/** What one rank found. */
+export interface RankResult {
+  readonly ids: readonly number[];
+  /** Only from the query host. */
+  readonly topLogits: readonly (readonly [number, number])[];
+  /** As in `GenerateResult`, for this rank's blocks. */
+  readonly selectedBlocks: readonly (readonly [number, number])[];
+  readonly counters: RankCounters;
+}
+
+/** Told where a rank stands. */
+export type RankProgress = (
+  progress: { phase: "phase 1" | "phase 2"; fraction: number; generatedTokens: number },
+) => void;

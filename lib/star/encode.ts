@@ -1,0 +1,101 @@
+/**
+ * Makes a sequence of a context: takes pages for it and encodes this rank's part (phase 1).
+ *
+ * @module
+ */
+import type { ForcedSelection } from "../attention/forced_selection.ts";
+import { type CheckedPlan, mergeOf } from "../attention/plan.ts";
+import type { Stage } from "../device/stages.ts";
+import type { Transformer } from "../model/forward.ts";
+import type { KvArena, KvRows } from "../model/kv_cache.ts";
+import type { Precision } from "../model/precision.ts";
+import type { RopeLengths } from "../model/rope_frequencies.ts";
+import type { ModelWeights } from "../model/weight_tensors.ts";
+import type { Collective } from "../parallel/collective.ts";
+import type { BlockLayout } from "./blocks.ts";
+import { encodeBlocks, type Phase1Result } from "./phase1.ts";
+import { encodePart } from "./ring.ts";
+import { Sequence, sequenceTokens } from "./sequence.ts";
+import type { Turns } from "./turns.ts";
+
+/** What contexts are encoded with. */
+export interface EncodeOptions {
+  readonly stages: readonly Stage[];
+  readonly transformer: Transformer;
+  readonly weights: ModelWeights;
+  readonly precision: Precision;
+  readonly plan: CheckedPlan;
+  readonly collective: Collective;
+  /** Taken in place of the tiles that the mass selects; for benchmarks. */
+  readonly forced: ForcedSelection | undefined;
+  /** Called with the share of this rank's work that is done. */
+  readonly onProgress: (fraction: number) => void;
+  /** Asked on the way, and at the end. */
+  readonly turns: Turns;
+}
+
+/** A context after phase 1. Disposal gives its pages back. */
+export interface EncodedContext extends Disposable {
+  readonly sequence: Sequence;
+  /** What its encoding took. */
+  readonly phase1: Pick<Phase1Result, "anchorPasses" | "selected">;
+}
+
+/**
+ * Takes the pages of a sequence.
+ *
+ * @param options `room`: tokens of query and answer. `lengths`: what rotations may depend on.
+ * @throws {KernelError} If there is not enough memory.
+ */
+export async function reserveSequence(
+  arena: KvArena,
+  options: {
+    layout: BlockLayout;
+    rank: number;
+    contextTokens: number;
+    room: number;
+    lengths: RopeLengths;
+  },
+): Promise<Sequence> {
+  const { own, anchor } = sequenceTokens(options.layout, options);
+  using owned = new DisposableStack();
+  const take = async (tokens: number): Promise<KvRows> => owned.use(await arena.reserve(tokens));
+  const rows = await take(own);
+  const anchorRows = anchor === 0 ? undefined : await take(anchor);
+  owned.move();
+  return new Sequence({ ...options, rows, anchorRows });
+}
+
+/**
+ * Encodes this rank's part of a context.
+ *
+ * @param contextIds The whole context.
+ * @param options `sequence`: new, of this context; it is disposed of if that fails.
+ * @throws {WorkerError} If another rank is lost.
+ */
+export async function encodeContext(
+  contextIds: Int32Array,
+  options: EncodeOptions & { sequence: Sequence },
+): Promise<EncodedContext> {
+  const { stages, plan, sequence, transformer } = options;
+  const { layout, blocks, rows, anchorRows, lengths } = sequence;
+  const { config } = transformer;
+  using owned = new DisposableStack();
+  owned.use(sequence);
+  const common = { ...options, layout, contextIds, rows, lengths };
+  const isRing = plan.cut.kind === "parts";
+  using phase1 = isRing
+    ? await encodePart({ ...common, config })
+    : await encodeBlocks({ ...common, blocks, anchorRows });
+  const { anchor, anchorPasses, selected } = phase1;
+  await sequence.prepareMerge(anchor, { stages, config, merge: mergeOf(plan) });
+  // Whoever measures phase 1 wants its end, not that of its start; what only it needs is freed then.
+  for (const { device } of stages) await device.kernels.idle();
+  await options.turns.turn();
+  owned.move();
+  return {
+    sequence,
+    phase1: { anchorPasses, selected },
+    [Symbol.dispose]: () => sequence[Symbol.dispose](),
+  };
+}

@@ -1,0 +1,145 @@
+/**
+ * What a rank knows of one sequence: its layout, where its keys and values lie, how long it is.
+ *
+ * A sequence outlives an answer: `rewind()` forgets query and answer, and the context can be asked
+ * again without encoding it again.
+ *
+ * @module
+ */
+import type { MergeRule } from "../attention/plan.ts";
+import type { KvSegment } from "../device/kv_segment.ts";
+import type { Stage } from "../device/stages.ts";
+import { Tensor } from "../device/tensor.ts";
+import { invariant } from "../errors.ts";
+import type { KvRows } from "../model/kv_cache.ts";
+import type { ModelShape } from "../model/model_shape.ts";
+import type { RopeLengths } from "../model/rope_frequencies.ts";
+import { keyMean } from "../ops/rank_score.ts";
+import { type BlockLayout, type ContextBlock, hostTokens } from "./blocks.ts";
+
+/** What a sequence is made of. */
+export interface SequenceOptions {
+  readonly rank: number;
+  readonly layout: BlockLayout;
+  readonly contextTokens: number;
+  /** Tokens for which the query rank has room behind the context. */
+  readonly room: number;
+  /** What rotations depend on that depend on a length. */
+  readonly lengths: RopeLengths;
+  /** Pages for this rank's blocks; on the query rank also for the room. */
+  readonly rows: KvRows;
+  /** Pages for the anchor, on a rank that has blocks, but not block 0. */
+  readonly anchorRows: KvRows | undefined;
+}
+
+/** Tokens that a sequence needs pages for on a rank: of its blocks with the room, and of its anchor. */
+export function sequenceTokens(
+  layout: BlockLayout,
+  options: { rank: number; room: number },
+): { own: number; anchor: number } {
+  const { rank, room } = options;
+  const blocks = layout.hosts[rank] ?? [];
+  const [first] = blocks;
+  return {
+    own: hostTokens(blocks) + (rank === layout.queryHost ? room : 0),
+    anchor: first === undefined || first.index === 0 ? 0 : layout.anchorTokens,
+  };
+}
+
+/** One sequence on one rank. Disposal gives its pages back. */
+export class Sequence implements Disposable {
+  readonly layout: BlockLayout;
+  /** The blocks of this rank. */
+  readonly blocks: readonly ContextBlock[];
+  readonly contextTokens: number;
+  readonly room: number;
+  readonly lengths: RopeLengths;
+  readonly rows: KvRows;
+  readonly anchorRows: KvRows | undefined;
+  /** Whether this rank keeps the keys of query and answer, and computes the logits. */
+  readonly isQueryRank: boolean;
+  readonly #anchorMeans: Tensor[] = [];
+  #length = 0;
+
+  constructor(options: SequenceOptions) {
+    const { rank, layout } = options;
+    this.layout = layout;
+    this.blocks = layout.hosts[rank] ?? [];
+    this.contextTokens = options.contextTokens;
+    this.room = options.room;
+    this.lengths = options.lengths;
+    this.rows = options.rows;
+    this.anchorRows = options.anchorRows;
+    this.isQueryRank = rank === layout.queryHost;
+  }
+
+  /** The rank that keeps the keys of query and answer. */
+  get queryRank(): number {
+    return this.layout.queryHost;
+  }
+
+  /** Ranks 0 to `rankCount - 1` have keys of it. */
+  get rankCount(): number {
+    return this.layout.hosts.length;
+  }
+
+  /** Tokens behind the context: of the query and of the answer, as far as they were computed. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Context tokens whose keys this rank has. */
+  get cachedTokens(): number {
+    return hostTokens(this.blocks);
+  }
+
+  /** Keys that this rank has. */
+  get keyCount(): number {
+    return this.cachedTokens + (this.isQueryRank ? this.#length : 0);
+  }
+
+  /** The first keys of a layer on this rank. */
+  keys(layer: number, tokens: number): KvSegment {
+    return this.rows.segment(layer, { start: 0, tokens });
+  }
+
+  /** The mean of the anchor's keys of a layer, where the ranks' weights need it. */
+  anchorMean(layer: number): Tensor | undefined {
+    return this.#anchorMeans[layer];
+  }
+
+  /** Makes what the merge of the ranks' parts needs of an encoded context. */
+  async prepareMerge(
+    anchor: ((layer: number) => KvSegment) | undefined,
+    options: { stages: readonly Stage[]; config: ModelShape; merge: MergeRule },
+  ): Promise<void> {
+    const { stages, config: { kvHeads, headDim }, merge } = options;
+    if (merge !== "antidiagonal" || this.rankCount === 1 || anchor === undefined) return;
+    const label = "mean of the anchor's keys";
+    for (const { device, firstLayer, endLayer } of stages) {
+      for (let layer = firstLayer; layer < endLayer; layer++) {
+        const out = Tensor.allocate(device, { dtype: "f32", shape: [kvHeads, headDim], label });
+        this.#anchorMeans.push(out);
+        await keyMean(device, { out, keys: anchor(layer) });
+      }
+    }
+  }
+
+  /** Counts tokens whose keys a step writes. */
+  extend(tokens: number): void {
+    invariant(this.#length + tokens <= this.room, "a sequence has room for what is generated");
+    this.#length += tokens;
+  }
+
+  /** Forgets query and answer: the context can be asked anew. */
+  rewind(): void {
+    this.#length = 0;
+  }
+
+  /** Gives the pages back; a second call does nothing. */
+  [Symbol.dispose](): void {
+    this.rows[Symbol.dispose]();
+    this.anchorRows?.[Symbol.dispose]();
+    for (const mean of this.#anchorMeans) mean[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * Samples that are decoded together on ranks of this process, in any order and number.
+ *
+ * @module
+ */
+import type { CheckedPlan } from "../../lib/attention/plan.ts";
+import type { DeviceKind } from "../../lib/device/open.ts";
+import { PRECISIONS } from "../../lib/model/precision.ts";
+import { RankModel } from "../../lib/engine/rank.ts";
+import type { Collective } from "../../lib/parallel/collective.ts";
+import { SelfCollective } from "../../lib/parallel/self.ts";
+import { ShmCollective, ShmGroup } from "../../lib/parallel/shm.ts";
+import type { Answer } from "../../lib/star/decoder.ts";
+import type { GenerateRequest } from "../../lib/star/request.ts";
+import { assert } from "./assert.ts";
+import { goldenEntries } from "./golden.ts";
+import { MODEL } from "./prompts.ts";
+
+/** What a sample came to. */
+export interface BatchResult {
+  readonly ids: readonly number[];
+  readonly topLogits: readonly (readonly [number, number])[];
+}
+
+/** How to run samples. */
+export interface BatchRun {
+  readonly plan: CheckedPlan;
+  readonly dtype: "f32" | "bf16";
+  readonly device?: DeviceKind;
+  readonly ranks?: number;
+  /** Samples at once. */
+  readonly width: number;
+  /** The numbers of the samples, in the order in which they begin. */
+  readonly order: readonly number[];
+}
+
+/** Samples of different lengths, of contexts, queries and answers. */
+export async function batchSamples(count: number): Promise<GenerateRequest[]> {
+  const entries = await goldenEntries();
+  return Array.from({ length: count }, (_, i) => {
+    const entry = entries[i % entries.length];
+    assert(entry !== undefined);
+    const ids = [...entry.context_ids, ...entry.context_ids];
+    const from = 13 * i % 97;
+    return {
+      sample: String(i),
+      contextIds: Int32Array.from(ids.slice(from, from + 130 + 71 * i % 517)),
+      queryIds: Int32Array.from(entry.query_ids.slice(-(1 + 5 * i % 23))),
+      tokensToGenerate: 1 + 5 * i % 9,
+      stopIds: [],
+      topLogits: 4,
+    };
+  });
+}
+
+/** Runs the samples on all ranks; what rank 0 learnt, in the order of the samples. */
+export async function runBatches(
+  samples: readonly GenerateRequest[],
+  run: BatchRun,
+): Promise<BatchResult[]> {
+  const { ranks = 1 } = run;
+  if (ranks === 1) {
+    using collective = new SelfCollective();
+    return await runOnRank(samples, { run, collective });
+  }
+  const slotBytes = 1 << 16;
+  using group = new ShmGroup({ size: ranks, slotBytes });
+  const results = await Promise.all(Array.from({ length: ranks }, async (_, rank) => {
+    const options = { rank, size: ranks, slotBytes, timeoutMs: 60_000 };
+    using collective = new ShmCollective(group.path, options);
+    return await runOnRank(samples, { run, collective });
+  }));
+  const [first = []] = results;
+  return first.map(({ ids }, i) => ({
+    ids,
+    // Only the query rank has them.
+    topLogits: results.flatMap((result) => result[i]?.topLogits ?? []),
+  }));
+}
+
+async function runOnRank(
+  samples: readonly GenerateRequest[],
+  options: { run: BatchRun; collective: Collective },
+): Promise<BatchResult[]> {
+  const { run: { plan, dtype, device = "cpu", width, order }, collective } = options;
+  using model = await RankModel.load(
+    {
+      modelFolder: MODEL,
+      plan,
+      device,
+      precision: PRECISIONS[dtype],
+      threads: 1,
+      batchSize: width,
+    },
+    { host: collective },
+  );
+  const results: BatchResult[] = [];
+  const waiting = [...order];
+  let active: { index: number; answer: Answer }[] = [];
+  const onLayer = () => {};
+  while (waiting.length > 0 || active.length > 0) {
+    while (active.length < width && waiting.length > 0) {
+      const index = waiting.shift() ?? 0;
+      const request = samples[index];
+      assert(request !== undefined);
+      const room = request.queryIds.length + request.tokensToGenerate;
+      const common = { collective, onProgress: () => {} };
+      const encoded = await model.encode(request.contextIds, { ...common, room });
+      const call = { request, collective, onLayer, onToken: () => {} };
+      active.push({ index, answer: await model.begin(encoded, call) });
+    }
+    const going = active.map(({ answer }) => answer).filter(({ isDone }) => !isDone);
+    if (going.length > 0) await model.decode(going, { collective, onLayer, maxSteps: 3 });
+    for (const { index, answer: { isDone, ids, topLogits, sequence } } of active) {
+      if (!isDone) continue;
+      results[index] = { ids: [...ids], topLogits };
+      sequence[Symbol.dispose]();
+    }
+    active = active.filter(({ answer }) => !answer.isDone);
+  }
+  return results;
+}

@@ -1,0 +1,97 @@
+import { openCpuDevice } from "../../../lib/device/cpu.ts";
+import { stagesOn } from "../../../lib/device/stages.ts";
+import { cacheBytes, KvArena } from "../../../lib/model/kv_cache.ts";
+import { PAGE_TOKENS, PageAllocator, pagesFor } from "../../../lib/model/kv_pages.ts";
+import { assert, assertEquals, assertThrows } from "../../helpers/assert.ts";
+import { Random } from "../../helpers/random.ts";
+
+Deno.test("pagesFor() fills pages of 128 tokens, and takes one for none", () => {
+  assertEquals([0, 1, 128, 129].map(pagesFor), [1, 1, 1, 2]);
+});
+
+Deno.test("PageAllocator takes the first run that is long enough", () => {
+  const pages = new PageAllocator(10);
+  assertEquals(pages.take(3), { first: 0, count: 3 });
+  assertEquals(pages.take(2), { first: 3, count: 2 });
+  assertEquals(pages.take(4), { first: 5, count: 4 });
+  pages.give({ first: 0, count: 3 });
+  pages.give({ first: 5, count: 4 });
+  // Pages 0 to 2 and, with the one that was never taken, 5 to 9.
+  assertEquals(pages.take(4), { first: 5, count: 4 });
+  assertEquals(pages.take(4), undefined);
+  assertEquals([pages.freeCount, pages.missing(3), pages.missing(4)], [4, 0, 3]);
+});
+
+Deno.test("PageAllocator joins free neighbours on both sides", () => {
+  const pages = new PageAllocator(6);
+  const runs = [1, 2, 3].map((count) => pages.take(count));
+  assertEquals(runs.at(-1), { first: 3, count: 3 });
+  for (const index of [0, 2, 1]) {
+    const run = runs[index];
+    assert(run !== undefined);
+    pages.give(run);
+  }
+  assertEquals(pages.take(6), { first: 0, count: 6 });
+  pages.grow(2);
+  assertEquals(pages.take(2), { first: 6, count: 2 });
+});
+
+Deno.test("PageAllocator refuses pages that are free already or were never there", () => {
+  const pages = new PageAllocator(4);
+  pages.take(4);
+  pages.give({ first: 1, count: 2 });
+  for (const first of [0, 1, 2, 3]) {
+    assertThrows(() => pages.give({ first, count: 2 }), Error, "only pages that are taken");
+  }
+});
+
+Deno.test("PageAllocator never deals out a page twice, whatever is taken and given (seed 3)", () => {
+  const pages = new PageAllocator(64);
+  const random = new Random(3);
+  const taken = new Map<number, number>();
+  const owner = new Array<number>(64).fill(-1);
+  for (let round = 0; round < 2000; round++) {
+    const count = 1 + random.below(9);
+    const run = random.unit() < 0.5 ? pages.take(count) : undefined;
+    if (run !== undefined) {
+      for (let page = run.first; page < run.first + count; page++) {
+        assertEquals(owner[page], -1);
+        owner[page] = run.first;
+      }
+      taken.set(run.first, count);
+    }
+    const [oldest] = taken;
+    if (run === undefined && oldest !== undefined) {
+      const [first, length] = oldest;
+      taken.delete(first);
+      owner.fill(-1, first, first + length);
+      pages.give({ first, count: length });
+    }
+    assertEquals(pages.freeCount, owner.filter((page) => page < 0).length);
+  }
+});
+
+Deno.test("KvArena grows with what is in it, and gives everything back", async () => {
+  using device = await openCpuDevice({ threads: 1 });
+  const stages = stagesOn([device], { layerCount: 2 });
+  const sizes = { kvHeads: 2, headDim: 64, dtype: "f32" } as const;
+  {
+    using arena = new KvArena(stages, sizes);
+    using first = await arena.reserve(100);
+    assertEquals([first.first, first.capacity, arena.version], [0, PAGE_TOKENS, 1]);
+    const { keys } = arena.layer(1);
+    await keys.writeFrom(new Float32Array(keys.size).map((_, i) => i));
+    using second = await arena.reserve(200);
+    assertEquals([second.first, second.capacity, arena.version], [128, 256, 2]);
+    const [head] = [arena.layer(1).keys.rows(1, 1).reshape([384, 64])];
+    // Head 1 began behind 128 rows, and begins behind 384 now.
+    assertEquals((await head.rows(0, 1).toFloats())[0], 128 * 64);
+    const segment = second.segment(1, { start: 3, tokens: 10 });
+    assertEquals([segment.start, segment.tokens], [131, 10]);
+    second[Symbol.dispose]();
+    assertEquals([arena.growthFor(256), arena.growthFor(300), arena.freeTokens], [0, 128, 256]);
+    const bytes = cacheBytes({ ...sizes, layers: 2, tokens: 384 });
+    assertEquals(bytes, 2 * 2 * 2 * 384 * 64 * 4);
+  }
+  assertEquals(device.liveAllocations, 0);
+});
