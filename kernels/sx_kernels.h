@@ -231,6 +231,7 @@ typedef struct sx_key_values {
   int64_t prefix_tokens;     /* P */
   int64_t kv_heads, head_dim, token_stride, head_stride, prefix_token_stride;
   int64_t prefix_head_stride;
+  int64_t prefix_gap; /* for windows: positions between the prefix and the first own key */
 } sx_key_values;
 
 /* Exact attention with log-sum-exp, flash style: no buffer of T x N (arXiv 2205.14135).
@@ -245,6 +246,7 @@ typedef struct sx_attention_dense_params {
   sx_dtype q_dtype;
   sx_key_values kv;
   int64_t q_tokens, q_offset, q_heads;
+  int64_t window; /* a query sees so many positions, its own included; 0: all before it */
   float scale;
 } sx_attention_dense_params;
 sx_status sx_attention_dense(sx_context* context, const sx_attention_dense_params* params);
@@ -302,7 +304,7 @@ sx_status sx_merge_states(sx_context* context, const sx_merge_states_params* par
 /* Antidiagonal mass of every tile (XAttention, arXiv 2503.16428, section 2.1).
  * Groups of S tokens: Kr[j] = concat over s of k[j*S + s], Qr[i] = concat of q[i*S + S-1-s], rows
  * past the end being zero; logits[i][j] = Qr[i] . Kr[j] * scale / S over j <= i (i counted in the
- * sequence); with pad = -N mod 128, the last floor(pad / S) groups of keys are left out, and query
+ * sequence) from the first tile on that row i's tile sees in the window; with pad = -N mod 128, the last floor(pad / S) groups of keys are left out, and query
  * groups that hold only padding count as zero; p = softmax over j; mass = sum of p over the tile.
  * q_tiles = ceil(T / 128), key_tiles = ceil(N / 128); tiles after the diagonal are 0. q_offset and P
  * are multiples of 128 and N = q_offset + T. */
@@ -312,21 +314,24 @@ typedef struct sx_antidiagonal_score_params {
   sx_dtype q_dtype;
   sx_key_values kv; /* its values are not read and may be null */
   int64_t q_tokens, q_offset, q_heads;
+  int64_t window; /* as in sx_attention_dense */
   int64_t stride; /* S, a divisor of 128 */
   float scale;
 } sx_antidiagonal_score_params;
 sx_status sx_antidiagonal_score(sx_context* context, const sx_antidiagonal_score_params* params);
 
-/* Chooses tiles by their mass: tile 0 and the diagonal tile always; of the others, in falling
- * order of mass (equal: lower number first), each whose mass is above 0, as long as the mass taken
- * before it (tile 0 and diagonal included) is below threshold * (mass of the row).
- * threshold >= 1 takes every causal tile. Row tile b of the call is number first_tile + b. */
+/* Chooses tiles by their mass: the first tile that the row sees (0 without a window) and the diagonal
+ * tile always; of those between, in falling order of mass (equal: lower number first), each whose mass
+ * is above 0, as long as the mass taken before it (the two included) is below threshold * (mass of
+ * the row). threshold >= 1 takes every tile that the row sees. Row tile b of the call is number
+ * first_tile + b. */
 typedef struct sx_select_tiles_params {
   int32_t* counts;   /* [heads, q_tiles], as in sx_attention_block_sparse */
   int32_t* indices;  /* [heads, q_tiles, index_stride], ascending */
   const float* mass; /* [heads, q_tiles, key_tiles] */
   int64_t heads, q_tiles, key_tiles, first_tile;
-  int64_t index_stride; /* at least key_tiles */
+  int64_t index_stride;                      /* at least key_tiles */
+  int64_t window, prefix_tokens, prefix_gap; /* as in sx_attention_dense and sx_key_values */
   float threshold;
 } sx_select_tiles_params;
 sx_status sx_select_tiles(sx_context* context, const sx_select_tiles_params* params);

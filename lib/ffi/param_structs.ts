@@ -42,12 +42,12 @@ export const PARAM_BYTES = {
   sx_head_norm: 64,
   sx_add: 48,
   sx_swiglu: 40,
-  sx_attention_dense: 176,
-  sx_attention_block_sparse: 200,
+  sx_attention_dense: 192,
+  sx_attention_block_sparse: 216,
   sx_attention_decode: 144,
   sx_merge_states: 72,
-  sx_antidiagonal_score: 168,
-  sx_select_tiles: 72,
+  sx_antidiagonal_score: 184,
+  sx_select_tiles: 96,
   sx_key_mean: 64,
   sx_rank_score: 120,
   sx_argmax: 32,
@@ -178,10 +178,12 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 30, p.kv.headStride);
     writeSize(to.i32, 32, p.kv.prefixTokenStride);
     writeSize(to.i32, 34, p.kv.prefixHeadStride);
-    writeSize(to.i32, 36, p.qTokens);
-    writeSize(to.i32, 38, p.qOffset);
-    writeSize(to.i32, 40, p.qHeads);
-    to.f32[42] = p.scale;
+    writeSize(to.i32, 36, p.kv.prefixGap);
+    writeSize(to.i32, 38, p.qTokens);
+    writeSize(to.i32, 40, p.qOffset);
+    writeSize(to.i32, 42, p.qHeads);
+    writeSize(to.i32, 44, p.window);
+    to.f32[46] = p.scale;
   },
   sx_attention_block_sparse(to: StructViews, p: AttentionBlockSparseParams): void {
     to.u64[0] = p.attention.out;
@@ -202,13 +204,15 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 30, p.attention.kv.headStride);
     writeSize(to.i32, 32, p.attention.kv.prefixTokenStride);
     writeSize(to.i32, 34, p.attention.kv.prefixHeadStride);
-    writeSize(to.i32, 36, p.attention.qTokens);
-    writeSize(to.i32, 38, p.attention.qOffset);
-    writeSize(to.i32, 40, p.attention.qHeads);
-    to.f32[42] = p.attention.scale;
-    to.u64[22] = p.counts;
-    to.u64[23] = p.indices;
-    writeSize(to.i32, 48, p.indexStride);
+    writeSize(to.i32, 36, p.attention.kv.prefixGap);
+    writeSize(to.i32, 38, p.attention.qTokens);
+    writeSize(to.i32, 40, p.attention.qOffset);
+    writeSize(to.i32, 42, p.attention.qHeads);
+    writeSize(to.i32, 44, p.attention.window);
+    to.f32[46] = p.attention.scale;
+    to.u64[24] = p.counts;
+    to.u64[25] = p.indices;
+    writeSize(to.i32, 52, p.indexStride);
   },
   sx_attention_decode(to: StructViews, p: AttentionDecodeParams): void {
     to.u64[0] = p.out;
@@ -258,11 +262,13 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 26, p.kv.headStride);
     writeSize(to.i32, 28, p.kv.prefixTokenStride);
     writeSize(to.i32, 30, p.kv.prefixHeadStride);
-    writeSize(to.i32, 32, p.qTokens);
-    writeSize(to.i32, 34, p.qOffset);
-    writeSize(to.i32, 36, p.qHeads);
-    writeSize(to.i32, 38, p.stride);
-    to.f32[40] = p.scale;
+    writeSize(to.i32, 32, p.kv.prefixGap);
+    writeSize(to.i32, 34, p.qTokens);
+    writeSize(to.i32, 36, p.qOffset);
+    writeSize(to.i32, 38, p.qHeads);
+    writeSize(to.i32, 40, p.window);
+    writeSize(to.i32, 42, p.stride);
+    to.f32[44] = p.scale;
   },
   sx_select_tiles(to: StructViews, p: SelectTilesParams): void {
     to.u64[0] = p.counts;
@@ -273,7 +279,10 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 10, p.keyTiles);
     writeSize(to.i32, 12, p.firstTile);
     writeSize(to.i32, 14, p.indexStride);
-    to.f32[16] = p.threshold;
+    writeSize(to.i32, 16, p.window);
+    writeSize(to.i32, 18, p.prefixTokens);
+    writeSize(to.i32, 20, p.prefixGap);
+    to.f32[22] = p.threshold;
   },
   sx_key_mean(to: StructViews, p: KeyMeanParams): void {
     to.u64[0] = p.out;

@@ -144,6 +144,7 @@ export interface KeyValues {
   readonly headStride: number; // int64_t head_stride
   readonly prefixTokenStride: number; // int64_t prefix_token_stride
   readonly prefixHeadStride: number; // int64_t prefix_head_stride
+  readonly prefixGap: number; // int64_t prefix_gap
 }
 
 /** `sx_attention_dense_params`. */
@@ -157,6 +158,7 @@ export interface AttentionDenseParams {
   readonly qTokens: number; // int64_t q_tokens
   readonly qOffset: number; // int64_t q_offset
   readonly qHeads: number; // int64_t q_heads
+  readonly window: number; // int64_t window
   readonly scale: number; // float scale
 }
 
@@ -212,6 +214,7 @@ export interface AntidiagonalScoreParams {
   readonly qTokens: number; // int64_t q_tokens
   readonly qOffset: number; // int64_t q_offset
   readonly qHeads: number; // int64_t q_heads
+  readonly window: number; // int64_t window
   readonly stride: number; // int64_t stride
   readonly scale: number; // float scale
 }
@@ -226,6 +229,9 @@ export interface SelectTilesParams {
   readonly keyTiles: number; // int64_t key_tiles
   readonly firstTile: number; // int64_t first_tile
   readonly indexStride: number; // int64_t index_stride
+  readonly window: number; // int64_t window
+  readonly prefixTokens: number; // int64_t prefix_tokens
+  readonly prefixGap: number; // int64_t prefix_gap
   readonly threshold: number; // float threshold
 }
 
