@@ -8,6 +8,9 @@
 import { fileURLToPath } from "node:url";
 import { BENCH_HELP, benchOptions } from "./commands/bench/flags.ts";
 import { type Command, defineCommand } from "./commands/shared/command.ts";
+import { INFER } from "./commands/infer/command.ts";
+import { FORMATS } from "./commands/results/formats.ts";
+import { EVALUATE, GATHER, PREPARE } from "./commands/ruler/tools.ts";
 import { ENGINE_FLAGS, MODE_HELP, MODES } from "./commands/shared/engine_flags.ts";
 import {
   choiceFlag,
@@ -16,52 +19,23 @@ import {
   textFlag,
   wholeFlag,
   wholesFlag,
-  wordsFlag,
 } from "./commands/shared/flags.ts";
+import {
+  BLOCK_FLAGS,
+  CONTINUE_NOTE,
+  CWE_FLAG,
+  DEMO_TASKS,
+  NODES_HELP,
+  PROCESSES_HELP,
+  SOURCE_HELP,
+  TASKS,
+  TEMPLATE_HELP,
+} from "./commands/shared/run_flags.ts";
 import { runProgram } from "./commands/shared/program.ts";
 import { openScreen } from "./commands/shared/screen.ts";
 import { UsageError } from "./lib/errors.ts";
-import { MODEL_TEMPLATES } from "./ruler/templates.ts";
+import { findModelFolder } from "./lib/model/model_folder.ts";
 import { launchEnvironment } from "./lib/team/launch.ts";
-
-const TEMPLATE_HELP = `the prompt template: ${Object.keys(MODEL_TEMPLATES).join(", ")}; chat for ` +
-  "the model's own chat template; or a file, a text with {task_template} where the task belongs, " +
-  'or NAME.json with {"template": "...", "stop_words": ["..."]}';
-const TASKS = [
-  ...["niah_single_1", "niah_single_2", "niah_single_3"],
-  ...["niah_multikey_1", "niah_multikey_2", "niah_multikey_3"],
-  ...["niah_multivalue", "niah_multiquery", "vt", "cwe", "fwe", "qa_1", "qa_2"],
-];
-/** Tasks that need no downloaded data. */
-const DEMO_TASKS = ["niah_single_1", "niah_multikey_2", "niah_multikey_3", "vt", "fwe"] as const;
-
-const NODES_HELP = "nodes of a Slurm allocation; more than 1 start this program by srun there";
-const PROCESSES_HELP = "processes of each node that share the context; dense and xattn use one; " +
-  "under mpirun, srun or torchrun all ranks that were started are used";
-const BLOCK_HELP = "tokens per context block; a multiple of 128 in starx";
-const ANCHOR_HELP = "tokens of the anchor block, at most the block size; -1 takes the block size";
-
-const SOURCE_HELP =
-  "RULER's source data (default: STARX_DATA, or starx/data in the user's cache folder)";
-const CWE_FLAG = wholesFlag({
-  count: 2,
-  min: 1,
-  default: [300, 30],
-  value: "COMMON OTHER",
-  help: "how often cwe's common and other words occur; 300 30 leaves no answers below about " +
-    "15,500 tokens, 30 3 are newer RULER's values",
-});
-
-const BLOCK_FLAGS = {
-  block_size: wholeFlag({ short: "-bs", min: -1, default: -1, demo: 1024, help: BLOCK_HELP }),
-  anchor_block_size: wholeFlag({ short: "-as", min: -1, default: -1, help: ANCHOR_HELP }),
-} as const;
-
-const CONTINUE_NOTE =
-  "Running the same command again continues: finished samples are kept. run.json beside the " +
-  "results holds what they were made with; a run with another model, data or option that changes " +
-  "results is refused. --threads, --timeout and, with --merge lse, --nproc_per_node change no " +
-  "result on the CPU; a GPU rounds otherwise than a CPU, so --device counts as it was chosen.";
 
 const ruler = defineCommand({
   name: "ruler",
@@ -79,8 +53,10 @@ const ruler = defineCommand({
     model_path: textFlag({
       short: "-p",
       value: "FOLDER",
-      help: "a Llama model in Hugging Face's format; without it the model of this repository is " +
-        "taken, and demonstration values stand for every flag that is absent",
+      help:
+        "a model in Hugging Face's format, or its name on the hub if it was fetched; the bare command takes the model of this " +
+        "repository, and demonstration values for all flags; with any flag that is not about the " +
+        "machine it is required",
     }),
     prompt_config: textFlag({
       short: "-pc",
@@ -94,9 +70,10 @@ const ruler = defineCommand({
     seq_lengths: wholesFlag({
       short: "-l",
       min: 1,
+      kilo: true,
       required: true,
       demo: [4096],
-      help: "sequence lengths in tokens",
+      help: "sequence lengths in tokens: 4096 32768, or 4k,32k",
     }),
     tasks: choicesFlag(TASKS, {
       short: "-t",
@@ -111,16 +88,41 @@ const ruler = defineCommand({
         "slash may also stand for dataset/NAME; tasks that it lacks are made",
     }),
     num_samples_per_task: wholeFlag({ min: 1, default: 500, demo: 5, help: "samples per task" }),
-    num_nodes: wholeFlag({ short: "-nn", min: 1, default: 1, help: NODES_HELP }),
+    num_nodes: wholeFlag({
+      short: "-nn",
+      min: 1,
+      default: 1,
+      machine: true,
+      help: NODES_HELP,
+    }),
     nproc_per_node: wholeFlag({
       short: "-np",
       min: 1,
       max: 1024,
       demo: 2,
+      machine: true,
       help: `${PROCESSES_HELP}; required in star, starx, ring and ringx`,
     }),
-    output_dir: textFlag({ value: "FOLDER", default: "results", help: "folder of all results" }),
-    source_dir: textFlag({ value: "FOLDER", help: SOURCE_HELP }),
+    output_dir: textFlag({
+      value: "FOLDER",
+      default: "results",
+      machine: true,
+      help: "folder of all results",
+    }),
+    overwrite: switchFlag({
+      machine: true,
+      help: "removes earlier results of these lengths, whatever they were made with",
+    }),
+    format: choiceFlag(FORMATS, {
+      default: "table",
+      machine: true,
+      help: "what is printed at the end; csv and json have a row per task, md can be pasted",
+    }),
+    log_samples: switchFlag({
+      machine: true,
+      help: "writes samples_<task>_<date>.jsonl, too, in lm-evaluation-harness's form",
+    }),
+    source_dir: textFlag({ value: "FOLDER", machine: true, help: SOURCE_HELP }),
     cwe_freq: CWE_FLAG,
     ...ENGINE_FLAGS,
   },
@@ -144,7 +146,7 @@ const ruler = defineCommand({
     return await runRuler({
       ...engineOptions(flags),
       modelName: flags.model_name,
-      modelPath: flags.model_path ?? await demoModel(),
+      modelPath: await modelOr(demoModel, flags.model_path),
       template: flags.prompt_config,
       plan: planOf(flags),
       givenAnchorTokens: flags.anchor_block_size,
@@ -156,152 +158,10 @@ const ruler = defineCommand({
       outputDir: flags.output_dir,
       sourceDir: flags.source_dir,
       cweFrequencies: flags.cwe_freq,
+      overwrite: flags.overwrite,
+      format: flags.format,
+      logSamples: flags.log_samples,
     }, context);
-  },
-});
-
-const infer = defineCommand({
-  name: "infer",
-  summary: "generate for the samples of a file of JSON lines",
-  ranks: "first",
-  flags: {
-    model_path: textFlag({
-      short: "-p",
-      value: "FOLDER",
-      required: true,
-      help: "a Llama model in Hugging Face's format",
-    }),
-    attn_type: choiceFlag(MODES, { short: "-a", required: true, help: MODE_HELP }),
-    ...BLOCK_FLAGS,
-    tokens_to_generate: wholeFlag({
-      required: true,
-      min: 1,
-      help: "tokens per sample; an end-of-sequence token does not end it, a stop word may",
-    }),
-    stop_words: wordsFlag({ default: [], help: "the text is cut at the first of them" }),
-    input_path: textFlag({
-      value: "FILE",
-      required: true,
-      help: "JSON lines with input_context, input_query, output or outputs, and perhaps index",
-    }),
-    num_samples: wholeFlag({ min: -1, default: -1, help: "only the first N samples; -1 for all" }),
-    output_path: textFlag({ value: "FILE", required: true, help: "where the records go" }),
-    use_cache: switchFlag({
-      help: "accepted as in the original; finished samples are always kept",
-    }),
-    nproc_per_node: wholeFlag({
-      short: "-np",
-      min: 1,
-      max: 1024,
-      default: 1,
-      help: PROCESSES_HELP,
-    }),
-    top_logits: wholeFlag({
-      default: 0,
-      max: 1 << 20,
-      value: "K",
-      help: "adds to each record top_logits, the K largest logits of the first generated " +
-        "position as [id, logit] pairs, and generated_ids",
-    }),
-    ...ENGINE_FLAGS,
-  },
-  notes: [
-    `${CONTINUE_NOTE} run.json lies in the folder of --output_path and has an entry for each ` +
-    "output file there.",
-  ],
-  run: async (flags, context) => {
-    const { runInfer } = await import("./commands/infer/infer.ts");
-    const { engineOptions, planOf } = await import("./commands/shared/engine_flags.ts");
-    await runInfer({
-      ...engineOptions(flags),
-      modelPath: flags.model_path,
-      plan: planOf(flags),
-      processCount: flags.nproc_per_node,
-      inputPath: flags.input_path,
-      outputPath: flags.output_path,
-      sampleLimit: flags.num_samples,
-      tokensToGenerate: flags.tokens_to_generate,
-      stopWords: flags.stop_words,
-      topLogits: flags.top_logits,
-    }, context);
-  },
-});
-
-const prepare = defineCommand({
-  name: "prepare",
-  summary: "make the data of one of RULER's tasks",
-  flags: {
-    save_dir: textFlag({ value: "FOLDER", required: true, help: "takes <task>/validation.jsonl" }),
-    task: choiceFlag(TASKS, { value: "NAME", required: true, help: "one of RULER's tasks" }),
-    tokenizer_path: textFlag({
-      value: "FOLDER",
-      required: true,
-      help: "a folder with a tokenizer.json",
-    }),
-    tokenizer_type: choiceFlag(["hf"], { default: "hf", help: "the kind of tokenizer" }),
-    max_seq_length: wholeFlag({
-      required: true,
-      min: 1,
-      help: "tokens of a sample, those to be generated included",
-    }),
-    num_samples: wholeFlag({ min: 1, default: 500, help: "samples of all chunks together" }),
-    random_seed: wholeFlag({ help: "accepted; has no effect, as in the original" }),
-    model_template_type: textFlag({ value: "TEMPLATE", default: "base", help: TEMPLATE_HELP }),
-    remove_newline_tab: switchFlag({ help: "line feeds and tabs become spaces" }),
-    chunk_idx: wholeFlag({ default: 0, help: "which chunk to make, from 0 on" }),
-    chunk_amount: wholeFlag({ min: 1, default: 1, help: "how many chunks there are" }),
-    source_dir: textFlag({ value: "FOLDER", help: SOURCE_HELP }),
-    cwe_freq: CWE_FLAG,
-  },
-  run: async (flags, { screen }) => {
-    const { runPrepare } = await import("./commands/ruler/prepare.ts");
-    await runPrepare({
-      saveDir: flags.save_dir,
-      task: flags.task,
-      tokenizerPath: flags.tokenizer_path,
-      maxTokens: flags.max_seq_length,
-      sampleCount: flags.num_samples,
-      randomSeed: flags.random_seed,
-      template: flags.model_template_type,
-      removeNewlineTab: flags.remove_newline_tab,
-      chunkIndex: flags.chunk_idx,
-      chunkCount: flags.chunk_amount,
-      sourceDir: flags.source_dir,
-      cweFrequencies: flags.cwe_freq,
-    }, (line) => screen.log(line));
-  },
-});
-
-const evaluate = defineCommand({
-  name: "evaluate",
-  summary: "score the predictions of one length and write summary.csv",
-  flags: {
-    data_dir: textFlag({ value: "FOLDER", required: true, help: "holds <task>.jsonl files" }),
-    benchmark: textFlag({ value: "NAME", default: "synthetic", help: "there is only 'synthetic'" }),
-    verbose: wholeFlag({ min: -1, help: "accepted; has no effect, as in the original" }),
-  },
-  run: async ({ data_dir: dataDir, benchmark, verbose }, { screen }) => {
-    const { runEvaluate } = await import("./commands/ruler/evaluate.ts");
-    const terminalColumns = Deno.stdout.isTerminal() ? Deno.consoleSize().columns : undefined;
-    await runEvaluate({ dataDir, benchmark, verbose, terminalColumns }, screen);
-  },
-});
-
-const gather = defineCommand({
-  name: "gather",
-  summary: "show the scores of all lengths of an experiment",
-  flags: {
-    exp: textFlag({
-      short: "-e",
-      value: "NAME",
-      required: true,
-      help: "an experiment's folder, or its name in --output_dir",
-    }),
-    output_dir: textFlag({ value: "FOLDER", default: "results", help: "folder of all results" }),
-  },
-  run: async ({ exp, output_dir: outputDir }, { screen }) => {
-    const { runGather } = await import("./commands/ruler/gather.ts");
-    await runGather({ exp, outputDir }, (text) => screen.print(text));
   },
 });
 
@@ -335,13 +195,18 @@ const doctor = defineCommand({
   },
   run: async (flags, { screen }) => {
     const { runDoctor } = await import("./commands/doctor.ts");
-    const modelPath = flags.model_path ?? await demoModel();
+    const modelPath = await modelOr(demoModel, flags.model_path);
     await runDoctor({ modelPath, sourceDir: flags.source_dir }, screen);
   },
 });
 
 /** All subcommands, in the order of the help text. */
-const COMMANDS: readonly Command[] = [ruler, infer, prepare, evaluate, gather, bench, doctor];
+const COMMANDS: readonly Command[] = [ruler, INFER, PREPARE, EVALUATE, GATHER, bench, doctor];
+
+/** The folder of a model that was named, or another one's. */
+async function modelOr(other: () => Promise<string>, named: string | undefined): Promise<string> {
+  return named === undefined ? await other() : await findModelFolder(named);
+}
 
 /** The folder of the model that comes with this program. */
 async function demoModel(): Promise<string> {

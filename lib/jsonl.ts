@@ -3,8 +3,10 @@
  *
  * @module
  */
+import { dirname } from "node:path";
 import { errorText, FileError } from "./errors.ts";
 import { readRange } from "./file_range.ts";
+import { syncFolder } from "./sync_folder.ts";
 import { fileError, isJsonObject } from "./text_file.ts";
 
 const NEWLINE = 0x0a;
@@ -141,6 +143,7 @@ export class JsonLinesWriter implements Disposable {
   static async open(path: string, options: JsonLinesWriterOptions = {}): Promise<JsonLinesWriter> {
     try {
       const file = await Deno.open(path, { append: true, create: true });
+      await syncFolder(dirname(path));
       return new JsonLinesWriter(file, path, options.format ?? JSON.stringify);
     } catch (error) {
       throw writeError(path, error);
@@ -152,7 +155,8 @@ export class JsonLinesWriter implements Disposable {
    *
    * @param record A JSON value.
    * @throws {TypeError} If the writer is disposed, or the formatted record is not one line.
-   * @throws {FileError} If the disk is full or fails.
+   * @throws {FileError} If the disk is full or fails, or the file was removed, moved or replaced
+   * since it was opened: what is appended would be lost.
    */
   async append(record: unknown): Promise<void> {
     if (this.#disposed) throw new TypeError(`Cannot write ${this.#path} as it is closed`);
@@ -161,6 +165,7 @@ export class JsonLinesWriter implements Disposable {
       throw new TypeError(`Cannot write ${this.#path} as a record must be one line of JSON`);
     }
     const bytes = new TextEncoder().encode(`${text}\n`);
+    await this.#checkPlace();
     try {
       // A disk that fills up may take only a part; the next call then says why.
       for (let at = 0; at < bytes.byteLength;) at += await this.#file.write(bytes.subarray(at));
@@ -168,6 +173,19 @@ export class JsonLinesWriter implements Disposable {
     } catch (error) {
       throw writeError(this.#path, error);
     }
+  }
+
+  /** @throws {FileError} If the name no longer leads to the opened file. */
+  async #checkPlace(): Promise<void> {
+    const [opened, named] = await Promise.all([
+      this.#file.stat(),
+      Deno.stat(this.#path).catch(() => undefined),
+    ]);
+    if (named !== undefined && named.ino === opened.ino && named.dev === opened.dev) return;
+    throw new FileError(
+      `Cannot write ${this.#path} as it was ${named === undefined ? "removed" : "replaced"} ` +
+        "while the run went on: what follows would be lost",
+    );
   }
 
   /** Closes the file; a second call does nothing. */
@@ -179,8 +197,9 @@ export class JsonLinesWriter implements Disposable {
 }
 
 /**
- * Repairs a file whose writer was killed while writing: an unfinished last line is cut off. A last
- * line that is whole but for its newline is kept, and the newline added.
+ * Repairs a file whose writer was killed while writing: an unfinished last line is cut off, and so
+ * are blank lines at the end. A last line that is whole but for its newline is kept, and the newline
+ * added.
  *
  * @param path The file; a missing one is left missing.
  * @returns How many bytes were cut off.
@@ -190,21 +209,51 @@ export async function recoverJsonLines(path: string): Promise<number> {
   try {
     using file = await Deno.open(path, { read: true, write: true });
     const { size } = await file.stat();
-    const end = await lastLineEnd(file, size);
-    if (end === size) return 0;
-    const rest = await readRange(file, { begin: end, end: size });
-    if (isWholeRecord(rest)) {
+    const textEnd = await lastTextEnd(file, size);
+    const newline = await nextNewline(file, { begin: textEnd, end: size });
+    const isFinished = textEnd === 0 || newline !== undefined;
+    const begin = isFinished ? 0 : await lastLineEnd(file, size);
+    if (!isFinished && isWholeRecord(await readRange(file, { begin, end: size }))) {
       await file.seek(size, Deno.SeekMode.Start);
       await file.write(new Uint8Array([NEWLINE]));
       return 0;
     }
-    await file.truncate(end);
+    const kept = !isFinished ? begin : newline === undefined || textEnd === 0 ? 0 : newline + 1;
+    if (kept === size) return 0;
+    await file.truncate(kept);
     await file.syncData();
-    return size - end;
+    return size - kept;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return 0;
     throw writeError(path, error);
   }
+}
+
+/** The offset of the first newline in a range of white space. */
+async function nextNewline(
+  file: Deno.FsFile,
+  range: { begin: number; end: number },
+): Promise<number | undefined> {
+  const stepBytes = 1 << 16;
+  for (let { begin } = range; begin < range.end; begin += stepBytes) {
+    const end = Math.min(range.end, begin + stepBytes);
+    const at = (await readRange(file, { begin, end })).indexOf(NEWLINE);
+    if (at >= 0) return begin + at;
+  }
+  return undefined;
+}
+
+/** The offset behind the last byte that is no white space. */
+async function lastTextEnd(file: Deno.FsFile, size: number): Promise<number> {
+  const stepBytes = 1 << 16;
+  for (let end = size; end > 0;) {
+    const begin = Math.max(0, end - stepBytes);
+    const bytes = await readRange(file, { begin, end });
+    const at = bytes.findLastIndex((byte) => byte !== NEWLINE && byte !== 0x0d && byte !== 0x20);
+    if (at >= 0) return begin + at + 1;
+    end = begin;
+  }
+  return 0;
 }
 
 /** The offset behind the last newline; 0 without one. */

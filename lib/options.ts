@@ -79,6 +79,19 @@ export function checkTexts(place: OptionPlace, value: readonly string[]): readon
   throw optionError(place, { rule: "an array of texts", value });
 }
 
+/** Yes or no. @throws {UsageError} If it is neither. */
+export function checkSwitch(place: OptionPlace, options: { value: boolean }): boolean {
+  const { value } = options;
+  if (typeof value === "boolean") return value;
+  throw optionError(place, { rule: "true or false", value });
+}
+
+/** Ids of tokens. @throws {UsageError} If it is no array of them. */
+export function checkIds(place: OptionPlace, value: readonly number[]): readonly number[] {
+  if (Array.isArray(value) && value.every((id) => Number.isInteger(id) && id >= 0)) return value;
+  throw optionError(place, { rule: "an array of whole numbers from 0 on", value });
+}
+
 /** Refuses what would be ignored in silence. @throws {UsageError} If there is an unknown name. */
 export function checkNames(
   options: object,

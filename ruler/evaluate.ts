@@ -10,7 +10,13 @@
 import { FileError, invariant } from "../lib/errors.ts";
 import { formatCsv, formatFrame, USUAL_COLUMNS } from "./csv.ts";
 import { replaceFile } from "./files.ts";
-import { type Metric, type Prediction, scorePredictions, TASK_METRICS } from "./metrics.ts";
+import {
+  type Metric,
+  type Prediction,
+  sampleScore,
+  scorePredictions,
+  TASK_METRICS,
+} from "./metrics.ts";
 import { idCells, joinChunks, listPredictions, readRecords, readSamples } from "./predictions.ts";
 import { floatRepr } from "./python/float.ts";
 import { listRepr } from "./python/text.ts";
@@ -26,6 +32,8 @@ export interface TaskScore {
   /** How many predictions are empty. */
   readonly nullCount: number;
   readonly sampleCount: number;
+  /** What each sample scored, 0 to 100; absent where there is no score. */
+  readonly values?: readonly number[];
 }
 
 /** Options of {@linkcode evaluateFolder}. */
@@ -38,6 +46,10 @@ export interface EvaluateFolderOptions {
    * @default {80}
    */
   readonly terminalColumns?: number | undefined;
+  /** Only the first samples of each task; by default all. */
+  readonly limit?: number | undefined;
+  /** The metric of every task, in place of its own. Tasks that RULER does not have are scored, too. */
+  readonly metric?: Metric | undefined;
 }
 
 /** What {@linkcode evaluateFolder} found and wrote. */
@@ -75,7 +87,7 @@ export async function evaluateFolder(
   const { tasks, chunks } = await listPredictions(root);
   const pathsOf = (task: string): string[] =>
     (chunks.get(task) ?? [`${task}.jsonl`]).map((name) => `${root}/${name}`);
-  const known = Object.entries(TASK_METRICS);
+  const known = knownTasks(options.metric, [...tasks, ...chunks.keys()]);
   if (!known.some(([task]) => tasks.has(task) || chunks.has(task))) {
     throw new FileError(`Cannot evaluate ${folder} as it must hold predictions: found no task's`);
   }
@@ -87,13 +99,24 @@ export async function evaluateFolder(
       continue;
     }
     print(`Evaluate task ${task}...\n`);
-    results.push(await evaluateTask(task, pathsOf(task), { metric, ...options }));
+    results.push(await evaluateTask(task, pathsOf(task), { ...options, metric }));
   }
   for (const task of chunks.keys()) {
-    if (!Object.hasOwn(TASK_METRICS, task)) { for await (const _ of readRecords(pathsOf(task))); }
+    if (!known.some(([name]) => name === task)) {
+      for await (const _ of readRecords(pathsOf(task)));
+    }
   }
   for (const [task, names] of chunks) await joinChunks(root, task, { names });
   return await writeResults(folder, results, options);
+}
+
+/** The tasks that can be scored: RULER's; with a metric for all, whatever lies there. */
+function knownTasks(
+  metric: Metric | undefined,
+  names: readonly string[],
+): readonly (readonly [string, Metric])[] {
+  if (metric === undefined) return Object.entries(TASK_METRICS);
+  return [...new Set(names)].sort().map((name) => [name, metric] as const);
 }
 
 async function evaluateTask(
@@ -101,11 +124,12 @@ async function evaluateTask(
   paths: readonly string[],
   options: EvaluateFolderOptions & { metric: Metric },
 ): Promise<TaskResult> {
-  const { print, metric } = options;
+  const { print, metric, limit = Infinity } = options;
   const texts: string[] = [];
   const ids: JsonValue[] = [];
   const answers: (readonly (string | null)[])[] = [];
   for await (const sample of readSamples(paths)) {
+    if (texts.length >= limit) break;
     texts.push(sample.text);
     ids.push(sample.id);
     answers.push(sample.answers);
@@ -126,7 +150,7 @@ function scoreTask(
   task: string,
   texts: readonly string[],
   options: ScoreTaskOptions,
-): { score: number | undefined; reason?: string } {
+): { score: number | undefined; reason?: string; values?: readonly number[] } {
   const { metric, answers, path } = options;
   // As in the original, a first answer of null means that the data is not labelled at all.
   if (answers.length === 0 || answers[0]?.[0] === null) return { score: 0 };
@@ -142,7 +166,10 @@ function scoreTask(
       throw new FileError(`Cannot read ${path}: sample ${index + 1} has an answer that is null`);
     }),
   }));
-  return { score: scorePredictions(metric, predictions) };
+  return {
+    score: scorePredictions(metric, predictions),
+    values: predictions.map((prediction) => sampleScore(metric, prediction) * 100),
+  };
 }
 
 async function writeResults(

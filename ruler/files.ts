@@ -4,7 +4,9 @@
  *
  * @module
  */
+import { dirname } from "node:path";
 import { errorText, FileError } from "../lib/errors.ts";
+import { syncFolder } from "../lib/sync_folder.ts";
 
 /**
  * The lines of a UTF-8 file, without their newlines.
@@ -15,6 +17,10 @@ import { errorText, FileError } from "../lib/errors.ts";
 export async function* readLines(path: string): AsyncGenerator<string> {
   let rest = "";
   try {
+    // To open a pipe would wait for whoever writes to it.
+    if (!(await Deno.stat(path)).isFile) {
+      throw new FileError(`Cannot read ${path}: it is not a file`);
+    }
     using file = await Deno.open(path);
     const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
     const chunk = new Uint8Array(1 << 18);
@@ -42,8 +48,13 @@ export function readError(path: string, error: unknown): FileError {
   return new FileError(`Cannot read ${path}: ${reason}`, { cause: error });
 }
 
+/** A temporary file that nobody has written to for so long was left behind by a killed process. */
+const STALE_MS = 3_600_000;
+
 /**
- * Writes a file as a whole: under another name first, so that a failure leaves what was there.
+ * Writes a file as a whole: under another name first, so that a failure leaves what was there. The
+ * other name is this call's alone, so that two writers never mix; the folder's entry is on disk, too,
+ * when this returns.
  *
  * @param path The file; one that exists is replaced.
  * @param parts Its text, piece by piece.
@@ -53,7 +64,8 @@ export async function replaceFile(
   path: string,
   parts: Iterable<string> | AsyncIterable<string>,
 ): Promise<void> {
-  const unfinished = `${path}.unfinished`;
+  await removeStale(path);
+  const unfinished = `${path}.${crypto.randomUUID()}.unfinished`;
   try {
     using file = await writing(path, () => Deno.open(unfinished, CREATE));
     const encoder = new TextEncoder();
@@ -67,13 +79,30 @@ export async function replaceFile(
       await file.syncData();
       await Deno.rename(unfinished, path);
     });
+    await syncFolder(dirname(path));
   } catch (error) {
     await Deno.remove(unfinished).catch(() => undefined);
     throw error;
   }
 }
 
-const CREATE: Deno.OpenOptions = { write: true, create: true, truncate: true };
+const CREATE: Deno.OpenOptions = { write: true, createNew: true };
+
+/** Removes temporary files of `path` that killed processes left. */
+async function removeStale(path: string): Promise<void> {
+  const folder = dirname(path);
+  const prefix = `${path.slice(path.lastIndexOf("/") + 1)}.`;
+  try {
+    for await (const { name } of Deno.readDir(folder)) {
+      if (!name.startsWith(prefix) || !name.endsWith(".unfinished")) continue;
+      const { mtime } = await Deno.stat(`${folder}/${name}`);
+      const isStale = mtime !== null && Date.now() - mtime.getTime() > STALE_MS;
+      if (isStale) await Deno.remove(`${folder}/${name}`);
+    }
+  } catch {
+    // Another process may have removed it first; a folder that is missing is told by the write.
+  }
+}
 
 /** Turns what the operating system says about `path` into a {@linkcode FileError}. */
 async function writing<T>(path: string, run: () => Promise<T>): Promise<T> {

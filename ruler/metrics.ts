@@ -8,8 +8,20 @@
 import { roundHalfEven } from "./python/float.ts";
 import { strip } from "./python/text.ts";
 
-/** `all`: the part of the answers that were found. `part`: whether any answer was found. */
-export type Metric = "all" | "part";
+/**
+ * `all`: the part of the answers that were found. `part`: whether any answer was found. `exact`:
+ * whether the text is one of the answers. `f1`: the best overlap of words with an answer, as in
+ * SQuAD. The first two are RULER's.
+ */
+export type Metric = "all" | "part" | "exact" | "f1";
+
+/** The metrics by the names that the command line has for them. */
+export const METRICS = {
+  contains_all: "all",
+  contains_any: "part",
+  exact: "exact",
+  f1: "f1",
+} as const satisfies Record<string, Metric>;
 
 /** The metric of each task, in the order of the original's `synthetic_task_config.yaml`. */
 export const TASK_METRICS: Readonly<Record<string, Metric>> = {
@@ -63,15 +75,44 @@ export function scorePredictions(metric: Metric, predictions: readonly Predictio
     throw new RangeError("Cannot score predictions as there must be at least one: found none");
   }
   let sum = 0;
-  for (const [index, { text, answers }] of predictions.entries()) {
-    if (answers.length === 0) {
+  for (const [index, prediction] of predictions.entries()) {
+    if (prediction.answers.length === 0) {
       throw new RangeError(
         `Cannot score predictions as each must have answers: number ${index} has none`,
       );
     }
-    const lowered = text.toLowerCase();
-    const found = answers.filter((answer) => lowered.includes(answer.toLowerCase())).length;
-    sum += metric === "all" ? found / answers.length : Math.min(found, 1);
+    sum += sampleScore(metric, prediction);
   }
   return roundHalfEven(sum / predictions.length * 100, 2);
+}
+
+/** What one sample scores, 0 to 1. @param prediction With at least one answer. */
+export function sampleScore(metric: Metric, prediction: Prediction): number {
+  const text = prediction.text.toLowerCase();
+  const answers = prediction.answers.map((answer) => answer.toLowerCase());
+  if (metric === "exact") return answers.some((answer) => strip(answer) === strip(text)) ? 1 : 0;
+  if (metric === "f1") return Math.max(...answers.map((answer) => wordOverlap(text, answer)));
+  const found = answers.filter((answer) => text.includes(answer)).length;
+  return metric === "all" ? found / answers.length : Math.min(found, 1);
+}
+
+/** The harmonic mean of precision and recall over the words of two texts, as SQuAD counts them. */
+function wordOverlap(text: string, answer: string): number {
+  const [found, wanted] = [plainWords(text), plainWords(answer)];
+  if (found.length === 0 || wanted.length === 0) return found.length === wanted.length ? 1 : 0;
+  const left = [...wanted];
+  let common = 0;
+  for (const word of found) {
+    const at = left.indexOf(word);
+    if (at < 0) continue;
+    left.splice(at, 1);
+    common++;
+  }
+  return 2 * common / (found.length + wanted.length);
+}
+
+/** Words without punctuation and articles. */
+function plainWords(text: string): string[] {
+  return text.replace(/[!-/:-@[-`{-~]/g, "").split(/\s+/)
+    .filter((word) => word !== "" && !["a", "an", "the"].includes(word));
 }

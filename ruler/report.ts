@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { formatMean } from "./scores.ts";
 import { codePointCount } from "./python/text.ts";
 
 /** A task's score at one length. */
@@ -11,6 +12,8 @@ export interface ReportScore {
   readonly task: string;
   /** 0 to 100; undefined is shown as `n/a`. */
   readonly score: number | undefined;
+  /** The standard error of the score; with it a cell is `95.0 ± 2.2`. */
+  readonly stderr?: number;
   /** Why there is no score; shown below the table. */
   readonly reason?: string;
 }
@@ -81,8 +84,13 @@ function columnCells(column: ReportColumn, tasks: readonly string[]): string[] {
   const byTask = new Map(column.scores.map((entry) => [entry.task, entry]));
   return tasks.map((task) => {
     const entry = byTask.get(task);
-    return entry === undefined ? "" : entry.score?.toFixed(2) ?? NOT_AVAILABLE;
+    return entry === undefined ? "" : scoreCell(entry);
   });
+}
+
+function scoreCell({ score, stderr }: ReportScore): string {
+  if (score === undefined) return NOT_AVAILABLE;
+  return stderr === undefined ? score.toFixed(2) : formatMean({ mean: score, stderr });
 }
 
 function numbersOf({ scores }: ReportColumn): number[] {
@@ -97,7 +105,16 @@ function meanCell(column: ReportColumn, fullCount: number): string {
   const numbers = numbersOf(column);
   if (numbers.length === 0) return NOT_AVAILABLE;
   const mean = numbers.reduce((sum, score) => sum + score, 0) / numbers.length;
-  return mean.toFixed(2) + (numbers.length < fullCount ? "*" : "");
+  const errors = column.scores.flatMap(({ score, stderr }) =>
+    score === undefined || stderr === undefined ? [] : [stderr]
+  );
+  // The samples of different tasks are independent of each other.
+  const squares = errors.reduce((sum, error) => sum + error ** 2, 0);
+  const stderr = errors.length === numbers.length
+    ? { stderr: Math.sqrt(squares) / numbers.length }
+    : {};
+  const cell = scoreCell({ task: MEAN, score: mean, ...stderr });
+  return cell + (numbers.length < fullCount ? "*" : "");
 }
 
 function formatRow(row: readonly string[], widths: readonly number[]): string {

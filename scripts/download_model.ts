@@ -8,6 +8,7 @@
 import { defineCommand } from "../commands/shared/command.ts";
 import { textFlag } from "../commands/shared/flags.ts";
 import { UsageError } from "../lib/errors.ts";
+import { fetchedFolder, MODELS_FOLDER } from "../lib/model/model_folder.ts";
 import { runScript } from "./download/entry.ts";
 import { DEFAULT_PATIENCE } from "./download/http.ts";
 import { downloadModel } from "./download/model.ts";
@@ -27,7 +28,7 @@ const model = defineCommand({
     dir: textFlag({
       short: "-d",
       value: "FOLDER",
-      default: "hf_models",
+      default: MODELS_FOLDER,
       help: "takes the model as FOLDER/OWNER_NAME",
     }),
     token: textFlag({
@@ -55,12 +56,19 @@ const model = defineCommand({
     if (!/^https?:\/\/\S+$/.test(endpoint)) {
       throw new UsageError(`--endpoint: must be an http address: current value is '${endpoint}'`);
     }
-    const secret = (token ?? Deno.env.get("HF_TOKEN") ?? "").trim();
+    const progress = stderrProgress();
+    const variable = (Deno.env.get("HF_TOKEN") ?? "").trim();
+    const isSafe = /^(https:\/\/|http:\/\/(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(\/|$))/.test(
+      endpoint,
+    );
+    if (token === undefined && variable !== "" && !isSafe) {
+      progress.note("HF_TOKEN is not sent, as --endpoint is not https (--token sends one anyway)");
+    }
+    const secret = (token ?? (isSafe ? variable : "")).trim();
     if (!/^[\x21-\x7e]*$/.test(secret)) {
       throw new UsageError("--token: must be visible ASCII characters, which this token is not");
     }
-    const folder = `${dir.replace(/(?<=.)\/+$/, "")}/${name.replaceAll("/", "_")}`;
-    const progress = stderrProgress();
+    const folder = fetchedFolder(name, dir.replace(/(?<=.)\/+$/, ""));
     await downloadModel(folder, {
       name,
       revision,

@@ -55,23 +55,49 @@ Deno.test("cli.ts lists its commands and exit codes", async () => {
 Deno.test("cli.ts ruler --help lists flags with their defaults", async () => {
   const { code, stdout } = await starx(["ruler", "--help"]);
   assertEquals(code, 0);
-  assertMatch(stdout, /-bs, --block_size N .*default: -1;\s+without --model_path: 1024/);
+  assertMatch(stdout, /-bs, --block_size N .*default: -1;\s+bare command: 1024/);
   assertStringIncludes(stdout, "loses most of the accuracy");
   assert(stdout.split("\n").every((line) => line.length <= 100));
 });
 
+/** What `ruler` needs at least. */
+const RULER = [
+  "ruler",
+  "-n",
+  "x",
+  "-p",
+  MODEL,
+  "-pc",
+  "llama3",
+  "-l",
+  "4k",
+  "-a",
+  "starx",
+  "-np",
+  "1",
+];
+
 const ONE_LINE: readonly (readonly [args: readonly string[], code: number, stderr: RegExp])[] = [
   [["foo"], 2, /^error: 'foo': is not a command: must be one of ruler, /],
   [["ruler", "--foo"], 2, /^error: --foo: is not a flag of 'ruler'/],
-  [["ruler", "-bs", "0"], 2, /'--block_size' must be a whole number above 0: current value is 0/],
-  [["ruler", "-bs", "100"], 2, /'--block_size' must be a multiple of 128 in starx/],
-  [["ruler", "-as", "2048"], 2, /'--anchor_block_size' must be at most '--block_size' 1024/],
-  [["ruler", "--stride", "12"], 2, /'--stride' must be a divisor of 128: current value is 12/],
-  [["ruler", "--threshold", "0"], 2, /'--threshold' must be above 0 and at most 1/],
+  [[...RULER, "-bs", "0"], 2, /'--block_size' must be a whole number above 0: current value is 0/],
+  [[...RULER, "-bs", "100"], 2, /'--block_size' must be a multiple of 128 in starx/],
+  [[...RULER, "-bs", "1k", "-as", "2k"], 2, /'--anchor_block_size' must be at most '--block_size'/],
+  [
+    [...RULER, "-bs", "1k", "--stride", "12"],
+    2,
+    /'--stride' must be a divisor of 128: current value is 12/,
+  ],
+  [[...RULER, "-bs", "1k", "--threshold", "0"], 2, /'--threshold' must be above 0 and at most 1/],
+  [[...RULER, "-bs", "1k", "--threshold", "1e-300"], 2, /'--threshold' must be above 0 and at/],
+  [["ruler", "--threads", "1024"], 2, /--threads: must be a whole number from 0 to 256/],
   [["ruler", "-nn", "2"], 2, /--num_nodes: must be at most the nodes .* start it by: srun /],
   [["ruler", "-t", "niah"], 2, /--tasks: must be one of niah_single_1, .*, qa_2: current value/],
   [["ruler", "--timeout", "0"], 2, /--timeout: must be from 0\.1 to 2000000 seconds/],
-  [["ruler", "-p", MODEL], 2, /--model_name: is required/],
+  [["ruler", "-a", "dense"], 2, /--model_name, --model_path, .*--seq_lengths: are required/],
+  [["ruler", "-p", MODEL], 2, /--model_name, --prompt_config, --seq_lengths: are required/],
+  [["ruler", "--constructor"], 2, /--constructor: is not a flag of 'ruler'/],
+  [["toString"], 2, /'toString': is not a command/],
   [["evaluate", "--data_dir", "/nowhere"], 3, /Cannot read \/nowhere: it does not exist/],
   [["gather", "-e", "none"], 3, /must be a folder: results\/none/],
 ];

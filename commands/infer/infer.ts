@@ -4,19 +4,18 @@
  *
  * @module
  */
-import { basename, dirname, resolve } from "node:path";
+import { dirname } from "node:path";
 import { checkPlan, type PlanOptions } from "../../lib/attention/plan.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
-import { UsageError } from "../../lib/errors.ts";
-import { recoverJsonLines } from "../../lib/jsonl.ts";
+import { FileError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
-import { modelDigest } from "../../lib/model/digest.ts";
-import type { RankGroup } from "../../lib/team/group.ts";
-import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
-import { loadModel } from "../../lib/engine/load_model.ts";
-import type { CheckedLoad } from "../../lib/engine/options.ts";
 import type { ComputeDType } from "../../lib/model/precision.ts";
-import { isJsonObject } from "../../lib/text_file.ts";
+import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
+import { WeightGuard } from "../../lib/model/weight_guard.ts";
+import { loadModel, type Model } from "../../lib/engine/load_model.ts";
+import type { CheckedLoad } from "../../lib/engine/options.ts";
+import type { RankGroup } from "../../lib/team/group.ts";
+import { checkTemplateName, chooseTemplate } from "../ruler/template.ts";
 import { makeFolder } from "../shared/folder.ts";
 import {
   type Cleanup,
@@ -26,18 +25,10 @@ import {
 } from "../shared/model_session.ts";
 import { predictFile } from "../shared/predict.ts";
 import { formatDuration, RunProgress } from "../shared/progress.ts";
-import { planOptions, uncheckedOptions } from "../shared/run_options.ts";
-import {
-  checkSameRun,
-  parseRunRecord,
-  readRunFile,
-  RUN_FILE,
-  type RunRecord,
-  writeRunFile,
-} from "../shared/run_record.ts";
-import { FinishedSamples, hasContent, surveySamples } from "../shared/samples.ts";
+import { RunLock } from "../shared/run_lock.ts";
+import { surveySamples } from "../shared/samples.ts";
 import type { Screen } from "../shared/screen.ts";
-import { VERSION } from "../shared/version.ts";
+import { continueOutput, describeRun, noteSession } from "./output.ts";
 
 /** Options of {@linkcode runInfer}; the defaults are the command line's. */
 export interface InferOptions {
@@ -58,6 +49,14 @@ export interface InferOptions {
   readonly stopWords: readonly string[];
   /** How many logits each record gets; 0 for none. */
   readonly topLogits: number;
+  /** The prompt template that stands around each prompt; undefined for none. */
+  readonly template?: string | undefined;
+  /** Whether an answer goes on behind the model's end-of-sequence ids. */
+  readonly ignoreEos?: boolean | undefined;
+  /** Whether weights are read into memory instead of being mapped. */
+  readonly copyWeights?: boolean | undefined;
+  /** Whether an earlier output is removed first. */
+  readonly overwrite?: boolean | undefined;
 }
 
 /** What the command works with. */
@@ -74,7 +73,7 @@ export interface CommandContext {
   readonly group?: RankGroup;
 }
 
-const REMEDY = "choose another --output_path, or remove that file";
+const TEMPLATE_FLAG = "--prompt_config";
 
 /**
  * Runs the samples of a file that are not finished.
@@ -89,82 +88,65 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   const plan = checkPlan(options.plan);
   const { kind: device, note } = await chooseDevice(options.device, options);
   if (note !== undefined) screen.log(note);
+  if (options.template !== undefined) checkTemplateName(options.template, TEMPLATE_FLAG);
   const asked = context.launchedRanks ?? options.processCount;
   const processCount = usableProcesses(plan, asked, { screen });
-  await readConfig(options.modelPath);
+  const { eosTokenIds } = await readConfig(options.modelPath);
+  const guard = await WeightGuard.open(options.modelPath);
   const survey = await surveySamples(options.inputPath);
-  const record: RunRecord = {
-    version: VERSION,
-    model: { path: resolve(options.modelPath), sha256: await modelDigest(options.modelPath) },
-    options: {
-      ...planOptions(plan, { device, dtype: options.dtype, processCount }),
-      tokens_to_generate: options.tokensToGenerate,
-      stop_words: options.stopWords,
-      top_logits: options.topLogits,
-    },
-    unchecked: uncheckedOptions({ ...options, processCount }),
-    data: { input: { sha256: survey.sha256, samples: survey.sampleCount } },
-  };
-  const finished = await continueOutput(options.outputPath, record);
+  if (survey.sampleCount === 0) {
+    throw new FileError(`Cannot use ${options.inputPath} as it must hold samples: found none`);
+  }
+  await makeFolder(dirname(options.outputPath));
+  await using _lock = await RunLock.take(`${options.outputPath}.lock`, { what: "--output_path" });
+  using tokenizer = await openTokenizerThread(options.modelPath);
+  const { template: name, modelPath: folder } = options;
+  const template = name === undefined
+    ? undefined
+    : await chooseTemplate(name, { folder, tokenizer, flag: TEMPLATE_FLAG });
+  const facts = { plan, device, processCount, survey };
+  const record = await describeRun({ ...options, template: template?.name }, facts);
+  const finished = await continueOutput(options, { record, survey });
   const sampleCount = options.sampleLimit > 0
     ? Math.min(options.sampleLimit, survey.sampleCount)
     : survey.sampleCount;
   if (finished.count > 0) {
     screen.log(`${options.outputPath}: ${finished.count} samples are finished, continuing`);
   }
-  using tokenizer = await openTokenizerThread(options.modelPath);
-  const { modelPath: folder, dtype, threads, gpusPerRank, timeoutMs } = options;
+  const { dtype, threads, gpusPerRank, timeoutMs, copyWeights } = options;
   await using session = new ModelSession({
     folder,
-    load: { ...options.plan, device, precision: dtype, threads, gpusPerRank, timeoutMs, tokenizer },
+    load: {
+      ...options.plan,
+      ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, tokenizer, copyWeights },
+    },
     screen,
     cleanup,
     loadModel: context.loadModel ?? loadModel,
   });
+  const checkModel = () => copyWeights === true ? Promise.resolve() : guard.check();
+  let noted: Promise<void> | undefined;
+  const openModel = async (): Promise<Model> => {
+    const model = await session.open({ processCount });
+    await (noted ??= noteSession(options.outputPath, {
+      ...{ record, model, args: context.args ?? [] },
+    }));
+    return model;
+  };
   const startMs = performance.now();
-  const runCount = await predictFile(() => session.open({ processCount }), {
+  const runCount = await predictFile(openModel, {
     ...options,
-    label: "",
-    finished,
+    ...(template === undefined ? {} : { frame: template }),
+    stopWords: [...new Set([...options.stopWords, ...template?.stopWords ?? []])],
+    endIds: options.ignoreEos === true ? [] : eosTokenIds,
+    ...{ label: "", survey, finished, beforeSample: checkModel, beforeRecord: checkModel },
     progress: new RunProgress(screen, { totalCount: sampleCount }),
   });
   const seconds = (performance.now() - startMs) / 1000;
-  screen.log(
-    `${options.outputPath}: ${runCount} samples in ${formatDuration(seconds)}` +
-      (runCount > 0 ? `, ${(seconds / runCount).toFixed(2)} s each with loading` : ""),
-  );
+  screen.log(`${options.outputPath}: ${describeTime(runCount, seconds)}`);
 }
 
-/** Checks that the output may be continued, and writes `run.json` beside it. */
-async function continueOutput(outputPath: string, record: RunRecord): Promise<FinishedSamples> {
-  const folder = dirname(outputPath);
-  await makeFolder(folder);
-  const path = `${folder}/${RUN_FILE}`;
-  const outputs = await readOutputs(path);
-  const name = basename(outputPath);
-  const before = outputs[name];
-  if (await hasContent(outputPath)) {
-    if (before === undefined) {
-      throw new UsageError(
-        `--output_path: must not hold results that ${path} does not describe: current value is ` +
-          `${outputPath} (${REMEDY})`,
-      );
-    }
-    checkSameRun(parseRunRecord(before, path), record, { folder: outputPath, remedy: REMEDY });
-  }
-  await recoverJsonLines(outputPath);
-  const finished = await FinishedSamples.read(outputPath);
-  await writeRunFile(path, { outputs: { ...outputs, [name]: record } });
-  return finished;
-}
-
-/** What `run.json` says about the outputs in its folder, by their names. */
-async function readOutputs(path: string): Promise<Record<string, unknown>> {
-  const file = await readRunFile(path);
-  if (file === undefined) return {};
-  if (isJsonObject(file.outputs)) return file.outputs;
-  throw new UsageError(
-    `--output_path: must not lie in a folder whose ${RUN_FILE} belongs to another command: ` +
-      `current value is ${dirname(path)}`,
-  );
+function describeTime(runCount: number, seconds: number): string {
+  return `${runCount} samples in ${formatDuration(seconds)}` +
+    (runCount > 0 ? `, ${(seconds / runCount).toFixed(2)} s each with loading` : "");
 }

@@ -4,11 +4,12 @@
  * @module
  */
 import { FileError } from "../../lib/errors.ts";
+import { syncFolder } from "../../lib/sync_folder.ts";
 import { makeFolder } from "../shared/folder.ts";
 import type { CountTokens } from "../../ruler/model.ts";
 import type { ModelTemplate } from "../../ruler/templates.ts";
 import type { DataRecord } from "../shared/run_record.ts";
-import { hasContent, surveySamples } from "../shared/samples.ts";
+import { hasContent, type SampleSurvey, surveySamples } from "../shared/samples.ts";
 
 /** What is asked of a {@linkcode DataMaker}. */
 export interface DataRequest {
@@ -56,7 +57,13 @@ export type OpenDataMaker = (options: {
 
 /** A task's data, or why there is none. */
 export type TaskData =
-  | { readonly path: string; readonly record: DataRecord }
+  | {
+    readonly path: string;
+    readonly record: DataRecord;
+    readonly survey: SampleSurvey;
+    /** Whether the first samples are those of an earlier run, which had fewer. */
+    readonly isLonger: boolean;
+  }
   | { readonly reason: string };
 
 /** Where to look for data. */
@@ -78,28 +85,45 @@ export interface TaskDataOptions extends Omit<DataRequest, "path"> {
 export async function findTaskData(maker: DataMaker, options: TaskDataOptions): Promise<TaskData> {
   const { task, folder, pregenDir, maxTokens, before } = options;
   const given = pregenDir && `${pregenDir}/${maxTokens}/${task}/validation.jsonl`;
-  if (given !== undefined && await hasContent(given)) {
-    return { path: given, record: await describe(given, {}) };
-  }
+  if (given !== undefined && await hasContent(given)) return await describe(given, { before });
   const path = `${folder}/data/${task}/validation.jsonl`;
   const frequencies = task === "cwe" ? { cwe_freq: options.cweFrequencies } : {};
   // Only what a run recorded is known to be whole and of these options.
-  if (before !== undefined && await hasContent(path)) {
-    const words = before.words === undefined ? {} : { words: before.words };
-    return { path, record: await describe(path, { ...words, ...frequencies }) };
+  const isThere = before !== undefined && await hasContent(path);
+  if (isThere && before.samples >= options.sampleCount) {
+    return await describe(path, { before, facts: { ...wordsOf(before), ...frequencies } });
   }
   await makeFolder(`${folder}/data/${task}`);
-  const outcome = await maker.make({ ...options, path });
+  // More samples begin with the same ones; until that is seen, the data of the finished ones stays.
+  const target = isThere ? `${folder}/data/${task}/longer.jsonl` : path;
+  const outcome = await maker.make({ ...options, path: target });
   if (!outcome.isMade) return { reason: outcome.reason };
-  const words = outcome.words === undefined ? {} : { words: outcome.words };
-  return { path, record: await describe(path, { ...words, ...frequencies }) };
+  const facts = { ...wordsOf(outcome), ...frequencies };
+  const data = await describe(target, { before, facts });
+  if (!isThere) return data;
+  if (!data.isLonger) {
+    // The caller refuses: other options made these samples.
+    await Deno.remove(target);
+    return data;
+  }
+  await Deno.rename(target, path);
+  await syncFolder(`${folder}/data/${task}`);
+  return { ...data, path };
+}
+
+function wordsOf({ words }: { words?: "ruler" | "builtin" | undefined }): Partial<DataRecord> {
+  return words === undefined ? {} : { words };
 }
 
 async function describe(
   path: string,
-  facts: Omit<DataRecord, "sha256" | "samples">,
-): Promise<DataRecord> {
-  const { sha256, sampleCount: samples } = await surveySamples(path);
+  options: { before: DataRecord | undefined; facts?: Partial<DataRecord> },
+): Promise<Exclude<TaskData, { reason: string }>> {
+  const { before, facts = {} } = options;
+  const survey = await surveySamples(path, { needsAnswers: true, prefixCount: before?.samples });
+  const { sha256, sampleCount: samples, prefixSha256 } = survey;
   if (samples === 0) throw new FileError(`Cannot use ${path} as it must hold samples: found none`);
-  return { sha256, samples, ...facts };
+  const isLonger = before !== undefined && samples > before.samples &&
+    prefixSha256 === before.sha256;
+  return { path, record: { sha256, samples, ...facts }, survey, isLonger };
 }

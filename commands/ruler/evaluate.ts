@@ -6,6 +6,7 @@
  */
 import { UsageError } from "../../lib/errors.ts";
 import { evaluateFolder, type FolderScores } from "../../ruler/evaluate.ts";
+import type { Metric } from "../../ruler/metrics.ts";
 
 /** Options of {@linkcode runEvaluate}; the defaults are the command line's. */
 export interface EvaluateOptions {
@@ -17,6 +18,8 @@ export interface EvaluateOptions {
   readonly verbose: number | undefined;
   /** The width of the terminal that is printed to; `undefined` without one. */
   readonly terminalColumns: number | undefined;
+  /** For every file of the folder, in place of the tasks' own. */
+  readonly metric?: Metric | undefined;
 }
 
 /** The one benchmark that RULER has. */
@@ -35,7 +38,7 @@ export async function runEvaluate(
   options: EvaluateOptions,
   output: { print: (text: string) => void; log: (line: string) => void },
 ): Promise<FolderScores> {
-  const { dataDir, benchmark, verbose, terminalColumns } = options;
+  const { dataDir, benchmark, verbose, terminalColumns, metric } = options;
   if (benchmark !== BENCHMARK) {
     throw new UsageError(`--benchmark: must be '${BENCHMARK}': current value is '${benchmark}'`);
   }
@@ -44,5 +47,5 @@ export async function runEvaluate(
     // The original reads the flag and does not pass it on.
     output.log("warning: --verbose has no effect, as in the original");
   }
-  return await evaluateFolder(dataDir, { print: output.print, terminalColumns });
+  return await evaluateFolder(dataDir, { print: output.print, terminalColumns, metric });
 }

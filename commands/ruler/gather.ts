@@ -1,39 +1,64 @@
 /**
- * The `gather` command: prints the scores of all lengths of an experiment, as
- * `ruler/gather_results_ruler.py` of NVIDIA/Star-Attention does.
+ * The `gather` command: shows the scores of all lengths of experiments, side by side.
  *
  * @module
  */
 import { FileError, UsageError } from "../../lib/errors.ts";
 import { gatherExperiment } from "../../ruler/gather.ts";
+import { readExperiment } from "../results/experiment.ts";
+import { type Format, formatExperiments } from "../results/formats.ts";
 
 /** Options of {@linkcode runGather}; the defaults are the command line's. */
 export interface GatherOptions {
-  /** A folder of results if it holds a `/`, else the name of one below `outputDir`. */
-  readonly exp: string;
+  /** Each a folder of results if it holds a `/`, else the name of one below `outputDir`. */
+  readonly exps: readonly string[];
   /** The folder of all results. */
   readonly outputDir: string;
+  /** `original` prints what `gather_results_ruler.py` of NVIDIA/Star-Attention does. */
+  readonly format: Format | "original";
 }
 
 /**
- * Prints the tables of an experiment.
+ * Prints the scores of experiments.
  *
  * @param options All of them.
  * @param print Takes the text for stdout.
- * @throws {UsageError} If no experiment is named.
- * @throws {FileError} If it is not a folder, or as {@linkcode gatherExperiment}.
+ * @throws {UsageError} If no experiment is named, or several in the original's form.
+ * @throws {FileError} If one is no folder of results.
  */
 export async function runGather(
   options: GatherOptions,
   print: (text: string) => void,
 ): Promise<void> {
-  const { exp, outputDir } = options;
-  if (exp === "") throw new UsageError("--exp: must name an experiment: current value is ''");
-  const folder = exp.includes("/") ? exp : `${outputDir.replace(/\/$/, "")}/${exp}`;
-  if (!(await isFolder(folder))) {
-    throw new FileError(`Cannot gather results as the experiment must be a folder: ${folder}`);
+  const { exps, outputDir, format } = options;
+  const folders: string[] = [];
+  for (const exp of exps) folders.push(await experimentNamed(exp, outputDir));
+  const [first = ""] = folders;
+  if (format !== "original") {
+    const experiments = [];
+    for (const folder of folders) experiments.push(await readExperiment(folder));
+    return print(formatExperiments(experiments, format));
   }
-  print(await gatherExperiment(folder));
+  if (folders.length > 1) {
+    throw new UsageError(
+      `--exp: must name one experiment with --format original: current value is ${exps.join(" ")}`,
+    );
+  }
+  print(await gatherExperiment(first));
+}
+
+/**
+ * The folder of an experiment.
+ *
+ * @throws {UsageError} If the name is empty.
+ * @throws {FileError} If there is no such folder.
+ */
+export async function experimentNamed(exp: string, outputDir: string): Promise<string> {
+  if (exp === "") throw new UsageError("--exp: must name an experiment: current value is ''");
+  const below = `${outputDir.replace(/\/$/, "")}/${exp}`;
+  const folder = exp.includes("/") || await isFolder(exp) && !(await isFolder(below)) ? exp : below;
+  if (await isFolder(folder)) return folder.replace(/(?<=.)\/+$/, "");
+  throw new FileError(`Cannot gather results as the experiment must be a folder: ${folder}`);
 }
 
 async function isFolder(path: string): Promise<boolean> {

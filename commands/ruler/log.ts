@@ -4,13 +4,20 @@
  * @module
  */
 import { FileError } from "../../lib/errors.ts";
-import { readJsonLines } from "../../lib/jsonl.ts";
+import { readJsonLines, recoverJsonLines } from "../../lib/jsonl.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
+import { replaceFile } from "../../ruler/files.ts";
+import { hasContent } from "../shared/samples.ts";
 
 /** Sums over samples. */
 export interface Statistics {
   readonly sampleCount: number;
+  /** Of those samples whose time is known. */
   readonly seconds: number;
+  /** Samples whose line was lost when a run was cut off: what it said is not known. */
+  readonly unknownCount: number;
+  /** The share of the whole context's causal blocks that was computed, summed over the samples. */
+  readonly share: number;
   /** Blocks of the attention matrix that phase 1 computed, in modes with selection. */
   readonly blocksComputed: number;
   /** Those that it would have computed without selection. */
@@ -21,6 +28,8 @@ export interface Statistics {
 export const EMPTY_STATISTICS: Statistics = {
   sampleCount: 0,
   seconds: 0,
+  unknownCount: 0,
+  share: 0,
   blocksComputed: 0,
   blocksCausal: 0,
 };
@@ -30,25 +39,68 @@ export function addStatistics(a: Statistics, b: Statistics): Statistics {
   return {
     sampleCount: a.sampleCount + b.sampleCount,
     seconds: a.seconds + b.seconds,
+    unknownCount: a.unknownCount + b.unknownCount,
+    share: a.share + b.share,
     blocksComputed: a.blocksComputed + b.blocksComputed,
     blocksCausal: a.blocksCausal + b.blocksCausal,
   };
 }
 
+/** The line that stands for one that was lost. */
+const UNKNOWN_LINE = { seconds: null } as const;
+
 /**
- * Sums up a log.
+ * Gives a log as many lines as there are records: a run that is killed between the two leaves a
+ * record without its line.
  *
+ * @returns How many lines were missing.
+ * @throws {FileError} If the log cannot be read or written.
+ */
+export async function mendLog(path: string, options: { recordCount: number }): Promise<number> {
+  const { recordCount } = options;
+  await recoverJsonLines(path);
+  const lines = await hasContent(path) ? await Array.fromAsync(readJsonLines(path)) : [];
+  const missing = recordCount - lines.length;
+  if (missing === 0) return 0;
+  const kept = lines.slice(0, recordCount).map(({ value }) => value);
+  const all = [...kept, ...Array.from({ length: Math.max(0, missing) }, () => UNKNOWN_LINE)];
+  await replaceFile(path, all.map((value) => `${JSON.stringify(value)}\n`));
+  return Math.max(0, missing);
+}
+
+/**
+ * Sums up the first lines of a log.
+ *
+ * @param options `limit`: how many samples count; by default all.
  * @throws {FileError} If it cannot be read.
  */
-export async function readStatistics(path: string): Promise<Statistics> {
+export async function readStatistics(
+  path: string,
+  options: { limit?: number } = {},
+): Promise<Statistics> {
+  const { limit = Infinity } = options;
   let sum = EMPTY_STATISTICS;
+  let count = 0;
   for await (const { value, line } of readJsonLines(path)) {
+    if (count++ >= limit) break;
     const entry = isJsonObject(value) ? value : {};
+    if (entry.seconds === null) {
+      sum = addStatistics(sum, { ...EMPTY_STATISTICS, unknownCount: 1 });
+      continue;
+    }
     const { seconds, blocksComputed, blocksCausal } = entry;
     const isEntry = typeof seconds === "number" && typeof blocksComputed === "number" &&
       typeof blocksCausal === "number";
     if (!isEntry) throw new FileError(`Cannot read ${path}: line ${line} is not about a sample`);
-    sum = addStatistics(sum, { sampleCount: 1, seconds, blocksComputed, blocksCausal });
+    const share = typeof entry.share === "number"
+      ? entry.share
+      : blocksCausal === 0
+      ? 1
+      : blocksComputed / blocksCausal;
+    sum = addStatistics(sum, {
+      ...{ sampleCount: 1, seconds, unknownCount: 0, share },
+      ...{ blocksComputed, blocksCausal },
+    });
   }
   return sum;
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import type { PlanOptions } from "../../lib/attention/plan.ts";
+import type { Format } from "../results/formats.ts";
 import type { CheckedLoad } from "../../lib/engine/options.ts";
 import type { ComputeDType } from "../../lib/model/precision.ts";
 
@@ -30,4 +31,12 @@ export interface RulerOptions {
   /** GPUs of each process that the layers are spread over; by default the fewest that do. */
   readonly gpusPerRank?: number | undefined;
   readonly timeoutMs: number;
+  /** Whether weights are read into memory instead of being mapped. */
+  readonly copyWeights?: boolean | undefined;
+  /** What is printed at the end. @default {"table"} */
+  readonly format?: Format | undefined;
+  /** Whether a file of samples per task is written, as lm-evaluation-harness has it. */
+  readonly logSamples?: boolean | undefined;
+  /** Whether results of these lengths are removed first. */
+  readonly overwrite?: boolean | undefined;
 }

@@ -7,22 +7,33 @@
  */
 import { type CheckedPlan, checkPlan, modeOf, sharesContext } from "../../lib/attention/plan.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
-import { UsageError } from "../../lib/errors.ts";
+import { FileError, UsageError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
-import { modelDigest } from "../../lib/model/digest.ts";
+import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
+import { WeightGuard } from "../../lib/model/weight_guard.ts";
+import { kernelDigest } from "../../lib/ffi/locate.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import type { CommandContext } from "../infer/infer.ts";
+import { readExperiment } from "../results/experiment.ts";
+import { formatExperiments } from "../results/formats.ts";
+import { EventLog, writeResults } from "../results/harness.ts";
+import { makeFolder } from "../shared/folder.ts";
+import { RunLock } from "../shared/run_lock.ts";
 import { ModelSession, usableProcesses } from "../shared/model_session.ts";
 import { RunProgress } from "../shared/progress.ts";
 import type { OpenDataMaker } from "./data.ts";
-import { type LengthResult, prepareLength, type RulerRun, runLength } from "./length.ts";
+import { Ledger } from "./ledger.ts";
+import { runLength } from "./length.ts";
 import type { RulerOptions } from "./options.ts";
+import { prepareLength, type RulerRun } from "./prepare_length.ts";
 import { formatResults } from "./table.ts";
 import { checkTemplateName, chooseTemplate } from "./template.ts";
 import type { Screen } from "../shared/screen.ts";
 
 const TEMPLATE_FLAG = "--prompt_config";
+/** Lies in the experiment's folder while a run writes there. */
+const LOCK_FILE = "run.lock";
 
 /**
  * Runs the tasks at all lengths; what an earlier run finished is kept.
@@ -44,17 +55,25 @@ export async function runRuler(
   checkTemplateName(options.template, TEMPLATE_FLAG);
   const { launchedRanks } = context;
   const processCount = checkProcesses(options, { plan, screen, launchedRanks });
-  const lengths = options.lengths.filter((maxTokens) =>
-    isUsable(maxTokens, { ...options, plan }, { screen })
-  );
-  if (lengths.length === 0) return;
-  await readConfig(modelPath);
+  const config = await readConfig(modelPath);
+  await checkSourceDir(sourceDir);
+  const lengths = usableLengths({ ...options, plan }, {
+    screen,
+    maxPositions: config.maxPositions,
+  });
+  const pregenDir = await findPregenDir(options.pregenDir);
   using tokenizer = await openTokenizerThread(modelPath);
+  const folder = experimentFolder({ ...options, plan });
+  await makeFolder(folder);
+  await using _lock = await RunLock.take(`${folder}/${LOCK_FILE}`, {
+    what: "--output_dir, --model_name",
+  });
   const template = await chooseTemplate(options.template, {
     folder: modelPath,
     tokenizer,
     flag: TEMPLATE_FLAG,
   });
+  const guard = await WeightGuard.open(modelPath);
   const openMaker: OpenDataMaker = context.openDataMaker ??
     (await import("./maker.ts")).openDataMaker;
   const maker = await openMaker({
@@ -67,6 +86,7 @@ export async function runRuler(
     load: {
       ...options.plan,
       ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, tokenizer },
+      copyWeights: options.copyWeights,
       expectedTokens: Math.max(...lengths),
     },
     screen,
@@ -75,28 +95,94 @@ export async function runRuler(
   });
   const expected = lengths.length * options.tasks.length * options.sampleCount;
   const run: RulerRun = {
-    ...options,
-    plan,
-    device,
-    processCount,
+    ...{ ...options, plan, device, processCount, folder, pregenDir, maker, session, screen },
     template: template.name,
-    folder: experimentFolder({ ...options, plan }),
-    pregenDir: await findPregenDir(options.pregenDir),
-    modelSha256: await modelDigest(modelPath),
-    maker,
-    session,
-    screen,
+    digests: {
+      model: await modelDigest(modelPath),
+      tokenizer: await tokenizerDigest(modelPath),
+      kernels: await kernelDigest(device),
+    },
     progress: new RunProgress(screen, { totalCount: expected }),
+    checkModel: options.copyWeights === true ? async () => {} : () => guard.check(),
   };
-  const results: LengthResult[] = [];
-  for (const maxTokens of lengths) {
-    const prepared = await prepareLength(maxTokens, run);
-    const result = await runLength(prepared, run);
-    if (result !== undefined) results.push(result);
-  }
-  screen.log(`Results: ${run.folder}`);
-  screen.print(formatResults(results, { title: describeRun(run) }));
+  await runLengths(run, { ...context, lengths });
 }
+
+/** Runs all lengths, and shows what there is, however that ends. */
+async function runLengths(
+  run: RulerRun,
+  context: CommandContext & { lengths: readonly number[] },
+): Promise<void> {
+  const { screen } = run;
+  const { lengths, args = [], cleanup } = context;
+  const ledger = new Ledger();
+  const startMs = performance.now();
+  using events = await EventLog.open(run.folder);
+  const show = (): void => {
+    const results = ledger.results().filter(({ scores, notes }) =>
+      scores.length + notes.length > 0
+    );
+    if (results.length === 0) return;
+    screen.log(`Results: ${run.folder}`);
+    const title = describeRun(run);
+    const { format = "table" } = run;
+    if (format === "table") screen.print(formatResults(results, { title }));
+  };
+  // Whoever interrupts a run still sees what it found.
+  using _interrupted = cleanup.onInterrupt(() => Promise.resolve(show()));
+  try {
+    for (const maxTokens of lengths) {
+      await runLength(await prepareLength(maxTokens, run), { run, ledger, args, events });
+    }
+  } finally {
+    show();
+  }
+  if (ledger.results().every(({ scores }) => scores.length === 0)) {
+    throw new FileError(
+      "Cannot run any task as each lacks its data (the lines above say how to get it)",
+    );
+  }
+  const experiment = await readExperiment(run.folder);
+  const seconds = (performance.now() - startMs) / 1000;
+  const withSamples = run.logSamples ?? false;
+  await writeResults(experiment, { date: new Date(), seconds, withSamples });
+  const { format = "table" } = run;
+  if (format !== "table") screen.print(formatExperiments([experiment], format));
+}
+
+/** @throws {UsageError} If a folder of source data is named that is none. */
+async function checkSourceDir(sourceDir: string | undefined): Promise<void> {
+  if (sourceDir === undefined) return;
+  if (await Deno.stat(sourceDir).then(({ isDirectory }) => isDirectory, () => false)) return;
+  throw new UsageError(`--source_dir: must be a folder: current value is '${sourceDir}'`);
+}
+
+/**
+ * The lengths that can run.
+ *
+ * @throws {UsageError} If one exceeds the model's positions, or none is left.
+ */
+function usableLengths(
+  options: PlannedOptions,
+  context: { screen: Screen; maxPositions: number },
+): readonly number[] {
+  const { maxPositions } = context;
+  const tooLong = options.lengths.filter((length) => length > maxPositions);
+  if (tooLong.length > 0) {
+    throw new UsageError(
+      `--seq_lengths: must be at most the model's ${maxPositions} positions ` +
+        `(max_position_embeddings): current value is ${tooLong.join(" ")}`,
+    );
+  }
+  const lengths = options.lengths.filter((maxTokens) => isUsable(maxTokens, options, context));
+  if (lengths.length > 0) return lengths;
+  throw new UsageError(
+    `--seq_lengths: none is left to run: current value is ${options.lengths.join(" ")}`,
+  );
+}
+
+/** Options whose plan is checked. */
+type PlannedOptions = Omit<RulerOptions, "plan"> & { readonly plan: CheckedPlan };
 
 /** The processes to use. @throws {UsageError} If they are not given where they must be. */
 function checkProcesses(
@@ -113,15 +199,14 @@ function checkProcesses(
 /** Whether block and anchor fit; as in the original, an anchor that is not given counts as -1. */
 function isUsable(
   maxTokens: number,
-  options: { plan: CheckedPlan; givenAnchorTokens: number },
+  options: PlannedOptions,
   context: { screen: Screen },
 ): boolean {
   const { plan: { cut }, givenAnchorTokens } = options;
-  const sum = cut.kind === "blocks" ? cut.blockTokens + givenAnchorTokens : 0;
-  if (sum <= maxTokens) return true;
+  if (cut.kind !== "blocks" || cut.blockTokens + givenAnchorTokens <= maxTokens) return true;
+  const anchor = givenAnchorTokens === -1 ? "" : ` plus --anchor_block_size ${givenAnchorTokens}`;
   context.screen.log(
-    `Length ${maxTokens} is skipped as --block_size plus --anchor_block_size must not exceed it: ` +
-      `current value is ${sum}`,
+    `Length ${maxTokens} is skipped as it is shorter than --block_size ${cut.blockTokens}${anchor}`,
   );
   return false;
 }

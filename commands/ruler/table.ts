@@ -4,7 +4,8 @@
  * @module
  */
 import { formatReport } from "../../ruler/report.ts";
-import type { LengthResult } from "./length.ts";
+import type { LengthResult } from "./ledger.ts";
+import type { Statistics } from "./log.ts";
 
 /**
  * Formats the scores of all lengths, the share of blocks computed, and the time per sample.
@@ -28,13 +29,13 @@ export function formatResults(
   return `${options.title}\n\n${lines}`;
 }
 
-/** Without selection everything is computed. */
-function shareCell(sums: { blocksComputed: number; blocksCausal: number }): string {
-  return sums.blocksCausal === 0 ? "1.00" : (sums.blocksComputed / sums.blocksCausal).toFixed(2);
+/** The share of the whole context's causal blocks, as a mean over the samples. */
+function shareCell({ share, sampleCount }: Statistics): string {
+  return sampleCount === 0 ? "" : (share / sampleCount).toFixed(2);
 }
 
-function secondsCell(sums: { seconds: number; sampleCount: number }): string {
-  return sums.sampleCount === 0 ? "" : (sums.seconds / sums.sampleCount).toFixed(2);
+function secondsCell({ seconds, sampleCount }: Statistics): string {
+  return sampleCount === 0 ? "" : (seconds / sampleCount).toFixed(2);
 }
 
 /** Names the tasks whose prompts are not those of others. */

@@ -15,7 +15,7 @@ import { DEVICE_WISHES } from "../../lib/device/open.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { type CheckedLoad, LOAD_DEFAULTS, LOAD_RANGES } from "../../lib/engine/options.ts";
 import { COMPUTE_DTYPES, type ComputeDType } from "../../lib/model/precision.ts";
-import { choiceFlag, decimalFlag, wholeFlag } from "./flags.ts";
+import { choiceFlag, decimalFlag, switchFlag, wholeFlag } from "./flags.ts";
 
 /** What `-a` takes. */
 export const MODES: readonly AttentionMode[] = ATTENTION_MODES;
@@ -73,12 +73,14 @@ export interface EngineFlags {
   readonly gpus_per_rank: number;
   /** In seconds. */
   readonly timeout: number;
+  readonly copy_weights: boolean;
 }
 
 /** How many GPUs a process spreads the layers over. */
 export const GPUS_FLAG = wholeFlag({
   default: 0,
   max: LOAD_RANGES.gpusPerRank.max,
+  machine: true,
   help: "GPUs of each process that the model's layers are spread over; 0 takes the fewest that " +
     "weights and context fit on",
 });
@@ -101,6 +103,7 @@ export const ENGINE_FLAGS = {
   }),
   device: choiceFlag(DEVICE_WISHES, {
     default: LOAD_DEFAULTS.device,
+    machine: true,
     help: "where to compute; auto takes a usable GPU, or else the CPU",
   }),
   dtype: choiceFlag(COMPUTE_DTYPES, {
@@ -110,11 +113,18 @@ export const ENGINE_FLAGS = {
   threads: wholeFlag({
     default: LOAD_DEFAULTS.threads,
     max: LOAD_RANGES.threads.max,
+    machine: true,
     help: "threads of each process; 0 divides the cores among the processes",
   }),
   gpus_per_rank: GPUS_FLAG,
+  copy_weights: switchFlag({
+    machine: true,
+    help: "reads the weights into memory once, for files that may change meanwhile; otherwise " +
+      "they are mapped, and a change of theirs ends the run",
+  }),
   timeout: decimalFlag({
     default: LOAD_DEFAULTS.timeoutMs / 1000,
+    machine: true,
     value: "SECONDS",
     help: "how long a process may make no progress before it counts as lost",
   }),
@@ -145,8 +155,10 @@ export function planOf(flags: PlanFlags): PlanOptions {
  */
 export function engineOptions(
   flags: EngineFlags,
-): Pick<CheckedLoad, "device" | "threads" | "gpusPerRank" | "timeoutMs"> & { dtype: ComputeDType } {
-  const { device, dtype, threads, timeout } = flags;
+): Pick<CheckedLoad, "device" | "threads" | "gpusPerRank" | "timeoutMs" | "copyWeights"> & {
+  dtype: ComputeDType;
+} {
+  const { device, dtype, threads, timeout, copy_weights: copyWeights } = flags;
   const { min, max } = LOAD_RANGES.timeoutMs;
   if (!(timeout * 1000 >= min && timeout * 1000 <= max)) {
     throw new UsageError(
@@ -154,5 +166,5 @@ export function engineOptions(
     );
   }
   const timeoutMs = Math.round(timeout * 1000);
-  return { device, dtype, threads, gpusPerRank: gpusPerRank(flags), timeoutMs };
+  return { device, dtype, threads, gpusPerRank: gpusPerRank(flags), timeoutMs, copyWeights };
 }

@@ -18,6 +18,8 @@ export interface Flag<T> {
   readonly value: string;
   readonly help: string;
   readonly several: boolean;
+  /** Whether it is about the machine and says nothing about what is computed. */
+  readonly isMachine: boolean;
   readonly isRequired: boolean;
   /** Its value when it is absent. */
   readonly fallback: T | undefined;
@@ -43,6 +45,8 @@ export interface FlagSpec<T> {
   readonly required?: boolean;
   readonly default?: T;
   readonly demo?: T;
+  /** Set if it is about the machine; a demonstration takes such flags. */
+  readonly machine?: boolean;
 }
 
 /** The type of a flag's value. */
@@ -52,6 +56,8 @@ type ValueOf<T, S> = S extends { default: T } | { required: true } ? T : T | und
 interface Limits {
   readonly min?: number;
   readonly max?: number;
+  /** Whether `4k` stands for 4,096. */
+  readonly kilo?: boolean;
 }
 
 /** A flag that takes any text but the empty one. */
@@ -63,6 +69,20 @@ export function textFlag<const S extends FlagSpec<string>>(
     read: ([text = ""], name) => {
       if (text === "") throw flagError(name, { rule: "must not be empty", text });
       return text as ValueOf<string, S>;
+    },
+  });
+}
+
+/** A flag that takes several texts, none of them empty. */
+export function textsFlag<const S extends FlagSpec<readonly string[]>>(
+  spec: S,
+): Flag<ValueOf<readonly string[], S>> {
+  return makeFlag(spec, {
+    value: "TEXT...",
+    several: true,
+    read: (texts, name) => {
+      if (texts.includes("")) throw flagError(name, { rule: "must not be empty", text: "" });
+      return distinct(texts, name) as ValueOf<readonly string[], S>;
     },
   });
 }
@@ -111,7 +131,8 @@ export function wholesFlag<
   return makeFlag(spec, {
     value: "N...",
     several: true,
-    read: (texts, name) => {
+    read: (given, name) => {
+      const texts = given.flatMap((text) => text.split(","));
       if (count !== undefined && texts.length !== count) {
         throw flagError(name, { rule: `must be ${count} whole numbers`, text: texts.join(" ") });
       }
@@ -151,7 +172,9 @@ export function wordsFlag<const S extends FlagSpec<readonly string[]>>(
 }
 
 /** A flag that takes no value. */
-export function switchFlag(spec: { readonly help: string }): Flag<boolean> {
+export function switchFlag(
+  spec: { readonly help: string; readonly machine?: boolean },
+): Flag<boolean> {
   return { ...makeFlag(spec, { value: "", read: () => true }), fallback: false };
 }
 
@@ -164,6 +187,7 @@ function makeFlag<T>(
     value: spec.value ?? kind.value,
     help: spec.help,
     several: kind.several ?? false,
+    isMachine: spec.machine ?? false,
     isRequired: spec.required ?? false,
     // The constructors above bind the two types together.
     fallback: spec.default as T | undefined,
@@ -176,7 +200,10 @@ function makeFlag<T>(
 export interface ParseOptions {
   /** The subcommand, for messages. */
   readonly command: string;
-  /** Demonstration values stand for absent flags unless this flag is given. */
+  /**
+   * Demonstration values stand for absent flags while nothing is given but flags of the machine;
+   * with any other flag, this one is required.
+   */
   readonly demoUnless?: string;
 }
 
@@ -195,14 +222,23 @@ export function parseFlags<T extends FlagTable>(
   options: ParseOptions,
 ): FlagValues<T> {
   const given = collectFlags(table, args, options);
-  const isDemo = options.demoUnless !== undefined && !given.has(options.demoUnless);
+  const { demoUnless } = options;
+  const isDemo = demoUnless !== undefined &&
+    [...given.keys()].every((key) => table[key]?.isMachine);
   const values: Record<string, unknown> = {};
   for (const [key, texts] of given) values[key] = table[key]?.read(texts, `--${key}`);
+  const missing: string[] = [];
   for (const [key, flag] of Object.entries(table)) {
     if (given.has(key)) continue;
     const value = isDemo && flag.demo !== undefined ? flag.demo : flag.fallback;
-    if (value === undefined && flag.isRequired) throw new UsageError(`--${key}: is required`);
+    const isRequired = flag.isRequired || (key === demoUnless && !isDemo);
+    if (value === undefined && isRequired) missing.push(`--${key}`);
     values[key] = value;
+  }
+  if (missing.length > 0) {
+    throw new UsageError(
+      `${missing.join(", ")}: ${missing.length === 1 ? "is" : "are"} required`,
+    );
   }
   return values as FlagValues<T>;
 }
@@ -229,7 +265,7 @@ function collectFlags(
   let open: string[] | undefined;
   for (const token of tokens) {
     if (token.kind === "option") {
-      const flag = table[token.name];
+      const flag = Object.hasOwn(table, token.name) ? table[token.name] : undefined;
       if (flag === undefined || !token.rawName.startsWith("--")) {
         throw new UsageError(
           `${token.rawName}: is not a flag of '${options.command}' (see --help)`,
@@ -288,7 +324,9 @@ const MAX_WHOLE = 2 ** 31 - 1;
 
 function readWhole(text: string, options: Limits & { name: string }): number {
   const { min = 0, max = MAX_WHOLE, name } = options;
-  const value = /^-?\d{1,15}$/.test(text) ? Number(text) : NaN;
+  const [, digits, suffix] = /^(-?\d{1,15})(k)?$/i.exec(text) ?? [];
+  const isRead = digits !== undefined && (suffix === undefined || options.kilo === true);
+  const value = isRead ? Number(digits) * (suffix === undefined ? 1 : 1024) : NaN;
   if (value >= min && value <= max) return value;
   throw flagError(name, { rule: `must be a whole number from ${min} to ${max}`, text });
 }

@@ -62,7 +62,7 @@ function flagRow(
     facts.push(`default: ${showValue(flag.fallback)}`);
   }
   if (options.demoUnless !== undefined && flag.demo !== undefined) {
-    facts.push(`without --${options.demoUnless}: ${showValue(flag.demo)}`);
+    facts.push(`bare command: ${showValue(flag.demo)}`);
   }
   const text = facts.length === 0 ? flag.help : `${flag.help} (${facts.join("; ")})`;
   const right = wrap(text, { indent: LEFT });

@@ -8,12 +8,15 @@ import { JsonLinesWriter } from "../../lib/jsonl.ts";
 import type { Generation, Model } from "../../lib/engine/load_model.ts";
 import { dumpJsonText, type JsonValue } from "../../ruler/python/json_text.ts";
 import type { RunProgress } from "./progress.ts";
-import { type FinishedSamples, type InputSample, outputRecord, readSamples } from "./samples.ts";
+import { type FinishedSamples, outputRecord } from "./output_records.ts";
+import { type InputSample, readSamples, type SampleSurvey } from "./samples.ts";
 
 /** How to run a file. */
 export interface PredictOptions {
   readonly inputPath: string;
   readonly outputPath: string;
+  /** What the input file held when it was checked: it must still hold that. */
+  readonly survey: SampleSurvey;
   /** Names the file in messages, in front of the sample's number; may be empty. */
   readonly label: string;
   /** Only the first samples of the file; -1 for all. */
@@ -21,10 +24,22 @@ export interface PredictOptions {
   readonly finished: FinishedSamples;
   readonly tokensToGenerate: number;
   readonly stopWords: readonly string[];
+  /** Ids that end an answer and do not belong to its text. */
+  readonly endIds?: readonly number[];
+  /** What stands around each prompt; the records hold the prompts without it. */
+  readonly frame?: { readonly before: string; readonly after: string };
   readonly topLogits: number;
   readonly progress: RunProgress;
-  /** Called behind each sample, when its record is on disk. */
-  readonly onSample?: (sample: InputSample, generation: Generation) => Promise<void>;
+  /** Called before each sample that is to run. @throws {FileError} If it must not run. */
+  readonly beforeSample?: () => Promise<void>;
+  /** Called before a record is written: what was computed must still be what was to be. */
+  readonly beforeRecord?: () => Promise<void>;
+  /** Called behind each sample, when its record is on disk. `number` counts samples from 0 on. */
+  readonly onSample?: (
+    sample: InputSample,
+    generation: Generation,
+    number: number,
+  ) => Promise<void>;
 }
 
 /**
@@ -48,17 +63,19 @@ export async function predictFile(
   });
   let number = 0;
   let runCount = 0;
-  for await (const sample of readSamples(inputPath)) {
+  for await (const sample of readSamples(inputPath, options)) {
     if (sampleLimit > 0 && number >= sampleLimit) break;
     number++;
-    if (finished.take(sample)) {
+    if (finished.has(number - 1)) {
       progress.skip(1);
       continue;
     }
+    await options.beforeSample?.();
     const name = `${options.label} ${number}`.trim();
     const generation = await generate(await openModel(), { sample, name, options });
+    await options.beforeRecord?.();
     await writer.append(outputRecord(sample, generation, { withLogits: options.topLogits > 0 }));
-    await options.onSample?.(sample, generation);
+    await options.onSample?.(sample, generation, number - 1);
     progress.finishSample();
     runCount++;
   }
@@ -70,12 +87,15 @@ async function generate(
   run: { sample: InputSample; name: string; options: PredictOptions },
 ): Promise<Generation> {
   const { sample, name, options } = run;
-  const { tokensToGenerate, stopWords, topLogits, progress } = options;
+  const { tokensToGenerate, stopWords, topLogits, progress, endIds } = options;
+  const { before = "", after = "" } = options.frame ?? {};
+  const prompt = { context: before + sample.context, query: sample.query + after, sample: name };
   try {
-    return await model.generate({ context: sample.context, query: sample.query, sample: name }, {
+    return await model.generate(prompt, {
       tokensToGenerate,
       stopWords,
       topLogits,
+      ...(endIds === undefined ? {} : { endIds }),
       onProgress: (now) => progress.update(now),
     });
   } catch (error) {

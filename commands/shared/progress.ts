@@ -22,6 +22,9 @@ export class RunProgress {
   #doneCount = 0;
   #runCount = 0;
   #label = "";
+  #score = "";
+  /** When the first token of the sample in progress came, and how many there were then. */
+  #tokens: { ms: number; count: number } | undefined;
   #shownMs = performance.now();
 
   /** @param options `totalCount`: how many samples there are, finished ones included. */
@@ -33,6 +36,11 @@ export class RunProgress {
   /** Names what runs now, for example the task and its length. */
   set label(text: string) {
     this.#label = text;
+  }
+
+  /** What the samples of the label scored so far, for example `95.0 ± 2.2`; may be empty. */
+  set score(text: string) {
+    this.#score = text;
   }
 
   /** Corrects the number of samples when more or fewer turn out to be there. */
@@ -51,14 +59,26 @@ export class RunProgress {
     const part = isFirst
       ? progress.fraction * PHASE_1_SHARE
       : PHASE_1_SHARE + progress.fraction * (1 - PHASE_1_SHARE);
-    this.#show({ part, detail: progress.phase });
+    this.#show({ part, detail: isFirst ? progress.phase : this.#tokenText(progress) });
   }
 
   /** Counts one sample as finished. */
   finishSample(): void {
     this.#doneCount++;
     this.#runCount++;
+    this.#tokens = undefined;
     this.#show({ part: 0, detail: "" });
+  }
+
+  /** `phase 2, 96 tokens, 41.3 tokens/s`. */
+  #tokenText({ phase, generatedTokens: count }: Progress): string {
+    if (count === 0) return phase;
+    const ms = performance.now();
+    const first = this.#tokens ??= { ms, count };
+    const seconds = (ms - first.ms) / 1000;
+    const rate = (count - first.count) / seconds;
+    const text = `${phase}, ${count} token${count === 1 ? "" : "s"}`;
+    return Number.isFinite(rate) && rate > 0 ? `${text}, ${rate.toFixed(1)} tokens/s` : text;
   }
 
   #show(now: { part: number; detail: string }): void {
@@ -68,7 +88,8 @@ export class RunProgress {
     this.#shownMs = timeMs;
     const left = this.#timeLeft(now.part);
     const count = `${this.#doneCount}/${this.#totalCount} samples`;
-    const tail = [count, this.#label, now.detail, left].filter((text) => text !== "").join(", ");
+    const tail = [count, this.#label, this.#score, now.detail, left].filter((text) => text !== "")
+      .join(", ");
     if (!isTerminal) return this.#screen.log(tail);
     const share = (this.#doneCount + now.part) / Math.max(1, this.#totalCount);
     const filled = Math.min(BAR_CELLS, Math.round(share * BAR_CELLS));

@@ -21,11 +21,35 @@ export interface DataRecord {
   readonly cwe_freq?: readonly number[];
 }
 
+/** A session that added results. */
+export interface RunSession {
+  /** When it began to load the model; ISO 8601. */
+  readonly date: string;
+  /** The command line, the subcommand first. */
+  readonly command: string;
+  /** The program's commit, where it runs from a repository. */
+  readonly commit?: string;
+  readonly deno: string;
+  /** The machine's name, and the device as the engine describes it. */
+  readonly host: string;
+  readonly device: string;
+}
+
 /** How results were made. */
 export interface RunRecord {
   /** Version of this program. */
   readonly version: string;
-  readonly model: { readonly path: string; readonly sha256: string };
+  readonly model: {
+    readonly path: string;
+    /** Of configuration, tokenizer and weights. */
+    readonly sha256: string;
+    /** Of `tokenizer.json` alone. */
+    readonly tokenizer?: string;
+  };
+  /** SHA-256 of the kernel library. */
+  readonly kernels?: string;
+  /** Every session that finished a sample, oldest first. */
+  readonly sessions?: readonly RunSession[];
   /** Options that change results, by the names of their flags. */
   readonly options: Readonly<Record<string, OptionValue>>;
   /** Options that do not; a continued run may have others. */
@@ -106,6 +130,12 @@ export function checkSameRun(
     refuse("--model_path", {
       before: `another model (${before.model.path})`,
       now: now.model.path,
+    });
+  }
+  if (!isSame(before.kernels ?? now.kernels, now.kernels)) {
+    refuse("kernel library", {
+      before: `SHA-256 ${before.kernels?.slice(0, 12)}...`,
+      now: `${now.kernels?.slice(0, 12)}...`,
     });
   }
   const names = new Set([...Object.keys(before.options), ...Object.keys(now.options)]);

@@ -1,15 +1,14 @@
 /**
- * The samples that a command runs, and the records that it writes about them.
+ * The samples of an input file: their fields, and a survey of all before anything runs.
  *
- * Fields and order are those of `run_star_attn_inference.py` of NVIDIA/Star-Attention.
+ * Fields are those of `run_star_attn_inference.py` of NVIDIA/Star-Attention (`input_context`,
+ * `input_query`) or of NVIDIA/RULER (`input`, `answer_prefix`).
  *
  * @module
  */
 import { createHash } from "node:crypto";
 import { errorText, FileError } from "../../lib/errors.ts";
-import type { Generation } from "../../lib/engine/load_model.ts";
 import { readLines } from "../../ruler/files.ts";
-import { floatRepr } from "../../ruler/python/float.ts";
 import {
   dumpJsonText,
   JsonNumber,
@@ -32,41 +31,103 @@ export interface SampleSurvey {
   readonly sampleCount: number;
   /** SHA-256 of all lines, newlines included, in hexadecimal. */
   readonly sha256: string;
+  /** The same of the first lines alone, if that was asked for and there are as many. */
+  readonly prefixSha256?: string;
+  /** Each sample's own digest, to notice a file that changes while it is read. */
+  readonly digests: readonly string[];
+  /** Each sample's {@linkcode sampleKey}. */
+  readonly keys: readonly string[];
 }
 
 const NO_INDEX = new JsonNumber("-1", { isWhole: true });
-const UNKNOWN = NO_INDEX;
+
+/** What a file's samples must have. */
+export interface SampleRules {
+  /**
+   * Whether a line without answers is refused.
+   *
+   * @default {false}
+   */
+  readonly needsAnswers?: boolean;
+}
 
 /**
  * Reads the samples of a file of JSON lines, one at a time.
  *
  * @param path The file; blank lines are allowed at its end.
- * @throws {FileError} If it cannot be read, or a line is not JSON or lacks a field; the message
- * names file and line.
+ * @param options With a survey, each line must be the one that was surveyed.
+ * @throws {FileError} If it cannot be read, a line is not JSON or lacks a field, or the file is not
+ * what it was; the message names file and line.
  */
-export async function* readSamples(path: string): AsyncGenerator<InputSample> {
+export async function* readSamples(
+  path: string,
+  options: { survey?: SampleSurvey | undefined } = {},
+): AsyncGenerator<InputSample> {
+  const { survey } = options;
+  let count = 0;
   for await (const { text, line } of readTextLines(path)) {
-    yield parseSample(text, `${path}: line ${line}`);
+    if (survey !== undefined && survey.digests[count] !== lineDigest(text)) {
+      throw changedError(path, line);
+    }
+    count++;
+    yield parseSample(text, { place: `${path}: line ${line}` });
   }
+  if (survey !== undefined && count < survey.sampleCount) throw changedError(path, count + 1);
+}
+
+function changedError(path: string, line: number): FileError {
+  return new FileError(
+    `Cannot go on with ${path} as it changed while the run went on: line ${line} is another one`,
+  );
+}
+
+/** Short, as a file may have many lines. */
+function lineDigest(text: string): string {
+  return createHash("sha256").update(text).digest("base64").slice(0, 22);
+}
+
+/** What makes a sample the same one: its index, its context and its query. */
+export function sampleKey(sample: Pick<InputSample, "index" | "context" | "query">): string {
+  const { index, context, query } = sample;
+  const digest = lineDigest(`${context.length} ${context}${query}`);
+  return `${digest} ${dumpJsonText(index)}`;
 }
 
 /**
  * Checks every line of a file before anything runs.
  *
+ * @param options With `prefixCount`, the first lines get a digest of their own.
  * @throws {FileError} As {@linkcode readSamples}.
  */
-export async function surveySamples(path: string): Promise<SampleSurvey> {
+export async function surveySamples(
+  path: string,
+  options: SampleRules & { prefixCount?: number | undefined } = {},
+): Promise<SampleSurvey> {
+  const { prefixCount } = options;
   const hash = createHash("sha256");
-  let sampleCount = 0;
+  const digests: string[] = [];
+  const keys: string[] = [];
+  let prefixSha256: string | undefined;
   for await (const { text, line } of readTextLines(path)) {
-    parseSample(text, `${path}: line ${line}`);
+    const sample = parseSample(text, { ...options, place: `${path}: line ${line}` });
     hash.update(text).update("\n");
-    sampleCount++;
+    digests.push(lineDigest(text));
+    keys.push(sampleKey(sample));
+    if (digests.length === prefixCount) prefixSha256 = hash.copy().digest("hex");
   }
-  return { sampleCount, sha256: hash.digest("hex") };
+  return {
+    sampleCount: digests.length,
+    sha256: hash.digest("hex"),
+    ...(prefixSha256 === undefined ? {} : { prefixSha256 }),
+    digests,
+    keys,
+  };
 }
 
-async function* readTextLines(path: string): AsyncGenerator<{ text: string; line: number }> {
+/** The lines of a file; blank ones are allowed at its end. */
+export async function* readTextLines(
+  path: string,
+): AsyncGenerator<{ text: string; line: number }> {
   let line = 0;
   let blank = 0;
   for await (const raw of readLines(path)) {
@@ -81,7 +142,12 @@ async function* readTextLines(path: string): AsyncGenerator<{ text: string; line
   }
 }
 
-function parseSample(text: string, place: string): InputSample {
+/** One line as a sample. @throws {FileError} If it is none; the message starts with its place. */
+export function parseSample(
+  text: string,
+  options: SampleRules & { place: string },
+): InputSample {
+  const { place, needsAnswers = false } = options;
   let record: JsonValue;
   try {
     record = parseJsonText(text);
@@ -89,15 +155,32 @@ function parseSample(text: string, place: string): InputSample {
     throw new FileError(`Cannot read ${place} is not JSON (${errorText(error)})`, { cause: error });
   }
   if (!(record instanceof Map)) throw new FileError(`Cannot read ${place} is not a JSON object`);
-  if (!record.has("outputs") && !record.has("output")) {
+  if (needsAnswers && !record.has("outputs") && !record.has("output")) {
     throw new FileError(`Cannot read ${place} lacks 'outputs' or 'output'`);
   }
   return {
-    context: textField(record, { name: "input_context", place }),
-    query: textField(record, { name: "input_query", place }),
+    ...promptOf(record, place),
     index: record.get("index") ?? NO_INDEX,
     record,
   };
+}
+
+/** Context and query; in RULER's form the prompt is one text, and its answer's beginning another. */
+function promptOf(
+  record: ReadonlyMap<string, JsonValue>,
+  place: string,
+): Pick<InputSample, "context" | "query"> {
+  if (!record.has("input") || record.has("input_context")) {
+    const context = textField(record, { name: "input_context", place });
+    return { context, query: textField(record, { name: "input_query", place }) };
+  }
+  const context = textField(record, { name: "input", place });
+  const query = record.get("answer_prefix");
+  if (typeof query === "string" && query !== "") return { context, query };
+  throw new FileError(
+    `Cannot read ${place} needs a text in 'answer_prefix' beside 'input', or 'input_context' and ` +
+      "'input_query' in place of both",
+  );
 }
 
 function textField(
@@ -107,87 +190,6 @@ function textField(
   const value = record.get(options.name);
   if (typeof value === "string") return value;
   throw new FileError(`Cannot read ${options.place} needs a text in '${options.name}'`);
-}
-
-/**
- * The record of a finished sample.
- *
- * @param sample What was asked.
- * @param generation What was generated.
- * @param options With `withLogits`, `top_logits` and `generated_ids` are added.
- */
-export function outputRecord(
-  sample: InputSample,
-  generation: Generation,
-  options: { withLogits: boolean },
-): Map<string, JsonValue> {
-  const { record } = sample;
-  const output = new Map<string, JsonValue>([
-    ["index", sample.index],
-    ["pred", generation.text],
-    ["input_context", sample.context],
-    ["input_query", sample.query],
-    ["outputs", record.get("outputs") ?? [record.get("output") ?? null]],
-    ["others", record.get("others") ?? new Map()],
-    ["truncation", record.get("truncation") ?? UNKNOWN],
-    ["length", record.get("length") ?? UNKNOWN],
-  ]);
-  if (options.withLogits) {
-    output.set(
-      "top_logits",
-      generation.topLogits.map(([id, logit]) => [wholeNumber(id), decimalNumber(logit)]),
-    );
-    output.set("generated_ids", generation.ids.map(wholeNumber));
-  }
-  return output;
-}
-
-function wholeNumber(value: number): JsonNumber {
-  return new JsonNumber(String(value), { isWhole: true });
-}
-
-function decimalNumber(value: number): JsonNumber {
-  return new JsonNumber(floatRepr(value), { isWhole: false });
-}
-
-/** Samples that an earlier run finished, by their index. */
-export class FinishedSamples {
-  readonly #counts = new Map<string, number>();
-  #total = 0;
-
-  /** How many records there are. */
-  get count(): number {
-    return this.#total;
-  }
-
-  /**
-   * Reads the records of an output file; a missing file has none.
-   *
-   * @throws {FileError} If a line is not a record.
-   */
-  static async read(path: string): Promise<FinishedSamples> {
-    const finished = new FinishedSamples();
-    if (!(await hasContent(path))) return finished;
-    for await (const { text, line } of readTextLines(path)) {
-      const { index } = parseSample(text, `${path}: line ${line}`);
-      const key = dumpJsonText(index);
-      finished.#counts.set(key, (finished.#counts.get(key) ?? 0) + 1);
-      finished.#total++;
-    }
-    return finished;
-  }
-
-  /**
-   * Whether a sample is finished. Each record stands for one sample: where several share an index,
-   * or have none, the first ones are the finished ones.
-   */
-  take(sample: InputSample): boolean {
-    const key = dumpJsonText(sample.index);
-    const count = this.#counts.get(key) ?? 0;
-    if (count === 0) return false;
-    this.#counts.set(key, count - 1);
-    return true;
-  }
 }
 
 /** Whether a file exists and is not empty. */

@@ -142,7 +142,8 @@ function checkSelection(options: PlanOptions): TileSelection {
       value: stride,
     });
   }
-  if (!(typeof threshold === "number" && threshold > 0 && threshold <= 1)) {
+  // Kernels take it as a number of 32 bits, in which the smallest ones are 0.
+  if (!(typeof threshold === "number" && Math.fround(threshold) > 0 && threshold <= 1)) {
     throw optionError({ action: "select blocks", name: "threshold" }, {
       rule: "above 0 and at most 1",
       value: threshold,

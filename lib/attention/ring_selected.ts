@@ -137,7 +137,10 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
   /** The tiles taken in each layer but the last; to be called when all layers are started. */
   async counts(): Promise<BlockCount[]> {
     const { layerCount, queryHeads } = this.#options;
-    const total = Array.from({ length: layerCount - 1 }, () => ({ taken: 0, causal: 0 }));
+    const total = Array.from(
+      { length: layerCount - 1 },
+      () => ({ taken: 0, causal: 0, heads: [] }),
+    );
     for (const { counts, stage: { firstLayer, endLayer } } of this.#buffers.all) {
       for (let begin = 0; begin < this.#partTokens; begin += QUERY_TOKENS) {
         const first = begin / QUERY_TOKENS * layerCount + firstLayer;

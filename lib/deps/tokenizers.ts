@@ -46,6 +46,8 @@ function lentNames(): Record<string, unknown> {
     require: createRequire("file:///x.js"),
     __filename: "/x.js",
     __dirname: "/",
+    // In a thread it would take the thread's own address for a file.
+    document: { currentScript: { tagName: "SCRIPT", src: "file:///x.js" } },
     TextDecoder: KeepingDecoder,
   };
 }

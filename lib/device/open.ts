@@ -44,8 +44,12 @@ export interface OpenDeviceOptions {
  */
 export function threadsPerProcess(wanted: number, options: { processCount: number }): number {
   if (wanted > 0) return wanted;
-  return Math.max(1, Math.floor(navigator.hardwareConcurrency / options.processCount));
+  const share = Math.floor(navigator.hardwareConcurrency / options.processCount);
+  return Math.min(MAX_THREADS, Math.max(1, share));
 }
+
+/** What the kernel library takes. */
+const MAX_THREADS = 256;
 
 /** The oldest compute capability that the kernels are built for. */
 const OLDEST_CAPABILITY = 80;

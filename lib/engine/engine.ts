@@ -18,9 +18,9 @@ import {
 import type { RankGroup } from "../team/group.ts";
 import { openTeam } from "../team/open_team.ts";
 import type { Team, TeamPlace } from "../team/team.ts";
-import type { RankOptions, RankResult } from "./rank.ts";
+import type { RankOptions } from "./rank.ts";
 import { STAR_PROGRAM, type StarResult, type StarTypes } from "./star_program.ts";
-import { joinResults, toWire } from "./wire.ts";
+import { joinResults, type RankResult, toWire } from "./wire.ts";
 
 /** What an engine is started with. */
 export interface EngineOptions extends RankOptions {
@@ -50,8 +50,12 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
 
 /** The ranks of a model. */
 export async function openModelTeam(options: EngineOptions): Promise<Team<StarTypes>> {
-  const { modelFolder, plan, device, precision, threads, gpusPerRank, expectedTokens } = options;
-  const init = { modelFolder, plan, device, precision, threads, gpusPerRank, expectedTokens };
+  const { modelFolder, plan, device, precision, threads, gpusPerRank } = options;
+  const { expectedTokens, copyWeights } = options;
+  const init = {
+    ...{ modelFolder, plan, device, precision, threads, gpusPerRank },
+    ...{ expectedTokens, copyWeights },
+  };
   return await openTeam(STAR_PROGRAM, init, placeOf(options));
 }
 
@@ -108,7 +112,7 @@ export function describeTeam(team: Team<StarTypes>): string {
 function generatedOf({ generated }: StarResult): RankResult {
   const { selectedBlocks, counters } = generated ?? {};
   invariant(generated && selectedBlocks && counters, "a rank that generated says what it took");
-  return { ...generated, selectedBlocks, counters };
+  return { headTiles: [], masks: [], ...generated, selectedBlocks, counters };
 }
 
 function nameSample(error: unknown, sample: string): unknown {

@@ -11,6 +11,7 @@ import type { ModelShape } from "../model/model_shape.ts";
 import { type ComputeDType, type Precision, widest } from "../model/precision.ts";
 import { loadTokenizer, type TextTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { openEngine } from "./engine.ts";
+import { checkHostMemory } from "./host_plan.ts";
 import { checkGenerateOptions, checkLoadOptions } from "./options.ts";
 import { cutAtStopWord, promptIds, stopIds } from "./prompt_ids.ts";
 import type { RankGroup } from "../team/group.ts";
@@ -45,6 +46,13 @@ export interface LoadOptions extends PlanOptions {
   /** How long a process may take to start and join, in milliseconds. @default {60000} */
   readonly startTimeoutMs?: number | undefined;
   /**
+   * Whether weights are read into memory instead of being mapped: for files that may change while
+   * the model is in use. Each process has its own copy then.
+   *
+   * @default {false}
+   */
+  readonly copyWeights?: boolean | undefined;
+  /**
    * The folder's tokenizer if it is loaded already, be it in another thread; it stays the caller's,
    * and outlives the model.
    */
@@ -69,6 +77,15 @@ export interface GenerateOptions {
   readonly tokensToGenerate?: number | undefined;
   /** The text is cut at the first of them; generation may end there. @default {[]} */
   readonly stopWords?: readonly string[] | undefined;
+  /**
+   * Ids that end the answer, for example the model's end-of-sequence ids: generation may end there,
+   * and the text is cut in front of the first of them.
+   *
+   * @default {[]}
+   */
+  readonly endIds?: readonly number[] | undefined;
+  /** Whether to return which tiles were selected; not in the ring's modes. @default {false} */
+  readonly withMasks?: boolean | undefined;
   /** How many of the first position's logits to return; 0 for none. @default {0} */
   readonly topLogits?: number | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
@@ -134,10 +151,16 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   });
   if (note !== undefined) onWarning?.(note);
   // Small files first: a mistake in them should not wait for the weights.
-  await readConfig(folder);
+  const config = await readConfig(folder);
   const ownTokenizer = given === undefined ? await loadTokenizer(folder) : undefined;
   try {
     const processCount = usedRanks(plan, { ranks: group?.size ?? wanted });
+    const checkMemory = (contextTokens: number, room: number): void => {
+      // The ranks of a launcher may be on several machines, and know their GPUs' memory.
+      if (device === "cuda" || group !== undefined) return;
+      checkHostMemory({ ...common, config, plan, contextTokens, room, processCount });
+    };
+    checkMemory(checked.expectedTokens ?? 0, 1);
     const engine = await openEngine({
       ...common,
       modelFolder: folder,
@@ -150,7 +173,8 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
     const tokenizer = given ?? ownTokenizer;
     invariant(tokenizer !== undefined, "a tokenizer is given or loaded");
     for (const warning of engine.config.warnings) onWarning?.(warning);
-    return new TextModel({ engine, plan, tokenizer, ownTokenizer, processCount, onWarning });
+    const parts = { engine, plan, tokenizer, ownTokenizer, processCount, checkMemory, onWarning };
+    return new TextModel(parts);
   } catch (error) {
     ownTokenizer?.[Symbol.dispose]();
     throw error;
@@ -163,6 +187,7 @@ class TextModel implements Model {
   readonly #engine: Engine;
   readonly #plan: CheckedPlan;
   readonly #ownTokenizer: Tokenizer | undefined;
+  readonly #checkMemory: (contextTokens: number, room: number) => void;
   readonly #onWarning: (line: string) => void;
   /** What runs: the tokenizer is needed to its end. */
   readonly #calls = new Set<Promise<unknown>>();
@@ -176,6 +201,8 @@ class TextModel implements Model {
       /** The same if it ends with the model. */
       ownTokenizer: Tokenizer | undefined;
       processCount: number;
+      /** @throws {DeviceError} If this machine's memory does not hold a run of this length. */
+      checkMemory: (contextTokens: number, room: number) => void;
       onWarning: ((line: string) => void) | undefined;
     },
   ) {
@@ -184,6 +211,7 @@ class TextModel implements Model {
     this.tokenizer = parts.tokenizer;
     this.#ownTokenizer = parts.ownTokenizer;
     this.processCount = parts.processCount;
+    this.#checkMemory = parts.checkMemory;
     this.#onWarning = parts.onWarning ?? (() => {});
   }
 
@@ -211,11 +239,11 @@ class TextModel implements Model {
 
   async #generate(prompt: Prompt, options: GenerateOptions): Promise<Generation> {
     const startMs = performance.now();
-    const { sample, tokensToGenerate, stopWords, topLogits } = checkGenerateOptions(
+    const { sample, tokensToGenerate, stopWords, topLogits, endIds } = checkGenerateOptions(
       prompt,
       options,
     );
-    const { onProgress, signal } = options;
+    const { onProgress, withMasks, signal } = options;
     const { tokenizer } = this;
     const { contextIds, queryIds } = await promptIds({ ...prompt, sample }, {
       tokenizer,
@@ -226,12 +254,15 @@ class TextModel implements Model {
       promptTokens: contextIds.length + queryIds.length,
       tokensToGenerate,
     });
+    this.#checkMemory(contextIds.length, queryIds.length + tokensToGenerate);
     const result = await this.#engine.generate({
-      ...{ sample, contextIds, queryIds, tokensToGenerate, topLogits },
-      stopIds: await stopIds(stopWords, tokenizer),
+      ...{ sample, contextIds, queryIds, tokensToGenerate, topLogits, withMasks },
+      stopIds: [...new Set([...await stopIds(stopWords, tokenizer), ...endIds])],
     }, { onProgress, signal });
+    const end = result.ids.findIndex((id) => endIds.includes(id));
+    const textIds = end < 0 ? result.ids : result.ids.slice(0, end);
     return {
-      text: cutAtStopWord(await tokenizer.decode([...result.ids]), stopWords),
+      text: cutAtStopWord(await tokenizer.decode([...textIds]), stopWords),
       ids: result.ids,
       topLogits: result.topLogits,
       contextTokens: contextIds.length,

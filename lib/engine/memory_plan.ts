@@ -34,6 +34,12 @@ export interface MemoryQuestion {
   readonly gpuCount?: number;
   /** Sequences of this length at once. @default {1} */
   readonly batchSize?: number | undefined;
+  /**
+   * Whether weights are used where their files are mapped: the system can give such pages up.
+   *
+   * @default {false}
+   */
+  readonly mapsWeights?: boolean;
 }
 
 /** Bytes of one GPU of the rank that needs most, by what they are for. */
@@ -90,7 +96,8 @@ export function memoryNeeds(device: DeviceTraits, question: MemoryQuestion): Mem
       rankNeed(device, { question, layout, blocks, rank, range })
     );
     const largest = needs.reduce((a, b) => sum(b) > sum(a) ? b : a);
-    return { ...largest, weights: weightBytes(config, { precision, range }) };
+    const weights = question.mapsWeights === true ? 0 : weightBytes(config, { precision, range });
+    return { ...largest, weights };
   });
 }
 

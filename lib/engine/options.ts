@@ -13,8 +13,10 @@ import {
 } from "../model/precision.ts";
 import {
   checkChoice,
+  checkIds,
   checkNames,
   checkNumber,
+  checkSwitch,
   checkText,
   checkTexts,
   checkWhole,
@@ -32,6 +34,7 @@ export const LOAD_DEFAULTS = {
   threads: 0,
   timeoutMs: 60_000,
   startTimeoutMs: 60_000,
+  copyWeights: false,
 } as const satisfies LoadOptions;
 
 /** The one home of the defaults of generation. */
@@ -39,6 +42,7 @@ export const GENERATE_DEFAULTS = {
   tokensToGenerate: 128,
   stopWords: [],
   topLogits: 0,
+  endIds: [],
 } as const satisfies GenerateOptions;
 
 /** What a prompt is called that has no name. */
@@ -47,7 +51,8 @@ const UNNAMED = "prompt";
 /** Limits of the engine's numbers, for the command line, too. */
 export const LOAD_RANGES = {
   processCount: { min: 1, max: 1024 },
-  threads: { min: 0, max: 1024 },
+  // What the kernel library takes.
+  threads: { min: 0, max: 256 },
   gpusPerRank: { min: 1, max: 32 },
   // Larger numbers cannot be counted with in the C interface.
   expectedTokens: { min: 0, max: 2 ** 31 - 1 },
@@ -66,6 +71,7 @@ const LOAD_NAMES = [
   "expectedTokens",
   "timeoutMs",
   "startTimeoutMs",
+  "copyWeights",
   "tokenizer",
   "group",
   "onWarning",
@@ -81,6 +87,8 @@ const GENERATE_NAMES = [
   "tokensToGenerate",
   "stopWords",
   "topLogits",
+  "endIds",
+  "withMasks",
   "onProgress",
   "signal",
 ] as const satisfies readonly (keyof GenerateOptions)[];
@@ -111,6 +119,7 @@ export interface CheckedRanks extends CheckedDevice {
 /** Load options in full. */
 export interface CheckedLoad extends CheckedRanks {
   readonly expectedTokens: number | undefined;
+  readonly copyWeights: boolean;
 }
 
 /**
@@ -128,6 +137,9 @@ export function checkLoadOptions(folder: string, options: LoadOptions): CheckedL
     expectedTokens: expectedTokens === undefined
       ? undefined
       : inRange("expectedTokens", expectedTokens),
+    copyWeights: checkSwitch({ action, name: "copyWeights" }, {
+      value: options.copyWeights ?? LOAD_DEFAULTS.copyWeights,
+    }),
   };
 }
 
@@ -207,6 +219,7 @@ export interface CheckedGenerate {
   readonly tokensToGenerate: number;
   readonly stopWords: readonly string[];
   readonly topLogits: number;
+  readonly endIds: readonly number[];
 }
 
 /**
@@ -220,7 +233,7 @@ export function checkGenerateOptions(prompt: Prompt, options: GenerateOptions): 
   checkNames(options, { action, known: GENERATE_NAMES });
   checkText({ action, name: "context" }, prompt.context);
   checkText({ action, name: "query" }, prompt.query);
-  const { tokensToGenerate, stopWords, topLogits } = {
+  const { tokensToGenerate, stopWords, topLogits, endIds } = {
     ...GENERATE_DEFAULTS,
     ...withoutUndefined(options),
   };
@@ -236,6 +249,7 @@ export function checkGenerateOptions(prompt: Prompt, options: GenerateOptions): 
       min: 0,
       max: COUNTS.max,
     }),
+    endIds: checkIds({ action, name: "endIds" }, endIds),
   };
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import { ForcedSelection } from "../attention/forced_selection.ts";
+import { TileMasks } from "../attention/tile_masks.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { RankStatus } from "../parallel/state.ts";
 import { type Device, DEVICE_TRAITS } from "../device/device.ts";
@@ -19,14 +20,16 @@ import { type Answer, type AnswerCall, decode, startAnswer } from "../star/decod
 import { encodeContext, type EncodedContext, reserveSequence } from "../star/encode.ts";
 import { NO_HOOKS, type RunHooks } from "./hooks.ts";
 import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
-import { countWork, drawForcedBlocks } from "../star/phase1.ts";
+import { drawForcedBlocks } from "../star/phase1.ts";
+import { countWork, sumHeads } from "../star/work.ts";
 import { openRankDevices } from "./rank_device.ts";
-import type { RankOptions, RankParts, RankPlace, RankProgress, RankResult } from "./rank_types.ts";
+import type { RankResult } from "./wire.ts";
+import type { RankOptions, RankParts, RankPlace, RankProgress } from "./rank_types.ts";
 import { checkRequest, type GenerateRequest } from "../star/request.ts";
 import { sequenceTokens } from "../star/sequence.ts";
 import { queryChunk, Stepper } from "../star/step.ts";
 
-export type { RankOptions, RankParts, RankPlace, RankProgress, RankResult } from "./rank_types.ts";
+export type { RankOptions, RankParts, RankPlace, RankProgress } from "./rank_types.ts";
 
 /** Steps of a lone answer between two looks at what has come. */
 const STEPS = 8;
@@ -147,8 +150,10 @@ export class RankModel implements Disposable {
     };
     const startMs = performance.now();
     status.enter("phase 1");
+    const masks = request.withMasks === true ? new TileMasks() : undefined;
     using encoded = await this.encode(request.contextIds, {
       collective,
+      masks,
       room: request.queryIds.length + request.tokensToGenerate,
       queryTokens: request.queryIds.length,
       onProgress: (fraction) => report("phase 1", fraction, 0),
@@ -172,7 +177,8 @@ export class RankModel implements Disposable {
       prefillSeconds: (encodedMs - startMs) / 1000,
       decodeSeconds: (performance.now() - encodedMs) / 1000,
     };
-    return { ids, topLogits, selectedBlocks, counters };
+    const headTiles = sumHeads(phase1.selected);
+    return { ids, topLogits, selectedBlocks, headTiles, masks: masks?.all ?? [], counters };
   }
 
   /**
@@ -182,6 +188,7 @@ export class RankModel implements Disposable {
    * @param options `collective`: asked for rank and size; carries keys and values in mode ring, and
    * the anchor between GPUs. `room` in the query host's cache, in tokens, for a query and what is
    * generated; `queryTokens` of it are the query's, as far as that is known: by default all.
+   * `masks` takes the tiles that are selected.
    * @throws {WorkerError} If another rank is lost.
    */
   async encode(
@@ -190,11 +197,13 @@ export class RankModel implements Disposable {
       collective: Collective;
       room: number;
       queryTokens?: number;
+      masks?: TileMasks | undefined;
       onProgress: (fraction: number) => void;
       hooks?: RunHooks;
     },
   ): Promise<EncodedContext> {
-    const { collective, room, queryTokens = room, onProgress, hooks = NO_HOOKS } = options;
+    const { collective, room, queryTokens = room, masks } = options;
+    const { onProgress, hooks = NO_HOOKS } = options;
     const { rank, size: ranks } = collective;
     const { plan } = this.#parts;
     const contextTokens = contextIds.length;
@@ -214,6 +223,7 @@ export class RankModel implements Disposable {
       sequence,
       forced: this.#forced,
       onProgress,
+      masks,
       turns: hooks,
     });
   }

@@ -10,7 +10,6 @@ import type { ModelShape } from "../model/model_shape.ts";
 import type { Precision } from "../model/precision.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import type { Collective } from "../parallel/collective.ts";
-import type { RankCounters } from "../star/request.ts";
 
 /** What every rank is started with. */
 export interface RankOptions {
@@ -28,6 +27,8 @@ export interface RankOptions {
   readonly gpusPerRank?: number | undefined;
   /** The longest prompt and answer that are to come: what cannot fit is refused before loading. */
   readonly expectedTokens?: number | undefined;
+  /** Whether weights are read into memory instead of being mapped. */
+  readonly copyWeights?: boolean | undefined;
   /** Sequences that are decoded at once, at most. @default {1} */
   readonly batchSize?: number | undefined;
 }
@@ -58,16 +59,6 @@ export interface RankParts {
   readonly hasOwnGpus?: boolean;
   /** GPUs that the layers could be spread over. */
   readonly dealtGpus?: number;
-}
-
-/** What one rank found. */
-export interface RankResult {
-  readonly ids: readonly number[];
-  /** Only from the query host. */
-  readonly topLogits: readonly (readonly [number, number])[];
-  /** As in `GenerateResult`, for this rank's blocks. */
-  readonly selectedBlocks: readonly (readonly [number, number])[];
-  readonly counters: RankCounters;
 }
 
 /** Told where a rank stands. */

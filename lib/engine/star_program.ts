@@ -15,10 +15,10 @@ import type { RankContext, RankProgram, RankService } from "../team/program.ts";
 import { decodeInt32 } from "../team/protocol.ts";
 import { gatherJson } from "../team/words.ts";
 import { connectDevices, exchangeName } from "./exchange.ts";
-import { RankModel, type RankOptions, type RankResult } from "./rank.ts";
+import { RankModel, type RankOptions } from "./rank.ts";
 import type { EncodedContext } from "../star/encode.ts";
 import { gpuEnvironments } from "./rank_device.ts";
-import { type EncodedFacts, fromWire, type StarTask } from "./wire.ts";
+import { type EncodedFacts, fromWire, type RankResult, type StarTask } from "./wire.ts";
 
 /** The bodies that an engine and its ranks exchange. */
 export interface StarTypes {

@@ -5,9 +5,23 @@
  */
 import { invariant } from "../errors.ts";
 import type { BlockLayout } from "../star/blocks.ts";
-import type { GenerateRequest, GenerateResult } from "../star/request.ts";
+import type { GenerateRequest, GenerateResult, RankCounters } from "../star/request.ts";
 import { decodeInt32, encodeInt32 } from "../team/protocol.ts";
-import type { RankResult } from "./rank.ts";
+import type { TileMask } from "../attention/tile_masks.ts";
+
+/** What one rank found. */
+export interface RankResult {
+  readonly ids: readonly number[];
+  /** Only from the query host. */
+  readonly topLogits: readonly (readonly [number, number])[];
+  /** As in `GenerateResult`, for this rank's blocks. */
+  readonly selectedBlocks: readonly (readonly [number, number])[];
+  /** Tiles that each query head took, by layer, over this rank's blocks. */
+  readonly headTiles: readonly (readonly number[])[];
+  /** As in `GenerateResult`, for this rank's blocks. */
+  readonly masks: readonly TileMask[];
+  readonly counters: RankCounters;
+}
 
 /** A request as it crosses to another process. */
 export interface WireRequest extends Omit<GenerateRequest, "contextIds" | "queryIds"> {
@@ -71,6 +85,27 @@ export function joinResults(results: readonly RankResult[]): GenerateResult {
   return {
     ...joinAnswers(results),
     selectedBlocks: results.flatMap((result) => result.selectedBlocks),
+    headShares: headShares(results),
+    masks: results.flatMap((result) => result.masks),
     ranks: results.map((result) => result.counters),
   };
+}
+
+/** As many of a layer's causal tiles fall to each head. */
+function headShares(results: readonly RankResult[]): readonly (readonly number[])[] {
+  const layers = Math.max(0, ...results.map(({ headTiles }) => headTiles.length));
+  return Array.from({ length: layers }, (_, layer) => {
+    const heads = Math.max(0, ...results.map(({ headTiles }) => headTiles[layer]?.length ?? 0));
+    // The counts stand block by block, each with all layers.
+    const causal = results.flatMap(({ selectedBlocks }) =>
+      selectedBlocks.filter((_, place) => place % layers === layer)
+    ).reduce((sum, [, all]) => sum + all, 0);
+    return Array.from({ length: heads }, (_, head) => {
+      const taken = results.reduce(
+        (sum, { headTiles }) => sum + (headTiles[layer]?.[head] ?? 0),
+        0,
+      );
+      return causal === 0 ? 0 : taken * heads / causal;
+    });
+  });
 }

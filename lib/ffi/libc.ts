@@ -16,12 +16,16 @@ const SYMBOLS = {
   open: { parameters: ["buffer", "i32", "u32"], result: "i32" },
   // int close(int fd)
   close: { parameters: ["i32"], result: "i32" },
+  // ssize_t read(int fd, void *buf, size_t count)
+  read: { parameters: ["i32", "buffer", "usize"], result: "i64" },
   // off_t lseek(int fd, off_t offset, int whence)
   lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
   // int ftruncate(int fd, off_t length)
   ftruncate: { parameters: ["i32", "i64"], result: "i32" },
   // int memfd_create(const char *name, unsigned int flags)
   memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
+  // ssize_t write(int fd, const void *buf, size_t count)
+  write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   // void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
   mmap: { parameters: ["u64", "usize", "i32", "i32", "i32", "i64"], result: "u64" },
   // int madvise(void *addr, size_t length, int advice)
@@ -137,6 +141,21 @@ export class Libc implements Disposable {
     return fd;
   }
 
+  /**
+   * The beginning of a file of the kernel's, which Deno reads only with all permissions.
+   *
+   * @param path Below `/proc` or `/sys`.
+   * @returns At most 64 KiB as text; undefined if it cannot be read.
+   */
+  readText(path: string): string | undefined {
+    const fd = this.#symbols.open(cString(path), ACCESS.read | O_CLOEXEC, 0);
+    if (fd < 0) return undefined;
+    const bytes = new Uint8Array(1 << 16);
+    const count = Number(this.#symbols.read(fd, bytes, BigInt(bytes.length)));
+    this.close(fd);
+    return count < 0 ? undefined : new TextDecoder().decode(bytes.subarray(0, count));
+  }
+
   /** Closes a file descriptor. */
   close(fd: number): void {
     // close(2) gives the descriptor up whatever it returns.
@@ -169,6 +188,27 @@ export class Libc implements Disposable {
       const name = this.#errnoName();
       this.#symbols.close(fd);
       throw new DeviceError(`Cannot create ${byteLength} bytes of shared memory: ${name}`);
+    }
+    return fd;
+  }
+
+  /**
+   * Memory without a name that holds some bytes.
+   *
+   * @returns Its file descriptor; the caller closes it.
+   * @throws {DeviceError} If there is not enough memory.
+   */
+  createFilledMemory(label: string, bytes: Uint8Array<ArrayBuffer>): number {
+    const fd = this.createMemory(label, 0);
+    for (let at = 0; at < bytes.length;) {
+      const rest = bytes.subarray(at);
+      const count = Number(this.#symbols.write(fd, rest, BigInt(rest.length)));
+      if (count <= 0) {
+        const name = this.#errnoName();
+        this.#symbols.close(fd);
+        throw new DeviceError(`Cannot write ${bytes.length} bytes to memory: ${name}`);
+      }
+      at += count;
     }
     return fd;
   }

@@ -10,6 +10,7 @@
 import { cacheFolder } from "../cache_folder.ts";
 import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { readBody } from "../bounded_body.ts";
 import { DeviceError, errorText } from "../errors.ts";
 import { type ForeignLibrary, openLibrary, openResidentLibrary } from "./library.ts";
 import {
@@ -21,6 +22,7 @@ import {
 } from "./manifest.ts";
 import { KERNEL_SYMBOLS } from "./nonblocking.ts";
 import { ABI_VERSION } from "./symbols.ts";
+import { checkOwned, openVerified } from "./verified_library.ts";
 
 /** An opened kernel library. */
 export interface KernelLibrary {
@@ -44,8 +46,12 @@ export interface KernelLibraryOptions {
   readonly folder?: URL;
 }
 
+/** It has some 300 bytes for each library. */
+const MAX_MANIFEST_BYTES = 2 ** 20;
 /** How long the manifest or the library may take to arrive. */
 const FETCH_TIMEOUT_MS = 60_000;
+/** Longer than a fetch can take: an older temporary file is nobody's. */
+const STALE_MS = 3_600_000;
 
 /**
  * Opens the kernel library of a backend for this machine.
@@ -58,17 +64,37 @@ export async function openKernelLibrary(options: KernelLibraryOptions): Promise<
   const manifest = await readManifest(new URL("MANIFEST.json", folder));
   const entry = chooseLibrary(manifest, options);
   const url = new URL(entry.file, folder);
-  const path = url.protocol === "file:"
-    ? await verifiedFile(url, entry)
-    : await cachedFile(url, entry);
-  const open = options.backend === "cuda" ? openResidentLibrary : openLibrary;
-  const library = open(path, KERNEL_SYMBOLS);
+  const open = (path: string) =>
+    options.backend === "cuda"
+      ? openResidentLibrary(path, KERNEL_SYMBOLS)
+      : openLibrary(path, KERNEL_SYMBOLS);
+  let path: string;
+  let library: ForeignLibrary<typeof KERNEL_SYMBOLS>;
+  if (url.protocol === "file:") {
+    path = await verifiedFile(url, entry);
+    library = open(path);
+  } else {
+    const cached = await cachedFile(url, entry);
+    ({ path } = cached);
+    library = Deno.build.os === "linux" ? openVerified(cached.bytes, { path, open }) : open(path);
+  }
   const abiVersion = library.symbols.sx_abi_version();
   if (abiVersion !== ABI_VERSION) {
     library.close();
     throw abiError(path, abiVersion);
   }
   return { path, abiVersion, functions: library.symbols, close: () => library.close() };
+}
+
+/**
+ * The digest of the library that `openKernelLibrary()` opens, as its manifest states it.
+ *
+ * @returns 64 hexadecimal digits.
+ * @throws {DeviceError} If there is none for this machine.
+ */
+export async function kernelDigest(backend: "cpu" | "cuda"): Promise<string> {
+  const manifest = await readManifest(new URL("MANIFEST.json", kernelFolder()));
+  return chooseLibrary(manifest, { backend, tests: false }).sha256;
 }
 
 /** The folder of the libraries: the environment's choice, or the one beside the sources. */
@@ -83,7 +109,7 @@ export function kernelFolder(): URL {
 /** Reads and checks the manifest. @throws {DeviceError} If it is missing or of another version. */
 export async function readManifest(url: URL): Promise<Manifest> {
   const source = displayName(url);
-  const text = new TextDecoder().decode(await readBytes(url));
+  const text = new TextDecoder().decode(await readBytes(url, MAX_MANIFEST_BYTES));
   const manifest = parseManifest(text, source);
   if (manifest.abi !== ABI_VERSION) throw abiError(source, manifest.abi);
   return manifest;
@@ -91,12 +117,15 @@ export async function readManifest(url: URL): Promise<Manifest> {
 
 async function verifiedFile(url: URL, entry: LibraryEntry): Promise<string> {
   const path = displayName(url);
-  await verifyLibrary(await readBytes(url), { entry, source: path });
+  await verifyLibrary(await readBytes(url, entry.bytes), { entry, source: path });
   return path;
 }
 
 /** The path of the library in the user's cache, fetched if it is not there or damaged. */
-async function cachedFile(url: URL, entry: LibraryEntry): Promise<string> {
+async function cachedFile(
+  url: URL,
+  entry: LibraryEntry,
+): Promise<{ path: string; bytes: Uint8Array<ArrayBuffer> }> {
   const cache = cacheFolder();
   if (cache === undefined) {
     throw new DeviceError(
@@ -106,12 +135,15 @@ async function cachedFile(url: URL, entry: LibraryEntry): Promise<string> {
   }
   const folder = `${cache}/kernels/${entry.sha256}`;
   const path = `${folder}/${entry.file}`;
-  if (await isIntact(path, entry)) return path;
-  const bytes = await readBytes(url);
+  await checkOwned([cache, `${cache}/kernels`, folder, path]);
+  const kept = await intactBytes(path, entry);
+  if (kept !== undefined) return { path, bytes: kept };
+  const bytes = await readBytes(url, entry.bytes);
   await verifyLibrary(bytes, { entry, source: displayName(url) });
   const temporary = `${path}.${crypto.randomUUID()}.tmp`;
   try {
-    await Deno.mkdir(folder, { recursive: true });
+    await Deno.mkdir(folder, { recursive: true, mode: 0o755 });
+    await removeStale(folder);
     await Deno.writeFile(temporary, bytes, { createNew: true, mode: 0o644 });
     await Deno.rename(temporary, path);
   } catch (error) {
@@ -122,21 +154,40 @@ async function cachedFile(url: URL, entry: LibraryEntry): Promise<string> {
       cause: error,
     });
   }
-  return path;
+  return { path, bytes };
 }
 
-/** Whether a cached library is there and is the right one. */
-async function isIntact(path: string, entry: LibraryEntry): Promise<boolean> {
+/** Removes what processes left that were killed between write and rename. */
+async function removeStale(folder: string): Promise<void> {
+  for await (const { name } of Deno.readDir(folder)) {
+    if (!name.endsWith(".tmp")) continue;
+    const { mtime } = await Deno.stat(`${folder}/${name}`).catch(() => ({ mtime: null }));
+    if (mtime !== null && Date.now() - mtime.getTime() > STALE_MS) {
+      await Deno.remove(`${folder}/${name}`).catch(() => {
+        // Another process was faster.
+      });
+    }
+  }
+}
+
+/** A cached library, if it is there and is the right one. */
+async function intactBytes(
+  path: string,
+  entry: LibraryEntry,
+): Promise<Uint8Array<ArrayBuffer> | undefined> {
   try {
-    await verifyLibrary(await Deno.readFile(path), { entry, source: path });
-    return true;
+    const { size } = await Deno.stat(path);
+    if (size !== entry.bytes) return undefined;
+    const bytes = await Deno.readFile(path);
+    await verifyLibrary(bytes, { entry, source: path });
+    return bytes;
   } catch (error) {
-    if (error instanceof DeviceError || error instanceof Deno.errors.NotFound) return false;
+    if (error instanceof DeviceError || error instanceof Deno.errors.NotFound) return undefined;
     throw new DeviceError(`Cannot read the library ${path}: ${errorText(error)}`, { cause: error });
   }
 }
 
-async function readBytes(url: URL): Promise<Uint8Array<ArrayBuffer>> {
+async function readBytes(url: URL, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
   const source = displayName(url);
   try {
     if (url.protocol === "file:") return await Deno.readFile(url);
@@ -145,7 +196,7 @@ async function readBytes(url: URL): Promise<Uint8Array<ArrayBuffer>> {
       await response.body?.cancel();
       throw new DeviceError(`the server answered ${response.status}`);
     }
-    return await response.bytes();
+    return await readBody(response, { maxBytes, label: source });
   } catch (error) {
     throw new DeviceError(`Cannot read ${source}: ${errorText(error)}`, { cause: error });
   }

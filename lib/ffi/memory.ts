@@ -120,6 +120,42 @@ export function mapFile(path: string): MappedFile {
   }
 }
 
+/**
+ * Reads a file into memory of this process, page aligned as a mapping is: what becomes of the file
+ * later changes nothing.
+ *
+ * @param path A regular file with at least one byte.
+ * @throws {FileError} If it cannot be read.
+ * @throws {DeviceError} If there is not enough memory.
+ */
+export function copyFile(path: string): MappedFile {
+  checkRegularFile(path);
+  using file = Deno.openSync(path, { read: true });
+  const { size: byteLength } = file.statSync();
+  if (byteLength === 0) throw new FileError(`Cannot read ${path} as it is empty`);
+  const libc = new Libc();
+  try {
+    const fd = libc.createMemory("starx weights", byteLength);
+    try {
+      const memory = new Mapping(libc, { fd, byteLength, access: "readWrite", name: path });
+      for (let at = 0; at < byteLength;) {
+        const count = file.readSync(memory.bytes.subarray(at));
+        if (count === null) {
+          memory[Symbol.dispose]();
+          throw new FileError(`Cannot read ${path}: it became shorter while it was read`);
+        }
+        at += count;
+      }
+      return memory;
+    } finally {
+      libc.close(fd);
+    }
+  } catch (error) {
+    libc[Symbol.dispose]();
+    throw error;
+  }
+}
+
 /** A folder or a device can be opened, and would fail later with a puzzling error. */
 function checkRegularFile(path: string): void {
   let info: Deno.FileInfo;

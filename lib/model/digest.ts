@@ -49,6 +49,18 @@ export async function modelDigest(folder: string): Promise<string> {
   return hash.digest("hex");
 }
 
+/**
+ * The digest of a folder's `tokenizer.json`.
+ *
+ * @returns 64 hexadecimal digits.
+ * @throws {FileError} If it is missing or not readable.
+ */
+export async function tokenizerDigest(folder: string): Promise<string> {
+  const hash = createHash("sha256");
+  await hashFile(hash, join(folder, "tokenizer.json"), (size) => [{ begin: 0, end: size }]);
+  return hash.digest("hex");
+}
+
 /** What is hashed of a file of `size` bytes. */
 function sampleSpans(size: number): readonly Span[] {
   if (size <= WHOLE_BYTES) return [{ begin: 0, end: size }];

@@ -109,6 +109,11 @@ export function isTied(model: Pick<ModelShape, "embedding" | "head">): boolean {
   return model.head.name === model.embedding.name;
 }
 
+/** The window of each layer; 0 for one that sees everything. */
+export function windowsOf(model: Pick<ModelShape, "layers">): (layer: number) => number {
+  return (layer) => model.layers[layer]?.window ?? 0;
+}
+
 /** Elements of a weight. */
 export function elementCount({ shape }: WeightSpec): number {
   return shape.reduce((product, extent) => product * extent, 1);

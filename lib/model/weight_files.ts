@@ -10,7 +10,7 @@
  */
 import { join } from "node:path";
 import { FileError } from "../errors.ts";
-import { mapFile, type MappedFile } from "../ffi/memory.ts";
+import { copyFile, mapFile, type MappedFile } from "../ffi/memory.ts";
 import { describeValue, fileError, isJsonObject, readJsonFile } from "../text_file.ts";
 import { parseSafetensors, type TensorEntry } from "./safetensors.ts";
 
@@ -72,16 +72,20 @@ export async function listWeightFiles(folder: string): Promise<WeightFileList> {
  * Maps the weight files of a model folder and checks every header.
  *
  * @param folder The model folder.
+ * @param options With `copy`, the files are read into memory instead of being mapped.
  * @returns The files; their owner disposes them.
  * @throws {FileError} As {@linkcode listWeightFiles} and `parseSafetensors()`, and if a shard is
  * missing or lacks a tensor that the index places there.
  */
-export async function openWeightFiles(folder: string): Promise<WeightFiles> {
+export async function openWeightFiles(
+  folder: string,
+  options: { copy?: boolean | undefined } = {},
+): Promise<WeightFiles> {
   const { paths, pathOfTensor } = await listWeightFiles(folder);
   using stack = new DisposableStack();
   const entries = new Map<string, WeightEntry>();
   for (const path of paths) {
-    const file = stack.use(mapFile(path));
+    const file = stack.use(options.copy === true ? copyFile(path) : mapFile(path));
     for (const entry of locate(file, path)) {
       // Hugging Face's loaders read a tensor from the shard that the index names, too.
       if (pathOfTensor === undefined || pathOfTensor.get(entry.name) === path) {

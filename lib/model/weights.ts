@@ -32,6 +32,8 @@ export interface WeightOptions {
   readonly folder: string;
   readonly config: ModelShape;
   readonly precision: Precision;
+  /** Whether the files are read into memory instead of being mapped. */
+  readonly copyWeights?: boolean | undefined;
   /** Called after every weight that is copied. */
   readonly onProgress?: (() => void) | undefined;
 }
@@ -48,7 +50,7 @@ export async function loadWeights(
   options: WeightOptions,
 ): Promise<ModelWeights> {
   using owned = new DisposableStack();
-  const files = owned.use(await openWeightFiles(options.folder));
+  const files = owned.use(await openWeightFiles(options.folder, { copy: options.copyWeights }));
   refuseUnused(files, options.config);
   const [first] = stages;
   invariant(first !== undefined, "a model has a stage");

@@ -5,6 +5,7 @@
  */
 import type { ForcedSelection } from "../attention/forced_selection.ts";
 import { type CheckedPlan, mergeOf } from "../attention/plan.ts";
+import type { TileMasks } from "../attention/tile_masks.ts";
 import type { Stage } from "../device/stages.ts";
 import type { Transformer } from "../model/forward.ts";
 import type { KvArena, KvRows } from "../model/kv_cache.ts";
@@ -28,6 +29,8 @@ export interface EncodeOptions {
   readonly collective: Collective;
   /** Taken in place of the tiles that the mass selects; for benchmarks. */
   readonly forced: ForcedSelection | undefined;
+  /** Gets the tiles that this rank's blocks take, where it is asked for them. */
+  readonly masks: TileMasks | undefined;
   /** Called with the share of this rank's work that is done. */
   readonly onProgress: (fraction: number) => void;
   /** Asked on the way, and at the end. */

@@ -14,10 +14,12 @@ import { type CheckedPlan, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
 import { QUERY_TOKENS } from "../attention/ring.ts";
 import { attentionOf, type AttentionStrategy } from "../attention/strategy.ts";
 import type { SequenceKeys } from "../attention/sequence.ts";
+import type { TileMasks } from "../attention/tile_masks.ts";
 import {
   addCounts,
   type BlockCount,
   selectedAttention,
+  type SelectedTiles,
   selectionTensors,
 } from "../attention/xattention.ts";
 import type { Collective } from "../parallel/collective.ts";
@@ -41,7 +43,6 @@ import {
 } from "./anchor_stream.ts";
 import type { BlockLayout, ContextBlock } from "./blocks.ts";
 import { type Lane, runSideBySide } from "./lanes.ts";
-import type { RankCounters } from "./request.ts";
 import type { Turns } from "./turns.ts";
 
 /** What phase 1 works with. */
@@ -67,6 +68,8 @@ export interface Phase1Options {
   readonly precision: Precision;
   /** Taken in place of the blocks that the mass selects; for benchmarks. */
   readonly forced?: ForcedSelection | undefined;
+  /** Takes the tiles that each block's rows select. */
+  readonly masks?: TileMasks | undefined;
   /** Called after every layer of every chunk with the share of this host's work that is done. */
   readonly onProgress: (fraction: number) => void;
   /** Asked before a chunk whose end no other host waits for. */
@@ -85,6 +88,8 @@ export interface Phase1Result extends Disposable {
 
 /** A run of tokens to encode as, or as part of, one local sequence. */
 interface LocalSequence {
+  /** The context block that it is; undefined of the anchor on its own. */
+  readonly block?: number;
   readonly ids: Int32Array;
   readonly firstPosition: number;
   readonly target: KvRows;
@@ -133,7 +138,8 @@ export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result
     const ids = contextIds.subarray(start, end);
     const prefix = index === 0 ? undefined : anchor;
     const prefixTokens = prefix === undefined ? 0 : anchorTokens;
-    const sequence = { ids, firstPosition: start, target: rows, firstRow, prefix, prefixTokens };
+    const place = { block: index, firstPosition: start, firstRow };
+    const sequence = { ...place, ids, target: rows, prefix, prefixTokens };
     selected.push(await encoder.encode(sequence, index === first.index ? stream : undefined));
     firstRow += ids.length;
   }
@@ -143,24 +149,6 @@ export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result
     anchorPasses: encodesAnchor ? 1 : 0,
     selected,
     [Symbol.dispose]: () => kept.dispose(),
-  };
-}
-
-/** What the encoding of a host's blocks took. */
-export function countWork(
-  encoded: Pick<Phase1Result, "anchorPasses" | "selected">,
-  own: { rank: number; blocks: number; blockTokens: number },
-): Omit<RankCounters, "prefillSeconds" | "decodeSeconds"> {
-  const { taken: selectedBlocks, causal: causalBlocks } = totalCount(encoded);
-  return { ...own, anchorPasses: encoded.anchorPasses, selectedBlocks, causalBlocks };
-}
-
-/** The blocks of all sequences and layers together. */
-export function totalCount(encoded: Pick<Phase1Result, "selected">): BlockCount {
-  const counts = encoded.selected.flat();
-  return {
-    taken: counts.reduce((sum, { taken }) => sum + taken, 0),
-    causal: counts.reduce((sum, { causal }) => sum + causal, 0),
   };
 }
 
@@ -259,7 +247,7 @@ class SequenceEncoder implements Disposable {
     const layers = transformer.config.layerCount - 1;
     const counts = this.#scratch === undefined
       ? []
-      : Array.from({ length: layers }, () => ({ taken: 0, causal: 0 }));
+      : Array.from({ length: layers }, () => ({ taken: 0, causal: 0, heads: [] }));
     const chunks: ChunkRange[] = [];
     for (let begin = 0; begin < sequence.ids.length; begin += this.#chunkTokens) {
       chunks.push({ begin, end: Math.min(begin + this.#chunkTokens, sequence.ids.length) });
@@ -367,6 +355,12 @@ class SequenceEncoder implements Disposable {
         queryHeads: this.#options.transformer.config.queryHeads,
         qOffset: sequence.prefixTokens + begin,
         queryTokens: end - begin,
+        firstLayer,
+        placeOf: (layer) => ({
+          window: windowsOf(this.#options.transformer.config)(layer),
+          prefixTokens: sequence.prefixTokens,
+          prefixGap: gapOf(sequence),
+        }),
       });
     }
   }
@@ -375,13 +369,20 @@ class SequenceEncoder implements Disposable {
     sequence: LocalSequence,
     chunk: ChunkRange & { counts: PerStage<StageCounts> | undefined },
   ): AttentionStrategy {
-    const { stages, plan, forced, transformer } = this.#options;
+    const { stages, plan, forced, transformer, masks } = this.#options;
+    const { block } = sequence;
+    const firstRow = chunk.begin / SPARSE_BLOCK_TOKENS;
+    const onTiles = masks === undefined || block === undefined
+      ? undefined
+      : (tiles: SelectedTiles) => masks.add(tiles, { block, firstRow });
     const { layerCount } = transformer.config;
     const keys: SequenceKeys = {
       prefix: sequence.prefix,
       own: (layer) =>
         sequence.target.segment(layer, { start: sequence.firstRow, tokens: chunk.end }),
       qOffset: sequence.prefixTokens + chunk.begin,
+      prefixGap: gapOf(sequence),
+      windowOf: windowsOf(transformer.config),
       scale: this.#scale,
     };
     return attentionOf(
@@ -392,7 +393,7 @@ class SequenceEncoder implements Disposable {
           return denseAttention(device, keys);
         }
         const counts = taken.rows(this.#countsRow(chunk), layerCount);
-        const selection = { ...plan.selection, scratch, counts, forced };
+        const selection = { ...plan.selection, scratch, counts, forced, onTiles };
         return selectedAttention(device, { keys, selection });
       }),
     );
@@ -401,4 +402,9 @@ class SequenceEncoder implements Disposable {
   [Symbol.dispose](): void {
     this.#owned.dispose();
   }
+}
+
+/** Positions between a sequence's prefix, which begins the context, and its own tokens. */
+function gapOf({ prefixTokens, firstPosition }: LocalSequence): number {
+  return prefixTokens === 0 ? 0 : firstPosition - prefixTokens;
 }

@@ -5,6 +5,7 @@
  * @module
  */
 import { RequestError } from "../errors.ts";
+import type { TileMask } from "../attention/tile_masks.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 
 /** One sample: its context and query as token ids, and how to generate. */
@@ -21,6 +22,8 @@ export interface GenerateRequest {
   readonly stopIds: readonly number[];
   /** How many of the first position's largest logits to return; 0 for none. */
   readonly topLogits: number;
+  /** Whether to return which tiles were selected; not in the ring's modes. @default {false} */
+  readonly withMasks?: boolean | undefined;
 }
 
 /** How much one rank computed: the proof of who did what. */
@@ -55,6 +58,13 @@ export interface GenerateResult {
    * in modes without selection.
    */
   readonly selectedBlocks: readonly (readonly [number, number])[];
+  /**
+   * Of each layer, the share of the causal tiles that each query head took, over all context blocks;
+   * empty in modes without selection.
+   */
+  readonly headShares: readonly (readonly number[])[];
+  /** The tiles that each block's rows took, if that was asked for and is not too much. */
+  readonly masks: readonly TileMask[];
   /** One entry per rank, in rank order. */
   readonly ranks: readonly RankCounters[];
 }

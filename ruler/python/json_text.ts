@@ -30,6 +30,8 @@ export type JsonValue =
 
 /** Python gives up at about this depth, too. */
 const MAX_DEPTH = 900;
+/** As Python, which refuses longer whole numbers: to read one takes the square of its length. */
+const MAX_DIGITS = 4300;
 
 const SPACES = /[ \t\n\r]*/y;
 const NUMBER = /(-?(?:0|[1-9]\d*))(\.\d+)?([eE][-+]?\d+)?/y;
@@ -145,6 +147,9 @@ class Reader {
     const [all, whole, fraction, exponent] = NUMBER.exec(this.#text) ?? [];
     if (all === undefined || whole === undefined) throw this.#error("lacks a value");
     this.#at += all.length;
+    if (all.length > MAX_DIGITS) {
+      throw this.#error(`has a number of more than ${MAX_DIGITS} digits`);
+    }
     if (fraction === undefined && exponent === undefined) {
       return new JsonNumber(String(BigInt(whole)), { isWhole: true });
     }

@@ -4,7 +4,6 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { unzipSync } from "../../lib/deps/zip.ts";
 import { errorText, FileError } from "../../lib/errors.ts";
 import { type FileCheck, isIntact, WrongBytesError } from "./check.ts";
 import type { DataArchive, DataFile } from "./data_files.ts";
@@ -12,6 +11,7 @@ import { fetchFile } from "./fetch_file.ts";
 import type { Patience } from "./http.ts";
 import { PartFile } from "./part_file.ts";
 import { formatBytes, type Progress } from "./progress.ts";
+import { readZip } from "./zip.ts";
 
 /** Options of {@linkcode downloadData}. */
 export interface DownloadDataOptions {
@@ -86,11 +86,18 @@ async function downloadPacked(
   const path = `${folder}/${archive.name}`;
   // Only its members are fixed: the archive may be packed anew.
   const addresses = addressesOf(archive, options.mirror);
-  await fetchFile(path, addresses, { check: {}, label: archive.name, progress, patience });
+  await fetchFile(path, addresses, {
+    ...{ check: {}, label: archive.name, progress, patience },
+    maxBytes: archive.maxBytes,
+  });
   try {
-    const members = unpack(await Deno.readFile(path), { files, archive });
+    const members = readZip(await Deno.readFile(path), {
+      label: archive.name,
+      wanted: new Set(files.map(({ name }) => name)),
+      maxMemberBytes: archive.maxMemberBytes,
+    });
     for (const { name, check } of files) {
-      const content = members[name];
+      const content = members.get(name);
       if (content === undefined) {
         throw new FileError(`Cannot unpack ${archive.name} as it must hold ${name}: it does not`);
       }
@@ -99,22 +106,6 @@ async function downloadPacked(
     }
   } finally {
     await Deno.remove(path);
-  }
-}
-
-function unpack(
-  content: Uint8Array,
-  options: { files: readonly DataFile[]; archive: DataArchive },
-): Record<string, Uint8Array> {
-  const { files, archive } = options;
-  const wanted = new Set(files.map(({ name }) => name));
-  try {
-    return unzipSync(content, {
-      filter: ({ name, originalSize }) =>
-        wanted.has(name) && originalSize <= archive.maxMemberBytes,
-    });
-  } catch (error) {
-    throw new FileError(`Cannot unpack ${archive.name}: ${errorText(error)}`, { cause: error });
   }
 }
 

@@ -36,7 +36,9 @@ export interface DataArchive {
   /** A name for people, and of the file while it is unpacked. */
   readonly name: string;
   readonly addresses: readonly string[];
-  /** Larger members are not unpacked. */
+  /** A larger archive is not fetched; nothing else is known of its size. */
+  readonly maxBytes: number;
+  /** Larger members are refused. */
   readonly maxMemberBytes: number;
 }
 
@@ -52,6 +54,7 @@ export const PUNKT_ARCHIVE: DataArchive = {
   group: "punkt",
   name: "punkt_tab.zip",
   addresses: [`${GITHUB}/nltk/nltk_data/gh-pages/packages/tokenizers/punkt_tab.zip`],
+  maxBytes: 1 << 26,
   maxMemberBytes: 1 << 24,
 };
 

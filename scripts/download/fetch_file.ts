@@ -18,6 +18,12 @@ export interface FetchFileOptions {
   readonly patience: Patience;
   /** A name for people. */
   readonly label: string;
+  /**
+   * Content that grows beyond it is given up and removed; that of a known size needs none.
+   *
+   * @default {Infinity}
+   */
+  readonly maxBytes?: number;
   /** Added to every request; a redirect to another host does not carry `Authorization`. */
   readonly headers?: Readonly<Record<string, string>>;
   /** Said if the server lets nobody in. */
@@ -104,9 +110,14 @@ async function fetchFrom(
       if (failureCount >= attempts) {
         throw new FileError(`${error.message} (${attempts} attempts)`, { cause: error });
       }
+      options.progress.note(error.message);
     }
-    await pause(options.patience, { failureCount });
+    await pause(options.patience, { failureCount, label: options.label, note: notes(options) });
   }
+}
+
+function notes({ progress }: FetchFileOptions): (text: string) => void {
+  return (text) => progress.note(text);
 }
 
 /** One request: continues the part, or starts it again if the server sends everything. */
@@ -132,6 +143,11 @@ async function transfer(
       if (done) break;
       watch.reset();
       await part.append(value);
+      if (part.bytes > (options.maxBytes ?? Infinity)) {
+        throw new WrongBytesError(
+          `Cannot download ${label} as it may have at most ${options.maxBytes} bytes: more came`,
+        );
+      }
       if (totalBytes !== undefined && part.bytes > totalBytes) part.verify();
       progress.update(label, { doneBytes: part.bytes, totalBytes });
     }

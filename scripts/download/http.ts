@@ -18,6 +18,14 @@ export interface Patience {
 /** What people with an ordinary connection need. */
 export const DEFAULT_PATIENCE: Patience = { attempts: 6, firstDelayMs: 1000, stallMs: 60_000 };
 
+/** What a wrong address, a redirect in a circle, and a certificate that nobody trusts look like. */
+const HOPELESS = /invalid url|redirect|certificate|\btls\b|url scheme|not supported/i;
+
+/** A text whose addresses lack user names and passwords. */
+export function withoutPassword(text: string): string {
+  return text.replaceAll(/(\w+:\/\/)[^\s/@]+@/g, "$1***@");
+}
+
 /** A failure that another attempt may overcome. */
 export class TransferError extends FileError {
   override name = "TransferError";
@@ -27,13 +35,16 @@ export class TransferError extends FileError {
  * Waits before the next attempt: twice as long after every further failure.
  *
  * @param patience How long the first pause is.
- * @param options How many attempts in a row failed, at least 1.
+ * @param options How many attempts in a row failed, at least 1; who is told.
  */
 export async function pause(
   patience: Patience,
-  options: { failureCount: number },
+  options: { failureCount: number; label: string; note: (text: string) => void },
 ): Promise<void> {
-  const delayMs = patience.firstDelayMs * 2 ** (options.failureCount - 1);
+  const { failureCount, label, note } = options;
+  const delayMs = patience.firstDelayMs * 2 ** (failureCount - 1);
+  const next = `attempt ${failureCount + 1} of ${patience.attempts}`;
+  note(`${label}: ${next} in ${delayMs / 1000} s`);
   await new Promise((resolve) => setTimeout(resolve, delayMs));
 }
 
@@ -52,7 +63,8 @@ export function refusal(
   const { accessHint } = options;
   const isClosed = status === 401 || status === 403;
   const hint = isClosed && accessHint !== undefined ? `; ${accessHint}` : "";
-  const message = `Cannot download ${options.label}: ${options.address} answers ${status} ` +
+  const address = withoutPassword(options.address);
+  const message = `Cannot download ${options.label}: ${address} answers ${status} ` +
     `${statusText}`.trimEnd() + hint;
   const isTemporary = status === 408 || status === 425 || status === 429 || status >= 500;
   return isTemporary ? new TransferError(message) : new FileError(message);
@@ -76,9 +88,11 @@ export async function request<T>(
     patience: Patience;
     headers?: Readonly<Record<string, string>>;
     accessHint?: string;
+    /** Told of each failure that another attempt may overcome. */
+    note: (text: string) => void;
   },
 ): Promise<T> {
-  const { label, patience } = options;
+  const { label, patience, note } = options;
   for (let failureCount = 1;; failureCount++) {
     using watch = new StallWatch(patience.stallMs);
     try {
@@ -95,8 +109,9 @@ export async function request<T>(
       if (failureCount >= patience.attempts) {
         throw new FileError(`${failure.message} (${patience.attempts} attempts)`, { cause: error });
       }
+      note(failure.message);
     }
-    await pause(patience, { failureCount });
+    await pause(patience, { failureCount, label, note });
   }
 }
 
@@ -112,10 +127,14 @@ export function transferError(
   options: { label: string; reason: string | undefined },
 ): FileError {
   if (error instanceof FileError) return error;
-  const text = options.reason ?? errorText(error);
+  const text = withoutPassword(options.reason ?? errorText(error));
   const message = `Cannot download ${options.label}: ${text}`;
   // Whoever started this program did not allow it to speak to that host.
   if (error instanceof Deno.errors.NotCapable) return new FileError(message, { cause: error });
+  // The next attempt would end in the same way.
+  if (options.reason === undefined && HOPELESS.test(text)) {
+    return new FileError(message, { cause: error });
+  }
   return new TransferError(message, { cause: error });
 }
 

@@ -4,10 +4,11 @@
  *
  * @module
  */
+import { readBody } from "../../lib/bounded_body.ts";
 import { FileError } from "../../lib/errors.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
 import type { FileCheck } from "./check.ts";
-import { type Patience, request } from "./http.ts";
+import { type Patience, request, withoutPassword } from "./http.ts";
 
 /** Which repository, and how it is asked. */
 export interface HubOptions {
@@ -20,6 +21,8 @@ export interface HubOptions {
   /** Proves who asks; sent to `endpoint` only. */
   readonly token: string | undefined;
   readonly patience: Patience;
+  /** Told of failures that are tried again. */
+  readonly note: (text: string) => void;
 }
 
 /** A file of a repository. */
@@ -29,17 +32,21 @@ export interface HubFile {
   readonly check: FileCheck;
 }
 
+/** A repository of ten thousand files has a list of some 3 MB. */
+const MAX_LIST_BYTES = 2 ** 25;
+
 /** The headers of every request. */
 export function hubHeaders({ token }: Pick<HubOptions, "token">): Record<string, string> {
   return token === undefined ? {} : { Authorization: `Bearer ${token}` };
 }
 
 /** What to do where the hub lets nobody in. */
-export function accessHint({ endpoint, name, token }: HubOptions): string {
-  const page = `${endpoint}/${name}`;
+export function accessHint({ endpoint, name, token }: Omit<HubOptions, "note">): string {
+  const hub = withoutPassword(endpoint);
+  const page = `${hub}/${name}`;
   return token === undefined
     ? `check the name; if the model is gated, accept its licence at ${page} and give a token of ` +
-      `${endpoint}/settings/tokens with --token or HF_TOKEN`
+      `${hub}/settings/tokens with --token or HF_TOKEN`
     : `check the name; if the model is gated, accept its licence at ${page} with the account of ` +
       "the token, which must be allowed to read it";
 }
@@ -57,14 +64,20 @@ export async function listModel(options: HubOptions): Promise<readonly HubFile[]
   const address = `${endpoint}/api/models/${name}/revision/${
     encodeURIComponent(revision)
   }?blobs=true`;
-  const text = await request(address, (response) => response.text(), {
+  const text = await request(address, async (response) => {
+    const body = await readBody(response, { maxBytes: MAX_LIST_BYTES, label });
+    return new TextDecoder().decode(body);
+  }, {
+    note: options.note,
     label,
     patience: options.patience,
     headers: hubHeaders(options),
     accessHint: accessHint(options),
   });
   const refuse = (found: string): FileError =>
-    new FileError(`Cannot use ${label} as ${address} must answer like a hub: ${found}`);
+    new FileError(
+      `Cannot use ${label} as ${withoutPassword(address)} must answer like a hub: ${found}`,
+    );
   const value = parse(text);
   if (!isJsonObject(value)) throw refuse("it is no JSON object");
   const { sha: commit, siblings } = value;

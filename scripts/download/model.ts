@@ -10,7 +10,7 @@ import { accessHint, type HubFile, hubHeaders, type HubOptions, listModel } from
 import { formatBytes, type Progress } from "./progress.ts";
 
 /** Options of {@linkcode downloadModel}. */
-export interface DownloadModelOptions extends HubOptions {
+export interface DownloadModelOptions extends Omit<HubOptions, "note"> {
   readonly progress: Progress;
 }
 
@@ -35,7 +35,10 @@ const UNWANTED = /^(consolidated|adapter)[.\w-]*\.safetensors$/;
  */
 export async function downloadModel(folder: string, options: DownloadModelOptions): Promise<void> {
   const { name, progress, patience } = options;
-  const files = wantedFiles(await listModel(options), name);
+  const files = wantedFiles(
+    await listModel({ ...options, note: (text) => progress.note(text) }),
+    name,
+  );
   const sizes = files.map(({ check }) => check.bytes ?? 0);
   const total = sizes.reduce((sum, bytes) => sum + bytes, 0);
   progress.note(`${name}: ${files.length} files, ${formatBytes(total)}`);

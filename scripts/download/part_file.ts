@@ -37,7 +37,7 @@ export class PartFile implements Disposable {
     return await writing(path, async () => {
       const folder = path.replace(/\/?[^/]*$/, "");
       if (folder !== "") await Deno.mkdir(folder, { recursive: true });
-      const file = await Deno.open(`${path}.part`, { read: true, write: true, create: true });
+      const file = await openOwn(path);
       const part = new PartFile(path, { check, file });
       if (!(await file.tryLock(true))) {
         part[Symbol.dispose]();
@@ -108,6 +108,28 @@ export class PartFile implements Disposable {
     await feed(this.#file, this.#hash);
     this.#bytes = size;
   }
+}
+
+/**
+ * Opens the unfinished form without following a link, as whoever plants one chooses what is written over: one that
+ * is there, or a new one.
+ */
+async function openOwn(finished: string): Promise<Deno.FsFile> {
+  const path = `${finished}.part`;
+  const before = await Deno.lstat(path).catch((error) => {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  });
+  const options = { read: true, write: true };
+  if (before === undefined) return await Deno.open(path, { ...options, createNew: true });
+  if (!before.isFile) {
+    throw new FileError(`Cannot write ${finished}: ${path} is there, and is no plain file`);
+  }
+  const file = await Deno.open(path, options);
+  const { ino, dev } = await file.stat();
+  if (ino === before.ino && dev === before.dev) return file;
+  file.close();
+  throw new FileError(`Cannot write ${finished}: ${path} was replaced a moment ago`);
 }
 
 /** Turns what the operating system says into a {@linkcode FileError} that names the file. */

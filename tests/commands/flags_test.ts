@@ -18,12 +18,13 @@ const FLAGS = {
   attn_type: choiceFlag(["dense", "star"], { short: "-a", default: "star", help: "" }),
   block_size: wholeFlag({ short: "-bs", min: -1, default: -1, demo: 1024, help: "" }),
   anchor: wholeFlag({ short: "-as", min: -1, max: 99, default: -1, help: "" }),
-  lengths: wholesFlag({ short: "-l", min: 1, default: [8], help: "" }),
+  lengths: wholesFlag({ short: "-l", min: 1, kilo: true, default: [8], help: "" }),
   pair: wholesFlag({ count: 2, default: [3, 1], help: "" }),
   tasks: choicesFlag(["vt", "fwe"], { short: "-t", default: [], help: "" }),
   threshold: decimalFlag({ default: 0.95, help: "" }),
   stop_words: wordsFlag({ default: [], help: "" }),
   use_cache: switchFlag({ help: "" }),
+  threads: wholeFlag({ default: 0, machine: true, help: "" }),
 };
 
 const parse = (...args: string[]) => parseFlags(FLAGS, args, { command: "test" });
@@ -63,22 +64,36 @@ Deno.test("parseFlags() gives absent flags their defaults", () => {
   );
 });
 
-Deno.test("parseFlags() gives absent flags demonstration values unless the flag is there", () => {
+Deno.test("parseFlags() takes demonstration values only for the bare command", () => {
   const options = { command: "test", demoUnless: "model_path" };
-  const demo = parseFlags(FLAGS, ["-as", "7"], options);
-  assertEquals([demo.name, demo.block_size, demo.anchor, demo.attn_type], [
-    "tiny",
-    1024,
-    7,
-    "star",
-  ]);
+  for (const args of [[], ["--threads", "2"]]) {
+    const { name, block_size, attn_type } = parseFlags(FLAGS, args, options);
+    assertEquals([name, block_size, attn_type], ["tiny", 1024, "star"]);
+  }
   const real = parseFlags(FLAGS, ["-p", "m", "-n", "x"], options);
   assertEquals([real.name, real.block_size], ["x", -1]);
-  assertThrows(
-    () => parseFlags(FLAGS, ["-p", "m"], options),
-    UsageError,
-    "--name: is required",
-  );
+  const cases = [
+    [["-p", "m"], "--name: is required"],
+    [["-n", "x"], "--model_path: is required"],
+    [["-as", "7"], "--model_path, --name: are required"],
+    [["-as", "7", "--threads", "2"], "--model_path, --name: are required"],
+  ] as const;
+  for (const [args, message] of cases) {
+    assertThrows(() => parseFlags(FLAGS, args, options), UsageError, message);
+  }
+});
+
+Deno.test("parseFlags() takes lengths behind commas and in units of 1,024 tokens", () => {
+  assertEquals(parse(..."-n x -l 4k,32K".split(" ")).lengths, [4096, 32768]);
+  assertEquals(parse(..."-n x -l 4096,8192 16k".split(" ")).lengths, [4096, 8192, 16384]);
+});
+
+Deno.test("parseFlags() knows no flags but its own, whatever every object has", () => {
+  for (const name of ["constructor", "toString", "__proto__", "hasOwnProperty"]) {
+    for (const form of [`--${name}`, `--${name}=1`]) {
+      assertThrows(() => parse(form), UsageError, "is not a flag of 'test' (see --help)");
+    }
+  }
 });
 
 const REFUSED: readonly (readonly [args: string, message: string])[] = [
@@ -104,6 +119,10 @@ const REFUSED: readonly (readonly [args: string, message: string])[] = [
   ["-bs 99999999999999999999", "must be a whole number from -1 to 2147483647"],
   ["-as 100", "--anchor: must be a whole number from -1 to 99: current value is '100'"],
   ["-l 4096 0", "--lengths: must be a whole number from 1 to 2147483647: current value is '0'"],
+  ["-l 4kk", "--lengths: must be a whole number from 1 to 2147483647: current value is '4kk'"],
+  ["-l 4096,,8192", "--lengths: must be a whole number from 1 to 2147483647: current value is ''"],
+  ["-l 4k,4096", "--lengths: must not name a value twice: current value is '4096'"],
+  ["--threads 1k", "--threads: must be a whole number from 0 to 2147483647: current value is '1k'"],
   ["--pair 3", "--pair: must be 2 whole numbers: current value is '3'"],
   ["--threshold 0,9", "--threshold: must be a number: current value is '0,9'"],
   ["--threshold NaN", "--threshold: must be a number: current value is 'NaN'"],

@@ -1,6 +1,7 @@
 import { type InferOptions, runInfer } from "../../commands/infer/infer.ts";
 import { FileError, RequestError, UsageError, WorkerError } from "../../lib/errors.ts";
-import { assertEquals, assertRejects } from "../helpers/assert.ts";
+import { readConfig } from "../../lib/model/config.ts";
+import { assert, assertEquals, assertRejects } from "../helpers/assert.ts";
 import { type FakeModels, fakeModels, fakeScreen, NO_INTERRUPTS } from "../helpers/fake_model.ts";
 import { inFolder } from "../helpers/folder.ts";
 import { MODEL, STAR } from "../helpers/prompts.ts";
@@ -43,6 +44,10 @@ async function infer(options: InferOptions, models: FakeModels): Promise<string[
   const screen = fakeScreen();
   await runInfer(options, { screen, cleanup: NO_INTERRUPTS, loadModel: models.load });
   return screen.logged;
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 function echo(): FakeModels {
@@ -121,7 +126,7 @@ Deno.test("runInfer() refuses to continue with another option and names it", asy
       );
       assertEquals(models.loads, []);
     }
-    await Deno.writeTextFile(`${folder}/in.jsonl`, INPUT + sample());
+    await Deno.writeTextFile(`${folder}/in.jsonl`, INPUT.replace('"x"', '"z"'));
     await assertRejects(() => infer(optionsIn(folder), echo()), UsageError, "data of input: ");
     assertEquals(await Deno.readTextFile(`${folder}/out/pred.jsonl`), before);
     assertEquals(await Deno.readTextFile(`${folder}/out/run.json`), record);
@@ -135,6 +140,190 @@ Deno.test("runInfer() keeps two outputs in one folder apart", async () => {
     await infer(optionsIn(folder, { outputPath, tokensToGenerate: 5 }), echo());
     const { outputs } = JSON.parse(await Deno.readTextFile(`${folder}/out/run.json`));
     assertEquals(Object.keys(outputs), ["pred.jsonl", "other.jsonl"]);
+  });
+});
+
+Deno.test("runInfer() takes prompts without answers, and RULER's form", async () => {
+  const lines = [
+    { input_context: "c", input_query: "q" },
+    { index: 1, input: "a prompt", answer_prefix: "Answer:", outputs: ["x"] },
+  ];
+  const input = lines.map((line) => `${JSON.stringify(line)}\n`).join("");
+  await inFolder({ "in.jsonl": input }, async (folder) => {
+    const models = fakeModels(() => " \n an answer\t ");
+    await infer(optionsIn(folder), models);
+    const text = await Deno.readTextFile(`${folder}/out/pred.jsonl`);
+    const records = text.trim().split("\n").map((line) => JSON.parse(line));
+    assertEquals(records.map(({ pred, outputs }) => [pred, outputs]), [
+      ["an answer", [null]],
+      ["an answer", ["x"]],
+    ]);
+    assertEquals(models.asked[1]?.prompt.context, "a prompt");
+    assertEquals(models.asked[1]?.prompt.query, "Answer:");
+    const again = echo();
+    await infer(optionsIn(folder), again);
+    assertEquals(again.loads, []);
+  });
+});
+
+Deno.test("runInfer() puts a template around prompts and ends at the model's end-of-sequence ids", async () => {
+  await inFolder({ "in.jsonl": sample() }, async (folder) => {
+    const models = echo();
+    await infer(optionsIn(folder, { template: "llama3", stopWords: ["x"] }), models);
+    const { prompt, options } = models.asked[0] ?? {};
+    assert(prompt?.context.endsWith("<|start_header_id|>user<|end_header_id|>\n\nc"));
+    assert(prompt?.query.startsWith("q<|eot_id|>"));
+    assertEquals(options?.stopWords?.slice(0, 2), ["x", "<|end_of_text|>"]);
+    const { eosTokenIds } = await readConfig(MODEL);
+    assert(eosTokenIds.length > 0);
+    assertEquals(options?.endIds, eosTokenIds);
+    assertEquals(JSON.parse(await Deno.readTextFile(`${folder}/out/pred.jsonl`)).input_query, "q");
+    const ignoring = echo();
+    await infer(optionsIn(folder, { ignoreEos: true, outputPath: `${folder}/b` }), ignoring);
+    assertEquals(ignoring.asked[0]?.options.endIds, []);
+  });
+});
+
+/** What an output may have been made into, and what is said about it. */
+const FOREIGN: readonly (readonly [change: (lines: string[]) => string[], message: string])[] = [
+  [(lines) => [...lines, lines[0] ?? ""], "line 4 repeats a sample that another line holds"],
+  [(lines) => lines.map((line) => line.replace('"index": 6', '"index": 7')), "line 3 holds index"],
+  [(lines) => lines.map((line) => line.replace('"c"', '"other"')), "line 1 holds index, context"],
+];
+
+Deno.test("runInfer() appends nothing behind records that are not of its samples", async () => {
+  for (const [change, message] of FOREIGN) {
+    await inFolder({ "in.jsonl": INPUT }, async (folder) => {
+      const path = `${folder}/out/pred.jsonl`;
+      await infer(optionsIn(folder), echo());
+      const lines = (await Deno.readTextFile(path)).trim().split("\n");
+      const changed = change(lines).map((line) => `${line}\n`).join("");
+      await Deno.writeTextFile(path, changed);
+      await assertRejects(() => infer(optionsIn(folder), echo()), FileError, message);
+      assertEquals(await Deno.readTextFile(path), changed);
+    });
+  }
+});
+
+Deno.test("runInfer() continues a file that ends in blank lines", async () => {
+  await inFolder({ "in.jsonl": INPUT }, async (folder) => {
+    const path = `${folder}/out/pred.jsonl`;
+    await infer(optionsIn(folder, { sampleLimit: 2 }), echo());
+    await Deno.writeTextFile(path, "\n\n", { append: true });
+    await infer(optionsIn(folder), fakeModels(() => "answer 2"));
+    assertEquals(await Deno.readTextFile(path), OUTPUT);
+  });
+});
+
+Deno.test("runInfer() binds nobody by a run that finished no sample, and overwrites if told so", async () => {
+  await inFolder({ "in.jsonl": INPUT }, async (folder) => {
+    const failing = fakeModels(() => {
+      throw new WorkerError("lost", { rank: 0, phase: "phase 1" });
+    });
+    await assertRejects(() => infer(optionsIn(folder), failing), WorkerError);
+    await infer(optionsIn(folder, { tokensToGenerate: 9 }), echo());
+    await assertRejects(() => infer(optionsIn(folder), echo()), UsageError, "--tokens_to_generate");
+    await infer(optionsIn(folder, { overwrite: true }), echo());
+    assertEquals(await Deno.readTextFile(`${folder}/out/pred.jsonl`), OUTPUT);
+  });
+});
+
+Deno.test("runInfer() refuses a second run on the same output before a model is loaded", async () => {
+  await inFolder({ "in.jsonl": INPUT }, async (folder) => {
+    const first = Promise.withResolvers<void>();
+    const second = echo();
+    const models = fakeModels((_, index) => `answer ${index}`);
+    const slow: FakeModels["load"] = async (...args) => {
+      await first.promise;
+      return await models.load(...args);
+    };
+    const screen = fakeScreen();
+    const running = runInfer(optionsIn(folder), {
+      screen,
+      cleanup: NO_INTERRUPTS,
+      loadModel: slow,
+    });
+    const lock = `${folder}/out/pred.jsonl.lock`;
+    while (!(await Deno.stat(lock).then(({ size }) => size > 0, () => false))) await delay(5);
+    const error = await assertRejects(() => infer(optionsIn(folder), second), UsageError);
+    assert(error.message.startsWith("--output_path: is in use by another run: process "));
+    assertEquals(second.loads, []);
+    first.resolve();
+    await running;
+    assertEquals(await Deno.readTextFile(`${folder}/out/pred.jsonl`), OUTPUT);
+    assertEquals(await Deno.stat(lock).catch(() => undefined), undefined);
+  });
+});
+
+Deno.test("runInfer() keeps every entry of run.json when many outputs of a folder end at once", async () => {
+  await inFolder({ "in.jsonl": INPUT }, async (folder) => {
+    const names = Array.from({ length: 12 }, (_, index) => `${index}.jsonl`);
+    await Promise.all(
+      names.map((name) =>
+        infer(optionsIn(folder, { outputPath: `${folder}/out/${name}` }), echo())
+      ),
+    );
+    const { outputs } = JSON.parse(await Deno.readTextFile(`${folder}/out/run.json`));
+    assertEquals(Object.keys(outputs).sort(), names.sort());
+  });
+});
+
+Deno.test("runInfer() ends when its input, its output or the model changes under it", async () => {
+  const cases: readonly (readonly [change: (folder: string) => Promise<void>, message: string])[] =
+    [
+      [
+        (folder) => Deno.writeTextFile(`${folder}/in.jsonl`, INPUT.replaceAll('"c"', '"d"')),
+        "in.jsonl as it changed while the run went on: line 2 is another one",
+      ],
+      [(folder) => Deno.remove(`${folder}/out/pred.jsonl`), "pred.jsonl as it was removed"],
+      [
+        (folder) => Deno.utime(`${folder}/model/model.safetensors`, 1, 1),
+        "model.safetensors as it changed while the model was in use: its time of change was",
+      ],
+    ];
+  for (const [change, message] of cases) {
+    await inFolder({ "in.jsonl": INPUT, "model/x": "" }, async (folder) => {
+      for await (const { name } of Deno.readDir(MODEL)) {
+        await Deno.copyFile(`${MODEL}/${name}`, `${folder}/model/${name}`);
+      }
+      const pending: Promise<void>[] = [];
+      const models = fakeModels((_, index) => {
+        if (index === 1) pending.push(change(folder));
+        return `answer ${index}`;
+      });
+      // A file that is read in one piece has to change before its second line is taken.
+      const options = optionsIn(folder, { modelPath: `${folder}/model` });
+      const large = INPUT.split("\n").filter((line) => line !== "")
+        .map((line) => line.replace("{", `{"pad": "${"x".repeat(1 << 19)}", `)).join("\n");
+      await Deno.writeTextFile(options.inputPath, `${large}\n`);
+      await assertRejects(
+        async () => {
+          await infer(options, models);
+          await Promise.all(pending);
+        },
+        FileError,
+        message.replace("line 2", "line 3"),
+      );
+      const copied = echo();
+      if (message.includes("model.safetensors")) {
+        const outputPath = `${folder}/copied.jsonl`;
+        await infer({ ...options, outputPath, copyWeights: true }, copied);
+        assertEquals(copied.asked.length, 3);
+      }
+    });
+  }
+});
+
+Deno.test("runInfer() refuses pipes and folders in place of its input at once", async () => {
+  await inFolder({ "folder/x": "" }, async (folder) => {
+    await new Deno.Command("mkfifo", { args: [`${folder}/pipe`] }).output();
+    for (const name of ["pipe", "folder"]) {
+      await assertRejects(
+        () => infer(optionsIn(folder, { inputPath: `${folder}/${name}` }), echo()),
+        FileError,
+        `Cannot read ${folder}/${name}: it is not a file`,
+      );
+    }
   });
 });
 
@@ -154,7 +343,8 @@ const BAD_LINES: readonly (readonly [line: string, message: string])[] = [
   ["[]", "in.jsonl: line 2 is not a JSON object"],
   ['{"input_context": "c", "output": ""}', "in.jsonl: line 2 needs a text in 'input_query'"],
   ['{"input_context": 1, "input_query": "q", "output": ""}', "a text in 'input_context'"],
-  ['{"input_context": "c", "input_query": "q"}', "line 2 lacks 'outputs' or 'output'"],
+  ['{"input": "c"}', "needs a text in 'answer_prefix' beside 'input'"],
+  [`{"input_context": "c", "input_query": "q", "index": ${"1".repeat(4301)}}`, "4300 digits"],
   [`\n${sample().trim()}`, "in.jsonl: line 2 is blank"],
 ];
 

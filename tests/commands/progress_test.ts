@@ -1,5 +1,5 @@
 import { formatDuration, RunProgress } from "../../commands/shared/progress.ts";
-import { assertEquals } from "../helpers/assert.ts";
+import { assertEquals, assertMatch } from "../helpers/assert.ts";
 import { fakeScreen } from "../helpers/fake_model.ts";
 
 Deno.test("formatDuration() picks units that people read", () => {
@@ -19,4 +19,22 @@ Deno.test("RunProgress draws how many samples are done", async () => {
   assertEquals(bars, ["[########----------------] 1/4 samples, vt at 4096, phase 1"]);
   progress.finishSample();
   assertEquals(bars.length, 1);
+});
+
+Deno.test("RunProgress shows score, tokens and their rate while an answer is generated", async () => {
+  const bars: string[] = [];
+  const screen = { ...fakeScreen(), isTerminal: true, bar: (text: string) => void bars.push(text) };
+  const progress = new RunProgress(screen, { totalCount: 4 });
+  progress.label = "vt at 4096";
+  progress.score = "95.0 ± 2.2";
+  for (const generatedTokens of [1, 9]) {
+    await new Promise((resolve) => setTimeout(resolve, 120));
+    progress.update({ phase: "phase 2", fraction: 0.1, generatedTokens });
+  }
+  const [first = "", second = ""] = bars.map((bar) => bar.replace(/^\[.*?\] /, ""));
+  assertEquals(first, "0/4 samples, vt at 4096, 95.0 ± 2.2, phase 2, 1 token");
+  assertMatch(
+    second,
+    /^0\/4 samples, vt at 4096, 95\.0 ± 2\.2, phase 2, 9 tokens, \d+\.\d tokens\/s$/,
+  );
 });

@@ -1,71 +1,10 @@
-import { runRuler } from "../../commands/ruler/ruler.ts";
 import type { RulerOptions } from "../../commands/ruler/options.ts";
-import type { DataMaker } from "../../commands/ruler/data.ts";
-import { FileError, UsageError, WorkerError } from "../../lib/errors.ts";
+import { FileError, UsageError } from "../../lib/errors.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../helpers/assert.ts";
-import { type FakeModels, fakeModels, fakeScreen, NO_INTERRUPTS } from "../helpers/fake_model.ts";
+import { fakeModels } from "../helpers/fake_model.ts";
 import { inFolder } from "../helpers/folder.ts";
-import { MODEL, STAR } from "../helpers/prompts.ts";
-
-/** Makes samples whose answer is their query; `niah_single_2` lacks its data. */
-function fakeMaker(made: string[]): DataMaker {
-  return {
-    setup: () => ({ tokensToGenerate: 4, stopWords: ["<|eot_id|>"] }),
-    make: async ({ task, maxTokens, sampleCount, path }) => {
-      if (task === "niah_single_2") return { isMade: false, reason: "the essays are missing" };
-      made.push(`${task} ${maxTokens}`);
-      const lines = Array.from({ length: sampleCount }, (_, index) => {
-        const input = { input_context: `${task} ${maxTokens}`, input_query: `needle ${index}` };
-        return `${JSON.stringify({ index, ...input, outputs: [`needle ${index}`] })}\n`;
-      });
-      await Deno.writeTextFile(path, lines.join(""));
-      return { isMade: true, words: task === "niah_multikey_1" ? "builtin" : undefined };
-    },
-  };
-}
-
-function optionsIn(folder: string, changes: Partial<RulerOptions> = {}): RulerOptions {
-  return {
-    modelName: "tiny",
-    modelPath: MODEL,
-    template: "llama3",
-    plan: { ...STAR, mode: "starx" },
-    givenAnchorTokens: -1,
-    lengths: [512],
-    tasks: ["niah_single_1", "vt"],
-    pregenDir: undefined,
-    sampleCount: 2,
-    processCount: 3,
-    outputDir: `${folder}/results`,
-    sourceDir: undefined,
-    cweFrequencies: [300, 30],
-    device: "auto",
-    dtype: "bf16",
-    threads: 0,
-    timeoutMs: 60_000,
-    ...changes,
-  };
-}
-
-interface Outcome {
-  readonly table: string;
-  readonly logged: readonly string[];
-  readonly made: readonly string[];
-}
-
-async function ruler(options: RulerOptions, models: FakeModels): Promise<Outcome> {
-  const screen = fakeScreen();
-  const made: string[] = [];
-  await runRuler(options, {
-    screen,
-    cleanup: NO_INTERRUPTS,
-    loadModel: models.load,
-    openDataMaker: () => Promise.resolve(fakeMaker(made)),
-  });
-  return { table: screen.printed.join(""), logged: screen.logged, made };
-}
-
-const right = () => fakeModels(({ query }) => query);
+import { STAR } from "../helpers/prompts.ts";
+import { optionsIn, right, ruler } from "../helpers/ruler_run.ts";
 
 Deno.test("runRuler() ends in a table over all lengths", async () => {
   await inFolder({}, async (folder) => {
@@ -74,14 +13,14 @@ Deno.test("runRuler() ends in a table over all lengths", async () => {
     assertEquals(
       table,
       "tiny, starx, block 256, anchor 256, stride 16, threshold 0.95, bf16, llama3 prompts\n\n" +
-        "task                512    1024\n" +
-        "---------------  ------  ------\n" +
-        "niah_single_1    100.00  100.00\n" +
-        "vt               100.00    0.00\n" +
-        "---------------  ------  ------\n" +
-        "mean             100.00   50.00\n" +
-        "blocks computed    0.38    0.38\n" +
-        "s per sample       0.50    0.50\n",
+        "task                     512         1024\n" +
+        "---------------  -----------  -----------\n" +
+        "niah_single_1    100.0 ± 0.0  100.0 ± 0.0\n" +
+        "vt               100.0 ± 0.0    0.0 ± 0.0\n" +
+        "---------------  -----------  -----------\n" +
+        "mean             100.0 ± 0.0   50.0 ± 0.0\n" +
+        "blocks computed         0.38         0.38\n" +
+        "s per sample            0.50         0.50\n",
     );
     assertEquals(models.loads, [2, 3]);
     assertEquals(models.openCount, 0);
@@ -113,70 +52,6 @@ Deno.test("runRuler() lays its files out as the original does", async () => {
   });
 });
 
-Deno.test("runRuler() continues after the finished samples", async () => {
-  await inFolder({}, async (folder) => {
-    const lost = fakeModels(({ query }, index) => {
-      if (index === 3) throw new WorkerError("lost", { rank: 1, phase: "phase 1" });
-      return query;
-    });
-    await assertRejects(() => ruler(optionsIn(folder), lost), WorkerError, "lost");
-    const models = right();
-    const { made, table } = await ruler(optionsIn(folder, { processCount: 1 }), models);
-    assertEquals(models.asked.map(({ prompt }) => prompt.sample), ["vt at 512 2"]);
-    assertEquals(made, []);
-    assertStringIncludes(table, "mean             100.00\n");
-    const again = right();
-    assertEquals((await ruler(optionsIn(folder), again)).table, table);
-    assertEquals(again.loads, []);
-  });
-});
-
-Deno.test("runRuler() adds tasks to a run", async () => {
-  await inFolder({}, async (folder) => {
-    await ruler(optionsIn(folder, { tasks: ["vt"] }), right());
-    const models = right();
-    const { made, table } = await ruler(optionsIn(folder, { tasks: ["fwe", "vt"] }), models);
-    assertEquals([made, models.asked.length], [["fwe 512"], 2]);
-    assert(table.indexOf("fwe") < table.indexOf("vt  "));
-  });
-});
-
-const CHANGES: readonly (readonly [name: string, change: Partial<RulerOptions>])[] = [
-  ["--stride", { plan: { ...STAR, mode: "starx", stride: 8 } }],
-  ["--threshold", { plan: { ...STAR, mode: "starx", threshold: 1 } }],
-  ["--dtype", { dtype: "f32" }],
-  ["--prompt_config", { template: "base" }],
-  ["--num_samples_per_task", { sampleCount: 3 }],
-  ["--cwe_freq", { cweFrequencies: [30, 3] }],
-];
-
-Deno.test("runRuler() refuses to continue with another option and names it", async () => {
-  await inFolder({}, async (folder) => {
-    const tasks = ["cwe"];
-    await ruler(optionsIn(folder, { tasks }), right());
-    const root = `${folder}/results/tiny_starx_b256a256/512`;
-    const before = await Deno.readTextFile(`${root}/run.json`);
-    for (const [name, change] of CHANGES) {
-      const models = right();
-      await assertRejects(
-        () => ruler(optionsIn(folder, { tasks, ...change }), models),
-        UsageError,
-        `${name}: cannot continue the results in ${root}`,
-      );
-      assertEquals(models.loads, []);
-    }
-    const data = `${root}/data/cwe/validation.jsonl`;
-    const lines = await Deno.readTextFile(data);
-    await Deno.writeTextFile(data, lines.replace("needle 1", "needle 7"));
-    await assertRejects(
-      () => ruler(optionsIn(folder, { tasks }), right()),
-      UsageError,
-      `data of cwe: cannot continue the results in ${root}`,
-    );
-    assertEquals(await Deno.readTextFile(`${root}/run.json`), before);
-  });
-});
-
 Deno.test("runRuler() skips a task whose data is missing and says what to do", async () => {
   await inFolder({}, async (folder) => {
     const tasks = ["niah_single_2", "vt"];
@@ -184,20 +59,7 @@ Deno.test("runRuler() skips a task whose data is missing and says what to do", a
     const line = "niah_single_2 at 512: skipped, the essays are missing";
     assert(logged.includes(line));
     assertStringIncludes(table, `\n${line}\n`);
-    assertStringIncludes(table, "vt               100.00\n");
-  });
-});
-
-Deno.test("runRuler() says which tasks were made of a package's words, also when it continues", async () => {
-  await inFolder({}, async (folder) => {
-    const tasks = ["niah_multikey_1"];
-    for (let round = 0; round < 2; round++) {
-      const { table } = await ruler(optionsIn(folder, { tasks }), right());
-      assertStringIncludes(table, "\nwords: builtin in niah_multikey_1: not comparable");
-    }
-    const root = `${folder}/results/tiny_starx_b256a256/512`;
-    const { data } = JSON.parse(await Deno.readTextFile(`${root}/run.json`));
-    assertEquals(data.niah_multikey_1.words, "builtin");
+    assertStringIncludes(table, "vt               100.0 ± 0.0\n");
   });
 });
 
@@ -210,14 +72,53 @@ Deno.test("runRuler() skips a length that block and anchor exceed, an absent anc
       right(),
     );
     assertEquals(made, ["vt 511", "vt 1024"]);
-    assertEquals(
-      logged[0],
-      "Length 510 is skipped as --block_size plus --anchor_block_size must not exceed it: " +
-        "current value is 511",
-    );
+    assertEquals(logged[0], "Length 510 is skipped as it is shorter than --block_size 512");
     const models = right();
-    await ruler(optionsIn(folder, { plan, lengths: [1023], givenAnchorTokens: 512 }), models);
+    const none = optionsIn(folder, { plan, lengths: [1023], givenAnchorTokens: 512 });
+    await assertRejects(
+      () => ruler(none, models),
+      UsageError,
+      "--seq_lengths: none is left to run: current value is 1023",
+    );
     assertEquals(models.loads, []);
+  });
+});
+
+Deno.test("runRuler() does not succeed with nothing computed", async () => {
+  await inFolder({}, async (folder) => {
+    const tasks = ["niah_single_2"];
+    await assertRejects(
+      () => ruler(optionsIn(folder, { tasks }), right()),
+      FileError,
+      "Cannot run any task as each lacks its data",
+    );
+    const cases: readonly (readonly [Partial<RulerOptions>, string])[] = [
+      [{ sourceDir: `${folder}/none` }, "--source_dir: must be a folder: current value is"],
+      [
+        { lengths: [512, 16385] },
+        "--seq_lengths: must be at most the model's 16384 positions (max_position_embeddings): " +
+        "current value is 16385",
+      ],
+    ];
+    for (const [change, message] of cases) {
+      const outputDir = `${folder}/other`;
+      await assertRejects(
+        () => ruler(optionsIn(folder, { ...change, outputDir }), right()),
+        UsageError,
+        message,
+      );
+      assertEquals(await Deno.stat(outputDir).catch(() => undefined), undefined);
+    }
+  });
+});
+
+Deno.test("runRuler() marks a task that every sample misses while it runs", async () => {
+  await inFolder({}, async (folder) => {
+    const options = optionsIn(folder, { tasks: ["vt"], sampleCount: 7 });
+    const { logged } = await ruler(options, fakeModels(() => "no"));
+    const marks = logged.filter((line) => line.startsWith("warning: vt at 512: all 5 samples"));
+    assertEquals(marks.length, 1);
+    assertStringIncludes(logged.at(-2) ?? "", "vt at 512: 7 samples, 0.50 s each: 0.0 ± 0.0");
   });
 });
 

@@ -61,7 +61,14 @@ function generationOf(text: string): Generation {
     contextTokens: 10,
     queryTokens: 2,
     seconds: 0.5,
-    result: { ids: [5, 6], topLogits, selectedBlocks: [[1, 4], [2, 4]], ranks: [] },
+    result: {
+      ids: [5, 6],
+      topLogits,
+      selectedBlocks: [[1, 4], [2, 4]],
+      headShares: [[0.25, 0.25], [0.5, 0.5]],
+      masks: [],
+      ranks: [],
+    },
   };
 }
 

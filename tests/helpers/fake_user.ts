@@ -6,7 +6,8 @@
  *
  * @module
  */
-import { FinishedSamples, readSamples, surveySamples } from "../../commands/shared/samples.ts";
+import { FinishedSamples } from "../../commands/shared/output_records.ts";
+import { readSamples, surveySamples } from "../../commands/shared/samples.ts";
 import {
   DeviceError,
   errorText,
@@ -64,7 +65,8 @@ async function useLines(folder: string): Promise<void> {
   const path = `${folder}/${FILE_OF.jsonl}`;
   const ways: readonly (() => Promise<unknown>)[] = [
     () => surveySamples(path),
-    () => FinishedSamples.read(path),
+    async () =>
+      await FinishedSamples.read(path, { survey: await surveySamples(path), inputPath: path }),
     () => Array.fromAsync(readSamples(path)),
     () => Array.fromAsync(readJsonLines(path)),
     () => evaluateFolder(folder, { print: () => {} }),

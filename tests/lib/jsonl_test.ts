@@ -156,6 +156,48 @@ Deno.test("recoverJsonLines() finds a line's start far from the end", async () =
   });
 });
 
+Deno.test("recoverJsonLines() cuts blank lines at the end, after which nothing could be appended", async () => {
+  const record = '{"index":0}\n';
+  for (const blank of ["\n", "\n\n", "  \n", "\r\n", "   ", `${" ".repeat(200_000)}\n`]) {
+    await withFile(record + blank, async (path) => {
+      assertEquals(await recoverJsonLines(path), blank.length, JSON.stringify(blank.slice(0, 9)));
+      assertEquals(await Deno.readTextFile(path), record);
+    });
+  }
+  await withFile("\n \n", async (path) => {
+    assertEquals(await recoverJsonLines(path), 3);
+    assertEquals(await Deno.readTextFile(path), "");
+  });
+});
+
+Deno.test("JsonLinesWriter.append() refuses a file that was removed or replaced meanwhile", async () => {
+  const folder = await Deno.makeTempDir();
+  const path = `${folder}/a.jsonl`;
+  try {
+    for (
+      const [word, change] of [
+        ["removed", () => Deno.remove(path)],
+        ["removed", () => Deno.rename(path, `${folder}/b.jsonl`)],
+        ["replaced", async () => {
+          await Deno.remove(path);
+          await Deno.writeTextFile(path, "");
+        }],
+      ] as const
+    ) {
+      using writer = await JsonLinesWriter.open(path);
+      await writer.append({ index: 0 });
+      await change();
+      await assertRejects(
+        () => writer.append({ index: 1 }),
+        FileError,
+        `Cannot write ${path} as it was ${word} while the run went on`,
+      );
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 Deno.test("recoverJsonLines() leaves whole, empty and missing files alone", async () => {
   await withFile("1\n2\n", async (path) => {
     assertEquals(await recoverJsonLines(path), 0);

@@ -250,3 +250,29 @@ Deno.test("openKernelLibrary() names the address if the server lacks the file", 
     );
   });
 });
+
+Deno.test("openKernelLibrary() trusts no cache that others can write", async () => {
+  const files = new Map([["MANIFEST.json", encode(await manifestText())], [FILE, CONTENT]]);
+  await withServer(files, async (folder, cache) => {
+    const kernels = `${cache}/starx/kernels`;
+    await Deno.mkdir(kernels, { recursive: true });
+    await Deno.chmod(kernels, 0o777);
+    await assertRejects(
+      () => openKernelLibrary({ ...CHOICE, folder }),
+      DeviceError,
+      `Cannot use ${kernels} as only its owner`,
+    );
+    assertEquals([...Deno.readDirSync(kernels)], []);
+  });
+});
+
+Deno.test("openKernelLibrary() reads no endless manifest", async () => {
+  const endless = new Map([["MANIFEST.json", new Uint8Array(2 ** 21)]]);
+  await withServer(endless, async (folder) => {
+    await assertRejects(
+      () => openKernelLibrary({ ...CHOICE, folder }),
+      DeviceError,
+      "MANIFEST.json as it may have at most 1048576 bytes",
+    );
+  });
+});

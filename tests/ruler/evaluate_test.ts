@@ -76,8 +76,8 @@ Deno.test("evaluateFolder() returns scores and counts empty predictions", async 
     const { result } = await evaluate(folder);
     assertEquals(result, {
       scores: [
-        { task: "vt", score: 25, nullCount: 1, sampleCount: 2 },
-        { task: "qa_2", score: 100, nullCount: 0, sampleCount: 1 },
+        { task: "vt", score: 25, nullCount: 1, sampleCount: 2, values: [50, 0] },
+        { task: "qa_2", score: 100, nullCount: 0, sampleCount: 1, values: [100] },
       ],
       summaryPath: `${folder}/summary.csv`,
       submissionPath: `${folder}/submission.csv`,

@@ -19,7 +19,10 @@ Deno.test({
         await evaluateFolder(`${root}/exp1/${name}`, { print: () => {} });
       }
       let text = "";
-      await runGather({ exp: "exp1", outputDir: root }, (part) => text += part);
+      await runGather(
+        { exps: ["exp1"], outputDir: root, format: "original" },
+        (part) => text += part,
+      );
       assertEquals(text, vectors.gather_stdout);
       assertEquals(await gatherExperiment(`${root}/exp1`), vectors.gather_stdout);
     });
@@ -77,12 +80,12 @@ Deno.test("gatherExperiment() throws for a damaged summary", async () => {
 
 Deno.test("runGather() throws without an experiment or for a path that is no folder", async () => {
   await assertRejects(
-    () => runGather({ exp: "", outputDir: "results" }, () => {}),
+    () => runGather({ exps: [""], outputDir: "results", format: "original" }, () => {}),
     UsageError,
     "--exp: must name an experiment: current value is ''",
   );
   await assertRejects(
-    () => runGather({ exp: "none", outputDir: "/nowhere/" }, () => {}),
+    () => runGather({ exps: ["none"], outputDir: "/nowhere/", format: "table" }, () => {}),
     FileError,
     "Cannot gather results as the experiment must be a folder: /nowhere/none",
   );

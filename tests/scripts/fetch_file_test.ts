@@ -305,3 +305,75 @@ Deno.test("fetchFile() leaves a file alone that another process downloads", asyn
     await assertRejects(() => fetch(), FileError, "another process is downloading it");
   });
 });
+
+Deno.test("fetchFile() gives up content of unknown size beyond a limit, and keeps none of it", async () => {
+  await withServer(() => ({ body: BODY }), async ({ path, address, names }) => {
+    const options = { check: {}, progress: SILENT, patience: PATIENCE, label: "file" };
+    await assertRejects(
+      () => fetchFile(path, [address], { ...options, maxBytes: 1000 }),
+      FileError,
+      "Cannot download file as it may have at most 1000 bytes: more came",
+    );
+    assertEquals(names(), []);
+    await fetchFile(path, [address], { ...options, maxBytes: BODY.length });
+    assertEquals(names(), ["file"]);
+  });
+});
+
+Deno.test("fetchFile() tries nothing again that cannot get better, and says when it does", async () => {
+  const notes: string[] = [];
+  const progress: Progress = { update: () => {}, note: (text) => void notes.push(text) };
+  await inFolder({}, async (folder) => {
+    const fetch = (address: string) =>
+      fetchFile(`${folder}/file`, [address], {
+        ...{ check: CHECK, progress, patience: PATIENCE, label: "file" },
+      });
+    await assertRejects(() => fetch("http://[bad"), FileError, "Cannot download file: ");
+    await assertRejects(() => fetch("gopher://127.0.0.1/x"), FileError, "Cannot download file: ");
+    assertEquals(notes, []);
+    // Nobody listens there; a name and a password are nobody's business.
+    const error = await assertRejects(() => fetch("http://me:secret@127.0.0.1:1/x"), FileError);
+    assert(!error.message.includes("secret"), error.message);
+    assertMatch(error.message, /\(3 attempts\)$/);
+    assertEquals(notes.filter((line) => line.startsWith("file: ")), [
+      "file: attempt 2 of 3 in 0.001 s",
+      "file: attempt 3 of 3 in 0.002 s",
+    ]);
+  });
+});
+
+Deno.test("fetchFile() follows no redirect in a circle more than once", async () => {
+  let count = 0;
+  await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, (request) => {
+    count++;
+    return Response.redirect(request.url);
+  });
+  await inFolder({}, async (folder) => {
+    const address = `http://127.0.0.1:${server.addr.port}/x`;
+    await assertRejects(
+      () =>
+        fetchFile(`${folder}/file`, [address], {
+          ...{ check: CHECK, progress: SILENT, patience: PATIENCE, label: "file" },
+        }),
+      FileError,
+      "redirect",
+    );
+    assert(count < 50, `${count} requests`);
+  });
+});
+
+Deno.test("fetchFile() writes through no link that lies where its unfinished file belongs", async () => {
+  await inFolder({ target: "precious" }, async (folder) => {
+    await Deno.symlink(`${folder}/target`, `${folder}/file.part`);
+    await using server = serveFiles(() => ({ body: BODY }));
+    await assertRejects(
+      () =>
+        fetchFile(`${folder}/file`, [`${server.address}/file`], {
+          ...{ check: CHECK, progress: SILENT, patience: PATIENCE, label: "file" },
+        }),
+      FileError,
+      `Cannot write ${folder}/file: ${folder}/file.part is there, and is no plain file`,
+    );
+    assertEquals(await Deno.readTextFile(`${folder}/target`), "precious");
+  });
+});

@@ -29,6 +29,7 @@ Deno.test("checkLoadOptions() has a default for every option", () => {
     expectedTokens: undefined,
     timeoutMs: 60_000,
     startTimeoutMs: 60_000,
+    copyWeights: false,
   });
 });
 
@@ -44,7 +45,7 @@ const REFUSED: readonly [unknown, string][] = [
   [{ precision: { ...PRECISIONS.bf16, weights: "f32" } }, "'precision.weights' must be bf16"],
   [{ processCount: 0 }, "'processCount' must be a whole number from 1 to 1024"],
   [{ processCount: "2" }, "'processCount' must be a whole number from 1 to 1024"],
-  [{ threads: -1 }, "'threads' must be a whole number from 0 to 1024: current value is -1"],
+  [{ threads: -1 }, "'threads' must be a whole number from 0 to 256: current value is -1"],
   [{ gpusPerRank: 0 }, "'gpusPerRank' must be a whole number from 1 to 32"],
   [{ expectedTokens: 1.5 }, "'expectedTokens' must be a whole number from 0 to 2147483647"],
   [{ timeoutMs: 0 }, "'timeoutMs' must be a number from 100 to 2000000000"],
@@ -77,6 +78,7 @@ Deno.test("checkGenerateOptions() has defaults and refuses what is none of its o
     tokensToGenerate: 128,
     stopWords: [],
     topLogits: 0,
+    endIds: [],
   });
   const refused: readonly [unknown, unknown, string][] = [
     [{ context: "a" }, {}, "'query' must be a text"],

@@ -1,0 +1,102 @@
+/**
+ * The subcommands around `ruler`: `prepare`, `evaluate`, `gather`.
+ *
+ * @module
+ */
+import { findModelFolder } from "../../lib/model/model_folder.ts";
+import { METRICS } from "../../ruler/metrics.ts";
+import { FORMATS } from "../results/formats.ts";
+import { defineCommand } from "../shared/command.ts";
+import { choiceFlag, switchFlag, textFlag, textsFlag, wholeFlag } from "../shared/flags.ts";
+import { CWE_FLAG, SOURCE_HELP, TASKS, TEMPLATE_HELP } from "../shared/run_flags.ts";
+
+/** `prepare`. */
+export const PREPARE = defineCommand({
+  name: "prepare",
+  summary: "make the data of one of RULER's tasks",
+  flags: {
+    save_dir: textFlag({ value: "FOLDER", required: true, help: "takes <task>/validation.jsonl" }),
+    task: choiceFlag(TASKS, { value: "NAME", required: true, help: "one of RULER's tasks" }),
+    tokenizer_path: textFlag({
+      value: "FOLDER",
+      required: true,
+      help: "a folder with a tokenizer.json",
+    }),
+    tokenizer_type: choiceFlag(["hf"], { default: "hf", help: "the kind of tokenizer" }),
+    max_seq_length: wholeFlag({
+      required: true,
+      min: 1,
+      help: "tokens of a sample, those to be generated included",
+    }),
+    num_samples: wholeFlag({ min: 1, default: 500, help: "samples of all chunks together" }),
+    random_seed: wholeFlag({ help: "accepted; has no effect, as in the original" }),
+    model_template_type: textFlag({ value: "TEMPLATE", default: "base", help: TEMPLATE_HELP }),
+    remove_newline_tab: switchFlag({ help: "line feeds and tabs become spaces" }),
+    chunk_idx: wholeFlag({ default: 0, help: "which chunk to make, from 0 on" }),
+    chunk_amount: wholeFlag({ min: 1, default: 1, help: "how many chunks there are" }),
+    source_dir: textFlag({ value: "FOLDER", help: SOURCE_HELP }),
+    cwe_freq: CWE_FLAG,
+  },
+  run: async (flags, { screen }) => {
+    const { runPrepare } = await import("./prepare.ts");
+    await runPrepare({
+      saveDir: flags.save_dir,
+      task: flags.task,
+      tokenizerPath: await findModelFolder(flags.tokenizer_path),
+      maxTokens: flags.max_seq_length,
+      sampleCount: flags.num_samples,
+      randomSeed: flags.random_seed,
+      template: flags.model_template_type,
+      removeNewlineTab: flags.remove_newline_tab,
+      chunkIndex: flags.chunk_idx,
+      chunkCount: flags.chunk_amount,
+      sourceDir: flags.source_dir,
+      cweFrequencies: flags.cwe_freq,
+    }, (line) => screen.log(line));
+  },
+});
+
+/** `evaluate`. */
+export const EVALUATE = defineCommand({
+  name: "evaluate",
+  summary: "score the predictions of one length and write summary.csv",
+  flags: {
+    data_dir: textFlag({ value: "FOLDER", required: true, help: "holds <task>.jsonl files" }),
+    metric: choiceFlag(Object.keys(METRICS) as (keyof typeof METRICS)[], {
+      help: "scores every file of the folder by this metric, also those of one's own tasks; " +
+        "without it RULER's tasks by their own",
+    }),
+    benchmark: textFlag({ value: "NAME", default: "synthetic", help: "there is only 'synthetic'" }),
+    verbose: wholeFlag({ min: -1, help: "accepted; has no effect, as in the original" }),
+  },
+  run: async ({ data_dir: dataDir, benchmark, verbose, metric: name }, { screen }) => {
+    const metric = name && METRICS[name];
+    const { runEvaluate } = await import("./evaluate.ts");
+    const terminalColumns = Deno.stdout.isTerminal() ? Deno.consoleSize().columns : undefined;
+    await runEvaluate({ dataDir, benchmark, verbose, terminalColumns, metric }, screen);
+  },
+});
+
+/** `gather`. */
+export const GATHER = defineCommand({
+  name: "gather",
+  summary: "show the scores of all lengths of experiments, side by side",
+  flags: {
+    exp: textsFlag({
+      short: "-e",
+      value: "NAME...",
+      required: true,
+      help: "experiments' folders, or their names in --output_dir",
+    }),
+    output_dir: textFlag({ value: "FOLDER", default: "results", help: "folder of all results" }),
+    format: choiceFlag([...FORMATS, "original"], {
+      default: "table",
+      help: "what to print; csv and json have a row per task, md can be pasted, original is the " +
+        "text of the original's program",
+    }),
+  },
+  run: async ({ exp: exps, output_dir: outputDir, format }, { screen }) => {
+    const { runGather } = await import("./gather.ts");
+    await runGather({ exps, outputDir, format }, (text) => screen.print(text));
+  },
+});

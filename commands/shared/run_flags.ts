@@ -1,0 +1,76 @@
+/**
+ * Flags and help texts that several subcommands share.
+ *
+ * @module
+ */
+import { MODEL_TEMPLATES } from "../../ruler/templates.ts";
+import { wholeFlag, wholesFlag } from "./flags.ts";
+
+/** What `--prompt_config` takes. */
+export const TEMPLATE_HELP =
+  `the prompt template: ${Object.keys(MODEL_TEMPLATES).join(", ")}; chat for ` +
+  "the model's own chat template; or a file, a text with {task_template} where the task belongs, " +
+  'or NAME.json with {"template": "...", "stop_words": ["..."]}';
+/** RULER's tasks. */
+export const TASKS = [
+  ...["niah_single_1", "niah_single_2", "niah_single_3"],
+  ...["niah_multikey_1", "niah_multikey_2", "niah_multikey_3"],
+  ...["niah_multivalue", "niah_multiquery", "vt", "cwe", "fwe", "qa_1", "qa_2"],
+];
+/** Tasks that need no downloaded data. */
+export const DEMO_TASKS = [
+  "niah_single_1",
+  "niah_multikey_2",
+  "niah_multikey_3",
+  "vt",
+  "fwe",
+] as const;
+
+/** What `--num_nodes` is. */
+export const NODES_HELP =
+  "nodes of a Slurm allocation; more than 1 start this program by srun there";
+/** What `--nproc_per_node` is. */
+export const PROCESSES_HELP =
+  "processes of each node that share the context; dense and xattn use one; " +
+  "under mpirun, srun or torchrun all ranks that were started are used";
+const BLOCK_HELP = "tokens per context block; a multiple of 128 in starx";
+const ANCHOR_HELP = "tokens of the anchor block, at most the block size; -1 takes the block size";
+
+/** What `--source_dir` is. */
+export const SOURCE_HELP =
+  "RULER's source data (default: STARX_DATA, or starx/data in the user's cache folder)";
+/** `--cwe_freq`. */
+export const CWE_FLAG = wholesFlag({
+  count: 2,
+  min: 1,
+  default: [300, 30],
+  value: "COMMON OTHER",
+  help: "how often cwe's common and other words occur; 300 30 leaves no answers below about " +
+    "15,500 tokens, 30 3 are newer RULER's values",
+});
+
+/** The flags of Star Attention's blocks. */
+export const BLOCK_FLAGS = {
+  block_size: wholeFlag({
+    short: "-bs",
+    min: -1,
+    kilo: true,
+    default: -1,
+    demo: 1024,
+    help: BLOCK_HELP,
+  }),
+  anchor_block_size: wholeFlag({
+    short: "-as",
+    min: -1,
+    kilo: true,
+    default: -1,
+    help: ANCHOR_HELP,
+  }),
+} as const;
+
+/** What every command that writes results says of them. */
+export const CONTINUE_NOTE =
+  "Running the same command again continues: finished samples are kept. run.json beside the " +
+  "results holds what they were made with; a run with another model, data or option that changes " +
+  "results is refused. --threads, --timeout and, with --merge lse, --nproc_per_node change no " +
+  "result on the CPU; a GPU rounds otherwise than a CPU, so --device counts as it was chosen.";

@@ -1,0 +1,36 @@
+/**
+ * Sliding windows: which keys a query sees, by original positions.
+ *
+ * Keys of a call are numbered from the first key of a prefix on; positions have a gap behind it, of
+ * what lies between an anchor block and the block that is encoded. `kernels/abi/window.h` says the same.
+ *
+ * @module
+ */
+import { SPARSE_BLOCK_TOKENS } from "./plan.ts";
+
+/** The window of each layer in tokens, a query's own position included; 0 for none. */
+export type WindowOf = (layer: number) => number;
+
+/** Where the keys of a call lie. */
+export interface WindowPlace {
+  /** 0 for none. */
+  readonly window: number;
+  readonly prefixTokens: number;
+  /** Positions between the prefix and the first own key. */
+  readonly prefixGap: number;
+}
+
+/** The number of the first key that the query at a place sees. */
+export function firstVisibleKey(place: WindowPlace, query: number): number {
+  const { window, prefixTokens, prefixGap } = place;
+  if (window === 0) return 0;
+  const low = query + (query < prefixTokens ? 0 : prefixGap) - window + 1;
+  if (low < prefixTokens) return Math.max(0, low);
+  return Math.max(prefixTokens, low - prefixGap);
+}
+
+/** How many tiles a row of tiles sees, its own included. */
+export function visibleTiles(place: WindowPlace, rowTile: number): number {
+  const first = firstVisibleKey(place, rowTile * SPARSE_BLOCK_TOKENS);
+  return rowTile + 1 - Math.floor(first / SPARSE_BLOCK_TOKENS);
+}

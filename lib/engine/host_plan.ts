@@ -1,0 +1,74 @@
+/**
+ * What a run on the CPU needs of this machine's memory: refused before the system ends a process
+ * without a word.
+ *
+ * @module
+ */
+import type { CheckedPlan } from "../attention/plan.ts";
+import { DEVICE_TRAITS } from "../device/device.ts";
+import { hostMemory } from "../device/host_memory.ts";
+import type { ModelShape } from "../model/model_shape.ts";
+import type { Precision } from "../model/precision.ts";
+import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
+
+/** A run on the CPU. */
+export interface HostQuestion {
+  readonly config: ModelShape;
+  readonly precision: Precision;
+  readonly plan: CheckedPlan;
+  /** Processes on this machine, each with a part of the blocks. */
+  readonly processCount: number;
+  readonly contextTokens: number;
+  /** Tokens of query and answer. */
+  readonly room: number;
+  /** Whether each process reads the weights into memory of its own. */
+  readonly copyWeights?: boolean | undefined;
+  /**
+   * What the processes may use together, in bytes.
+   *
+   * @default {number} What is available now.
+   */
+  readonly availableBytes?: number | undefined;
+}
+
+const CPU = { ...DEVICE_TRAITS.cpu, description: "the CPU" } as const;
+
+/**
+ * Refuses a run that this machine's memory does not hold.
+ *
+ * Mapped weights do not count: what is not in memory is read again, slowly.
+ *
+ * @throws {DeviceError} With what is needed and available, and what would fit.
+ */
+export function checkHostMemory(question: HostQuestion): void {
+  const { processCount } = question;
+  const availableBytes = question.availableBytes ?? hostMemory()?.availableBytes;
+  if (availableBytes === undefined) return;
+  const freeBytes = [availableBytes / processCount];
+  checkMemory([CPU], { question: memoryQuestion(question), freeBytes, loaded: false });
+}
+
+/** The longest context, in tokens, that fits up to a limit; 0 if none does. */
+export function longestContext(question: HostQuestion, options: { maxTokens: number }): number {
+  const availableBytes = question.availableBytes ?? hostMemory()?.availableBytes ?? Infinity;
+  const freeBytes = [availableBytes / question.processCount];
+  const fits = (contextTokens: number): boolean =>
+    fitsOn([CPU], { question: memoryQuestion({ ...question, contextTokens }), freeBytes });
+  let [low, high] = [0, options.maxTokens];
+  if (fits(high)) return high;
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    if (fits(middle)) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+function memoryQuestion(
+  question: HostQuestion,
+): Parameters<typeof checkMemory>[1]["question"] {
+  const { config, precision, plan, contextTokens, room, processCount: ranks } = question;
+  const chunkTokens = chunkTokensFor(CPU, { config, precision, freeBytes: undefined });
+  const mapsWeights = question.copyWeights !== true;
+  return { config, precision, plan, contextTokens, room, ranks, chunkTokens, mapsWeights };
+}

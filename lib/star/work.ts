@@ -1,0 +1,40 @@
+/**
+ * What the encoding of a rank's blocks took, in numbers.
+ *
+ * @module
+ */
+import type { BlockCount } from "../attention/xattention.ts";
+import type { Phase1Result } from "./phase1.ts";
+import type { RankCounters } from "./request.ts";
+
+/** What the encoding of a host's blocks took. */
+export function countWork(
+  encoded: Pick<Phase1Result, "anchorPasses" | "selected">,
+  own: { rank: number; blocks: number; blockTokens: number },
+): Omit<RankCounters, "prefillSeconds" | "decodeSeconds"> {
+  const { taken: selectedBlocks, causal: causalBlocks } = totalCount(encoded);
+  return { ...own, anchorPasses: encoded.anchorPasses, selectedBlocks, causalBlocks };
+}
+
+/** The blocks of all sequences and layers together. */
+export function totalCount(
+  encoded: Pick<Phase1Result, "selected">,
+): Pick<BlockCount, "taken" | "causal"> {
+  const counts = encoded.selected.flat();
+  return {
+    taken: counts.reduce((sum, { taken }) => sum + taken, 0),
+    causal: counts.reduce((sum, { causal }) => sum + causal, 0),
+  };
+}
+
+/** The tiles that each query head took, by layer, over all sequences. */
+export function sumHeads(
+  selected: readonly (readonly Pick<BlockCount, "heads">[])[],
+): readonly (readonly number[])[] {
+  const [first = []] = selected;
+  return first.map(({ heads }, layer) =>
+    heads.map((_, head) =>
+      selected.reduce((sum, layers) => sum + (layers[layer]?.heads[head] ?? 0), 0)
+    )
+  );
+}
