@@ -38,7 +38,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 /* Raised whenever a signature or a meaning changes; checked when a library is loaded. */
-#define SX_ABI_VERSION 2u
+#define SX_ABI_VERSION 4u
 
 /* Tokens along a side of a tile of block-sparse attention (XAttention, arXiv 2503.16428, section 2),
  * where it is called a block. */
@@ -159,6 +159,14 @@ typedef struct sx_matmul_params {
 } sx_matmul_params;
 sx_status sx_matmul(sx_context* context, const sx_matmul_params* params);
 
+/* The same product for the few rows of a decode step, whose sums have one order: a row of out is bit
+ * for bit the same whatever m, and whatever the row's place among them. Weights are read once for up
+ * to 64 rows (a CPU: for all), so that it is at its best where they are bound by memory. */
+typedef struct sx_matmul_rows_params {
+  sx_matmul_params product;
+} sx_matmul_rows_params;
+sx_status sx_matmul_rows(sx_context* context, const sx_matmul_rows_params* params);
+
 /* The rotation of each position (RoPE, arXiv 2104.09864), shared by all heads; R = rotary_dim:
  * a = f32(positions[t]) * inverse_frequency[t * frequency_stride + d], rounded to f32 as Hugging Face
  * does; table[t,d] = scale * cos(a), table[t,R/2+d] = scale * sin(a) for d < R/2. */
@@ -264,22 +272,30 @@ typedef struct sx_attention_block_sparse_params {
 sx_status sx_attention_block_sparse(sx_context* context,
                                     const sx_attention_block_sparse_params* params);
 
-/* sx_attention_dense for few queries against a long cache (T <= 16, no prefix), the keys being
- * split over threads or SMs. The number of keys is read from key_count, so that a captured graph
- * can be replayed as the cache grows. Query t sees the keys j <= key_count - T + t if causal is 1,
- * all key_count keys if causal is 0. */
+/* sx_attention_dense for few queries of each of some sequences against their own keys (no more than
+ * 16 queries a sequence, no prefix), the keys being split over threads or SMs. Keys and values of all
+ * sequences lie in one cache: those of sequence s are its rows first_row[s] to first_row[s] +
+ * key_count[s] - 1. Both are read by the device, so that a captured graph can be replayed as sequences
+ * grow. Query t of a sequence sees its keys j <= key_count - T + t if causal is 1, all key_count keys
+ * if causal is 0; with a window, of these the last `window`.
+ * What is computed for a sequence is bit for bit the same whatever others there are, and in any order.
+ * A CPU refuses numbers out of range, a GPU writes NaN for their sequence. */
 typedef struct sx_attention_decode_params {
-  void* out; /* [q_tokens, q_heads, head_dim] F32, BF16 */
+  void* out; /* [sequences, q_tokens, q_heads, head_dim] F32, BF16 */
   sx_dtype out_dtype;
-  float* lse_log2; /* [q_tokens, q_heads], nullable */
-  const void* q;   /* [q_tokens, q_heads, head_dim] F32 (CPU), BF16 (CUDA) */
+  float* lse_log2; /* [sequences, q_tokens, q_heads], nullable */
+  const void* q;   /* [sequences, q_tokens, q_heads, head_dim] F32 (CPU), BF16 (CUDA) */
   sx_dtype q_dtype;
   const void* keys;   /* [kv_heads, key_capacity, head_dim] F32, BF16 (CUDA: BF16) */
   const void* values; /* as keys */
   sx_dtype kv_dtype;
-  const int32_t* key_count; /* [1], 0..key_capacity */
+  const int32_t* first_row; /* [sequences], nullable: 0 */
+  const int32_t* key_count; /* [sequences], 0..sequence_capacity */
   int32_t causal;
-  int64_t q_tokens, key_capacity, q_heads, kv_heads, head_dim, token_stride, head_stride;
+  int64_t window; /* 0: none */
+  int64_t sequences, q_tokens;
+  int64_t sequence_capacity; /* the most keys that a sequence may have; the grid's size on a GPU */
+  int64_t key_capacity, q_heads, kv_heads, head_dim, token_stride, head_stride;
   float scale;
 } sx_attention_decode_params;
 sx_status sx_attention_decode(sx_context* context, const sx_attention_decode_params* params);

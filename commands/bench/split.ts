@@ -18,6 +18,7 @@ export interface CostSplit {
   readonly attentionFlops: number;
 }
 
+const PRODUCTS: readonly OpName[] = ["sx_matmul", "sx_matmul_rows"];
 const ATTENTION: readonly OpName[] = [
   "sx_attention_dense",
   "sx_attention_block_sparse",
@@ -37,15 +38,15 @@ export function splitCosts(costs: ReadonlyMap<OpName, OpCost>, density: number):
       return cost === undefined ? total : total + of(cost);
     }, 0);
   const seconds = (ops: readonly OpName[]) => sum(ops, ({ ms }) => ms / 1000);
-  const named: readonly OpName[] = ["sx_matmul", ...ATTENTION, ...SELECTION];
+  const named: readonly OpName[] = [...PRODUCTS, ...ATTENTION, ...SELECTION];
   const sparse = sum(["sx_attention_block_sparse"], ({ flops }) => flops);
   const dense = sum(["sx_attention_dense", "sx_attention_decode"], ({ flops }) => flops);
   return {
-    matmulS: seconds(["sx_matmul"]),
+    matmulS: seconds(PRODUCTS),
     attentionS: seconds(ATTENTION),
     selectionS: seconds(SELECTION),
     otherS: seconds([...costs.keys()].filter((op) => !named.includes(op))),
-    matmulFlops: sum(["sx_matmul"], ({ flops }) => flops),
+    matmulFlops: sum(PRODUCTS, ({ flops }) => flops),
     attentionFlops: dense + sparse / ASSUMED_DENSITY * density,
   };
 }

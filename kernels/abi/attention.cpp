@@ -90,6 +90,18 @@ sx_status check_tile_list(const Call& call, const sx_attention_block_sparse_para
   return SX_OK;
 }
 
+/* First rows and numbers of keys of every sequence, where they can be looked at. */
+sx_status check_sequences(const Call& call, const sx_attention_decode_params& p) {
+  for (int64_t s = 0; s < p.sequences; s++) {
+    const int64_t first = p.first_row == nullptr ? 0 : p.first_row[s];
+    SX_CHECK(call, p.key_count[s] >= 0 && p.key_count[s] <= p.sequence_capacity,
+             "key_count must be 0 to sequence_capacity", p.key_count[s]);
+    SX_CHECK(call, first >= 0 && first + p.key_count[s] <= p.key_capacity,
+             "first_row must be 0 to key_capacity - key_count", first);
+  }
+  return SX_OK;
+}
+
 sx_status check_stride(const Call& call, int64_t stride) {
   SX_CHECK(call, stride >= 1 && stride <= SX_TILE && SX_TILE % stride == 0,
            "stride must be a divisor of 128", stride);
@@ -123,7 +135,12 @@ sx_status sx_attention_decode(sx_context* context, const sx_attention_decode_par
   SX_CHECK_POINTER(call, p, key_count);
   SX_CHECK_FLAG(call, p, causal);
   SX_CHECK(call, p.q_tokens >= 0 && p.q_tokens <= 16, "q_tokens must be 0 to 16", p.q_tokens);
+  SX_CHECK(call, p.sequences >= 0 && p.sequences <= 65536, "sequences must be 0 to 65536",
+           p.sequences);
   SX_CHECK_SIZE(call, p, key_capacity);
+  SX_CHECK(call, p.sequence_capacity >= 0 && p.sequence_capacity <= p.key_capacity,
+           "sequence_capacity must be 0 to key_capacity", p.sequence_capacity);
+  SX_CHECK_SIZE(call, p, window);
   SX_CHECK_FLOAT(call, p, out_dtype);
   SX_PASS(check_dtypes(call, p.q_dtype, p.kv_dtype));
   SX_PASS(check_cache(call, p.kv_dtype));
@@ -134,8 +151,7 @@ sx_status sx_attention_decode(sx_context* context, const sx_attention_decode_par
   SX_CHECK(call, p.key_capacity == 0 || p.values != nullptr, "values must not be null", 0);
   SX_CHECK_SIZE(call, p, token_stride);
   SX_CHECK_SIZE(call, p, head_stride);
-  SX_CHECK(call, !kSeesMemory || (*p.key_count >= 0 && *p.key_count <= p.key_capacity),
-           "key_count must be 0 to key_capacity", *p.key_count);
+  if (kSeesMemory) SX_PASS(check_sequences(call, p));
   return SX_CALL(*context, attention_decode, p);
 }
 

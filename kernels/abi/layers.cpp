@@ -45,8 +45,7 @@ sx_status sx_rms_norm(sx_context* context, const sx_rms_norm_params* params) {
   return SX_CALL(*context, rms_norm, p);
 }
 
-sx_status sx_matmul(sx_context* context, const sx_matmul_params* params) {
-  SX_BEGIN(context, params, "multiply");
+static sx_status check_product(const Call& call, const sx_matmul_params& p) {
   SX_CHECK_POINTER(call, p, out);
   SX_CHECK_POINTER(call, p, x);
   SX_CHECK_POINTER(call, p, weight);
@@ -63,7 +62,19 @@ sx_status sx_matmul(sx_context* context, const sx_matmul_params* params) {
            p.x_stride);
   SX_CHECK(call, p.out_stride >= p.n && is_size(p.out_stride), "out_stride must be at least n",
            p.out_stride);
+  return SX_OK;
+}
+
+sx_status sx_matmul(sx_context* context, const sx_matmul_params* params) {
+  SX_BEGIN(context, params, "multiply");
+  SX_PASS(check_product(call, p));
   return SX_CALL(*context, matmul, p);
+}
+
+sx_status sx_matmul_rows(sx_context* context, const sx_matmul_rows_params* params) {
+  SX_BEGIN(context, params, "multiply rows");
+  SX_PASS(check_product(call, p.product));
+  return SX_CALL(*context, matmul_rows, p);
 }
 
 sx_status sx_rope_table(sx_context* context, const sx_rope_table_params* params) {

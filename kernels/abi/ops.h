@@ -15,6 +15,7 @@
   X(embedding)              \
   X(rms_norm)               \
   X(matmul)                 \
+  X(matmul_rows)            \
   X(rope_table)             \
   X(rope)                   \
   X(head_norm)              \

@@ -45,26 +45,35 @@ SX_INLINE int64_t row_bytes(const sx_key_values& kv, int64_t j) {
   return stride * dtype_bytes(kv.dtype);
 }
 
-/* Decode attention as dense attention: key_count keys, no prefix. */
-SX_INLINE AttentionArgs dense_arguments(const DecodeArgs& args) {
+/* Decode attention of one sequence as dense attention: its key_count keys, no prefix, no window. */
+SX_INLINE AttentionArgs dense_arguments(const DecodeArgs& args, int64_t sequence) {
+  const int64_t rows = sequence * args.q_tokens * args.q_heads, at = rows * args.head_dim;
+  const int64_t first_row = args.first_row == nullptr ? 0 : args.first_row[sequence];
+  const int64_t key_count = args.key_count[sequence];
+  const int64_t skipped = first_row * args.token_stride * dtype_bytes(args.kv_dtype);
   AttentionArgs dense = {};
-  dense.out = args.out;
-  dense.lse_log2 = args.lse_log2;
-  dense.q = args.q;
-  dense.kv.keys = args.keys;
-  dense.kv.values = args.values;
+  dense.out = static_cast<char*>(args.out) + at * dtype_bytes(args.out_dtype);
+  dense.lse_log2 = args.lse_log2 == nullptr ? nullptr : args.lse_log2 + rows;
+  dense.q = static_cast<const float*>(args.q) + at;
+  dense.kv.keys = static_cast<const char*>(args.keys) + skipped;
+  dense.kv.values = static_cast<const char*>(args.values) + skipped;
   dense.kv.dtype = args.kv_dtype;
-  dense.kv.key_tokens = *args.key_count;
+  dense.kv.key_tokens = key_count;
   dense.kv.kv_heads = args.kv_heads;
   dense.kv.head_dim = args.head_dim;
   dense.kv.token_stride = args.token_stride;
   dense.kv.head_stride = args.head_stride;
   dense.out_dtype = args.out_dtype;
   dense.q_tokens = args.q_tokens;
-  dense.q_offset = args.causal ? *args.key_count - args.q_tokens : *args.key_count;
+  dense.q_offset = args.causal ? key_count - args.q_tokens : key_count;
   dense.q_heads = args.q_heads;
   dense.scale = args.scale;
   return dense;
+}
+
+/* The first key that a query sees whose last one is number end - 1. */
+SX_INLINE int64_t first_visible(const DecodeArgs& args, int64_t end) {
+  return args.window == 0 ? 0 : max64(0, end - args.window);
 }
 
 }  // namespace sx

@@ -1,13 +1,14 @@
 /*
- * Attention of few queries over a long cache (see sx_attention_decode in ../sx_kernels.h).
+ * Attention of few queries of some sequences, each over its own keys (see sx_attention_decode in
+ * ../sx_kernels.h).
  *
  * The formula is attention_dense's. Each key head is read once for all T * HQ / HK rows that need
  * it: with up to kFewRows rows straight from the cache by the code below, with more by the packed
- * tiles of attention_dense. Accumulates in f32. FLOPs 4*D*T*HQ*N, bytes read 2*N*HK*D*sizeof(kv),
+ * tiles of attention_dense, a sequence at a time. Behind a window every kFewRows rows read it. Accumulates in f32. FLOPs 4*D*T*HQ*N, bytes read 2*N*HK*D*sizeof(kv),
  * at the speed of memory.
  *
- * A unit of work is one key head times one split of the keys; the splits depend on N alone and
- * attention_parts.h merges them in order. Within a split, tiles of 256 keys: logits by dot
+ * A unit of work is one key head of a sequence times one split of its keys; the splits depend on the
+ * sequence's number of keys alone and attention_parts.h merges them in order. Within a split, tiles of 256 keys: logits by dot
  * products of R rows with four keys at a time, online softmax, then R rows of sums over the values.
  * bf16 is widened without a shuffle: one 32-bit lane holds an even and an odd element, so that
  * queries and sums keep the even elements of a vector pair before the odd ones.
@@ -119,19 +120,24 @@ void multiply_values(const float* weights, const float* alpha, const Key* values
   }
 }
 
-/* The rows of one key head over one split of its keys. */
+/* Some of the rows of one key head of a sequence, over one split of its keys. */
 template <class Key, int D>
 class Split {
   static_assert(D % (2 * kPair) == 0, "rows are whole double pairs");
 
  public:
-  Split(const DecodeArgs& args, int64_t kv_head)
-      : args_(args), group_(args.q_heads / args.kv_heads), rows_(args.q_tokens * group_),
+  /* dense: the sequence by itself; first: its first row of the T * HQ / HK that share the key head. */
+  Split(const DecodeArgs& args, const AttentionArgs& dense, int64_t kv_head, int64_t first)
+      : args_(args),
+        dense_(dense),
+        group_(args.q_heads / args.kv_heads),
+        first_(first),
+        rows_(min64(kFewRows, args.q_tokens * group_ - first)),
         first_head_(kv_head * group_),
-        keys_(static_cast<const Key*>(args.keys) + kv_head * args.head_stride),
-        values_(static_cast<const Key*>(args.values) + kv_head * args.head_stride) {
+        keys_(static_cast<const Key*>(dense.kv.keys) + kv_head * args.head_stride),
+        values_(static_cast<const Key*>(dense.kv.values) + kv_head * args.head_stride) {
     for (int64_t r = 0; r < rows_; r++) {
-      const float* q = static_cast<const float*>(args.q) + row_of(r) * D;
+      const float* q = static_cast<const float*>(dense.q) + row_of(r) * D;
       for (int64_t d = 0; d < D; d++) {
         q_[r * D + place(keys_, d)] = q[d] * (args.scale * 1.44269504088896341f);
         out_[r * D + d] = 0;
@@ -144,9 +150,8 @@ class Split {
     for (int64_t key = begin; key < end; key += kTile) {
       const int64_t count = min64(kTile, end - key);
       for (int64_t r = 0; r < rows_; r += kRegisterRows) {
-        with_rows<kRegisterRows>(min64(kRegisterRows, rows_ - r), [&](auto rows) {
-          this->add_tile<rows()>(r, key, count);
-        });
+        with_rows<kRegisterRows>(min64(kRegisterRows, rows_ - r),
+                                 [&](auto rows) { this->add_tile<rows()>(r, key, count); });
       }
     }
   }
@@ -163,15 +168,18 @@ class Split {
 
  private:
   int64_t row_of(int64_t r) const {
-    return r / group_ * args_.q_heads + first_head_ + r % group_;
+    return (first_ + r) / group_ * args_.q_heads + first_head_ + (first_ + r) % group_;
   }
 
   template <int R>
   void add_tile(int64_t first, int64_t key, int64_t count) {
-    int64_t visible[R], least = count, most = 0;
+    int64_t visible[R], hidden[R], least = count, most = 0;
     for (int r = 0; r < R; r++) {
-      const int64_t offset = args_.causal ? *args_.key_count - args_.q_tokens : *args_.key_count;
-      visible[r] = visible_keys(offset - key, (first + r) / group_, count);
+      const int64_t token = (first_ + first + r) / group_;
+      visible[r] = visible_keys(dense_.q_offset - key, token, count);
+      const int64_t end = visible_keys(dense_.q_offset, token, dense_.kv.key_tokens);
+      hidden[r] = max64(0, first_visible(args_, end) - key);
+      if (hidden[r] >= visible[r]) visible[r] = 0;
       least = min64(least, visible[r]);
       most = max64(most, visible[r]);
     }
@@ -180,8 +188,9 @@ class Split {
     multiply_keys<Key, D, R>(q_ + first * D, keys_ + key * stride, stride, most, weights_);
     float alpha[R];
     for (int r = 0; r < R; r++) {
-      alpha[r] = visible[r] == 0 ? 1
-                                 : softmax_row(weights_ + r * kTile, visible[r], state_[first + r]);
+      float* weights = weights_ + r * kTile;
+      for (int64_t k = 0; k < min64(hidden[r], visible[r]); k++) weights[k] = -INFINITY;
+      alpha[r] = visible[r] == 0 ? 1 : softmax_row(weights, visible[r], state_[first + r]);
     }
     const Key* values = values_ + key * stride;
     multiply_values<Key, D, R>(weights_, alpha, values, stride, least, out_ + first * D);
@@ -194,7 +203,8 @@ class Split {
   }
 
   const DecodeArgs& args_;
-  int64_t group_, rows_, first_head_;
+  const AttentionArgs& dense_;
+  int64_t group_, first_, rows_, first_head_;
   const Key* keys_;
   const Key* values_;
   alignas(64) float q_[kFewRows * D];   /* scaled, in load_pair's order */
@@ -203,32 +213,100 @@ class Split {
   RowState state_[kFewRows];
 };
 
+/* How the keys of one sequence are split, by their number alone. */
+struct SequencePlan {
+  int64_t first_key, split_keys, splits;
+  int64_t parts;      /* floats of the parts of the sequences before */
+  int64_t first_unit; /* of work, over all sequences */
+};
+
+SequencePlan plan_sequence(const DecodeArgs& args, int64_t sequence) {
+  SequencePlan plan = {};
+  const int64_t count = args.key_count[sequence];
+  plan.first_key = first_visible(args, args.causal ? count - args.q_tokens + 1 : count);
+  const int64_t keys = count - plan.first_key;
+  plan.split_keys = max64(kTile, round_up(ceil_div(keys, kSplits), kTile));
+  plan.splits = max64(1, ceil_div(keys, plan.split_keys));
+  return plan;
+}
+
+/* The sequence of a unit of work. */
+int64_t sequence_of(const SequencePlan* plans, int64_t sequences, int64_t unit) {
+  int64_t low = 0, high = sequences - 1;
+  while (low < high) {
+    const int64_t middle = (low + high + 1) / 2;
+    if (plans[middle].first_unit <= unit) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
+  }
+  return low;
+}
+
+template <class Key, int D>
+void run_unit(const DecodeArgs& args, const SequencePlan& plan, int64_t sequence, int64_t unit,
+              float* parts) {
+  const int64_t row_groups = ceil_div(args.q_tokens * (args.q_heads / args.kv_heads), kFewRows);
+  const AttentionArgs dense = dense_arguments(args, sequence);
+  const int64_t split = unit % plan.splits, rows = unit / plan.splits;
+  const int64_t first = plan.first_key + split * plan.split_keys;
+  Split<Key, D> keys(args, dense, rows / row_groups, rows % row_groups * kFewRows);
+  keys.add_keys(first, min64(first + plan.split_keys, args.key_count[sequence]));
+  keys.finish(parts + plan.parts + split * args.q_tokens * args.q_heads * (D + 2));
+}
+
 template <class Key, int D>
 sx_status run(Context& context, const DecodeArgs& args) {
-  const int64_t keys = *args.key_count;
-  const int64_t split_keys = max64(kTile, round_up(ceil_div(keys, kSplits), kTile));
-  const int64_t splits = max64(1, ceil_div(keys, split_keys));
-  const int64_t part_floats = args.q_tokens * args.q_heads * (D + 2);
-  const int64_t bytes = splits * part_floats * 4;
-  float* parts = static_cast<float*>(scratch(context, bytes));
-  if (parts == nullptr) return out_of_scratch(context, "attention_decode", bytes);
-  parallel_for(context, args.kv_heads * splits, 1, [&](int64_t begin, int64_t end, int32_t) {
+  const int64_t rows = args.q_tokens * args.q_heads;
+  const int64_t row_groups = ceil_div(args.q_tokens * (args.q_heads / args.kv_heads), kFewRows);
+  const int64_t plan_bytes = round_up(args.sequences * int64_t{sizeof(SequencePlan)}, 64);
+  int64_t floats = 0, units = 0;
+  for (int64_t s = 0; s < args.sequences; s++) {
+    floats += plan_sequence(args, s).splits * rows * (D + 2);
+  }
+  char* memory = static_cast<char*>(scratch(context, plan_bytes + floats * 4));
+  if (memory == nullptr) {
+    return out_of_scratch(context, "attention_decode", plan_bytes + floats * 4);
+  }
+  SequencePlan* plans = reinterpret_cast<SequencePlan*>(memory);
+  float* parts = reinterpret_cast<float*>(memory + plan_bytes);
+  floats = 0;
+  for (int64_t s = 0; s < args.sequences; s++) {
+    plans[s] = plan_sequence(args, s);
+    plans[s].parts = floats;
+    plans[s].first_unit = units;
+    floats += plans[s].splits * rows * (D + 2);
+    units += plans[s].splits * args.kv_heads * row_groups;
+  }
+  parallel_for(context, units, 1, [&](int64_t begin, int64_t end, int32_t) {
     for (int64_t unit = begin; unit < end; unit++) {
-      const int64_t first = unit % splits * split_keys;
-      Split<Key, D> split(args, unit / splits);
-      split.add_keys(first, min64(first + split_keys, keys));
-      split.finish(parts + unit % splits * part_floats);
+      const int64_t s = sequence_of(plans, args.sequences, unit);
+      run_unit<Key, D>(args, plans[s], s, unit - plans[s].first_unit, parts);
     }
   });
-  merge_parts<D>(context, dense_arguments(args), parts, splits);
+  const int64_t row_bytes = ceil_div(floats * 4, args.sequences * rows);
+  parallel_for(context, args.sequences * rows, row_grain(row_bytes),
+               [&](int64_t begin, int64_t end, int32_t) {
+                 for (int64_t row = begin; row < end; row++) {
+                   const int64_t s = row / rows;
+                   merge_row<D>(dense_arguments(args, s), parts + plans[s].parts, plans[s].splits,
+                                row % rows);
+                 }
+               });
   return SX_OK;
 }
 
 }  // namespace
 
 sx_status attention_decode(Context& context, const DecodeArgs& args) {
-  if (args.q_tokens * (args.q_heads / args.kv_heads) > kFewRows) {
-    return attention_dense(context, dense_arguments(args));
+  if (args.q_tokens == 0 || args.sequences == 0) return SX_OK;
+  if (args.window == 0 && args.q_tokens * (args.q_heads / args.kv_heads) > kFewRows) {
+    for (int64_t s = 0; s < args.sequences; s++) {
+      const sx_status status = attention_dense(context, dense_arguments(args, s));
+      if (status != SX_OK) return status;
+    }
+    return SX_OK;
   }
   if (args.kv_dtype == SX_BF16) {
     return args.head_dim == 64 ? run<bf16, 64>(context, args) : run<bf16, 128>(context, args);

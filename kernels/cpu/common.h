@@ -13,6 +13,8 @@
 #include "../abi/ops.h"
 
 #define SX_INLINE static inline __attribute__((always_inline))
+/* The same for a static method. */
+#define SX_INLINE_METHOD inline __attribute__((always_inline))
 
 namespace sx {
 

@@ -18,6 +18,7 @@ import type {
   HeadNormParams,
   KeyMeanParams,
   MatmulParams,
+  MatmulRowsParams,
   MergeStatesParams,
   OpParams,
   RankScoreParams,
@@ -37,6 +38,7 @@ export const PARAM_BYTES = {
   sx_embedding: 64,
   sx_rms_norm: 72,
   sx_matmul: 80,
+  sx_matmul_rows: 80,
   sx_rope_table: 56,
   sx_rope: 128,
   sx_head_norm: 64,
@@ -44,7 +46,7 @@ export const PARAM_BYTES = {
   sx_swiglu: 40,
   sx_attention_dense: 192,
   sx_attention_block_sparse: 216,
-  sx_attention_decode: 144,
+  sx_attention_decode: 176,
   sx_merge_states: 72,
   sx_antidiagonal_score: 184,
   sx_select_tiles: 96,
@@ -106,6 +108,19 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 14, p.k);
     writeSize(to.i32, 16, p.xStride);
     writeSize(to.i32, 18, p.outStride);
+  },
+  sx_matmul_rows(to: StructViews, p: MatmulRowsParams): void {
+    to.u64[0] = p.product.out;
+    to.u64[1] = p.product.x;
+    to.i32[4] = p.product.xDtype;
+    to.u64[3] = p.product.weight;
+    to.i32[8] = p.product.weightDtype;
+    to.i32[9] = p.product.accumulate;
+    writeSize(to.i32, 10, p.product.m);
+    writeSize(to.i32, 12, p.product.n);
+    writeSize(to.i32, 14, p.product.k);
+    writeSize(to.i32, 16, p.product.xStride);
+    writeSize(to.i32, 18, p.product.outStride);
   },
   sx_rope_table(to: StructViews, p: RopeTableParams): void {
     to.u64[0] = p.table;
@@ -223,16 +238,20 @@ export const PARAM_WRITERS: {
     to.u64[5] = p.keys;
     to.u64[6] = p.values;
     to.i32[14] = p.kvDtype;
-    to.u64[8] = p.keyCount;
-    to.i32[18] = p.causal;
-    writeSize(to.i32, 20, p.qTokens);
-    writeSize(to.i32, 22, p.keyCapacity);
-    writeSize(to.i32, 24, p.qHeads);
-    writeSize(to.i32, 26, p.kvHeads);
-    writeSize(to.i32, 28, p.headDim);
-    writeSize(to.i32, 30, p.tokenStride);
-    writeSize(to.i32, 32, p.headStride);
-    to.f32[34] = p.scale;
+    to.u64[8] = p.firstRow;
+    to.u64[9] = p.keyCount;
+    to.i32[20] = p.causal;
+    writeSize(to.i32, 22, p.window);
+    writeSize(to.i32, 24, p.sequences);
+    writeSize(to.i32, 26, p.qTokens);
+    writeSize(to.i32, 28, p.sequenceCapacity);
+    writeSize(to.i32, 30, p.keyCapacity);
+    writeSize(to.i32, 32, p.qHeads);
+    writeSize(to.i32, 34, p.kvHeads);
+    writeSize(to.i32, 36, p.headDim);
+    writeSize(to.i32, 38, p.tokenStride);
+    writeSize(to.i32, 40, p.headStride);
+    to.f32[42] = p.scale;
   },
   sx_merge_states(to: StructViews, p: MergeStatesParams): void {
     to.u64[0] = p.out;

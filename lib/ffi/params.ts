@@ -67,6 +67,11 @@ export interface MatmulParams {
   readonly outStride: number; // int64_t out_stride
 }
 
+/** `sx_matmul_rows_params`. */
+export interface MatmulRowsParams {
+  readonly product: MatmulParams; // sx_matmul_params product
+}
+
 /** `sx_rope_table_params`. */
 export interface RopeTableParams {
   readonly table: bigint; // float* table
@@ -180,9 +185,13 @@ export interface AttentionDecodeParams {
   readonly keys: bigint; // const void* keys
   readonly values: bigint; // const void* values
   readonly kvDtype: number; // sx_dtype kv_dtype
+  readonly firstRow: bigint; // const int32_t* first_row
   readonly keyCount: bigint; // const int32_t* key_count
   readonly causal: number; // int32_t causal
+  readonly window: number; // int64_t window
+  readonly sequences: number; // int64_t sequences
   readonly qTokens: number; // int64_t q_tokens
+  readonly sequenceCapacity: number; // int64_t sequence_capacity
   readonly keyCapacity: number; // int64_t key_capacity
   readonly qHeads: number; // int64_t q_heads
   readonly kvHeads: number; // int64_t kv_heads
@@ -290,6 +299,7 @@ export interface OpParams {
   readonly sx_embedding: EmbeddingParams;
   readonly sx_rms_norm: RmsNormParams;
   readonly sx_matmul: MatmulParams;
+  readonly sx_matmul_rows: MatmulRowsParams;
   readonly sx_rope_table: RopeTableParams;
   readonly sx_rope: RopeParams;
   readonly sx_head_norm: HeadNormParams;

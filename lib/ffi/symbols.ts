@@ -10,7 +10,7 @@
  */
 
 /** The version of the interface that this table describes: `SX_ABI_VERSION`. */
-export const ABI_VERSION = 2;
+export const ABI_VERSION = 4;
 
 /** Tokens along a side of a tile of block-sparse attention: `SX_TILE`. */
 export const SX_TILE = 128;
@@ -106,6 +106,13 @@ export const OP_SYMBOLS = {
     parameters: [
       "u64", // sx_context* context
       "u64", // const sx_matmul_params* params
+    ],
+    result: "i32",
+  },
+  sx_matmul_rows: {
+    parameters: [
+      "u64", // sx_context* context
+      "u64", // const sx_matmul_rows_params* params
     ],
     result: "i32",
   },

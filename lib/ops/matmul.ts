@@ -3,8 +3,9 @@
  *
  * @module
  */
-import type { Device } from "../device/device.ts";
+import type { Device, OpCall } from "../device/device.ts";
 import type { Tensor } from "../device/tensor.ts";
+import type { MatmulParams } from "../ffi/params.ts";
 import { DTYPE_CODES } from "../ffi/status.ts";
 import { bytesOf, F32, F32_OR_BF16, OpCheck, shapesOf } from "./op_check.ts";
 
@@ -20,6 +21,46 @@ export interface MatmulArguments {
   readonly accumulate?: boolean;
 }
 
+/** A checked product: what the C ops take, and what a call of them costs. */
+export interface CheckedProduct {
+  readonly params: MatmulParams;
+  readonly call: OpCall;
+}
+
+/**
+ * Checks the tensors of a product.
+ *
+ * @throws {TypeError} If a dtype or rank is wrong or a tensor is disposed.
+ * @throws {RangeError} If extents do not fit.
+ */
+export function checkProduct(check: OpCheck, args: MatmulArguments): CheckedProduct {
+  const { out, x, weight, accumulate = false } = args;
+  const [m, k] = check.matrix("x", x);
+  const [n] = check.matrix("weight", weight);
+  // Products of f32 weights with rounded activations exist in no mode.
+  const weightDtypes = x.dtype === "bf16" ? (["bf16"] as const) : F32_OR_BF16;
+  return {
+    params: {
+      out: check.output("out", out, { dtypes: F32, shape: [m, n], strided: true }),
+      x: check.input("x", x, { dtypes: F32_OR_BF16, shape: [m, k], strided: true }),
+      xDtype: DTYPE_CODES[x.dtype],
+      weight: check.input("weight", weight, { dtypes: weightDtypes, shape: [n, k] }),
+      weightDtype: DTYPE_CODES[weight.dtype],
+      accumulate: accumulate ? 1 : 0,
+      m,
+      n,
+      k,
+      xStride: x.rowStride,
+      outStride: out.rowStride,
+    },
+    call: {
+      flops: 2 * m * n * k,
+      bytes: bytesOf(out, x, weight),
+      shapes: shapesOf({ out, x, weight }),
+    },
+  };
+}
+
 /**
  * out[i,j] (+)= sum over l of x[i,l] * weight[j,l].
  *
@@ -27,29 +68,8 @@ export interface MatmulArguments {
  * @throws {RangeError} If extents do not fit.
  */
 export async function matmul(device: Device, args: MatmulArguments): Promise<void> {
-  const check = new OpCheck(device, "matmul");
-  const { out, x, weight, accumulate = false } = args;
-  const [m, k] = check.matrix("x", x);
-  const [n] = check.matrix("weight", weight);
-  // Products of f32 weights with rounded activations exist in no mode.
-  const weightDtypes = x.dtype === "bf16" ? (["bf16"] as const) : F32_OR_BF16;
-  await device.kernels.multiply({
-    out: check.output("out", out, { dtypes: F32, shape: [m, n], strided: true }),
-    x: check.input("x", x, { dtypes: F32_OR_BF16, shape: [m, k], strided: true }),
-    xDtype: DTYPE_CODES[x.dtype],
-    weight: check.input("weight", weight, { dtypes: weightDtypes, shape: [n, k] }),
-    weightDtype: DTYPE_CODES[weight.dtype],
-    accumulate: accumulate ? 1 : 0,
-    m,
-    n,
-    k,
-    xStride: x.rowStride,
-    outStride: out.rowStride,
-  }, {
-    flops: 2 * m * n * k,
-    bytes: bytesOf(out, x, weight),
-    shapes: shapesOf({ out, x, weight }),
-  });
+  const { params, call } = checkProduct(new OpCheck(device, "matmul"), args);
+  await device.kernels.multiply(params, call);
 }
 
 /**

@@ -113,10 +113,11 @@ function opSource(
   // RoPE writes queries, which the CPU can do in bf16, too.
   const q = pathOf("q");
   const takesQueries = dtype !== undefined && q !== undefined;
-  const [tokens, heads, dim] = ["q_tokens", "q_heads", "head_dim"].map(pathOf);
+  const extents = ["sequences", "q_tokens", "q_heads", "head_dim"].map(pathOf)
+    .flatMap((path) => path === undefined ? [] : [`p.${path}`]).join(" * ");
   const queries = `
   if (p.${dtype} != SX_BF16) return report("${name}", a->context, SX_UNSUPPORTED);
-  float* q = widened(p.${q}, p.${tokens} * p.${heads} * p.${dim});
+  float* q = widened(p.${q}, ${extents});
   p.${q} = q;
   p.${dtype} = SX_F32;`;
   const foreign = fields.filter(({ kind }) => kind === "pointer")

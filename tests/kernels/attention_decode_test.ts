@@ -2,10 +2,12 @@
  * @module
  */
 import type { DType } from "../../lib/device/device.ts";
+import type { Tensor } from "../../lib/device/tensor.ts";
 import { KernelError } from "../../lib/errors.ts";
 import { attentionDecode } from "../../lib/ops/attention_decode.ts";
 import { assertEquals, assertRejects } from "../helpers/assert.ts";
 import { makeSequence } from "../helpers/attention.ts";
+import { type Company, companyTest, pickRows, rowsOf } from "../helpers/company.ts";
 import { withCpu } from "../helpers/device.ts";
 import { Random } from "../helpers/random.ts";
 import { refusalTest } from "../helpers/refusal.ts";
@@ -117,11 +119,117 @@ function decodeCases(all: readonly Sizes[]): TwinCase[] {
   });
 }
 
+/** Some sequences of one cache, which begin at pages of 128 rows. */
+interface BatchSizes extends Omit<Sizes, "count" | "capacity"> {
+  readonly counts: readonly number[];
+  readonly window?: number;
+}
+
+const BATCHES: readonly BatchSizes[] = [
+  { tokens: 1, counts: [], causal: true, qHeads: 2, kvHeads: 1, headDim: 64 },
+  { tokens: 1, counts: [300, 0, 1, 128], causal: true, qHeads: 4, kvHeads: 2, headDim: 64 },
+  { tokens: 3, counts: [2, 700, 129], causal: true, qHeads: 4, kvHeads: 1, headDim: 128 },
+  { tokens: 16, counts: [40, 257], causal: true, qHeads: 4, kvHeads: 2, headDim: 64 },
+  { tokens: 2, counts: [513, 90], causal: false, qHeads: 2, kvHeads: 1, headDim: 64 },
+  {
+    tokens: 1,
+    counts: [2_000, 31, 600],
+    causal: true,
+    qHeads: 8,
+    kvHeads: 2,
+    headDim: 128,
+    kvDtype: "bf16",
+    outDtype: "bf16",
+  },
+  { tokens: 1, counts: [900, 3], causal: true, qHeads: 4, kvHeads: 2, headDim: 64, window: 300 },
+  { tokens: 5, counts: [600, 2], causal: true, qHeads: 6, kvHeads: 1, headDim: 64, window: 7 },
+  { tokens: 2, counts: [600], causal: false, qHeads: 2, kvHeads: 2, headDim: 128, window: 99 },
+];
+
+/** The first row of each sequence, and the rows of a cache that has them all. */
+function layOut(counts: readonly number[]): { first: number[]; rows: number } {
+  let rows = 128;
+  const first = counts.map((count) => {
+    const begin = rows;
+    rows += Math.ceil((count + 1) / 128) * 128;
+    return begin;
+  });
+  return { first, rows };
+}
+
+/** Decode attention of all sequences of a batch, or of chosen ones. */
+async function attendToBatch(
+  bench: Bench,
+  options: { sizes: BatchSizes; chosen?: readonly number[] },
+): Promise<{ out: Tensor; lse: Tensor }> {
+  const { sizes } = options;
+  const { counts, tokens, qHeads, headDim, causal, window = 0, outDtype = "f32" } = sizes;
+  const { chosen = counts.map((_, i) => i) } = options;
+  const { first, rows } = layOut(counts);
+  const unread = (row: number): boolean =>
+    !counts.some((count, i) => row >= (first[i] ?? 0) && row < (first[i] ?? 0) + count);
+  const all = { ...sizes, tokens: tokens * counts.length, keyTokens: rows, unread };
+  const { q: every, keys, scale } = await makeSequence(bench, all);
+  const q = await bench.queries(`q${chosen.length}`, [tokens * chosen.length, qHeads, headDim]);
+  const width = tokens * qHeads * headDim;
+  await q.writeFrom(pickRows(await every.toFloats(), { chosen, width }));
+  const ints = async (label: string, values: readonly number[]): Promise<Tensor> => {
+    const tensor = await bench.ints(`${label}${chosen.length}`, [chosen.length], {
+      low: 0,
+      high: 1,
+    });
+    await tensor.writeFrom(Int32Array.from(chosen, (i) => values[i] ?? -1));
+    return tensor;
+  };
+  const out = await bench.output("out", outDtype, q.shape);
+  const lse = await bench.output("lse", "f32", [tokens * chosen.length, qHeads]);
+  await attentionDecode(bench.device, {
+    ...{ out, lse, q, keys, causal, window, scale },
+    keyCount: await ints("keyCount", counts),
+    firstRow: await ints("firstRow", first),
+    sequenceCapacity: Math.max(0, ...counts),
+  });
+  return { out, lse };
+}
+
+const BATCH_CASES: readonly TwinCase[] = BATCHES.map((sizes) => ({
+  bf16: sizes.kvDtype === "bf16",
+  name: `${sizes.tokens} queries of sequences of ${sizes.counts.join(", ")} keys, ` +
+    `${sizes.qHeads}/${sizes.kvHeads} heads of ${sizes.headDim}, window ${sizes.window ?? 0}`,
+  run: async (bench) => void await attendToBatch(bench, { sizes }),
+}));
+
 twinTest("attentionDecode()", {
   tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
-  cases: decodeCases(SIZES),
+  cases: [...decodeCases(SIZES), ...BATCH_CASES],
   gpu: { tolerance: GPU_ATTENTION, cases: decodeCases(GPU_SIZES) },
 });
+
+/** Lengths at the edges of pages and splits, and one that dwarfs the others. */
+const LENGTHS = [0, 1, 127, 128, 129, 256, 257, 300, 3_000, 511, 64, 65, 2, 900, 5, 700, 1_025];
+
+const COMPANIES: readonly Company[] = ([
+  { tokens: 1, qHeads: 8, kvHeads: 2, headDim: 64, kvDtype: "bf16" },
+  { tokens: 1, qHeads: 4, kvHeads: 1, headDim: 128 },
+  { tokens: 3, qHeads: 8, kvHeads: 1, headDim: 64, kvDtype: "bf16" },
+  { tokens: 2, qHeads: 4, kvHeads: 2, headDim: 64, window: 200 },
+] as const).map((part) => {
+  const sizes: BatchSizes = { ...part, counts: LENGTHS, causal: true };
+  return {
+    name: `${part.tokens} queries of ${LENGTHS.length} sequences, ` +
+      `${part.qHeads}/${part.kvHeads} heads of ${part.headDim}`,
+    count: LENGTHS.length,
+    run: async (bench, chosen): Promise<Uint8Array[]> => {
+      const { out, lse } = await attendToBatch(bench, { sizes, chosen });
+      const states = rowsOf(await lse.toBytes(), chosen.length);
+      return rowsOf(await out.toBytes(), chosen.length).map((row, i) =>
+        new Uint8Array([...row, ...states[i] ?? []])
+      );
+    },
+  };
+});
+
+companyTest("attentionDecode()", COMPANIES);
 
 Deno.test("attentionDecode() throws if the number of keys is out of range", async () => {
   await withCpu(async (device) => {
@@ -131,10 +239,12 @@ Deno.test("attentionDecode() throws if the number of keys is out of range", asyn
     const out = await bench.output("out", "f32", q.shape);
     const before = await out.toBytes();
     const keyCount = await bench.ints("keyCount", [1], { low: 0, high: 1 });
-    for (const count of [11, -1, 2 ** 31 - 1]) {
+    const firstRow = await bench.ints("firstRow", [1], { low: 0, high: 1 });
+    for (const [count, first] of [[11, 0], [-1, 0], [2 ** 31 - 1, 0], [3, 8], [1, -1]] as const) {
       await keyCount.writeFrom(Int32Array.of(count));
+      await firstRow.writeFrom(Int32Array.of(first));
       const error = await assertRejects(
-        () => attentionDecode(device, { out, q, keys, keyCount, causal: true, scale }),
+        () => attentionDecode(device, { out, q, keys, keyCount, firstRow, causal: true, scale }),
         KernelError,
         "Cannot run sx_attention_decode with out [1, 1, 64] f32",
       );
@@ -151,12 +261,16 @@ refusalTest("sx_attention_decode", (scene) => ({
     q: scene.zeros("f32", [2, 2, 64]),
     keys: scene.zeros("f32", [1, 4, 64]),
     values: scene.zeros("f32", [1, 4, 64]),
+    firstRow: scene.ints([1]),
     keyCount: scene.ints([3]),
     outDtype: 0,
     qDtype: 0,
     kvDtype: 0,
     causal: 1,
+    window: 0,
+    sequences: 1,
     qTokens: 2,
+    sequenceCapacity: 4,
     keyCapacity: 4,
     qHeads: 2,
     kvHeads: 1,
@@ -165,7 +279,14 @@ refusalTest("sx_attention_decode", (scene) => ({
     headStride: 256,
     scale: 0.125,
   },
-  unchecked: ["lseLog2"],
+  unchecked: ["lseLog2", "firstRow"],
   bf16OnGpu: ["qDtype", "kvDtype"],
-  faults: [["qTokens", 17], ["qDtype", 1], ["headDim", 63], ["kvHeads", 0]],
+  faults: [
+    ["qTokens", 17],
+    ["qDtype", 1],
+    ["headDim", 63],
+    ["kvHeads", 0],
+    ["sequenceCapacity", 5],
+    ["window", -1],
+  ],
 }));

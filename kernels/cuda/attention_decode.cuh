@@ -1,0 +1,327 @@
+/*
+ * What one warp of decode attention does (attention_decode.cu): its queries, a tile of 16 keys and
+ * values by way of a queue in shared memory, online softmax, and the state that it leaves for the
+ * block's merge.
+ */
+#ifndef SX_CUDA_ATTENTION_DECODE_CUH
+#define SX_CUDA_ATTENTION_DECODE_CUH
+
+#include "mma.cuh"
+#include "ops.cuh"
+
+namespace sx {
+namespace cuda {
+namespace decode {
+
+constexpr int kThreads = 128;
+constexpr int kWarps = kThreads / 32;
+/* Keys that a warp takes at a time, and all warps of a block. */
+constexpr int kKeys = 16;
+constexpr int kBlockKeys = kKeys * kWarps;
+/* Tiles of a warp's queue: one in use, the others under way. */
+constexpr int kStages = 2;
+/* A sequence is split into no more parts than one block of the merge weighs, and none below this, so that a
+ * split of a batch is worth its start. */
+constexpr int64_t kMostSplits = 256;
+constexpr int64_t kLeastShare = 256;
+
+struct Decode {
+  void* out;
+  float* lse_log2; /* nullable */
+  const bf16* q;
+  const bf16* keys;
+  const bf16* values;
+  const int32_t* first_row; /* nullable */
+  const int32_t* key_count;
+  float* partial; /* [splits, sequences * T * HQ, D] sums, not divided */
+  float2* states; /* [splits, sequences * T * HQ] largest logit and sum, in powers of two */
+  int64_t cache_rows, most_keys, window, token_stride, head_stride;
+  int sequences, tokens, q_heads, group, row_tiles, splits, split_limit;
+  sx_dtype out_dtype;
+  bool causal;
+  float scale_log2;
+};
+
+/* The keys of one sequence and how they are split: those from `low` on, which some query sees. */
+struct Range {
+  int64_t first_row, count, low, share;
+  int splits;
+  bool valid;
+};
+
+__device__ inline Range range_of(const Decode& decode, int sequence) {
+  Range range;
+  range.first_row = decode.first_row == nullptr ? 0 : decode.first_row[sequence];
+  range.count = decode.key_count[sequence];
+  range.valid = range.first_row >= 0 && range.count >= 0 && range.count <= decode.most_keys &&
+                range.first_row + range.count <= decode.cache_rows;
+  const int64_t first_end = decode.causal ? range.count - decode.tokens + 1 : range.count;
+  range.low = decode.window > 0 ? max64(0, first_end - decode.window) : 0;
+  const int64_t seen = range.valid ? range.count - range.low : 0;
+  range.share = max64(kLeastShare, round_up(ceil_div(seen, decode.split_limit), kBlockKeys));
+  range.splits = static_cast<int>(ceil_div(seen, range.share));
+  return range;
+}
+
+/* Row of a tile to the row of queries and outputs of the sequence, t * HQ + h; -1 if there is none. */
+__device__ inline int query_row(const Decode& decode, int kv_head, int row) {
+  const int t = row / decode.group;
+  return t < decode.tokens ? t * decode.q_heads + kv_head * decode.group + row % decode.group : -1;
+}
+
+/* What one warp knows of kTiles * 8 rows. Element 2 * i of a row pair's output tile n of a half of 64
+ * is d = 64 * half + 8 * (lane / 4) + 2 * n, element 2 * i + 1 the next; the rows are 2 * (lane % 4)
+ * and the next. */
+template <int kDim, int kTiles>
+struct WarpState {
+  uint4 q[kTiles][kDim / 32];
+  float out[kTiles][kDim / 16][4];
+  float max[kTiles][2], sum[kTiles][2]; /* sum: of this lane's keys */
+  int begin[kTiles][2], end[kTiles][2]; /* the visible keys */
+};
+
+template <int kDim, int kTiles, bool kAligned>
+__device__ inline void load_queries(WarpState<kDim, kTiles>& state, const Decode& decode,
+                                    const bf16* q, int kv_head, int first, const Range& range) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int tile = 0; tile < kTiles; tile++) {
+    const int row = query_row(decode, kv_head, first + tile * 8 + lane / 4);
+    const bf16* from = q + static_cast<int64_t>(row < 0 ? 0 : row) * kDim + lane % 4 * 8;
+#pragma unroll
+    for (int i = 0; i < kDim / 32; i++) {
+      state.q[tile][i] = row < 0 ? make_uint4(0, 0, 0, 0) : load_raw8(from + 32 * i, kAligned);
+    }
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      const int number = first + tile * 8 + lane % 4 * 2 + i;
+      const int64_t causal = max64(range.count - decode.tokens + number / decode.group + 1, 0);
+      const int64_t end = decode.causal ? causal : range.count;
+      const bool has_row = query_row(decode, kv_head, number) >= 0;
+      state.end[tile][i] = has_row ? static_cast<int>(end) : 0;
+      state.begin[tile][i] =
+          decode.window > 0 ? static_cast<int>(max64(end - decode.window, 0)) : 0;
+      state.max[tile][i] = -INFINITY;
+    }
+  }
+}
+
+/* Copies 16 bytes a lane to the lane's own place. */
+template <bool kAligned>
+__device__ inline void fetch(uint4* to, const bf16* from, bool valid) {
+  if (kAligned) {
+    copy_async16(shared_address(to), from, valid);
+  } else {
+    *to = valid ? load_raw8(from, false) : make_uint4(0, 0, 0, 0);
+  }
+}
+
+/* A lane's pieces of 16 keys and values: [2][kDim / 32] of the keys lane / 4 and lane / 4 + 8, the
+ * elements 8 * (lane % 4).. of each run of 32; then [kDim / 64][4] of the values of the keys 2q,
+ * 2q + 1, 2q + 8, 2q + 9, q = lane % 4, the elements 8 * (lane / 4).. of each half of 64. */
+template <int kDim>
+constexpr int kPieces = kDim / 16 + kDim / 16;
+
+template <int kDim, bool kAligned>
+__device__ inline void fetch_tile(uint4* to, const bf16* keys, const bf16* values, int64_t first,
+                                  int64_t end, int64_t stride) {
+  const int lane = threadIdx.x % 32;
+  if (first < end) {
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      const int64_t key = first + half * 8 + lane / 4;
+      const bf16* from = keys + (key < end ? key : first) * stride + lane % 4 * 8;
+#pragma unroll
+      for (int i = 0; i < kDim / 32; i++, to += 32) {
+        fetch<kAligned>(to, from + 32 * i, key < end);
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      const int64_t key = first + lane % 4 * 2 + i % 2 + i / 2 * 8;
+      const bf16* from = values + (key < end ? key : first) * stride + lane / 4 * 8;
+#pragma unroll
+      for (int half = 0; half < kDim / 64; half++) {
+        fetch<kAligned>(to + (half * 4 + i) * 32, from + 64 * half, key < end);
+      }
+    }
+  }
+  commit_copies();
+}
+
+/* logits[tile]: the keys lane / 4 (the first two) and lane / 4 + 8 by a pair of rows. */
+template <int kDim, int kTiles>
+__device__ inline void multiply_keys(float (&logits)[kTiles][4],
+                                     const WarpState<kDim, kTiles>& state, const uint4* pieces) {
+#pragma unroll
+  for (int tile = 0; tile < kTiles; tile++) {
+#pragma unroll
+    for (int i = 0; i < 4; i++) logits[tile][i] = 0;
+  }
+#pragma unroll
+  for (int i = 0; i < kDim / 32; i++) {
+    const uint4 low = pieces[i * 32], high = pieces[(kDim / 32 + i) * 32];
+    const uint32_t first[4] = {low.x, high.x, low.y, high.y};
+    const uint32_t second[4] = {low.z, high.z, low.w, high.w};
+#pragma unroll
+    for (int tile = 0; tile < kTiles; tile++) {
+      const uint4& q = state.q[tile][i];
+      multiply_add(logits[tile], first, q.x, q.y);
+      multiply_add(logits[tile], second, q.z, q.w);
+    }
+  }
+}
+
+/* The largest value and the sum over the eight lanes that hold the keys of a pair of rows. */
+__device__ inline float column_max(float value) {
+#pragma unroll
+  for (int lane = 4; lane < 32; lane *= 2) {
+    value = fmaxf(value, __shfl_xor_sync(~0u, value, lane));
+  }
+  return value;
+}
+__device__ inline float column_sum(float value) {
+#pragma unroll
+  for (int lane = 4; lane < 32; lane *= 2) value += __shfl_xor_sync(~0u, value, lane);
+  return value;
+}
+
+/* Online softmax: logits become weights relative to the new maximum, sums are brought to it. */
+template <int kDim, int kTiles>
+__device__ inline void soften(float (&logits)[kTiles][4], WarpState<kDim, kTiles>& state,
+                              float scale, int64_t first) {
+  const int key = static_cast<int>(first) + threadIdx.x % 32 / 4;
+#pragma unroll
+  for (int tile = 0; tile < kTiles; tile++) {
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      float &low = logits[tile][i], &high = logits[tile][2 + i];
+      const int begin = state.begin[tile][i], end = state.end[tile][i];
+      low = key >= begin && key < end ? low * scale : -INFINITY;
+      high = key + 8 >= begin && key + 8 < end ? high * scale : -INFINITY;
+      const float max = fmaxf(state.max[tile][i], column_max(fmaxf(low, high)));
+      /* A row that has seen no key yet: any finite maximum gives weights of 0. */
+      const float shift = max == -INFINITY ? 0 : max;
+      const float factor = fast_exp2(state.max[tile][i] - shift);
+      state.max[tile][i] = max;
+      low = fast_exp2(low - shift);
+      high = fast_exp2(high - shift);
+      state.sum[tile][i] = state.sum[tile][i] * factor + (low + high);
+#pragma unroll
+      for (int n = 0; n < kDim / 16; n++) {
+        state.out[tile][n][i] *= factor;
+        state.out[tile][n][2 + i] *= factor;
+      }
+    }
+  }
+}
+
+/* Transposes 8 x 8 halves of words over the warp: row lane / 4, columns 2 * (lane % 4) and the next. */
+__device__ inline uint32_t transpose(uint32_t value) {
+  uint32_t out;
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(out) : "r"(value));
+  return out;
+}
+
+template <int kDim, int kTiles>
+__device__ inline void multiply_values(WarpState<kDim, kTiles>& state,
+                                       const float (&weights)[kTiles][4], const uint4* pieces) {
+  uint32_t b[kTiles][2];
+#pragma unroll
+  for (int tile = 0; tile < kTiles; tile++) {
+    b[tile][0] = transpose(pack_bf16(weights[tile][0], weights[tile][1]));
+    b[tile][1] = transpose(pack_bf16(weights[tile][2], weights[tile][3]));
+  }
+#pragma unroll
+  for (int half = 0; half < kDim / 64; half++) {
+    uint32_t words[4][4];
+#pragma unroll
+    for (int key = 0; key < 4; key++) {
+      const uint4 value = pieces[(half * 4 + key) * 32];
+      words[key][0] = value.x, words[key][1] = value.y;
+      words[key][2] = value.z, words[key][3] = value.w;
+    }
+#pragma unroll
+    for (int n = 0; n < 4; n++) {
+      /* An element of the first and the second key of a pair, side by side. */
+      const uint32_t a[4] = {__byte_perm(words[0][n], words[1][n], 0x5410),
+                             __byte_perm(words[0][n], words[1][n], 0x7632),
+                             __byte_perm(words[2][n], words[3][n], 0x5410),
+                             __byte_perm(words[2][n], words[3][n], 0x7632)};
+#pragma unroll
+      for (int tile = 0; tile < kTiles; tile++) {
+        multiply_add(state.out[tile][half * 4 + n], a, b[tile][0], b[tile][1]);
+      }
+    }
+  }
+}
+
+/* What the warps of a block leave for its merge; rows one word longer than used, so that lanes
+ * write to different banks. */
+template <int kDim, int kTiles>
+struct SharedState {
+  float out[kWarps][kTiles * 8][kDim + 1];
+  float2 states[kWarps][kTiles * 8];
+};
+
+template <int kDim, int kTiles>
+__device__ inline void store_state(SharedState<kDim, kTiles>& shared,
+                                   const WarpState<kDim, kTiles>& state) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+#pragma unroll
+  for (int tile = 0; tile < kTiles; tile++) {
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      const int row = tile * 8 + lane % 4 * 2 + i;
+      const float sum = column_sum(state.sum[tile][i]);
+      if (lane / 4 == 0) shared.states[warp][row] = make_float2(state.max[tile][i], sum);
+#pragma unroll
+      for (int n = 0; n < kDim / 16; n++) {
+        float* to = shared.out[warp][row] + n / 4 * 64 + lane / 4 * 8 + n % 4 * 2;
+        to[0] = state.out[tile][n][i];
+        to[1] = state.out[tile][n][2 + i];
+      }
+    }
+  }
+}
+
+/* The weight of a state relative to the largest logit of all. */
+__device__ inline float weight_of(float2 state, float max) {
+  return state.x == -INFINITY ? 0 : fast_exp2(state.x - max);
+}
+
+/* What a block computes: a split of a sequence's keys for some rows of one key head. */
+struct Job {
+  int split, sequence, kv_head, first; /* first: row of the first tile */
+};
+
+/* The sum over the warps, to the split's rows of the working memory. */
+template <int kDim, int kTiles>
+__device__ inline void write_split(const Decode& decode, const SharedState<kDim, kTiles>& shared,
+                                   const Job& job) {
+  const int64_t rows = static_cast<int64_t>(decode.tokens) * decode.q_heads;
+  const int64_t first = (static_cast<int64_t>(job.split) * decode.sequences + job.sequence) * rows;
+  for (int i = threadIdx.x; i < kTiles * 8 * kDim; i += kThreads) {
+    const int row = i / kDim, d = i % kDim;
+    const int to = query_row(decode, job.kv_head, job.first + row);
+    if (to < 0) continue;
+    float max = -INFINITY;
+#pragma unroll
+    for (int warp = 0; warp < kWarps; warp++) max = fmaxf(max, shared.states[warp][row].x);
+    float sum = 0, out = 0;
+#pragma unroll
+    for (int warp = 0; warp < kWarps; warp++) {
+      const float weight = weight_of(shared.states[warp][row], max);
+      sum += weight * shared.states[warp][row].y;
+      out += weight * shared.out[warp][row][d];
+    }
+    decode.partial[(first + to) * kDim + d] = out;
+    if (d == 0) decode.states[first + to] = make_float2(max, sum);
+  }
+}
+
+}  // namespace decode
+}  // namespace cuda
+}  // namespace sx
+
+#endif
