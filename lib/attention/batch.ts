@@ -13,9 +13,15 @@ import { Tensor } from "../device/tensor.ts";
 import { rankScore } from "../ops/rank_score.ts";
 import { attentionDecode } from "../ops/attention_decode.ts";
 import { mergeStates, partElements } from "../ops/merge_states.ts";
-import { type GlobalAttentionOptions, RANK_SCORE_STRIDE, type RankKeys } from "./global.ts";
+import {
+  type GlobalAttentionOptions,
+  isMergedByScore,
+  RANK_SCORE_STRIDE,
+  type RankKeys,
+} from "./global.ts";
 import { PartBuffers, splitPart } from "./parts.ts";
 import type { AttentionStrategy, LayerQueries } from "./strategy.ts";
+import { visibleRows } from "./window.ts";
 
 /** One sequence of a batch. */
 export interface BatchKeys extends RankKeys {
@@ -32,18 +38,29 @@ interface RowTarget {
   readonly lse: Tensor;
 }
 
+/** The keys that a layer's rows see: [rows] i32 each. */
+interface VisibleKeys {
+  readonly firstRows: PerStage<Tensor>;
+  readonly keyCounts: PerStage<Tensor>;
+}
+
 /** Attention of a batch over all ranks' keys; owns the buffers of the exchange. */
 export class BatchAttention implements Disposable {
   readonly #options: GlobalAttentionOptions;
   readonly #owned: DisposableStack;
   readonly #keyCounts: PerStage<Tensor>;
+  /** Of each window that some layer has. */
+  readonly #visible: ReadonlyMap<number, VisibleKeys>;
   readonly #lse: PerStage<Tensor>;
   /** Absent where one rank has all keys. */
   readonly #parts: PartBuffers | undefined;
 
-  /** @param options `maxRows`: the widest batch. */
-  constructor(stages: readonly Stage[], options: GlobalAttentionOptions & { maxRows: number }) {
-    const { collective, maxRows, queryHeads: heads, headDim } = options;
+  /** @param options `maxRows`: the widest batch. `windows`: all that layers have. */
+  constructor(
+    stages: readonly Stage[],
+    options: GlobalAttentionOptions & { maxRows: number; windows: Iterable<number> },
+  ) {
+    const { collective, maxRows, queryHeads: heads, headDim, windows } = options;
     this.#options = options;
     using owned = new DisposableStack();
     const make = (label: string, dtype: "i32" | "f32", ...shape: number[]) =>
@@ -52,6 +69,10 @@ export class BatchAttention implements Disposable {
         ({ device }) => owned.use(Tensor.allocate(device, { dtype, shape, label })),
       );
     this.#keyCounts = make("key counts", "i32", maxRows);
+    this.#visible = new Map(Array.from(windows, (window) => [window, {
+      firstRows: make(`first keys of window ${window}`, "i32", maxRows),
+      keyCounts: make(`key counts of window ${window}`, "i32", maxRows),
+    }]));
     this.#lse = make("log-sum-exps", "f32", maxRows, heads);
     const elements = maxRows * partElements({ tokens: 1, heads, headDim });
     this.#parts = collective.size === 1
@@ -66,6 +87,13 @@ export class BatchAttention implements Disposable {
     for (const keyCounts of this.#keyCounts.all) {
       await keyCounts.rows(0, rows.length).writeFrom(counts);
     }
+    for (const [window, { firstRows, keyCounts }] of this.#visible) {
+      const seen = rows.map((row) => visibleRows(window, row));
+      const firsts = Int32Array.from(seen, ({ firstRow }) => firstRow);
+      const counts = Int32Array.from(seen, ({ keyCount }) => keyCount);
+      for (const all of firstRows.all) await all.rows(0, rows.length).writeFrom(firsts);
+      for (const all of keyCounts.all) await all.rows(0, rows.length).writeFrom(counts);
+    }
   }
 
   /**
@@ -79,10 +107,11 @@ export class BatchAttention implements Disposable {
 
   /** The strategy of one step. */
   step(rows: readonly BatchKeys[]): AttentionStrategy {
-    const byScore = this.#options.merge === "antidiagonal";
+    const { merge, windowOf } = this.#options;
     return {
       attend: async (queries) => {
         if (!this.#isShared(rows)) return await this.#alone(queries, rows);
+        const byScore = isMergedByScore({ merge, window: windowOf(queries.layer) });
         await (byScore ? this.#mergeByScore(queries, rows) : this.#mergeByLse(queries, rows));
       },
     };
@@ -155,13 +184,15 @@ export class BatchAttention implements Disposable {
     const keysOf = rows[row];
     if (keysOf === undefined) return;
     const { layer } = queries;
+    const visible = this.#visible.get(this.#options.windowOf(layer));
     await attentionDecode(queries.q.device, {
       out,
       lse,
       q: queries.q.rows(row, 1),
       // The number of keys is read from the device, so that recorded ops do for later tokens.
       keys: keysOf.keys(layer, keysOf.capacity),
-      keyCount: this.#keyCounts.of(layer).rows(row, 1),
+      keyCount: (visible?.keyCounts ?? this.#keyCounts).of(layer).rows(row, 1),
+      firstRow: visible?.firstRows.of(layer).rows(row, 1),
       causal: true,
       scale: this.#options.scale,
     });

@@ -29,6 +29,27 @@ export function firstVisibleKey(place: WindowPlace, query: number): number {
   return Math.max(prefixTokens, low - prefixGap);
 }
 
+/** The keys of a rank that a token sees, as rows from the rank's first key on. */
+export interface VisibleRows {
+  readonly firstRow: number;
+  readonly keyCount: number;
+}
+
+/**
+ * The keys of one rank that a sequence's last token sees.
+ *
+ * @param keys The rank's keys have positions of their own: `firstPosition`, and so on.
+ */
+export function visibleRows(
+  window: number,
+  keys: { firstPosition: number; keyCount: number; lastPosition: number },
+): VisibleRows {
+  const { firstPosition, keyCount, lastPosition } = keys;
+  const low = window === 0 ? 0 : lastPosition - window + 1 - firstPosition;
+  const firstRow = Math.min(Math.max(0, low), keyCount);
+  return { firstRow, keyCount: keyCount - firstRow };
+}
+
 /** How many tiles a row of tiles sees, its own included. */
 export function visibleTiles(place: WindowPlace, rowTile: number): number {
   const first = firstVisibleKey(place, rowTile * SPARSE_BLOCK_TOKENS);

@@ -20,7 +20,7 @@ import { type Answer, type AnswerCall, decode, startAnswer } from "../star/decod
 import { encodeContext, type EncodedContext, reserveSequence } from "../star/encode.ts";
 import { NO_HOOKS, type RunHooks } from "./hooks.ts";
 import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
-import { drawForcedBlocks } from "../star/phase1.ts";
+import { drawForcedBlocks } from "../star/sequence_chunk.ts";
 import { countWork, sumHeads } from "../star/work.ts";
 import { openRankDevices } from "./rank_device.ts";
 import type { RankResult } from "./wire.ts";

@@ -114,6 +114,11 @@ export function windowsOf(model: Pick<ModelShape, "layers">): (layer: number) =>
   return (layer) => model.layers[layer]?.window ?? 0;
 }
 
+/** All windows that some layers have. */
+export function windowSizes(model: Pick<ModelShape, "layers">): Set<number> {
+  return new Set(model.layers.flatMap(({ window = 0 }) => window > 0 ? [window] : []));
+}
+
 /** Elements of a weight. */
 export function elementCount({ shape }: WeightSpec): number {
   return shape.reduce((product, extent) => product * extent, 1);

@@ -13,8 +13,8 @@ import { checkWholeTiles } from "./attention_block_sparse.ts";
 import { bytesOf, F32, OpCheck, shapesOf } from "./op_check.ts";
 
 /** What `antidiagonalScore()` reads and writes; `qOffset` and the prefix in whole tiles. */
-export interface AntidiagonalScoreArguments
-  extends Pick<
+export interface AntidiagonalScoreArguments extends
+  Pick<
     AttentionArguments,
     "q" | "keys" | "prefix" | "qOffset" | "scale" | "window" | "prefixGap"
   > {

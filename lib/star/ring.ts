@@ -16,7 +16,7 @@ import type { Collective } from "../parallel/collective.ts";
 import type { Stage } from "../device/stages.ts";
 import { consecutive, Transformer } from "../model/forward.ts";
 import type { KvRows } from "../model/kv_cache.ts";
-import type { ModelShape } from "../model/model_shape.ts";
+import { type ModelShape, windowsOf } from "../model/model_shape.ts";
 import type { Precision } from "../model/precision.ts";
 import type { RopeLengths } from "../model/rope_frequencies.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
@@ -66,6 +66,7 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
     dtype: precision.cache,
     headDim,
     scale: config.attentionScale,
+    windowOf: windowsOf(config),
     onProgress: (fraction: number) => onProgress(Math.min(1, (layersDone + fraction) / layerCount)),
     beforeExchange: () => options.turns.turn(),
   };

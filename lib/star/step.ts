@@ -18,6 +18,7 @@ import { invariant } from "../errors.ts";
 import type { Bytes } from "../ffi/memory.ts";
 import { type Chunk, consecutive, type Transformer } from "../model/forward.ts";
 import type { KvArena } from "../model/kv_cache.ts";
+import { windowSizes, windowsOf } from "../model/model_shape.ts";
 import type { RopeLengths } from "../model/rope_frequencies.ts";
 import type { Collective } from "../parallel/collective.ts";
 import { largestLogits } from "./logits.ts";
@@ -92,8 +93,19 @@ export class Stepper implements Disposable {
       new TokenBoard(stages, { collective, transformer, maxRows, canRecord }),
     );
     const merge = mergeOf(plan);
-    const attention = { collective, merge, queryHeads, headDim, scale: this.#scale, maxRows };
-    this.#attention = this.#owned.use(new BatchAttention(stages, attention));
+    const windowOf = windowsOf(transformer.config);
+    this.#attention = this.#owned.use(
+      new BatchAttention(stages, {
+        collective,
+        merge,
+        queryHeads,
+        headDim,
+        scale: this.#scale,
+        windowOf,
+        windows: windowSizes(transformer.config),
+        maxRows,
+      }),
+    );
   }
 
   /** Whether a step can be started before the tokens of the one before are known. */
@@ -134,6 +146,7 @@ export class Stepper implements Disposable {
       queryHeads,
       headDim,
       scale: this.#scale,
+      windowOf: windowsOf(transformer.config),
       maxTokens,
       rankCount: sequence.rankCount,
     });
@@ -285,6 +298,8 @@ function batchKeys(sequence: Sequence): BatchKeys {
   return {
     keys: (layer, tokens) => sequence.keys(layer, tokens),
     keyCount,
+    firstPosition: sequence.blocks[0]?.start ?? 0,
+    lastPosition: sequence.contextTokens + sequence.length - 1,
     isQueryRank,
     rankCount,
     anchorMean: (layer) => sequence.anchorMean(layer),
