@@ -72,12 +72,19 @@ export async function runFamily(
   });
 }
 
-/** The largest error of a result's logits, in units of the reference's standard deviation. */
-export function logitError(result: GenerateResult, expected: FamilyCase): number {
+/** The errors of a result's logits, in units of the reference's standard deviation. */
+export function logitErrors(
+  result: GenerateResult,
+  expected: FamilyCase,
+): { largest: number; rootMeanSquare: number } {
   const errors = result.topLogits.map(([id, logit]) =>
-    Math.abs(logit - (expected.last_logits[id] ?? NaN))
+    Math.abs(logit - (expected.last_logits[id] ?? NaN)) / expected.std
   );
-  return Math.max(...errors) / expected.std;
+  const squares = errors.reduce((sum, error) => sum + error ** 2, 0);
+  return {
+    largest: Math.max(...errors),
+    rootMeanSquare: Math.sqrt(squares / expected.last_logits.length),
+  };
 }
 
 /** How many ids must be the reference's: those before the first margin that an error can turn. */

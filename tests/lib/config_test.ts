@@ -130,6 +130,8 @@ Deno.test("parseConfig() takes transformers' defaults for optional keys", () => 
   assertEquals(config.kvHeads, 32);
   assertEquals(config.headDim, 64);
   assertEquals(isTied(config), false);
+  const bare = parse({ rms_norm_eps: undefined, max_position_embeddings: undefined });
+  assertEquals([bare.normEps, bare.maxPositions], [1e-6, 2048]);
   assertEquals(config.bosTokenId, undefined);
   assertEquals(config.eosTokenIds, []);
 });
@@ -142,6 +144,21 @@ Deno.test("parseConfig() accepts a head size that differs from hidden size by he
 Deno.test("parseConfig() accepts one or several end tokens", () => {
   assertEquals(parse({ eos_token_id: 7 }).eosTokenIds, [7]);
   assertEquals(parse({ eos_token_id: [7, 9] }).eosTokenIds, [7, 9]);
+});
+
+Deno.test("parseConfig() warns of end tokens that the vocabulary does not have", () => {
+  const config = parse({ eos_token_id: [7, 128256] });
+  assertEquals(config.eosTokenIds, [7]);
+  assertEquals(config.warnings, [
+    "'eos_token_id' in m/config.json names id 128256, which the vocabulary of 128256 does not " +
+    "have: it is ignored",
+  ]);
+});
+
+Deno.test("parseConfig() pads heads to the next size that the kernels have", () => {
+  const sizes = [16, 48, 64, 80, 100, 112, 128].map((head_dim) => parse({ head_dim }));
+  assertEquals(sizes.map(({ ownHeadDim }) => ownHeadDim), [16, 48, 64, 80, 100, 112, 128]);
+  assertEquals(sizes.map(({ headDim }) => headDim), [64, 64, 64, 128, 128, 128, 128]);
 });
 
 Deno.test("parseConfig() reads rope scaling in each of its spellings", () => {
@@ -169,10 +186,8 @@ Deno.test("parseConfig() throws if a key is missing", () => {
   const required = [
     "hidden_size",
     "intermediate_size",
-    "max_position_embeddings",
     "num_attention_heads",
     "num_hidden_layers",
-    "rms_norm_eps",
     "vocab_size",
     "architectures",
   ];
@@ -195,12 +210,14 @@ const REFUSED: readonly (readonly [Record<string, unknown>, string])[] = [
   [{ num_hidden_layers: 0 }, "a whole number from 1 to 1024: current value is 0"],
   [{ rms_norm_eps: 0 }, "'rms_norm_eps' in m/config.json must be a number from 1e-12 to 1"],
   [{ rope_theta: [5] }, "'rope_theta' in m/config.json must be a number from 1.0001 to"],
-  [{ architectures: ["MistralForCausalLM"] }, `[LlamaForCausalLM]: current value is "Mistral`],
+  [{ architectures: ["GemmaForCausalLM"] }, `[GraniteForCausalLM]: current value is "Gemma`],
   [{ architectures: "LlamaForCausalLM" }, `current value is "LlamaForCausalLM"`],
   [{ model_type: "mistral" }, `'model_type' in m/config.json must be "llama"`],
   [{ hidden_act: "gelu" }, `'hidden_act' in m/config.json must be "silu": current value is "gelu"`],
-  [{ attention_bias: true }, "'attention_bias' in m/config.json must be false"],
-  [{ mlp_bias: true }, "'mlp_bias' in m/config.json must be false: current value is true"],
+  [{ attention_bias: 1 }, "'attention_bias' in m/config.json must be true or false"],
+  [{ sliding_window: 4096 }, "'sliding_window' in m/config.json must be absent"],
+  [{ qk_layernorm: true }, "'qk_layernorm' in m/config.json must be false"],
+  [{ num_local_experts: 8 }, "'num_local_experts' in m/config.json must be absent"],
   [{ partial_rotary_factor: 0.5 }, "'partial_rotary_factor' in m/config.json must be 1"],
   [
     { quantization_config: { bits: 4 } },
@@ -210,15 +227,20 @@ const REFUSED: readonly (readonly [Record<string, unknown>, string])[] = [
     { num_key_value_heads: 5 },
     "must be a divisor of 'num_attention_heads' 32: current value is 5",
   ],
-  [{ head_dim: 96 }, "'head_dim' in m/config.json must be 64 or 128: current value is 96"],
-  [{ hidden_size: 1024 }, "by 'hidden_size' / 'num_attention_heads': current value is 32"],
+  [{ head_dim: 144 }, "'head_dim' in m/config.json must be an even number from 2 to 128"],
+  [{ hidden_size: 1056 }, "by 'hidden_size' / 'num_attention_heads': current value is 33"],
   [{ tie_word_embeddings: "yes" }, 'must be true or false: current value is "yes"'],
-  [{ eos_token_id: [1, 128256] }, "'eos_token_id' in m/config.json must be made of whole numbers"],
+  [{ eos_token_id: [1, "2"] }, "'eos_token_id' in m/config.json must be a whole number, or an"],
   [
-    { rope_scaling: { rope_type: "yarn", factor: 4 } },
-    `'rope_scaling.rope_type' in m/config.json must be "llama3" or "default": current value is "yarn"`,
+    { rope_scaling: { rope_type: "ntk", factor: 4 } },
+    `"longrope", "llama3": current value is "ntk"`,
   ],
-  [{ rope_scaling: { type: "linear", factor: 4 } }, "'rope_scaling.type' in m/config.json"],
+  [{ rope_scaling: { type: "linear" } }, "'rope_scaling.factor' in m/config.json must be a number"],
+  [{ rope_scaling: { type: "mrope", mrope_section: [1] } }, "'rope_scaling.type' in m/config.json"],
+  [
+    { rope_scaling: { rope_type: "longrope", short_factor: [1, 2], long_factor: [1, 2] } },
+    "'rope_scaling.short_factor' in m/config.json must be an array of 32 numbers",
+  ],
   [{ rope_scaling: { factor: 4 } }, "current value is missing"],
   [{ rope_scaling: 4 }, "'rope_scaling' in m/config.json must be an object or null"],
   [

@@ -44,6 +44,8 @@ export interface DecoderTraits {
   readonly window?: number | undefined;
   /** The type of each layer; all see everything by default. */
   readonly layerType?: (layer: number) => LayerType;
+  /** Whether `partial_rotary_factor` is heard. @default {false} */
+  readonly isPartlyRotated?: boolean;
   /** Whether a layer rotates queries and keys. @default {true} */
   readonly hasRope?: (layer: number) => boolean;
   readonly multipliers?: Multipliers;
@@ -102,7 +104,9 @@ export function describeDecoder(config: ConfigReader, traits: DecoderTraits): Mo
   const eps = config.number("rms_norm_eps", { min: 1e-12, max: 1, fallback: defaults.normEps });
   const sizes = { hiddenSize, intermediateSize, ...heads };
   const { ownHeadDim: headDim } = heads;
-  const byType = readRopes(config, { headDim, maxPositions, defaultTheta: defaults.theta });
+  const { isPartlyRotated = false } = traits;
+  const defaultTheta = defaults.theta;
+  const byType = readRopes(config, { headDim, maxPositions, defaultTheta, isPartlyRotated });
   const types = readLayerTypes(config, { layerCount, layerType: traits.layerType });
   const ropes = [...new Set(types.map((type) => byType[type]))];
   const table = [vocabularySize, hiddenSize];

@@ -16,6 +16,7 @@ export const PHI3: Family = {
       family: "phi3",
       defaults: { normEps: 1e-5, maxPositions: 4096 },
       isFused: true,
+      isPartlyRotated: true,
       window: readWindow(config),
       layerType: () => "sliding_attention",
     }),

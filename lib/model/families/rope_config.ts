@@ -20,6 +20,8 @@ export interface RopeSizes {
   readonly maxPositions: number;
   /** `rope_theta` where the configuration has none. */
   readonly defaultTheta: number;
+  /** Whether `partial_rotary_factor` is heard. */
+  readonly isPartlyRotated: boolean;
 }
 
 const FACTOR = { min: 1, max: 1e6 } as const;
@@ -59,7 +61,7 @@ function readRope(section: ConfigReader | undefined, context: RopeContext): Rope
   const { config, sizes } = context;
   const outerTheta = config.number("rope_theta", { ...THETA, fallback: sizes.defaultTheta });
   const theta = section?.number("rope_theta", { ...THETA, fallback: outerTheta }) ?? outerTheta;
-  const share = readShare(section, config);
+  const share = sizes.isPartlyRotated ? readShare(section, config) : 1;
   const dims = Math.floor(sizes.headDim * share);
   if (dims < 2 || dims % 2 !== 0) {
     const expected = `such that an even number of the ${sizes.headDim} dimensions is rotated`;
@@ -68,6 +70,7 @@ function readRope(section: ConfigReader | undefined, context: RopeContext): Rope
   const base = { dims, theta };
   if (section === undefined) return base;
   const scaling = readScaling(section, { ...context, dims });
+  section.refuseUnread({ partial_rotary_factor: 1, mrope_section: undefined });
   return scaling === undefined ? base : { ...base, scaling };
 }
 
@@ -82,10 +85,12 @@ function readScaling(
   section: ConfigReader,
   context: RopeContext & { dims: number },
 ): RopeScaling | undefined {
-  // Configurations before transformers 4.43 say `type`; a section with neither scales nothing.
+  // Configurations before transformers 4.43 say `type`; a section with neither, as transformers 5
+  // writes it, scales nothing.
   const isOld = section.value("rope_type") === undefined && section.value("type") !== undefined;
   const typeKey = isOld ? "type" : "rope_type";
-  const found = section.value(typeKey) ?? "default";
+  const isUnnamed = section.value(typeKey) === undefined && section.value("factor") !== undefined;
+  const found = isUnnamed ? undefined : section.value(typeKey) ?? "default";
   const kind = typeof found === "string" ? found : "";
   switch (kind) {
     case "default":
