@@ -381,7 +381,8 @@ sx_status sx_rank_score(sx_context* context, const sx_rank_score_params* params)
 
 /* ------------------------------------------------------------------------------------ sampling */
 
-/* out[r] = the index of the largest value of row r; equal values: the lower index; NaN never wins. */
+/* out[r] = the index of the largest value of row r; equal values: the lower index. A row with a value
+ * that is not finite gives -1: nothing can be chosen by it. */
 typedef struct sx_argmax_params {
   int32_t* out;        /* [rows] */
   const float* logits; /* [rows, count] */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { FileError } from "../errors.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { GenerateRequest } from "./request.ts";
 import type { Sequence } from "./sequence.ts";
@@ -12,7 +13,7 @@ import type { Turns } from "./turns.ts";
 /** What is asked about a sequence. */
 export type AnswerRequest = Pick<
   GenerateRequest,
-  "queryIds" | "tokensToGenerate" | "stopIds" | "topLogits"
+  "sample" | "queryIds" | "tokensToGenerate" | "stopIds" | "topLogits"
 >;
 
 /** How a rank answers. */
@@ -63,9 +64,20 @@ export class Answer {
     return this.#isDone ? 0 : this.#request.tokensToGenerate - this.#ids.length;
   }
 
-  /** Takes the next token; one that comes after the end is nobody's. */
+  /**
+   * Takes the next token; one that comes after the end is nobody's.
+   *
+   * @throws {FileError} If there is none, as a logit is not finite.
+   */
   add(id: number): void {
     if (this.#isDone) return;
+    if (id < 0) {
+      const place = `${this.#ids.length} of the answer to sample "${this.#request.sample}"`;
+      throw new FileError(
+        `Cannot choose token ${place} as all logits must be finite: current value of some is NaN ` +
+          "or infinite, so that the model's weights or their dtype are in doubt",
+      );
+    }
     this.#ids.push(id);
     this.#isDone = this.#request.stopIds.includes(id) || this.tokensLeft === 0;
     this.#onToken(this.#ids.length);
