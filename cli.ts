@@ -10,13 +10,14 @@ import { BENCH_HELP, benchOptions } from "./commands/bench/flags.ts";
 import { type Command, defineCommand } from "./commands/shared/command.ts";
 import { INFER } from "./commands/infer/command.ts";
 import { FORMATS } from "./commands/results/formats.ts";
+import { REPORT } from "./commands/report/command.ts";
 import { EVALUATE, GATHER, PREPARE } from "./commands/ruler/tools.ts";
 import { ENGINE_FLAGS, MODE_HELP, MODES } from "./commands/shared/engine_flags.ts";
 import {
   choiceFlag,
-  choicesFlag,
   switchFlag,
   textFlag,
+  textsFlag,
   wholeFlag,
   wholesFlag,
 } from "./commands/shared/flags.ts";
@@ -25,16 +26,19 @@ import {
   CONTINUE_NOTE,
   CWE_FLAG,
   DEMO_TASKS,
+  MAX_LENGTH,
   NODES_HELP,
   PROCESSES_HELP,
   SOURCE_HELP,
   TASKS,
+  TASKS_FILE_FLAG,
   TEMPLATE_HELP,
 } from "./commands/shared/run_flags.ts";
 import { runProgram } from "./commands/shared/program.ts";
 import { openScreen } from "./commands/shared/screen.ts";
 import { UsageError } from "./lib/errors.ts";
 import { findModelFolder } from "./lib/model/model_folder.ts";
+import { babilongCommand } from "./commands/babilong/command.ts";
 import { launchEnvironment } from "./lib/team/launch.ts";
 
 const ruler = defineCommand({
@@ -70,17 +74,21 @@ const ruler = defineCommand({
     seq_lengths: wholesFlag({
       short: "-l",
       min: 1,
+      max: MAX_LENGTH,
       kilo: true,
       required: true,
       demo: [4096],
       help: "sequence lengths in tokens: 4096 32768, or 4k,32k",
     }),
-    tasks: choicesFlag(TASKS, {
+    tasks: textsFlag({
       short: "-t",
+      value: "NAME...",
       default: TASKS,
       demo: DEMO_TASKS,
-      help: "RULER's tasks",
+      TASKS_FILE_FLAG,
+      help: "RULER's tasks, or those of --tasks_file",
     }),
+    tasks_file: TASKS_FILE_FLAG,
     pregen_data_dir: textFlag({
       short: "-d",
       value: "FOLDER",
@@ -122,6 +130,7 @@ const ruler = defineCommand({
       machine: true,
       help: "writes samples_<task>_<date>.jsonl, too, in lm-evaluation-harness's form",
     }),
+    no_report: switchFlag({ machine: true, help: "writes no report.html at the end" }),
     source_dir: textFlag({ value: "FOLDER", machine: true, help: SOURCE_HELP }),
     cwe_freq: CWE_FLAG,
     ...ENGINE_FLAGS,
@@ -158,9 +167,11 @@ const ruler = defineCommand({
       outputDir: flags.output_dir,
       sourceDir: flags.source_dir,
       cweFrequencies: flags.cwe_freq,
+      tasksFile: flags.tasks_file,
       overwrite: flags.overwrite,
       format: flags.format,
       logSamples: flags.log_samples,
+      withReport: !flags.no_report,
     }, context);
   },
 });
@@ -201,7 +212,17 @@ const doctor = defineCommand({
 });
 
 /** All subcommands, in the order of the help text. */
-const COMMANDS: readonly Command[] = [ruler, INFER, PREPARE, EVALUATE, GATHER, bench, doctor];
+const COMMANDS: readonly Command[] = [
+  ruler,
+  babilongCommand(new URL(import.meta.url)),
+  INFER,
+  PREPARE,
+  EVALUATE,
+  GATHER,
+  REPORT,
+  bench,
+  doctor,
+];
 
 /** The folder of a model that was named, or another one's. */
 async function modelOr(other: () => Promise<string>, named: string | undefined): Promise<string> {

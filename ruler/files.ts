@@ -8,14 +8,23 @@ import { dirname } from "node:path";
 import { errorText, FileError } from "../lib/errors.ts";
 import { syncFolder } from "../lib/sync_folder.ts";
 
+/** A context of ten million tokens has some 45 million characters; more is no sample of a model. */
+const MAX_LINE_LENGTH = 2 ** 26;
+
 /**
  * The lines of a UTF-8 file, without their newlines.
  *
  * @param path The file.
- * @throws {FileError} If it is missing, cannot be read, or is not UTF-8.
+ * @param options How large it may be.
+ * @throws {FileError} If it is missing, cannot be read, is not UTF-8, or too large.
  */
-export async function* readLines(path: string): AsyncGenerator<string> {
+export async function* readLines(
+  path: string,
+  options: { maxBytes?: number } = {},
+): AsyncGenerator<string> {
+  const { maxBytes = Infinity } = options;
   let rest = "";
+  let bytes = 0;
   try {
     // To open a pipe would wait for whoever writes to it.
     if (!(await Deno.stat(path)).isFile) {
@@ -28,6 +37,13 @@ export async function* readLines(path: string): AsyncGenerator<string> {
       const lines = decoder.decode(chunk.subarray(0, read), { stream: true }).split("\n");
       lines[0] = rest + (lines[0] ?? "");
       rest = lines.pop() ?? "";
+      bytes += read;
+      if (rest.length > MAX_LINE_LENGTH || bytes > maxBytes) {
+        const limit = bytes > maxBytes
+          ? `the file may have at most ${maxBytes} bytes`
+          : `a line may have at most ${MAX_LINE_LENGTH} characters`;
+        throw new FileError(`Cannot read ${path} as ${limit}: it has more`);
+      }
       yield* lines;
     }
     rest += decoder.decode();

@@ -68,9 +68,14 @@ async function exists(path: string): Promise<boolean> {
   }
 }
 
+/** Thirteen tasks have some 300 bytes. */
+const MAX_SUMMARY_BYTES = 2 ** 24;
+
 async function readSummary(path: string): Promise<Summary> {
   const rows: string[][] = [];
-  for await (const line of readLines(path)) rows.push(strip(line).split(",").slice(1));
+  for await (const line of readLines(path, { maxBytes: MAX_SUMMARY_BYTES })) {
+    rows.push(strip(line).split(",").slice(1));
+  }
   const [, tasks = [], scores = [], nulls = []] = rows;
   if (tasks.length === 0 || scores.length !== tasks.length || nulls.length !== tasks.length) {
     throw new FileError(

@@ -5,7 +5,7 @@
  * @module
  */
 import { errorText, FileError } from "../lib/errors.ts";
-import { isJsonObject, readJsonFile, readTextFile } from "../lib/text_file.ts";
+import { describeValue, isJsonObject, readJsonFile, readTextFile } from "../lib/text_file.ts";
 import type {
   QaSettings,
   Question,
@@ -64,6 +64,12 @@ function neededFiles(settings: TaskSettings): { required: string[]; words: strin
     default:
       return { required: [], words: [] };
   }
+}
+
+/** Whether a task's data is made of files, be they of this folder or builtin words. */
+export function needsSources(settings: TaskSettings): boolean {
+  const { required, words } = neededFiles(settings);
+  return required.length + words.length > 0;
 }
 
 /** The file of a task's questions, and how many questions the official one has. */
@@ -165,6 +171,12 @@ async function loadQuestions(
   }
 }
 
+/** @throws {TypeError} If what a file should have as text is none. */
+function checkText(value: unknown, name: string): string {
+  if (typeof value === "string") return value;
+  throw new TypeError(`${name} must be a text: current value is ${describeValue(value)}`);
+}
+
 /** What is read of SQuAD 2.0's file. */
 interface Squad {
   readonly data: readonly {
@@ -182,7 +194,9 @@ interface Squad {
 /** Every answerable question; related are the article's other paragraphs. */
 function readSquad(json: Squad): QuestionSet {
   const documents = sortedSet(
-    json.data.flatMap(({ paragraphs }) => paragraphs.map(({ context }) => context)),
+    json.data.flatMap(({ paragraphs }) =>
+      paragraphs.map(({ context }) => checkText(context, "a paragraph"))
+    ),
   );
   const numbers = new Map(documents.map((document, i) => [document, i]));
   const questions: Question[] = [];
@@ -193,7 +207,8 @@ function readSquad(json: Squad): QuestionSet {
       const related = article.filter((number) => number !== own);
       for (const { question: query, is_impossible: isImpossible, answers } of qas) {
         if (isImpossible) continue;
-        const texts = answers.map(({ text }) => text);
+        const texts = answers.map(({ text }) => checkText(text, "an answer"));
+        checkText(query, "a question");
         questions.push({ query, answers: texts, documents: [own], related });
       }
     }
@@ -210,13 +225,16 @@ type Hotpotqa = readonly {
 
 function readHotpotqa(json: Hotpotqa): QuestionSet {
   const texts = json.map(({ context }) =>
-    context.map(([title, sentences]) => `${title}\n${sentences.join("")}`)
+    context.map(([title, sentences]) => {
+      const texts = sentences.map((sentence) => checkText(sentence, "a sentence"));
+      return `${checkText(title, "a title")}\n${texts.join("")}`;
+    })
   );
   const documents = sortedSet(texts.flat());
   const numbers = new Map(documents.map((document, i) => [document, i]));
   const questions = json.map(({ question: query, answer }, i): Question => ({
-    query,
-    answers: [answer],
+    query: checkText(query, "a question"),
+    answers: [checkText(answer, "an answer")],
     documents: (texts[i] ?? []).map((text) => numbers.get(text) ?? 0),
     related: [],
   }));

@@ -8,7 +8,7 @@ import { ROOT, sourceFiles } from "./helpers/sources.ts";
 
 Deno.test("the lock file names what cli.ts, mod.ts and the scripts for users reach, and no more", async () => {
   const files = new Map(
-    (await sourceFiles("cli.ts", "mod.ts", "lib", "commands", "ruler", "scripts"))
+    (await sourceFiles("cli.ts", "mod.ts", "lib", "commands", "ruler", "babilong", "scripts"))
       .map((file) => [file.path, file]),
   );
   const reached = new Set<string>();
@@ -34,7 +34,13 @@ Deno.test("the tasks for users have their permissions from sets, which are writt
   const { tasks, permissions } = JSON.parse(
     await Deno.readTextFile(new URL("deno.json", ROOT)),
   );
-  const sets = { ruler: "program", infer: "program", bench: "program", doctor: "program" };
+  const sets = {
+    ruler: "program",
+    babilong: "program",
+    infer: "program",
+    bench: "program",
+    doctor: "program",
+  };
   for (
     const [task, set] of Object.entries({
       ...sets,
@@ -47,7 +53,13 @@ Deno.test("the tasks for users have their permissions from sets, which are writt
       [];
     assertEquals(named, set, task);
   }
-  assertEquals(Object.keys(permissions).sort(), ["data", "download", "program"]);
+  assertEquals(Object.keys(permissions).sort(), ["data", "download", "hosts", "program"]);
   assertEquals("net" in permissions.program, false);
+  // Ranks without MPI may do what the program may, talk to each other, and read their key.
+  const { net, env, ...rest } = permissions.hosts;
+  const { env: programs, ...others } = permissions.program;
+  assertEquals(net, true);
+  assertEquals(env.filter((name: string) => name !== "STARX_JOB_KEY"), programs);
+  assertEquals(rest, others);
   assertEquals(["ffi", "run", "net"].filter((name) => name in permissions.data), []);
 });

@@ -6,7 +6,13 @@
  */
 import { parseHeader } from "../kernels/header.ts";
 import { assert, assertEquals } from "./helpers/assert.ts";
-import { pathsBelow, ROOT, type SourceFile, sourceFiles } from "./helpers/sources.ts";
+import {
+  importCircles,
+  pathsBelow,
+  ROOT,
+  type SourceFile,
+  sourceFiles,
+} from "./helpers/sources.ts";
 
 const MAX_FILE_LINES = 400;
 const MAX_FUNCTION_LINES = 70;
@@ -30,7 +36,7 @@ const LAYERS: readonly RegExp[] = [
 const EVERYWHERE = /^lib\/deps\//;
 
 /** Sources that users reach, and what only the project itself runs. */
-const PRODUCT = ["mod.ts", "cli.ts", "lib", "commands", "ruler"];
+const PRODUCT = ["mod.ts", "cli.ts", "lib", "commands", "ruler", "babilong"];
 const ALL = [...PRODUCT, "scripts", "tests", "kernels"];
 
 function layerOf(path: string): number {
@@ -52,9 +58,24 @@ Deno.test("sources import only from their own layer and those below", async () =
   assertNone(faults, "an import may not point upwards");
 });
 
-Deno.test("RULER's sources import nothing of the runtime but its errors", async () => {
-  const faults = (await sourceFiles("ruler")).flatMap(({ path, imports }) =>
-    imports.filter((other) => /^(lib|commands)\//.test(other) && !/^lib\/[a-z_]+\.ts$/.test(other))
+Deno.test("no files import each other in a circle", async () => {
+  const file = (path: string, ...imports: string[]): SourceFile => ({
+    ...{ path, text: "", imports, started: [] },
+  });
+  assertEquals(importCircles([file("a", "b"), file("b", "c"), file("c", "b"), file("d", "d")]), [
+    "b -> c -> b",
+    "d -> d",
+  ]);
+  const worker = { ...file("a", "b"), started: ["b"] };
+  assertNone(importCircles([worker, file("b", "a")]), "a worker is no part of who starts it");
+  assertNone(importCircles(await sourceFiles(...ALL)), "an import may not lead back");
+});
+
+Deno.test("the benchmarks' sources import nothing of the runtime but its errors", async () => {
+  const faults = (await sourceFiles("ruler", "babilong")).flatMap(({ path, imports }) =>
+    imports.filter((other) =>
+      /^(lib|commands)\//.test(other) && !/^lib\/([a-z_]+|deps\/parquet)\.ts$/.test(other)
+    )
       .map((other) => `${path} imports ${other}`)
   );
   assertNone(faults, "ruler/ can be used without the runtime");

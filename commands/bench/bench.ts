@@ -52,7 +52,11 @@ export async function runBench(
   const { threads } = options;
   output.note(`${device}: loading`);
   const init = { options, plans, device, threads };
-  await using team = await openTeam(BENCH_PROGRAM, init, placeOf(processCount, group));
+  await using team = await openTeam(
+    BENCH_PROGRAM,
+    init,
+    placeOf(processCount, { ...options, group }),
+  );
   const [facts] = team.ready;
   invariant(facts !== undefined, "a team has a rank 0");
   const reports: ModeReport[] = [];
@@ -76,9 +80,14 @@ export async function runBench(
 /** How long a rank may make no progress. */
 const TIMEOUT_MS = 120_000;
 
-function placeOf(size: number, group: RankGroup | undefined): TeamPlace {
+function placeOf(
+  size: number,
+  options: { group: RankGroup | undefined; startTimeoutMs?: number | undefined },
+): TeamPlace {
+  const { group, startTimeoutMs } = options;
   if (group !== undefined) return { kind: "launched", group, timeoutMs: TIMEOUT_MS };
-  return size === 1 ? { kind: "alone" } : { kind: "children", size, timeoutMs: TIMEOUT_MS };
+  if (size === 1) return { kind: "alone" };
+  return { kind: "children", size, timeoutMs: TIMEOUT_MS, startTimeoutMs };
 }
 
 /** The slowest rank counts; where the time went is that of the rank whose ops took longest. */
@@ -98,9 +107,11 @@ function joinTimes(
       );
       return { ...busiest, seconds };
     }),
-    decode: (first?.decode ?? []).map(({ context }, i) => ({
+    decode: (first?.decode ?? []).map(({ context, batch }, i) => ({
       context,
+      batch,
       seconds: slowest(({ decode }) => decode[i]?.seconds),
+      sampleSeconds: slowest(({ decode }) => decode[i]?.sampleSeconds),
     })),
     rssMib: slowest(({ rssMib }) => rssMib),
     deviceMib: slowest(({ deviceMib }) => deviceMib),

@@ -5,11 +5,19 @@
  */
 import { type AttentionMode, PLAN_DEFAULTS } from "../../lib/attention/plan.ts";
 import { DEVICE_WISHES } from "../../lib/device/open.ts";
+import { BATCH_RANGE } from "../../lib/engine/batch_size.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { COMPUTE_DTYPES } from "../../lib/model/precision.ts";
 import { modelShape, SHAPE_NAMES } from "../../lib/model/shapes.ts";
 import type { BenchOptions } from "./options.ts";
-import { GPUS_FLAG, gpusPerRank, MODES } from "../shared/engine_flags.ts";
+import {
+  GPUS_FLAG,
+  gpusPerRank,
+  JOB_KEY_FLAG,
+  MODES,
+  START_TIMEOUT_FLAG,
+  startTimeoutMsOf,
+} from "../shared/engine_flags.ts";
 import {
   choiceFlag,
   choicesFlag,
@@ -52,6 +60,12 @@ export const BENCH_FLAGS = {
   lengths: wholesFlag({ short: "-l", min: 1, default: [512, 2048], help: "tokens to prefill" }),
   decode: wholesFlag({ min: 1, default: [], help: "context lengths at which to time decoding" }),
   decode_tokens: wholeFlag({ min: 2, default: 32, help: "generated tokens per context length" }),
+  batch_size: wholeFlag({
+    short: "-b",
+    ...BATCH_RANGE,
+    default: 1,
+    help: "sequences that are decoded together, each after a context of its own",
+  }),
   block_size: wholeFlag({ short: "-bs", min: 1, default: 4096, help: "tokens per context block" }),
   anchor_block_size: wholeFlag({
     short: "-as",
@@ -74,6 +88,8 @@ export const BENCH_FLAGS = {
       "times each op at the model's shape and these lengths instead, beside what the measured " +
       "rates of products and copies allow",
   }),
+  start_timeout: START_TIMEOUT_FLAG,
+  job_key: JOB_KEY_FLAG,
   json: switchFlag({ help: "prints JSON: per mode a line of details, then a line of times" }),
   json_path: textFlag({ value: "FILE", help: "appends the lines of details to a file, too" }),
 } as const;
@@ -114,10 +130,12 @@ export function benchOptions(values: FlagValues<typeof BENCH_FLAGS>): BenchOptio
     threads: values.threads,
     gpusPerRank: gpusPerRank(values),
     processCount: values.nproc_per_node,
+    startTimeoutMs: startTimeoutMsOf(values.start_timeout),
     modes: values.attn_type as readonly AttentionMode[],
     lengths: values.lengths,
     decodeContexts: values.decode,
     decodeTokens: values.decode_tokens,
+    batchSize: values.batch_size,
     blockTokens: values.block_size,
     anchorTokens: values.anchor_block_size ?? values.block_size,
     stride: values.stride,

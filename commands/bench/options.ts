@@ -22,12 +22,16 @@ export interface BenchOptions {
   readonly gpusPerRank?: number | undefined;
   /** Processes that share the context. */
   readonly processCount: number;
+  /** How long a process may take to start and to meet the others. */
+  readonly startTimeoutMs?: number | undefined;
   readonly modes: readonly AttentionMode[];
   /** Tokens to prefill. */
   readonly lengths: readonly number[];
   /** Context lengths at which decoding is timed. */
   readonly decodeContexts: readonly number[];
   readonly decodeTokens: number;
+  /** Sequences that are decoded together. */
+  readonly batchSize: number;
   readonly blockTokens: number;
   readonly anchorTokens: number;
   readonly stride: number;

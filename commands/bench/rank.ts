@@ -19,6 +19,7 @@ import { loadWeights } from "../../lib/model/weights.ts";
 import { connectDevices, exchangeName } from "../../lib/engine/exchange.ts";
 import { checkMemory, chunkTokensFor, fitsOn } from "../../lib/engine/memory_plan.ts";
 import { RankModel, type RankPlace } from "../../lib/engine/rank.ts";
+import type { Answer } from "../../lib/star/decoder.ts";
 import type { EncodedContext } from "../../lib/star/encode.ts";
 import { totalCount } from "../../lib/star/work.ts";
 import { openRankDevices } from "../../lib/engine/rank_device.ts";
@@ -135,7 +136,9 @@ export class RankBench implements Disposable {
     const config = model.kind === "folder" ? await readModel(model.folder) : model.config;
     using owned = new DisposableStack();
     const contextTokens = Math.max(...options.lengths, ...options.decodeContexts);
-    const sizes = { config, precision, contextTokens, room: decodeTokens + 2, ranks: host.size };
+    const { batchSize } = options;
+    const room = decodeTokens + 2;
+    const sizes = { config, precision, contextTokens, room, ranks: host.size, batchSize };
     const opened = await openRankDevices({
       kind,
       threads,
@@ -173,10 +176,12 @@ export class RankBench implements Disposable {
   async run(request: BenchRequest, call: { onNote: (line: string) => void }): Promise<RankTimes> {
     const { plan, withCopy } = request;
     const { devices } = this.#parts;
-    const { options: { dtype, density: forcedDensity } } = this.#init;
+    const { options: { dtype, density: forcedDensity, batchSize } } = this.#init;
     const precision = PRECISIONS[dtype];
     const times = await (async () => {
-      using model = await RankModel.assemble({ ...this.#parts, plan, precision, forcedDensity });
+      using model = await RankModel.assemble({
+        ...{ ...this.#parts, plan, precision, forcedDensity, batchSize },
+      });
       const collective = this.#collective;
       const parts = {
         options: this.#init.options,
@@ -276,37 +281,80 @@ class ModeBench {
     return { seconds, density: causal === 0 ? 1 : taken / causal };
   }
 
-  /** Seconds of each token after the first that follows a context. */
+  /** Several contexts encoded one after the other, then decoded together. */
   async #timeDecode(context: number): Promise<DecodeTiming> {
-    const { options: { decodeTokens }, plan, onNote } = this.#parts;
-    onNote(`${modeOf(plan)}: decoding after ${context} tokens`);
-    const ids = benchIds(context, this.#model.config.vocabularySize);
-    using encoded = await this.#encode(ids.subarray(0, context - 1), decodeTokens + 2);
-    const timesMs: number[] = [];
-    await this.#answer(encoded, {
-      queryIds: ids.subarray(context - 1),
-      tokensToGenerate: decodeTokens + 1,
-      onToken: () => timesMs.push(performance.now()),
-    });
-    const seconds = timesMs.slice(1).map((time, i) => (time - (timesMs[i] ?? 0)) / 1000);
-    return { context, seconds: median(seconds) };
+    const { options: { batchSize: batch, repeats }, plan, onNote } = this.#parts;
+    const steps: number[] = [];
+    const samples: number[] = [];
+    // The steps of one sequence are many enough by themselves.
+    for (let run = 0; run < (batch === 1 ? 1 : repeats); run++) {
+      const what = batch === 1 ? "decoding" : `${batch} sequences, run ${run + 1}, decoding`;
+      onNote(`${modeOf(plan)}: ${what} after ${context} tokens`);
+      const { stepSeconds, seconds } = await this.#decodeBatch(context);
+      steps.push(...stepSeconds);
+      samples.push(seconds / batch);
+    }
+    return { context, batch, seconds: median(steps), sampleSeconds: median(samples) };
   }
 
-  async #encode(contextIds: Int32Array, room: number): Promise<EncodedContext> {
+  /** From empty contexts to the last token of all; all ranks start together. */
+  async #decodeBatch(
+    context: number,
+  ): Promise<{ stepSeconds: readonly number[]; seconds: number }> {
+    const { options: { decodeTokens, batchSize: batch }, collective, status } = this.#parts;
+    const all = benchIds(context + batch - 1, this.#model.config.vocabularySize);
+    using owned = new DisposableStack();
+    await collective.barrier();
+    const startMs = performance.now();
+    const timesMs: number[] = [];
+    const answers: Answer[] = [];
+    for (let i = 0; i < batch; i++) {
+      const ids = all.subarray(i, i + context);
+      const encoded = owned.use(
+        await this.#encode(ids.subarray(0, -1), decodeTokens + 2, batch - 1 - i),
+      );
+      const query = { queryIds: ids.subarray(-1), tokensToGenerate: decodeTokens + 1 };
+      const onToken = i === 0 ? () => void timesMs.push(performance.now()) : () => {};
+      answers.push(await this.#begin(encoded, { ...query, onToken }));
+    }
+    const onLayer = () => status.advance();
+    while (answers.some(({ isDone }) => !isDone)) {
+      await this.#model.decode(answers, { collective, onLayer, maxSteps: Infinity });
+    }
+    const seconds = (performance.now() - startMs) / 1000;
+    // The first token comes before the others' contexts are encoded.
+    const stepsMs = batch === 1 ? timesMs : timesMs.slice(1);
+    const stepSeconds = stepsMs.slice(1).map((time, i) => (time - (stepsMs[i] ?? 0)) / 1000);
+    return { stepSeconds, seconds };
+  }
+
+  async #encode(contextIds: Int32Array, room: number, others = 0): Promise<EncodedContext> {
     const { collective, status } = this.#parts;
     status.enter("phase 1");
     const onProgress = () => status.advance();
-    return await this.#model.encode(contextIds, { collective, room, onProgress });
+    return await this.#model.encode(contextIds, { collective, room, others, onProgress });
   }
 
   async #answer(
     encoded: EncodedContext,
-    options: { queryIds: Int32Array; tokensToGenerate: number; onToken?: () => void },
+    query: { queryIds: Int32Array; tokensToGenerate: number },
   ): Promise<void> {
-    const { queryIds, tokensToGenerate, onToken = () => {} } = options;
+    const { collective, status } = this.#parts;
+    const answer = await this.#begin(encoded, { ...query, onToken: () => {} });
+    const onLayer = () => status.advance();
+    while (!answer.isDone) {
+      await this.#model.decode([answer], { collective, onLayer, maxSteps: Infinity });
+    }
+  }
+
+  async #begin(
+    encoded: EncodedContext,
+    options: { queryIds: Int32Array; tokensToGenerate: number; onToken: () => void },
+  ): Promise<Answer> {
+    const { queryIds, tokensToGenerate, onToken } = options;
     const { collective, status } = this.#parts;
     status.enter("phase 2");
-    await this.#model.answer(encoded, {
+    return await this.#model.begin(encoded, {
       request: { sample: "bench", queryIds, tokensToGenerate, stopIds: [], topLogits: 0 },
       collective,
       onLayer: () => status.advance(),

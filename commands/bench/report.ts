@@ -23,8 +23,12 @@ export interface PrefillTiming {
 /** Decoding after a context. */
 export interface DecodeTiming {
   readonly context: number;
-  /** Of a token: the median. */
+  /** Sequences that were decoded together. */
+  readonly batch: number;
+  /** Of a step, which gives each sequence a token: the median. */
   readonly seconds: number;
+  /** Of a sequence from its empty context to its last token: the batch's time shared out. */
+  readonly sampleSeconds: number;
 }
 
 /** All about one mode. */
@@ -65,9 +69,10 @@ export function timesJson(report: ModeReport): string {
       s_min: rounded(Math.min(...seconds), 6),
       s_med: rounded(median(seconds), 6),
     })),
-    decode: report.decode.map(({ context, seconds }) => ({
+    decode: report.decode.map(({ context, batch, seconds, sampleSeconds }) => ({
       ctx: context,
       s_med: rounded(seconds, 6),
+      ...(batch === 1 ? {} : { batch, s_sample: rounded(sampleSeconds, 6) }),
     })),
     rss_mib: rounded(report.rssMib, 1),
   });
@@ -107,7 +112,10 @@ export function detailsJson(report: ModeReport): string {
     }),
     decode: report.decode.map((timing) => ({
       ctx: timing.context,
-      tokens_per_s: rounded(1 / timing.seconds, 2),
+      batch: timing.batch,
+      tokens_per_s: rounded(timing.batch / timing.seconds, 2),
+      ms_per_step: rounded(1000 * timing.seconds, 4),
+      s_per_sample: rounded(timing.sampleSeconds, 6),
       gb_per_s: rounded(decodeRate(report, timing), 1),
     })),
     copy_gb_per_s: Number.isNaN(report.copyGbPerS) ? null : rounded(report.copyGbPerS, 1),
@@ -141,17 +149,19 @@ export function detailsText(report: ModeReport): string {
     ...report.prefill.map(prefillRow),
   ];
   if (report.decode.length > 0) {
-    lines.push(row(["decode at", "ms/token", "tokens/s", "GB/s", "of copy"], []));
+    lines.push(
+      row(["decode at", "ms/step", "tokens/s", "GB/s", "of copy"], ["at once", "s/sample"]),
+    );
   }
   for (const timing of report.decode) {
     const rate = decodeRate(report, timing);
     lines.push(row([
       String(timing.context),
       (timing.seconds * 1000).toFixed(3),
-      (1 / timing.seconds).toFixed(2),
+      (timing.batch / timing.seconds).toFixed(2),
       rate.toFixed(1),
       `${(100 * rate / report.copyGbPerS).toFixed(0)}%`,
-    ], []));
+    ], [String(timing.batch), timing.sampleSeconds.toFixed(3)]));
   }
   const memory = `peak memory: ${report.rssMib.toFixed(0)} MiB resident, ` +
     `${report.deviceMib.toFixed(0)} MiB allocated on the device`;
@@ -192,7 +202,7 @@ function restSeconds({ seconds, costs }: PrefillTiming): number {
   return Math.max(costs.otherS, (seconds.at(-1) ?? 0) - named);
 }
 
-/** Bytes of weights and cache that a generated token reads on one process, per nanosecond. */
+/** Bytes of weights and caches that a step reads on one process, per nanosecond. */
 function decodeRate(report: ModeReport, timing: DecodeTiming): number {
   const { config, options } = report;
   const elements = allWeights(config)
@@ -205,7 +215,7 @@ function decodeRate(report: ModeReport, timing: DecodeTiming): number {
   });
   const tokens = Math.max(...hosts.map(hostTokens)) + options.decodeTokens / 2;
   const cache = 2 * layerCount * kvHeads * headDim * tokens * (options.dtype === "f32" ? 4 : 2);
-  return (2 * elements + cache) / timing.seconds / 1e9;
+  return (2 * elements + timing.batch * cache) / timing.seconds / 1e9;
 }
 
 function modelName({ model }: BenchOptions): string {

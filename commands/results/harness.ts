@@ -8,9 +8,9 @@
 import { createHash } from "node:crypto";
 import { JsonLinesWriter } from "../../lib/jsonl.ts";
 import { replaceFile } from "../../ruler/files.ts";
-import { TASK_METRICS } from "../../ruler/metrics.ts";
 import type { MeanScore } from "../../ruler/scores.ts";
 import { VERSION } from "../shared/version.ts";
+import { ALL_TASKS, suiteOf } from "../suites/all.ts";
 import { tidyCsv } from "./formats.ts";
 import type { Experiment, LengthResults, SampleResult, TaskResult } from "./experiment.ts";
 
@@ -55,7 +55,8 @@ export async function writeResults(
 /** Tasks in the order of RULER's. */
 function tasksOf({ lengths }: Experiment): string[] {
   const found = new Set(lengths.flatMap(({ tasks }) => tasks.map(({ task }) => task)));
-  return Object.keys(TASK_METRICS).filter((task) => found.has(task));
+  const own = [...found].filter((task) => !ALL_TASKS.includes(task));
+  return [...ALL_TASKS.filter((task) => found.has(task)), ...own];
 }
 
 /** The object that `results_<date>.json` holds. */
@@ -68,16 +69,17 @@ export function harnessResults(
   const session = record?.sessions?.at(-1);
   const byTask = <T>(of: (task: string) => T): Record<string, T> =>
     Object.fromEntries(tasks.map((task) => [task, of(task)]));
+  const suite = suiteOf(tasks[0] ?? "")?.name ?? "ruler";
   const limit = record?.unchecked.num_samples_per_task ?? null;
   return {
     results: byTask((task) => ({ alias: task, ...metricsOf(experiment, task) })),
-    group_subtasks: { ruler: tasks },
+    group_subtasks: { [suite]: tasks },
     configs: byTask((task) => ({
       task,
-      dataset_path: "ruler",
+      dataset_path: suite,
       output_type: "generate_until",
       num_fewshot: 0,
-      metric_list: [{ metric: TASK_METRICS[task] === "part" ? "contains_any" : "contains_all" }],
+      metric_list: [{ metric: suiteOf(task)?.metricName(task) ?? null }],
       metadata: {
         version: 1,
         max_seq_lengths: experiment.lengths.map(({ maxTokens }) => maxTokens),

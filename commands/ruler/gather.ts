@@ -3,7 +3,16 @@
  *
  * @module
  */
+import { basename } from "node:path";
+import {
+  BABILONG_TASKS,
+  gatherBabilong,
+  heatMap,
+  USUAL_SPLITS,
+  USUAL_TASKS,
+} from "../../babilong/mod.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
+import { replaceFile } from "../../ruler/files.ts";
 import { gatherExperiment } from "../../ruler/gather.ts";
 import { readExperiment } from "../results/experiment.ts";
 import { type Format, formatExperiments } from "../results/formats.ts";
@@ -16,6 +25,8 @@ export interface GatherOptions {
   readonly outputDir: string;
   /** `original` prints what `gather_results_ruler.py` of NVIDIA/Star-Attention does. */
   readonly format: Format | "original";
+  /** Whether BABILong's heat map is drawn beside its results. @default {false} */
+  readonly heatMap?: boolean;
 }
 
 /**
@@ -34,6 +45,13 @@ export async function runGather(
   const folders: string[] = [];
   for (const exp of exps) folders.push(await experimentNamed(exp, outputDir));
   const [first = ""] = folders;
+  const isMapped = options.heatMap ?? false;
+  const isBabilong = isMapped || format === "original" ? await babilongFile(first) : undefined;
+  if (isMapped && (isBabilong === undefined || format !== "original")) {
+    throw new UsageError(
+      `--heatmap: goes with --format original and results of BABILong: current value is ${first}`,
+    );
+  }
   if (format !== "original") {
     const experiments = [];
     for (const folder of folders) experiments.push(await readExperiment(folder));
@@ -44,7 +62,34 @@ export async function runGather(
       `--exp: must name one experiment with --format original: current value is ${exps.join(" ")}`,
     );
   }
-  print(await gatherExperiment(first));
+  if (isBabilong !== undefined) print(await gatherBabilongFolder(first, { isMapped }));
+  else print(await gatherExperiment(first));
+}
+
+/** Prints BABILong's results as the original does, and draws its map where that is asked for. */
+async function gatherBabilongFolder(
+  folder: string,
+  options: { isMapped: boolean },
+): Promise<string> {
+  const wanted = { tasks: USUAL_TASKS, splits: USUAL_SPLITS };
+  const { text, accuracy } = await gatherBabilong(folder, wanted);
+  if (!options.isMapped) return text;
+  const title = basename(folder);
+  const path = `${folder}/${title.toLowerCase().replaceAll(" ", "_")}.svg`;
+  await replaceFile(path, [heatMap(accuracy, { ...wanted, title })]);
+  return text;
+}
+
+/** A task's file of BABILong in an experiment, if it has one. */
+async function babilongFile(folder: string): Promise<string | undefined> {
+  for await (const { name: length } of Deno.readDir(folder)) {
+    if (!/^(\d+|\d+[kM])$/.test(length)) continue;
+    for (const task of BABILONG_TASKS) {
+      const path = `${folder}/${length}/${task}.jsonl`;
+      if (await Deno.stat(path).then(({ isFile }) => isFile, () => false)) return path;
+    }
+  }
+  return undefined;
 }
 
 /**

@@ -5,9 +5,7 @@
  */
 import { JsonLinesWriter, recoverJsonLines } from "../../lib/jsonl.ts";
 import type { Generation, Model } from "../../lib/engine/load_model.ts";
-import { evaluateFolder } from "../../ruler/evaluate.ts";
 import { replaceFile } from "../../ruler/files.ts";
-import { TASK_METRICS } from "../../ruler/metrics.ts";
 import { meanOf } from "../results/experiment.ts";
 import type { EventLog } from "../results/harness.ts";
 import { computedShare } from "../shared/computed_share.ts";
@@ -17,6 +15,8 @@ import { blockCounts, predictFile } from "../shared/predict.ts";
 import { RUN_FILE, type RunRecord, writeRunFile } from "../shared/run_record.ts";
 import { currentSession } from "../shared/run_session.ts";
 import type { InputSample } from "../shared/samples.ts";
+import { depthsOf } from "./depths.ts";
+import { MASKS_FILE } from "./masks_file.ts";
 import { mendLog, readStatistics } from "./log.ts";
 import type { Ledger } from "./ledger.ts";
 import {
@@ -25,6 +25,9 @@ import {
   type PreparedTask,
   type RulerRun,
 } from "./prepare_length.ts";
+import type { Metric } from "../../ruler/metrics.ts";
+import { suiteOf } from "../suites/all.ts";
+import { RULER } from "../suites/ruler.ts";
 import { finishedScores, scoreOf } from "./sample_scores.ts";
 
 /** So many samples that all miss are no chance. */
@@ -46,9 +49,15 @@ export async function runLength(
   ledger.open(maxTokens, { notes });
   if (tasks.length === 0) return;
   const sessions = new SessionKeeper(prepared, context);
-  for (const task of tasks) await new TaskRun(task, { ...context, prepared, sessions }).run();
+  for (const [place, task] of tasks.entries()) {
+    const withMasks = place === 0 && run.plan.selection !== undefined;
+    await new TaskRun(task, { ...context, prepared, sessions, withMasks }).run();
+  }
   const text: string[] = [];
-  const { scores } = await evaluateFolder(folder, {
+  const [first] = tasks;
+  const suite = (first && suiteOf(first.task)) ?? RULER;
+  const scores = await suite.summarize(folder, {
+    metrics: Object.fromEntries([...run.own].map(([task, { metric }]) => [task, metric])),
     limit: run.sampleCount,
     print: (part) => void text.push(part),
   });
@@ -86,6 +95,7 @@ class TaskRun {
   readonly #ledger: Ledger;
   readonly #sessions: SessionKeeper;
   readonly #events: EventLog;
+  readonly #withMasks: boolean;
   readonly #label: string;
   readonly #logPath: string;
   readonly #outputPath: string;
@@ -100,6 +110,8 @@ class TaskRun {
       ledger: Ledger;
       events: EventLog;
       sessions: SessionKeeper;
+      /** Whether the tiles that the first sample selects are kept. */
+      withMasks: boolean;
     },
   ) {
     const { folder, maxTokens } = context.prepared;
@@ -109,6 +121,7 @@ class TaskRun {
     this.#ledger = context.ledger;
     this.#sessions = context.sessions;
     this.#events = context.events;
+    this.#withMasks = context.withMasks;
     this.#label = `${task.task} at ${maxTokens}`;
     this.#logPath = `${folder}/logs/${task.task}/samples.jsonl`;
     this.#outputPath = `${folder}/${task.task}.jsonl`;
@@ -126,6 +139,7 @@ class TaskRun {
     this.#values = await finishedScores(task, {
       path: this.#outputPath,
       limit: finished.countOf(sampleCount),
+      metric: this.#metric(),
     });
     this.#showScore();
     using log = await JsonLinesWriter.open(this.#logPath);
@@ -139,10 +153,12 @@ class TaskRun {
       sampleLimit: sampleCount,
       ...maker.setup(task),
       topLogits: 0,
+      ...(this.#withMasks ? { maskedSample: 0 } : {}),
       beforeSample: this.#run.checkModel,
       beforeRecord: this.#run.checkModel,
       onSample: async (sample, generation, number) => {
-        await log.append(this.#logEntry(generation, number));
+        await this.#keepMasks(generation, number);
+        await log.append(this.#logEntry(sample, generation, number));
         this.#addScore(sample, generation);
         await this.#addEvent(sample, generation, number);
       },
@@ -172,13 +188,15 @@ class TaskRun {
   #addScore(sample: InputSample, generation: Generation): void {
     const { task, sampleCount } = this.#task;
     const { maxTokens } = this.#prepared;
-    const value = scoreOf(task, sample, generation);
+    const value = scoreOf(sample, generation, { task, metric: this.#metric() });
     if (value === undefined) return;
     this.#values.push(value);
     this.#ledger.update(maxTokens, { task, values: this.#values, expected: sampleCount });
     this.#showScore();
     const isLost = this.#values.length >= MISSES && this.#values.every((value) => value === 0);
-    if (!isLost || this.#isMarked || !Object.hasOwn(TASK_METRICS, task)) return;
+    if (!isLost || this.#isMarked || suiteOf(task) === undefined && this.#metric() === undefined) {
+      return;
+    }
     this.#isMarked = true;
     this.#run.screen.log(
       `warning: ${this.#label}: all ${this.#values.length} samples miss so far: is ` +
@@ -190,18 +208,36 @@ class TaskRun {
     const { task } = this.#task;
     await this.#events.add({
       ...{ task, length: this.#prepared.maxTokens, sample: number },
-      score: scoreOf(task, sample, generation),
+      score: scoreOf(sample, generation, { task, metric: this.#metric() }),
       mean: meanOf(this.#values),
       seconds: generation.seconds,
       generatedTokens: generation.ids.length,
     });
   }
 
+  /** Of a task that no suite has. */
+  #metric(): Metric | undefined {
+    return this.#run.own.get(this.#task.task)?.metric;
+  }
+
   #showScore(): void {
     this.#run.progress.score = this.#ledger.scoreText(this.#values);
   }
 
-  #logEntry(generation: Generation, number: number): Record<string, unknown> {
+  /** The tiles that a sample selected, for a picture of them. */
+  async #keepMasks(generation: Generation, sample: number): Promise<void> {
+    const { contextTokens, result: { masks } } = generation;
+    if (masks.length === 0) return;
+    const { cut } = this.#run.plan;
+    const path = this.#logPath.replace(/[^/]*$/, MASKS_FILE);
+    await replaceFile(path, [`${JSON.stringify({ sample, contextTokens, cut, masks })}\n`]);
+  }
+
+  #logEntry(
+    sample: InputSample,
+    generation: Generation,
+    number: number,
+  ): Record<string, unknown> {
     const { contextTokens, queryTokens, seconds, ids, result } = generation;
     const { taken, causal } = blockCounts(generation);
     return {
@@ -213,7 +249,13 @@ class TaskRun {
       blocksComputed: taken,
       blocksCausal: causal,
       share: computedShare(this.#run.plan, generation),
+      ...depthsOf(sample),
+      ...(result.headShares.length === 0 ? {} : { headShares: roundedShares(result.headShares) }),
       ranks: result.ranks,
     };
   }
+}
+
+function roundedShares(shares: readonly (readonly number[])[]): number[][] {
+  return shares.map((layer) => layer.map((share) => Number(share.toFixed(4))));
 }

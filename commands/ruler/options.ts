@@ -25,18 +25,25 @@ export interface RulerOptions {
   readonly outputDir: string;
   readonly sourceDir: string | undefined;
   readonly cweFrequencies: readonly number[];
+  /** Holds tasks beside RULER's. */
+  readonly tasksFile?: string | undefined;
   readonly device: CheckedLoad["device"];
   readonly dtype: ComputeDType;
   readonly threads: number;
   /** GPUs of each process that the layers are spread over; by default the fewest that do. */
   readonly gpusPerRank?: number | undefined;
+  /** Samples that are decoded at once, at most. @default {1} */
+  readonly batchSize?: number | "auto" | undefined;
   readonly timeoutMs: number;
+  readonly startTimeoutMs?: number | undefined;
   /** Whether weights are read into memory instead of being mapped. */
   readonly copyWeights?: boolean | undefined;
   /** What is printed at the end. @default {"table"} */
   readonly format?: Format | undefined;
   /** Whether a file of samples per task is written, as lm-evaluation-harness has it. */
   readonly logSamples?: boolean | undefined;
+  /** Whether a report is written, too. @default {false} */
+  readonly withReport?: boolean | undefined;
   /** Whether results of these lengths are removed first. */
   readonly overwrite?: boolean | undefined;
 }

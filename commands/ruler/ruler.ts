@@ -7,11 +7,12 @@
  */
 import { type CheckedPlan, checkPlan, modeOf, sharesContext } from "../../lib/attention/plan.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
-import { FileError, UsageError } from "../../lib/errors.ts";
+import { errorText, FileError, UsageError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
 import { WeightGuard } from "../../lib/model/weight_guard.ts";
 import { kernelDigest } from "../../lib/ffi/locate.ts";
+import type { TextTokenizer } from "../../lib/model/tokenizer.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import type { CommandContext } from "../infer/infer.ts";
@@ -28,7 +29,14 @@ import { runLength } from "./length.ts";
 import type { RulerOptions } from "./options.ts";
 import { prepareLength, type RulerRun } from "./prepare_length.ts";
 import { formatResults } from "./table.ts";
-import { checkTemplateName, chooseTemplate } from "./template.ts";
+import {
+  checkTemplateName,
+  chooseTemplate,
+  type ChosenTemplate,
+  templateWarning,
+} from "./template.ts";
+import { readTasksFile, taskNamed } from "./tasks_file.ts";
+import { RULER } from "../suites/ruler.ts";
 import type { Screen } from "../shared/screen.ts";
 
 const TEMPLATE_FLAG = "--prompt_config";
@@ -48,7 +56,7 @@ export async function runRuler(
   context: CommandContext & { readonly openDataMaker?: OpenDataMaker },
 ): Promise<void> {
   const { screen, cleanup } = context;
-  const { modelPath, sourceDir, dtype, threads, gpusPerRank, timeoutMs } = options;
+  const { modelPath, sourceDir, dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs } = options;
   const plan = checkPlan(options.plan);
   const { kind: device, note } = await chooseDevice(options.device, options);
   if (note !== undefined) screen.log(note);
@@ -68,25 +76,26 @@ export async function runRuler(
   await using _lock = await RunLock.take(`${folder}/${LOCK_FILE}`, {
     what: "--output_dir, --model_name",
   });
-  const template = await chooseTemplate(options.template, {
-    folder: modelPath,
-    tokenizer,
-    flag: TEMPLATE_FLAG,
-  });
+  const template = await openTemplate(options, { tokenizer, screen });
   const guard = await WeightGuard.open(modelPath);
-  const openMaker: OpenDataMaker = context.openDataMaker ??
-    (await import("./maker.ts")).openDataMaker;
+  const own = await readTasksFile(options.tasksFile);
+  if (context.openDataMaker === undefined) {
+    for (const task of options.tasks) taskNamed(task, { flag: "--tasks", own });
+  }
+  const openMaker: OpenDataMaker = context.openDataMaker ?? RULER.openMaker;
   const maker = await openMaker({
     countTokens: (text) => tokenizer.count(text),
     sourceDir,
     template,
+    own,
   });
   await using session = new ModelSession({
     folder: modelPath,
     load: {
       ...options.plan,
-      ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, tokenizer },
+      ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs, tokenizer },
       copyWeights: options.copyWeights,
+      batchSize: options.batchSize,
       expectedTokens: Math.max(...lengths),
     },
     screen,
@@ -96,6 +105,7 @@ export async function runRuler(
   const expected = lengths.length * options.tasks.length * options.sampleCount;
   const run: RulerRun = {
     ...{ ...options, plan, device, processCount, folder, pregenDir, maker, session, screen },
+    own,
     template: template.name,
     digests: {
       model: await modelDigest(modelPath),
@@ -106,6 +116,19 @@ export async function runRuler(
     checkModel: options.copyWeights === true ? async () => {} : () => guard.check(),
   };
   await runLengths(run, { ...context, lengths });
+}
+
+/** The prompt template; what is odd about it is said. */
+async function openTemplate(
+  options: RulerOptions,
+  context: { tokenizer: TextTokenizer; screen: Screen },
+): Promise<ChosenTemplate> {
+  const { tokenizer, screen } = context;
+  const { template: name, modelPath: folder } = options;
+  const template = await chooseTemplate(name, { folder, tokenizer, flag: TEMPLATE_FLAG });
+  const warning = await templateWarning(template, { folder, tokenizer });
+  if (warning !== undefined) screen.log(warning);
+  return template;
 }
 
 /** Runs all lengths, and shows what there is, however that ends. */
@@ -148,6 +171,19 @@ async function runLengths(
   await writeResults(experiment, { date: new Date(), seconds, withSamples });
   const { format = "table" } = run;
   if (format !== "table") screen.print(formatExperiments([experiment], format));
+  if (run.withReport === true) await report(run);
+}
+
+/** A run succeeds without its report, which needs packages that a machine may not get. */
+async function report({ folder, screen }: RulerRun): Promise<void> {
+  const outputPath = `${folder}/report.html`;
+  try {
+    const { writeReport } = await import("../report/report.ts");
+    await writeReport({ folders: [folder], outputPath });
+    screen.log(`Report: ${outputPath}`);
+  } catch (error) {
+    screen.log(`No report: ${errorText(error)}`);
+  }
 }
 
 /** @throws {UsageError} If a folder of source data is named that is none. */

@@ -4,19 +4,22 @@
  * @module
  */
 import type { Generation } from "../../lib/engine/load_model.ts";
-import { cleanPrediction, sampleScore, TASK_METRICS } from "../../ruler/metrics.ts";
-import { readSamples } from "../../ruler/predictions.ts";
+import type { Metric } from "../../ruler/metrics.ts";
+import { readRecords } from "../../ruler/predictions.ts";
 import type { JsonValue } from "../../ruler/python/json_text.ts";
 import { hasContent, type InputSample } from "../shared/samples.ts";
+import { scoreOfSample } from "../suites/all.ts";
 
 /** What a sample scored, 0 to 100; undefined if its data has no answers. */
 export function scoreOf(
-  task: string,
   sample: Pick<InputSample, "record">,
   generation: Pick<Generation, "text">,
+  options: { task: string; metric?: Metric | undefined },
 ): number | undefined {
   const answers = textsOf(sample.record.get("outputs") ?? [sample.record.get("output") ?? null]);
-  return valueOf(task, { text: cleanPrediction(generation.text), answers });
+  const query = textOf(sample.record.get("input_query"));
+  const { task, metric } = options;
+  return scoreOfSample(task, { prediction: generation.text, answers, query }, metric);
 }
 
 /**
@@ -26,26 +29,25 @@ export function scoreOf(
  */
 export async function finishedScores(
   task: string,
-  options: { path: string; limit: number },
+  options: { path: string; limit: number; metric?: Metric | undefined },
 ): Promise<number[]> {
   const values: number[] = [];
   if (!(await hasContent(options.path))) return values;
   let count = 0;
-  for await (const { text, answers } of readSamples([options.path])) {
+  for await (const { record } of readRecords([options.path])) {
     if (count++ >= options.limit) break;
-    const value = valueOf(task, { text, answers: textsOf([...answers]) });
+    const value = scoreOfSample(task, {
+      prediction: textOf(record.get("pred")),
+      answers: textsOf(record.get("outputs") ?? []),
+      query: textOf(record.get("input_query")),
+    }, options.metric);
     if (value !== undefined) values.push(value);
   }
   return values;
 }
 
-function valueOf(
-  task: string,
-  prediction: { text: string; answers: readonly string[] },
-): number | undefined {
-  const metric = Object.hasOwn(TASK_METRICS, task) ? TASK_METRICS[task] : undefined;
-  if (metric === undefined || prediction.answers.length === 0) return undefined;
-  return sampleScore(metric, prediction) * 100;
+function textOf(value: JsonValue | undefined): string {
+  return typeof value === "string" ? value : "";
 }
 
 function textsOf(value: JsonValue): string[] {

@@ -8,7 +8,14 @@ import { METRICS } from "../../ruler/metrics.ts";
 import { FORMATS } from "../results/formats.ts";
 import { defineCommand } from "../shared/command.ts";
 import { choiceFlag, switchFlag, textFlag, textsFlag, wholeFlag } from "../shared/flags.ts";
-import { CWE_FLAG, SOURCE_HELP, TASKS, TEMPLATE_HELP } from "../shared/run_flags.ts";
+import {
+  CWE_FLAG,
+  MAX_LENGTH,
+  SOURCE_HELP,
+  TASKS,
+  TASKS_FILE_FLAG,
+  TEMPLATE_HELP,
+} from "../shared/run_flags.ts";
 
 /** `prepare`. */
 export const PREPARE = defineCommand({
@@ -16,16 +23,27 @@ export const PREPARE = defineCommand({
   summary: "make the data of one of RULER's tasks",
   flags: {
     save_dir: textFlag({ value: "FOLDER", required: true, help: "takes <task>/validation.jsonl" }),
-    task: choiceFlag(TASKS, { value: "NAME", required: true, help: "one of RULER's tasks" }),
+    task: textFlag({
+      value: "NAME",
+      required: true,
+      help: `one of RULER's tasks (${TASKS.join(", ")}), or of --tasks_file`,
+    }),
+    tasks_file: TASKS_FILE_FLAG,
     tokenizer_path: textFlag({
       value: "FOLDER",
       required: true,
       help: "a folder with a tokenizer.json",
     }),
-    tokenizer_type: choiceFlag(["hf"], { default: "hf", help: "the kind of tokenizer" }),
+    tokenizer_type: choiceFlag(["hf"], {
+      default: "hf",
+      help:
+        "the kind of tokenizer; for those of NeMo and OpenAI take a tokenizer.json that Hugging " +
+        "Face's library made of them",
+    }),
     max_seq_length: wholeFlag({
       required: true,
       min: 1,
+      max: MAX_LENGTH,
       help: "tokens of a sample, those to be generated included",
     }),
     num_samples: wholeFlag({ min: 1, default: 500, help: "samples of all chunks together" }),
@@ -52,6 +70,7 @@ export const PREPARE = defineCommand({
       chunkCount: flags.chunk_amount,
       sourceDir: flags.source_dir,
       cweFrequencies: flags.cwe_freq,
+      tasksFile: flags.tasks_file,
     }, (line) => screen.log(line));
   },
 });
@@ -94,9 +113,13 @@ export const GATHER = defineCommand({
       help: "what to print; csv and json have a row per task, md can be pasted, original is the " +
         "text of the original's program",
     }),
+    heatmap: switchFlag({
+      short: "-ht",
+      help: "draws BABILong's scores as <name>.svg in the experiment's folder (--format original)",
+    }),
   },
-  run: async ({ exp: exps, output_dir: outputDir, format }, { screen }) => {
+  run: async ({ exp: exps, output_dir: outputDir, format, heatmap: heatMap }, { screen }) => {
     const { runGather } = await import("./gather.ts");
-    await runGather({ exps, outputDir, format }, (text) => screen.print(text));
+    await runGather({ exps, outputDir, format, heatMap }, (text) => screen.print(text));
   },
 });

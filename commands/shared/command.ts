@@ -28,6 +28,8 @@ export interface CommandSpec<T extends FlagTable> extends CommandHelp {
   readonly flags: T;
   /** See {@linkcode Command}; without it each rank runs the command for itself. */
   readonly ranks?: CommandRanks;
+  /** The flag that words before the first flag belong to. */
+  readonly positionals?: string;
   readonly run: (values: FlagValues<T>, context: CommandContext) => Promise<number | void>;
 }
 
@@ -45,7 +47,7 @@ export interface Command {
 
 /** Makes a subcommand. */
 export function defineCommand<T extends FlagTable>(spec: CommandSpec<T>): Command {
-  const { name, flags, demoUnless } = spec;
+  const { name, flags, demoUnless, positionals } = spec;
   const options = { command: name, ...(demoUnless === undefined ? {} : { demoUnless }) };
   return {
     help: spec,
@@ -54,7 +56,10 @@ export function defineCommand<T extends FlagTable>(spec: CommandSpec<T>): Comman
       if (args.includes("--help") || args.includes("-h")) {
         return context.screen.print(commandHelp(spec));
       }
-      return await spec.run(parseFlags(flags, args, options), context);
+      const [first] = args;
+      const hasWords = positionals !== undefined && first !== undefined && !first.startsWith("-");
+      const all = hasWords ? [`--${positionals}`, ...args] : args;
+      return await spec.run(parseFlags(flags, all, options), context);
     },
   };
 }
@@ -82,6 +87,8 @@ function exitCodeOf(error: unknown): number {
   // What a file asks for may be what the model cannot take.
   if (error instanceof FileError || error instanceof RequestError) return EXIT_CODES.file;
   if (error instanceof SyntaxError) return EXIT_CODES.file;
+  // Only the environment is read as text by Deno itself: variables that are not UTF-8.
+  if (error instanceof Deno.errors.InvalidData) return EXIT_CODES.usage;
   if (error instanceof DeviceError) return EXIT_CODES.device;
   if (error instanceof WorkerError) return EXIT_CODES.workerLost;
   return EXIT_CODES.bug;

@@ -15,7 +15,7 @@ import { DEVICE_WISHES } from "../../lib/device/open.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { type CheckedLoad, LOAD_DEFAULTS, LOAD_RANGES } from "../../lib/engine/options.ts";
 import { COMPUTE_DTYPES, type ComputeDType } from "../../lib/model/precision.ts";
-import { choiceFlag, decimalFlag, switchFlag, wholeFlag } from "./flags.ts";
+import { choiceFlag, decimalFlag, switchFlag, textFlag, wholeFlag } from "./flags.ts";
 
 /** What `-a` takes. */
 export const MODES: readonly AttentionMode[] = ATTENTION_MODES;
@@ -42,6 +42,7 @@ const FLAG_NAMES: Readonly<Record<string, string>> = {
   topLogits: "--top_logits",
   stopWords: "--stop_words",
   sourceDir: "--source_dir",
+  batchSize: "--batch_size",
 };
 
 /** A message of the library, with the names that options have on the command line. */
@@ -71,8 +72,11 @@ export interface EngineFlags {
   readonly threads: number;
   /** 0 for as few as are enough. */
   readonly gpus_per_rank: number;
+  /** `auto` or a number. */
+  readonly batch_size: string;
   /** In seconds. */
   readonly timeout: number;
+  readonly start_timeout: number;
   readonly copy_weights: boolean;
 }
 
@@ -83,6 +87,21 @@ export const GPUS_FLAG = wholeFlag({
   machine: true,
   help: "GPUs of each process that the model's layers are spread over; 0 takes the fewest that " +
     "weights and context fit on",
+});
+
+/** How long processes may take to come. */
+export const START_TIMEOUT_FLAG = decimalFlag({
+  default: LOAD_DEFAULTS.startTimeoutMs / 1000,
+  value: "SECONDS",
+  help: "how long a process may take to start and to meet the others",
+});
+
+/** What ranks know each other by without MPI. */
+export const JOB_KEY_FLAG = textFlag({
+  value: "FILE",
+  machine: true,
+  help: "holds the secret that launched processes without MPI have in common; by default " +
+    "STARX_JOB_KEY is the secret",
 });
 
 /** How to compute: the same for every command that runs the model. */
@@ -117,6 +136,14 @@ export const ENGINE_FLAGS = {
     help: "threads of each process; 0 divides the cores among the processes",
   }),
   gpus_per_rank: GPUS_FLAG,
+  batch_size: textFlag({
+    short: "-b",
+    value: "auto|N",
+    default: "auto",
+    machine: true,
+    help: "samples that are decoded at once, at most, as memory has room for them; auto takes as " +
+      "many as pay. It changes no bit of any result",
+  }),
   copy_weights: switchFlag({
     machine: true,
     help: "reads the weights into memory once, for files that may change meanwhile; otherwise " +
@@ -128,6 +155,8 @@ export const ENGINE_FLAGS = {
     value: "SECONDS",
     help: "how long a process may make no progress before it counts as lost",
   }),
+  start_timeout: START_TIMEOUT_FLAG,
+  job_key: JOB_KEY_FLAG,
 } as const;
 
 /** The engine's option; undefined for as few as are enough. */
@@ -151,20 +180,72 @@ export function planOf(flags: PlanFlags): PlanOptions {
 /**
  * The engine's options.
  *
- * @throws {UsageError} If the timeout is out of its range.
+ * @throws {UsageError} If a time-out is out of its range.
  */
 export function engineOptions(
   flags: EngineFlags,
-): Pick<CheckedLoad, "device" | "threads" | "gpusPerRank" | "timeoutMs" | "copyWeights"> & {
-  dtype: ComputeDType;
-} {
-  const { device, dtype, threads, timeout, copy_weights: copyWeights } = flags;
-  const { min, max } = LOAD_RANGES.timeoutMs;
-  if (!(timeout * 1000 >= min && timeout * 1000 <= max)) {
-    throw new UsageError(
-      `--timeout: must be from ${min / 1000} to ${max / 1000} seconds: current value is ${timeout}`,
-    );
-  }
-  const timeoutMs = Math.round(timeout * 1000);
-  return { device, dtype, threads, gpusPerRank: gpusPerRank(flags), timeoutMs, copyWeights };
+):
+  & Pick<CheckedLoad, "device" | "threads" | "gpusPerRank" | "copyWeights" | "batchSize">
+  & Pick<CheckedLoad, "timeoutMs" | "startTimeoutMs">
+  & { dtype: ComputeDType } {
+  const { device, dtype, threads, timeout, start_timeout, copy_weights: copyWeights } = flags;
+  const timeoutMs = milliseconds("timeoutMs", { flag: "--timeout", seconds: timeout });
+  const startTimeoutMs = startTimeoutMsOf(start_timeout);
+  const times = { timeoutMs, startTimeoutMs };
+  const batchSize = batchSizeOf(flags.batch_size);
+  const base = { device, dtype, threads, gpusPerRank: gpusPerRank(flags), copyWeights };
+  return { ...base, batchSize, ...times };
+}
+
+/** @throws {UsageError} If it is out of its range. */
+export function startTimeoutMsOf(seconds: number): number {
+  return milliseconds("startTimeoutMs", { flag: "--start_timeout", seconds });
+}
+
+/**
+ * The start's time-out of a command line that is not parsed yet: the ranks of a launcher meet before
+ * one of them runs the command, which then says what is wrong with its flags.
+ */
+export function startTimeoutOf(args: readonly string[]): number {
+  const seconds = Number(textOf(args, "--start_timeout") ?? NaN);
+  const { min, max } = LOAD_RANGES.startTimeoutMs;
+  const isUsable = seconds * 1000 >= min && seconds * 1000 <= max;
+  return isUsable ? Math.round(seconds * 1000) : LOAD_DEFAULTS.startTimeoutMs;
+}
+
+/**
+ * `auto`, or a number.
+ *
+ * @throws {UsageError} If it is neither.
+ */
+export function batchSizeOf(text: string): number | "auto" {
+  if (text === "auto") return text;
+  const { min, max } = LOAD_RANGES.batchSize;
+  const value = /^[0-9]+$/.test(text) ? Number(text) : NaN;
+  if (value >= min && value <= max) return value;
+  throw new UsageError(
+    `--batch_size: must be auto or a whole number from ${min} to ${max}: current value is '${text}'`,
+  );
+}
+
+/** The file of `--job_key`; as `startTimeoutOf()`. */
+export function jobKeyFileOf(args: readonly string[]): string | undefined {
+  return textOf(args, "--job_key");
+}
+
+function textOf(args: readonly string[], flag: string): string | undefined {
+  const at = args.findIndex((word) => word === flag || word.startsWith(`${flag}=`));
+  return at < 0 ? undefined : args[at]?.slice(flag.length + 1) || args[at + 1];
+}
+
+function milliseconds(
+  name: "timeoutMs" | "startTimeoutMs",
+  options: { flag: string; seconds: number },
+): number {
+  const { flag, seconds } = options;
+  const { min, max } = LOAD_RANGES[name];
+  if (seconds * 1000 >= min && seconds * 1000 <= max) return Math.round(seconds * 1000);
+  throw new UsageError(
+    `${flag}: must be from ${min / 1000} to ${max / 1000} seconds: current value is ${seconds}`,
+  );
 }

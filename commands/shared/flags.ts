@@ -173,7 +173,7 @@ export function wordsFlag<const S extends FlagSpec<readonly string[]>>(
 
 /** A flag that takes no value. */
 export function switchFlag(
-  spec: { readonly help: string; readonly machine?: boolean },
+  spec: { readonly help: string; readonly machine?: boolean; readonly short?: string },
 ): Flag<boolean> {
   return { ...makeFlag(spec, { value: "", read: () => true }), fallback: false };
 }

@@ -38,7 +38,16 @@ export function commandHelp(help: CommandHelp): string {
   const rows = Object.entries(flags).map(([key, flag]) => flagRow(key, flag, { demoUnless }));
   const below = notes.map((note) => `${wrap(note, { indent: 0 })}\n\n`).join("");
   return `starx ${name}: ${summary}\n\nUsage: ${call} [flags]\n\nFlags:\n${rows.join("")}` +
-    `  -h, --help${" ".repeat(LEFT - 12)}this text\n\n${below}${EXIT_TABLE}`;
+    `  -h, --help${" ".repeat(LEFT - 12)}this text\n${detachRow(call)}\n${below}${EXIT_TABLE}`;
+}
+
+/** Only cli.ts ends with the process that started it. */
+function detachRow(call: string): string {
+  if (!call.startsWith("cli.ts")) return "";
+  const text =
+    "goes on when the deno task or npx that started it is killed, as it does under nohup " +
+    "or a launcher";
+  return `${"      --detach".padEnd(LEFT)}${wrap(text, { indent: LEFT }).trimStart()}\n`;
 }
 
 /** The help of the program. */

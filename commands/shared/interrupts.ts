@@ -23,6 +23,11 @@ export class Interrupts implements Cleanup, Disposable {
     };
   }
 
+  /** Does what a signal does; not a second time. */
+  interrupt(): void {
+    if (!this.isInterrupted) this.#onSignal();
+  }
+
   /** Whether this process is one of several ranks that a launcher started. */
   isRank = false;
 

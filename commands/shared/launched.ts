@@ -5,14 +5,18 @@
  * @module
  */
 import { AbortedError } from "../../lib/parallel/collective.ts";
+import { RankUsageError } from "../../lib/parallel/launched.ts";
 import { EXIT_CODES, invariant, UsageError, WorkerError } from "../../lib/errors.ts";
 import { RankGroup } from "../../lib/team/group.ts";
+import { readJobSecret } from "../../lib/team/job_key.ts";
 import type { Launch } from "../../lib/team/launch.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import { STAR_PROGRAM } from "../../lib/engine/star_program.ts";
 import { endFollowers, followLeader } from "../../lib/team/follow.ts";
 import type { RankProgram, RankTypes } from "../../lib/team/program.ts";
 import { endingOf } from "./command.ts";
+import { tellDone } from "./done.ts";
+import { jobKeyFileOf, startTimeoutOf } from "./engine_flags.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import { VERSION } from "./version.ts";
 
@@ -26,8 +30,10 @@ export interface LaunchedOptions {
   readonly exit: (code: number) => never;
 }
 
-/** How long a rank may take to come, until the command line's own time-out is known. */
+/** How long a rank may make no progress until the command line's own time-out is known. */
 const JOIN_TIMEOUT_MS = 60_000;
+/** A rank that has nothing to say ends after the one that has: the launcher ends all with the first. */
+const QUIET_MS = 1_000;
 
 /**
  * Runs a command on all ranks.
@@ -46,10 +52,19 @@ export async function runLaunched(
   const identity = { "version": VERSION, "command line": args.join(" ") };
   let group: RankGroup;
   try {
-    group = await RankGroup.join(launch, { identity, timeoutMs: JOIN_TIMEOUT_MS, log, exit });
+    const timeoutMs = JOIN_TIMEOUT_MS;
+    const startTimeoutMs = startTimeoutOf(args);
+    const jobSecret = await readJobSecret(jobKeyFileOf(args));
+    const times = { timeoutMs, startTimeoutMs };
+    group = await RankGroup.join(launch, { identity, ...times, jobSecret, log, exit });
   } catch (error) {
+    if (error instanceof AbortedError) {
+      await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
+      return EXIT_CODES.workerLost;
+    }
     // All ranks find the same fault in their launch; one of them says so.
-    if (launch.rank > 0 && error instanceof UsageError) return EXIT_CODES.usage;
+    const isCommon = error instanceof UsageError && !(error instanceof RankUsageError);
+    if (launch.rank > 0 && isCommon) return EXIT_CODES.usage;
     throw error;
   }
   try {
@@ -63,6 +78,7 @@ export async function runLaunched(
         loadModel: (folder, load) => loadModel(folder, { ...load, group }),
       });
       await endFollowers(group);
+      tellDone(log);
     }
     return EXIT_CODES.done;
   } catch (error) {

@@ -9,7 +9,9 @@ import {
   chooseMpiPlugin,
   type Environment,
   srunCommand,
+  withoutLauncher,
 } from "../../lib/team/launch.ts";
+import { DONE_VARIABLE, doneLine } from "./done.ts";
 import type { Cleanup } from "./model_session.ts";
 
 /** What to start. */
@@ -35,7 +37,7 @@ const PERMISSIONS = [
  *
  * @returns The exit code: the command's own, or the one of lost workers.
  * @throws {UsageError} Outside of an allocation that has the nodes; the message shows the command.
- * @throws {WorkerError} If srun cannot be started.
+ * @throws {WorkerError} If srun cannot be started, or ends well without rank 0's word.
  */
 export async function runOnNodes(options: NodesOptions): Promise<number> {
   const { nodes, tasksPerNode, args, env, entry } = options;
@@ -44,8 +46,10 @@ export async function runOnNodes(options: NodesOptions): Promise<number> {
   checkAllocation(env, { nodes, tasksPerNode, mpi: "pmix", command });
   try {
     const mpi = chooseMpiPlugin(await listPlugins());
-    const [srun = "srun", ...words] = srunCommand({ nodes, tasksPerNode, mpi, command });
-    return await runToEnd([srun, ...words], options);
+    const token = crypto.randomUUID();
+    const step = `starx-${token}`;
+    const srun = srunCommand({ nodes, tasksPerNode, mpi, name: step, command });
+    return await runToEnd(srun, { ...options, step, token });
   } catch (error) {
     const isRefused = error instanceof Deno.errors.NotCapable;
     if (!isRefused && !(error instanceof Deno.errors.NotFound)) throw error;
@@ -61,26 +65,83 @@ async function listPlugins(): Promise<string> {
   return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
 }
 
-/** Lets a program have this one's terminal, and ends it with this one. */
+/** Runs srun to its end, and ends its step with this program. */
 async function runToEnd(
-  [program = "", ...args]: readonly string[],
-  options: { cleanup: Cleanup },
+  srun: readonly string[],
+  options: { cleanup: Cleanup; step: string; token: string },
 ): Promise<number> {
+  const { cleanup, step, token } = options;
+  const [program = "", ...args] = withoutLauncher(srun);
   const child = new Deno.Command(program, {
     args,
+    env: { [DONE_VARIABLE]: token },
     stdin: "null",
     stdout: "inherit",
-    stderr: "inherit",
+    stderr: "piped",
   }).spawn();
-  using _guard = options.cleanup.onInterrupt(async () => {
-    child.kill("SIGTERM");
+  using _guard = cleanup.onInterrupt(async () => {
+    // Upon a signal of its own srun has all ranks killed at once; signalled by the step they end.
+    if (!await signalStep(step)) child.kill("SIGTERM");
     await child.status;
   });
-  return exitCode(await child.status);
+  const isDone = await passLines(child.stderr, doneLine(token));
+  return exitCode(await child.status, isDone);
 }
 
-/** Slurm passes the highest code of all tasks on; what is not ours means that one was lost. */
-function exitCode(status: Deno.CommandStatus): number {
+/** Sends SIGTERM to the ranks of a step. @returns Whether it was found. */
+async function signalStep(name: string): Promise<boolean> {
+  try {
+    const list = await new Deno.Command("squeue", {
+      args: ["--steps", "--noheader", "--format=%i|%j"],
+    }).output();
+    const lines = new TextDecoder().decode(list.stdout).split("\n").map((line) => line.split("|"));
+    const [id] = lines.find((line) => line[1]?.trim() === name) ?? [];
+    if (id === undefined) return false;
+    const { success } = await new Deno.Command("scancel", {
+      args: ["--signal=TERM", id.trim()],
+    }).output();
+    return success;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+/**
+ * Passes a text on as it comes, all but a line.
+ *
+ * @returns Whether that line came.
+ */
+async function passLines(stream: ReadableStream<Uint8Array>, hidden: string): Promise<boolean> {
+  let isFound = false;
+  let held = "";
+  const write = (text: string) => Deno.stderr.writeSync(new TextEncoder().encode(text));
+  for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+    const lines = (held + text).split(/(?<=\n)/);
+    held = "";
+    for (const line of lines) {
+      if (line.trimEnd() === hidden) isFound = true;
+      // The rest of a line may be under way.
+      else if (!line.endsWith("\n") && hidden.startsWith(line)) held = line;
+      else write(line);
+    }
+  }
+  if (held === hidden) isFound = true;
+  else write(held);
+  return isFound;
+}
+
+/**
+ * Slurm passes the highest code of all tasks on; what is not ours means that one was lost. That all
+ * went well is rank 0's to say: launchers have returned 0 although ranks were killed.
+ */
+function exitCode(status: Deno.CommandStatus, isDone: boolean): number {
   const own: readonly number[] = Object.values(EXIT_CODES);
+  if (status.code === EXIT_CODES.done && !isDone) {
+    throw new WorkerError("Lost the ranks: srun ended without an error, and rank 0 is not done", {
+      rank: 0,
+      phase: "unknown",
+    });
+  }
   return own.includes(status.code) ? status.code : EXIT_CODES.workerLost;
 }

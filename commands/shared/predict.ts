@@ -1,5 +1,6 @@
 /**
- * Runs the samples of one file and appends their records, each on disk when its sample is done.
+ * Runs the samples of one file, as many at once as the model's batch has places, and appends their
+ * records in the order of the file, each on disk when its sample and those before it are done.
  *
  * @module
  */
@@ -7,6 +8,7 @@ import { FileError, invariant, RequestError } from "../../lib/errors.ts";
 import { JsonLinesWriter } from "../../lib/jsonl.ts";
 import type { Generation, Model } from "../../lib/engine/load_model.ts";
 import { dumpJsonText, type JsonValue } from "../../ruler/python/json_text.ts";
+import { runInOrder } from "./in_order.ts";
 import type { RunProgress } from "./progress.ts";
 import { type FinishedSamples, outputRecord } from "./output_records.ts";
 import { type InputSample, readSamples, type SampleSurvey } from "./samples.ts";
@@ -29,6 +31,8 @@ export interface PredictOptions {
   /** What stands around each prompt; the records hold the prompts without it. */
   readonly frame?: { readonly before: string; readonly after: string };
   readonly topLogits: number;
+  /** The sample whose selected tiles are returned, counted from 0 on. */
+  readonly maskedSample?: number;
   readonly progress: RunProgress;
   /** Called before each sample that is to run. @throws {FileError} If it must not run. */
   readonly beforeSample?: () => Promise<void>;
@@ -43,7 +47,7 @@ export interface PredictOptions {
 }
 
 /**
- * Runs all samples that are not finished.
+ * Runs all samples that are not finished. What is killed on the way loses the samples in flight.
  *
  * @param openModel Called before the first one.
  * @returns How many ran.
@@ -61,32 +65,60 @@ export async function predictFile(
       return dumpJsonText(record as JsonValue);
     },
   });
-  let number = 0;
+  let model: Model | undefined;
   let runCount = 0;
-  for await (const sample of readSamples(inputPath, options)) {
-    if (sampleLimit > 0 && number >= sampleLimit) break;
-    number++;
-    if (finished.has(number - 1)) {
-      progress.skip(1);
-      continue;
+  let takenMs = performance.now();
+  async function* waiting(): AsyncGenerator<NumberedSample> {
+    let number = 0;
+    for await (const sample of readSamples(inputPath, options)) {
+      if (sampleLimit > 0 && number >= sampleLimit) return;
+      number++;
+      if (finished.has(number - 1)) {
+        progress.skip(1);
+        continue;
+      }
+      await options.beforeSample?.();
+      model = await openModel();
+      yield { sample, number, name: `${options.label} ${number}`.trim() };
     }
-    await options.beforeSample?.();
-    const name = `${options.label} ${number}`.trim();
-    const generation = await generate(await openModel(), { sample, name, options });
-    await options.beforeRecord?.();
-    await writer.append(outputRecord(sample, generation, { withLogits: options.topLogits > 0 }));
-    await options.onSample?.(sample, generation, number - 1);
-    progress.finishSample();
-    runCount++;
   }
+  await runInOrder(waiting(), {
+    // One more than fit waits in front of the model, so that no place is empty meanwhile.
+    width: () => model === undefined || model.batchSize === 1 ? 1 : model.batchSize + 1,
+    run: async (numbered, { signal }) => {
+      invariant(model !== undefined, "a sample is given out when there is a model");
+      return await generate(model, { ...numbered, signal, options });
+    },
+    take: async ({ sample, number, name }, answer) => {
+      const isAlone = model?.batchSize === 1;
+      const nowMs = performance.now();
+      // Of several at once each takes its share, so that the sum is the time that passed.
+      const seconds = isAlone ? answer.seconds : (nowMs - takenMs) / 1000;
+      takenMs = nowMs;
+      const generation = { ...answer, seconds };
+      await options.beforeRecord?.();
+      await writer.append(outputRecord(sample, generation, { withLogits: options.topLogits > 0 }));
+      await options.onSample?.(sample, generation, number - 1);
+      progress.finishSample(name);
+      runCount++;
+    },
+  });
   return runCount;
+}
+
+/** A sample with its number in the file, from 1 on, and what messages call it. */
+interface NumberedSample {
+  readonly sample: InputSample;
+  readonly number: number;
+  readonly name: string;
 }
 
 async function generate(
   model: Model,
-  run: { sample: InputSample; name: string; options: PredictOptions },
+  run: NumberedSample & { signal: AbortSignal; options: PredictOptions },
 ): Promise<Generation> {
-  const { sample, name, options } = run;
+  const { sample, number, name, signal, options } = run;
+  const withMasks = number - 1 === options.maskedSample;
   const { tokensToGenerate, stopWords, topLogits, progress, endIds } = options;
   const { before = "", after = "" } = options.frame ?? {};
   const prompt = { context: before + sample.context, query: sample.query + after, sample: name };
@@ -95,8 +127,10 @@ async function generate(
       tokensToGenerate,
       stopWords,
       topLogits,
+      signal,
       ...(endIds === undefined ? {} : { endIds }),
-      onProgress: (now) => progress.update(now),
+      ...(withMasks ? { withMasks } : {}),
+      onProgress: (now) => progress.update(now, name),
     });
   } catch (error) {
     // The sample itself cannot be run: its file is at fault.

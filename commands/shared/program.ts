@@ -8,6 +8,7 @@ import { launchEnvironment, recognizeLaunch } from "../../lib/team/launch.ts";
 import { type Command, endingOf } from "./command.ts";
 import { programHelp } from "./help.ts";
 import { Interrupts } from "./interrupts.ts";
+import { ParentWatch } from "./parents.ts";
 import type { Screen } from "./screen.ts";
 import { VERSION } from "./version.ts";
 
@@ -16,20 +17,24 @@ export interface ProgramOptions {
   readonly screen: Screen;
 }
 
+/** Goes on when the process that started this one has ended. */
+const DETACH = "--detach";
+
 /**
  * Runs the program.
  *
  * @param commands All subcommands, in the order of the help text.
- * @param args The arguments, the subcommand first.
+ * @param given The arguments, the subcommand first.
  * @param options Where it writes.
  * @returns The exit code.
  */
 export async function runProgram(
   commands: readonly Command[],
-  args: readonly string[],
+  given: readonly string[],
   options: ProgramOptions,
 ): Promise<number> {
   const { screen } = options;
+  const args = given.filter((word) => word !== DETACH);
   using interrupts = new Interrupts(() => {
     // A launcher ends its ranks when one is lost, and speaks for them.
     if (interrupts.isRank) Deno.exit(EXIT_CODES.workerLost);
@@ -47,12 +52,18 @@ export async function runProgram(
       screen.print(`${VERSION}\n`);
       return EXIT_CODES.done;
     }
-    return await runCommand(findCommand(commands, name), rest, { args, interrupts, ...options });
+    const isDetached = given.includes(DETACH);
+    const run = { args, interrupts, isDetached, ...options };
+    return await runCommand(findCommand(commands, name), rest, run);
   } catch (error) {
     // What failed did so because of the signal, whose listener ends the process.
     if (interrupts.isInterrupted) return await new Promise<number>(() => {});
     const { code, text } = endingOf(error);
-    screen.log(text);
+    try {
+      screen.log(text);
+    } catch {
+      // Standard error itself cannot be written: the code is all that can be told.
+    }
     return code;
   }
 }
@@ -68,12 +79,19 @@ function findCommand(commands: readonly Command[], name: string): Command {
 async function runCommand(
   command: Command,
   rest: readonly string[],
-  options: ProgramOptions & { args: readonly string[]; interrupts: Interrupts },
+  options: ProgramOptions & {
+    args: readonly string[];
+    interrupts: Interrupts;
+    isDetached: boolean;
+  },
 ): Promise<number> {
   const { screen, interrupts, args } = options;
   const context = { screen, cleanup: interrupts, args };
   const isShared = command.ranks !== "alone";
   const launch = isShared ? recognizeLaunch(launchEnvironment()) : undefined;
+  // Ranks end as their launcher says.
+  const isDetached = options.isDetached || launch !== undefined;
+  using _parents = isDetached ? undefined : ParentWatch.start(() => interrupts.interrupt());
   if (launch === undefined || launch.size === 1) {
     return await command.run(rest, context) ?? EXIT_CODES.done;
   }

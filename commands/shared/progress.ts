@@ -23,7 +23,9 @@ export class RunProgress {
   #runCount = 0;
   #label = "";
   #score = "";
-  /** When the first token of the sample in progress came, and how many there were then. */
+  /** The samples in progress, by their names. */
+  readonly #running = new Map<string, Progress>();
+  /** When the first token of those in progress came, and how many came behind it. */
   #tokens: { ms: number; count: number } | undefined;
   #shownMs = performance.now();
 
@@ -53,32 +55,41 @@ export class RunProgress {
     this.#doneCount += count;
   }
 
-  /** Where the sample in progress is. */
-  update(progress: Progress): void {
-    const isFirst = progress.phase === "phase 1";
-    const part = isFirst
-      ? progress.fraction * PHASE_1_SHARE
-      : PHASE_1_SHARE + progress.fraction * (1 - PHASE_1_SHARE);
-    this.#show({ part, detail: isFirst ? progress.phase : this.#tokenText(progress) });
+  /** Where a sample in progress is; several may be at once, each with a name of its own. */
+  update(progress: Progress, name = ""): void {
+    const before = this.#running.get(name);
+    this.#running.set(name, progress);
+    this.#count(progress.generatedTokens - (before?.generatedTokens ?? 0));
+    const parts = [...this.#running.values()].map(partOf);
+    const part = parts.reduce((sum, part) => sum + part, 0);
+    this.#show({ part, detail: this.#detail(progress) });
   }
 
   /** Counts one sample as finished. */
-  finishSample(): void {
+  finishSample(name = ""): void {
     this.#doneCount++;
     this.#runCount++;
-    this.#tokens = undefined;
+    this.#running.delete(name);
+    if (this.#running.size === 0) this.#tokens = undefined;
     this.#show({ part: 0, detail: "" });
   }
 
-  /** `phase 2, 96 tokens, 41.3 tokens/s`. */
-  #tokenText({ phase, generatedTokens: count }: Progress): string {
-    if (count === 0) return phase;
-    const ms = performance.now();
-    const first = this.#tokens ??= { ms, count };
-    const seconds = (ms - first.ms) / 1000;
-    const rate = (count - first.count) / seconds;
-    const text = `${phase}, ${count} token${count === 1 ? "" : "s"}`;
-    return Number.isFinite(rate) && rate > 0 ? `${text}, ${rate.toFixed(1)} tokens/s` : text;
+  #count(moreTokens: number): void {
+    if (moreTokens <= 0) return;
+    if (this.#tokens === undefined) this.#tokens = { ms: performance.now(), count: 0 };
+    else this.#tokens.count += moreTokens;
+  }
+
+  /** `phase 2, 96 tokens, 41.3 tokens/s`, or `5 at once, 180.1 tokens/s`. */
+  #detail({ phase, generatedTokens: count }: Progress): string {
+    const { size } = this.#running;
+    const rate = this.#tokens === undefined
+      ? 0
+      : this.#tokens.count / ((performance.now() - this.#tokens.ms) / 1000);
+    const rateText = Number.isFinite(rate) && rate > 0 ? `, ${rate.toFixed(1)} tokens/s` : "";
+    if (size > 1) return `${size} at once${rateText}`;
+    if (phase === "phase 1" || count === 0) return phase;
+    return `${phase}, ${count} token${count === 1 ? "" : "s"}${rateText}`;
   }
 
   #show(now: { part: number; detail: string }): void {
@@ -103,6 +114,13 @@ export class RunProgress {
     const perSample = seconds / (this.#runCount + part);
     return `${formatDuration(perSample * (this.#totalCount - this.#doneCount - part))} left`;
   }
+}
+
+/** How much of a sample is done, 0 to 1. */
+function partOf({ phase, fraction }: Progress): number {
+  return phase === "phase 1"
+    ? fraction * PHASE_1_SHARE
+    : PHASE_1_SHARE + fraction * (1 - PHASE_1_SHARE);
 }
 
 /** A time as people read it: `42 s`, `3 min 05 s`, `2 h 07 min`. */

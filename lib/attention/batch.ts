@@ -8,6 +8,7 @@
  *
  * @module
  */
+import type { KvSegment } from "../device/kv_segment.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { rankScore } from "../ops/rank_score.ts";
@@ -29,13 +30,8 @@ export interface BatchKeys extends RankKeys {
   readonly firstRow: number;
   /** Rows of its pages. */
   readonly capacity: number;
-}
-
-/** Where a row's part goes, and what computes it. */
-interface RowTarget {
-  readonly row: number;
-  readonly out: Tensor;
-  readonly lse: Tensor;
+  /** All rows of the arena of a layer. */
+  readonly arena: (layer: number) => KvSegment;
 }
 
 /** The keys that a layer's rows see: [rows] i32 each. */
@@ -48,12 +44,15 @@ interface VisibleKeys {
 export class BatchAttention implements Disposable {
   readonly #options: GlobalAttentionOptions;
   readonly #owned: DisposableStack;
+  readonly #firstRows: PerStage<Tensor>;
   readonly #keyCounts: PerStage<Tensor>;
   /** Of each window that some layer has. */
   readonly #visible: ReadonlyMap<number, VisibleKeys>;
   readonly #lse: PerStage<Tensor>;
   /** Absent where one rank has all keys. */
   readonly #parts: PartBuffers | undefined;
+  /** What the devices have as first rows. */
+  #written = "";
 
   /** @param options `maxRows`: the widest batch. `windows`: all that layers have. */
   constructor(
@@ -68,6 +67,7 @@ export class BatchAttention implements Disposable {
         stages,
         ({ device }) => owned.use(Tensor.allocate(device, { dtype, shape, label })),
       );
+    this.#firstRows = make("first rows", "i32", maxRows);
     this.#keyCounts = make("key counts", "i32", maxRows);
     this.#visible = new Map(Array.from(windows, (window) => [window, {
       firstRows: make(`first keys of window ${window}`, "i32", maxRows),
@@ -83,17 +83,16 @@ export class BatchAttention implements Disposable {
 
   /** Brings what a step's ops read besides tensors to the devices; before they run. */
   async writeInputs(rows: readonly BatchKeys[]): Promise<void> {
-    const counts = Int32Array.from(rows, ({ keyCount }) => keyCount);
-    for (const keyCounts of this.#keyCounts.all) {
-      await keyCounts.rows(0, rows.length).writeFrom(counts);
-    }
+    await write(this.#keyCounts, rows.map(({ keyCount }) => keyCount));
     for (const [window, { firstRows, keyCounts }] of this.#visible) {
       const seen = rows.map((row) => visibleRows(window, row));
-      const firsts = Int32Array.from(seen, ({ firstRow }) => firstRow);
-      const counts = Int32Array.from(seen, ({ keyCount }) => keyCount);
-      for (const all of firstRows.all) await all.rows(0, rows.length).writeFrom(firsts);
-      for (const all of keyCounts.all) await all.rows(0, rows.length).writeFrom(counts);
+      await write(keyCounts, seen.map(({ keyCount }) => keyCount));
+      await write(firstRows, rows.map(({ firstRow }, i) => firstRow + (seen[i]?.firstRow ?? 0)));
     }
+    const first = rows.map(({ firstRow }) => firstRow);
+    if (String(first) === this.#written) return;
+    await write(this.#firstRows, first);
+    this.#written = String(first);
   }
 
   /**
@@ -101,8 +100,12 @@ export class BatchAttention implements Disposable {
    * same text.
    */
   recordKey(rows: readonly BatchKeys[]): string {
-    const places = rows.map(({ firstRow, capacity }) => `${firstRow}+${capacity}`);
-    return `${this.#isShared(rows)} ${places.join(" ")}`;
+    const shared = this.#isShared(rows);
+    // A score is computed of each sequence by itself.
+    const places = shared && this.#options.merge === "antidiagonal"
+      ? rows.map(({ firstRow, capacity }) => `${firstRow}+${capacity}`)
+      : [];
+    return `${shared} ${capacityOf(rows)} ${places.join(" ")}`;
   }
 
   /** The strategy of one step. */
@@ -123,11 +126,8 @@ export class BatchAttention implements Disposable {
   }
 
   async #alone(queries: LayerQueries, rows: readonly BatchKeys[]): Promise<void> {
-    const lse = this.#lse.of(queries.layer);
-    for (const row of rows.keys()) {
-      const target = { row, out: queries.out.rows(row, 1), lse: lse.rows(row, 1) };
-      await this.#local(queries, { rows, target });
-    }
+    const { out, layer } = queries;
+    await this.#local(queries, rows, { out, lse: this.#lse.of(layer).rows(0, rows.length) });
   }
 
   /** The parts of all rows side by side: one merge of all. */
@@ -136,11 +136,7 @@ export class BatchAttention implements Disposable {
     const { q, out, layer } = queries;
     const sizes = { tokens: rows.length, heads, headDim };
     const length = partElements(sizes);
-    const part = splitPart(this.#buffers.part(layer, length), sizes);
-    for (const row of rows.keys()) {
-      const target = { row, out: part.out.rows(row, 1), lse: part.lse.rows(row, 1) };
-      await this.#local(queries, { rows, target });
-    }
+    await this.#local(queries, rows, splitPart(this.#buffers.part(layer, length), sizes));
     const parts = await this.#buffers.gather(layer, length);
     await mergeStates(q.device, { out, parts, byScore: false, ...sizes });
   }
@@ -155,7 +151,7 @@ export class BatchAttention implements Disposable {
     const all = this.#buffers.part(layer, rows.length * length);
     for (const [row, { keys, anchorMean: meanOf, capacity }] of rows.entries()) {
       const part = splitPart(all.rows(row * length, length), sizes);
-      await this.#local(queries, { rows, target: { row, out: part.out, lse: part.lse } });
+      await this.#local(queries, rows, { ...part, row });
       const anchorMean = meanOf(layer);
       if (anchorMean === undefined) continue;
       await rankScore(device, {
@@ -175,24 +171,30 @@ export class BatchAttention implements Disposable {
     }
   }
 
-  /** This rank's part of one row. */
+  /** This rank's part of all rows, or of one: zeros with a log-sum-exp of -inf where it has no keys. */
   async #local(
     queries: LayerQueries,
-    options: { rows: readonly BatchKeys[]; target: RowTarget },
+    rows: readonly BatchKeys[],
+    target: { out: Tensor; lse: Tensor; row?: number },
   ): Promise<void> {
-    const { rows, target: { row, out, lse } } = options;
-    const keysOf = rows[row];
-    if (keysOf === undefined) return;
-    const { layer } = queries;
+    const { out, lse, row } = target;
+    const { layer, q } = queries;
+    const [first] = rows;
+    if (first === undefined) return;
     const visible = this.#visible.get(this.#options.windowOf(layer));
-    await attentionDecode(queries.q.device, {
+    const firstRows = visible?.firstRows ?? this.#firstRows;
+    const keyCounts = visible?.keyCounts ?? this.#keyCounts;
+    const [start, count] = row === undefined ? [0, rows.length] : [row, 1];
+    // Where keys begin and how many there are is read from the device, so that recorded ops do for
+    // later tokens and other sequences.
+    await attentionDecode(q.device, {
       out,
       lse,
-      q: queries.q.rows(row, 1),
-      // The number of keys is read from the device, so that recorded ops do for later tokens.
-      keys: keysOf.keys(layer, keysOf.capacity),
-      keyCount: (visible?.keyCounts ?? this.#keyCounts).of(layer).rows(row, 1),
-      firstRow: visible?.firstRows.of(layer).rows(row, 1),
+      q: q.rows(start, count),
+      keys: first.arena(layer),
+      firstRow: firstRows.of(layer).rows(start, count),
+      keyCount: keyCounts.of(layer).rows(start, count),
+      sequenceCapacity: Math.min(first.arena(layer).tokens, capacityOf(rows)),
       causal: true,
       scale: this.#options.scale,
     });
@@ -207,4 +209,18 @@ export class BatchAttention implements Disposable {
   [Symbol.dispose](): void {
     this.#owned.dispose();
   }
+}
+
+/** Writes the first numbers of each device's tensor. */
+async function write(tensors: PerStage<Tensor>, numbers: readonly number[]): Promise<void> {
+  for (const tensor of tensors.all) {
+    await tensor.rows(0, numbers.length).writeFrom(Int32Array.from(numbers));
+  }
+}
+
+/** Rows of the longest sequence's pages, rounded up a little: recorded ops do for others then. */
+function capacityOf(rows: readonly BatchKeys[]): number {
+  const longest = Math.max(...rows.map(({ capacity }) => capacity));
+  const step = 2 ** Math.max(0, Math.floor(Math.log2(longest)) - 2);
+  return Math.ceil(longest / step) * step;
 }

@@ -19,8 +19,8 @@ import type { RankGroup } from "../team/group.ts";
 import { openTeam } from "../team/open_team.ts";
 import type { Team, TeamPlace } from "../team/team.ts";
 import type { RankOptions } from "./rank.ts";
-import { STAR_PROGRAM, type StarResult, type StarTypes } from "./star_program.ts";
-import { joinResults, type RankResult, toWire } from "./wire.ts";
+import { STAR_PROGRAM } from "./star_program.ts";
+import { joinResults, type RankResult, type StarResult, type StarTypes, toWire } from "./wire.ts";
 
 /** What an engine is started with. */
 export interface EngineOptions extends RankOptions {
@@ -51,10 +51,10 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
 /** The ranks of a model. */
 export async function openModelTeam(options: EngineOptions): Promise<Team<StarTypes>> {
   const { modelFolder, plan, device, precision, threads, gpusPerRank } = options;
-  const { expectedTokens, copyWeights } = options;
+  const { expectedTokens, copyWeights, batchSize } = options;
   const init = {
     ...{ modelFolder, plan, device, precision, threads, gpusPerRank },
-    ...{ expectedTokens, copyWeights },
+    ...{ expectedTokens, copyWeights, batchSize },
   };
   return await openTeam(STAR_PROGRAM, init, placeOf(options));
 }
@@ -69,9 +69,12 @@ function placeOf(options: EngineOptions): TeamPlace {
 
 class TeamEngine implements Engine {
   readonly config: ModelShape;
+  readonly batchSize: number;
   readonly deviceDescription: string;
   readonly #team: Team<StarTypes>;
   readonly #reporters: number;
+  /** Counts the answers that may be ended early. */
+  #keys = 0;
 
   constructor(team: Team<StarTypes>, options: { reporters: number }) {
     const [ready] = team.ready;
@@ -79,17 +82,27 @@ class TeamEngine implements Engine {
     this.#team = team;
     this.#reporters = options.reporters;
     this.config = ready.config;
+    this.batchSize = ready.batchSize;
     this.deviceDescription = describeTeam(team);
   }
 
   async generate(request: GenerateRequest, call: GenerateCall = {}): Promise<GenerateResult> {
     checkRequest(request, this.config);
-    const { signal, onProgress } = call;
+    const { signal, onProgress, onIds, isDone } = call;
     const slowest = new SlowestRank(this.#reporters);
+    const key = isDone === undefined && onIds === undefined ? undefined : ++this.#keys;
+    const stopper = key === undefined || isDone === undefined
+      ? undefined
+      : new Stopper(isDone, () => this.#team.run({ kind: "stop", key }, {}));
     try {
-      const results = await this.#team.run({ kind: "generate", request: toWire(request) }, {
+      const results = await this.#team.run({ kind: "generate", request: toWire(request), key }, {
         signal,
-        onProgress: onProgress && ((progress, rank) => onProgress(slowest.update(progress, rank))),
+        onProgress: (progress, rank) => {
+          onProgress?.(slowest.update(progress, rank));
+          if (progress.ids === undefined) return;
+          onIds?.(progress.ids);
+          stopper?.look(progress.ids);
+        },
       });
       return joinResults(results.map(generatedOf));
     } catch (error) {
@@ -119,6 +132,40 @@ function nameSample(error: unknown, sample: string): unknown {
   if (!(error instanceof WorkerError) || error instanceof AbortedError) return error;
   const { rank, phase, message } = error;
   return new WorkerError(`${message} (sample ${sample})`, { rank, phase, cause: error });
+}
+
+/** Ends an answer early when it is found to be done. */
+class Stopper {
+  readonly #isDone: (ids: readonly number[]) => Promise<boolean>;
+  readonly #stop: () => Promise<unknown>;
+  #isLooking = false;
+  #latest: readonly number[] | undefined;
+
+  constructor(
+    isDone: (ids: readonly number[]) => Promise<boolean>,
+    stop: () => Promise<unknown>,
+  ) {
+    this.#isDone = isDone;
+    this.#stop = stop;
+  }
+
+  /** Looks at the ids so far; those that come while it looks are looked at behind them. */
+  look(ids: readonly number[]): void {
+    this.#latest = ids;
+    if (!this.#isLooking) this.#run().catch(() => {});
+  }
+
+  /** What goes wrong here goes wrong for the answer itself, too, which says so. */
+  async #run(): Promise<void> {
+    this.#isLooking = true;
+    while (this.#latest !== undefined) {
+      const ids = this.#latest;
+      this.#latest = undefined;
+      // Once it is ended nobody needs to look any more.
+      if (await this.#isDone(ids)) return void await this.#stop();
+    }
+    this.#isLooking = false;
+  }
 }
 
 /** The progress of a team is that of its slowest rank. */

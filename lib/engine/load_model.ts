@@ -3,117 +3,52 @@
  *
  * @module
  */
-import { type CheckedPlan, type PlanOptions, usedRanks } from "../attention/plan.ts";
-import { chooseDevice, type DeviceWish } from "../device/open.ts";
+import { type CheckedPlan, usedRanks } from "../attention/plan.ts";
+import { chooseDevice } from "../device/open.ts";
 import { invariant, RequestError } from "../errors.ts";
 import { readConfig } from "../model/config.ts";
 import type { ModelShape } from "../model/model_shape.ts";
-import { type ComputeDType, type Precision, widest } from "../model/precision.ts";
+import { widest } from "../model/precision.ts";
 import { loadTokenizer, type TextTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { openEngine } from "./engine.ts";
 import { checkHostMemory } from "./host_plan.ts";
+import type { GenerateOptions, LoadOptions, Prompt } from "./model_options.ts";
 import { checkGenerateOptions, checkLoadOptions } from "./options.ts";
-import { cutAtStopWord, promptIds, stopIds } from "./prompt_ids.ts";
-import type { RankGroup } from "../team/group.ts";
-import type { Engine, GenerateResult, Progress } from "../star/request.ts";
-
-/** How to load a model and what to compute with it. */
-export interface LoadOptions extends PlanOptions {
-  /**
-   * `auto` takes a usable GPU, or else the CPU, and `onWarning` says so; `cuda` takes a GPU.
-   *
-   * @default {"auto"}
-   */
-  readonly device?: DeviceWish | undefined;
-  /** What numbers are rounded to, as a whole or part by part. @default {"bf16"} */
-  readonly precision?: ComputeDType | Precision | undefined;
-  /** Processes that share the context; dense and xattn use one. @default {1} */
-  readonly processCount?: number | undefined;
-  /** Threads of each process; 0 divides the cores among the processes. @default {0} */
-  readonly threads?: number | undefined;
-  /**
-   * GPUs of each process that the layers are spread over; by default the fewest that the weights
-   * and `expectedTokens` fit on.
-   */
-  readonly gpusPerRank?: number | undefined;
-  /**
-   * The longest prompt with its answer that is to come, in tokens: what will not fit into a GPU's
-   * memory is refused before the weights are loaded.
-   */
-  readonly expectedTokens?: number | undefined;
-  /** How long a process may make no progress, in milliseconds. @default {60000} */
-  readonly timeoutMs?: number | undefined;
-  /** How long a process may take to start and join, in milliseconds. @default {60000} */
-  readonly startTimeoutMs?: number | undefined;
-  /**
-   * Whether weights are read into memory instead of being mapped: for files that may change while
-   * the model is in use. Each process has its own copy then.
-   *
-   * @default {false}
-   */
-  readonly copyWeights?: boolean | undefined;
-  /**
-   * The folder's tokenizer if it is loaded already, be it in another thread; it stays the caller's,
-   * and outlives the model.
-   */
-  readonly tokenizer?: TextTokenizer | undefined;
-  /** The processes that a launcher started with this one: all of them share the blocks. */
-  readonly group?: RankGroup | undefined;
-  /** Gets a line about anything unusual that does not stop the run. */
-  readonly onWarning?: ((line: string) => void) | undefined;
-}
-
-/** A context, and the query about it. */
-export interface Prompt {
-  readonly context: string;
-  readonly query: string;
-  /** Names the sample in progress and error messages. @default {"prompt"} */
-  readonly sample?: string | undefined;
-}
-
-/** How to generate. */
-export interface GenerateOptions {
-  /** At least 1. @default {128} */
-  readonly tokensToGenerate?: number | undefined;
-  /** The text is cut at the first of them; generation may end there. @default {[]} */
-  readonly stopWords?: readonly string[] | undefined;
-  /**
-   * Ids that end the answer, for example the model's end-of-sequence ids: generation may end there,
-   * and the text is cut in front of the first of them.
-   *
-   * @default {[]}
-   */
-  readonly endIds?: readonly number[] | undefined;
-  /** Whether to return which tiles were selected; not in the ring's modes. @default {false} */
-  readonly withMasks?: boolean | undefined;
-  /** How many of the first position's logits to return; 0 for none. @default {0} */
-  readonly topLogits?: number | undefined;
-  readonly onProgress?: ((progress: Progress) => void) | undefined;
-  /** Ends the run: what it took is freed on all ranks, then it fails with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
-}
+import { cutAtStopWord, idsToStopWord, promptIds, stopCheck, stopIds } from "./prompt_ids.ts";
+import { joinScores, type ScoreOptions, scoreRequest, type Scores } from "./score.ts";
+import type { Engine, GenerateResult } from "../star/request.ts";
 
 /** What was generated. */
 export interface Generation {
   /** The generated text, cut at the first stop word. */
   readonly text: string;
-  /** All generated ids. */
+  /** All generated ids, up to the one that completes a stop word or ends the answer. */
   readonly ids: readonly number[];
   /** `[id, logit]` of the first generated position, largest first. */
   readonly topLogits: readonly (readonly [number, number])[];
+  /** Tokens of the context. */
   readonly contextTokens: number;
+  /** Tokens of the query. */
   readonly queryTokens: number;
   /** From the prompt's text to the last token. */
   readonly seconds: number;
+  /** What was computed, rank by rank. */
   readonly result: GenerateResult;
 }
 
-/** A loaded model. Prompts that come while one runs wait; disposal ends what runs, and waits for it. */
+/**
+ * A loaded model. It runs as many prompts at once as its batch has places, those that come meanwhile
+ * wait; disposal ends what runs, and waits for it.
+ */
 export interface Model extends AsyncDisposable {
+  /** The model's sizes and layers. */
   readonly config: ModelShape;
   /** What its methods give is to be awaited: it may be at work in another thread. */
   readonly tokenizer: TextTokenizer;
+  /** How many processes share a context. */
   readonly processCount: number;
+  /** Prompts that are decoded at once, at most. */
+  readonly batchSize: number;
   /** One line for people. */
   readonly deviceDescription: string;
   /**
@@ -127,6 +62,19 @@ export interface Model extends AsyncDisposable {
    * @throws The signal's reason; an `AbortError` if the model is disposed of meanwhile.
    */
   generate(prompt: Prompt, options?: GenerateOptions): Promise<Generation>;
+  /**
+   * Log-probabilities of a text, token by token, behind a context; in the modes with blocks the
+   * context is encoded as one and the continuation sees all of it, as a query does.
+   *
+   * @param context A text or its ids; at least one token.
+   * @param continuation A text or its ids; at least one token.
+   * @throws As `generate()`.
+   */
+  score(
+    context: string | Int32Array,
+    continuation: string | Int32Array,
+    options?: ScoreOptions,
+  ): Promise<Scores>;
 }
 
 /** How far a prompt may exceed the model's positions: RULER's fwe overshoots its length. */
@@ -141,6 +89,18 @@ const OVERSHOOT = 0.02;
  * @throws {FileError} If a file is missing or damaged.
  * @throws {DeviceError} If the kernel library or the device cannot be used.
  * @throws {WorkerError} If a worker process is lost.
+ * @example
+ * ```ts
+ * import { loadModel } from "@starx/starx";
+ * import { ok } from "node:assert/strict";
+ * const hay = "The grass is green. The sky is blue. The sun is yellow. Here we go.\n".repeat(20);
+ * const needle = "One of the special magic numbers for quiet-harbor is: 4815162.\n";
+ * await using model = await loadModel("models/starx-tiny");
+ * const query = "The special magic number for quiet-harbor mentioned in the provided text is";
+ * const options = { tokensToGenerate: 12 };
+ * const { text } = await model.generate({ context: hay + needle + hay, query }, options);
+ * ok(text.includes("4815162"));
+ * ```
  */
 export async function loadModel(folder: string, options: LoadOptions = {}): Promise<Model> {
   const checked = checkLoadOptions(folder, options);
@@ -219,16 +179,35 @@ class TextModel implements Model {
     return this.#engine.config;
   }
 
+  get batchSize(): number {
+    return this.#engine.batchSize;
+  }
+
   get deviceDescription(): string {
     return this.#engine.deviceDescription;
   }
 
   async generate(prompt: Prompt, options: GenerateOptions = {}): Promise<Generation> {
+    return await this.#call(options, () => this.#generate(prompt, options));
+  }
+
+  async score(
+    context: string | Int32Array,
+    continuation: string | Int32Array,
+    options: ScoreOptions = {},
+  ): Promise<Scores> {
+    return await this.#call(options, () => this.#score({ context, continuation }, options));
+  }
+
+  async #call<T>(
+    options: { signal?: AbortSignal | undefined },
+    run: () => Promise<T>,
+  ): Promise<T> {
     options.signal?.throwIfAborted();
     if (this.#closing !== undefined) {
       throw new TypeError("Cannot generate as the model is disposed");
     }
-    const call = this.#generate(prompt, options);
+    const call = run();
     this.#calls.add(call);
     try {
       return await call;
@@ -237,13 +216,28 @@ class TextModel implements Model {
     }
   }
 
+  async #score(
+    texts: { context: string | Int32Array; continuation: string | Int32Array },
+    options: ScoreOptions,
+  ): Promise<Scores> {
+    const { tokenizer, config: { vocabularySize } } = this;
+    const parts = { tokenizer, plan: this.#plan, vocabularySize };
+    const { request, continuationIds } = await scoreRequest(texts, options, parts);
+    const promptTokens = request.contextIds.length + request.queryIds.length;
+    this.#checkLength(request.sample, { promptTokens, tokensToGenerate: 1 });
+    this.#checkMemory(request.contextIds.length, request.queryIds.length + 1);
+    const { signal, onProgress } = options;
+    const { ids, scores = [] } = await this.#engine.generate(request, { signal, onProgress });
+    return joinScores({ continuationIds, scores, nextId: ids[0] ?? 0 });
+  }
+
   async #generate(prompt: Prompt, options: GenerateOptions): Promise<Generation> {
     const startMs = performance.now();
     const { sample, tokensToGenerate, stopWords, topLogits, endIds } = checkGenerateOptions(
       prompt,
       options,
     );
-    const { onProgress, withMasks, signal } = options;
+    const { onProgress, onIds, withMasks, signal } = options;
     const { tokenizer } = this;
     const { contextIds, queryIds } = await promptIds({ ...prompt, sample }, {
       tokenizer,
@@ -258,12 +252,13 @@ class TextModel implements Model {
     const result = await this.#engine.generate({
       ...{ sample, contextIds, queryIds, tokensToGenerate, topLogits, withMasks },
       stopIds: [...new Set([...await stopIds(stopWords, tokenizer), ...endIds])],
-    }, { onProgress, signal });
-    const end = result.ids.findIndex((id) => endIds.includes(id));
-    const textIds = end < 0 ? result.ids : result.ids.slice(0, end);
+    }, { onProgress, onIds, signal, isDone: stopCheck(stopWords, tokenizer) });
+    const ids = await idsToStopWord(result.ids, { stopWords, tokenizer });
+    const end = ids.findIndex((id) => endIds.includes(id));
+    const textIds = end < 0 ? ids : ids.slice(0, end);
     return {
       text: cutAtStopWord(await tokenizer.decode([...textIds]), stopWords),
-      ids: result.ids,
+      ids,
       topLogits: result.topLogits,
       contextTokens: contextIds.length,
       queryTokens: queryIds.length,

@@ -4,6 +4,7 @@
  * @module
  */
 import { type CheckedPlan, checkPlan, PLAN_OPTION_NAMES } from "../attention/plan.ts";
+import { BATCH_RANGE } from "./batch_size.ts";
 import { DEVICE_WISHES } from "../device/open.ts";
 import {
   COMPUTE_DTYPES,
@@ -22,9 +23,9 @@ import {
   checkWhole,
   type NumberRange,
   optionError,
+  type OptionPlace,
 } from "../options.ts";
-import type { GenerateOptions, LoadOptions, Prompt } from "./load_model.ts";
-import type { PhasesOptions } from "./phases.ts";
+import type { GenerateOptions, LoadOptions, PhasesOptions, Prompt } from "./model_options.ts";
 
 /** The one home of the engine's defaults; those of a plan are `PLAN_DEFAULTS`. */
 export const LOAD_DEFAULTS = {
@@ -35,6 +36,7 @@ export const LOAD_DEFAULTS = {
   timeoutMs: 60_000,
   startTimeoutMs: 60_000,
   copyWeights: false,
+  batchSize: 1,
 } as const satisfies LoadOptions;
 
 /** The one home of the defaults of generation. */
@@ -56,6 +58,7 @@ export const LOAD_RANGES = {
   gpusPerRank: { min: 1, max: 32 },
   // Larger numbers cannot be counted with in the C interface.
   expectedTokens: { min: 0, max: 2 ** 31 - 1 },
+  batchSize: BATCH_RANGE,
   // Timers of JavaScript take 2^31 - 1 ms.
   timeoutMs: { min: 100, max: 2_000_000_000 },
   startTimeoutMs: { min: 100, max: 2_000_000_000 },
@@ -72,6 +75,7 @@ const LOAD_NAMES = [
   "timeoutMs",
   "startTimeoutMs",
   "copyWeights",
+  "batchSize",
   "tokenizer",
   "group",
   "onWarning",
@@ -90,6 +94,7 @@ const GENERATE_NAMES = [
   "endIds",
   "withMasks",
   "onProgress",
+  "onIds",
   "signal",
 ] as const satisfies readonly (keyof GenerateOptions)[];
 const PROMPT_NAMES = ["context", "query", "sample"] as const satisfies readonly (keyof Prompt)[];
@@ -120,6 +125,7 @@ export interface CheckedRanks extends CheckedDevice {
 export interface CheckedLoad extends CheckedRanks {
   readonly expectedTokens: number | undefined;
   readonly copyWeights: boolean;
+  readonly batchSize: number | "auto";
 }
 
 /**
@@ -131,12 +137,13 @@ export function checkLoadOptions(folder: string, options: LoadOptions): CheckedL
   const action = "load the model";
   checkText({ action, name: "folder" }, folder);
   checkNames(options, { action, known: LOAD_NAMES });
-  const { expectedTokens } = options;
+  const { expectedTokens, batchSize = LOAD_DEFAULTS.batchSize } = options;
   return {
     ...checkRanks(options, { action }),
     expectedTokens: expectedTokens === undefined
       ? undefined
       : inRange("expectedTokens", expectedTokens),
+    batchSize: batchSize === "auto" ? batchSize : inRange("batchSize", batchSize),
     copyWeights: checkSwitch({ action, name: "copyWeights" }, {
       value: options.copyWeights ?? LOAD_DEFAULTS.copyWeights,
     }),
@@ -231,8 +238,8 @@ export function checkGenerateOptions(prompt: Prompt, options: GenerateOptions): 
   const action = "generate";
   checkNames(prompt, { action, known: PROMPT_NAMES });
   checkNames(options, { action, known: GENERATE_NAMES });
-  checkText({ action, name: "context" }, prompt.context);
-  checkText({ action, name: "query" }, prompt.query);
+  checkPart({ action, name: "context" }, prompt.context);
+  checkPart({ action, name: "query" }, prompt.query);
   const { tokensToGenerate, stopWords, topLogits, endIds } = {
     ...GENERATE_DEFAULTS,
     ...withoutUndefined(options),
@@ -251,6 +258,12 @@ export function checkGenerateOptions(prompt: Prompt, options: GenerateOptions): 
     }),
     endIds: checkIds({ action, name: "endIds" }, endIds),
   };
+}
+
+/** A text, or ids. @throws {UsageError} If it is neither. */
+export function checkPart(place: OptionPlace, value: string | Int32Array): string | Int32Array {
+  if (typeof value === "string" || value instanceof Int32Array) return value;
+  throw optionError(place, { rule: "a text or an Int32Array of ids", value });
 }
 
 type Given<T> = { readonly [K in keyof T]: Exclude<T[K], undefined> };

@@ -15,8 +15,9 @@ export interface PromptIds {
 
 /** What {@linkcode promptIds} takes. */
 export interface PromptTexts {
-  readonly context: string;
-  readonly query: string;
+  /** A text, or ids that are taken as they are. */
+  readonly context: string | Int32Array;
+  readonly query: string | Int32Array;
   /** Names the prompt in messages. */
   readonly sample: string;
 }
@@ -37,7 +38,8 @@ export async function promptIds(
   const { context, query, sample } = prompt;
   const { tokenizer, plan, vocabularySize } = options;
   const isDense = plan.cut.kind === "whole" && plan.selection === undefined;
-  const encode = async (text: string, name: string): Promise<Int32Array> => {
+  const encode = async (text: string | Int32Array, name: string): Promise<Int32Array> => {
+    if (typeof text !== "string") return text;
     try {
       return await tokenizer.encode(text);
     } catch (error) {
@@ -48,9 +50,11 @@ export async function promptIds(
     }
   };
   const queryIds = await encode(query, "query");
-  const contextIds = await encode(isDense ? context + query : context, "context");
+  // What is given in ids is cut already.
+  const isOneText = isDense && typeof context === "string" && typeof query === "string";
+  const contextIds = await encode(isOneText ? context + query : context, "context");
   await checkRows([contextIds, queryIds], { sample, tokenizer, vocabularySize });
-  if (!isDense) return { contextIds, queryIds };
+  if (!isOneText) return { contextIds, queryIds };
   // Where the text is cut into phases changes nothing here; the second one needs a token.
   const cut = Math.max(0, contextIds.length - Math.max(1, queryIds.length));
   return { contextIds: contextIds.subarray(0, cut), queryIds: contextIds.subarray(cut) };
@@ -97,4 +101,40 @@ export function cutAtStopWord(text: string, stopWords: readonly string[]): strin
     if (at >= 0) end = Math.min(end, at);
   }
   return text.slice(0, end);
+}
+
+/**
+ * Whether an answer may end as it has a stop word; undefined where no word is looked for.
+ *
+ * A word that is one token ends the answer by its id, but may also be part of another token.
+ */
+export function stopCheck(
+  stopWords: readonly string[],
+  tokenizer: TextTokenizer,
+): ((ids: readonly number[]) => Promise<boolean>) | undefined {
+  const words = stopWords.filter((word) => word !== "");
+  if (words.length === 0) return undefined;
+  return async (ids) => {
+    const text = await tokenizer.decode([...ids]);
+    return words.some((word) => text.includes(word));
+  };
+}
+
+/**
+ * The ids up to the first that completes a stop word; all of them if none does. So they do not depend
+ * on how soon an answer was ended.
+ */
+export async function idsToStopWord(
+  ids: readonly number[],
+  options: { stopWords: readonly string[]; tokenizer: TextTokenizer },
+): Promise<readonly number[]> {
+  const hasWord = stopCheck(options.stopWords, options.tokenizer);
+  if (hasWord === undefined || !(await hasWord(ids))) return ids;
+  let [without, having] = [0, ids.length];
+  while (having - without > 1) {
+    const middle = Math.floor((without + having) / 2);
+    if (await hasWord(ids.slice(0, middle))) having = middle;
+    else without = middle;
+  }
+  return ids.slice(0, having);
 }

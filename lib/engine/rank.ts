@@ -4,35 +4,42 @@
  * @module
  */
 import { ForcedSelection } from "../attention/forced_selection.ts";
-import { TileMasks } from "../attention/tile_masks.ts";
+import type { TileMasks } from "../attention/tile_masks.ts";
 import type { Collective } from "../parallel/collective.ts";
-import type { RankStatus } from "../parallel/state.ts";
 import { type Device, DEVICE_TRAITS } from "../device/device.ts";
 import { stagesOn } from "../device/stages.ts";
-import { RequestError } from "../errors.ts";
+import { DeviceError, RequestError } from "../errors.ts";
 import { Transformer } from "../model/forward.ts";
-import { KvArena } from "../model/kv_cache.ts";
+import { cacheBytes, KvArena } from "../model/kv_cache.ts";
+import { PAGE_TOKENS, pagesFor } from "../model/kv_pages.ts";
+import { batchSizeOn, hostBudget } from "./batch_size.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import { readModel } from "../model/read_model.ts";
 import { loadWeights } from "../model/weights.ts";
-import { hostTokens, layOutBlocks } from "../star/blocks.ts";
+import { layOutBlocks } from "../star/blocks.ts";
 import { type Answer, type AnswerCall, decode, startAnswer } from "../star/decoder.ts";
 import { encodeContext, type EncodedContext, reserveSequence } from "../star/encode.ts";
 import { NO_HOOKS, type RunHooks } from "./hooks.ts";
 import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
 import { drawForcedBlocks } from "../star/sequence_chunk.ts";
-import { countWork, sumHeads } from "../star/work.ts";
 import { openRankDevices } from "./rank_device.ts";
-import type { RankResult } from "./wire.ts";
-import type { RankOptions, RankParts, RankPlace, RankProgress } from "./rank_types.ts";
+import type { RankOptions, RankParts, RankPlace } from "./rank_types.ts";
 import { checkRequest, type GenerateRequest } from "../star/request.ts";
 import { sequenceTokens } from "../star/sequence.ts";
 import { queryChunk, Stepper } from "../star/step.ts";
 
-export type { RankOptions, RankParts, RankPlace, RankProgress } from "./rank_types.ts";
+export type { RankOptions, RankParts, RankPlace } from "./rank_types.ts";
 
 /** Steps of a lone answer between two looks at what has come. */
 const STEPS = 8;
+
+/** How much of a context is to be kept, and by which of how many ranks. */
+interface SequenceSizes {
+  readonly contextTokens: number;
+  readonly room: number;
+  readonly ranks: number;
+  readonly rank: number;
+}
 
 /** A loaded model with its device. */
 export class RankModel implements Disposable {
@@ -99,8 +106,9 @@ export class RankModel implements Disposable {
     const weights = owned.use(
       await loadWeights(stages, { ...options, folder, config, onProgress }),
     );
-    const { batchSize } = options;
-    const base = { config, stages, weights, plan, precision, batchSize };
+    const batchSize = batchSizeOn(DEVICE_TRAITS[kind], options.batchSize ?? 1);
+    const hostBytes = hostBudget(sizes.ranks);
+    const base = { config, stages, weights, plan, precision, batchSize, hostBytes };
     const parts = { ...base, chunkTokens, hasOwnGpus, dealtGpus };
     const transformer = await prepareTransformer(parts);
     return new RankModel(parts, { transformer, owned: owned.move() });
@@ -116,6 +124,16 @@ export class RankModel implements Disposable {
     return new RankModel(parts, { transformer, owned: new DisposableStack() });
   }
 
+  /** Sequences that are decoded at once, at most. */
+  get batchSize(): number {
+    return this.#parts.batchSize ?? 1;
+  }
+
+  /** Whether steps run while the host goes on. */
+  get runsAhead(): boolean {
+    return this.#stepper?.runsAhead ?? false;
+  }
+
   /** Where the layers lie, in their order. */
   get devices(): readonly Device[] {
     return this.#devices;
@@ -124,61 +142,6 @@ export class RankModel implements Disposable {
   /** Whether every rank has GPUs of its own. */
   get hasOwnGpus(): boolean {
     return this.#parts.hasOwnGpus === true;
-  }
-
-  /**
-   * Runs one sample; all ranks of the collective must run the same one.
-   *
-   * @throws {RequestError} If there is no query.
-   * @throws {WorkerError} If another rank is lost.
-   */
-  async run(
-    request: GenerateRequest,
-    context: {
-      collective: Collective;
-      status: RankStatus;
-      onProgress: RankProgress;
-      hooks?: RunHooks;
-    },
-  ): Promise<RankResult> {
-    checkRequest(request);
-    const { collective, status, onProgress, hooks = NO_HOOKS } = context;
-    const { rank } = collective;
-    const report = (phase: "phase 1" | "phase 2", fraction: number, generatedTokens: number) => {
-      status.advance();
-      onProgress({ phase, fraction, generatedTokens });
-    };
-    const startMs = performance.now();
-    status.enter("phase 1");
-    const masks = request.withMasks === true ? new TileMasks() : undefined;
-    using encoded = await this.encode(request.contextIds, {
-      collective,
-      masks,
-      room: request.queryIds.length + request.tokensToGenerate,
-      queryTokens: request.queryIds.length,
-      onProgress: (fraction) => report("phase 1", fraction, 0),
-      hooks,
-    });
-    const encodedMs = performance.now();
-    status.enter("phase 2");
-    const { ids, topLogits } = await this.answer(encoded, {
-      request,
-      collective,
-      onLayer: () => status.advance(),
-      onToken: (count) => report("phase 2", count / request.tokensToGenerate, count),
-      hooks,
-    });
-    const { phase1, sequence: { blocks } } = encoded;
-    const selectedBlocks = phase1.selected.flatMap((layers) =>
-      layers.map(({ taken, causal }) => [taken, causal] as const)
-    );
-    const counters = {
-      ...countWork(phase1, { rank, blocks: blocks.length, blockTokens: hostTokens(blocks) }),
-      prefillSeconds: (encodedMs - startMs) / 1000,
-      decodeSeconds: (performance.now() - encodedMs) / 1000,
-    };
-    const headTiles = sumHeads(phase1.selected);
-    return { ids, topLogits, selectedBlocks, headTiles, masks: masks?.all ?? [], counters };
   }
 
   /**
@@ -197,12 +160,14 @@ export class RankModel implements Disposable {
       collective: Collective;
       room: number;
       queryTokens?: number;
+      /** Contexts that are to be encoded besides, likely to be as long: their pages are made now. */
+      others?: number;
       masks?: TileMasks | undefined;
       onProgress: (fraction: number) => void;
       hooks?: RunHooks;
     },
   ): Promise<EncodedContext> {
-    const { collective, room, queryTokens = room, masks } = options;
+    const { collective, room, queryTokens = room, masks, others = 0 } = options;
     const { onProgress, hooks = NO_HOOKS } = options;
     const { rank, size: ranks } = collective;
     const { plan } = this.#parts;
@@ -212,9 +177,10 @@ export class RankModel implements Disposable {
       promptTokens: contextTokens + queryTokens,
       totalTokens: contextTokens + room,
     };
-    const sequence = await hooks.agree(() => {
+    const sequence = await hooks.agree(async () => {
       this.#checkMemory({ contextTokens, room, ranks, rank });
-      return reserveSequence(this.#arena, { layout, rank, contextTokens, room, lengths });
+      await this.#makePages(1 + others, { contextTokens, room, ranks, rank });
+      return await reserveSequence(this.#arena, { layout, rank, contextTokens, room, lengths });
     });
     return await encodeContext(contextIds, {
       ...this.#parts,
@@ -302,18 +268,75 @@ export class RankModel implements Disposable {
     await drawForcedBlocks(this.#forced, { plan, layout, blocks, device, maxTokens, queryHeads });
   }
 
-  #checkMemory(
-    sizes: { contextTokens: number; room: number; ranks: number; rank: number },
-  ): void {
+  /** @throws {DeviceError} If the sequences of that size do not fit beside what is there. */
+  #checkMemory(sizes: SequenceSizes & { batchSize?: number }): void {
     const { config, precision, plan, chunkTokens, dealtGpus } = this.#parts;
-    const { contextTokens, room, ranks } = sizes;
-    const question = { config, precision, plan, chunkTokens, contextTokens, room, ranks };
+    const { contextTokens, room, ranks, batchSize = 1 } = sizes;
+    const base = { config, precision, plan, chunkTokens, contextTokens, room, ranks };
     const freeBytes = this.#devices.flatMap((device) => device.freeBytes ?? []);
-    if (freeBytes.length === 0) return;
     const { own, anchor } = sequenceTokens(layOutBlocks(plan, sizes), sizes);
-    const reusableTokens = own + anchor - this.#arena.growthFor(own) -
-      this.#arena.growthFor(anchor);
+    const arena = this.#arena;
+    if (freeBytes.length === 0) {
+      return this.#checkHost(this.#growthFor(own, anchor));
+    }
+    const reusableTokens = batchSize > 1
+      ? arena.freeTokens
+      : own + anchor - this.#growthFor(own, anchor);
+    const question = { ...base, batchSize };
     checkMemory(this.#devices, { question, freeBytes, loaded: true, reusableTokens, dealtGpus });
+  }
+
+  /** Tokens that the arena would grow by for a sequence and its anchor, if it has one here. */
+  #growthFor(own: number, anchor: number): number {
+    return this.#arena.growthFor(own) + (anchor === 0 ? 0 : this.#arena.growthFor(anchor));
+  }
+
+  /** In the host's memory a sequence alone may take what it needs, several together only a share. */
+  #checkHost(moreTokens: number): void {
+    const { config: { kvHeads, headDim, layerCount: layers }, precision } = this.#parts;
+    const arena = this.#arena;
+    const { hostBytes = Infinity } = this.#parts;
+    const tokens = arena.capacity + moreTokens;
+    const bytes = cacheBytes({ kvHeads, headDim, layers, tokens, dtype: precision.cache });
+    if (moreTokens === 0 || bytes <= hostBytes || arena.freeTokens === arena.capacity) return;
+    const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
+    throw new DeviceError(
+      `Cannot keep another sequence as all keys and values together must take at most ` +
+        `${gib(hostBytes)}, half of what was available: current value is ${gib(bytes)}`,
+    );
+  }
+
+  /**
+   * Where the arena has to grow, makes pages for several sequences of one size at once: growing for
+   * each would move what is there again and again. As many as there is memory for.
+   */
+  async #makePages(count: number, sizes: SequenceSizes): Promise<void> {
+    const arena = this.#arena;
+    const { own, anchor } = sequenceTokens(layOutBlocks(this.#parts.plan, sizes), sizes);
+    if (this.#growthFor(own, anchor) === 0) return;
+    const pages = pagesFor(own) + (anchor === 0 ? 0 : pagesFor(anchor));
+    let batchSize = count;
+    const { hostBytes = Infinity } = this.#parts;
+    const { kvHeads, headDim, layerCount: layers } = this.config;
+    const bytes = cacheBytes({
+      ...{ kvHeads, headDim, layers, dtype: this.#parts.precision.cache },
+      tokens: pages * PAGE_TOKENS,
+    });
+    if (this.#devices[0]?.hasHostMemory) {
+      batchSize = Math.min(batchSize, Math.floor(hostBytes / bytes));
+    }
+    while (batchSize > 1 && !this.#hasMemory({ ...sizes, batchSize })) batchSize--;
+    if (batchSize > 1) await arena.prepare(batchSize * pages * PAGE_TOKENS);
+  }
+
+  #hasMemory(sizes: SequenceSizes & { batchSize: number }): boolean {
+    try {
+      this.#checkMemory(sizes);
+      return true;
+    } catch (error) {
+      if (error instanceof DeviceError) return false;
+      throw error;
+    }
   }
 
   /** Makes the transformer's chunks long enough for a query. */
@@ -340,7 +363,7 @@ export class RankModel implements Disposable {
       transformer: this.#transformer,
       arena: this.#arena,
       collective,
-      maxRows: this.#parts.batchSize ?? 1,
+      maxRows: this.batchSize,
     });
     this.#stepper.onLayer = onLayer;
     return this.#stepper;

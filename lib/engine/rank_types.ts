@@ -29,8 +29,8 @@ export interface RankOptions {
   readonly expectedTokens?: number | undefined;
   /** Whether weights are read into memory instead of being mapped. */
   readonly copyWeights?: boolean | undefined;
-  /** Sequences that are decoded at once, at most. @default {1} */
-  readonly batchSize?: number | undefined;
+  /** Sequences that are decoded at once, at most; `auto` as many as pay and fit. @default {1} */
+  readonly batchSize?: number | "auto" | undefined;
 }
 
 /** A rank's place among the others. */
@@ -55,13 +55,10 @@ export interface RankParts {
   readonly chunkTokens: number;
   /** Sequences that are decoded at once, at most. @default {1} */
   readonly batchSize?: number | undefined;
+  /** Where memory is the host's: bytes that keys and values of several sequences may take. */
+  readonly hostBytes?: number | undefined;
   /** Whether every rank has GPUs of its own. */
   readonly hasOwnGpus?: boolean;
   /** GPUs that the layers could be spread over. */
   readonly dealtGpus?: number;
 }
-
-/** Told where a rank stands. */
-export type RankProgress = (
-  progress: { phase: "phase 1" | "phase 2"; fraction: number; generatedTokens: number },
-) => void;

@@ -5,8 +5,11 @@
  */
 import { invariant } from "../errors.ts";
 import type { BlockLayout } from "../star/blocks.ts";
-import type { GenerateRequest, GenerateResult, RankCounters } from "../star/request.ts";
+import type { ModelShape } from "../model/model_shape.ts";
+import type { RankOptions } from "./rank_types.ts";
+import type { GenerateRequest, GenerateResult, Progress, RankCounters } from "../star/request.ts";
 import { decodeInt32, encodeInt32 } from "../team/protocol.ts";
+import type { TokenScore } from "../star/token_scores.ts";
 import type { TileMask } from "../attention/tile_masks.ts";
 
 /** What one rank found. */
@@ -14,6 +17,8 @@ export interface RankResult {
   readonly ids: readonly number[];
   /** Only from the query host. */
   readonly topLogits: readonly (readonly [number, number])[];
+  /** As in `GenerateResult`; only from the query host. */
+  readonly scores?: readonly TokenScore[];
   /** As in `GenerateResult`, for this rank's blocks. */
   readonly selectedBlocks: readonly (readonly [number, number])[];
   /** Tiles that each query head took, by layer, over this rank's blocks. */
@@ -32,7 +37,14 @@ export interface WireRequest extends Omit<GenerateRequest, "contextIds" | "query
 
 /** What the ranks of a model can be asked. */
 export type StarTask =
-  | { readonly kind: "generate"; readonly request: WireRequest }
+  | {
+    readonly kind: "generate";
+    readonly request: WireRequest;
+    /** Asks for the ids with the progress, and lets `stop` end the answer. */
+    readonly key?: number | undefined;
+  }
+  /** Ends an answer where it is: what it has so far is its result. */
+  | { readonly kind: "stop"; readonly key: number }
   /** Encodes a context and keeps it under a number. */
   | {
     readonly kind: "encode";
@@ -53,6 +65,30 @@ export interface EncodedFacts {
   readonly anchorPasses: number;
   /** Per block of this rank and layer. */
   readonly selected: readonly (readonly { readonly taken: number; readonly causal: number }[])[];
+}
+
+/** The bodies that an engine and its ranks exchange. */
+export interface StarTypes {
+  init: RankOptions;
+  ready: {
+    readonly config: ModelShape;
+    readonly deviceDescription: string;
+    /** What carries the ranks' parts. */
+    readonly exchange: string;
+    /** Sequences that are decoded at once, at most. */
+    readonly batchSize: number;
+  };
+  request: StarTask;
+  result: StarResult;
+  progress: Progress;
+}
+
+/** What a rank found; which of them depends on the task. */
+export interface StarResult {
+  /** Of `generate`; of `answer` without `selectedBlocks` and `counters`. */
+  readonly generated?: Pick<RankResult, "ids" | "topLogits"> & Partial<RankResult>;
+  /** Of `encode`. */
+  readonly encoded?: EncodedFacts;
 }
 
 /** Turns a request into what crosses. */
@@ -84,6 +120,7 @@ export function joinAnswers(
 export function joinResults(results: readonly RankResult[]): GenerateResult {
   return {
     ...joinAnswers(results),
+    scores: results.flatMap(({ scores = [] }) => scores),
     selectedBlocks: results.flatMap((result) => result.selectedBlocks),
     headShares: headShares(results),
     masks: results.flatMap((result) => result.masks),

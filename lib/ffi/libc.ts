@@ -14,10 +14,16 @@ const SYMBOLS = {
   __errno_location: { parameters: [], result: "pointer" },
   // int open(const char *path, int flags, mode_t mode)
   open: { parameters: ["buffer", "i32", "u32"], result: "i32" },
-  // int close(int fd)
-  close: { parameters: ["i32"], result: "i32" },
+  // DIR *opendir(const char *name)
+  opendir: { parameters: ["buffer"], result: "pointer" },
+  // struct dirent *readdir(DIR *dirp)
+  readdir: { parameters: ["pointer"], result: "pointer" },
+  // int closedir(DIR *dirp)
+  closedir: { parameters: ["pointer"], result: "i32" },
   // ssize_t read(int fd, void *buf, size_t count)
   read: { parameters: ["i32", "buffer", "usize"], result: "i64" },
+  // int close(int fd)
+  close: { parameters: ["i32"], result: "i32" },
   // off_t lseek(int fd, off_t offset, int whence)
   lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
   // int ftruncate(int fd, off_t length)
@@ -34,6 +40,8 @@ const SYMBOLS = {
   munmap: { parameters: ["u64", "usize"], result: "i32" },
   // int prctl(int option, unsigned long arg2)
   prctl: { parameters: ["i32", "u64"], result: "i32" },
+  // int prctl(PR_SET_NAME, const char *name)
+  prctlName: { name: "prctl", parameters: ["i32", "buffer"], result: "i32" },
   // pid_t getppid(void)
   getppid: { parameters: [], result: "i32" },
   // int kill(pid_t pid, int sig)
@@ -64,7 +72,10 @@ const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 const O_CLOEXEC = 0o2000000;
 const MFD_CLOEXEC = 1;
 const SEEK_END = 2;
+/** `struct dirent`'s `d_name`, behind inode, offset, length and type. */
+const DIRENT_NAME = 19;
 const PR_SET_PDEATHSIG = 1;
+const PR_SET_NAME = 15;
 const SIGKILL = 9;
 const RUSAGE_SELF = 0;
 /** `struct rusage`: two times of two words, then counts; the first is `ru_maxrss` in KiB. */
@@ -154,6 +165,24 @@ export class Libc implements Disposable {
     const count = Number(this.#symbols.read(fd, bytes, BigInt(bytes.length)));
     this.close(fd);
     return count < 0 ? undefined : new TextDecoder().decode(bytes.subarray(0, count));
+  }
+
+  /** The names in a folder of the kernel's; none if it cannot be read. */
+  listNames(path: string): string[] {
+    const folder = this.#symbols.opendir(cString(path));
+    if (folder === null) return [];
+    const names: string[] = [];
+    for (let entry = this.#symbols.readdir(folder); entry !== null;) {
+      names.push(new Deno.UnsafePointerView(entry).getCString(DIRENT_NAME));
+      entry = this.#symbols.readdir(folder);
+    }
+    this.#symbols.closedir(folder);
+    return names;
+  }
+
+  /** Names the thread that calls, for those who look at the process; at most 15 bytes. */
+  nameThread(name: string): void {
+    this.#symbols.prctlName(PR_SET_NAME, cString(name));
   }
 
   /** Closes a file descriptor. */

@@ -67,6 +67,13 @@ export interface TextTokenizer {
  * @throws {FileError} If the file is missing, damaged, or gives an added token another id than the
  * library does.
  * @throws {DeviceError} If the library itself cannot be had, or broke before.
+ * @example
+ * ```ts
+ * import { loadTokenizer } from "@starx/starx";
+ * import { equal } from "node:assert/strict";
+ * using tokenizer = await loadTokenizer("models/starx-tiny");
+ * equal(tokenizer.decode([...tokenizer.encode("The sky is blue.")]), "The sky is blue.");
+ * ```
  */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   const file = await readTokenizerFile(folder);
@@ -116,6 +123,8 @@ class FileTokenizer implements Tokenizer {
   /** Whether a long text can be given to the library in pieces. */
   readonly #isCuttable: boolean;
   #disposed = false;
+  /** After a trap the library's memory is in no known state. */
+  #isBroken = false;
 
   constructor(wasm: WasmTokenizer, file: TokenizerFile) {
     this.#wasm = wasm;
@@ -157,6 +166,11 @@ class FileTokenizer implements Tokenizer {
 
   #check(): void {
     if (this.#disposed) throw new TypeError("Cannot use a tokenizer that is disposed");
+    if (this.#isBroken) {
+      throw new FileError(
+        `Cannot use ${this.#file.path} any more as the tokenizers' library broke on an earlier text`,
+      );
+    }
   }
 
   #encodePiece(text: string): Int32Array {
@@ -182,6 +196,7 @@ class FileTokenizer implements Tokenizer {
     try {
       return run();
     } catch (error) {
+      this.#isBroken = true;
       const reason = takeComplaint() ?? errorText(error);
       throw new FileError(
         `Cannot ${what} with ${this.#file.path}: its tables do not fit together (${reason})`,

@@ -71,15 +71,3 @@ export async function matmul(device: Device, args: MatmulArguments): Promise<voi
   const { params, call } = checkProduct(new OpCheck(device, "matmul"), args);
   await device.kernels.multiply(params, call);
 }
-
-/**
- * As `matmul()` for a few rows of different sequences: the bits of a row depend neither on the other
- * rows nor on how many there are, so that a sequence decodes alike in whatever company.
- */
-export async function matmulRows(device: Device, args: MatmulArguments): Promise<void> {
-  const { out, x } = args;
-  const [rows = 0] = x.shape;
-  for (let row = 0; row < rows; row++) {
-    await matmul(device, { ...args, out: out.rows(row, 1), x: x.rows(row, 1) });
-  }
-}

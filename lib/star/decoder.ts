@@ -8,12 +8,13 @@ import type { Collective } from "../parallel/collective.ts";
 import type { GenerateRequest } from "./request.ts";
 import type { Sequence } from "./sequence.ts";
 import type { Stepper } from "./step.ts";
+import type { TokenScore } from "./token_scores.ts";
 import type { Turns } from "./turns.ts";
 
 /** What is asked about a sequence. */
 export type AnswerRequest = Pick<
   GenerateRequest,
-  "sample" | "queryIds" | "tokensToGenerate" | "stopIds" | "topLogits"
+  "sample" | "queryIds" | "tokensToGenerate" | "stopIds" | "topLogits" | "tokenScores"
 >;
 
 /** How a rank answers. */
@@ -22,16 +23,18 @@ export interface AnswerCall {
   readonly collective: Collective;
   /** Called after every layer of a step. */
   readonly onLayer: () => void;
-  /** Called for every generated token, with how many there are. */
-  readonly onToken: (count: number) => void;
+  /** Called for every generated token, with all so far. */
+  readonly onToken: (ids: readonly number[]) => void;
 }
 
 /** One answer. */
 export class Answer {
   readonly sequence: Sequence;
   readonly topLogits: readonly (readonly [number, number])[];
+  /** Of the query's tokens from the second one on, if asked for; only on the query rank. */
+  readonly scores: readonly TokenScore[];
   readonly #request: AnswerRequest;
-  readonly #onToken: (count: number) => void;
+  readonly #onToken: (ids: readonly number[]) => void;
   readonly #ids: number[] = [];
   #isDone = false;
 
@@ -40,11 +43,13 @@ export class Answer {
     options: {
       request: AnswerRequest;
       topLogits: readonly (readonly [number, number])[];
-      onToken: (count: number) => void;
+      scores: readonly TokenScore[];
+      onToken: (ids: readonly number[]) => void;
     },
   ) {
     this.sequence = sequence;
     this.topLogits = options.topLogits;
+    this.scores = options.scores;
     this.#request = options.request;
     this.#onToken = options.onToken;
   }
@@ -80,7 +85,7 @@ export class Answer {
     }
     this.#ids.push(id);
     this.#isDone = this.#request.stopIds.includes(id) || this.tokensLeft === 0;
-    this.#onToken(this.#ids.length);
+    this.#onToken(this.#ids);
   }
 
   /** Ends it where it is. */
@@ -92,7 +97,7 @@ export class Answer {
 /**
  * Encodes the query about a sequence, and takes the first token of the answer.
  *
- * @param options `onToken`: called for every token, with how many there are.
+ * @param options `onToken`: called for every token, with all so far.
  * @throws {WorkerError} If a rank is lost.
  */
 export async function startAnswer(
@@ -100,15 +105,16 @@ export async function startAnswer(
   options: {
     sequence: Sequence;
     request: AnswerRequest;
-    onToken: (count: number) => void;
+    onToken: (ids: readonly number[]) => void;
     turns: Turns;
   },
 ): Promise<Answer> {
   const { sequence, request, onToken, turns } = options;
   sequence.rewind();
-  const { queryIds: ids, topLogits: count } = request;
-  const { id, topLogits } = await stepper.query(sequence, { ids, topLogits: count, turns });
-  const answer = new Answer(sequence, { request, topLogits, onToken });
+  const { queryIds: ids, topLogits: count, tokenScores } = request;
+  const first = await stepper.query(sequence, { ids, topLogits: count, tokenScores, turns });
+  const { id, topLogits, scores } = first;
+  const answer = new Answer(sequence, { request, topLogits, scores, onToken });
   answer.add(id);
   return answer;
 }

@@ -7,6 +7,7 @@
 import { RequestError } from "../errors.ts";
 import type { TileMask } from "../attention/tile_masks.ts";
 import type { ModelShape } from "../model/model_shape.ts";
+import type { TokenScore } from "./token_scores.ts";
 
 /** One sample: its context and query as token ids, and how to generate. */
 export interface GenerateRequest {
@@ -24,10 +25,16 @@ export interface GenerateRequest {
   readonly topLogits: number;
   /** Whether to return which tiles were selected; not in the ring's modes. @default {false} */
   readonly withMasks?: boolean | undefined;
+  /**
+   * Asks for the log-probabilities of the query's tokens, and for so many of the most likely ones at
+   * each position.
+   */
+  readonly tokenScores?: number | undefined;
 }
 
 /** How much one rank computed: the proof of who did what. */
 export interface RankCounters {
+  /** Its number, from 0. */
   readonly rank: number;
   /** Context blocks that this rank encoded. */
   readonly blocks: number;
@@ -39,6 +46,8 @@ export interface RankCounters {
   readonly selectedBlocks: number;
   /** Causal 128 x 128 blocks that dense attention would have computed in their place. */
   readonly causalBlocks: number;
+  /** The most memory that the process had resident so far, in MiB; mapped weights count. */
+  readonly residentMib: number;
   /** Seconds from the request's arrival to the end of phase 1. */
   readonly prefillSeconds: number;
   /** Seconds spent in phase 2: query and generated tokens. */
@@ -65,29 +74,43 @@ export interface GenerateResult {
   readonly headShares: readonly (readonly number[])[];
   /** The tiles that each block's rows took, if that was asked for and is not too much. */
   readonly masks: readonly TileMask[];
+  /** Of the query's tokens from the second one on, where they were asked for. */
+  readonly scores?: readonly TokenScore[] | undefined;
   /** One entry per rank, in rank order. */
   readonly ranks: readonly RankCounters[];
 }
 
 /** Where a run stands, for a progress bar. */
 export interface Progress {
+  /** What is being computed: the context, or query and answer. */
   readonly phase: "phase 1" | "phase 2";
   /** Share of the phase that is done, 0 to 1, over all ranks. */
   readonly fraction: number;
   /** Tokens generated so far. */
   readonly generatedTokens: number;
+  /** Their ids, where they are asked for. */
+  readonly ids?: readonly number[] | undefined;
 }
 
 /** What the run of a sample may come with. */
 export interface GenerateCall {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /**
+   * Asked again and again about the ids so far, the latest ones at least now and then: whether the
+   * answer may end. It ends soon after, and not always behind the same token.
+   */
+  readonly isDone?: ((ids: readonly number[]) => Promise<boolean>) | undefined;
+  /** Gets the ids so far, the latest ones at least now and then. */
+  readonly onIds?: ((ids: readonly number[]) => void) | undefined;
   /** Ends the run: what it took is freed on all ranks, then it fails with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A model that is ready for samples; those that come while one runs wait. */
+/** A model that is ready for samples: it takes some at once, and those that come meanwhile wait. */
 export interface Engine extends AsyncDisposable {
   readonly config: ModelShape;
+  /** Samples that are decoded at once, at most. */
+  readonly batchSize: number;
   /** One line for people: device and processes. */
   readonly deviceDescription: string;
   /**

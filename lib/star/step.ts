@@ -25,6 +25,7 @@ import { largestLogits } from "./logits.ts";
 import type { Sequence } from "./sequence.ts";
 import { rowGroups, TokenBoard } from "./token_board.ts";
 import { StepRecords } from "./step_records.ts";
+import { scoreRows, type TokenScore } from "./token_scores.ts";
 import type { Turns } from "./turns.ts";
 
 /** What steps are made with. */
@@ -48,6 +49,8 @@ export interface FirstToken {
   readonly id: number;
   /** `[id, logit]`, largest first; only on the query rank. */
   readonly topLogits: readonly (readonly [number, number])[];
+  /** Of the query's tokens from the second one on, if asked for; only on the query rank. */
+  readonly scores: readonly TokenScore[];
 }
 
 /** The tokens that a started step chooses. */
@@ -130,10 +133,10 @@ export class Stepper implements Disposable {
    */
   async query(
     sequence: Sequence,
-    query: { ids: Int32Array; topLogits: number; turns: Turns },
+    query: { ids: Int32Array; topLogits: number; tokenScores?: number | undefined; turns: Turns },
   ): Promise<FirstToken> {
     const { transformer, plan, stages, collective } = this.#options;
-    const { ids, turns } = query;
+    const { ids, turns, tokenScores } = query;
     const maxTokens = queryChunk({
       plan,
       queryTokens: ids.length,
@@ -151,15 +154,19 @@ export class Stepper implements Disposable {
       rankCount: sequence.rankCount,
     });
     let row = 0;
+    const scores: TokenScore[] = [];
     for (let begin = 0; begin < ids.length; begin += maxTokens) {
       if (begin > 0) await turns.turn();
       const part = ids.subarray(begin, begin + maxTokens);
       sequence.extend(part.length);
-      const keys = batchKeys(sequence);
+      const keys = batchKeys(sequence, this.#options.arena);
       await attention.writeInputs(keys);
       const slices = [{ sequence, ids: part }];
       await transformer.forward(this.#chunk(slices, { attention: attention.step(keys) }));
       row = part.length - 1;
+      if (tokenScores !== undefined && sequence.isQueryRank) {
+        scores.push(...await this.#score(ids, { begin, rows: part.length, top: tokenScores }));
+      }
     }
     const { isQueryRank, queryRank: rank } = sequence;
     let topLogits: FirstToken["topLogits"] = [];
@@ -169,7 +176,26 @@ export class Stepper implements Disposable {
       topLogits = await largestLogits(logits, query.topLogits);
     }
     const tokens = await this.#board.tell([{ rank, first: 0, count: 1 }]);
-    return { id: tokens[0] ?? 0, topLogits };
+    return { id: tokens[0] ?? 0, topLogits, scores };
+  }
+
+  /** Scores what follows on the rows of the last chunk, as many at once as the logits have room for. */
+  async #score(
+    ids: Int32Array,
+    chunk: { begin: number; rows: number; top: number },
+  ): Promise<TokenScore[]> {
+    const { transformer, maxRows } = this.#options;
+    const { begin, top } = chunk;
+    // Behind the query's last token comes none of its own.
+    const end = Math.min(begin + chunk.rows, ids.length - 1);
+    const scores: TokenScore[] = [];
+    for (let at = begin; at < end; at += maxRows) {
+      const count = Math.min(maxRows, end - at);
+      const logits = await transformer.logits({ first: at - begin, count });
+      const targets = ids.subarray(at + 1, at + 1 + count);
+      scores.push(...await scoreRows(logits, { targets, top }));
+    }
+    return scores;
   }
 
   /**
@@ -200,7 +226,8 @@ export class Stepper implements Disposable {
   async start(): Promise<PendingTokens> {
     const rows = this.#rows;
     for (const sequence of rows) sequence.extend(1);
-    const keys = rows.map(batchKeys);
+    const { arena } = this.#options;
+    const keys = rows.map((sequence) => batchKeys(sequence, arena));
     const slices = rows.map((sequence, row) => ({
       sequence,
       ids: this.#known.subarray(row, row + 1),
@@ -293,7 +320,7 @@ export class Stepper implements Disposable {
 }
 
 /** What attention needs of a sequence at its present length. */
-function batchKeys(sequence: Sequence): BatchKeys {
+function batchKeys(sequence: Sequence, arena: KvArena): BatchKeys {
   const { keyCount, isQueryRank, rankCount, rows: { first, capacity } } = sequence;
   return {
     keys: (layer, tokens) => sequence.keys(layer, tokens),
@@ -305,6 +332,7 @@ function batchKeys(sequence: Sequence): BatchKeys {
     anchorMean: (layer) => sequence.anchorMean(layer),
     firstRow: first,
     capacity,
+    arena: (layer) => ({ ...arena.layer(layer), start: 0, tokens: arena.capacity }),
   };
 }
 

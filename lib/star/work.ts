@@ -4,6 +4,7 @@
  * @module
  */
 import type { BlockCount } from "../attention/xattention.ts";
+import { Libc } from "../ffi/libc.ts";
 import type { Phase1Result } from "./phase1.ts";
 import type { RankCounters } from "./request.ts";
 
@@ -13,7 +14,8 @@ export function countWork(
   own: { rank: number; blocks: number; blockTokens: number },
 ): Omit<RankCounters, "prefillSeconds" | "decodeSeconds"> {
   const { taken: selectedBlocks, causal: causalBlocks } = totalCount(encoded);
-  return { ...own, anchorPasses: encoded.anchorPasses, selectedBlocks, causalBlocks };
+  const { anchorPasses } = encoded;
+  return { ...own, anchorPasses, selectedBlocks, causalBlocks, residentMib: peakResidentMib() };
 }
 
 /** The blocks of all sequences and layers together. */
@@ -25,6 +27,11 @@ export function totalCount(
     taken: counts.reduce((sum, { taken }) => sum + taken, 0),
     causal: counts.reduce((sum, { causal }) => sum + causal, 0),
   };
+}
+
+function peakResidentMib(): number {
+  using libc = new Libc();
+  return Math.round(libc.peakResidentBytes() / 2 ** 20);
 }
 
 /** The tiles that each query head took, by layer, over all sequences. */

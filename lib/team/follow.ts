@@ -75,6 +75,7 @@ export async function loadRank<T extends RankTypes>(
     rank,
     size,
     localSize,
+    hasOwnFiles: true,
     collective,
     carrier: group.collective.version,
     hangTimeoutMs: timeoutMs,

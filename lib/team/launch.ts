@@ -26,7 +26,7 @@ export interface Launch {
   /** Its number on its machine, and how many there are; undefined where nobody says. */
   readonly localRank: number | undefined;
   readonly localSize: number | undefined;
-  /** Where rank 0 can be met, for NCCL. */
+  /** Where rank 0 can be met over TCP. */
   readonly master: { readonly address: string; readonly port: number } | undefined;
   /** The MPI library that the launcher serves; undefined if it serves none. */
   readonly mpi: MpiFlavour | undefined;
@@ -35,12 +35,12 @@ export interface Launch {
 /** All variables that are looked at: what `--allow-env` has to name. */
 export const LAUNCH_VARIABLES = [
   ...["RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"],
+  "TORCHELASTIC_USE_AGENT_STORE",
   ...["OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"],
   ...["OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"],
   ...["PMI_RANK", "PMI_SIZE", "PMI_FD", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", "PMIX_RANK"],
   ...["SLURM_JOB_ID", "SLURM_JOB_NUM_NODES", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"],
   ...["SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE", "SLURM_NODEID", "SLURMD_NODENAME"],
-  ...["SLURM_LAUNCH_NODE_IPADDR"],
 ] as const;
 
 /** The variables that this process may read. */
@@ -97,6 +97,11 @@ const NAMES: Readonly<Record<Launcher, Names>> = {
   },
 };
 
+/** The names of the variables that told a process its place. */
+export function rankVariables(launch: Pick<Launch, "launcher">): Names {
+  return NAMES[launch.launcher];
+}
+
 const ORDER: readonly Launcher[] = ["RANK and WORLD_SIZE", "Open MPI", "PMI", "PMIx", "Slurm"];
 
 /**
@@ -120,7 +125,7 @@ export function recognizeLaunch(env: Environment): Launch | undefined {
       size,
       ...localPlace(env, names),
       master: masterOf(env),
-      mpi: mpiFlavour(env),
+      mpi: mpiFlavour(env, { launcher, rank, size }),
     };
   }
   return undefined;
@@ -155,12 +160,31 @@ export function tasksOfNode(text: string | undefined, node: number): number | un
 }
 
 function masterOf(env: Environment): Launch["master"] {
-  const address = env.MASTER_ADDR ?? env.SLURM_LAUNCH_NODE_IPADDR;
-  if (address === undefined || env.MASTER_PORT === undefined) return undefined;
-  return { address, port: readNumber(env, "MASTER_PORT", { min: 1, max: 65535 }) };
+  const address = env.MASTER_ADDR;
+  if (address === undefined || address === "" || env.MASTER_PORT === undefined) return undefined;
+  const port = readNumber(env, "MASTER_PORT", { min: 1, max: MAX_PORT });
+  // With this variable torchrun's own agent listens at the port that it names.
+  const isTaken = env.TORCHELASTIC_USE_AGENT_STORE === "True";
+  return { address, port: isTaken ? port === MAX_PORT ? port - 1 : port + 1 : port };
 }
 
-function mpiFlavour(env: Environment): MpiFlavour | undefined {
+const MAX_PORT = 65_535;
+
+/** Variables of an MPI launcher that say other numbers are inherited from above the launcher. */
+function mpiFlavour(
+  env: Environment,
+  place: Pick<Launch, "launcher" | "rank" | "size">,
+): MpiFlavour | undefined {
+  if (place.launcher === "RANK and WORLD_SIZE") {
+    const says = (launcher: "Open MPI" | "PMI" | "PMIx") => {
+      const { rank, size } = NAMES[launcher];
+      if (env[rank] === undefined) return true;
+      // PMIx says no size; that of the Slurm step is not the one of an mpirun inside of it.
+      const isSize = launcher === "PMIx" || env[size] === String(place.size);
+      return env[rank] === String(place.rank) && isSize;
+    };
+    if (!says("Open MPI") || !says("PMI") || !says("PMIx")) return undefined;
+  }
   if (env.OMPI_COMM_WORLD_RANK !== undefined || env.PMIX_RANK !== undefined) return "openmpi";
   return env.PMI_RANK === undefined && env.PMI_FD === undefined ? undefined : "mpich";
 }
@@ -202,10 +226,16 @@ export function describeLaunch(env: Environment): string[] {
     : `, local ${localRank}${localSize === undefined ? "" : ` of ${localSize}`}`;
   return [
     `rank ${rank} of ${size}${local}, by the variables of ${launcher}`,
-    `exchange on CPUs: ${mpi === undefined ? "none, as there is no MPI" : `MPI (${mpi})`}`,
-    ...(master === undefined ? [] : [`NCCL's meeting point: ${master.address}:${master.port}`]),
+    `exchange on CPUs: ${exchangeText({ mpi, master })}`,
     ...place,
   ];
+}
+
+function exchangeText({ mpi, master }: Pick<Launch, "mpi" | "master">): string {
+  if (mpi !== undefined) return `MPI (${mpi})`;
+  return master === undefined
+    ? "none, as there is no MPI, nor MASTER_ADDR with MASTER_PORT"
+    : `TCP, by way of rank 0 at ${master.address}, port ${master.port}`;
 }
 
 /** How to start ranks on several nodes. */
@@ -214,19 +244,22 @@ export interface SrunOptions {
   readonly tasksPerNode: number;
   /** Slurm's plugin for MPI; undefined leaves it to Slurm's configuration. */
   readonly mpi: "pmix" | "pmi2" | undefined;
+  /** The step's name, by which it can be found again. */
+  readonly name?: string;
   /** The program and its arguments. */
   readonly command: readonly string[];
 }
 
 /** The command line that starts the ranks; any of them that fails ends all. */
 export function srunCommand(options: SrunOptions): string[] {
-  const { nodes, tasksPerNode, mpi, command } = options;
+  const { nodes, tasksPerNode, mpi, name, command } = options;
   return [
     "srun",
     `--nodes=${nodes}`,
     `--ntasks-per-node=${tasksPerNode}`,
     "--kill-on-bad-exit=1",
     ...(mpi === undefined ? [] : [`--mpi=${mpi}`]),
+    ...(name === undefined ? [] : [`--job-name=${name}`]),
     ...command,
   ];
 }
@@ -235,6 +268,28 @@ export function srunCommand(options: SrunOptions): string[] {
 export function chooseMpiPlugin(list: string): SrunOptions["mpi"] {
   const names = list.split(/\s+/);
   return names.includes("pmix") ? "pmix" : names.includes("pmi2") ? "pmi2" : undefined;
+}
+
+/**
+ * Variables by which a launcher, and MPI once it has started, speak to one process. A launcher that
+ * is started from there takes itself for a rank and fails without a word; what a user has set for
+ * MPI is kept.
+ */
+const OWN_VARIABLES =
+  "PMIX_|PMI_|PRTE_|HYDI_|MPI_LOCAL|OMPI_(COMM_WORLD|UNIVERSE|NUM_|FIRST_|APP_|" +
+  "COMMAND|ARGV|FILE_)|OMPI_MCA_(orte_|ess|pmix|initial_|rmaps_|mpi_oversubscribe|shmem_)";
+
+/** The command line that starts a launcher with none of the variables that another one has set. */
+export function withoutLauncher(command: readonly string[]): string[] {
+  // The environment may be one that this process may not read: a shell sees all of it.
+  const names = `env | sed -nE 's/^((${OWN_VARIABLES})[A-Za-z0-9_]*)=.*/\\1/p'`;
+  return [
+    "sh",
+    "-c",
+    `for name in $(${names}); do unset "$name"; done; exec "$@"`,
+    "sh",
+    ...command,
+  ];
 }
 
 /**

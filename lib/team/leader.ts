@@ -46,6 +46,7 @@ export async function openAlone<T extends RankTypes>(
     rank: 0,
     size: 1,
     localSize: 1,
+    hasOwnFiles: false,
     collective,
     carrier: "none",
     hangTimeoutMs: ALONE_TIMEOUT_MS,

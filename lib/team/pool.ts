@@ -78,16 +78,20 @@ export class WorkerPool<T extends RankTypes> implements Team<T> {
 
   private constructor(options: PoolOptions) {
     const { size, slotBytes = DEFAULT_SLOT_BYTES, timeoutMs } = options;
+    const { startTimeoutMs = DEFAULT_START_TIMEOUT_MS } = options;
     this.size = size;
     this.#options = options;
     this.#onLine = options.onLine ?? writeLine;
     this.#group = new ShmGroup({ size, slotBytes });
     this.#flights = new Flights(size, { cancel: (command) => this.#tell(command) });
     this.#monitor = new Monitor(this.#group.state, {
-      timeoutMs: () => this.#joined ? timeoutMs : this.#startTimeoutMs,
+      timeoutMs: () => this.#joined ? timeoutMs : startTimeoutMs,
       isBusy: (rank) => this.#owes(rank),
       onLost: (error) => this.#fail(error),
-      intervalMs: Math.min(Math.max(timeoutMs / 10, MIN_LOOK_MS), MAX_LOOK_MS),
+      intervalMs: Math.min(
+        Math.max(Math.min(timeoutMs, startTimeoutMs) / 10, MIN_LOOK_MS),
+        MAX_LOOK_MS,
+      ),
     });
   }
 
@@ -121,11 +125,6 @@ export class WorkerPool<T extends RankTypes> implements Team<T> {
     return this.#ready;
   }
 
-  /** The process numbers, by rank. */
-  get pids(): number[] {
-    return this.#children.map((child) => child.pid);
-  }
-
   async run(request: T["request"], options: RunOptions<T> = {}): Promise<T["result"][]> {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#closing !== undefined) throw closedTeamError();
@@ -154,13 +153,6 @@ export class WorkerPool<T extends RankTypes> implements Team<T> {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-  }
-
-  get #startTimeoutMs(): number {
-    return Math.max(
-      this.#options.startTimeoutMs ?? DEFAULT_START_TIMEOUT_MS,
-      this.#options.timeoutMs,
-    );
   }
 
   async #start(init: T["init"]): Promise<void> {

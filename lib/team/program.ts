@@ -54,6 +54,8 @@ export interface RankContext<T extends RankTypes = RankTypes> {
   readonly size: number;
   /** How many of the ranks share this node's cores. */
   readonly localSize: number;
+  /** Whether each rank has a working folder, and maybe a file system, of its own. */
+  readonly hasOwnFiles: boolean;
   /** The way to the other ranks; the team's own, closing it ends only the use. */
   readonly collective: Collective;
   /** What carries it, for people. */

@@ -110,6 +110,7 @@ class RankServer<T extends RankTypes> {
       rank,
       size,
       localSize: size,
+      hasOwnFiles: false,
       collective: new BorrowedCollective(collective),
       carrier: "shared memory",
       hangTimeoutMs: timeoutMs + GRACE_MS,

@@ -59,9 +59,16 @@ export function accessHint({ endpoint, name, token }: Omit<HubOptions, "note">):
  * @throws {FileError} If it cannot be had, or the answer is none of a hub.
  */
 export async function listModel(options: HubOptions): Promise<readonly HubFile[]> {
-  const { endpoint, name, revision } = options;
+  return await listRepository({ ...options, kind: "models" });
+}
+
+/** As {@linkcode listModel}, for repositories of models or of data sets. */
+export async function listRepository(
+  options: HubOptions & { kind: "models" | "datasets" },
+): Promise<readonly HubFile[]> {
+  const { endpoint, name, revision, kind } = options;
   const label = `the list of files of ${name}`;
-  const address = `${endpoint}/api/models/${name}/revision/${
+  const address = `${endpoint}/api/${kind}/${name}/revision/${
     encodeURIComponent(revision)
   }?blobs=true`;
   const text = await request(address, async (response) => {
@@ -93,7 +100,13 @@ export async function listModel(options: HubOptions): Promise<readonly HubFile[]
     const path = file.split("/").map(encodeURIComponent).join("/");
     const check = checkOf(entry);
     if (check === undefined) throw refuse(`${file} has neither size nor hash`);
-    return { name: file, address: `${endpoint}/${name}/resolve/${commit}/${path}`, check };
+    return {
+      name: file,
+      address: `${endpoint}/${
+        kind === "models" ? "" : "datasets/"
+      }${name}/resolve/${commit}/${path}`,
+      check,
+    };
   });
 }
 

@@ -19,6 +19,7 @@ const OPTIONS: BenchOptions = {
   lengths: [5, 9],
   decodeContexts: [5],
   decodeTokens: 3,
+  batchSize: 1,
   blockTokens: 4096,
   anchorTokens: 4096,
   stride: 16,
@@ -70,6 +71,18 @@ Deno.test("runBench() ends its JSON with the line of times", async () => {
   };
   for (const { s_min, s_med } of times.prefill) assert(s_min > 0 && s_min <= s_med, last);
   assert(times.decode.every(({ s_med }) => s_med > 0) && times.rss_mib > 1, last);
+});
+
+Deno.test("runBench() times several sequences together", async () => {
+  let text = "";
+  const print = (part: string) => void (text += part);
+  await runBench({ ...OPTIONS, batchSize: 3 }, { print, note: () => {} });
+  const [details = "", times = ""] = text.trimEnd().split("\n");
+  const [decode] = JSON.parse(details).decode;
+  assertEquals([decode.ctx, decode.batch], [5, 3]);
+  const { s_med: step, s_sample: sample } = JSON.parse(times).decode[0];
+  assert(step > 0 && sample > 0, times);
+  assert(Math.abs(decode.tokens_per_s * step - 3) < 0.1, text);
 });
 
 Deno.test("bench counts no buffers of its own as the model's memory", async () => {

@@ -7,7 +7,7 @@ import { STAR } from "../helpers/prompts.ts";
 function rank(anchorPasses: number): RankCounters {
   return {
     ...{ rank: 0, blocks: 0, blockTokens: 0, selectedBlocks: 0, causalBlocks: 0 },
-    ...{ prefillSeconds: 0, decodeSeconds: 0, anchorPasses },
+    ...{ prefillSeconds: 0, decodeSeconds: 0, residentMib: 0, anchorPasses },
   };
 }
 

@@ -29,6 +29,7 @@ const OPTIONS: BenchOptions = {
   lengths: [700],
   decodeContexts: [300],
   decodeTokens: 3,
+  batchSize: 1,
   blockTokens: 256,
   anchorTokens: 256,
   stride: 16,

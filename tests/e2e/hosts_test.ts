@@ -18,9 +18,8 @@ import {
 import { MODEL } from "../helpers/prompts.ts";
 import { hasMpirun } from "../helpers/remote_group.ts";
 
-const HANG_MS = 1_500;
-/** All processes end within this time after a loss is noticed. */
-const PROMISED_MS = 10_000;
+/** Far longer than a busy machine keeps a rank from running. */
+const HANG_MS = 8_000;
 const LOGIT_TOLERANCE = 1e-4;
 
 const installed: Record<MpiFlavour, boolean> = {
@@ -88,9 +87,7 @@ for (const { phase, signal, rank } of LOSSES) {
         assertEquals(pids.length, 3);
         await new Promise((resolve) => setTimeout(resolve, 300));
         Deno.kill(pids[rank] ?? 0, signal);
-        const startMs = performance.now();
         const { code, stderr, left } = await ranks.ended(pids);
-        assertLess(performance.now() - startMs, PROMISED_MS + HANG_MS);
         assertEquals(left, []);
         assert(code !== 0, "a run that lost a rank must fail");
         const lines = stderr.split("\n").filter((line) => line.includes("Lost rank"));
@@ -187,13 +184,41 @@ Deno.test({
     }),
 });
 
-Deno.test("infer refuses ranks of a launcher without MPI", async () => {
-  const files = { input: "in.jsonl", output: "out.jsonl" };
-  const env = { RANK: "0", WORLD_SIZE: "2" };
-  const { code, stderr } = await runAlone(inferArgs(files, { mode: "star" }), env);
-  assertEquals(code, 2);
-  assertMatch(stderr, /^error: Cannot join 2 ranks .* start them by mpirun, or by srun --mpi=pmix/);
-});
+/** With the first one's patience, only who looks at the processes can tell in time. */
+const ABSENT = [
+  {
+    name: "ends before the others have come",
+    how: "exit 0",
+    timeout: "600",
+    text: /came: rank 1 \(node \S+\) (ended|did not start)/,
+  },
+  {
+    name: "never comes",
+    how: "exec sleep 60",
+    timeout: "5",
+    text: /came within 5000 ms: rank 1 \(node \S+\) did not come/,
+  },
+] as const;
+
+for (const { name, how, timeout, text } of ABSENT) {
+  Deno.test({
+    name: `infer names a rank that ${name}`,
+    ignore: !installed.openmpi,
+    fn: () =>
+      inFolder({}, async (folder) => {
+        const files = { input: `${folder}/in.jsonl`, output: `${folder}/out.jsonl` };
+        await writeInput(files.input, { samples: 1 });
+        const args = inferArgs(files, { mode: "star", extra: ["--start_timeout", timeout] });
+        const ended = await runScript(
+          folder,
+          `if [ $OMPI_COMM_WORLD_RANK = 1 ]; then ${how}; fi\nexec ${shellWords(args)}\n`,
+        );
+        assertEquals(ended.code, 5, ended.text);
+        assertMatch(ended.text, /error: Cannot start: not all ranks came/);
+        assertMatch(ended.text, text);
+      }),
+  });
+}
 
 const RULER = [
   ...["ruler", "-n", "tiny", "-p", MODEL, "-pc", "llama3", "-a", "star", "-bs", "256"],
@@ -242,11 +267,12 @@ Deno.test({
       const { code, stdout, stderr } = await runAlone([...RULER, ...output], env);
       assertEquals(code, 0, stderr);
       assertMatch(stderr, /4 processes, Open MPI/);
+      assertEquals(stderr.includes("is done"), false, stderr);
       assertMatch(stdout, /niah_single_1/);
       const calls = await Deno.readTextFile(`${folder}/calls`);
       assertMatch(
         calls,
-        /^--nodes=2 --ntasks-per-node=2 --kill-on-bad-exit=1 --mpi=pmix \S+ run .* ruler -n tiny/,
+        /^--nodes=2 --ntasks-per-node=2 --kill-on-bad-exit=1 --mpi=pmix --job-name=\S+ \S+ run .* ruler /,
       );
       const records = await readOutput(
         `${folder}/results/tiny_star_b256a256/1024/niah_single_1.jsonl`,
@@ -262,6 +288,13 @@ Deno.test("ruler -nn 2 ends with the ranks' exit code, or that of a lost worker"
       const { code } = await runAlone(args, { ...env, SRUN_CODE: given });
       assertEquals(code, expected);
     }
+    // A launcher's 0 is no proof: rank 0 never said that it is done.
+    const { code, stderr } = await runAlone(args, { ...env, SRUN_CODE: "0" });
+    assertEquals(code, 5);
+    assertMatch(
+      stderr,
+      /error: Lost the ranks: srun ended without an error, and rank 0 is not done/,
+    );
   });
 });
 
@@ -278,5 +311,5 @@ Deno.test("doctor shows what a launcher has said", async () => {
   const env = { RANK: "1", WORLD_SIZE: "4", MASTER_ADDR: "n1", MASTER_PORT: "29500" };
   const { stdout } = await runAlone(["doctor"], env);
   assertMatch(stdout, /Launcher +rank 1 of 4, by the variables of RANK and WORLD_SIZE/);
-  assertMatch(stdout, /NCCL's meeting point: n1:29500/);
+  assertMatch(stdout, /exchange on CPUs: TCP, by way of rank 0 at n1, port 29500/);
 });

@@ -94,6 +94,66 @@ gpuTest("attentionDecode() on a GPU, recorded once, follows the number of keys",
   });
 });
 
+/** Decode attention of a token of each of three sequences of one cache. */
+async function decodeBatch(bench: Bench): Promise<{
+  out: Tensor;
+  keyCount: Tensor;
+  firstRow: Tensor;
+  run: () => Promise<void>;
+}> {
+  const { q, keys, scale } = await makeSequence(bench, { ...SIZES, tokens: 3, keyTokens: 1_000 });
+  const out = await bench.output("out", "f32", q.shape);
+  const numbers = (label: string): Promise<Tensor> => bench.ints(label, [3], { low: 0, high: 1 });
+  const [keyCount, firstRow] = [await numbers("keyCount"), await numbers("firstRow")];
+  const args = { out, q, keys, keyCount, firstRow, sequenceCapacity: 600, causal: true, scale };
+  return { out, keyCount, firstRow, run: () => attentionDecode(bench.device, args) };
+}
+
+gpuTest(
+  "attentionDecode() on a GPU, recorded once, follows every sequence of a batch",
+  async () => {
+    const shared: SharedInputs = { inputs: new Map(), random: new Random(22), isForGpu: true };
+    using cpu = await openCpuDevice({ threads: 1, instructionSet: "scalar", tests: true });
+    using twinBench = new Bench(cpu, shared);
+    const twin = await decodeBatch(twinBench);
+    await withGpuBuilds(async (device) => {
+      using bench = new Bench(device, shared);
+      const batch = await decodeBatch(bench);
+      assert(device.recorder !== undefined, "a GPU must be able to record ops");
+      await batch.run();
+      using recorded = await device.recorder.record(batch.run);
+      for (
+        const [counts, rows] of [
+          [[1, 0, 600], [0, 5, 400]],
+          [[257, 300, 16], [700, 0, 984]],
+          [[256, 512, 599], [128, 256, 401]],
+        ] as const
+      ) {
+        for (const { keyCount, firstRow } of [batch, twin]) {
+          await keyCount.writeFrom(Int32Array.from(counts));
+          await firstRow.writeFrom(Int32Array.from(rows));
+        }
+        await recorded.run();
+        await twin.run();
+        assertClose(await batch.out.toFloats(), {
+          expected: await twin.out.toFloats(),
+          tolerance: BF16_INPUTS,
+          subject: { name: `out over ${counts.join(", ")} keys`, shape: batch.out.shape },
+        });
+      }
+      // A sequence whose rows are not in the cache gives NaN, the others go on.
+      await batch.firstRow.writeFrom(Int32Array.of(0, 990, 0));
+      await recorded.run();
+      const rows = await batch.out.toFloats();
+      const width = rows.length / 3;
+      const areNaN = [0, 1, 2].map((i) =>
+        rows.subarray(i * width, (i + 1) * width).every(Number.isNaN)
+      );
+      assertEquals(areNaN, [false, true, false]);
+    });
+  },
+);
+
 gpuTest("antidiagonalScore() on a GPU gives the same bits in one call and by chunks", async () => {
   // So many sums that one call works in passes, over key heads and over rows.
   const [tokens, chunk, stride] = [9_216, 2_048, 1];

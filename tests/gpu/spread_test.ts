@@ -7,7 +7,6 @@
 import { PRECISIONS } from "../../lib/model/precision.ts";
 import { type AttentionMode, checkPlan } from "../../lib/attention/plan.ts";
 import { SelfCollective } from "../../lib/parallel/self.ts";
-import { RankStatus } from "../../lib/parallel/state.ts";
 import { openCudaDevice } from "../../lib/device/cuda.ts";
 import type { Device } from "../../lib/device/device.ts";
 import { sendTensor } from "../../lib/device/send.ts";
@@ -17,11 +16,11 @@ import { randomWeights } from "../../lib/model/random_weights.ts";
 import { modelShape } from "../../lib/model/shapes.ts";
 import { openEngine } from "../../lib/engine/engine.ts";
 import { RankModel } from "../../lib/engine/rank.ts";
-import type { RankResult } from "../../lib/engine/wire.ts";
 import type { GenerateResult } from "../../lib/star/request.ts";
 import { assert, assertEquals } from "../helpers/assert.ts";
 import { GPU_COUNT } from "../helpers/device.ts";
 import { goldenEntries, type GoldenEntry, goldenPlan } from "../helpers/golden.ts";
+import { runSample, type SampleResult } from "../helpers/run_sample.ts";
 import { MODEL } from "../helpers/prompts.ts";
 
 function twoGpuTest(name: string, fn: () => Promise<void>): void {
@@ -76,7 +75,7 @@ for (const entry of await goldenEntries()) {
 /** Chunks follow each other through both GPUs, and end within a block. */
 const LARGE = { contextTokens: 20_000, blockTokens: 8192, chunkTokens: 4096 } as const;
 
-async function runLarge(devices: readonly Device[], mode: AttentionMode): Promise<RankResult> {
+async function runLarge(devices: readonly Device[], mode: AttentionMode): Promise<SampleResult> {
   const config = modelShape("llama-3.1-8b");
   assert(config !== undefined);
   const { contextTokens, blockTokens, chunkTokens } = LARGE;
@@ -101,8 +100,7 @@ async function runLarge(devices: readonly Device[], mode: AttentionMode): Promis
     stopIds: [],
     topLogits: 1000,
   };
-  const status = new RankStatus();
-  return await model.run(request, { collective, status, onProgress: () => {} });
+  return await runSample(model, request, { collective });
 }
 
 for (const mode of ["dense", "starx"] as const) {

@@ -3,11 +3,19 @@
  *
  * @module
  */
+import { assert } from "./assert.ts";
 import type { Cleanup, LoadModel } from "../../commands/shared/model_session.ts";
 import type { Screen } from "../../commands/shared/screen.ts";
 import { loadTokenizer } from "../../lib/model/tokenizer.ts";
 import { readConfig } from "../../lib/model/config.ts";
-import type { GenerateOptions, Generation, Prompt } from "../../lib/engine/load_model.ts";
+import type { Generation } from "../../lib/engine/load_model.ts";
+import type { GenerateOptions, Prompt } from "../../lib/engine/model_options.ts";
+
+/** A prompt of texts. */
+export interface TextPrompt extends Prompt {
+  readonly context: string;
+  readonly query: string;
+}
 
 /** What happened to fake models. */
 export interface FakeModels {
@@ -15,7 +23,7 @@ export interface FakeModels {
   /** The number of processes of each load. */
   readonly loads: number[];
   /** What each was asked. */
-  readonly asked: { prompt: Prompt; options: GenerateOptions }[];
+  readonly asked: { prompt: TextPrompt; options: GenerateOptions }[];
   /** How many are loaded now. */
   openCount: number;
 }
@@ -25,23 +33,28 @@ export interface FakeModels {
  *
  * @param answer Gets the prompt and how many were asked before it.
  */
-export function fakeModels(answer: (prompt: Prompt, index: number) => string): FakeModels {
+export function fakeModels(answer: (prompt: TextPrompt, index: number) => string): FakeModels {
   const fake: FakeModels = {
     loads: [],
     asked: [],
     openCount: 0,
-    load: async (folder, { processCount = 1 } = {}) => {
+    load: async (folder, { processCount = 1, batchSize = 1 } = {}) => {
       fake.loads.push(processCount);
       fake.openCount++;
       return {
         config: await readConfig(folder),
         tokenizer: await loadTokenizer(folder),
         processCount,
+        batchSize: batchSize === "auto" ? 4 : batchSize,
         deviceDescription: "a fake",
-        generate: (prompt, options = {}) => {
+        generate: (given, options = {}) => {
+          const { context, query } = given;
+          assert(typeof context === "string" && typeof query === "string", "prompts are texts");
+          const prompt = { ...given, context, query };
           fake.asked.push({ prompt, options });
           return Promise.resolve(generationOf(answer(prompt, fake.asked.length - 1)));
         },
+        score: () => Promise.reject(new TypeError("A fake scores nothing")),
         [Symbol.asyncDispose]: () => {
           fake.openCount--;
           return Promise.resolve();

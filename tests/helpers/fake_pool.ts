@@ -11,8 +11,8 @@ import { isRunning, leftovers } from "./processes.ts";
 /** The module of the fake ranks. */
 export const ENTRY = new URL("fake_rank.ts", import.meta.url);
 const PARENT = new URL("fake_parent.ts", import.meta.url);
-/** What the project promises after the loss of a rank has become visible. */
-export const PROMISED_MS = 10_000;
+/** Processes that do not end by themselves are waited for no longer. */
+export const PATIENCE_MS = 60_000;
 
 /** Starts a pool of fake ranks. */
 export function startPool(
@@ -33,16 +33,47 @@ export function sleep(durationMs: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, durationMs));
 }
 
+/** A request on its way. */
+export interface Working {
+  readonly results: Promise<FakeTypes["result"][]>;
+  /** What each rank has reported last. */
+  readonly done: number[];
+}
+
+/** Gives a pool a request and waits until all its ranks are at it. */
+export async function untilWorking(
+  pool: WorkerPool<FakeTypes>,
+  request: FakeRequest,
+): Promise<Working> {
+  const done: number[] = [];
+  const all = Promise.withResolvers<void>();
+  const results = pool.run(request, {
+    onProgress: (progress, rank) => {
+      done[rank] = progress.done;
+      if (Object.keys(done).length === pool.size) all.resolve();
+    },
+  });
+  // Whoever asks for the results hears of it.
+  results.catch(() => {});
+  await Promise.race([all.promise, results]);
+  return { results, done };
+}
+
+/** The processes of all ranks. */
+export function pidsOf(pool: WorkerPool<FakeTypes>): number[] {
+  return pool.ready.map(({ pid }) => pid);
+}
+
 /** The process of a rank. */
 export function pidOf(pool: WorkerPool<FakeTypes>, rank: number): number {
-  const pid = pool.pids[rank];
+  const pid = pidsOf(pool)[rank];
   assert(pid !== undefined, `there is no rank ${rank}`);
   return pid;
 }
 
 /** Checks that nothing is left of a pool that failed. */
 export function assertNothingLeft(pool: WorkerPool<FakeTypes>): void {
-  assertEquals(pool.pids.filter(isRunning), []);
+  assertEquals(pidsOf(pool).filter(isRunning), []);
   assertEquals(leftovers("memfd:starx"), []);
 }
 

@@ -91,18 +91,25 @@ async function act(
       return request.value;
     case "compute":
       status.enter("phase 1", request.sample);
+      call.progress({ done: 0 });
       await compute(request.durationMs, context);
       return "";
     case "gather":
       status.enter("phase 2", request.sample);
+      call.progress({ done: 0 });
       return await gather(request.rounds, context);
     case "wait":
       status.enter("phase 1", request.sample);
+      call.progress({ done: 0 });
       if (rank === request.rank) await compute(request.durationMs, context);
+      call.progress({ done: 1 });
       await collective.barrier();
       return "";
     case "block": {
       status.enter("phase 1", 0);
+      call.progress({ done: 0 });
+      // Once it blocks nothing can be written any more.
+      await sleep(50);
       using libc = new Libc();
       const timeout = timespec(request.durationMs * 1000);
       libc.waitWhile(addressOf(new Int32Array(1)), { value: 0, timeout });

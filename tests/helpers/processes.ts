@@ -50,6 +50,11 @@ export function childrenOf(parent: number): { pid: number; command: string }[] {
   });
 }
 
+/** All running processes below a process. */
+export function descendants(pid: number): { pid: number; command: string }[] {
+  return childrenOf(pid).flatMap((child) => [child, ...descendants(child.pid)]);
+}
+
 /** The numbers of all processes of this machine. */
 export function allProcesses(): number[] {
   const names = outputOf("ls", "/proc") ?? "";

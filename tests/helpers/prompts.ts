@@ -30,9 +30,11 @@ export function openTiny(
     dtype?: "f32" | "bf16";
     device?: "cpu" | "cuda";
     timeoutMs?: number;
+    batchSize?: number;
   },
 ): Promise<Engine> {
   const { plan, processCount, device = "cpu", dtype = "bf16", timeoutMs = 60_000 } = options;
+  const { batchSize } = options;
   return openEngine({
     modelFolder: MODEL,
     plan: checkPlan(plan),
@@ -41,6 +43,7 @@ export function openTiny(
     threads: 1,
     processCount,
     timeoutMs,
+    batchSize,
   });
 }
 

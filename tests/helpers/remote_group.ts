@@ -9,6 +9,7 @@ import type {
   CollectiveOptions,
 } from "../../lib/parallel/collective.ts";
 import type { MpiFlavour } from "../../lib/ffi/mpi.ts";
+import { withoutLauncher } from "../../lib/team/launch.ts";
 import { restoreError } from "../../lib/team/protocol.ts";
 import type { TestGroup } from "./collective_suite.ts";
 import { decodeBytes, encodeBytes, type RemoteCall, type RemoteReply } from "./remote_protocol.ts";
@@ -19,8 +20,10 @@ export function mpirunCommand(
   options: { size: number; args: readonly string[]; env?: Readonly<Record<string, string>> },
 ): Deno.Command {
   const own = flavour === "openmpi" ? ["--oversubscribe", "--bind-to", "none"] : [];
-  return new Deno.Command(MPIRUN[flavour], {
-    args: [...own, "-np", String(options.size), Deno.execPath(), ...options.args],
+  const words = [MPIRUN[flavour], ...own, "-np", String(options.size), Deno.execPath()];
+  const [program = "", ...args] = withoutLauncher([...words, ...options.args]);
+  return new Deno.Command(program, {
+    args,
     env: {
       OMPI_ALLOW_RUN_AS_ROOT: "1",
       OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1",

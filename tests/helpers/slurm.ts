@@ -147,6 +147,11 @@ export class RunningJob {
     this.#stderr = this.#read();
   }
 
+  /** The process that everything is below. */
+  get pid(): number {
+    return this.#process.pid;
+  }
+
   /** What was written to standard error so far. */
   get errors(): string {
     return this.#text;

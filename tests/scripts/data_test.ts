@@ -302,3 +302,38 @@ for (const [args, expected, line] of REFUSALS) {
     });
   });
 }
+
+Deno.test("download_data.ts fetches BABILong's rows as the hub lists them", async () => {
+  const body = bytesOf("PAR1 not really");
+  const file = (name: string) => ({
+    rfilename: name,
+    size: body.length,
+    lfs: { size: body.length, sha256: createHash("sha256").update(body).digest("hex") },
+  });
+  const names = ["16k/qa1/0000.parquet", "16k/qa1/0001.parquet", "16k/qa2/0000.parquet", "x.md"];
+  const answer = ({ path }: Asked): Answer => {
+    if (path.startsWith("/api/datasets/RMT-team/babilong-1k-samples/revision/refs%2Fconvert%2F")) {
+      const list = { sha: "0123456789", siblings: names.map(file) };
+      return { body: bytesOf(JSON.stringify(list)) };
+    }
+    const isFile = path.startsWith(
+      "/datasets/RMT-team/babilong-1k-samples/resolve/0123456789/16k/",
+    );
+    return isFile ? { body } : { status: 404 };
+  };
+  await using server = serveFiles(answer);
+  await inFolder({}, async (root) => {
+    const run = (task: string) =>
+      runScript("scripts/download_data.ts", [
+        ...["--data_dir", `${root}/data`, "--benchmark", "babilong", "--splits", "16k"],
+        ...["--tasks", task, "--endpoint", server.address],
+      ], { env: {} });
+    const { code, stderr } = await run("qa1");
+    assertEquals(code, 0, stderr);
+    const found = Array.from(Deno.readDirSync(`${root}/data/babilong/16k/qa1`), ({ name }) => name);
+    assertEquals(found.sort(), ["0000.parquet", "0001.parquet"]);
+    const missing = await run("qa3");
+    assertEquals(missing.code, 3);
+    assertMatch(missing.stderr, /Cannot fetch qa3 of 16k as .* must have it: it has not/);
+  });
+});

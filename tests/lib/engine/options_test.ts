@@ -4,7 +4,8 @@
  * @module
  */
 import { UsageError } from "../../../lib/errors.ts";
-import { loadModel, type LoadOptions } from "../../../lib/engine/load_model.ts";
+import { loadModel } from "../../../lib/engine/load_model.ts";
+import type { LoadOptions } from "../../../lib/engine/model_options.ts";
 import {
   checkGenerateOptions,
   checkLoadOptions,
@@ -30,6 +31,7 @@ Deno.test("checkLoadOptions() has a default for every option", () => {
     timeoutMs: 60_000,
     startTimeoutMs: 60_000,
     copyWeights: false,
+    batchSize: 1,
   });
 });
 
@@ -39,6 +41,7 @@ const REFUSED: readonly [unknown, string][] = [
   [{ mode: "star" }, "'blockTokens' must be a whole number above 0"],
   [{ plan: { mode: "dense" } }, "'plan' is none of its options: mode, blockTokens"],
   [{ device: "gpu" }, "'device' must be one of auto, cpu, cuda: current value is gpu"],
+  [{ batchSize: 0 }, "'batchSize' must be"],
   [{ precision: "f16" }, "'precision' must be one of bf16, f32: current value is f16"],
   [{ precision: { ...PRECISIONS.f32, cache: "f8" } }, "'precision.cache' must be one of"],
   [{ precision: { activations: "f32" } }, "'precision.weights' must be one of bf16, f32"],
@@ -82,7 +85,11 @@ Deno.test("checkGenerateOptions() has defaults and refuses what is none of its o
   });
   const refused: readonly [unknown, unknown, string][] = [
     [{ context: "a" }, {}, "'query' must be a text"],
-    [{ ...prompt, context: 5 }, {}, "'context' must be a text: current value is 5"],
+    [
+      { ...prompt, context: 5 },
+      {},
+      "'context' must be a text or an Int32Array of ids: current value is 5",
+    ],
     [{ ...prompt, name: "x" }, {}, "'name' is none of its options: context, query, sample"],
     [prompt, { tokensToGenerate: 0 }, "'tokensToGenerate' must be a whole number from 1"],
     [prompt, { stopWords: "." }, "'stopWords' must be an array of texts: current value is ."],

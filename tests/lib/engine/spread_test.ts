@@ -10,7 +10,6 @@ import type { Collective } from "../../../lib/parallel/collective.ts";
 import { ShmCollective, ShmGroup } from "../../../lib/parallel/shm.ts";
 import { exchangeOn, gatherTensors } from "../../../lib/parallel/device_exchange.ts";
 import { StagedCollective } from "../../../lib/parallel/staged.ts";
-import { RankStatus } from "../../../lib/parallel/state.ts";
 import { openCudaDevice } from "../../../lib/device/cuda.ts";
 import type { Device } from "../../../lib/device/device.ts";
 import { sendTensor } from "../../../lib/device/send.ts";
@@ -23,13 +22,13 @@ import { copy } from "../../../lib/ops/convert.ts";
 import { embedding } from "../../../lib/ops/embedding.ts";
 import { openEngine } from "../../../lib/engine/engine.ts";
 import { RankModel } from "../../../lib/engine/rank.ts";
-import type { RankResult } from "../../../lib/engine/wire.ts";
 import type { GenerateResult } from "../../../lib/star/request.ts";
 import { SelfCollective } from "../../../lib/parallel/self.ts";
 import { assert, assertEquals, assertMatch, assertRejects } from "../../helpers/assert.ts";
 import { addFakeNccl, buildFakeGpu, withFakeGpu } from "../../helpers/fake_gpu.ts";
 import { checkPlan } from "../../../lib/attention/plan.ts";
 import { goldenEntries, goldenPlan } from "../../helpers/golden.ts";
+import { runSample, type SampleResult } from "../../helpers/run_sample.ts";
 import { MODEL } from "../../helpers/prompts.ts";
 
 const folder = await buildFakeGpu();
@@ -92,7 +91,7 @@ for (const name of ["dense", "xattn_S16_t0.9", "star", "starx_p1_S16_t0.9"]) {
 }
 
 /** Runs ranks in this process, each with its GPUs; they exchange by way of the host. */
-async function runRanks(name: string, ranks: number): Promise<RankResult[]> {
+async function runRanks(name: string, ranks: number): Promise<SampleResult[]> {
   const slotBytes = 1 << 16;
   using group = new ShmGroup({ size: ranks, slotBytes });
   return await Promise.all(Array.from({ length: ranks }, async (_, rank) => {
@@ -101,8 +100,7 @@ async function runRanks(name: string, ranks: number): Promise<RankResult[]> {
     using model = await RankModel.load(rankOptions(name, 2), { host });
     const first = rank * 2;
     assertMatch(model.deviceDescription, new RegExp(`^cuda:${first} .* and cuda:${first + 1} `));
-    const status = new RankStatus();
-    return await model.run(REQUEST, { collective: host, status, onProgress: () => {} });
+    return await runSample(model, REQUEST, { collective: host });
   }));
 }
 
@@ -167,7 +165,7 @@ gpuTest("layers on two GPUs leave nothing behind", 2, async () => {
   const plan = checkPlan(options);
   using first = await openCudaDevice({ ordinal: 0 });
   using second = await openCudaDevice({ ordinal: 1 });
-  const run = async (devices: readonly Device[]): Promise<RankResult> => {
+  const run = async (devices: readonly Device[]): Promise<SampleResult> => {
     const stages = stagesOn(devices, config);
     using weights = await randomWeights(stages, config);
     const parts = {
@@ -180,8 +178,7 @@ gpuTest("layers on two GPUs leave nothing behind", 2, async () => {
     } as const;
     using model = await RankModel.assemble({ ...parts, forcedDensity: 0.5 });
     using collective = new SelfCollective();
-    const status = new RankStatus();
-    return await model.run(REQUEST, { collective, status, onProgress: () => {} });
+    return await runSample(model, REQUEST, { collective });
   };
   const expected = await run([first]);
   const found = await run([first, second]);

@@ -1,0 +1,42 @@
+/**
+ * The flags of `report`.
+ *
+ * @module
+ */
+import { defineCommand } from "../shared/command.ts";
+import { textFlag, textsFlag } from "../shared/flags.ts";
+
+/** `report`. */
+export const REPORT = defineCommand({
+  name: "report",
+  summary: "write one HTML file about experiments: scores, differences, tiles, times, misses",
+  positionals: "exp",
+  flags: {
+    exp: textsFlag({
+      short: "-e",
+      value: "EXP...",
+      required: true,
+      help: "experiments' folders, or their names in --output_dir; may stand without the flag; " +
+        "differences are those from the first",
+    }),
+    output_path: textFlag({
+      short: "-o",
+      value: "FILE",
+      default: "report.html",
+      help: "the file to write",
+    }),
+    output_dir: textFlag({ value: "FOLDER", default: "results", help: "folder of all results" }),
+  },
+  notes: [
+    "The file needs no network and no other file. Its charts are drawn by npm:vega and " +
+    "npm:vega-lite, which are fetched when they are first needed.",
+  ],
+  run: async (flags, { screen }) => {
+    const { writeReport } = await import("./report.ts");
+    const { experimentNamed } = await import("../ruler/gather.ts");
+    const folders: string[] = [];
+    for (const exp of flags.exp) folders.push(await experimentNamed(exp, flags.output_dir));
+    await writeReport({ folders, outputPath: flags.output_path });
+    screen.print(`${flags.output_path}\n`);
+  },
+});

@@ -1,0 +1,263 @@
+/**
+ * The `report` command: experiments as one HTML file that needs nothing else.
+ *
+ * @module
+ */
+import { dirname } from "node:path";
+import { type ChartSpec, drawCharts } from "../../lib/deps/vega.ts";
+import { errorText, FileError } from "../../lib/errors.ts";
+import { replaceFile } from "../../ruler/files.ts";
+import { type Experiment, readExperiment } from "../results/experiment.ts";
+import { makeFolder } from "../shared/folder.ts";
+import { VERSION } from "../shared/version.ts";
+import { densityChart, depthChart, headChart, meanChart, taskCharts, timeChart } from "./charts.ts";
+import { figure, type Html, markup, NOTHING, raw } from "./markup.ts";
+import { readMaskSets } from "./masks.ts";
+import { depthRows, headRows, MEAN, missesOf, scoreRows, timeRows } from "./model.ts";
+import { SCRIPT } from "./script.ts";
+import {
+  cards,
+  deltaTables,
+  maskSection,
+  missSection,
+  runSection,
+  scoreTable,
+  timeTable,
+} from "./sections.ts";
+import { STYLE } from "./style.ts";
+
+/** What to report on. */
+export interface ReportOptions {
+  /** The experiments' folders; differences are those from the first. */
+  readonly folders: readonly string[];
+  /** The file to write. */
+  readonly outputPath: string;
+  /**
+   * Draws charts.
+   *
+   * @default {drawCharts}
+   */
+  readonly draw?: (specs: readonly ChartSpec[]) => Promise<readonly string[]>;
+}
+
+/**
+ * Writes a report.
+ *
+ * @throws {FileError} If results cannot be read, the charts cannot be drawn, or the file cannot be
+ * written.
+ */
+export async function writeReport(options: ReportOptions): Promise<void> {
+  const { folders, outputPath, draw = drawCharts } = options;
+  const experiments: Experiment[] = [];
+  for (const folder of folders) experiments.push(await readExperiment(folder));
+  const page = await reportPage(uniquelyNamed(experiments), { draw });
+  await makeFolder(dirname(outputPath));
+  await replaceFile(outputPath, [page]);
+}
+
+/** Two folders of one name, for example in different places, are told apart by what is above them. */
+function uniquelyNamed(experiments: readonly Experiment[]): Experiment[] {
+  const names = experiments.map(({ name }) => name);
+  return experiments.map((experiment) => {
+    const { name, folder } = experiment;
+    if (names.indexOf(name) === names.lastIndexOf(name)) return experiment;
+    return { ...experiment, name: folder.split("/").slice(-2).join("/") };
+  });
+}
+
+/** A chart with what stands beside it. */
+interface Chart {
+  readonly spec: ChartSpec;
+  readonly name: string;
+  readonly caption: string;
+}
+
+/** The page. */
+export async function reportPage(
+  experiments: readonly Experiment[],
+  options: { draw: (specs: readonly ChartSpec[]) => Promise<readonly string[]> },
+): Promise<string> {
+  const charts = chartsOf(experiments);
+  let drawn: readonly string[];
+  try {
+    drawn = await options.draw(Object.values(charts).map(({ spec }) => spec));
+  } catch (error) {
+    throw new FileError(
+      `Cannot draw the charts as npm:vega and npm:vega-lite cannot be used: ${errorText(error)}`,
+      { cause: error },
+    );
+  }
+  const figures = new Map(
+    Object.entries(charts).map(([key, chart], index) => [key, figure(drawn[index] ?? "", chart)]),
+  );
+  const figureOf = (key: string): Html => figures.get(key) ?? NOTHING;
+  return layOut(experiments, { figureOf, masks: await masksOf(experiments) });
+}
+
+/** The charts that there is something to show in. */
+function chartsOf(experiments: readonly Experiment[]): Record<string, Chart> {
+  const names = experiments.map(({ name }) => name);
+  const scores = scoreRows(experiments);
+  const [depths, heads, times] = [
+    depthRows(experiments),
+    headRows(experiments),
+    timeRows(experiments),
+  ];
+  const charts: Record<string, Chart> = {};
+  if (scores.length > 0) {
+    charts.mean = {
+      spec: meanChart(scores, names),
+      name: "Mean score against length",
+      caption:
+        "Mean over the tasks; bars are one standard error, from a bootstrap over the samples.",
+    };
+    charts.tasks = {
+      spec: taskCharts(scores, names),
+      name: "Score of each task against length",
+      caption: "Each task on its own, on one scale.",
+    };
+  }
+  if (scores.some(({ density, task }) => task === MEAN && density !== undefined)) {
+    charts.density = {
+      spec: densityChart(scores, names),
+      name: "Mean score against the share of tiles computed",
+      caption:
+        "To the left is less work; numbers are lengths. Dense attention computes every causal " +
+        "tile of 128 x 128; the anchor of Star Attention counts.",
+    };
+  }
+  if (depths.length > 0) {
+    charts.depth = {
+      spec: depthChart(depths, names),
+      name: "Score by depth of the needle and length",
+      caption: "Tasks with needles: where in the context the answer lies, in tenths.",
+    };
+  }
+  if (heads.length > 0) {
+    charts.heads = {
+      spec: headChart(heads, names),
+      name: "Density of each layer and head",
+      caption:
+        "The share of the causal tiles that a head took, as a mean over the samples of the " +
+        "longest length. The last layer is not there: of the context, only its keys and values are " +
+        "needed.",
+    };
+  }
+  if (times.length > 0) {
+    charts.time = {
+      spec: timeChart(times, names),
+      name: "Seconds per sample by phase",
+      caption: "Means over the samples; of several processes the slowest counts.",
+    };
+  }
+  return charts;
+}
+
+async function masksOf(experiments: readonly Experiment[]): Promise<Html> {
+  const sets = await readMaskSets(experiments);
+  const names = experiments.map(({ name }) => name);
+  return markup`${sets.map((set) => maskSection(set, names.indexOf(set.experiment)))}`;
+}
+
+function layOut(
+  experiments: readonly Experiment[],
+  parts: { figureOf: (key: string) => Html; masks: Html },
+): string {
+  const { figureOf, masks } = parts;
+  const times = timeRows(experiments);
+  const names = experiments.map(({ name }) => name);
+  const misses = missesOf(experiments);
+  const deltas = deltaTables(experiments);
+  const hasTiles = figureOf("heads") !== NOTHING || masks.html !== "";
+  const links: readonly (readonly [string, string, boolean])[] = [
+    ["scores", "Scores", true],
+    ["deltas", "Differences", deltas !== NOTHING],
+    ["depth", "Needles", figureOf("depth") !== NOTHING],
+    ["tiles", "Tiles", hasTiles],
+    ["time", "Time", times.length > 0],
+    ["misses", "Misses", true],
+    ["run", "What was run", true],
+  ];
+  const nav = links.filter(([, , isThere]) => isThere)
+    .map(([id, text]) => markup`<a href="#${id}">${text}</a>`);
+  const section = (id: string, title: string, body: Html): Html =>
+    markup`<section id="${id}"><h2>${title}</h2>${body}</section>`;
+  const content: readonly Html[] = [
+    section(
+      "scores",
+      "Scores",
+      markup`${figureOf("mean")}${scoreTable(experiments)}${figureOf("tasks")}${
+        figureOf("density")
+      }`,
+    ),
+    deltas,
+    figureOf("depth") === NOTHING
+      ? NOTHING
+      : section("depth", "Needles by depth", figureOf("depth")),
+    hasTiles
+      ? section("tiles", "Which tiles were computed", markup`${figureOf("heads")}${masks}`)
+      : NOTHING,
+    times.length === 0 ? NOTHING : section(
+      "time",
+      "Where the time went",
+      markup`${figureOf("time")}${timeTable(times, names)}`,
+    ),
+    section("misses", "What went wrong", missSection(misses)),
+    section("run", "What was run", runSection(experiments)),
+  ];
+  return page({ title: titleOf(experiments), lead: leadOf(experiments), nav }, [
+    cards(experiments, times),
+    ...content,
+  ]);
+}
+
+function titleOf(experiments: readonly Experiment[]): string {
+  const names = experiments.map(({ name }) => name);
+  return names.length <= 3
+    ? `RULER: ${names.join(", ")}`
+    : `RULER: ${names[0]} and ${names.length - 1} more`;
+}
+
+function leadOf(experiments: readonly Experiment[]): string {
+  const sessions = experiments.flatMap(({ lengths }) =>
+    lengths.flatMap(({ record }) => record?.sessions ?? [])
+  ).sort((a, b) => a.date.localeCompare(b.date));
+  const last = sessions.at(-1);
+  const commit = last?.commit === undefined ? "" : `, commit ${last.commit.slice(0, 10)}`;
+  const where = last === undefined ? "" : `, ${last.date.slice(0, 10)} on ${last.device}`;
+  return `StarX ${VERSION}${commit}${where}`;
+}
+
+function page(
+  head: { title: string; lead: string; nav: readonly Html[] },
+  content: readonly Html[],
+): string {
+  const { title, lead, nav } = head;
+  return markup`
+    <!doctype html>
+    <html lang="en">
+      <head>
+        <meta charset="utf-8">
+        <meta name="viewport" content="width=device-width,initial-scale=1">
+        <meta name="generator" content="StarX ${VERSION}">
+        <title>${title}</title>
+        <link rel="icon" href="data:,">
+        <style>${raw(STYLE)}</style>
+      </head>
+      <body>
+        <div class="page">
+          <header>
+            <h1>${title}</h1>
+            <p class="lead">${lead}</p>
+          </header>
+          <div class="bar"><nav aria-label="Sections">${nav}</nav>
+    <button id="theme" class="needs-script" type="button">Theme</button></div>
+          <main>${content}</main>
+          <footer>Scores are RULER's (arXiv 2404.06654), 0 to 100. Tiles are 128 x 128. Made by StarX ${VERSION}.</footer>
+        </div>
+        <div id="tip" hidden></div>
+        <script>${raw(SCRIPT)}</script>
+      </body>
+    </html>
+  `.html;
+}

@@ -1,0 +1,332 @@
+/**
+ * The scheduler of a rank: many samples at once, in steps that all ranks make alike.
+ *
+ * What comes first is begun first: as long as there is a place in the batch and there are pages, a step
+ * encodes the next sample; else it is a token, or a few, of all samples that are under way. Everything
+ * is decided from what all ranks know (the order of requests, their ids and lengths), so that nobody has
+ * to be asked; only what may fail on one rank, taking memory, is agreed on.
+ *
+ * @module
+ */
+import { InvariantError, RequestError, WorkerError } from "../errors.ts";
+import type { Collective } from "../parallel/collective.ts";
+import { hostTokens } from "../star/blocks.ts";
+import type { Answer } from "../star/decoder.ts";
+import type { EncodedContext } from "../star/encode.ts";
+import { countWork, sumHeads } from "../star/work.ts";
+import { TileMasks } from "../attention/tile_masks.ts";
+import { checkRequest, type GenerateRequest } from "../star/request.ts";
+import { CancelledError } from "../team/one_at_a_time.ts";
+import { type RankContext, type RankService, RefusedError } from "../team/program.ts";
+import { decodeInt32 } from "../team/protocol.ts";
+import type { RunHooks } from "./hooks.ts";
+import type { RankModel } from "./rank.ts";
+import { fromWire, type StarResult, type StarTask, type StarTypes } from "./wire.ts";
+
+/** Steps between two looks at what has come, where a step can be started ahead of the last one. */
+const STEPS_AHEAD = 8;
+
+/** A sample or a query whose tokens are being generated. */
+interface Running {
+  readonly id: number;
+  readonly encoded: EncodedContext;
+  readonly answer: Answer;
+  /** By which whoever asks can end it early. */
+  readonly key: number | undefined;
+  readonly masks: TileMasks | undefined;
+  /** The context's number where it outlives the answer. */
+  readonly kept: number | undefined;
+  readonly startMs: number;
+  readonly encodedMs: number;
+}
+
+/** The service of a model on one rank. */
+export class StarService implements RankService<StarTypes> {
+  readonly ready: StarTypes["ready"];
+  readonly #model: RankModel;
+  readonly #collective: Collective;
+  readonly #context: RankContext<StarTypes>;
+  readonly #dispose: () => void;
+  readonly #waiting: { readonly id: number; readonly task: StarTask }[] = [];
+  #running: Running[] = [];
+  /** Contexts that are kept, by the numbers that whoever asks has given them. */
+  readonly #kept = new Map<number, EncodedContext>();
+  /** What is encoded now, and whether it is to end. */
+  #current: { readonly id: number; isEnding: boolean } | undefined;
+  /** Whether what waits first has found no memory: it is tried again when a sample is done. */
+  #isFull = false;
+
+  constructor(
+    model: RankModel,
+    parts: {
+      ready: StarTypes["ready"];
+      collective: Collective;
+      context: RankContext<StarTypes>;
+      /** Frees the model and what it works with. */
+      dispose: () => void;
+    },
+  ) {
+    this.#model = model;
+    this.ready = parts.ready;
+    this.#collective = parts.collective;
+    this.#context = parts.context;
+    this.#dispose = parts.dispose;
+  }
+
+  get hasWork(): boolean {
+    return this.#waiting.length > 0 || this.#running.length > 0;
+  }
+
+  submit(id: number, task: StarTask): void {
+    if (task.kind === "stop") return this.#stop(id, task.key);
+    this.#waiting.push({ id, task });
+  }
+
+  /** Ends an answer where it is: what it has so far is its result. */
+  #stop(id: number, key: number): void {
+    this.#running.find((running) => running.key === key)?.answer.stop();
+    this.#context.desk.finish(id, {});
+  }
+
+  cancel(id: number): void {
+    if (this.#current?.id === id) {
+      this.#current.isEnding = true;
+      return;
+    }
+    const waiting = this.#waiting.findIndex((task) => task.id === id);
+    if (waiting >= 0) this.#waiting.splice(waiting, 1);
+    const running = this.#running.find((other) => other.id === id);
+    if (running !== undefined) this.#remove(running);
+    this.#context.desk.drop(id);
+  }
+
+  async step(): Promise<void> {
+    this.#finish();
+    const [first] = this.#waiting;
+    if (first !== undefined && this.#canBegin(first.task)) {
+      this.#waiting.shift();
+      await this.#begin(first);
+    } else if (this.#running.length > 0) {
+      this.#context.status.enter("phase 2");
+      await this.#model.decode(this.#running.map(({ answer }) => answer), {
+        collective: this.#collective,
+        onLayer: () => this.#context.status.advance(),
+        maxSteps: this.#model.runsAhead ? STEPS_AHEAD : 1,
+      });
+    }
+    this.#finish();
+  }
+
+  /** Whether there is a place for what has waited longest. */
+  #canBegin(task: StarTask): boolean {
+    if (task.kind === "free") return true;
+    if (this.#isFull || this.#running.length >= this.#model.batchSize) return false;
+    // A sequence has one answer at a time.
+    return task.kind !== "answer" || !this.#running.some(({ kept }) => kept === task.context);
+  }
+
+  /** Begins what has waited longest. */
+  async #begin(first: { readonly id: number; readonly task: StarTask }): Promise<void> {
+    const { id, task } = first;
+    this.#current = { id, isEnding: false };
+    try {
+      await this.#do(id, task);
+    } catch (error) {
+      await this.#fail(first, error);
+    } finally {
+      this.#current = undefined;
+    }
+  }
+
+  async #do(id: number, task: StarTask): Promise<void> {
+    switch (task.kind) {
+      case "generate": {
+        const request = fromWire(task.request);
+        const startMs = performance.now();
+        const room = request.queryIds.length + request.tokensToGenerate;
+        const masks = request.withMasks === true ? new TileMasks() : undefined;
+        using owned = new DisposableStack();
+        const encoded = owned.use(
+          await this.#encode(id, { ids: request.contextIds, room, masks }),
+        );
+        const { key } = task;
+        await this.#answer(id, { request, encoded, startMs, kept: undefined, key, masks });
+        owned.move();
+        return;
+      }
+      case "encode": {
+        const encoded = await this.#encode(id, { ids: decodeInt32(task.ids), room: task.room });
+        this.#kept.set(task.context, encoded);
+        const { sequence: { layout }, phase1: { anchorPasses, selected } } = encoded;
+        return this.#context.desk.finish(id, { encoded: { layout, anchorPasses, selected } });
+      }
+      case "answer": {
+        const encoded = this.#kept.get(task.context);
+        if (encoded === undefined) {
+          throw new RequestError("Cannot answer as the context is not encoded");
+        }
+        const request = fromWire(task.request);
+        const startMs = performance.now();
+        const rest = { kept: task.context, key: undefined, masks: undefined };
+        return await this.#answer(id, { request, encoded, startMs, ...rest });
+      }
+      case "free":
+        this.#free(task.context);
+        return this.#context.desk.finish(id, {});
+    }
+  }
+
+  async #encode(
+    id: number,
+    options: { ids: Int32Array; room: number; masks?: TileMasks | undefined },
+  ): Promise<EncodedContext> {
+    const { status, desk } = this.#context;
+    status.enter("phase 1");
+    return await this.#model.encode(options.ids, {
+      collective: this.#collective,
+      room: options.room,
+      masks: options.masks,
+      // Others are likely to be as long: pages are made for those that wait, and for as many as there
+      // are, so that what is there is not moved for each of them.
+      others: Math.min(
+        Math.max(this.#waiting.length, this.#running.length),
+        this.#model.batchSize - 1 - this.#running.length,
+      ),
+      onProgress: (fraction) => {
+        status.advance();
+        desk.progress(id, { phase: "phase 1", fraction, generatedTokens: 0 });
+      },
+      hooks: this.#hooks(id),
+    });
+  }
+
+  async #answer(
+    id: number,
+    options: {
+      request: GenerateRequest;
+      encoded: EncodedContext;
+      startMs: number;
+      kept: number | undefined;
+      key: number | undefined;
+      masks: TileMasks | undefined;
+    },
+  ): Promise<void> {
+    const { request, encoded } = options;
+    const { status, desk } = this.#context;
+    checkRequest(request, this.#model.config);
+    const encodedMs = performance.now();
+    status.enter("phase 2");
+    const answer = await this.#model.begin(encoded, {
+      request,
+      collective: this.#collective,
+      onLayer: () => status.advance(),
+      onToken: (ids) => {
+        const { length: generatedTokens } = ids;
+        const fraction = generatedTokens / request.tokensToGenerate;
+        const isAsked = options.key !== undefined && this.#context.rank === 0;
+        const found = isAsked ? { ids: [...ids] } : {};
+        desk.progress(id, { phase: "phase 2", fraction, generatedTokens, ...found });
+      },
+      hooks: this.#hooks(id),
+    });
+    this.#running.push({ ...options, id, answer, encodedMs });
+  }
+
+  #hooks(id: number): RunHooks {
+    const { desk } = this.#context;
+    return {
+      turn: async () => {
+        await desk.turn();
+        if (this.#current?.isEnding) throw new CancelledError({ isAgreed: true });
+      },
+      checkpoint: () => {
+        if (!desk.isCancelled(id)) return;
+        throw new CancelledError({ isAgreed: this.#current?.isEnding === true });
+      },
+      agree: (prepare) => desk.agree(prepare),
+    };
+  }
+
+  /** What becomes of a sample that could not be begun. */
+  async #fail(
+    first: { readonly id: number; readonly task: StarTask },
+    error: unknown,
+  ): Promise<void> {
+    const { desk, size } = this.#context;
+    const { id } = first;
+    if (error instanceof CancelledError) {
+      // The others learn it where they next look.
+      if (!error.isAgreed) await desk.turn({ gaveUp: id });
+      return desk.drop(id);
+    }
+    if (error instanceof RefusedError && this.#running.length > 0) {
+      // There will be memory when one of those that run is done.
+      this.#waiting.unshift(first);
+      this.#isFull = true;
+      return;
+    }
+    if (error instanceof RefusedError) return desk.refuse(id, error.reason);
+    const isOut = error instanceof WorkerError || error instanceof InvariantError;
+    const isSurvived = error instanceof RequestError || size === 1 && !isOut;
+    if (!isSurvived || !(error instanceof Error)) throw error;
+    desk.refuse(id, error);
+  }
+
+  /** Reports what is done, and gives its pages back. */
+  #finish(): void {
+    for (const running of this.#running.filter(({ answer }) => answer.isDone)) {
+      this.#remove(running);
+      this.#context.desk.finish(running.id, { generated: this.#resultOf(running) });
+    }
+  }
+
+  #resultOf(running: Running): NonNullable<StarResult["generated"]> {
+    const { answer, encoded: { phase1, sequence: { blocks } }, kept, masks } = running;
+    const { startMs, encodedMs } = running;
+    const { ids, topLogits, scores } = answer;
+    if (kept !== undefined) return { ids, topLogits };
+    const own = {
+      rank: this.#context.rank,
+      blocks: blocks.length,
+      blockTokens: hostTokens(blocks),
+    };
+    return {
+      ids,
+      topLogits,
+      scores,
+      selectedBlocks: phase1.selected.flatMap((layers) =>
+        layers.map(({ taken, causal }) => [taken, causal] as const)
+      ),
+      headTiles: sumHeads(phase1.selected),
+      masks: masks?.all ?? [],
+      counters: {
+        ...countWork(phase1, own),
+        prefillSeconds: (encodedMs - startMs) / 1000,
+        decodeSeconds: (performance.now() - encodedMs) / 1000,
+      },
+    };
+  }
+
+  #remove(running: Running): void {
+    this.#running = this.#running.filter((other) => other !== running);
+    // A context that was freed meanwhile belongs to nobody else.
+    const isKept = running.kept !== undefined &&
+      this.#kept.get(running.kept) === running.encoded;
+    if (!isKept) running.encoded[Symbol.dispose]();
+    this.#isFull = false;
+  }
+
+  #free(context: number): void {
+    const encoded = this.#kept.get(context);
+    this.#kept.delete(context);
+    const isAsked = this.#running.some((running) => running.encoded === encoded);
+    if (!isAsked) encoded?.[Symbol.dispose]();
+    this.#isFull = false;
+  }
+
+  [Symbol.dispose](): void {
+    for (const { encoded } of this.#running) encoded[Symbol.dispose]();
+    for (const encoded of this.#kept.values()) encoded[Symbol.dispose]();
+    this.#dispose();
+  }
+}

@@ -1,0 +1,109 @@
+import { reportPage } from "../../commands/report/report.ts";
+import { layOut, maskPath } from "../../commands/report/masks.ts";
+import { deltaRows } from "../../commands/report/model.ts";
+import type { Experiment, SampleResult } from "../../commands/results/experiment.ts";
+import { TileMasks } from "../../lib/attention/tile_masks.ts";
+import { meanScore } from "../../ruler/scores.ts";
+import {
+  assert,
+  assertAlmostEquals,
+  assertEquals,
+  assertStringIncludes,
+} from "../helpers/assert.ts";
+import { fakeModels } from "../helpers/fake_model.ts";
+import { inFolder } from "../helpers/folder.ts";
+import { optionsIn, ruler } from "../helpers/ruler_run.ts";
+
+function sample(index: number, score: number, changes: Partial<SampleResult> = {}): SampleResult {
+  return {
+    ...{ number: index, index, score, prediction: "p", answers: ["a"], query: `q${index}` },
+    ...{ contextTail: "c", others: new Map(), log: {} },
+    ...changes,
+  };
+}
+
+function experiment(name: string, samples: readonly SampleResult[]): Experiment {
+  const mean = meanScore(samples.map(({ score = 0 }) => score));
+  const task = { task: "vt", maxTokens: 4096, mean, samples, seconds: 1, density: 0.5 };
+  return {
+    name,
+    folder: "nowhere",
+    lengths: [{ maxTokens: 4096, folder: "nowhere", record: undefined, tasks: [task] }],
+  };
+}
+
+Deno.test("deltaRows() pairs samples, so that what is hard for both runs drops out", () => {
+  const scores = Array.from({ length: 40 }, (_, index) => index % 2 === 0 ? 100 : 0);
+  const base = experiment("base", scores.map((score, index) => sample(index, score)));
+  const same = experiment("same", scores.map((score, index) => sample(index, score)).reverse());
+  assertEquals(deltaRows(base, same), [{ length: 4096, task: "vt", n: 40, delta: 0, stderr: 0 }]);
+  const better = experiment("better", scores.map((score, i) => sample(i, i === 1 ? 100 : score)));
+  const [row] = deltaRows(base, better);
+  assertAlmostEquals(row?.delta ?? 0, 2.5);
+  // Unpaired, the error of the difference would be about 11.
+  assert((row?.stderr ?? 0) < 4, `${row?.stderr}`);
+  const others = experiment("others", [sample(0, 0, { query: "another" }), sample(1, 0)]);
+  assertEquals(deltaRows(base, others).map(({ n }) => n), [1]);
+});
+
+Deno.test("reportPage() shows answers as text, whatever they hold", async () => {
+  const evil = `</script><img src=x onerror="alert(1)">\u0000`;
+  const bad = experiment(evil, [sample(0, 0, { prediction: evil, answers: [evil], query: evil })]);
+  const page = await reportPage([bad, { ...bad, name: "b" }], {
+    draw: (specs) => Promise.resolve(specs.map(() => '<svg class="marks"></svg>')),
+  });
+  assert(!page.includes("<img"));
+  assert(!page.includes("\u0000"));
+  assertStringIncludes(page, "&lt;img src=x onerror=&quot;alert(1)&quot;&gt;");
+  assertEquals(page.match(/<\/script>/g)?.length, 1);
+});
+
+Deno.test("layOut() puts each block's tiles where they belong in the whole context", async () => {
+  const masks = new TileMasks();
+  const tensor = (values: readonly number[], shape: readonly number[]) => ({
+    shape,
+    toInts: () => Promise.resolve(Int32Array.from(values)),
+  });
+  // Two blocks of two tiles behind an anchor of one: the second sees the anchor, then itself.
+  const add = async (block: number, width: number, rows: readonly (readonly number[])[]) => {
+    const counts = tensor(rows.map((row) => row.length), [1, 2]);
+    const padded = rows.flatMap((row) => [...row, ...Array(width - row.length).fill(0)]);
+    const indices = tensor(padded, [1, 2, width]);
+    await masks.add({ layer: 0, counts, indices } as unknown as Parameters<TileMasks["add"]>[0], {
+      block,
+      firstRow: 0,
+    });
+  };
+  await add(0, 2, [[0], [0, 1]]);
+  await add(1, 3, [[0, 1], [2]]);
+  const set = layOut({
+    ...{ sample: 0, contextTokens: 512, masks: masks.all },
+    cut: { kind: "blocks", blockTokens: 256, anchorTokens: 128, merge: "lse" },
+  }, { experiment: "x", length: 512, task: "vt" });
+  assertEquals([set.tiles, set.blockStarts, set.anchorTiles], [4, [0, 2], 1]);
+  assertEquals([...set.masks[0]?.[0] ?? []], [
+    ...[1, 0, 0, 0],
+    ...[1, 1, 0, 0],
+    ...[1, 0, 1, 0],
+    ...[0, 0, 0, 1],
+  ]);
+  assertEquals(
+    maskPath(set.masks[0]?.[0] ?? new Uint8Array(), 4),
+    "M0 0h1v1h-1zM0 1h2v1h-2zM0 2h1v1h-1zM2 2h1v1h-1zM3 3h1v1h-1z",
+  );
+});
+
+Deno.test("runRuler() succeeds without its report where that cannot be drawn, and says why", async () => {
+  await inFolder({}, async (folder) => {
+    // Results in a file's place: the report cannot be written.
+    const root = `${folder}/results/tiny_starx_b256a256`;
+    await Deno.mkdir(`${root}/report.html`, { recursive: true });
+    const models = fakeModels(({ query }) => query);
+    const { logged, table } = await ruler(
+      optionsIn(folder, { tasks: ["vt"], withReport: true }),
+      models,
+    );
+    assertStringIncludes(table, "vt               100.0 ± 0.0");
+    assert(logged.at(-1)?.startsWith("No report: "), logged.at(-1));
+  });
+});

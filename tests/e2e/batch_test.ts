@@ -1,0 +1,82 @@
+/**
+ * The `infer` command writes the same bytes for every batch size and number of processes, and a run
+ * that is cut off goes on to the same file.
+ *
+ * @module
+ */
+import { runInfer } from "../../commands/infer/infer.ts";
+import type { InferOptions } from "../../commands/infer/options.ts";
+import { assertEquals } from "../helpers/assert.ts";
+import { fakeScreen, NO_INTERRUPTS } from "../helpers/fake_model.ts";
+import { inFolder } from "../helpers/folder.ts";
+import { goldenEntries } from "../helpers/golden.ts";
+import { MODEL, STAR } from "../helpers/prompts.ts";
+
+/** Samples of different lengths; some have a stop word in their answers. */
+async function lines(): Promise<string> {
+  const entries = await goldenEntries();
+  const samples = entries.flatMap(({ context, query }, i) =>
+    [1, 0.7, 0.4].map((share, j) => ({
+      index: 3 * i + j,
+      input_context: context.slice(0, Math.floor(context.length * share)),
+      input_query: query,
+      output: "",
+    }))
+  );
+  return samples.slice(0, 10).map((sample) => JSON.stringify(sample)).join("\n") + "\n";
+}
+
+function options(folder: string, more: Partial<InferOptions>): InferOptions {
+  return {
+    modelPath: MODEL,
+    plan: STAR,
+    device: "cpu",
+    dtype: "bf16",
+    processCount: 1,
+    threads: 1,
+    timeoutMs: 60_000,
+    inputPath: `${folder}/in.jsonl`,
+    outputPath: `${folder}/out.jsonl`,
+    sampleLimit: -1,
+    tokensToGenerate: 16,
+    stopWords: [" the", "\n"],
+    topLogits: 3,
+    ignoreEos: true,
+    ...more,
+  };
+}
+
+const CONTEXT = { screen: fakeScreen(), cleanup: NO_INTERRUPTS };
+
+Deno.test("runInfer() writes the same bytes for every batch size, on 1 and 2 processes", async () => {
+  await inFolder({ "in.jsonl": await lines() }, async (folder) => {
+    const outputs: string[] = [];
+    for (
+      const [processCount, batchSize] of [[1, 1], [1, 3], [1, "auto"], [2, 1], [2, 4]] as const
+    ) {
+      const outputPath = `${folder}/out-${processCount}-${batchSize}.jsonl`;
+      await runInfer(options(folder, { processCount, batchSize, outputPath }), CONTEXT);
+      outputs.push(await Deno.readTextFile(outputPath));
+    }
+    const [first = ""] = outputs;
+    const records = first.trimEnd().split("\n").map((line) => JSON.parse(line));
+    assertEquals(records.map(({ index }) => index), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    // On one process or two, other sums are made: texts and ids are the same, logits are not.
+    assertEquals([outputs[1], outputs[2]], [first, first]);
+    assertEquals(outputs[4], outputs[3]);
+    const texts = (output = "") =>
+      output.trimEnd().split("\n").map((line) => JSON.parse(line).generated_ids);
+    assertEquals(texts(outputs[3]), texts(first));
+  });
+});
+
+Deno.test("runInfer() goes on with another batch size where a run was cut off", async () => {
+  await inFolder({ "in.jsonl": await lines() }, async (folder) => {
+    await runInfer(options(folder, { batchSize: 1 }), CONTEXT);
+    const whole = await Deno.readTextFile(`${folder}/out.jsonl`);
+    const some = whole.split("\n").slice(0, 4).join("\n") + "\n";
+    await Deno.writeTextFile(`${folder}/out.jsonl`, `${some}{"index": 4, "pr`);
+    await runInfer(options(folder, { batchSize: 4 }), CONTEXT);
+    assertEquals(await Deno.readTextFile(`${folder}/out.jsonl`), whole);
+  });
+});

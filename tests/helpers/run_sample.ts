@@ -1,0 +1,41 @@
+/**
+ * One sample on one rank of this process.
+ *
+ * @module
+ */
+import type { RankModel } from "../../lib/engine/rank.ts";
+import type { Collective } from "../../lib/parallel/collective.ts";
+import type { GenerateRequest } from "../../lib/star/request.ts";
+
+/** What a rank found. */
+export interface SampleResult {
+  readonly ids: readonly number[];
+  /** Only on the query rank. */
+  readonly topLogits: readonly (readonly [number, number])[];
+  /** Per block of this rank and layer. */
+  readonly selectedBlocks: readonly (readonly [number, number])[];
+}
+
+/** Encodes and answers; all ranks of the collective must run the same sample. */
+export async function runSample(
+  model: RankModel,
+  request: GenerateRequest,
+  options: { collective: Collective },
+): Promise<SampleResult> {
+  const { collective } = options;
+  using encoded = await model.encode(request.contextIds, {
+    collective,
+    room: request.queryIds.length + request.tokensToGenerate,
+    onProgress: () => {},
+  });
+  const { ids, topLogits } = await model.answer(encoded, {
+    request,
+    collective,
+    onLayer: () => {},
+    onToken: () => {},
+  });
+  const selectedBlocks = encoded.phase1.selected.flatMap((layers) =>
+    layers.map(({ taken, causal }) => [taken, causal] as const)
+  );
+  return { ids, topLogits, selectedBlocks };
+}

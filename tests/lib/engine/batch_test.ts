@@ -1,0 +1,82 @@
+/**
+ * An engine with several samples in flight: each gets what it gets alone, whatever becomes of the
+ * others.
+ *
+ * @module
+ */
+import { RequestError } from "../../../lib/errors.ts";
+import type { Engine, GenerateResult } from "../../../lib/star/request.ts";
+import { assert, assertEquals, assertLess, assertRejects } from "../../helpers/assert.ts";
+import { batchSamples } from "../../helpers/batches.ts";
+import { openTiny, STAR } from "../../helpers/prompts.ts";
+
+const answerOf = ({ ids, topLogits, selectedBlocks }: GenerateResult) => ({
+  ids,
+  topLogits,
+  selectedBlocks,
+});
+
+async function oneByOne(engine: Engine): Promise<ReturnType<typeof answerOf>[]> {
+  const results = [];
+  for (const sample of await batchSamples(7)) {
+    results.push(answerOf(await engine.generate(sample)));
+  }
+  return results;
+}
+
+for (const processCount of [1, 2]) {
+  const where = processCount === 1 ? "in this process" : `on ${processCount} processes`;
+
+  Deno.test(`samples at once give what they give one by one ${where}`, async () => {
+    await using alone = await openTiny({ plan: STAR, processCount });
+    assertEquals(alone.batchSize, 1);
+    const expected = await oneByOne(alone);
+    await using engine = await openTiny({ plan: STAR, processCount, batchSize: 3 });
+    assertEquals(engine.batchSize, 3);
+    const samples = await batchSamples(7);
+    const results = await Promise.all(samples.map((sample) => engine.generate(sample)));
+    assertEquals(results.map(answerOf), expected);
+    for (const { ranks } of results) assertEquals(ranks.length, processCount);
+  });
+
+  Deno.test(`samples that are refused or cancelled leave the others alone ${where}`, async () => {
+    await using engine = await openTiny({ plan: STAR, processCount, batchSize: 4 });
+    const samples = await batchSamples(7);
+    const expected = await oneByOne(engine);
+    const abort = new AbortController();
+    const runs = samples.map((sample, i) => {
+      if (i === 2) return engine.generate({ ...sample, queryIds: new Int32Array(0) });
+      if (i !== 4) return engine.generate(sample);
+      const onProgress = () => abort.abort(new TypeError("enough"));
+      const longer = { ...sample, tokensToGenerate: 400 };
+      return engine.generate(longer, { signal: abort.signal, onProgress });
+    });
+    const settled = await Promise.allSettled(runs);
+    for (const [i, run] of settled.entries()) {
+      if (run.status === "fulfilled") assertEquals(answerOf(run.value), expected[i]);
+    }
+    assertEquals(settled.flatMap(({ status }, i) => status === "rejected" ? [i] : []), [2, 4]);
+    await assertRejects(() => runs[2] ?? Promise.resolve(), RequestError);
+    await assertRejects(() => runs[4] ?? Promise.resolve(), TypeError, "enough");
+    // Nothing of them is left: all places are free.
+    assertEquals(await oneByOne(engine), expected);
+  });
+
+  Deno.test(`an answer that is found to be done ends before its last token ${where}`, async () => {
+    await using engine = await openTiny({ plan: STAR, processCount, batchSize: 2 });
+    const [sample, other] = await batchSamples(2);
+    assert(sample !== undefined && other !== undefined);
+    const tokensToGenerate = 600;
+    const [early, whole] = await Promise.all([
+      engine.generate({ ...sample, tokensToGenerate }, {
+        isDone: ({ length }) => Promise.resolve(length >= 3),
+      }),
+      engine.generate({ ...other, tokensToGenerate: 20 }),
+    ]);
+    assert(early.ids.length >= 3);
+    assertLess(early.ids.length, tokensToGenerate);
+    assertEquals(whole.ids.length, 20);
+    const { ids } = await engine.generate({ ...sample, tokensToGenerate: early.ids.length });
+    assertEquals(early.ids, ids);
+  });
+}
