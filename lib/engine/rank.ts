@@ -159,7 +159,7 @@ export class RankModel implements Disposable {
     options: {
       collective: Collective;
       room: number;
-      queryTokens?: number;
+      queryTokens?: number | undefined;
       /** Contexts that are to be encoded besides, likely to be as long: their pages are made now. */
       others?: number;
       masks?: TileMasks | undefined;
@@ -198,6 +198,7 @@ export class RankModel implements Disposable {
    * Phase 2 of one rank: encodes the query and generates. The context stays encoded: a later call
    * answers another query about it.
    *
+   * @throws {FileError} If a logit is not finite.
    * @throws As `begin()`.
    */
   async answer(
@@ -209,6 +210,7 @@ export class RankModel implements Disposable {
       await options.hooks?.turn();
       await this.decode([answer], { ...options, maxSteps: STEPS });
     }
+    if (answer.failure !== undefined) throw answer.failure;
     return answer;
   }
 

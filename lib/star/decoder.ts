@@ -37,6 +37,7 @@ export class Answer {
   readonly #onToken: (ids: readonly number[]) => void;
   readonly #ids: number[] = [];
   #isDone = false;
+  #failure: Error | undefined;
 
   constructor(
     sequence: Sequence,
@@ -64,24 +65,30 @@ export class Answer {
     return this.#isDone;
   }
 
+  /** Why it ended without being whole. */
+  get failure(): Error | undefined {
+    return this.#failure;
+  }
+
   /** Tokens that may still come. */
   get tokensLeft(): number {
     return this.#isDone ? 0 : this.#request.tokensToGenerate - this.#ids.length;
   }
 
   /**
-   * Takes the next token; one that comes after the end is nobody's.
-   *
-   * @throws {FileError} If there is none, as a logit is not finite.
+   * Takes the next token; one that comes after the end is nobody's. None ends the answer with a
+   * failure: it is below 0 where a logit is not finite.
    */
   add(id: number): void {
     if (this.#isDone) return;
     if (id < 0) {
       const place = `${this.#ids.length} of the answer to sample "${this.#request.sample}"`;
-      throw new FileError(
+      this.#isDone = true;
+      this.#failure = new FileError(
         `Cannot choose token ${place} as all logits must be finite: current value of some is NaN ` +
           "or infinite, so that the model's weights or their dtype are in doubt",
       );
+      return;
     }
     this.#ids.push(id);
     this.#isDone = this.#request.stopIds.includes(id) || this.tokensLeft === 0;
