@@ -38,7 +38,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 /* Raised whenever a signature or a meaning changes; checked when a library is loaded. */
-#define SX_ABI_VERSION 3u
+#define SX_ABI_VERSION 4u
 
 /* Tokens along a side of a tile of block-sparse attention (XAttention, arXiv 2503.16428, section 2),
  * where it is called a block. */
@@ -98,11 +98,12 @@ int64_t sx_live_allocations(sx_context* context);
 
 /* -------------------------------------------------------------------------------------- copies */
 
-/* Copies bytes between two places of this device. The ranges do not overlap. */
+/* Copies rows of bytes between two places of this device. The ranges do not overlap. */
 typedef struct sx_copy_params {
-  void* out;
-  const void* in;
-  int64_t bytes;
+  void* out;      /* [rows, bytes], row r at out + r * out_stride */
+  const void* in; /* [rows, bytes], row r at in + r * in_stride */
+  int64_t bytes, rows;
+  int64_t out_stride, in_stride; /* in bytes, at least `bytes` */
 } sx_copy_params;
 sx_status sx_copy(sx_context* context, const sx_copy_params* params);
 
@@ -118,13 +119,14 @@ sx_status sx_convert(sx_context* context, const sx_convert_params* params);
 
 /* -------------------------------------------------------------------------------- dense layers */
 
-/* out[t,:] = table[ids[t],:]. */
+/* out[t,:] = scale * table[ids[t],:]. */
 typedef struct sx_embedding_params {
   float* out;        /* [tokens, dim] */
   const void* table; /* [vocab, dim] F32, BF16 */
   sx_dtype table_dtype;
   const int32_t* ids; /* [tokens], each in 0..vocab-1 (checked on a CPU: SX_INVALID_ARGUMENT) */
   int64_t tokens, dim, vocab;
+  float scale;
 } sx_embedding_params;
 sx_status sx_embedding(sx_context* context, const sx_embedding_params* params);
 
@@ -165,31 +167,55 @@ typedef struct sx_matmul_rows_params {
 } sx_matmul_rows_params;
 sx_status sx_matmul_rows(sx_context* context, const sx_matmul_rows_params* params);
 
-/* The rotation of each position (RoPE, arXiv 2104.09864), shared by all layers and heads:
- * a = f32(positions[t]) * inverse_frequency[d], rounded to f32 as Hugging Face does;
- * table[t,d] = cos(a), table[t,D/2+d] = sin(a) for d < D/2. */
+/* The rotation of each position (RoPE, arXiv 2104.09864), shared by all heads; R = rotary_dim:
+ * a = f32(positions[t]) * inverse_frequency[t * frequency_stride + d], rounded to f32 as Hugging Face
+ * does; table[t,d] = scale * cos(a), table[t,R/2+d] = scale * sin(a) for d < R/2. */
 typedef struct sx_rope_table_params {
-  float* table;                   /* [tokens, head_dim] */
-  const float* inverse_frequency; /* [head_dim / 2] */
+  float* table;                   /* [tokens, rotary_dim] */
+  const float* inverse_frequency; /* [tokens, rotary_dim / 2], or [rotary_dim / 2] at stride 0 */
   const int32_t* positions;       /* [tokens] */
-  int64_t tokens, head_dim;
+  int64_t tokens, rotary_dim;
+  int64_t frequency_stride; /* 0: all tokens have the same frequencies */
+  float scale;
 } sx_rope_table_params;
 sx_status sx_rope_table(sx_context* context, const sx_rope_table_params* params);
 
 /* Rotates queries and keys and writes keys and values to the cache.
- * (x1, x2) = halves of a head; rotated = (x1*cos - x2*sin, x2*cos + x1*sin). */
+ * (x1, x2) = halves of the first rotary_dim elements of a head; rotated = (x1*cos - x2*sin, x2*cos +
+ * x1*sin). The elements behind them are copied, and those from head_dim to out_dim become 0. */
 typedef struct sx_rope_params {
-  void* q_out; /* [tokens, q_heads, head_dim] F32, BF16 */
+  void* q_out; /* [tokens, q_heads, out_dim] F32, BF16 */
   sx_dtype q_dtype;
-  void* keys;   /* a segment (see above) F32, BF16; nullable if every rows[t] is -1 */
+  void* keys;   /* a segment (see above) of out_dim F32, BF16; nullable if every rows[t] is -1 */
   void* values; /* as keys */
   sx_dtype cache_dtype;
   const float* qkv;    /* [tokens, (q_heads + 2 * kv_heads) * head_dim]: queries, keys, values */
-  const float* table;  /* [tokens, head_dim], as sx_rope_table makes it */
+  const float* table;  /* [tokens, rotary_dim], as sx_rope_table makes it; null if that is 0 */
   const int32_t* rows; /* [tokens]: the row of the segment for each token, -1 for none */
   int64_t tokens, q_heads, kv_heads, head_dim, token_stride, head_stride;
+  int64_t rotary_dim; /* even, at most head_dim */
+  int64_t out_dim;    /* at least head_dim */
 } sx_rope_params;
 sx_status sx_rope(sx_context* context, const sx_rope_params* params);
+
+/* RMSNorm of the heads of each row, in place (Qwen3 and others have it on queries and keys):
+ * x[r,h,:] = x[r,h,:] / sqrt(mean(x[r,h,:]^2) + eps) * weight. Accumulates in f32. */
+typedef struct sx_head_norm_params {
+  float* x;           /* [rows, heads, dim], row r at x + r * row_stride */
+  const void* weight; /* [dim] F32, BF16 */
+  sx_dtype weight_dtype;
+  int64_t rows, heads, dim, row_stride;
+  float eps;
+} sx_head_norm_params;
+sx_status sx_head_norm(sx_context* context, const sx_head_norm_params* params);
+
+/* out[r,:] += in[r,:]: a bias where in_stride is 0, and all rows add the same. */
+typedef struct sx_add_params {
+  float* out;      /* [rows, dim], row r at out + r * out_stride */
+  const float* in; /* [rows, dim], row r at in + r * in_stride */
+  int64_t rows, dim, out_stride, in_stride;
+} sx_add_params;
+sx_status sx_add(sx_context* context, const sx_add_params* params);
 
 /* out[r,c] = silu(gate[r,c]) * up[r,c] (arXiv 2002.05202). */
 typedef struct sx_swiglu_params {
@@ -213,6 +239,7 @@ typedef struct sx_key_values {
   int64_t prefix_tokens;     /* P */
   int64_t kv_heads, head_dim, token_stride, head_stride, prefix_token_stride;
   int64_t prefix_head_stride;
+  int64_t prefix_gap; /* for windows: positions between the prefix and the first own key */
 } sx_key_values;
 
 /* Exact attention with log-sum-exp, flash style: no buffer of T x N (arXiv 2205.14135).
@@ -227,6 +254,7 @@ typedef struct sx_attention_dense_params {
   sx_dtype q_dtype;
   sx_key_values kv;
   int64_t q_tokens, q_offset, q_heads;
+  int64_t window; /* a query sees so many positions, its own included; 0: all before it */
   float scale;
 } sx_attention_dense_params;
 sx_status sx_attention_dense(sx_context* context, const sx_attention_dense_params* params);
@@ -292,7 +320,7 @@ sx_status sx_merge_states(sx_context* context, const sx_merge_states_params* par
 /* Antidiagonal mass of every tile (XAttention, arXiv 2503.16428, section 2.1).
  * Groups of S tokens: Kr[j] = concat over s of k[j*S + s], Qr[i] = concat of q[i*S + S-1-s], rows
  * past the end being zero; logits[i][j] = Qr[i] . Kr[j] * scale / S over j <= i (i counted in the
- * sequence); with pad = -N mod 128, the last floor(pad / S) groups of keys are left out, and query
+ * sequence) from the first tile on that row i's tile sees in the window; with pad = -N mod 128, the last floor(pad / S) groups of keys are left out, and query
  * groups that hold only padding count as zero; p = softmax over j; mass = sum of p over the tile.
  * q_tiles = ceil(T / 128), key_tiles = ceil(N / 128); tiles after the diagonal are 0. q_offset and P
  * are multiples of 128 and N = q_offset + T. */
@@ -302,21 +330,24 @@ typedef struct sx_antidiagonal_score_params {
   sx_dtype q_dtype;
   sx_key_values kv; /* its values are not read and may be null */
   int64_t q_tokens, q_offset, q_heads;
+  int64_t window; /* as in sx_attention_dense */
   int64_t stride; /* S, a divisor of 128 */
   float scale;
 } sx_antidiagonal_score_params;
 sx_status sx_antidiagonal_score(sx_context* context, const sx_antidiagonal_score_params* params);
 
-/* Chooses tiles by their mass: tile 0 and the diagonal tile always; of the others, in falling
- * order of mass (equal: lower number first), each whose mass is above 0, as long as the mass taken
- * before it (tile 0 and diagonal included) is below threshold * (mass of the row).
- * threshold >= 1 takes every causal tile. Row tile b of the call is number first_tile + b. */
+/* Chooses tiles by their mass: the first tile that the row sees (0 without a window) and the diagonal
+ * tile always; of those between, in falling order of mass (equal: lower number first), each whose mass
+ * is above 0, as long as the mass taken before it (the two included) is below threshold * (mass of
+ * the row). threshold >= 1 takes every tile that the row sees. Row tile b of the call is number
+ * first_tile + b. */
 typedef struct sx_select_tiles_params {
   int32_t* counts;   /* [heads, q_tiles], as in sx_attention_block_sparse */
   int32_t* indices;  /* [heads, q_tiles, index_stride], ascending */
   const float* mass; /* [heads, q_tiles, key_tiles] */
   int64_t heads, q_tiles, key_tiles, first_tile;
-  int64_t index_stride; /* at least key_tiles */
+  int64_t index_stride;                      /* at least key_tiles */
+  int64_t window, prefix_tokens, prefix_gap; /* as in sx_attention_dense and sx_key_values */
   float threshold;
 } sx_select_tiles_params;
 sx_status sx_select_tiles(sx_context* context, const sx_select_tiles_params* params);
@@ -350,7 +381,8 @@ sx_status sx_rank_score(sx_context* context, const sx_rank_score_params* params)
 
 /* ------------------------------------------------------------------------------------ sampling */
 
-/* out[r] = the index of the largest value of row r; equal values: the lower index; NaN never wins. */
+/* out[r] = the index of the largest value of row r; equal values: the lower index. A row with a value
+ * that is not finite gives -1: nothing can be chosen by it. */
 typedef struct sx_argmax_params {
   int32_t* out;        /* [rows] */
   const float* logits; /* [rows, count] */

@@ -57,6 +57,7 @@ function listTensors(
   const { headDim } = config;
   const read = (name: string, spec: WeightSpec, heads = 0): GgufTensor => {
     const { entry, dtype } = findWeight(files, { spec, folder });
+    invariant(dtype !== "f64", "models in f64 are not written as GGUF");
     const isVector = spec.shape.length === 1;
     const bytes = (): Uint8Array => {
       const raw = entry.file.bytes.slice(entry.begin, entry.end);
@@ -72,14 +73,16 @@ function listTensors(
     const [gate, up] = shape.gateUp.weights;
     const [output] = shape.output.weights;
     const [down] = shape.down.weights;
+    const { inputNorm, mlpNorm } = shape;
     invariant(query && key && value && gate && up && output && down, "a Llama layer has these");
+    invariant(inputNorm && mlpNorm, "a Llama layer has norms before its parts");
     return [
-      read(name("attn_norm"), shape.inputNorm),
+      read(name("attn_norm"), inputNorm),
       read(name("attn_q"), query, config.queryHeads),
       read(name("attn_k"), key, config.kvHeads),
       read(name("attn_v"), value),
       read(name("attn_output"), output),
-      read(name("ffn_norm"), shape.mlpNorm),
+      read(name("ffn_norm"), mlpNorm),
       read(name("ffn_gate"), gate),
       read(name("ffn_up"), up),
       read(name("ffn_down"), down),
@@ -96,9 +99,10 @@ function listTensors(
 
 /** Llama 3.1's scaling, as the factors by which llama.cpp divides its frequencies. */
 function frequencyFactors(config: ModelShape): GgufTensor[] {
-  if (config.rope.scaling === undefined) return [];
-  const plain = inverseFrequencies({ ...config.rope, scaling: undefined });
-  const scaled = inverseFrequencies(config.rope);
+  const [rope] = config.ropes;
+  if (rope?.scaling === undefined) return [];
+  const plain = inverseFrequencies({ ...rope, scaling: undefined });
+  const scaled = inverseFrequencies(rope);
   const factors = plain.map((frequency, i) => frequency / (scaled[i] ?? frequency));
   const bytes = () => new Uint8Array(factors.buffer);
   return [{ name: "rope_freqs.weight", shape: [factors.length], type: F32, bytes }];
@@ -136,7 +140,7 @@ function header(config: ModelShape, tensors: readonly GgufTensor[]): Uint8Array 
     ["llama.attention.value_length", UINT32, config.headDim],
     ["llama.attention.layer_norm_rms_epsilon", FLOAT32, config.normEps],
     ["llama.rope.dimension_count", UINT32, config.headDim],
-    ["llama.rope.freq_base", FLOAT32, config.rope.theta],
+    ["llama.rope.freq_base", FLOAT32, config.ropes[0]?.theta ?? 0],
     ["llama.vocab_size", UINT32, config.vocabularySize],
     ["tokenizer.ggml.model", STRING, "no_vocab"],
   ];

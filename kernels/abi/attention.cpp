@@ -45,6 +45,7 @@ sx_status check_kv(const Call& call, const sx_key_values& kv, bool with_values) 
   SX_CHECK_SIZE(call, kv, head_stride);
   SX_CHECK_SIZE(call, kv, prefix_token_stride);
   SX_CHECK_SIZE(call, kv, prefix_head_stride);
+  SX_CHECK_SIZE(call, kv, prefix_gap);
   return SX_OK;
 }
 
@@ -58,6 +59,7 @@ sx_status check_attention(const Call& call, const sx_attention_dense_params& p) 
   SX_PASS(check_heads(call, p.q_heads, p.kv.kv_heads, p.kv.head_dim));
   SX_CHECK_SIZE(call, p, q_tokens);
   SX_CHECK_SIZE(call, p, q_offset);
+  SX_CHECK_SIZE(call, p, window);
   SX_CHECK_FINITE(call, p, scale);
   return check_kv(call, p.kv, true);
 }
@@ -179,6 +181,7 @@ sx_status sx_antidiagonal_score(sx_context* context, const sx_antidiagonal_score
   SX_PASS(check_heads(call, p.q_heads, p.kv.kv_heads, p.kv.head_dim));
   SX_CHECK_SIZE(call, p, q_tokens);
   SX_CHECK_SIZE(call, p, q_offset);
+  SX_CHECK_SIZE(call, p, window);
   SX_CHECK_FINITE(call, p, scale);
   SX_PASS(check_kv(call, p.kv, false));
   SX_PASS(check_whole_tiles(call, p.q_offset, p.kv.prefix_tokens));
@@ -202,6 +205,9 @@ sx_status sx_select_tiles(sx_context* context, const sx_select_tiles_params* par
            "first_tile + q_tiles must be at most key_tiles", p.first_tile);
   SX_CHECK(call, is_size(p.index_stride) && p.index_stride >= p.key_tiles,
            "index_stride must be at least key_tiles", p.index_stride);
+  SX_CHECK_SIZE(call, p, window);
+  SX_CHECK_SIZE(call, p, prefix_tokens);
+  SX_CHECK_SIZE(call, p, prefix_gap);
   SX_CHECK(call, p.threshold > 0, "threshold must be above 0 (shown without its fraction)",
            p.threshold > -1e18f ? p.threshold : 0);
   return SX_CALL(*context, select_tiles, p);

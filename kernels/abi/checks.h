@@ -37,6 +37,8 @@ inline bool is_convertible(sx_dtype dtype) { return is_float(dtype) || dtype == 
 
 /* Sizes below 2^40 keep every product of a size, a stride and an element within 63 bits. */
 constexpr int64_t kMaxSize = 1ll << 40;
+/* The longest head; attention itself takes 64 and 128. */
+constexpr int64_t kMaxHeadDim = 256;
 inline bool is_size(int64_t value) { return value >= 0 && value <= kMaxSize; }
 
 }  // namespace sx
@@ -74,9 +76,5 @@ inline bool is_size(int64_t value) { return value >= 0 && value <= kMaxSize; }
 
 #define SX_CHECK_FINITE(call, p, field) \
   SX_CHECK(call, (p).field - (p).field == 0, #field " must be finite (shown as 0)", 0)
-
-#define SX_CHECK_HEAD_DIM(call, p)                                                        \
-  SX_CHECK(call, (p).head_dim == 64 || (p).head_dim == 128, "head_dim must be 64 or 128", \
-           (p).head_dim)
 
 #endif

@@ -25,6 +25,7 @@ sx_status sx_embedding(sx_context* context, const sx_embedding_params* params) {
   SX_CHECK_SIZE(call, p, dim);
   SX_CHECK_SIZE(call, p, vocab);
   SX_CHECK_FLOAT(call, p, table_dtype);
+  SX_CHECK_FINITE(call, p, scale);
   for (int64_t t = 0; kSeesMemory && t < p.tokens; t++) {
     SX_CHECK(call, p.ids[t] >= 0 && p.ids[t] < p.vocab, "ids must be below vocab", p.ids[t]);
   }
@@ -82,7 +83,10 @@ sx_status sx_rope_table(sx_context* context, const sx_rope_table_params* params)
   SX_CHECK_POINTER(call, p, inverse_frequency);
   SX_CHECK_POINTER(call, p, positions);
   SX_CHECK_SIZE(call, p, tokens);
-  SX_CHECK_HEAD_DIM(call, p);
+  SX_CHECK(call, p.rotary_dim >= 2 && p.rotary_dim <= kMaxHeadDim && p.rotary_dim % 2 == 0,
+           "rotary_dim must be even, 2 to 256", p.rotary_dim);
+  SX_CHECK_SIZE(call, p, frequency_stride);
+  SX_CHECK_FINITE(call, p, scale);
   return SX_CALL(*context, rope_table, p);
 }
 
@@ -90,14 +94,18 @@ sx_status sx_rope(sx_context* context, const sx_rope_params* params) {
   SX_BEGIN(context, params, "rotate");
   SX_CHECK_POINTER(call, p, q_out);
   SX_CHECK_POINTER(call, p, qkv);
-  SX_CHECK_POINTER(call, p, table);
+  SX_CHECK(call, p.rotary_dim == 0 || p.table != nullptr, "table must not be null", 0);
   SX_CHECK_POINTER(call, p, rows);
   SX_CHECK_FLOAT(call, p, q_dtype);
   SX_CHECK_FLOAT(call, p, cache_dtype);
   SX_CHECK_SIZE(call, p, tokens);
   SX_CHECK(call, p.q_heads >= 1 && p.q_heads <= 4096, "q_heads must be 1 to 4096", p.q_heads);
   SX_CHECK(call, p.kv_heads >= 1 && p.kv_heads <= 4096, "kv_heads must be 1 to 4096", p.kv_heads);
-  SX_CHECK_HEAD_DIM(call, p);
+  SX_CHECK(call, p.out_dim >= 1 && p.out_dim <= kMaxHeadDim, "out_dim must be 1 to 256", p.out_dim);
+  SX_CHECK(call, p.head_dim >= 1 && p.head_dim <= p.out_dim, "head_dim must be 1 to out_dim",
+           p.head_dim);
+  SX_CHECK(call, p.rotary_dim >= 0 && p.rotary_dim <= p.head_dim && p.rotary_dim % 2 == 0,
+           "rotary_dim must be even, 0 to head_dim", p.rotary_dim);
   SX_CHECK_SIZE(call, p, token_stride);
   SX_CHECK_SIZE(call, p, head_stride);
   for (int64_t t = 0; kSeesMemory && t < p.tokens; t++) {
@@ -106,6 +114,31 @@ sx_status sx_rope(sx_context* context, const sx_rope_params* params) {
              "keys and values must not be null if a row is not -1", p.rows[t]);
   }
   return SX_CALL(*context, rope, p);
+}
+
+sx_status sx_head_norm(sx_context* context, const sx_head_norm_params* params) {
+  SX_BEGIN(context, params, "normalize heads");
+  SX_CHECK_POINTER(call, p, x);
+  SX_CHECK_POINTER(call, p, weight);
+  SX_CHECK_FLOAT(call, p, weight_dtype);
+  SX_CHECK_SIZE(call, p, rows);
+  SX_CHECK_SIZE(call, p, heads);
+  SX_CHECK(call, p.dim >= 1 && p.dim <= kMaxSize, "dim must be 1 to 2^40", p.dim);
+  SX_CHECK_SIZE(call, p, row_stride);
+  SX_CHECK(call, p.eps >= 0, "eps must be at least 0 (shown without its fraction)", p.eps);
+  return SX_CALL(*context, head_norm, p);
+}
+
+sx_status sx_add(sx_context* context, const sx_add_params* params) {
+  SX_BEGIN(context, params, "add");
+  SX_CHECK_POINTER(call, p, out);
+  SX_CHECK_POINTER(call, p, in);
+  SX_CHECK_SIZE(call, p, rows);
+  SX_CHECK_SIZE(call, p, dim);
+  SX_CHECK_SIZE(call, p, in_stride);
+  SX_CHECK(call, p.out_stride >= p.dim && is_size(p.out_stride), "out_stride must be at least dim",
+           p.out_stride);
+  return SX_CALL(*context, add, p);
 }
 
 sx_status sx_swiglu(sx_context* context, const sx_swiglu_params* params) {

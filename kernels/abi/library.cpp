@@ -94,7 +94,10 @@ int64_t sx_live_allocations(sx_context* context) {
 sx_status sx_copy(sx_context* context, const sx_copy_params* params) {
   SX_BEGIN(context, params, "copy");
   SX_CHECK(call, p.bytes >= 0, "bytes must be at least 0", p.bytes);
-  SX_CHECK(call, p.bytes == 0 || (p.out != nullptr && p.in != nullptr),
-           "out and in must not be null", 0);
-  return p.bytes == 0 ? SX_OK : copy_memory(*context, p);
+  SX_CHECK(call, p.rows >= 0, "rows must be at least 0", p.rows);
+  if (p.bytes == 0 || p.rows == 0) return SX_OK;
+  SX_CHECK(call, p.out != nullptr && p.in != nullptr, "out and in must not be null", 0);
+  SX_CHECK(call, p.out_stride >= p.bytes, "out_stride must be at least bytes", p.out_stride);
+  SX_CHECK(call, p.in_stride >= p.bytes, "in_stride must be at least bytes", p.in_stride);
+  return copy_memory(*context, p);
 }

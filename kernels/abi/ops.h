@@ -18,6 +18,8 @@
   X(matmul_rows)            \
   X(rope_table)             \
   X(rope)                   \
+  X(head_norm)              \
+  X(add)                    \
   X(swiglu)                 \
   X(attention_dense)        \
   X(attention_block_sparse) \

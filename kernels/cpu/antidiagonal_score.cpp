@@ -109,10 +109,15 @@ class Unit {
     for (int64_t r = 0; r < rows_; r++) state_[r] = {-INFINITY, 0};
     const int64_t end = visible_groups(rows_ - 1, 0, INT64_MAX);
     const int64_t prefix_groups = args_.kv.prefix_tokens / args_.stride;
+    const int64_t first = hidden_groups(0, 0);
     int64_t chunk = 0;
     for (int64_t begin = 0; begin < end; chunk++) {
       const int64_t segment_end = begin < prefix_groups ? min64(prefix_groups, end) : end;
       const int64_t next = min64(begin + kGroups, segment_end);
+      if (next <= first) {
+        begin = next;
+        continue;
+      }
 #ifdef SX_HAS_TILES
       if (args_.kv.dtype == SX_BF16) {
         multiply_chunk_by_tiles(begin, next);
@@ -133,6 +138,13 @@ class Unit {
   int64_t visible_groups(int64_t r, int64_t begin, int64_t count) const {
     const int64_t group = args_.q_offset / args_.stride + first_group_ + r / plan_.group;
     return max64(0, min64(group + 1 - begin, count));
+  }
+
+  /* How many key groups from `begin` on lie in tiles before those that row r's tile sees. */
+  int64_t hidden_groups(int64_t r, int64_t begin) const {
+    const int64_t tile = args_.q_offset / SX_TILE + first_tile_ + r / plan_.group / plan_.cell;
+    const Window window = window_of(args_.kv, args_.window);
+    return max64(0, window.first_tile(tile) * plan_.cell - begin);
   }
 
   /* logits = queries . keys of the groups begin..end - 1, all rows. */
@@ -287,12 +299,14 @@ class Unit {
   /* Takes a row's logits of a chunk into its cells. */
   void add_chunk(int64_t r, int64_t chunk, int64_t begin, int64_t end) {
     const int64_t visible = visible_groups(r, begin, end - begin);
-    if (visible == 0) return;
+    const int64_t hidden = hidden_groups(r, begin);
+    if (visible <= hidden) return;
     float* weights = logits_ + r * kGroups;
+    for (int64_t k = 0; k < hidden; k++) weights[k] = -INFINITY;
     softmax_row(weights, visible, state_[r]);
     chunk_max_[r * plan_.chunks + chunk] = state_[r].max_log2;
     float* cells = cells_ + r * plan_.key_tiles + begin / plan_.cell;
-    for (int64_t k = 0; k < visible; k += plan_.cell) {
+    for (int64_t k = hidden; k < visible; k += plan_.cell) {
       const int64_t stop = min64(k + plan_.cell, visible);
       float sum = 0;
       for (int64_t i = k; i < stop; i++) sum += weights[i];
@@ -326,7 +340,8 @@ class Unit {
       const float weight =
           factor * exp2f(chunk_max_[r * plan_.chunks + chunk] - state_[r].max_log2);
       const int64_t last = ceil_div(next, plan_.cell);
-      for (int64_t c = begin / plan_.cell; c < last; c++) out[c] += cells[c] * weight;
+      const int64_t first = begin + hidden_groups(r, begin);
+      for (int64_t c = first / plan_.cell; c < last; c++) out[c] += cells[c] * weight;
       begin = next;
     }
   }

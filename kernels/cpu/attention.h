@@ -5,6 +5,7 @@
 #ifndef SX_CPU_ATTENTION_H
 #define SX_CPU_ATTENTION_H
 
+#include "../abi/window.h"
 #include "ops.h"
 
 namespace sx {
@@ -15,6 +16,11 @@ SX_INLINE int64_t all_keys(const sx_key_values& kv) { return kv.prefix_tokens + 
 /* How many of the N keys query `token` of this call sees. */
 SX_INLINE int64_t visible_keys(int64_t q_offset, int64_t token, int64_t keys) {
   return max64(0, min64(q_offset + token + 1, keys));
+}
+
+/* The first of the N keys that query `token` of this call sees, and those before its end. */
+SX_INLINE int64_t first_visible(const AttentionArgs& args, int64_t token) {
+  return window_of(args.kv, args.window).first_key(args.q_offset + token);
 }
 
 /* Element offset of row j, counted over both segments, in j's segment. */

@@ -90,16 +90,22 @@ class AmxTile : AmxRows<D> {
     if (count % kTileDepth != 0) copy_rows<D>(edge, keys + last * step, step, count - last, kChunk);
     const int64_t jobs = max64(1, ceil_div(this->rows_, kGroup) * ceil_div(count, kChunk));
     ask_rows_ = ceil_div(kKeys, jobs * (kChunk / kTileSide * 2));
-    const bool finite = sees(0) == count || all_finite<D>(values, step, count);
+    const auto hides = [&](int64_t row) {
+      return max64(0, first_visible(args, this->first_token_ + row / this->heads_) - begin);
+    };
+    const bool all_seen = sees(0) == count && hides(this->rows_ - 1) == 0;
+    const bool finite = all_seen || all_finite<D>(values, step, count);
     for (int64_t row = 0; row < this->rows_; row += kGroup) {
-      const int64_t least = sees(row), most = sees(min64(row + kGroup, this->rows_) - 1);
-      for (int64_t k = 0; k < most; k += kChunk) {
+      const int64_t end_row = min64(row + kGroup, this->rows_) - 1;
+      const int64_t least = sees(row), most = sees(end_row), hidden = hides(end_row);
+      for (int64_t k = hides(row) / kChunk * kChunk; k < most; k += kChunk) {
         Job& job = jobs_[next_];
         job.row = row;
+        job.begin = begin + k;
         job.count = round_up(min64(kChunk, most - k), kTileDepth);
         job.visible = args.q_offset - begin - k + this->first_token_ + 1;
         job.whole = min64(count - k, job.count);
-        job.masked = least < k + job.count;
+        job.masked = least < k + job.count || hidden > k;
         job.finite = finite;
         const bool at_edge = k + job.count > count;
         job.keys = at_edge ? edge : keys + k * step;

@@ -29,6 +29,7 @@ struct AmxJob {
   int64_t count;   /* keys, a multiple of 32; 0 if there is no job */
   int64_t visible; /* how many of the keys the tile's first token sees, if there are so many */
   int64_t whole;   /* keys that there are */
+  int64_t begin;   /* the number of the first in the sequence */
   const char* keys;
   const char* values; /* packed */
   const char* raw;    /* values where they lie */
@@ -58,6 +59,8 @@ class AmxRows {
   /* Takes `tokens` queries from first_token on, of `heads` query heads from first_head on. */
   void begin_rows(const AttentionArgs& args, int64_t first_token, int64_t tokens,
                   int64_t first_head, int64_t heads) {
+    window_ = window_of(args.kv, args.window);
+    q_offset_ = args.q_offset;
     rows_ = tokens * heads;
     heads_ = heads;
     first_token_ = first_token;
@@ -142,19 +145,27 @@ class AmxRows {
     }
   }
 
+  /* How many of a job's keys, at most all, lie before the window of a row. */
+  int64_t hidden(const AmxJob& job, int64_t row) const {
+    const int64_t first = window_.first_key(q_offset_ + first_token_ + row / heads_);
+    return max64(0, min64(first - job.begin, job.count));
+  }
+
   /* The largest logit of each row; those of keys that a row does not see become -inf. */
   Vec take_top(const AmxJob& job, int q) const {
-    alignas(64) int32_t sees[kTileSide];
+    alignas(64) int32_t sees[kTileSide], hides[kTileSide];
     for (int64_t i = 0; i < kTileSide; i++) {
       const int64_t row = job.row + q * kTileSide + i;
       sees[i] = static_cast<int32_t>(max64(0, min64(job.visible + row / heads_, job.whole)));
+      hides[i] = static_cast<int32_t>(hidden(job, row));
     }
-    const __m512i visible = _mm512_load_si512(sees);
+    const __m512i visible = _mm512_load_si512(sees), before = _mm512_load_si512(hides);
     float* s = job.logits + q * kAmxChunk * kTileSide;
     Vec top = broadcast(-INFINITY);
     for (int64_t k = 0; k < job.count; k++, s += kTileSide) {
+      const __m512i key = _mm512_set1_epi32(static_cast<int>(k));
       const __mmask16 seen =
-          _mm512_cmpgt_epi32_mask(visible, _mm512_set1_epi32(static_cast<int>(k)));
+          _mm512_mask_cmpgt_epi32_mask(_mm512_cmple_epi32_mask(before, key), visible, key);
       const Vec logit = load(s);
       top = _mm512_mask_max_ps(top, seen, top, logit);
       if (job.masked) store(s, _mm512_mask_mov_ps(broadcast(-INFINITY), seen, logit));
@@ -194,7 +205,8 @@ class AmxRows {
         const Vec weight = _mm512_castsi512_ps(bits);
         __mmask16 seen = 0;
         for (int64_t i = 0; i < kTileSide; i++) {
-          if (k < job.visible + (row + i) / heads_) seen |= static_cast<__mmask16>(1 << i);
+          const bool sees = k < job.visible + (row + i) / heads_ && k >= hidden(job, row + i);
+          if (sees) seen |= static_cast<__mmask16>(1 << i);
         }
         const bf16* value = reinterpret_cast<const bf16*>(job.raw + k * job.step);
         for (int64_t d = 0; d < D; d++) {
@@ -211,7 +223,8 @@ class AmxRows {
   float* max_; /* [rows], base 2 */
   float* sum_; /* [rows] */
   char* q_;    /* right tiles, see pack_queries() */
-  int64_t rows_ = 0, heads_ = 1, first_token_ = 0, first_head_ = 0;
+  int64_t rows_ = 0, heads_ = 1, first_token_ = 0, first_head_ = 0, q_offset_ = 0;
+  Window window_ = {};
   float factor_ = 0;                   /* |scale| * log2(e) */
   alignas(64) float shift_[kAmxGroup]; /* what the weights of the job now are relative to */
 };

@@ -38,10 +38,12 @@ void run_row_block(const AttentionArgs& args, int64_t unit, int64_t next, void* 
   const int64_t visible = visible_keys(args.q_offset, first_token + tokens - 1, all_keys(args.kv));
   const int32_t* tiles = args.indices + unit * args.index_stride;
   Tile tile(scratch);
+  const int64_t first = first_visible(args, first_token);
   tile.begin(args, first_token, tokens, head, 1);
   for (int32_t i = 0; i < args.counts[unit]; i++) {
     const int64_t begin = static_cast<int64_t>(tiles[i]) * SX_TILE;
     if (begin >= visible) break;
+    if (begin + SX_TILE <= first) continue;
     if (i + 1 < args.counts[unit]) {
       tile.expect(args, kv_head, static_cast<int64_t>(tiles[i + 1]) * SX_TILE);
     } else {

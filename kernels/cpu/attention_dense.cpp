@@ -83,7 +83,8 @@ void run_unit(const AttentionArgs& args, const Plan& plan, int64_t unit, void* s
              min64(plan.heads, plan.group - first_head));
   const int64_t visible = visible_keys(args.q_offset, first_token + tokens - 1, all_keys(args.kv));
   const int64_t end = min64(visible, (split + 1) * plan.split_keys);
-  for (int64_t key = split * plan.split_keys; key < end;) {
+  const int64_t begin = max64(split * plan.split_keys, first_visible(args, first_token));
+  for (int64_t key = begin; key < end;) {
     const int64_t segment_end = key < args.kv.prefix_tokens ? args.kv.prefix_tokens : end;
     const int64_t next = min64(key + Tile::kKeys, min64(segment_end, end));
     if (next < end) tile.expect(args, kv_head, next);

@@ -127,9 +127,7 @@ class PairTile : public TileRows<D> {
     }
     float alpha[R];
     for (int r = 0; r < R; r++) {
-      alpha[r] = visible[r] == 0
-                     ? 1
-                     : softmax_row(weights_ + r * kKeys, visible[r], this->state_[first + r]);
+      alpha[r] = this->weigh(weights_ + r * kKeys, first + r);
       bf16* pairs = reinterpret_cast<bf16*>(weight_pairs_ + r * kPairs);
       for (int64_t k = 0; k < visible[r]; k += kLanes) {
         store_bf16(pairs + k, load(weights_ + r * kKeys + k));

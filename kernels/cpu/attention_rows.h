@@ -85,7 +85,7 @@ template <int D>
 class TileRows {
  public:
   static constexpr int64_t kKeys = kTileKeys<D>;
-  static constexpr int64_t kRowFloats = kTileRows * D + 4 * kTileRows;
+  static constexpr int64_t kRowFloats = kTileRows * D + 6 * kTileRows;
 
   /* Processors fetch ahead well enough where arithmetic takes this long; see AmxTile. */
   void expect(const AttentionArgs&, int64_t, int64_t) {}
@@ -116,7 +116,8 @@ class TileRows {
   explicit TileRows(float* memory)
       : out_(memory),
         state_(reinterpret_cast<RowState*>(out_ + kTileRows * D)),
-        visible_(reinterpret_cast<int64_t*>(state_ + kTileRows)) {}
+        visible_(reinterpret_cast<int64_t*>(state_ + kTileRows)),
+        hidden_(visible_ + kTileRows) {}
 
   /* Takes `tokens` queries from first_token on, of `heads` query heads from first_head on. */
   void begin_rows(int64_t first_token, int64_t tokens, int64_t first_head, int64_t heads) {
@@ -130,11 +131,26 @@ class TileRows {
     }
   }
 
-  /* Notes how many of the keys begin..end - 1 each row sees. */
+  /* Notes which of the keys begin..end - 1 each row sees. */
   void see_keys(const AttentionArgs& args, int64_t begin, int64_t end) {
     for (int64_t r = 0; r < rows_; r++) {
-      visible_[r] = visible_keys(args.q_offset - begin, first_token_ + r / heads_, end - begin);
+      const int64_t token = first_token_ + r / heads_;
+      visible_[r] = visible_keys(args.q_offset - begin, token, end - begin);
+      hidden_[r] = max64(0, first_visible(args, token) - begin);
     }
+  }
+
+  /* Turns a row's logits into weights, zeros for keys before its window, and takes them into its
+   * state. Returns the factor of what was summed before. */
+  float weigh(float* logits, int64_t row) {
+    const int64_t visible = visible_[row], hidden = hidden_[row];
+    if (visible == 0) return 1;
+    if (hidden >= visible) {
+      for (int64_t k = 0; k < round_up(visible, kLanes); k++) logits[k] = 0;
+      return 1;
+    }
+    for (int64_t k = 0; k < hidden; k++) logits[k] = -INFINITY;
+    return softmax_row(logits, visible, state_[row]);
   }
 
   int64_t row_of(const AttentionArgs& args, int64_t r) const {
@@ -152,7 +168,8 @@ class TileRows {
 
   float* out_; /* [rows][D], not yet divided */
   RowState* state_;
-  int64_t* visible_; /* how many keys of the tile each row sees */
+  int64_t* visible_; /* how many keys of the tile are not after each row */
+  int64_t* hidden_;  /* how many of these are before its window */
   int64_t rows_ = 0, heads_ = 1, first_token_ = 0, first_head_ = 0;
 };
 

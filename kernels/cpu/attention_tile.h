@@ -8,8 +8,8 @@
  * Arithmetic and sums in f32. FLOPs 4*D per visible (row, key) pair; the keys and values of a tile
  * are widened and packed once, bytes read per tile 2*KT*D*sizeof(kv).
  *
- * Causality is exact to the row: a row multiplies neither keys nor values that it does not see, so
- * that not even a NaN in them can reach it.
+ * Causality is exact to the row: a row multiplies neither keys nor values that come after it, so that
+ * not even a NaN in them can reach it. Those before its window get a weight of zero.
  */
 #ifndef SX_CPU_ATTENTION_TILE_H
 #define SX_CPU_ATTENTION_TILE_H
@@ -104,9 +104,7 @@ class AttentionTile : public TileRows<D> {
     }
     float alpha[R];
     for (int r = 0; r < R; r++) {
-      alpha[r] = visible[r] == 0
-                     ? 1
-                     : softmax_row(weights_ + r * kKeys, visible[r], this->state_[first + r]);
+      alpha[r] = this->weigh(weights_ + r * kKeys, first + r);
     }
     for (int64_t d = 0; d < D; d += kMicroColumns) {
       multiply_panel<R, kKeys>(weights_, values_ + d * kKeys, least, c);

@@ -101,7 +101,13 @@ sx_status return_memory(Context&, void* memory) {
 }
 
 sx_status copy_memory(Context&, const sx_copy_params& params) {
-  memmove(params.out, params.in, static_cast<size_t>(params.bytes));
+  const int64_t bytes = params.bytes;
+  const bool whole = params.out_stride == bytes && params.in_stride == bytes;
+  const size_t step = static_cast<size_t>(whole ? bytes * params.rows : bytes);
+  for (int64_t r = 0; r < (whole ? 1 : params.rows); r++) {
+    memmove(static_cast<char*>(params.out) + r * params.out_stride,
+            static_cast<const char*>(params.in) + r * params.in_stride, step);
+  }
   return SX_OK;
 }
 

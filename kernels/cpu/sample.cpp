@@ -17,18 +17,24 @@ namespace {
 SX_INLINE bool beats(float a, float b) { return a > b || (b != b && a == a); }
 
 int32_t argmax_row(const float* logits, int64_t count) {
-  /* Of two operands one of which is NaN, max() gives the second. */
-  Vec lanes = broadcast(-INFINITY);
+  /* x - x is 0, and NaN where x is not finite: the sum of all such is then NaN. */
+  Vec lanes = broadcast(-INFINITY), differences = zero();
   int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) lanes = max(load(logits + i), lanes);
-  float largest = reduce_max(lanes);
+  for (; i + kLanes <= count; i += kLanes) {
+    const Vec values = load(logits + i);
+    lanes = max(values, lanes);
+    differences = add(differences, sub(values, values));
+  }
+  float largest = reduce_max(lanes), difference = reduce_add(differences);
   for (; i < count; i++) {
     if (logits[i] > largest) largest = logits[i];
+    difference += logits[i] - logits[i];
   }
+  if (difference != 0) return -1;
   for (int64_t first = 0; first < count; first++) {
     if (logits[first] == largest) return static_cast<int32_t>(first);
   }
-  return 0; /* nothing but NaN */
+  return -1; /* not reached: the largest is one of them */
 }
 
 }  // namespace

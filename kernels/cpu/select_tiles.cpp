@@ -2,12 +2,13 @@
  * Chooses the key tiles of every row of tiles by their antidiagonal mass (see sx_select_tiles in
  * ../sx_kernels.h; XAttention, arXiv 2503.16428, section 2.1).
  *
- * Tile 0 and the diagonal tile are taken first; the others leave a heap, largest first, while the
+ * The first tile that the row sees and the diagonal tile are taken first; the others leave a heap, largest first, while the
  * mass taken is below threshold * (mass of the row). Sums run in double precision in a fixed order.
  * Bytes read 4*heads*q_tiles*key_tiles; about N/128 * log2(N/128) comparisons a row. The heap
  * lives in the row's own part of `indices`: it holds at most key_tiles - 2 numbers. Taken tiles
  * gather behind the heap, in the places that it frees.
  */
+#include "../abi/window.h"
 #include "ops.h"
 #include "thread_pool.h"
 
@@ -78,8 +79,9 @@ int64_t take_largest(const float* mass, int64_t last, double sum, double wanted,
   return count;
 }
 
-int32_t select_row(const sx_select_tiles_params& args, const float* mass, int64_t last,
-                   int32_t* list) {
+/* Chooses from the tiles 0..last, counted from the first one that the row sees. */
+int32_t select_seen(const sx_select_tiles_params& args, const float* mass, int64_t last,
+                    int32_t* list) {
   if (args.threshold >= 1) {
     for (int64_t tile = 0; tile <= last; tile++) list[tile] = static_cast<int32_t>(tile);
     return static_cast<int32_t>(last + 1);
@@ -93,6 +95,15 @@ int32_t select_row(const sx_select_tiles_params& args, const float* mass, int64_
   const int64_t count = take_largest(mass, last, sum, wanted, list);
   list[count + 1] = static_cast<int32_t>(last);
   return static_cast<int32_t>(count + 2);
+}
+
+int32_t select_row(const sx_select_tiles_params& args, const float* mass, int64_t last,
+                   int32_t* list) {
+  const Window window = {args.window, args.prefix_tokens, args.prefix_gap};
+  const int32_t first = static_cast<int32_t>(window.first_tile(last));
+  const int32_t count = select_seen(args, mass + first, last - first, list);
+  for (int32_t i = 0; i < count; i++) list[i] += first;
+  return count;
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #ifndef SX_CUDA_ANTIDIAGONAL_CUH
 #define SX_CUDA_ANTIDIAGONAL_CUH
 
+#include "../abi/window.h"
 #include "ops.cuh"
 
 namespace sx {
@@ -41,6 +42,7 @@ struct Score {
   int unit_log2; /* groups of one sum: a cell or a part of it */
   int tile_log2; /* key groups of a tile */
   bool aligned;
+  Window window;
   float scale_log2; /* scale / S * log2(e) */
   /* The pass: key heads, tiles of rows, and how many of these are a band. */
   int first_kv, kv_heads, first_row, rows, band;

@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(kThreads, 2) sums_kernel(const __grid_constant
       stage = stage == kStages - 1 ? 0 : stage + 1;
     }
     const int seen = score.first_group + tile.first_query(score) + 1 - tile.column * kTile;
-    write_tile(tile.sums(score), logits, score, seen, warp_row, warp_column);
+    write_tile(tile, logits, score, seen, warp_row, warp_column);
   }
   wait_copies<0>();
 }
@@ -152,6 +152,7 @@ Score make_score(const sx_antidiagonal_score_params& args) {
   score.head_dim = static_cast<int>(kv.head_dim);
   score.stride_log2 = log2_of(args.stride);
   score.cell_log2 = log2_of(SX_TILE / args.stride);
+  score.window = window_of(kv, args.window);
   score.unit_log2 = score.cell_log2 < 6 ? score.cell_log2 : 6;
   score.tile_log2 = kTileLog2;
   score.aligned =

@@ -246,7 +246,7 @@ bool fits_hopper(const Context& context, const Score& score, int64_t kv_heads) {
     return token_stride < (1ll << 39 >> score.stride_log2) &&
            can_be_mapped({nullptr, nullptr, tokens, token_stride, head_stride}, heads);
   };
-  return context.hopper && score.aligned && score.scale_log2 >= 0 &&
+  return context.hopper && score.window.tokens == 0 && score.aligned && score.scale_log2 >= 0 &&
          fits(own_tokens, score.token_stride, score.head_stride) &&
          fits(score.key_tokens - own_tokens, score.prefix_token_stride, score.prefix_head_stride);
 }

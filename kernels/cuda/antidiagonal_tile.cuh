@@ -184,9 +184,18 @@ __device__ inline void write_units(float* row, const float (&weights)[8][2], flo
   }
 }
 
+/* How many key groups of a tile lie in tiles of the sequence before those that a row's tile sees. */
+__device__ inline int hidden_groups(const Score& score, const Tile& tile, int row) {
+  if (score.window.tokens == 0) return 0;
+  const int group = score.first_group + tile.first_query(score) + row;
+  const int64_t first = score.window.first_tile(group >> score.cell_log2) << score.cell_log2;
+  return static_cast<int>(max64(0, min64(first - tile.column * kTile, kTile)));
+}
+
 /* A tile of logits to sums[row, ..]; `seen` is how many of the tile's key groups row 0 sees. */
-__device__ inline void write_tile(float* sums, const float (&logits)[4][8][4], const Score& score,
-                                  int seen, int warp_row, int warp_column) {
+__device__ inline void write_tile(const Tile& tile, const float (&logits)[4][8][4],
+                                  const Score& score, int seen, int warp_row, int warp_column) {
+  float* sums = tile.sums(score);
   const int lane = threadIdx.x % 32;
   const int units = warp_column >> score.unit_log2;
 #pragma unroll
@@ -195,13 +204,14 @@ __device__ inline void write_tile(float* sums, const float (&logits)[4][8][4], c
     for (int half = 0; half < 2; half++) {
       const int row = warp_row + m * 16 + half * 8 + lane / 4;
       const int end = seen + row - warp_column - lane % 4 * 2;
+      const int begin = hidden_groups(score, tile, row) - warp_column - lane % 4 * 2;
       float weights[8][2], max = -INFINITY;
 #pragma unroll
       for (int n = 0; n < 8; n++) {
 #pragma unroll
         for (int i = 0; i < 2; i++) {
           const float logit = logits[m][n][2 * half + i] * score.scale_log2;
-          weights[n][i] = n * 8 + i < end ? logit : -INFINITY;
+          weights[n][i] = n * 8 + i >= begin && n * 8 + i < end ? logit : -INFINITY;
           max = fmaxf(max, weights[n][i]);
         }
       }

@@ -7,6 +7,7 @@
 #ifndef SX_CUDA_ATTENTION_CUH
 #define SX_CUDA_ATTENTION_CUH
 
+#include "../abi/window.h"
 #include "element.cuh"
 #include "ops.cuh"
 
@@ -29,6 +30,7 @@ struct AttentionParams {
   const int32_t* indices;
   int64_t index_stride;
   int64_t q_offset, q_tokens;
+  Window window;
   int q_tiles, q_heads, group; /* group: query heads per key head */
   sx_dtype out_dtype;
   bool aligned;     /* 16-byte accesses to queries, keys and values */
@@ -60,6 +62,7 @@ inline AttentionParams make_params(const AttentionArgs& args) {
   params.index_stride = args.index_stride;
   params.q_offset = args.q_offset;
   params.q_tokens = args.q_tokens;
+  params.window = window_of(kv, args.window);
   params.q_tiles = static_cast<int>(ceil_div(args.q_tokens, kRowBlock));
   params.q_heads = static_cast<int>(args.q_heads);
   params.group = static_cast<int>(args.q_heads / kv.kv_heads);
@@ -92,6 +95,7 @@ struct TileWalk {
   int64_t prefix_tokens;
   int64_t visible; /* keys that the block's last row sees; a reader may touch no later one */
   int prefix_tiles;
+  int first_tile; /* of dense attention: those before it lie before the window of all rows */
   int tiles;
   const int32_t* list;
 
@@ -101,6 +105,7 @@ struct TileWalk {
     visible = min64(params.q_offset + last + 1, prefix_tokens + params.own.tokens);
     prefix_tiles = static_cast<int>(ceil_div(prefix_tokens, kKeys));
     list = nullptr;
+    first_tile = 0;
     if constexpr (kSparse) {
       const int64_t row = static_cast<int64_t>(head) * params.q_tiles + q_block;
       tiles = params.counts[row] * kPerBlock;
@@ -109,6 +114,10 @@ struct TileWalk {
       tiles = static_cast<int>(visible <= prefix_tokens
                                    ? ceil_div(visible, kKeys)
                                    : prefix_tiles + ceil_div(visible - prefix_tokens, kKeys));
+      const int64_t first = params.window.first_key(params.q_offset + q_block * 1ll * kRowBlock);
+      first_tile = static_cast<int>(
+          first < prefix_tokens ? first / kKeys : prefix_tiles + (first - prefix_tokens) / kKeys);
+      tiles = first_tile < tiles ? tiles - first_tile : 0;
     }
   }
 
@@ -119,6 +128,7 @@ struct TileWalk {
       tile.is_prefix = tile.base < prefix_tokens;
       tile.first = tile.is_prefix ? tile.base : tile.base - prefix_tokens;
     } else {
+      n += first_tile;
       tile.is_prefix = n < prefix_tiles;
       tile.first = static_cast<int64_t>(tile.is_prefix ? n : n - prefix_tiles) * kKeys;
       tile.base = tile.is_prefix ? tile.first : prefix_tokens + tile.first;
@@ -150,11 +160,12 @@ inline bool can_be_mapped(const Segment& segment, int heads) {
 }
 
 /* Whether the Hopper build takes a call. Layout alone decides, never values: its copy engine needs
- * addresses and distances of 16 bytes. The others, and a negative scale, are the generic build's. */
+ * addresses and distances of 16 bytes. The others, a negative scale and windows are the generic
+ * build's. */
 inline bool fits_hopper(const Context& context, const AttentionParams& params) {
   const int kv_heads = params.q_heads / params.group;
-  return context.hopper && params.aligned && params.out_aligned && !params.negate &&
-         params.q_tokens < (1ll << 30) && can_be_mapped(params.own, kv_heads) &&
+  return context.hopper && params.window.tokens == 0 && params.aligned && params.out_aligned &&
+         !params.negate && params.q_tokens < (1ll << 30) && can_be_mapped(params.own, kv_heads) &&
          can_be_mapped(params.prefix, kv_heads);
 }
 

@@ -107,6 +107,19 @@ __device__ inline void mask_logits(float (&logits)[kTileKeys / 8][4], int first,
   }
 }
 
+/* The same of keys before a row's window: of how many of the tile's keys. */
+__device__ inline void mask_before(float (&logits)[kTileKeys / 8][4], int first, int second) {
+  const int column = threadIdx.x % 4 * 2;
+#pragma unroll
+  for (int n = 0; n < kTileKeys / 8; n++) {
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      if (n * 8 + column + i < first) logits[n][i] = -INFINITY;
+      if (n * 8 + column + i < second) logits[n][2 + i] = -INFINITY;
+    }
+  }
+}
+
 /* Online softmax: logits become weights relative to the new maximum, sums are brought to it. */
 template <int kDim>
 __device__ inline void soften(float (&logits)[kTileKeys / 8][4], WarpState<kDim>& state,
@@ -243,6 +256,14 @@ struct TileKernel {
         const int64_t mine = seen + threadIdx.x % 32 / 4;
         mask_logits(logits, static_cast<int>(max64(0, min64(mine, tile.count))),
                     static_cast<int>(max64(0, min64(mine + 8, tile.count))));
+      }
+      if (params.window.tokens > 0) {
+        const int64_t row = warp_first + threadIdx.x % 32 / 4;
+        const auto hidden = [&](int64_t place) {
+          const int64_t before = params.window.first_key(place) - tile.base;
+          return static_cast<int>(max64(0, min64(before, kTileKeys)));
+        };
+        mask_before(logits, hidden(row), hidden(row + 8));
       }
       soften(logits, state, params.scale_log2);
       multiply_values(state, logits, slot + kStageBytes);

@@ -1,7 +1,7 @@
 /*
  * Rows of the embedding table (see sx_embedding in ../sx_kernels.h).
  *
- * out[t,:] = table[ids[t],:] as f32. Moves tokens * dim * (table + 4) bytes. One block of 256 threads
+ * out[t,:] = scale * table[ids[t],:] as f32. Moves tokens * dim * (table + 4) bytes. One block of 256 threads
  * a token. An id outside the table, which the host cannot see, gives a row of NaN: never a read
  * outside the table, and never a plausible result.
  */
@@ -18,7 +18,7 @@ constexpr int kThreads = 256;
 template <class Table>
 __global__ void __launch_bounds__(kThreads)
     embedding_kernel(float* out, const Table* table, const int32_t* ids, int64_t tokens,
-                     int64_t dim, int64_t vocab, bool aligned) {
+                     int64_t dim, int64_t vocab, float scale, bool aligned) {
   for (int64_t t = blockIdx.x; t < tokens; t += gridDim.x) {
     const int64_t id = ids[t];
     float* to = out + t * dim;
@@ -29,10 +29,12 @@ __global__ void __launch_bounds__(kThreads)
       for (int64_t d = threadIdx.x * 8; d < dim; d += kThreads * 8) {
         float values[8];
         load8(values, from + d);
+#pragma unroll
+        for (int i = 0; i < 8; i++) values[i] *= scale;
         store8(to + d, values);
       }
     } else {
-      for (int64_t d = threadIdx.x; d < dim; d += kThreads) to[d] = widen(from[d]);
+      for (int64_t d = threadIdx.x; d < dim; d += kThreads) to[d] = widen(from[d]) * scale;
     }
   }
 }
@@ -46,11 +48,11 @@ sx_status embedding(Context& context, const sx_embedding_params& args) {
   if (args.table_dtype == SX_BF16) {
     embedding_kernel<<<grid, kThreads, 0, context.stream>>>(
         args.out, static_cast<const bf16*>(args.table), args.ids, args.tokens, args.dim, args.vocab,
-        aligned);
+        args.scale, aligned);
   } else {
     embedding_kernel<<<grid, kThreads, 0, context.stream>>>(
         args.out, static_cast<const float*>(args.table), args.ids, args.tokens, args.dim,
-        args.vocab, aligned);
+        args.vocab, args.scale, aligned);
   }
   return launched(context, "look up embeddings");
 }

@@ -70,9 +70,14 @@ sx_status return_memory(Context& context, void* memory) {
 }
 
 sx_status copy_memory(Context& context, const sx_copy_params& params) {
-  const cudaError_t error =
-      cudaMemcpyAsync(params.out, params.in, static_cast<size_t>(params.bytes),
-                      cudaMemcpyDeviceToDevice, context.stream);
+  const size_t bytes = static_cast<size_t>(params.bytes), rows = static_cast<size_t>(params.rows);
+  const size_t to = static_cast<size_t>(params.out_stride);
+  const size_t from = static_cast<size_t>(params.in_stride);
+  const cudaError_t error = (to == bytes && from == bytes) || rows == 1
+                                ? cudaMemcpyAsync(params.out, params.in, bytes * rows,
+                                                  cudaMemcpyDeviceToDevice, context.stream)
+                                : cudaMemcpy2DAsync(params.out, to, params.in, from, bytes, rows,
+                                                    cudaMemcpyDeviceToDevice, context.stream);
   return error == cudaSuccess ? SX_OK : device_failure(context, "copy", error);
 }
 

@@ -1,10 +1,11 @@
 /*
  * Rotary positions (see sx_rope_table and sx_rope in ../sx_kernels.h; arXiv 2104.09864).
  *
- * table[t,d] = cos(a), table[t,D/2+d] = sin(a), a = f32(positions[t]) * inverse_frequency[d] in f32;
- * rotated = (x1*cos - x2*sin, x2*cos + x1*sin) for the halves of a head.
+ * table[t,d] = cos(a), table[t,R/2+d] = sin(a), a = f32(positions[t]) * inverse_frequency[d] in f32;
+ * rotated = (x1*cos - x2*sin, x2*cos + x1*sin) for the halves of the rotated part of a head.
  * A thread of sx_rope takes eight elements of both halves of one head of one token: queries go to
- * q_out, keys and values to their rows of the cache. Moves tokens * (HQ + 2*HK) * D * (4 + out)
+ * q_out, keys and values to their rows of the cache. Where a part of a head is not rotated, or padded,
+ * a thread takes one element of what is written. Moves tokens * (HQ + 2*HK) * D * (4 + out)
  * bytes and the table once; 256 threads a block.
  */
 #include "element.cuh"
@@ -21,18 +22,19 @@ constexpr int64_t kMaxBlocks = 1 << 20;
 /* sin and cos in double precision of the angle in half turns: the reduction is then exact to far
  * below a bit of the f32 result, for positions of any size. */
 __global__ void __launch_bounds__(kThreads)
-    rope_table_kernel(float* table, const float* inverse_frequency, const int32_t* positions,
-                      int64_t tokens, int half) {
+    rope_table_kernel(const __grid_constant__ sx_rope_table_params args) {
+  const int half = static_cast<int>(args.rotary_dim / 2);
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < tokens * half;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < args.tokens * half;
        i += step) {
     const int64_t t = i / half;
     const int d = static_cast<int>(i % half);
-    const float angle = static_cast<float>(positions[t]) * inverse_frequency[d];
+    const float frequency = args.inverse_frequency[t * args.frequency_stride + d];
+    const float angle = static_cast<float>(args.positions[t]) * frequency;
     double sine, cosine;
     sincospi(static_cast<double>(angle) * 0.31830988618379067154, &sine, &cosine);
-    table[t * 2 * half + d] = static_cast<float>(cosine);
-    table[t * 2 * half + half + d] = static_cast<float>(sine);
+    args.table[t * 2 * half + d] = static_cast<float>(cosine) * args.scale;
+    args.table[t * 2 * half + half + d] = static_cast<float>(sine) * args.scale;
   }
 }
 
@@ -118,8 +120,55 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+/* Element d of a head whose first `rotated` elements are turned; 0 behind its end. */
+__device__ inline float turned(const sx_rope_params& args, const float* x, const float* table,
+                               int rotated, int d) {
+  if (d >= args.head_dim) return 0;
+  if (d >= rotated) return x[d];
+  const int half = rotated / 2;
+  return d < half ? x[d] * table[d] - x[half + d] * table[half + d]
+                  : x[d] * table[d - half] + x[d - half] * table[d];
+}
+
+/* Any part of a head, and any padding. */
+template <class Query, class Cache>
+__global__ void __launch_bounds__(kThreads)
+    rope_any_kernel(const __grid_constant__ sx_rope_params args) {
+  const int64_t heads = args.q_heads + 2 * args.kv_heads;
+  const int64_t items = args.tokens * heads * args.out_dim;
+  const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
+  const int rotated = static_cast<int>(args.rotary_dim);
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < items;
+       i += step) {
+    const int64_t t = i / (heads * args.out_dim), head = i / args.out_dim % heads;
+    const int d = static_cast<int>(i % args.out_dim);
+    const float* x = args.qkv + (t * heads + head) * args.head_dim;
+    const float* table = args.table + t * rotated;
+    if (head < args.q_heads) {
+      put(static_cast<Query*>(args.q_out) + (t * args.q_heads + head) * args.out_dim + d,
+          turned(args, x, table, rotated, d));
+      continue;
+    }
+    const int64_t row = args.rows[t];
+    if (row < 0 || args.keys == nullptr || args.values == nullptr) continue;
+    const int64_t kv_head = (head - args.q_heads) % args.kv_heads;
+    const int64_t at = kv_head * args.head_stride + row * args.token_stride + d;
+    if (head < args.q_heads + args.kv_heads) {
+      put(static_cast<Cache*>(args.keys) + at, turned(args, x, table, rotated, d));
+    } else {
+      put(static_cast<Cache*>(args.values) + at, turned(args, x, table, 0, d));
+    }
+  }
+}
+
 template <class Query, class Cache>
 void launch(Context& context, const sx_rope_params& args) {
+  if (args.rotary_dim != args.head_dim || args.out_dim != args.head_dim || args.head_dim % 16 != 0) {
+    const int64_t all = args.tokens * (args.q_heads + 2 * args.kv_heads) * args.out_dim;
+    const unsigned blocks = grid_of(min64(ceil_div(all, kThreads), kMaxBlocks));
+    rope_any_kernel<Query, Cache><<<blocks, kThreads, 0, context.stream>>>(args);
+    return;
+  }
   const int half = static_cast<int>(args.head_dim / 2);
   const RopeSizes sizes = {args.tokens,
                            args.token_stride,
@@ -144,10 +193,9 @@ void launch(Context& context, const sx_rope_params& args) {
 
 sx_status rope_table(Context& context, const sx_rope_table_params& args) {
   if (args.tokens == 0) return SX_OK;
-  const int half = static_cast<int>(args.head_dim / 2);
-  const unsigned grid = grid_of(min64(ceil_div(args.tokens * half, kThreads), kMaxBlocks));
-  rope_table_kernel<<<grid, kThreads, 0, context.stream>>>(args.table, args.inverse_frequency,
-                                                           args.positions, args.tokens, half);
+  const int64_t items = args.tokens * args.rotary_dim / 2;
+  const unsigned grid = grid_of(min64(ceil_div(items, kThreads), kMaxBlocks));
+  rope_table_kernel<<<grid, kThreads, 0, context.stream>>>(args);
   return launched(context, "make rotations");
 }
 

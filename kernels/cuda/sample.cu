@@ -3,7 +3,7 @@
  *
  * A value and its index become one 64-bit number that is larger the earlier the pair comes: the
  * bits of the value in an order without sign above, the inverted index below. NaN lies below every
- * number, and both zeros are one. So that the best is a maximum, and the best after a given one is a
+ * number, and both zeros are one; for argmax what is not finite lies above every number. So that the best is a maximum, and the best after a given one is a
  * maximum of those below it, without a list of what is taken.
  * One block of 1,024 threads for top_k, which reads k times 4 * count bytes. argmax reads a row once: by
  * one block, or if there are few rows by many, whose best pairs a second kernel compares.
@@ -40,15 +40,26 @@ __device__ inline Rank warp_best(Rank best) {
   return best;
 }
 
+/* Above all pairs of numbers. */
+constexpr Rank kNotFinite = ~0ull;
+
+/* The number of the best pair, or -1. */
+__device__ inline int32_t choice_of(Rank best) {
+  return best == kNotFinite ? -1 : static_cast<int32_t>(index_of(best));
+}
+
 /* The best pair of a row's elements from `first` to `end` that comes after `last`; the same in all
  * threads. */
+template <bool kOnlyFinite>
 __device__ inline Rank best_below(const float* logits, int64_t first, int64_t end, Rank last,
                                   Rank* parts) {
   Rank best = 0;
 #pragma unroll 8
   for (int64_t i = first + threadIdx.x; i < end; i += kThreads) {
-    const Rank rank = rank_of(logits[i], i);
-    if (rank < last) best = larger(best, rank);
+    const float value = logits[i];
+    const bool is_out = kOnlyFinite && !isfinite(value);
+    const Rank rank = is_out ? kNotFinite : rank_of(value, i);
+    if (kOnlyFinite || rank < last) best = larger(best, rank);
   }
   best = warp_best(best);
   __syncthreads(); /* parts may still be read from the row before */
@@ -69,10 +80,10 @@ __global__ void __launch_bounds__(kThreads)
   for (int64_t job = blockIdx.x; job < rows * parts; job += gridDim.x) {
     const int64_t row = job / parts, first = job % parts * size;
     const Rank best =
-        best_below(logits + row * count, first, min64(count, first + size), ~0ull, shared);
+        best_below<true>(logits + row * count, first, min64(count, first + size), 0, shared);
     if (threadIdx.x != 0) continue;
     if (ranks == nullptr) {
-      out[row] = static_cast<int32_t>(index_of(best));
+      out[row] = choice_of(best);
     } else {
       ranks[job] = best;
     }
@@ -87,7 +98,7 @@ __global__ void __launch_bounds__(32)
     best = larger(best, ranks[blockIdx.x * parts + i]);
   }
   best = warp_best(best);
-  if (threadIdx.x == 0) out[blockIdx.x] = static_cast<int32_t>(index_of(best));
+  if (threadIdx.x == 0) out[blockIdx.x] = choice_of(best);
 }
 
 __global__ void __launch_bounds__(kThreads)
@@ -96,7 +107,7 @@ __global__ void __launch_bounds__(kThreads)
   __shared__ Rank parts[kThreads / 32];
   Rank last = ~0ull;
   for (int64_t n = 0; n < k; n++) {
-    last = best_below(logits, 0, count, last, parts);
+    last = best_below<false>(logits, 0, count, last, parts);
     if (threadIdx.x != 0) continue;
     out_ids[n] = static_cast<int32_t>(index_of(last));
     out_values[n] = logits[index_of(last)];

@@ -11,6 +11,7 @@
  * ascending order. Sums in f64: masses within 2^19 of each other add up exactly in any order, as in
  * the twin. Bytes 4*heads*q_tiles*key_tiles.
  */
+#include "../abi/window.h"
 #include "element.cuh"
 #include "ops.cuh"
 
@@ -103,9 +104,10 @@ __device__ inline Choice choose(const Row<kHeld>& row, float threshold) {
   return {low, ties};
 }
 
-/* Writes the numbers of the taken tiles; returns how many. */
+/* Writes the numbers of the taken tiles, which count from `first_tile` on; returns how many. */
 template <int kHeld>
-__device__ inline int write_row(int32_t* list, const Row<kHeld>& row, Choice choice) {
+__device__ inline int write_row(int32_t* list, const Row<kHeld>& row, Choice choice,
+                                int first_tile) {
   int count = 0, ties = 0;
   const unsigned before = (1u << row.lane) - 1;
   row.each([&](int tile, uint32_t bits) {
@@ -115,7 +117,7 @@ __device__ inline int write_row(int32_t* list, const Row<kHeld>& row, Choice cho
     const bool taken =
         is_edge || bits > choice.bits || (is_tie && ties + __popc(tied & before) < choice.ties);
     const unsigned all = __ballot_sync(~0u, taken);
-    if (taken) list[count + __popc(all & before)] = static_cast<int32_t>(tile);
+    if (taken) list[count + __popc(all & before)] = static_cast<int32_t>(first_tile + tile);
     ties += __popc(tied);
     count += __popc(all);
   });
@@ -130,13 +132,16 @@ __global__ void __launch_bounds__(kThreads)
   int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
   for (; row < rows; row += step) {
     int32_t* list = args.indices + row * args.index_stride;
-    const int last = static_cast<int>(args.first_tile + row % args.q_tiles);
+    const Window window = {args.window, args.prefix_tokens, args.prefix_gap};
+    const int64_t row_tile = args.first_tile + row % args.q_tiles;
+    const int first = static_cast<int>(window.first_tile(row_tile));
+    const int last = static_cast<int>(row_tile) - first;
     int count = last + 1;
     if (args.threshold >= 1) {
-      for (int tile = lane; tile <= last; tile += 32) list[tile] = tile;
+      for (int tile = lane; tile <= last; tile += 32) list[tile] = first + tile;
     } else {
-      const Row<kHeld> masses(args.mass + row * args.key_tiles, last);
-      count = write_row(list, masses, choose(masses, args.threshold));
+      const Row<kHeld> masses(args.mass + row * args.key_tiles + first, last);
+      count = write_row(list, masses, choose(masses, args.threshold), first);
     }
     if (lane == 0) args.counts[row] = count;
   }

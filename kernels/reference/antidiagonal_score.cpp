@@ -43,12 +43,14 @@ sx_status antidiagonal_score(Context&, const sx_antidiagonal_score_params& args)
     for (int64_t n = 0; n < q_tiles * key_tiles; n++) head_mass[n] = 0;
     for (int64_t i = 0; i < q_groups; i++) {
       const int64_t last = first_group + i;
+      const int64_t first_tile = window_of(args.kv, args.window).first_tile(last / cell);
+      const int64_t first = first_tile * cell;
       double max = -INFINITY;
-      for (int64_t j = 0; j <= last; j++) max = std::fmax(max, group_logit(args, h, i, j));
+      for (int64_t j = first; j <= last; j++) max = std::fmax(max, group_logit(args, h, i, j));
       double sum = 0;
-      for (int64_t j = 0; j <= last; j++) sum += std::exp(group_logit(args, h, i, j) - max);
+      for (int64_t j = first; j <= last; j++) sum += std::exp(group_logit(args, h, i, j) - max);
       float* row = head_mass + i / cell * key_tiles;
-      for (int64_t tile = 0; tile * cell <= last; tile++) {
+      for (int64_t tile = first_tile; tile * cell <= last; tile++) {
         double mass = 0;
         for (int64_t j = tile * cell; j < (tile + 1) * cell && j <= last; j++) {
           mass += std::exp(group_logit(args, h, i, j) - max) / sum;

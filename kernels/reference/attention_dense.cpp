@@ -11,10 +11,11 @@ sx_status attention_dense(Context&, const sx_attention_dense_params& params) {
   const AttentionArgs args = attention_args(params);
   for (int64_t t = 0; t < args.q_tokens; t++) {
     const int64_t visible = visible_keys(args.q_offset, t, all_keys(args.kv));
+    const int64_t first = first_visible(args, t);
     for (int64_t h = 0; h < args.q_heads; h++) {
       ExactRow row(args, t, h);
-      row.find_max(0, visible);
-      row.add(0, visible);
+      row.find_max(first, visible);
+      row.add(first, visible);
       row.write();
     }
   }

@@ -22,10 +22,12 @@ sx_status argmax(Context&, const sx_argmax_params& args) {
   for (int64_t r = 0; r < args.rows; r++) {
     const float* logits = args.logits + r * args.count;
     int64_t best = 0;
-    for (int64_t i = 1; i < args.count; i++) {
+    bool all_finite = true;
+    for (int64_t i = 0; i < args.count; i++) {
       if (comes_before(logits, i, best)) best = i;
+      all_finite = all_finite && std::isfinite(logits[i]);
     }
-    args.out[r] = static_cast<int32_t>(best);
+    args.out[r] = all_finite ? static_cast<int32_t>(best) : -1;
   }
   return SX_OK;
 }

@@ -3,6 +3,7 @@
  * tile that is left, again and again, as long as the mass taken is below the threshold's share.
  */
 
+#include "../abi/window.h"
 #include "../cpu/ops.h"
 
 namespace sx {
@@ -69,8 +70,12 @@ sx_status select_tiles(Context&, const sx_select_tiles_params& args) {
   for (int64_t h = 0; h < args.heads; h++) {
     for (int64_t b = 0; b < args.q_tiles; b++) {
       const int64_t row = h * args.q_tiles + b;
-      args.counts[row] = select_row(args, args.mass + row * args.key_tiles, args.first_tile + b,
-                                    args.indices + row * args.index_stride);
+      const Window window = {args.window, args.prefix_tokens, args.prefix_gap};
+      const int64_t last = args.first_tile + b, first = window.first_tile(last);
+      int32_t* list = args.indices + row * args.index_stride;
+      const float* mass = args.mass + row * args.key_tiles;
+      args.counts[row] = select_row(args, mass + first, last - first, list);
+      for (int32_t i = 0; i < args.counts[row]; i++) list[i] += static_cast<int32_t>(first);
     }
   }
   return SX_OK;

@@ -14,9 +14,15 @@ import { Tensor } from "../device/tensor.ts";
 import { rankScore } from "../ops/rank_score.ts";
 import { attentionDecode } from "../ops/attention_decode.ts";
 import { mergeStates, partElements } from "../ops/merge_states.ts";
-import { type GlobalAttentionOptions, RANK_SCORE_STRIDE, type RankKeys } from "./global.ts";
+import {
+  type GlobalAttentionOptions,
+  isMergedByScore,
+  RANK_SCORE_STRIDE,
+  type RankKeys,
+} from "./global.ts";
 import { PartBuffers, splitPart } from "./parts.ts";
 import type { AttentionStrategy, LayerQueries } from "./strategy.ts";
+import { visibleRows } from "./window.ts";
 
 /** One sequence of a batch. */
 export interface BatchKeys extends RankKeys {
@@ -28,21 +34,32 @@ export interface BatchKeys extends RankKeys {
   readonly arena: (layer: number) => KvSegment;
 }
 
+/** The keys that a layer's rows see: [rows] i32 each. */
+interface VisibleKeys {
+  readonly firstRows: PerStage<Tensor>;
+  readonly keyCounts: PerStage<Tensor>;
+}
+
 /** Attention of a batch over all ranks' keys; owns the buffers of the exchange. */
 export class BatchAttention implements Disposable {
   readonly #options: GlobalAttentionOptions;
   readonly #owned: DisposableStack;
   readonly #firstRows: PerStage<Tensor>;
   readonly #keyCounts: PerStage<Tensor>;
+  /** Of each window that some layer has. */
+  readonly #visible: ReadonlyMap<number, VisibleKeys>;
   readonly #lse: PerStage<Tensor>;
   /** Absent where one rank has all keys. */
   readonly #parts: PartBuffers | undefined;
   /** What the devices have as first rows. */
   #written = "";
 
-  /** @param options `maxRows`: the widest batch. */
-  constructor(stages: readonly Stage[], options: GlobalAttentionOptions & { maxRows: number }) {
-    const { collective, maxRows, queryHeads: heads, headDim } = options;
+  /** @param options `maxRows`: the widest batch. `windows`: all that layers have. */
+  constructor(
+    stages: readonly Stage[],
+    options: GlobalAttentionOptions & { maxRows: number; windows: Iterable<number> },
+  ) {
+    const { collective, maxRows, queryHeads: heads, headDim, windows } = options;
     this.#options = options;
     using owned = new DisposableStack();
     const make = (label: string, dtype: "i32" | "f32", ...shape: number[]) =>
@@ -52,6 +69,10 @@ export class BatchAttention implements Disposable {
       );
     this.#firstRows = make("first rows", "i32", maxRows);
     this.#keyCounts = make("key counts", "i32", maxRows);
+    this.#visible = new Map(Array.from(windows, (window) => [window, {
+      firstRows: make(`first keys of window ${window}`, "i32", maxRows),
+      keyCounts: make(`key counts of window ${window}`, "i32", maxRows),
+    }]));
     this.#lse = make("log-sum-exps", "f32", maxRows, heads);
     const elements = maxRows * partElements({ tokens: 1, heads, headDim });
     this.#parts = collective.size === 1
@@ -63,6 +84,11 @@ export class BatchAttention implements Disposable {
   /** Brings what a step's ops read besides tensors to the devices; before they run. */
   async writeInputs(rows: readonly BatchKeys[]): Promise<void> {
     await write(this.#keyCounts, rows.map(({ keyCount }) => keyCount));
+    for (const [window, { firstRows, keyCounts }] of this.#visible) {
+      const seen = rows.map((row) => visibleRows(window, row));
+      await write(keyCounts, seen.map(({ keyCount }) => keyCount));
+      await write(firstRows, rows.map(({ firstRow }, i) => firstRow + (seen[i]?.firstRow ?? 0)));
+    }
     const first = rows.map(({ firstRow }) => firstRow);
     if (String(first) === this.#written) return;
     await write(this.#firstRows, first);
@@ -84,10 +110,11 @@ export class BatchAttention implements Disposable {
 
   /** The strategy of one step. */
   step(rows: readonly BatchKeys[]): AttentionStrategy {
-    const byScore = this.#options.merge === "antidiagonal";
+    const { merge, windowOf } = this.#options;
     return {
       attend: async (queries) => {
         if (!this.#isShared(rows)) return await this.#alone(queries, rows);
+        const byScore = isMergedByScore({ merge, window: windowOf(queries.layer) });
         await (byScore ? this.#mergeByScore(queries, rows) : this.#mergeByLse(queries, rows));
       },
     };
@@ -154,6 +181,9 @@ export class BatchAttention implements Disposable {
     const { layer, q } = queries;
     const [first] = rows;
     if (first === undefined) return;
+    const visible = this.#visible.get(this.#options.windowOf(layer));
+    const firstRows = visible?.firstRows ?? this.#firstRows;
+    const keyCounts = visible?.keyCounts ?? this.#keyCounts;
     const [start, count] = row === undefined ? [0, rows.length] : [row, 1];
     // Where keys begin and how many there are is read from the device, so that recorded ops do for
     // later tokens and other sequences.
@@ -162,8 +192,8 @@ export class BatchAttention implements Disposable {
       lse,
       q: q.rows(start, count),
       keys: first.arena(layer),
-      firstRow: this.#firstRows.of(layer).rows(start, count),
-      keyCount: this.#keyCounts.of(layer).rows(start, count),
+      firstRow: firstRows.of(layer).rows(start, count),
+      keyCount: keyCounts.of(layer).rows(start, count),
       sequenceCapacity: Math.min(first.arena(layer).tokens, capacityOf(rows)),
       causal: true,
       scale: this.#options.scale,

@@ -19,6 +19,8 @@ export function denseAttention(device: Device, keys: SequenceKeys): AttentionStr
         prefix: keys.prefix?.(layer),
         qOffset: keys.qOffset,
         scale: keys.scale,
+        window: keys.windowOf(layer),
+        prefixGap: keys.prefixGap,
       }),
   };
 }

@@ -14,12 +14,21 @@ import { attentionDecode, DECODE_QUERY_TOKENS } from "../ops/attention_decode.ts
 import { attentionDense } from "../ops/attention_dense.ts";
 import { mergeStates, partElements } from "../ops/merge_states.ts";
 import type { Collective } from "../parallel/collective.ts";
+import type { WindowOf } from "./window.ts";
 import { PartBuffers, splitPart } from "./parts.ts";
 import type { MergeRule } from "./plan.ts";
 import type { AttentionStrategy, LayerQueries } from "./strategy.ts";
 
 /** Tokens per group of StarXAttention's score of a rank; fixed there. */
 export const RANK_SCORE_STRIDE = 16;
+
+/**
+ * Whether the ranks' parts of a layer are weighted by StarXAttention's score. It estimates the mass of
+ * all of a rank's keys; where a window hides some of them, the parts are merged exactly.
+ */
+export function isMergedByScore(layer: { merge: MergeRule; window: number }): boolean {
+  return layer.merge === "antidiagonal" && layer.window === 0;
+}
 
 /** What the attention over all ranks' keys is made of. */
 export interface GlobalAttentionOptions {
@@ -29,6 +38,7 @@ export interface GlobalAttentionOptions {
   readonly headDim: number;
   /** Factor of the logits. */
   readonly scale: number;
+  readonly windowOf: WindowOf;
 }
 
 /** The keys of one sequence on this rank, as a step's tokens see them. */
@@ -37,6 +47,9 @@ export interface RankKeys {
   readonly keys: (layer: number, tokens: number) => KvSegment;
   /** Keys that the step's last token sees; those of the step are in the cache by then. */
   readonly keyCount: number;
+  /** Where the first of them stands in the sequence, and the step's last token. */
+  readonly firstPosition: number;
+  readonly lastPosition: number;
   /** Whether the step's own keys are the last ones. */
   readonly isQueryRank: boolean;
   /** Ranks 0 to `rankCount - 1` have keys of the sequence. */
@@ -104,7 +117,7 @@ export class GlobalAttention implements Disposable {
     const length = partElements(sizes);
     const part = splitPart(this.#parts.part(layer, length), sizes);
     await this.#local({ queries, step, out: part.out, lse: part.lse });
-    const byScore = merge === "antidiagonal";
+    const byScore = isMergedByScore({ merge, window: this.#options.windowOf(layer) });
     const anchorMean = step.anchorMean(layer);
     // The part of a rank without blocks is not merged.
     if (byScore && anchorMean !== undefined) {
@@ -122,10 +135,15 @@ export class GlobalAttention implements Disposable {
     options: { queries: LayerQueries; step: RankKeys; out: Tensor; lse: Tensor | undefined },
   ): Promise<void> {
     const { queries: { q, layer }, step, out, lse } = options;
-    const { scale } = this.#options;
+    const { scale, windowOf } = this.#options;
     const { device } = q;
     const [tokens = 0] = q.shape;
     const keys = step.keys(layer, step.keyCount);
+    const window = windowOf(layer);
+    if (window > 0 && window <= step.lastPosition) {
+      const qOffset = step.lastPosition + 1 - tokens - step.firstPosition;
+      return await attentionDense(device, { out, lse, q, keys, qOffset, scale, window });
+    }
     if (tokens <= DECODE_QUERY_TOKENS) {
       const keyCount = this.#keyCounts.of(layer);
       const causal = step.isQueryRank;

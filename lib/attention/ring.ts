@@ -18,6 +18,7 @@ import { copyHeadRows } from "./head_rows.ts";
 import { attentionDense } from "../ops/attention_dense.ts";
 import { mergeStates, partElements } from "../ops/merge_states.ts";
 import type { AttentionStrategy, LayerQueries } from "./strategy.ts";
+import type { WindowOf } from "./window.ts";
 import type { BlockCount } from "./xattention.ts";
 
 /** Queries that are attended at once: bounds the memory of the parts. */
@@ -39,6 +40,7 @@ export interface RingParts {
 export interface RingOptions extends RingParts {
   readonly queryHeads: number;
   readonly scale: number;
+  readonly windowOf: WindowOf;
   /** Called before the exchange of a layer, on all ranks; what it throws ends the pass. */
   readonly beforeExchange: () => Promise<void>;
   /** Called with the share of a layer's attention that is done. */
@@ -157,16 +159,19 @@ export class RingAttention implements AttentionStrategy, Disposable {
 
   async #attendChunk(chunk: LayerQueries & { begin: number }): Promise<void> {
     const { layer, begin, q, out } = chunk;
-    const { collective: { rank }, queryHeads: heads, headDim, scale } = this.#options;
+    const { collective: { rank }, partTokens, queryHeads: heads, headDim, scale } = this.#options;
+    const window = this.#options.windowOf(layer);
     const [tokens = 0] = q.shape;
     const { device } = q;
     if (rank === 0) {
       const keys = this.#keys.segment(rank, layer);
-      return await attentionDense(device, { out, q, keys, qOffset: begin, scale });
+      return await attentionDense(device, { out, q, keys, qOffset: begin, scale, window });
     }
     const buffer = this.#parts.of(layer);
     const length = partElements({ tokens, heads, headDim });
     const rows = tokens * heads;
+    // All earlier parts are seen in full, or as far as a window reaches.
+    let qOffset = begin + partTokens.slice(0, rank).reduce((sum, tokens) => sum + tokens, 0);
     for (let other = 0; other <= rank; other++) {
       const part = buffer.rows(other * length, length);
       const keys = this.#keys.segment(other, layer);
@@ -175,10 +180,11 @@ export class RingAttention implements AttentionStrategy, Disposable {
         lse: part.rows(rows * headDim, rows).reshape([tokens, heads]),
         q,
         keys,
-        // All earlier parts are seen in full.
-        qOffset: other === rank ? begin : keys.tokens,
+        qOffset: other === rank || window > 0 ? qOffset : keys.tokens,
         scale,
+        window,
       });
+      qOffset -= partTokens[other] ?? 0;
     }
     const parts = buffer.rows(0, (rank + 1) * length).reshape([rank + 1, length]);
     await mergeStates(device, { out, parts, byScore: false, tokens, heads, headDim });

@@ -95,7 +95,7 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
   async attend({ layer, q, out }: LayerQueries): Promise<void> {
     await this.exchange(layer);
     await this.#assemble(layer);
-    const { onProgress, scale, selection, forced, layerCount } = this.#options;
+    const { onProgress, scale, selection, forced, layerCount, windowOf } = this.#options;
     const { keys, values, scratch, counts } = this.#buffers.of(layer);
     for (let begin = 0; begin < this.#partTokens; begin += QUERY_TOKENS) {
       const count = Math.min(QUERY_TOKENS, this.#partTokens - begin);
@@ -103,7 +103,7 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
       const seen: KvSegment = { keys, values, start: 0, tokens: qOffset + count };
       const chunk = counts.rows(begin / QUERY_TOKENS * layerCount, layerCount);
       const strategy = selectedAttention(q.device, {
-        keys: { prefix: undefined, own: () => seen, qOffset, scale },
+        keys: { prefix: undefined, own: () => seen, qOffset, prefixGap: 0, windowOf, scale },
         selection: { ...selection, scratch, counts: chunk, forced },
       });
       await strategy.attend({ layer, q: q.rows(begin, count), out: out.rows(begin, count) });
@@ -136,7 +136,7 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
 
   /** The tiles taken in each layer but the last; to be called when all layers are started. */
   async counts(): Promise<BlockCount[]> {
-    const { layerCount, queryHeads } = this.#options;
+    const { layerCount, queryHeads, windowOf } = this.#options;
     const total = Array.from(
       { length: layerCount - 1 },
       () => ({ taken: 0, causal: 0, heads: [] }),
@@ -149,6 +149,8 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
           queryHeads,
           qOffset: this.#startTokens + begin,
           queryTokens: Math.min(QUERY_TOKENS, this.#partTokens - begin),
+          firstLayer,
+          placeOf: (layer) => ({ window: windowOf(layer), prefixTokens: 0, prefixGap: 0 }),
         });
       }
     }

@@ -4,6 +4,7 @@
  * @module
  */
 import type { KvSegment } from "../device/kv_segment.ts";
+import type { WindowOf } from "./window.ts";
 
 /** The keys and values that a chunk of queries attends to, per layer. */
 export interface SequenceKeys {
@@ -13,6 +14,9 @@ export interface SequenceKeys {
   readonly own: (layer: number) => KvSegment;
   /** The chunk's first query is key number `qOffset`, the prefix counted in. */
   readonly qOffset: number;
+  /** Positions between the prefix and the block's own keys. */
+  readonly prefixGap: number;
+  readonly windowOf: WindowOf;
   /** Factor of the logits. */
   readonly scale: number;
 }

@@ -15,6 +15,7 @@ import { SPARSE_BLOCK_TOKENS } from "./plan.ts";
 import type { ForcedSelection } from "./forced_selection.ts";
 import type { SequenceKeys } from "./sequence.ts";
 import type { AttentionStrategy } from "./strategy.ts";
+import { visibleTiles, type WindowPlace } from "./window.ts";
 
 /** How many 128 x 128 blocks were taken, of how many causal ones, over all query heads. */
 export interface BlockCount {
@@ -65,12 +66,15 @@ export function selectedAttention(
   options: { keys: SequenceKeys; selection: SelectionOptions },
 ): AttentionStrategy {
   const { keys, selection } = options;
-  const { qOffset, scale } = keys;
+  const { qOffset, scale, prefixGap } = keys;
   const [layers = 1] = selection.counts.shape;
   return {
     async attend({ layer, q, out }) {
       const [queryTokens = 0, queryHeads = 0] = q.shape;
-      const segments = { keys: keys.own(layer), prefix: keys.prefix?.(layer) };
+      const prefix = keys.prefix?.(layer);
+      const prefixTokens = prefix?.tokens ?? 0;
+      const window = keys.windowOf(layer);
+      const common = { keys: keys.own(layer), prefix, qOffset, scale, window, prefixGap };
       const { scratch, stride, threshold } = selection;
       scratch.reset();
       const shapes = selectionTensors({
@@ -84,14 +88,15 @@ export function selectedAttention(
       const counts = selection.counts.rows(layer, 1).reshape([selection.counts.size / layers])
         .rows(0, rows).reshape([queryHeads, queryBlocks]);
       const indices = scratch.take({ dtype: "i32", shape: shapes.indices, label: "indices" });
-      await antidiagonalScore(device, { mass, q, ...segments, qOffset, stride, scale });
+      await antidiagonalScore(device, { mass, q, ...common, stride });
       const firstBlock = qOffset / SPARSE_BLOCK_TOKENS;
-      await selectTiles(device, { counts, indices, mass, firstTile: firstBlock, threshold });
+      const tiles = { counts, indices, mass, firstTile: firstBlock, threshold };
+      await selectTiles(device, { ...tiles, window, prefixTokens, prefixGap });
       const chosen =
         await selection.forced?.blocks({ heads: queryHeads, firstBlock, queryBlocks }, device) ??
           { counts, indices };
       await selection.onTiles?.({ layer, ...chosen });
-      await attentionBlockSparse(device, { out, q, ...segments, ...chosen, qOffset, scale });
+      await attentionBlockSparse(device, { out, q, ...common, ...chosen });
       if (chosen.counts !== counts) await copy(device, { out: counts, in: chosen.counts });
     },
   };
@@ -106,9 +111,17 @@ export function selectedAttention(
  */
 export async function addCounts(
   total: readonly BlockCount[],
-  chunk: { counts: Tensor; queryHeads: number; qOffset: number; queryTokens: number },
+  chunk: {
+    counts: Tensor;
+    queryHeads: number;
+    qOffset: number;
+    queryTokens: number;
+    /** Where the keys of a layer lie; `total` begins with layer `firstLayer`. */
+    placeOf: (layer: number) => WindowPlace;
+    firstLayer: number;
+  },
 ): Promise<void> {
-  const { counts, queryHeads, qOffset, queryTokens } = chunk;
+  const { counts, queryHeads, qOffset, queryTokens, placeOf, firstLayer } = chunk;
   const queryBlocks = Math.ceil(queryTokens / SPARSE_BLOCK_TOKENS);
   const firstBlock = qOffset / SPARSE_BLOCK_TOKENS;
   const width = counts.shape[1] ?? 0;
@@ -120,6 +133,9 @@ export async function addCounts(
       count.taken += sum;
       count.heads[head] = (count.heads[head] ?? 0) + sum;
     }
-    count.causal += queryHeads * queryBlocks * (firstBlock + (queryBlocks + 1) / 2);
+    const place = placeOf(firstLayer + layer);
+    for (let row = firstBlock; row < firstBlock + queryBlocks; row++) {
+      count.causal += queryHeads * visibleTiles(place, row);
+    }
   }
 }

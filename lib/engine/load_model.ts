@@ -136,6 +136,7 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
     }, replicas);
     const tokenizer = given ?? ownTokenizer;
     invariant(tokenizer !== undefined, "a tokenizer is given or loaded");
+    for (const warning of engine.config.warnings) onWarning?.(warning);
     const base = { engine, plan, tokenizer, ownTokenizer, checkMemory, onWarning };
     const parts = { ...base, processCount: processCount * replicas };
     return new TextModel(parts);

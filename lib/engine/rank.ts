@@ -9,19 +9,19 @@ import type { Collective } from "../parallel/collective.ts";
 import { type Device, DEVICE_TRAITS } from "../device/device.ts";
 import { stagesOn } from "../device/stages.ts";
 import { DeviceError, RequestError } from "../errors.ts";
-import { readConfig } from "../model/config.ts";
 import { Transformer } from "../model/forward.ts";
 import { cacheBytes, KvArena } from "../model/kv_cache.ts";
 import { PAGE_TOKENS, pagesFor } from "../model/kv_pages.ts";
 import { batchSizeOn, hostBudget } from "./batch_size.ts";
 import type { ModelShape } from "../model/model_shape.ts";
+import { readModel } from "../model/read_model.ts";
 import { loadWeights } from "../model/weights.ts";
 import { layOutBlocks } from "../star/blocks.ts";
 import { type Answer, type AnswerCall, decode, startAnswer } from "../star/decoder.ts";
 import { encodeContext, type EncodedContext, reserveSequence } from "../star/encode.ts";
 import { NO_HOOKS, type RunHooks } from "./hooks.ts";
 import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
-import { drawForcedBlocks } from "../star/phase1.ts";
+import { drawForcedBlocks } from "../star/sequence_chunk.ts";
 import { openRankDevices } from "./rank_device.ts";
 import type { RankOptions, RankParts, RankPlace } from "./rank_types.ts";
 import { checkRequest, type GenerateRequest } from "../star/request.ts";
@@ -84,7 +84,7 @@ export class RankModel implements Disposable {
    */
   static async load(options: RankOptions, place?: RankPlace): Promise<RankModel> {
     const { modelFolder: folder, device: kind, precision, plan } = options;
-    const config = await readConfig(folder);
+    const config = await readModel(folder);
     const { host, onProgress } = place ?? {};
     const contextTokens = options.expectedTokens ?? 0;
     const sizes = { config, precision, plan, ranks: host?.size ?? 1, contextTokens, room: 1 };
@@ -150,7 +150,8 @@ export class RankModel implements Disposable {
    * @param contextIds The whole context; its length is every host's.
    * @param options `collective`: asked for rank and size; carries keys and values in mode ring, and
    * the anchor between GPUs. `room` in the query host's cache, in tokens, for a query and what is
-   * generated. `masks` takes the tiles that are selected.
+   * generated; `queryTokens` of it are the query's, as far as that is known: by default all.
+   * `masks` takes the tiles that are selected.
    * @throws {WorkerError} If another rank is lost.
    */
   async encode(
@@ -158,6 +159,7 @@ export class RankModel implements Disposable {
     options: {
       collective: Collective;
       room: number;
+      queryTokens?: number | undefined;
       /** Contexts that are to be encoded besides, likely to be as long: their pages are made now. */
       others?: number;
       masks?: TileMasks | undefined;
@@ -165,15 +167,20 @@ export class RankModel implements Disposable {
       hooks?: RunHooks;
     },
   ): Promise<EncodedContext> {
-    const { collective, room, masks, onProgress, hooks = NO_HOOKS, others = 0 } = options;
+    const { collective, room, queryTokens = room, masks, others = 0 } = options;
+    const { onProgress, hooks = NO_HOOKS } = options;
     const { rank, size: ranks } = collective;
     const { plan } = this.#parts;
     const contextTokens = contextIds.length;
     const layout = layOutBlocks(plan, { contextTokens, ranks });
+    const lengths = {
+      promptTokens: contextTokens + queryTokens,
+      totalTokens: contextTokens + room,
+    };
     const sequence = await hooks.agree(async () => {
       this.#checkMemory({ contextTokens, room, ranks, rank });
       await this.#makePages(1 + others, { contextTokens, room, ranks, rank });
-      return await reserveSequence(this.#arena, { layout, rank, contextTokens, room });
+      return await reserveSequence(this.#arena, { layout, rank, contextTokens, room, lengths });
     });
     return await encodeContext(contextIds, {
       ...this.#parts,
@@ -191,6 +198,7 @@ export class RankModel implements Disposable {
    * Phase 2 of one rank: encodes the query and generates. The context stays encoded: a later call
    * answers another query about it.
    *
+   * @throws {FileError} If a logit is not finite.
    * @throws As `begin()`.
    */
   async answer(
@@ -202,6 +210,7 @@ export class RankModel implements Disposable {
       await options.hooks?.turn();
       await this.decode([answer], { ...options, maxSteps: STEPS });
     }
+    if (answer.failure !== undefined) throw answer.failure;
     return answer;
   }
 

@@ -147,7 +147,12 @@ export class StarService implements RankService<StarTypes> {
         const masks = request.withMasks === true ? new TileMasks() : undefined;
         using owned = new DisposableStack();
         const encoded = owned.use(
-          await this.#encode(id, { ids: request.contextIds, room, masks }),
+          await this.#encode(id, {
+            ids: request.contextIds,
+            room,
+            queryTokens: request.queryIds.length,
+            masks,
+          }),
         );
         const { key } = task;
         await this.#answer(id, { request, encoded, startMs, kept: undefined, key, masks });
@@ -178,13 +183,19 @@ export class StarService implements RankService<StarTypes> {
 
   async #encode(
     id: number,
-    options: { ids: Int32Array; room: number; masks?: TileMasks | undefined },
+    options: {
+      ids: Int32Array;
+      room: number;
+      queryTokens?: number;
+      masks?: TileMasks | undefined;
+    },
   ): Promise<EncodedContext> {
     const { status, desk } = this.#context;
     status.enter("phase 1");
     return await this.#model.encode(options.ids, {
       collective: this.#collective,
       room: options.room,
+      queryTokens: options.queryTokens,
       masks: options.masks,
       // Others are likely to be as long: pages are made for those that wait, and for as many as there
       // are, so that what is there is not moved for each of them.
@@ -276,7 +287,9 @@ export class StarService implements RankService<StarTypes> {
   #finish(): void {
     for (const running of this.#running.filter(({ answer }) => answer.isDone)) {
       this.#remove(running);
-      this.#context.desk.finish(running.id, { generated: this.#resultOf(running) });
+      const { id, answer: { failure } } = running;
+      if (failure !== undefined) this.#context.desk.refuse(id, failure);
+      else this.#context.desk.finish(id, { generated: this.#resultOf(running) });
     }
   }
 

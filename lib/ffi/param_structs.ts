@@ -6,6 +6,7 @@
  * @module
  */
 import type {
+  AddParams,
   AntidiagonalScoreParams,
   ArgmaxParams,
   AttentionBlockSparseParams,
@@ -14,6 +15,7 @@ import type {
   ConvertParams,
   CopyParams,
   EmbeddingParams,
+  HeadNormParams,
   KeyMeanParams,
   MatmulParams,
   MatmulRowsParams,
@@ -31,21 +33,23 @@ import { type StructViews, writeInt, writeSize } from "./struct_views.ts";
 
 /** The bytes of each op's structure. */
 export const PARAM_BYTES = {
-  sx_copy: 24,
+  sx_copy: 48,
   sx_convert: 40,
-  sx_embedding: 56,
+  sx_embedding: 64,
   sx_rms_norm: 72,
   sx_matmul: 80,
   sx_matmul_rows: 80,
-  sx_rope_table: 40,
-  sx_rope: 112,
+  sx_rope_table: 56,
+  sx_rope: 128,
+  sx_head_norm: 64,
+  sx_add: 48,
   sx_swiglu: 40,
-  sx_attention_dense: 176,
-  sx_attention_block_sparse: 200,
+  sx_attention_dense: 192,
+  sx_attention_block_sparse: 216,
   sx_attention_decode: 176,
   sx_merge_states: 72,
-  sx_antidiagonal_score: 168,
-  sx_select_tiles: 72,
+  sx_antidiagonal_score: 184,
+  sx_select_tiles: 96,
   sx_key_mean: 64,
   sx_rank_score: 120,
   sx_argmax: 32,
@@ -60,6 +64,9 @@ export const PARAM_WRITERS: {
     to.u64[0] = p.out;
     to.u64[1] = p.in;
     writeSize(to.i32, 4, p.bytes);
+    writeSize(to.i32, 6, p.rows);
+    writeSize(to.i32, 8, p.outStride);
+    writeSize(to.i32, 10, p.inStride);
   },
   sx_convert(to: StructViews, p: ConvertParams): void {
     to.u64[0] = p.out;
@@ -76,6 +83,7 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 8, p.tokens);
     writeSize(to.i32, 10, p.dim);
     writeSize(to.i32, 12, p.vocab);
+    to.f32[14] = p.scale;
   },
   sx_rms_norm(to: StructViews, p: RmsNormParams): void {
     to.u64[0] = p.out;
@@ -119,7 +127,9 @@ export const PARAM_WRITERS: {
     to.u64[1] = p.inverseFrequency;
     to.u64[2] = p.positions;
     writeSize(to.i32, 6, p.tokens);
-    writeSize(to.i32, 8, p.headDim);
+    writeSize(to.i32, 8, p.rotaryDim);
+    writeSize(to.i32, 10, p.frequencyStride);
+    to.f32[12] = p.scale;
   },
   sx_rope(to: StructViews, p: RopeParams): void {
     to.u64[0] = p.qOut;
@@ -136,6 +146,26 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 22, p.headDim);
     writeSize(to.i32, 24, p.tokenStride);
     writeSize(to.i32, 26, p.headStride);
+    writeSize(to.i32, 28, p.rotaryDim);
+    writeSize(to.i32, 30, p.outDim);
+  },
+  sx_head_norm(to: StructViews, p: HeadNormParams): void {
+    to.u64[0] = p.x;
+    to.u64[1] = p.weight;
+    to.i32[4] = p.weightDtype;
+    writeSize(to.i32, 6, p.rows);
+    writeSize(to.i32, 8, p.heads);
+    writeSize(to.i32, 10, p.dim);
+    writeSize(to.i32, 12, p.rowStride);
+    to.f32[14] = p.eps;
+  },
+  sx_add(to: StructViews, p: AddParams): void {
+    to.u64[0] = p.out;
+    to.u64[1] = p.in;
+    writeSize(to.i32, 4, p.rows);
+    writeSize(to.i32, 6, p.dim);
+    writeSize(to.i32, 8, p.outStride);
+    writeSize(to.i32, 10, p.inStride);
   },
   sx_swiglu(to: StructViews, p: SwigluParams): void {
     to.u64[0] = p.out;
@@ -163,10 +193,12 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 30, p.kv.headStride);
     writeSize(to.i32, 32, p.kv.prefixTokenStride);
     writeSize(to.i32, 34, p.kv.prefixHeadStride);
-    writeSize(to.i32, 36, p.qTokens);
-    writeSize(to.i32, 38, p.qOffset);
-    writeSize(to.i32, 40, p.qHeads);
-    to.f32[42] = p.scale;
+    writeSize(to.i32, 36, p.kv.prefixGap);
+    writeSize(to.i32, 38, p.qTokens);
+    writeSize(to.i32, 40, p.qOffset);
+    writeSize(to.i32, 42, p.qHeads);
+    writeSize(to.i32, 44, p.window);
+    to.f32[46] = p.scale;
   },
   sx_attention_block_sparse(to: StructViews, p: AttentionBlockSparseParams): void {
     to.u64[0] = p.attention.out;
@@ -187,13 +219,15 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 30, p.attention.kv.headStride);
     writeSize(to.i32, 32, p.attention.kv.prefixTokenStride);
     writeSize(to.i32, 34, p.attention.kv.prefixHeadStride);
-    writeSize(to.i32, 36, p.attention.qTokens);
-    writeSize(to.i32, 38, p.attention.qOffset);
-    writeSize(to.i32, 40, p.attention.qHeads);
-    to.f32[42] = p.attention.scale;
-    to.u64[22] = p.counts;
-    to.u64[23] = p.indices;
-    writeSize(to.i32, 48, p.indexStride);
+    writeSize(to.i32, 36, p.attention.kv.prefixGap);
+    writeSize(to.i32, 38, p.attention.qTokens);
+    writeSize(to.i32, 40, p.attention.qOffset);
+    writeSize(to.i32, 42, p.attention.qHeads);
+    writeSize(to.i32, 44, p.attention.window);
+    to.f32[46] = p.attention.scale;
+    to.u64[24] = p.counts;
+    to.u64[25] = p.indices;
+    writeSize(to.i32, 52, p.indexStride);
   },
   sx_attention_decode(to: StructViews, p: AttentionDecodeParams): void {
     to.u64[0] = p.out;
@@ -247,11 +281,13 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 26, p.kv.headStride);
     writeSize(to.i32, 28, p.kv.prefixTokenStride);
     writeSize(to.i32, 30, p.kv.prefixHeadStride);
-    writeSize(to.i32, 32, p.qTokens);
-    writeSize(to.i32, 34, p.qOffset);
-    writeSize(to.i32, 36, p.qHeads);
-    writeSize(to.i32, 38, p.stride);
-    to.f32[40] = p.scale;
+    writeSize(to.i32, 32, p.kv.prefixGap);
+    writeSize(to.i32, 34, p.qTokens);
+    writeSize(to.i32, 36, p.qOffset);
+    writeSize(to.i32, 38, p.qHeads);
+    writeSize(to.i32, 40, p.window);
+    writeSize(to.i32, 42, p.stride);
+    to.f32[44] = p.scale;
   },
   sx_select_tiles(to: StructViews, p: SelectTilesParams): void {
     to.u64[0] = p.counts;
@@ -262,7 +298,10 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 10, p.keyTiles);
     writeSize(to.i32, 12, p.firstTile);
     writeSize(to.i32, 14, p.indexStride);
-    to.f32[16] = p.threshold;
+    writeSize(to.i32, 16, p.window);
+    writeSize(to.i32, 18, p.prefixTokens);
+    writeSize(to.i32, 20, p.prefixGap);
+    to.f32[22] = p.threshold;
   },
   sx_key_mean(to: StructViews, p: KeyMeanParams): void {
     to.u64[0] = p.out;

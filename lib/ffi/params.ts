@@ -13,6 +13,9 @@ export interface CopyParams {
   readonly out: bigint; // void* out
   readonly in: bigint; // const void* in
   readonly bytes: number; // int64_t bytes
+  readonly rows: number; // int64_t rows
+  readonly outStride: number; // int64_t out_stride
+  readonly inStride: number; // int64_t in_stride
 }
 
 /** `sx_convert_params`. */
@@ -33,6 +36,7 @@ export interface EmbeddingParams {
   readonly tokens: number; // int64_t tokens
   readonly dim: number; // int64_t dim
   readonly vocab: number; // int64_t vocab
+  readonly scale: number; // float scale
 }
 
 /** `sx_rms_norm_params`. */
@@ -74,7 +78,9 @@ export interface RopeTableParams {
   readonly inverseFrequency: bigint; // const float* inverse_frequency
   readonly positions: bigint; // const int32_t* positions
   readonly tokens: number; // int64_t tokens
-  readonly headDim: number; // int64_t head_dim
+  readonly rotaryDim: number; // int64_t rotary_dim
+  readonly frequencyStride: number; // int64_t frequency_stride
+  readonly scale: number; // float scale
 }
 
 /** `sx_rope_params`. */
@@ -93,6 +99,30 @@ export interface RopeParams {
   readonly headDim: number; // int64_t head_dim
   readonly tokenStride: number; // int64_t token_stride
   readonly headStride: number; // int64_t head_stride
+  readonly rotaryDim: number; // int64_t rotary_dim
+  readonly outDim: number; // int64_t out_dim
+}
+
+/** `sx_head_norm_params`. */
+export interface HeadNormParams {
+  readonly x: bigint; // float* x
+  readonly weight: bigint; // const void* weight
+  readonly weightDtype: number; // sx_dtype weight_dtype
+  readonly rows: number; // int64_t rows
+  readonly heads: number; // int64_t heads
+  readonly dim: number; // int64_t dim
+  readonly rowStride: number; // int64_t row_stride
+  readonly eps: number; // float eps
+}
+
+/** `sx_add_params`. */
+export interface AddParams {
+  readonly out: bigint; // float* out
+  readonly in: bigint; // const float* in
+  readonly rows: number; // int64_t rows
+  readonly dim: number; // int64_t dim
+  readonly outStride: number; // int64_t out_stride
+  readonly inStride: number; // int64_t in_stride
 }
 
 /** `sx_swiglu_params`. */
@@ -119,6 +149,7 @@ export interface KeyValues {
   readonly headStride: number; // int64_t head_stride
   readonly prefixTokenStride: number; // int64_t prefix_token_stride
   readonly prefixHeadStride: number; // int64_t prefix_head_stride
+  readonly prefixGap: number; // int64_t prefix_gap
 }
 
 /** `sx_attention_dense_params`. */
@@ -132,6 +163,7 @@ export interface AttentionDenseParams {
   readonly qTokens: number; // int64_t q_tokens
   readonly qOffset: number; // int64_t q_offset
   readonly qHeads: number; // int64_t q_heads
+  readonly window: number; // int64_t window
   readonly scale: number; // float scale
 }
 
@@ -191,6 +223,7 @@ export interface AntidiagonalScoreParams {
   readonly qTokens: number; // int64_t q_tokens
   readonly qOffset: number; // int64_t q_offset
   readonly qHeads: number; // int64_t q_heads
+  readonly window: number; // int64_t window
   readonly stride: number; // int64_t stride
   readonly scale: number; // float scale
 }
@@ -205,6 +238,9 @@ export interface SelectTilesParams {
   readonly keyTiles: number; // int64_t key_tiles
   readonly firstTile: number; // int64_t first_tile
   readonly indexStride: number; // int64_t index_stride
+  readonly window: number; // int64_t window
+  readonly prefixTokens: number; // int64_t prefix_tokens
+  readonly prefixGap: number; // int64_t prefix_gap
   readonly threshold: number; // float threshold
 }
 
@@ -266,6 +302,8 @@ export interface OpParams {
   readonly sx_matmul_rows: MatmulRowsParams;
   readonly sx_rope_table: RopeTableParams;
   readonly sx_rope: RopeParams;
+  readonly sx_head_norm: HeadNormParams;
+  readonly sx_add: AddParams;
   readonly sx_swiglu: SwigluParams;
   readonly sx_attention_dense: AttentionDenseParams;
   readonly sx_attention_block_sparse: AttentionBlockSparseParams;

@@ -10,7 +10,7 @@
  */
 
 /** The version of the interface that this table describes: `SX_ABI_VERSION`. */
-export const ABI_VERSION = 3;
+export const ABI_VERSION = 4;
 
 /** Tokens along a side of a tile of block-sparse attention: `SX_TILE`. */
 export const SX_TILE = 128;
@@ -127,6 +127,20 @@ export const OP_SYMBOLS = {
     parameters: [
       "u64", // sx_context* context
       "u64", // const sx_rope_params* params
+    ],
+    result: "i32",
+  },
+  sx_head_norm: {
+    parameters: [
+      "u64", // sx_context* context
+      "u64", // const sx_head_norm_params* params
+    ],
+    result: "i32",
+  },
+  sx_add: {
+    parameters: [
+      "u64", // sx_context* context
+      "u64", // const sx_add_params* params
     ],
     result: "i32",
   },

@@ -19,7 +19,8 @@ export interface ConfigLimits {
 
 /** An object of the configuration. */
 export class ConfigReader {
-  readonly #path: string;
+  /** The file, for messages. */
+  readonly path: string;
   /** What stands before a key's name, for example `rope_scaling.`. */
   readonly #prefix: string;
   readonly #values: Readonly<Record<string, unknown>>;
@@ -30,7 +31,7 @@ export class ConfigReader {
     options: { path: string; prefix?: string },
   ) {
     this.#values = values;
-    this.#path = options.path;
+    this.path = options.path;
     this.#prefix = options.prefix ?? "";
   }
 
@@ -40,11 +41,9 @@ export class ConfigReader {
     return this.#values[key] ?? undefined;
   }
 
-  /** The keys that are there and not null. */
-  get keys(): readonly string[] {
-    return Object.keys(this.#values).filter((key) =>
-      (this.#values[key] ?? undefined) !== undefined
-    );
+  /** Whether a key is there, be it null. */
+  has(key: string): boolean {
+    return Object.hasOwn(this.#values, key);
   }
 
   /** @throws {FileError} If it is no number of the range. */
@@ -94,7 +93,7 @@ export class ConfigReader {
     const found = this.value(key);
     if (found === undefined) return undefined;
     if (!isJsonObject(found)) throw this.refusal(key, { expected: "an object or null", found });
-    return new ConfigReader(found, { path: this.#path, prefix: `${this.#prefix}${key}.` });
+    return new ConfigReader(found, { path: this.path, prefix: `${this.#prefix}${key}.` });
   }
 
   /** Refuses a key that must have one value, or be absent. @throws {FileError} */
@@ -119,7 +118,7 @@ export class ConfigReader {
   /** The error about a key. */
   refusal(key: string, options: { expected: string; found: unknown }): FileError {
     return new FileError(
-      `Cannot read the model as '${this.#prefix}${key}' in ${this.#path} must be ${options.expected}: ` +
+      `Cannot read the model as '${this.#prefix}${key}' in ${this.path} must be ${options.expected}: ` +
         `current value is ${describeValue(options.found)}`,
     );
   }

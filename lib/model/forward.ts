@@ -1,5 +1,5 @@
 /**
- * The Llama forward pass over one chunk of tokens: the layers of one device after those of another
+ * The forward pass over one chunk of tokens: the layers of one device after those of another
  * (`lib/model/layer_stage.ts`), with the residual stream handed on between them.
  *
  * @module
@@ -10,7 +10,8 @@ import { invariant } from "../errors.ts";
 import { type Chunk, LayerStage, type TransformerOptions } from "./layer_stage.ts";
 import type { ModelShape } from "./model_shape.ts";
 
-export { type Chunk, type ChunkTarget, consecutive, transformerBytes } from "./layer_stage.ts";
+export { transformerBytes } from "./layer_buffers.ts";
+export { type Chunk, type ChunkTarget, consecutive } from "./layer_stage.ts";
 
 /** A model that is ready to run, with the scratch memory that it needs. */
 export class Transformer implements Disposable {

@@ -1,6 +1,6 @@
 /**
- * Consecutive layers of the Llama forward pass on one device, top-down (arXiv 2302.13971;
- * grouped-query attention, arXiv 2305.13245).
+ * Consecutive layers of the forward pass on one device, top-down, as the model's shape describes
+ * them (arXiv 2302.13971; grouped-query attention, arXiv 2305.13245).
  *
  * The residual stream stays in f32. The inputs of matrix products, keys and values are rounded to
  * what the precision says; sums are f32 everywhere.
@@ -8,22 +8,38 @@
  * @module
  */
 import type { AttentionStrategy } from "../attention/strategy.ts";
-import type { Device, DType } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
 import { sendTensor } from "../device/send.ts";
 import type { Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
+import { add } from "../ops/add.ts";
+import { convert, copy } from "../ops/convert.ts";
 import { embedding } from "../ops/embedding.ts";
+import { headNorm } from "../ops/head_norm.ts";
 import { matmul } from "../ops/matmul.ts";
 import { matmulRows } from "../ops/matmul_rows.ts";
 import { rmsNorm } from "../ops/rms_norm.ts";
 import { rope, ropeTable } from "../ops/rope.ts";
 import { swiglu } from "../ops/swiglu.ts";
+import {
+  allPlans,
+  BUFFER_NAMES,
+  type BufferName,
+  type Buffers,
+  planBuffers,
+  takeBuffers,
+} from "./layer_buffers.ts";
 import type { LayerCache } from "./kv_cache.ts";
 import type { ModelShape } from "./model_shape.ts";
 import type { Precision } from "./precision.ts";
-import { inverseFrequencies } from "./rope_frequencies.ts";
+import {
+  attentionFactor,
+  chunkFrequencies,
+  inverseFrequencies,
+  type RopeLengths,
+} from "./rope_frequencies.ts";
 import type { LayerWeights, ModelWeights, Product } from "./weight_tensors.ts";
 
 /** Where the keys and values of a chunk go. */
@@ -58,21 +74,8 @@ export interface Chunk {
   readonly keysOnly: boolean;
   /** Called after every layer. */
   readonly onLayer?: () => void;
-}
-
-/** Scratch tensors for chunks of a given length. */
-interface Buffers {
-  readonly ids: Tensor;
-  readonly positions: Tensor;
-  readonly rows: Tensor;
-  readonly table: Tensor;
-  readonly residual: Tensor;
-  readonly normed: Tensor;
-  readonly qkv: Tensor;
-  readonly q: Tensor;
-  readonly attended: Tensor;
-  readonly gateUp: Tensor;
-  readonly activated: Tensor;
+  /** The lengths of each token's sequence, for rotations that depend on them. */
+  readonly lengthsOf: (token: number) => RopeLengths;
 }
 
 /** What a transformer and each of its stages are made of. */
@@ -86,6 +89,14 @@ export interface TransformerOptions {
   readonly logitRows?: number;
 }
 
+/** One layer of one chunk. */
+interface LayerCall {
+  readonly weights: LayerWeights;
+  readonly buffers: Buffers;
+  /** How its products are made. */
+  readonly multiply: Multiply;
+}
+
 /** Some layers that are ready to run, with the scratch memory that they need. */
 export class LayerStage implements Disposable {
   readonly #device: Device;
@@ -94,7 +105,8 @@ export class LayerStage implements Disposable {
   readonly #weights: ModelWeights;
   readonly #owned: DisposableStack;
   readonly #buffers: Buffers;
-  readonly #inverseFrequency: Tensor;
+  /** Of the rotations that depend on no length. */
+  readonly #inverseFrequencies: readonly Tensor[];
   /** Of the last layers only. */
   readonly #logits: Tensor | undefined;
   readonly #views = new Map<number, Buffers>();
@@ -108,12 +120,14 @@ export class LayerStage implements Disposable {
     this.#config = config;
     this.#weights = weights;
     using owned = new DisposableStack();
-    const plans = bufferPlans(device, { config, precision, tokens: maxTokens });
-    const memory = owned.use(Workspace.allocate(device, workspaceBytes(Object.values(plans))));
+    const plans = planBuffers(device, { config, precision, tokens: maxTokens });
+    const memory = owned.use(Workspace.allocate(device, workspaceBytes(allPlans(plans))));
     this.#buffers = takeBuffers(memory, plans);
     const allocate = (label: string, ...shape: number[]) =>
       owned.use(Tensor.allocate(device, { dtype: "f32", shape, label }));
-    this.#inverseFrequency = allocate("inverse frequencies", config.rope.dims / 2);
+    this.#inverseFrequencies = config.ropes.map(({ dims }) =>
+      allocate("inverse frequencies", dims / 2)
+    );
     if (stage.endLayer === config.layerCount) {
       this.#logits = allocate("logits", options.logitRows ?? 1, config.vocabularySize);
     }
@@ -122,13 +136,18 @@ export class LayerStage implements Disposable {
 
   /** Fills what does not change between chunks; call it once before the first. */
   async prepare(): Promise<void> {
-    await this.#inverseFrequency.writeFrom(inverseFrequencies(this.#config.rope));
+    for (const [i, rope] of this.#config.ropes.entries()) {
+      await this.#inverseFrequencies[i]?.writeFrom(inverseFrequencies(rope));
+    }
   }
 
-  /** Brings positions and cache rows of a chunk to the device. */
+  /** Brings positions and cache rows of a chunk to the device, and what its rotations depend on. */
   async writePlaces(chunk: Chunk): Promise<void> {
     const tokens = chunk.ids.length;
-    const { positions, rows } = this.#buffersFor(tokens);
+    const { positions, rows, frequencies } = this.#buffersFor(tokens);
+    for (const [i, rope] of this.#config.ropes.entries()) {
+      await frequencies[i]?.writeFrom(chunkFrequencies(rope, chunk));
+    }
     await positions.writeFrom(chunk.positions);
     await rows.writeFrom(chunk.target?.rows ?? new Int32Array(tokens).fill(-1));
   }
@@ -149,10 +168,11 @@ export class LayerStage implements Disposable {
   async run(chunk: Chunk): Promise<void> {
     const { firstLayer, endLayer } = this.#stage;
     const buffers = this.#buffersFor(chunk.ids.length);
-    const { ids, positions, table, residual } = buffers;
-    await ropeTable(this.#device, { table, positions, inverseFrequency: this.#inverseFrequency });
+    const { ids, residual } = buffers;
+    await this.#makeTables(buffers);
     if (firstLayer === 0) {
-      await embedding(this.#device, { out: residual, table: this.#weights.embedding, ids });
+      const { embeddingScale: scale } = this.#config;
+      await embedding(this.#device, { out: residual, table: this.#weights.embedding, ids, scale });
     }
     for (let layer = firstLayer; layer < endLayer; layer++) {
       const weights = this.#layerWeights(layer);
@@ -160,7 +180,20 @@ export class LayerStage implements Disposable {
       chunk.onLayer?.();
       if (chunk.keysOnly && layer === this.#config.layerCount - 1) return;
       await chunk.attention.attend({ layer, q: buffers.q, out: this.#headsOf(buffers.attended) });
-      await this.#afterAttention({ weights, buffers, multiply: productOf(chunk) });
+      const multiply = productOf(chunk);
+      await this.#attentionOutput({ weights, buffers, multiply });
+      await this.#feedForward({ weights, buffers, multiply });
+    }
+  }
+
+  /** The rotations of the chunk's positions: the same for all layers. */
+  async #makeTables({ positions, tables, frequencies }: Buffers): Promise<void> {
+    for (const [i, rope] of this.#config.ropes.entries()) {
+      const table = tables[i];
+      const inverseFrequency = frequencies[i] ?? this.#inverseFrequencies[i];
+      invariant(table !== undefined && inverseFrequency !== undefined, "a rotation has a table");
+      const scale = attentionFactor(rope);
+      await ropeTable(this.#device, { table, positions, inverseFrequency, scale });
     }
   }
 
@@ -175,7 +208,7 @@ export class LayerStage implements Disposable {
       out: x,
       residual: residual.rows(first, count),
       weight: this.#weights.norm,
-      eps: this.#config.normEps,
+      eps: this.#config.residualEps,
     });
     await matmulRows(this.#device, { out, x, weight: this.#weights.head });
     return out;
@@ -193,28 +226,44 @@ export class LayerStage implements Disposable {
     options: { weights: LayerWeights; buffers: Buffers; chunk: Chunk },
   ): Promise<void> {
     const { weights, buffers, chunk } = options;
-    const { queryHeads, kvHeads, headDim, normEps: eps } = this.#config;
-    const { residual, normed: x, qkv } = buffers;
-    await rmsNorm(this.#device, { out: x, residual, weight: weights.inputNorm, eps });
-    const last = layer === this.#config.layerCount - 1;
+    const { queryHeads, kvHeads, ownHeadDim, normEps: eps, layerCount, layers } = this.#config;
+    const { qkv } = buffers;
+    const x = await this.#inputOf(weights.inputNorm, buffers);
     // The queries' columns are left alone where nobody reads them.
-    const start = chunk.keysOnly && last ? queryHeads * headDim : 0;
+    const isUnread = chunk.keysOnly && layer === layerCount - 1;
+    const queries = queryHeads * ownHeadDim;
+    const start = isUnread ? queries : 0;
     const [, columns = 0] = qkv.shape;
     const out = qkv.columns(start, columns - start);
     await this.#project(weights.qkv, { out, x, firstRow: start, multiply: productOf(chunk) });
+    const norm = async (weight: Tensor | undefined, first: number, count: number) => {
+      if (weight === undefined) return;
+      await headNorm(this.#device, { x: qkv.columns(first, count), weight, eps });
+    };
+    if (!isUnread) await norm(weights.queryNorm, 0, queries);
+    await norm(weights.keyNorm, queries, kvHeads * ownHeadDim);
+    const rotation = layers[layer]?.rope;
     await rope(this.#device, {
       qOut: buffers.q,
       cache: chunk.target?.layer(layer),
       qkv,
-      table: buffers.table,
+      table: rotation === undefined ? undefined : buffers.tables[rotation],
       rows: buffers.rows,
       qHeads: queryHeads,
       kvHeads,
-      headDim,
+      headDim: ownHeadDim,
     });
   }
 
-  /** A product, or its rows from one on, which begins a piece: the columns of `out`. */
+  /** The residual stream as the input of products: behind a norm, or as it is. */
+  async #inputOf(weight: Tensor | undefined, buffers: Buffers): Promise<Tensor> {
+    const { residual, normed: out } = buffers;
+    if (weight === undefined) await convert(this.#device, { out, in: residual });
+    else await rmsNorm(this.#device, { out, residual, weight, eps: this.#config.residualEps });
+    return out;
+  }
+
+  /** A product, or its rows from one on: the columns of `out`. */
   async #project(
     product: Product,
     options: {
@@ -241,20 +290,58 @@ export class LayerStage implements Disposable {
       }
       row += rows;
     }
+    const { bias } = product;
+    if (bias !== undefined) {
+      await add(this.#device, { out, in: bias.rows(firstRow, bias.size - firstRow) });
+    }
   }
 
-  /** The attention's output projection and the feed-forward part. */
-  async #afterAttention(
-    options: { weights: LayerWeights; buffers: Buffers; multiply: Multiply },
-  ): Promise<void> {
+  /** Adds to the residual stream what the attention gives. */
+  async #attentionOutput(options: LayerCall): Promise<void> {
+    const { weights: { output: product, outputNorm }, buffers } = options;
+    const x = await this.#withoutPadding(buffers);
+    await this.#addProduct({ ...options, product, x, outputNorm });
+  }
+
+  /** Adds to the residual stream what the feed-forward part gives. */
+  async #feedForward(options: LayerCall): Promise<void> {
     const { weights, buffers, multiply } = options;
-    const { residual, normed, attended, gateUp, activated } = buffers;
-    const { normEps: eps } = this.#config;
-    await this.#project(weights.output, { out: residual, x: attended, accumulate: true, multiply });
-    await rmsNorm(this.#device, { out: normed, residual, weight: weights.mlpNorm, eps });
-    await this.#project(weights.gateUp, { out: gateUp, x: normed, multiply });
+    const { gateUp, activated } = buffers;
+    const x = await this.#inputOf(weights.mlpNorm, buffers);
+    await this.#project(weights.gateUp, { out: gateUp, x, multiply });
     await swiglu(this.#device, { out: activated, gateUp });
-    await this.#project(weights.down, { out: residual, x: activated, accumulate: true, multiply });
+    const { down: product, downNorm: outputNorm } = weights;
+    await this.#addProduct({ ...options, product, x: activated, outputNorm });
+  }
+
+  /** Adds a product to the residual stream, behind a norm if there is one. */
+  async #addProduct(
+    options: Pick<LayerCall, "buffers" | "multiply"> & {
+      product: Product;
+      x: Tensor;
+      outputNorm: Tensor | undefined;
+    },
+  ): Promise<void> {
+    const { buffers: { residual, added }, product, x, outputNorm: weight, multiply } = options;
+    if (weight === undefined) {
+      return await this.#project(product, { out: residual, x, accumulate: true, multiply });
+    }
+    await this.#project(product, { out: added, x, multiply });
+    await headNorm(this.#device, { x: added, weight, eps: this.#config.normEps });
+    await add(this.#device, { out: residual, in: added });
+  }
+
+  /** The attention's output without the zeros behind each head. */
+  async #withoutPadding({ attended, unpadded }: Buffers): Promise<Tensor> {
+    const { queryHeads, headDim, ownHeadDim } = this.#config;
+    if (headDim === ownHeadDim) return attended;
+    const [tokens = 0] = attended.shape;
+    const heads = tokens * queryHeads;
+    await copy(this.#device, {
+      out: unpadded.reshape([heads, ownHeadDim]),
+      in: attended.reshape([heads, headDim]).columns(0, ownHeadDim),
+    });
+    return unpadded;
   }
 
   #headsOf(attended: Tensor): Tensor {
@@ -268,19 +355,13 @@ export class LayerStage implements Disposable {
     if (known !== undefined) return known;
     // Lengths other than 1 and the full chunk seldom come back.
     if (this.#views.size > 8) this.#views.clear();
-    const cut = (name: keyof Buffers) => this.#buffers[name].rows(0, tokens);
+    const { tables, frequencies } = this.#buffers;
+    const first = (tensor: Tensor) => tensor.rows(0, tokens);
+    const cut = BUFFER_NAMES.map((name) => [name, first(this.#buffers[name])]);
     const views: Buffers = {
-      ids: cut("ids"),
-      positions: cut("positions"),
-      rows: cut("rows"),
-      table: cut("table"),
-      residual: cut("residual"),
-      normed: cut("normed"),
-      qkv: cut("qkv"),
-      q: cut("q"),
-      attended: cut("attended"),
-      gateUp: cut("gateUp"),
-      activated: cut("activated"),
+      ...Object.fromEntries(cut) as Readonly<Record<BufferName, Tensor>>,
+      tables: tables.map(first),
+      frequencies: frequencies.map((tensor) => tensor === undefined ? undefined : first(tensor)),
     };
     this.#views.set(tokens, views);
     return views;
@@ -292,64 +373,14 @@ export class LayerStage implements Disposable {
   }
 }
 
-/** What a buffer is to be. */
-interface BufferPlan {
-  readonly label: string;
-  readonly dtype: DType;
-  readonly shape: readonly number[];
+/** `count` numbers from `first` on: the positions or rows of consecutive tokens. */
+export function consecutive(first: number, count: number): Int32Array<ArrayBuffer> {
+  return Int32Array.from({ length: count }, (_, i) => first + i);
 }
 
-/** Bytes of device memory that each device of a transformer needs besides its weights. */
-export function transformerBytes(
-  device: Pick<Device, "queryDtype">,
-  options: { config: ModelShape; precision: Precision; tokens: number; logitRows?: number },
-): number {
-  const { config: { vocabularySize }, logitRows = 1 } = options;
-  return workspaceBytes(Object.values(bufferPlans(device, options))) +
-    4 * logitRows * vocabularySize;
-}
-
-/** A product of the activations with weights. */
 type Multiply = typeof matmul;
 
 /** How the products of a chunk are made. */
 function productOf(chunk: Chunk): Multiply {
   return chunk.isBatch === true ? matmulRows : matmul;
-}
-
-function bufferPlans(
-  device: Pick<Device, "queryDtype">,
-  options: { config: ModelShape; precision: Precision; tokens: number },
-): Readonly<Record<keyof Buffers, BufferPlan>> {
-  const { config, precision: { activations }, tokens } = options;
-  const { hiddenSize, intermediateSize, queryHeads, kvHeads, headDim, rope } = config;
-  invariant(tokens >= 1, "a chunk has at least one token");
-  const plan = (label: string, dtype: DType, ...shape: number[]) => ({ label, dtype, shape });
-  const { queryDtype } = device;
-  return {
-    ids: plan("ids", "i32", tokens),
-    positions: plan("positions", "i32", tokens),
-    rows: plan("cache rows", "i32", tokens),
-    table: plan("rotation table", "f32", tokens, rope.dims),
-    residual: plan("residual stream", "f32", tokens, hiddenSize),
-    normed: plan("normalized input", activations, tokens, hiddenSize),
-    qkv: plan("queries, keys, values", "f32", tokens, (queryHeads + 2 * kvHeads) * headDim),
-    q: plan("queries", queryDtype, tokens, queryHeads, headDim),
-    attended: plan("attention output", activations, tokens, queryHeads * headDim),
-    gateUp: plan("gate and up", "f32", tokens, 2 * intermediateSize),
-    activated: plan("activated", activations, tokens, intermediateSize),
-  };
-}
-
-function takeBuffers(
-  memory: Workspace,
-  plans: Readonly<Record<keyof Buffers, BufferPlan>>,
-): Buffers {
-  const entries = Object.entries(plans).map(([name, plan]) => [name, memory.take(plan)]);
-  return Object.fromEntries(entries) as Readonly<Record<keyof Buffers, Tensor>>;
-}
-
-/** `count` numbers from `first` on: the positions or rows of consecutive tokens. */
-export function consecutive(first: number, count: number): Int32Array<ArrayBuffer> {
-  return Int32Array.from({ length: count }, (_, i) => first + i);
 }

@@ -12,39 +12,58 @@ import type { RopeShape } from "./rope_frequencies.ts";
 export interface WeightSpec {
   readonly name: string;
   readonly shape: readonly number[];
+  /** What the values are multiplied by when they are loaded. @default {1} */
+  readonly scale?: number;
 }
 
 /** A matrix product: [outputs, inputs], made of tensors whose rows follow each other. */
 export interface ProductShape {
   /** One matrix, or several of the same input, for example queries, keys and values. */
   readonly weights: readonly WeightSpec[];
+  /** Vectors that are added to the outputs, one behind the other; none by default. */
+  readonly biases?: readonly WeightSpec[];
 }
 
-/** One layer: attention, then the feed-forward part. */
+/**
+ * One layer: attention, then the feed-forward part. A norm that is absent is not computed.
+ *
+ * The residual stream gets `outputNorm(output(attention))`, then `downNorm(down(feed-forward))`.
+ */
 export interface LayerShape {
   /** [hidden], over the input of the attention. */
-  readonly inputNorm: WeightSpec;
+  readonly inputNorm?: WeightSpec;
   /** Queries, keys and values: [(q_heads + 2 * kv_heads) * head_dim, hidden]. */
   readonly qkv: ProductShape;
+  /** Over each query head, [head_dim], or over all of them, [q_heads * head_dim]. */
+  readonly queryNorm?: WeightSpec;
+  /** Over each key head, [head_dim], or over all of them, [kv_heads * head_dim]. */
+  readonly keyNorm?: WeightSpec;
+  /** Which of the model's rotations turns queries and keys; none if absent. */
+  readonly rope?: number;
+  /** A query sees so many keys, its own included; all before it if absent. */
+  readonly window?: number;
   /** [hidden, q_heads * head_dim]. */
   readonly output: ProductShape;
+  /** [hidden], over what the attention gives. */
+  readonly outputNorm?: WeightSpec;
   /** [hidden], over the input of the feed-forward part. */
-  readonly mlpNorm: WeightSpec;
+  readonly mlpNorm?: WeightSpec;
   /** Gate, then up: [2 * intermediate, hidden]. */
   readonly gateUp: ProductShape;
   /** [hidden, intermediate]. */
   readonly down: ProductShape;
+  /** [hidden], over what the feed-forward part gives. */
+  readonly downNorm?: WeightSpec;
 }
 
-/** A layer's vectors and matrices, in the order in which they are loaded. */
-export const NORM_PARTS = ["inputNorm", "mlpNorm"] as const;
-export const PRODUCT_PARTS = ["qkv", "output", "gateUp", "down"] as const;
-export const LAYER_PARTS = ["inputNorm", "qkv", "output", "mlpNorm", "gateUp", "down"] as const;
+/** A layer's weights, in the order in which they are loaded. */
+export const LAYER_PARTS = [
+  ...["inputNorm", "qkv", "queryNorm", "keyNorm", "output", "outputNorm"],
+  ...["mlpNorm", "gateUp", "down", "downNorm"],
+] as const satisfies readonly (keyof LayerShape)[];
 
-/** A vector of a layer. */
-export type NormPart = typeof NORM_PARTS[number];
-/** A matrix of a layer. */
-export type ProductPart = typeof PRODUCT_PARTS[number];
+/** A part of a layer that has weights. */
+export type LayerPart = typeof LAYER_PARTS[number];
 
 /** A model. Every size is a checked whole number above 0. */
 export interface ModelShape {
@@ -56,12 +75,21 @@ export interface ModelShape {
   readonly queryHeads: number;
   /** A divisor of `queryHeads`. */
   readonly kvHeads: number;
-  /** Need not be `hiddenSize / queryHeads`. */
+  /** Of queries and cached keys and values, as kernels take them: 64 or 128. */
   readonly headDim: number;
+  /** As the weights have it; need not be `hiddenSize / queryHeads`. Behind it are zeros. */
+  readonly ownHeadDim: number;
   readonly vocabularySize: number;
   readonly maxPositions: number;
+  /** Added to the mean square by norms of anything but the residual stream. */
   readonly normEps: number;
-  readonly rope: RopeShape;
+  /** The same by norms of the residual stream, which may be smaller by a factor. */
+  readonly residualEps: number;
+  /** Factor of the products of queries and keys. */
+  readonly attentionScale: number;
+  /** Factor of the embedding's rows. */
+  readonly embeddingScale: number;
+  readonly ropes: readonly RopeShape[];
   /** [vocabulary, hidden]. */
   readonly embedding: WeightSpec;
   readonly layers: readonly LayerShape[];
@@ -72,6 +100,8 @@ export interface ModelShape {
   readonly bosTokenId: number | undefined;
   /** Empty when the configuration names none. */
   readonly eosTokenIds: readonly number[];
+  /** What is unusual about the configuration and does not stop a run. */
+  readonly warnings: readonly string[];
 }
 
 /** Whether the head is the embedding. */
@@ -79,24 +109,28 @@ export function isTied(model: Pick<ModelShape, "embedding" | "head">): boolean {
   return model.head.name === model.embedding.name;
 }
 
+/** The window of each layer; 0 for one that sees everything. */
+export function windowsOf(model: Pick<ModelShape, "layers">): (layer: number) => number {
+  return (layer) => model.layers[layer]?.window ?? 0;
+}
+
+/** All windows that some layers have. */
+export function windowSizes(model: Pick<ModelShape, "layers">): Set<number> {
+  return new Set(model.layers.flatMap(({ window = 0 }) => window > 0 ? [window] : []));
+}
+
+/** Elements of a weight. */
+export function elementCount({ shape }: WeightSpec): number {
+  return shape.reduce((product, extent) => product * extent, 1);
+}
+
 /** All weights of a layer, in the order in which they are loaded. */
 export function layerWeights(layer: LayerShape): WeightSpec[] {
   return LAYER_PARTS.flatMap((part) => {
     const shape = layer[part];
-    return "weights" in shape ? shape.weights : [shape];
+    if (shape === undefined) return [];
+    return "weights" in shape ? [...shape.weights, ...shape.biases ?? []] : [shape];
   });
-}
-
-/** A description of one of the layers. @throws {RangeError} If there is no such layer. */
-export function layerOf(model: Pick<ModelShape, "layers">, index: number): LayerShape {
-  const layer = model.layers[index];
-  if (layer === undefined) {
-    throw new RangeError(
-      `Cannot find a layer as its number must be below ${model.layers.length}: ` +
-        `current value is ${index}`,
-    );
-  }
-  return layer;
 }
 
 /** All weights that a model's files must hold, each once. */

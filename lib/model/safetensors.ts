@@ -39,7 +39,7 @@ export interface TensorEntry {
   readonly name: string;
   readonly dtype: SafetensorsDtype;
   readonly shape: readonly number[];
-  /** First byte, counted from the start of the file; a multiple of the element's size. */
+  /** First byte, counted from the start of the file, at any address. */
   readonly begin: number;
   /** The byte after the last one. */
   readonly end: number;
@@ -67,8 +67,7 @@ interface Place {
  * @param options The path that error messages name.
  * @returns The tensors by name, in the order of their bytes.
  * @throws {FileError} If the header is longer than the file or not JSON, a name stands twice, a
- * dtype is unknown, an offset lies outside the file, is misaligned or does not match shape and
- * dtype, or tensors overlap or leave holes; the message names file, tensor, rule and found value.
+ * dtype is unknown, an offset lies outside the file or does not match shape and dtype, or tensors overlap or leave holes; the message names file, tensor, rule and found value.
  */
 export function parseSafetensors(
   bytes: Uint8Array,
@@ -199,9 +198,6 @@ function readEntry(name: string, value: unknown, place: Place): TensorEntry {
   // A product beyond 2^53 is not exact, but then also larger than any file.
   if (end - begin !== expectedBytes) {
     throw refuse(`${expectedBytes} bytes for ${dtype} [${shape.join(", ")}]`, end - begin);
-  }
-  if ((place.dataBegin + begin) % size !== 0) {
-    throw refuse(`its first byte at a multiple of ${size}`, place.dataBegin + begin);
   }
   return { name, dtype, shape, begin: place.dataBegin + begin, end: place.dataBegin + end };
 }

@@ -56,8 +56,12 @@ export async function listWeightFiles(folder: string): Promise<WeightFileList> {
   if (await exists(single)) return { paths: [single], pathOfTensor: undefined };
   const index = join(folder, INDEX_FILE);
   if (!(await exists(index))) {
+    const other = await otherWeights(folder);
+    const hint = other === undefined
+      ? ""
+      : `: ${other} is of another format, which transformers' save_pretrained() converts`;
     throw new FileError(
-      `Cannot read the model as ${folder} holds neither ${SINGLE_FILE} nor ${INDEX_FILE}`,
+      `Cannot read the model as ${folder} holds neither ${SINGLE_FILE} nor ${INDEX_FILE}${hint}`,
     );
   }
   const pathOfTensor = await readIndex(index, folder);
@@ -98,6 +102,17 @@ export async function openWeightFiles(
   }
   const owned = stack.move();
   return { paths, entries, [Symbol.dispose]: () => owned.dispose() };
+}
+
+/** A file of weights in another format, if there is one. */
+async function otherWeights(folder: string): Promise<string | undefined> {
+  const names: string[] = [];
+  try {
+    for await (const { name } of Deno.readDir(folder)) names.push(name);
+  } catch (error) {
+    throw fileError(folder, error);
+  }
+  return names.sort().find((name) => /\.(bin|pth|pt|gguf|msgpack|h5)$/.test(name));
 }
 
 function locate(file: MappedFile, path: string): WeightEntry[] {

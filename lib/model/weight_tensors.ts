@@ -4,13 +4,13 @@
  * @module
  */
 import type { DType } from "../device/device.ts";
-import type { Tensor } from "../device/tensor.ts";
+import type { Tensor, TensorOptions } from "../device/tensor.ts";
 import type { Workspace } from "../device/workspace.ts";
 import {
+  elementCount,
   LAYER_PARTS,
+  type LayerPart,
   type LayerShape,
-  type NormPart,
-  type ProductPart,
   type ProductShape,
   type WeightSpec,
 } from "./model_shape.ts";
@@ -19,10 +19,14 @@ import {
 export interface Product {
   /** Matrices whose rows follow each other: one where they lie so, else one for each tensor. */
   readonly pieces: readonly Tensor[];
+  /** [outputs] f32, added to them. */
+  readonly bias?: Tensor | undefined;
 }
 
-/** One layer's weights. */
-export type LayerWeights = Readonly<Record<NormPart, Tensor> & Record<ProductPart, Product>>;
+/** One layer's weights: a vector for each norm, a product for each matrix of its shape. */
+export type LayerWeights = {
+  readonly [K in LayerPart]: LayerShape[K] extends ProductShape ? Product : Tensor | undefined;
+};
 
 /** All weights of a model. Disposal frees the memory that is theirs and unmaps the files. */
 export interface ModelWeights extends Disposable {
@@ -46,6 +50,7 @@ export async function makeLayer(layer: LayerShape, maker: PartMaker): Promise<La
   const parts: [string, Tensor | Product][] = [];
   for (const part of LAYER_PARTS) {
     const shape = layer[part];
+    if (shape === undefined) continue;
     const made = "weights" in shape ? await maker.product(shape) : await maker.vector(shape);
     parts.push([part, made]);
   }
@@ -61,11 +66,11 @@ export interface ProductPlace {
   readonly fused: boolean;
 }
 
-/** A product in an arena that has room for its tensors; `parts` are the places of the file's. */
+/** The matrices of a product in an arena that has room for its tensors; `parts` are the places of the file's. */
 export function takeProduct(
   shape: ProductShape,
   place: ProductPlace,
-): Product & { readonly parts: readonly Tensor[] } {
+): { readonly pieces: readonly Tensor[]; readonly parts: readonly Tensor[] } {
   const { arena, dtype, fused } = place;
   const { weights } = shape;
   if (!fused || weights.length < 2) {
@@ -82,4 +87,19 @@ export function takeProduct(
     return whole.rows(start - count, count);
   });
   return { pieces: [whole], parts };
+}
+
+/** The place of some vectors that lie one behind the other: [sum of their sizes] f32. */
+export function biasOptions(specs: readonly WeightSpec[]): TensorOptions {
+  const size = specs.reduce((sum, spec) => sum + elementCount(spec), 0);
+  return { dtype: "f32", shape: [size], label: specs.map(({ name }) => name).join(" + ") };
+}
+
+/** The parts of such a place. */
+export function splitBias(bias: Tensor, specs: readonly WeightSpec[]): Tensor[] {
+  let start = 0;
+  return specs.map((spec) => {
+    start += elementCount(spec);
+    return bias.rows(start - elementCount(spec), elementCount(spec));
+  });
 }

@@ -8,9 +8,8 @@
  */
 import { sendTensor } from "../device/send.ts";
 import { type LayerRange, PerStage, type Stage } from "../device/stages.ts";
-import { Tensor } from "../device/tensor.ts";
+import type { Tensor } from "../device/tensor.ts";
 import { Workspace, workspaceBytes } from "../device/workspace.ts";
-import { convert } from "../ops/convert.ts";
 import {
   allWeights,
   isTied,
@@ -20,8 +19,16 @@ import {
 } from "./model_shape.ts";
 import type { Precision } from "./precision.ts";
 import type { WeightFiles } from "./weight_files.ts";
+import { fillWeight } from "./weight_fill.ts";
 import { findWeight } from "./weight_lookup.ts";
-import { type LayerWeights, makeLayer, type ModelWeights, takeProduct } from "./weight_tensors.ts";
+import {
+  biasOptions,
+  type LayerWeights,
+  makeLayer,
+  type ModelWeights,
+  splitBias,
+  takeProduct,
+} from "./weight_tensors.ts";
 
 /** What to copy, and what it becomes. */
 export interface UploadOptions {
@@ -44,7 +51,14 @@ export function weightBytes(
 ): number {
   const { precision, range = { firstLayer: 0, endLayer: config.layerCount } } = options;
   const dtype = precision.weights;
-  return workspaceBytes(stageWeights(config, range).map(({ shape }) => ({ dtype, shape })));
+  // Biases and vectors that are scaled are f32.
+  const isWide = ({ name, scale }: WeightSpec) => scale !== undefined || name.endsWith(".bias");
+  return workspaceBytes(
+    stageWeights(config, range).map((spec) => ({
+      dtype: isWide(spec) ? "f32" : dtype,
+      shape: spec.shape,
+    })),
+  );
 }
 
 /** Fills a weight's place on its device. */
@@ -68,7 +82,7 @@ export async function uploadWeights(
     precision,
     fused: true,
     fill: async (out, spec) => {
-      await upload(out, { spec, options });
+      await fillWeight(out, { ...options, spec });
       options.onProgress?.();
     },
   });
@@ -92,7 +106,9 @@ export async function placeWeights(
       owned.use(Workspace.allocate(device, weightBytes(config, { precision, range }))),
   );
   const place = async (layer: number, spec: WeightSpec): Promise<Tensor> => {
-    const out = arenas.of(layer).take({ dtype, shape: spec.shape, label: spec.name });
+    // A vector that is scaled is not rounded again.
+    const own = spec.scale === undefined ? dtype : "f32";
+    const out = arenas.of(layer).take({ dtype: own, shape: spec.shape, label: spec.name });
     await fill(out, spec);
     return out;
   };
@@ -109,7 +125,7 @@ export async function placeWeights(
             const spec = shape.weights[i];
             if (spec !== undefined) await fill(part, spec);
           }
-          return { pieces };
+          return { pieces, bias: await placeBias(shape.biases ?? [], { arena, fill }) };
         },
       }),
     );
@@ -121,6 +137,19 @@ export async function placeWeights(
   return { embedding, layers, norm, head, [Symbol.dispose]: () => kept.dispose() };
 }
 
+async function placeBias(
+  specs: readonly WeightSpec[],
+  place: { arena: Workspace; fill: FillWeight },
+): Promise<Tensor | undefined> {
+  if (specs.length === 0) return undefined;
+  const bias = place.arena.take(biasOptions(specs));
+  for (const [i, part] of splitBias(bias, specs).entries()) {
+    const spec = specs[i];
+    if (spec !== undefined) await place.fill(part, spec);
+  }
+  return bias;
+}
+
 /** The head of a model where it is the embedding; on another device that has a copy of it. */
 function headOf(embedding: Tensor, arena: Workspace): Tensor {
   if (arena.device === embedding.device) return embedding;
@@ -128,19 +157,4 @@ function headOf(embedding: Tensor, arena: Workspace): Tensor {
   const head = arena.take({ dtype, shape, label });
   sendTensor({ from: embedding, to: head });
   return head;
-}
-
-/** Copies one weight, and converts it on the device where the file has another dtype. */
-async function upload(
-  out: Tensor,
-  task: { spec: WeightSpec; options: UploadOptions },
-): Promise<void> {
-  const { spec, options } = task;
-  const { device } = out;
-  const { entry, dtype } = findWeight(options.files, { spec, folder: options.folder });
-  const bytes = entry.file.bytes.subarray(entry.begin, entry.end);
-  if (dtype === out.dtype) return await out.writeFrom(bytes);
-  using raw = Tensor.allocate(device, { dtype, shape: spec.shape, label: spec.name });
-  await raw.writeFrom(bytes);
-  await convert(device, { out, in: raw });
 }

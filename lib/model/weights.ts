@@ -11,12 +11,20 @@ import type { Device } from "../device/device.ts";
 import type { Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { invariant } from "../errors.ts";
-import { convert } from "../ops/convert.ts";
-import { isTied, type ModelShape, type WeightSpec } from "./model_shape.ts";
+import { convert, copy } from "../ops/convert.ts";
+import { isTied, type ModelShape, type ProductShape, type WeightSpec } from "./model_shape.ts";
 import type { Precision } from "./precision.ts";
 import { openWeightFiles, type WeightFiles } from "./weight_files.ts";
-import { findWeight, refuseBiases } from "./weight_lookup.ts";
-import { type LayerWeights, makeLayer, type ModelWeights } from "./weight_tensors.ts";
+import { fillWeight } from "./weight_fill.ts";
+import { findWeight, refuseUnused } from "./weight_lookup.ts";
+import {
+  biasOptions,
+  type LayerWeights,
+  makeLayer,
+  type ModelWeights,
+  type Product,
+  splitBias,
+} from "./weight_tensors.ts";
 import { uploadWeights } from "./weight_upload.ts";
 
 /** What to load, and for which arithmetic. */
@@ -35,7 +43,7 @@ export interface WeightOptions {
  *
  * @param stages All layers; one stage where the device is the CPU.
  * @throws {FileError} If a file is missing or damaged, or a tensor is missing or has another shape
- * or dtype than the config says, or the model has biases.
+ * or dtype than the config says, or the files have biases or norms that the config does not have.
  */
 export async function loadWeights(
   stages: readonly Stage[],
@@ -43,7 +51,7 @@ export async function loadWeights(
 ): Promise<ModelWeights> {
   using owned = new DisposableStack();
   const files = owned.use(await openWeightFiles(options.folder, { copy: options.copyWeights }));
-  refuseBiases(files);
+  refuseUnused(files, options.config);
   const [first] = stages;
   invariant(first !== undefined, "a model has a stage");
   const { device } = first;
@@ -56,7 +64,7 @@ export async function loadWeights(
     layers.push(
       await makeLayer(layer, {
         vector: (spec) => loader.load(spec),
-        product: async ({ weights }) => ({ pieces: await loader.loadAll(weights) }),
+        product: (shape) => loader.product(shape),
       }),
     );
   }
@@ -82,22 +90,52 @@ class WeightLoader {
     this.#owned = parts.owned;
   }
 
-  async loadAll(specs: readonly WeightSpec[]): Promise<Tensor[]> {
-    const tensors: Tensor[] = [];
-    for (const spec of specs) tensors.push(await this.load(spec));
-    return tensors;
+  async product(shape: ProductShape): Promise<Product> {
+    const pieces: Tensor[] = [];
+    for (const spec of shape.weights) pieces.push(await this.load(spec));
+    return { pieces, bias: await this.#bias(shape.biases ?? []) };
+  }
+
+  /** Vectors one behind the other. */
+  async #bias(specs: readonly WeightSpec[]): Promise<Tensor | undefined> {
+    if (specs.length === 0) return undefined;
+    const bias = this.#owned.use(Tensor.allocate(this.#device, biasOptions(specs)));
+    for (const [i, part] of splitBias(bias, specs).entries()) {
+      const spec = specs[i];
+      if (spec !== undefined) await this.#fill(part, spec);
+    }
+    return bias;
   }
 
   /** A weight in place, or converted to what the arithmetic takes. */
   async load(spec: WeightSpec): Promise<Tensor> {
+    const { dtype, isMapped } = findWeight(this.#files, { spec, folder: this.#options.folder });
+    const wanted = dtype === "bf16" ? "bf16" : this.#options.precision.weights;
+    const { shape, name: label, scale } = spec;
+    if (dtype === wanted && isMapped && scale === undefined) return this.#map(spec);
+    const kept = scale === undefined ? wanted : "f32";
+    const out = this.#owned.use(Tensor.allocate(this.#device, { dtype: kept, shape, label }));
+    await this.#fill(out, spec);
+    return out;
+  }
+
+  /** A weight where it lies in its file. */
+  #map(spec: WeightSpec): Tensor {
     const { entry, dtype } = findWeight(this.#files, { spec, folder: this.#options.folder });
+    invariant(dtype !== "f64", "a weight is mapped in a dtype that tensors have");
     const { shape, name: label } = spec;
     const { address, file } = entry;
-    const mapped = Tensor.foreign(this.#device, { dtype, shape, label, address, keepAlive: file });
-    const wanted = dtype === "bf16" ? "bf16" : this.#options.precision.weights;
-    if (dtype === wanted) return mapped;
-    const out = this.#owned.use(Tensor.allocate(this.#device, { dtype: wanted, shape, label }));
-    await convert(this.#device, { out, in: mapped });
-    return out;
+    return Tensor.foreign(this.#device, { dtype, shape, label, address, keepAlive: file });
+  }
+
+  async #fill(out: Tensor, spec: WeightSpec): Promise<void> {
+    const { dtype, isMapped } = findWeight(this.#files, { spec, folder: this.#options.folder });
+    if (dtype !== "f64" && isMapped && spec.scale === undefined) {
+      const source = this.#map(spec);
+      if (source.dtype === out.dtype) await copy(this.#device, { out, in: source });
+      else await convert(this.#device, { out, in: source });
+      return;
+    }
+    await fillWeight(out, { files: this.#files, spec, folder: this.#options.folder });
   }
 }

@@ -13,8 +13,11 @@ import { checkWholeTiles } from "./attention_block_sparse.ts";
 import { bytesOf, F32, OpCheck, shapesOf } from "./op_check.ts";
 
 /** What `antidiagonalScore()` reads and writes; `qOffset` and the prefix in whole tiles. */
-export interface AntidiagonalScoreArguments
-  extends Pick<AttentionArguments, "q" | "keys" | "prefix" | "qOffset" | "scale"> {
+export interface AntidiagonalScoreArguments extends
+  Pick<
+    AttentionArguments,
+    "q" | "keys" | "prefix" | "qOffset" | "scale" | "window" | "prefixGap"
+  > {
   /** [q_heads, q_tiles, key_tiles] f32; tiles after the diagonal get 0. */
   readonly mass: Tensor;
   /** Tokens per group, a divisor of 128. */
@@ -54,6 +57,7 @@ export async function antidiagonalScore(
     qTokens: sizes.tokens,
     qOffset: sizes.qOffset,
     qHeads: sizes.qHeads,
+    window: sizes.window,
     stride: checkStride(check, stride),
     scale: check.finite("scale", args.scale),
   }, {

@@ -27,6 +27,10 @@ export interface AttentionArguments {
   readonly qOffset: number;
   /** Factor of the logits, usually 1 / sqrt(head_dim). */
   readonly scale: number;
+  /** A query sees so many positions, its own included; 0 for all before it. @default {0} */
+  readonly window?: number | undefined;
+  /** Positions between the prefix and the first own key, for the window. @default {0} */
+  readonly prefixGap?: number | undefined;
 }
 
 /** Queries and segments, checked. */
@@ -39,6 +43,8 @@ export interface AttentionSizes {
   readonly qHeads: number;
   readonly headDim: number;
   readonly qOffset: number;
+  /** 0 where all queries see all keys before them. */
+  readonly window: number;
   /** Pairs of a query token and a key that it sees. */
   readonly visiblePairs: number;
 }
@@ -56,9 +62,11 @@ export function tileCount(tokens: number): number {
  */
 export function checkAttention(
   check: OpCheck,
-  options: Pick<AttentionArguments, "q" | "keys" | "prefix" | "qOffset"> & { device: Device },
+  options:
+    & Pick<AttentionArguments, "q" | "keys" | "prefix" | "qOffset" | "window" | "prefixGap">
+    & { device: Device },
 ): AttentionSizes {
-  const { q, keys, prefix, qOffset, device } = options;
+  const { q, keys, prefix, qOffset, device, window: wanted = 0, prefixGap = 0 } = options;
   const [tokens, qHeads, headDim] = check.cube("q", q);
   const own = check.segment("keys", keys);
   const { kvHeads } = own;
@@ -76,6 +84,11 @@ export function checkAttention(
   const first = prefix === undefined || prefixTokens === 0
     ? { keys: 0n, values: 0n, tokenStride: 0, headStride: 0 }
     : checkPrefix(check, { prefix, keys, own });
+  check.integer("prefixGap", prefixGap, { min: 0 });
+  check.integer("window", wanted, { min: 0 });
+  // One that hides nothing is none: kernels without windows are faster.
+  const window = wanted >= qOffset + tokens + prefixGap ? 0 : wanted;
+  const longest = window === 0 ? Infinity : window;
   return {
     q: check.input("q", q, { dtypes: [device.queryDtype], shape: [tokens, qHeads, headDim] }),
     kv: {
@@ -92,12 +105,15 @@ export function checkAttention(
       headStride: own.headStride,
       prefixTokenStride: first.tokenStride,
       prefixHeadStride: first.headStride,
+      prefixGap,
     },
     tokens,
     qHeads,
     headDim,
     qOffset: check.integer("qOffset", qOffset, { min: 0 }),
-    visiblePairs: tokens * Math.min(prefixTokens + keys.tokens, qOffset + (tokens + 1) / 2),
+    window,
+    visiblePairs: tokens *
+      Math.min(prefixTokens + keys.tokens, qOffset + (tokens + 1) / 2, longest),
   };
 }
 

@@ -46,6 +46,7 @@ export function denseParams(
     qTokens: sizes.tokens,
     qOffset: sizes.qOffset,
     qHeads: sizes.qHeads,
+    window: sizes.window,
     scale: check.finite("scale", args.scale),
   };
 }

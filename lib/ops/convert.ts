@@ -3,14 +3,14 @@
  *
  * @module
  */
-import type { Device } from "../device/device.ts";
+import { type Device, DTYPE_BYTES } from "../device/device.ts";
 import type { Tensor } from "../device/tensor.ts";
 import { DTYPE_CODES } from "../ffi/status.ts";
 import { bytesOf, FLOATS, OpCheck, shapesOf } from "./op_check.ts";
 
 /** What `copy()` and `convert()` read and write. */
 export interface CopyArguments {
-  /** Of the shape of `in`; contiguous; does not overlap it. */
+  /** Of the shape of `in`; does not overlap it. `copy()` takes rows that lie apart. */
   readonly out: Tensor;
   readonly in: Tensor;
 }
@@ -24,11 +24,23 @@ export interface CopyArguments {
 export async function copy(device: Device, args: CopyArguments): Promise<void> {
   const check = new OpCheck(device, "copy");
   const { out, in: source } = args;
-  const demand = { dtypes: [source.dtype], shape: source.shape };
+  const demand = { dtypes: [source.dtype], shape: source.shape, strided: true };
   const target = check.output("out", out, demand);
   const origin = check.input("in", source, demand);
   checkApart(check, args);
-  await device.kernels.run("sx_copy", { out: target, in: origin, bytes: source.byteLength }, {
+  const [rows = 0] = source.shape;
+  const isWhole = out.contiguous && source.contiguous;
+  const strideOf = (tensor: Tensor) => tensor.rowStride * DTYPE_BYTES[source.dtype];
+  const rowBytes = rows === 0 ? 0 : source.byteLength / rows;
+  const layout = isWhole
+    ? { rows: 1, outStride: source.byteLength, inStride: source.byteLength }
+    : { rows, outStride: strideOf(out), inStride: strideOf(source) };
+  await device.kernels.run("sx_copy", {
+    out: target,
+    in: origin,
+    bytes: isWhole ? source.byteLength : rowBytes,
+    ...layout,
+  }, {
     flops: 0,
     bytes: 2 * source.byteLength,
     shapes: shapesOf({ out, in: source }),

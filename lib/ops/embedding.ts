@@ -16,10 +16,12 @@ export interface EmbeddingArguments {
   readonly table: Tensor;
   /** [tokens] i32, each below the size of the vocabulary. */
   readonly ids: Tensor;
+  /** Factor of the rows. @default {1} */
+  readonly scale?: number;
 }
 
 /**
- * out[t,:] = table[ids[t],:].
+ * out[t,:] = scale * table[ids[t],:].
  *
  * @throws {TypeError} If a dtype or rank is wrong or a tensor is disposed.
  * @throws {RangeError} If extents do not fit.
@@ -27,7 +29,7 @@ export interface EmbeddingArguments {
  */
 export async function embedding(device: Device, args: EmbeddingArguments): Promise<void> {
   const check = new OpCheck(device, "embedding");
-  const { out, table, ids } = args;
+  const { out, table, ids, scale = 1 } = args;
   const tokens = check.vector("ids", ids);
   const [vocabulary, dim] = check.matrix("table", table);
   await device.kernels.run("sx_embedding", {
@@ -38,5 +40,6 @@ export async function embedding(device: Device, args: EmbeddingArguments): Promi
     tokens,
     dim,
     vocab: vocabulary,
+    scale: check.finite("scale", scale),
   }, { flops: 0, bytes: 2 * bytesOf(out), shapes: shapesOf({ out, table, ids }) });
 }

@@ -16,7 +16,8 @@ export interface ArgmaxArguments {
 }
 
 /**
- * The index of the largest value of each row; the lower one of equals; NaN never wins.
+ * The index of the largest value of each row; the lower one of equals; -1 of a row with a value that
+ * is not finite.
  *
  * @throws {TypeError} If a dtype or rank is wrong or a tensor is disposed.
  * @throws {RangeError} If extents do not fit.

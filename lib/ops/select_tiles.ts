@@ -20,6 +20,12 @@ export interface SelectTilesArguments {
   readonly firstTile: number;
   /** Share of a row's mass that the chosen tiles must hold, above 0; 1 takes every causal one. */
   readonly threshold: number;
+  /** As in `attentionDense()`: tiles before it are not there. @default {0} */
+  readonly window?: number | undefined;
+  /** Keys of the prefix, in whole tiles. @default {0} */
+  readonly prefixTokens?: number | undefined;
+  /** Positions between the prefix and the first own key. @default {0} */
+  readonly prefixGap?: number | undefined;
 }
 
 /**
@@ -31,6 +37,7 @@ export interface SelectTilesArguments {
 export async function selectTiles(device: Device, args: SelectTilesArguments): Promise<void> {
   const check = new OpCheck(device, "selectTiles");
   const { counts, indices, mass, firstTile, threshold } = args;
+  const { window = 0, prefixTokens = 0, prefixGap = 0 } = args;
   const [heads, qTiles, keyTiles] = check.cube("mass", mass);
   const [, , indexStride] = check.cube("indices", indices);
   check.integer("firstTile", firstTile, { min: 0 });
@@ -55,6 +62,9 @@ export async function selectTiles(device: Device, args: SelectTilesArguments): P
     keyTiles,
     firstTile,
     indexStride,
+    window: check.integer("window", window, { min: 0 }),
+    prefixTokens: check.integer("prefixTokens", prefixTokens, { min: 0 }),
+    prefixGap: check.integer("prefixGap", prefixGap, { min: 0 }),
     threshold,
     // Sorting a row costs about log2(row) comparisons for each of its tiles.
   }, {

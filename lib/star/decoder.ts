@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { FileError } from "../errors.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { GenerateRequest } from "./request.ts";
 import type { Sequence } from "./sequence.ts";
@@ -13,7 +14,7 @@ import type { Turns } from "./turns.ts";
 /** What is asked about a sequence. */
 export type AnswerRequest = Pick<
   GenerateRequest,
-  "queryIds" | "tokensToGenerate" | "stopIds" | "topLogits" | "tokenScores"
+  "sample" | "queryIds" | "tokensToGenerate" | "stopIds" | "topLogits" | "tokenScores"
 >;
 
 /** How a rank answers. */
@@ -36,6 +37,7 @@ export class Answer {
   readonly #onToken: (ids: readonly number[]) => void;
   readonly #ids: number[] = [];
   #isDone = false;
+  #failure: Error | undefined;
 
   constructor(
     sequence: Sequence,
@@ -63,14 +65,31 @@ export class Answer {
     return this.#isDone;
   }
 
+  /** Why it ended without being whole. */
+  get failure(): Error | undefined {
+    return this.#failure;
+  }
+
   /** Tokens that may still come. */
   get tokensLeft(): number {
     return this.#isDone ? 0 : this.#request.tokensToGenerate - this.#ids.length;
   }
 
-  /** Takes the next token; one that comes after the end is nobody's. */
+  /**
+   * Takes the next token; one that comes after the end is nobody's. None ends the answer with a
+   * failure: it is below 0 where a logit is not finite.
+   */
   add(id: number): void {
     if (this.#isDone) return;
+    if (id < 0) {
+      const place = `${this.#ids.length} of the answer to sample "${this.#request.sample}"`;
+      this.#isDone = true;
+      this.#failure = new FileError(
+        `Cannot choose token ${place} as all logits must be finite: current value of some is NaN ` +
+          "or infinite, so that the model's weights or their dtype are in doubt",
+      );
+      return;
+    }
     this.#ids.push(id);
     this.#isDone = this.#request.stopIds.includes(id) || this.tokensLeft === 0;
     this.#onToken(this.#ids);

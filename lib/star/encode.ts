@@ -10,6 +10,7 @@ import type { Stage } from "../device/stages.ts";
 import type { Transformer } from "../model/forward.ts";
 import type { KvArena, KvRows } from "../model/kv_cache.ts";
 import type { Precision } from "../model/precision.ts";
+import type { RopeLengths } from "../model/rope_frequencies.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { BlockLayout } from "./blocks.ts";
@@ -46,12 +47,18 @@ export interface EncodedContext extends Disposable {
 /**
  * Takes the pages of a sequence.
  *
- * @param options `room`: tokens of query and answer.
+ * @param options `room`: tokens of query and answer. `lengths`: what rotations may depend on.
  * @throws {KernelError} If there is not enough memory.
  */
 export async function reserveSequence(
   arena: KvArena,
-  options: { layout: BlockLayout; rank: number; contextTokens: number; room: number },
+  options: {
+    layout: BlockLayout;
+    rank: number;
+    contextTokens: number;
+    room: number;
+    lengths: RopeLengths;
+  },
 ): Promise<Sequence> {
   const { own, anchor } = sequenceTokens(options.layout, options);
   using owned = new DisposableStack();
@@ -74,11 +81,11 @@ export async function encodeContext(
   options: EncodeOptions & { sequence: Sequence },
 ): Promise<EncodedContext> {
   const { stages, plan, sequence, transformer } = options;
-  const { layout, blocks, rows, anchorRows } = sequence;
+  const { layout, blocks, rows, anchorRows, lengths } = sequence;
   const { config } = transformer;
   using owned = new DisposableStack();
   owned.use(sequence);
-  const common = { ...options, layout, contextIds, rows };
+  const common = { ...options, layout, contextIds, rows, lengths };
   const isRing = plan.cut.kind === "parts";
   using phase1 = isRing
     ? await encodePart({ ...common, config })

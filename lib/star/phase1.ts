@@ -11,10 +11,10 @@
 import { denseAttention } from "../attention/dense.ts";
 import type { ForcedSelection } from "../attention/forced_selection.ts";
 import { type CheckedPlan, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
-import { QUERY_TOKENS } from "../attention/ring.ts";
 import { attentionOf, type AttentionStrategy } from "../attention/strategy.ts";
 import type { SequenceKeys } from "../attention/sequence.ts";
 import type { TileMasks } from "../attention/tile_masks.ts";
+import type { WindowOf } from "../attention/window.ts";
 import {
   addCounts,
   type BlockCount,
@@ -23,7 +23,6 @@ import {
   selectionTensors,
 } from "../attention/xattention.ts";
 import type { Collective } from "../parallel/collective.ts";
-import type { Device } from "../device/device.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
@@ -31,7 +30,9 @@ import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
 import { consecutive, Transformer } from "../model/forward.ts";
 import type { KvRows } from "../model/kv_cache.ts";
+import { windowsOf } from "../model/model_shape.ts";
 import type { Precision } from "../model/precision.ts";
+import type { RopeLengths } from "../model/rope_frequencies.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import {
   AnchorStream,
@@ -42,6 +43,7 @@ import {
 } from "./anchor_stream.ts";
 import type { BlockLayout, ContextBlock } from "./blocks.ts";
 import { type Lane, runSideBySide } from "./lanes.ts";
+import { sequenceChunk } from "./sequence_chunk.ts";
 import type { Turns } from "./turns.ts";
 
 /** What phase 1 works with. */
@@ -58,6 +60,8 @@ export interface Phase1Options {
   /** This host's blocks; none on a rank that is no host. */
   readonly blocks: readonly ContextBlock[];
   readonly contextIds: Int32Array;
+  /** The lengths of the whole sequence, for rotations that depend on them. */
+  readonly lengths: RopeLengths;
   /** Where this rank's keys and values go: from row 0 on, block after block. */
   readonly rows: KvRows;
   /** Where the anchor's go on a rank that has blocks, but not block 0. */
@@ -149,35 +153,6 @@ export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result
   };
 }
 
-/** Draws the blocks that a host's chunks will take, so that no timed run does. */
-export async function drawForcedBlocks(
-  forced: ForcedSelection,
-  options: Pick<Phase1Options, "plan" | "layout" | "blocks"> & {
-    device: Device;
-    maxTokens: number;
-    queryHeads: number;
-  },
-): Promise<void> {
-  const { plan, layout, blocks, device, maxTokens, queryHeads: heads } = options;
-  const isRing = plan.cut.kind === "parts";
-  const chunkTokens = isRing ? QUERY_TOKENS : sequenceChunk(maxTokens);
-  for (const { index, start, end } of blocks) {
-    const prefixTokens = isRing ? start : index === 0 ? 0 : layout.anchorTokens;
-    for (let begin = 0; begin < end - start; begin += chunkTokens) {
-      const count = Math.min(chunkTokens, end - start - begin);
-      const firstBlock = (prefixTokens + begin) / SPARSE_BLOCK_TOKENS;
-      const queryBlocks = Math.ceil(count / SPARSE_BLOCK_TOKENS);
-      await forced.blocks({ heads, firstBlock, queryBlocks }, device);
-    }
-  }
-}
-
-/** Chunks end at block edges, so that a row of blocks is never split between two of them. */
-function sequenceChunk(maxTokens: number): number {
-  const whole = Math.floor(maxTokens / SPARSE_BLOCK_TOKENS) * SPARSE_BLOCK_TOKENS;
-  return Math.max(whole, SPARSE_BLOCK_TOKENS);
-}
-
 /**
  * The blocks taken in the layers of a stage: [chunks * layers of the model, heads * query blocks] i32,
  * a place for each chunk, so that none has to be waited for before the next one is started.
@@ -198,15 +173,17 @@ class SequenceEncoder implements Disposable {
   readonly #lanes: Transformer[] = [];
   readonly #chunkTokens: number;
   readonly #scale: number;
+  readonly #windowOf: WindowOf;
   /** Tokens times layers, done and to do. */
   #done = 0;
   readonly #total: number;
 
   constructor(options: Phase1Options, work: { encodesAnchor: boolean }) {
     const { transformer, plan, blocks, layout, stages } = options;
-    const { layerCount, queryHeads, headDim } = transformer.config;
+    const { layerCount, queryHeads, attentionScale } = transformer.config;
     this.#options = options;
-    this.#scale = 1 / Math.sqrt(headDim);
+    this.#scale = attentionScale;
+    this.#windowOf = windowsOf(options.transformer.config);
     this.#chunkTokens = sequenceChunk(transformer.maxTokens);
     const lengths = blocks.map((block) => block.end - block.start);
     const own = lengths.reduce((sum, length) => sum + length, 0);
@@ -297,6 +274,7 @@ class SequenceEncoder implements Disposable {
       },
       attention: lane === undefined ? attention : lane.inTurns(attention),
       keysOnly: true,
+      lengthsOf: () => this.#options.lengths,
       onLayer: () => {
         this.#done += end - begin;
         this.#options.onProgress(Math.min(1, this.#done / this.#total));
@@ -351,6 +329,12 @@ class SequenceEncoder implements Disposable {
         queryHeads: this.#options.transformer.config.queryHeads,
         qOffset: sequence.prefixTokens + begin,
         queryTokens: end - begin,
+        firstLayer,
+        placeOf: (layer) => ({
+          window: this.#windowOf(layer),
+          prefixTokens: sequence.prefixTokens,
+          prefixGap: gapOf(sequence),
+        }),
       });
     }
   }
@@ -371,6 +355,8 @@ class SequenceEncoder implements Disposable {
       own: (layer) =>
         sequence.target.segment(layer, { start: sequence.firstRow, tokens: chunk.end }),
       qOffset: sequence.prefixTokens + chunk.begin,
+      prefixGap: gapOf(sequence),
+      windowOf: this.#windowOf,
       scale: this.#scale,
     };
     return attentionOf(
@@ -390,4 +376,9 @@ class SequenceEncoder implements Disposable {
   [Symbol.dispose](): void {
     this.#owned.dispose();
   }
+}
+
+/** Positions between a sequence's prefix, which begins the context, and its own tokens. */
+function gapOf({ prefixTokens, firstPosition }: LocalSequence): number {
+  return prefixTokens === 0 ? 0 : firstPosition - prefixTokens;
 }

@@ -16,8 +16,9 @@ import type { Collective } from "../parallel/collective.ts";
 import type { Stage } from "../device/stages.ts";
 import { consecutive, Transformer } from "../model/forward.ts";
 import type { KvRows } from "../model/kv_cache.ts";
-import type { ModelShape } from "../model/model_shape.ts";
+import { type ModelShape, windowsOf } from "../model/model_shape.ts";
 import type { Precision } from "../model/precision.ts";
+import type { RopeLengths } from "../model/rope_frequencies.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import { type BlockLayout, hostTokens } from "./blocks.ts";
 import type { Phase1Result } from "./phase1.ts";
@@ -33,6 +34,8 @@ export interface RingPhaseOptions {
   readonly plan: CheckedPlan;
   readonly layout: BlockLayout;
   readonly contextIds: Int32Array;
+  /** The lengths of the whole sequence, for rotations that depend on them. */
+  readonly lengths: RopeLengths;
   readonly collective: Collective;
   /** Where this rank's keys and values go, from row 0 on. */
   readonly rows: KvRows;
@@ -62,7 +65,8 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
     kvHeads,
     dtype: precision.cache,
     headDim,
-    scale: 1 / Math.sqrt(headDim),
+    scale: config.attentionScale,
+    windowOf: windowsOf(config),
     onProgress: (fraction: number) => onProgress(Math.min(1, (layersDone + fraction) / layerCount)),
     beforeExchange: () => options.turns.turn(),
   };
@@ -82,6 +86,7 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
     target: { layer: (layer) => rows.layer(layer), rows: consecutive(rows.first, ids.length) },
     attention,
     keysOnly: true,
+    lengthsOf: () => options.lengths,
     onLayer: () => {
       onProgress(layersDone / layerCount);
       layersDone++;

@@ -13,6 +13,7 @@ import { Tensor } from "../device/tensor.ts";
 import { invariant } from "../errors.ts";
 import type { KvRows } from "../model/kv_cache.ts";
 import type { ModelShape } from "../model/model_shape.ts";
+import type { RopeLengths } from "../model/rope_frequencies.ts";
 import { keyMean } from "../ops/rank_score.ts";
 import { type BlockLayout, type ContextBlock, hostTokens } from "./blocks.ts";
 
@@ -23,6 +24,8 @@ export interface SequenceOptions {
   readonly contextTokens: number;
   /** Tokens for which the query rank has room behind the context. */
   readonly room: number;
+  /** What rotations depend on that depend on a length. */
+  readonly lengths: RopeLengths;
   /** Pages for this rank's blocks; on the query rank also for the room. */
   readonly rows: KvRows;
   /** Pages for the anchor, on a rank that has blocks, but not block 0. */
@@ -50,6 +53,7 @@ export class Sequence implements Disposable {
   readonly blocks: readonly ContextBlock[];
   readonly contextTokens: number;
   readonly room: number;
+  readonly lengths: RopeLengths;
   readonly rows: KvRows;
   readonly anchorRows: KvRows | undefined;
   /** Whether this rank keeps the keys of query and answer, and computes the logits. */
@@ -63,6 +67,7 @@ export class Sequence implements Disposable {
     this.blocks = layout.hosts[rank] ?? [];
     this.contextTokens = options.contextTokens;
     this.room = options.room;
+    this.lengths = options.lengths;
     this.rows = options.rows;
     this.anchorRows = options.anchorRows;
     this.isQueryRank = rank === layout.queryHost;

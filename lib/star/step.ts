@@ -18,6 +18,8 @@ import { invariant } from "../errors.ts";
 import type { Bytes } from "../ffi/memory.ts";
 import { type Chunk, consecutive, type Transformer } from "../model/forward.ts";
 import type { KvArena } from "../model/kv_cache.ts";
+import { windowSizes, windowsOf } from "../model/model_shape.ts";
+import type { RopeLengths } from "../model/rope_frequencies.ts";
 import type { Collective } from "../parallel/collective.ts";
 import { largestLogits } from "./logits.ts";
 import type { Sequence } from "./sequence.ts";
@@ -85,17 +87,28 @@ export class Stepper implements Disposable {
 
   constructor(options: StepperOptions) {
     const { stages, transformer, collective, plan, maxRows } = options;
-    const { queryHeads, headDim } = transformer.config;
+    const { queryHeads, headDim, attentionScale } = transformer.config;
     this.#options = options;
-    this.#scale = 1 / Math.sqrt(headDim);
+    this.#scale = attentionScale;
     this.#records = this.#owned.use(new StepRecords(stages, { collective }));
     const { canRecord } = this.#records;
     this.#board = this.#owned.use(
       new TokenBoard(stages, { collective, transformer, maxRows, canRecord }),
     );
     const merge = mergeOf(plan);
-    const attention = { collective, merge, queryHeads, headDim, scale: this.#scale, maxRows };
-    this.#attention = this.#owned.use(new BatchAttention(stages, attention));
+    const windowOf = windowsOf(transformer.config);
+    this.#attention = this.#owned.use(
+      new BatchAttention(stages, {
+        collective,
+        merge,
+        queryHeads,
+        headDim,
+        scale: this.#scale,
+        windowOf,
+        windows: windowSizes(transformer.config),
+        maxRows,
+      }),
+    );
   }
 
   /** Whether a step can be started before the tokens of the one before are known. */
@@ -136,6 +149,7 @@ export class Stepper implements Disposable {
       queryHeads,
       headDim,
       scale: this.#scale,
+      windowOf: windowsOf(transformer.config),
       maxTokens,
       rankCount: sequence.rankCount,
     });
@@ -275,7 +289,9 @@ export class Stepper implements Disposable {
     const { arena } = this.#options;
     const positions: number[] = [];
     const rows: number[] = [];
+    const lengths: RopeLengths[] = [];
     for (const { sequence, ids } of batch) {
+      for (let i = 0; i < ids.length; i++) lengths.push(sequence.lengths);
       const begin = sequence.length - ids.length;
       positions.push(...consecutive(sequence.contextTokens + begin, ids.length));
       const { first } = sequence.rows;
@@ -288,6 +304,11 @@ export class Stepper implements Disposable {
       target: { layer: (layer) => arena.layer(layer), rows: Int32Array.from(rows) },
       attention: options.attention,
       keysOnly: false,
+      lengthsOf: (token) => {
+        const own = lengths[token];
+        invariant(own !== undefined, "a token has a sequence");
+        return own;
+      },
       onLayer: () => this.onLayer(),
     };
   }
@@ -304,6 +325,8 @@ function batchKeys(sequence: Sequence, arena: KvArena): BatchKeys {
   return {
     keys: (layer, tokens) => sequence.keys(layer, tokens),
     keyCount,
+    firstPosition: sequence.blocks[0]?.start ?? 0,
+    lastPosition: sequence.contextTokens + sequence.length - 1,
     isQueryRank,
     rankCount,
     anchorMean: (layer) => sequence.anchorMean(layer),

@@ -9,6 +9,8 @@ import { type TwinCase, twinTest } from "../helpers/twin.ts";
 interface Sizes extends SequenceSizes {
   readonly qOffset: number;
   readonly stride: number;
+  readonly window?: number;
+  readonly prefixGap?: number;
 }
 
 const SIZES: readonly Sizes[] = [
@@ -48,6 +50,28 @@ const SIZES: readonly Sizes[] = [
     stride: 64,
   },
   { tokens: 1_000, qOffset: 0, keyTokens: 1_000, qHeads: 3, kvHeads: 3, headDim: 64, stride: 4 },
+  {
+    tokens: 500,
+    qOffset: 0,
+    keyTokens: 500,
+    qHeads: 4,
+    kvHeads: 2,
+    headDim: 64,
+    stride: 16,
+    window: 200,
+  },
+  {
+    tokens: 400,
+    qOffset: 256,
+    prefixTokens: 256,
+    prefixGap: 128,
+    keyTokens: 400,
+    qHeads: 2,
+    kvHeads: 1,
+    headDim: 128,
+    stride: 8,
+    window: 330,
+  },
 ];
 
 /** Several tiles of 128 groups each way, whole and not, a prefix that ends inside of one. */
@@ -116,13 +140,17 @@ function scoreCases(all: readonly Sizes[]): TwinCase[] {
     const tiles = [Math.ceil(tokens / 128), Math.ceil((keyTokens + prefixTokens) / 128)];
     return {
       name: `${tokens} queries from ${qOffset}, ${prefixTokens} + ${keyTokens} keys, ` +
-        `${qHeads}/${sizes.kvHeads} heads of ${sizes.headDim}, stride ${stride}`,
+        `${qHeads}/${sizes.kvHeads} heads of ${sizes.headDim}, stride ${stride}, window ${
+          sizes.window ?? 0
+        }`,
       run: async (bench) =>
         await antidiagonalScore(bench.device, {
           mass: await bench.output("mass", "f32", [qHeads, ...tiles]),
           ...await makeSequence(bench, sizes),
           qOffset,
           stride,
+          window: sizes.window,
+          prefixGap: sizes.prefixGap,
         }),
     };
   });
@@ -153,11 +181,13 @@ refusalTest("sx_antidiagonal_score", (scene) => ({
       headStride: 128,
       prefixTokenStride: 64,
       prefixHeadStride: 8192,
+      prefixGap: 0,
     },
     qDtype: 0,
     qTokens: 2,
     qOffset: 128,
     qHeads: 2,
+    window: 0,
     stride: 16,
     scale: 0.125,
   },

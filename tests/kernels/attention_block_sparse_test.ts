@@ -21,6 +21,8 @@ const BLOCK = 128;
 interface Sizes extends SequenceSizes {
   readonly qOffset: number;
   readonly outDtype?: DType;
+  readonly window?: number;
+  readonly prefixGap?: number;
   /** Which causal key blocks a row block takes. */
   readonly takes: (head: number, row: number, column: number) => boolean;
 }
@@ -86,6 +88,30 @@ const SIZES: readonly Sizes[] = [
     headDim: 64,
     takes: () => false,
   },
+  // Windows: rows that see part of a tile, none of one that is listed, part of a prefix.
+  {
+    tokens: 400,
+    qOffset: 0,
+    keyTokens: 400,
+    qHeads: 4,
+    kvHeads: 2,
+    headDim: 64,
+    window: 150,
+    takes: scattered(70),
+  },
+  {
+    tokens: 300,
+    qOffset: 256,
+    prefixTokens: 256,
+    prefixGap: 128,
+    keyTokens: 300,
+    qHeads: 2,
+    kvHeads: 1,
+    headDim: 128,
+    kvDtype: "bf16",
+    window: 300,
+    takes: scattered(80),
+  },
 ];
 
 /** More row blocks and longer lists, with and without a prefix. */
@@ -141,6 +167,7 @@ function blockList(sizes: Sizes): {
 /** Runs the op; keys and values of blocks that no query head of a key head takes are NaN. */
 async function runSparse(bench: Bench, sizes: Sizes): Promise<Tensor> {
   const { tokens, qOffset, qHeads, kvHeads, outDtype = "f32", takes } = sizes;
+  const { window, prefixGap } = sizes;
   const { counts, indices, qBlocks, indexStride } = blockList(sizes);
   const group = qHeads / kvHeads;
   const unread = (token: number, kvHead: number): boolean => {
@@ -160,6 +187,8 @@ async function runSparse(bench: Bench, sizes: Sizes): Promise<Tensor> {
     lse: await bench.output("lse", "f32", [tokens, qHeads]),
     ...sequence,
     qOffset,
+    window,
+    prefixGap,
     counts: await bench.data("counts", {
       dtype: "i32",
       shape: [qHeads, qBlocks],
@@ -176,7 +205,9 @@ async function runSparse(bench: Bench, sizes: Sizes): Promise<Tensor> {
 
 const nameOf = (sizes: Sizes): string =>
   `${sizes.tokens} queries from ${sizes.qOffset}, ${sizes.prefixTokens ?? 0} + ` +
-  `${sizes.keyTokens} keys, ${sizes.qHeads}/${sizes.kvHeads} heads of ${sizes.headDim}`;
+  `${sizes.keyTokens} keys, ${sizes.qHeads}/${sizes.kvHeads} heads of ${sizes.headDim}, window ${
+    sizes.window ?? 0
+  }`;
 
 function sparseCases(all: readonly Sizes[]): TwinCase[] {
   return all.map((sizes) => ({
@@ -303,12 +334,14 @@ refusalTest("sx_attention_block_sparse", (scene) => ({
         headStride: 128,
         prefixTokenStride: 64,
         prefixHeadStride: 8192,
+        prefixGap: 0,
       },
       outDtype: 0,
       qDtype: 0,
       qTokens: 2,
       qOffset: 128,
       qHeads: 2,
+      window: 0,
       scale: 0.125,
     },
     counts: scene.ints([2, 1]),

@@ -16,6 +16,8 @@ interface Sizes extends SequenceSizes {
   readonly qOffset: number;
   readonly outDtype?: DType;
   readonly lse?: boolean;
+  readonly window?: number;
+  readonly prefixGap?: number;
 }
 
 const SIZES: readonly Sizes[] = [
@@ -61,6 +63,21 @@ const SIZES: readonly Sizes[] = [
   { tokens: 5, qOffset: 290, prefixTokens: 257, keyTokens: 38, qHeads: 8, kvHeads: 1, headDim: 64 },
   { tokens: 9, qOffset: 4, prefixTokens: 31, keyTokens: 0, qHeads: 2, kvHeads: 1, headDim: 64 },
   { tokens: 20, qOffset: 0, prefixTokens: 1, keyTokens: 19, qHeads: 2, kvHeads: 2, headDim: 64 },
+  // Windows: shorter and longer than a tile, over a prefix with a gap behind it, none in reach.
+  { tokens: 300, qOffset: 0, keyTokens: 300, qHeads: 4, kvHeads: 2, headDim: 64, window: 37 },
+  { tokens: 150, qOffset: 400, keyTokens: 550, qHeads: 2, kvHeads: 1, headDim: 128, window: 200 },
+  {
+    tokens: 260,
+    qOffset: 128,
+    prefixTokens: 128,
+    prefixGap: 70,
+    keyTokens: 260,
+    qHeads: 4,
+    kvHeads: 1,
+    headDim: 64,
+    window: 150,
+  },
+  { tokens: 20, qOffset: 320, keyTokens: 300, qHeads: 2, kvHeads: 1, headDim: 64, window: 30 },
   { tokens: 66_000, qOffset: 7, keyTokens: 3, qHeads: 1, kvHeads: 1, headDim: 64 },
 ];
 
@@ -79,6 +96,7 @@ const GPU_SIZES: readonly Sizes[] = [
     headDim: 128,
     outDtype: "bf16",
   },
+  { tokens: 700, qOffset: 0, keyTokens: 700, qHeads: 2, kvHeads: 1, headDim: 128, window: 300 },
   { tokens: 130, qOffset: 0, prefixTokens: 200, keyTokens: 90, qHeads: 2, kvHeads: 1, headDim: 64 },
 ];
 
@@ -112,6 +130,7 @@ const ROUNDED_SIZES: readonly Sizes[] = [
   { tokens: 40, qOffset: 10, keyTokens: 300, qHeads: 3, kvHeads: 3, headDim: 128 },
   { tokens: 9, qOffset: 4, prefixTokens: 31, keyTokens: 0, qHeads: 2, kvHeads: 1, headDim: 64 },
   { tokens: 3, qOffset: 1_150, keyTokens: 1_153, qHeads: 4, kvHeads: 2, headDim: 64 },
+  { tokens: 200, qOffset: 100, keyTokens: 300, qHeads: 6, kvHeads: 2, headDim: 64, window: 90 },
   { ...WITH_NAN, headDim: 64 },
   { ...WITH_NAN, headDim: 128 },
 ];
@@ -119,13 +138,13 @@ const ROUNDED_SIZES: readonly Sizes[] = [
 function denseCases(all: readonly Sizes[]): TwinCase[] {
   return all.map((sizes) => {
     const { tokens, qOffset, keyTokens, prefixTokens = 0, qHeads, kvHeads, headDim } = sizes;
-    const { kvDtype = "f32", outDtype = "f32", lse = true } = sizes;
+    const { kvDtype = "f32", outDtype = "f32", lse = true, window = 0, prefixGap = 0 } = sizes;
     return {
       bf16: kvDtype === "bf16",
       // A GPU multiplies the values of a tile's later keys, too, by a weight of 0.
       cpuOnly: sizes.unread !== undefined,
       name: `${tokens} queries from ${qOffset}, ${prefixTokens} + ${keyTokens} ${kvDtype} keys, ` +
-        `${qHeads}/${kvHeads} heads of ${headDim}`,
+        `${qHeads}/${kvHeads} heads of ${headDim}, window ${window}`,
       run: async (bench) => {
         const sequence = await makeSequence(bench, sizes);
         await attentionDense(bench.device, {
@@ -133,6 +152,8 @@ function denseCases(all: readonly Sizes[]): TwinCase[] {
           lse: lse ? await bench.output("lse", "f32", [tokens, qHeads]) : undefined,
           ...sequence,
           qOffset,
+          window,
+          prefixGap,
         });
       },
     };
@@ -233,12 +254,14 @@ refusalTest("sx_attention_dense", (scene) => ({
       headStride: 256,
       prefixTokenStride: 64,
       prefixHeadStride: 256,
+      prefixGap: 0,
     },
     outDtype: 0,
     qDtype: 0,
     qTokens: 2,
     qOffset: 5,
     qHeads: 2,
+    window: 0,
     scale: 0.125,
   },
   unchecked: ["lseLog2"],
@@ -253,5 +276,7 @@ refusalTest("sx_attention_dense", (scene) => ({
     ["kv.headDim", 0],
     ["kv.kvHeads", 0],
     ["qHeads", 0],
+    ["window", -1],
+    ["kv.prefixGap", -1],
   ],
 }));

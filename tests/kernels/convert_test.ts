@@ -81,6 +81,18 @@ twinTest("copy()", {
   })),
 });
 
+twinTest("copy() of rows", {
+  tolerance: { f32: EXACT },
+  cases: [[5, 3], [127, 96], [1, 4]].map(([rows = 0, columns = 0]): TwinCase => ({
+    name: `${rows} rows of ${columns}`,
+    run: async (bench) => {
+      const out = await bench.output("out", "f32", [rows, columns + 5]);
+      const source = await bench.floats("in", [rows, columns + 2]);
+      await copy(bench.device, { out: out.columns(3, columns), in: source.columns(1, columns) });
+    },
+  })),
+});
+
 refusalTest("sx_convert", (scene) => ({
   params: {
     out: scene.zeros("f32", [4]),
@@ -93,7 +105,15 @@ refusalTest("sx_convert", (scene) => ({
 }));
 
 refusalTest("sx_copy", (scene) => ({
-  params: { out: scene.zeros("f32", [4]), in: scene.zeros("f32", [4]), bytes: 16 },
-  // No number of bytes is wrong in itself.
-  unchecked: ["bytes"],
+  params: {
+    out: scene.zeros("f32", [4]),
+    in: scene.zeros("f32", [4]),
+    bytes: 8,
+    rows: 2,
+    outStride: 8,
+    inStride: 8,
+  },
+  // No number of bytes and rows is wrong in itself.
+  unchecked: ["bytes", "rows"],
+  faults: [["outStride", 7], ["inStride", 7], ["rows", -1]],
 }));

@@ -10,24 +10,33 @@ import { refusalTest } from "../helpers/refusal.ts";
 import { EXACT } from "../helpers/tolerances.ts";
 import { type TwinCase, twinTest } from "../helpers/twin.ts";
 
-const SIZES = [
+const SIZES: readonly {
+  tokens: number;
+  dim: number;
+  vocabulary: number;
+  dtype: "f32" | "bf16";
+  scale?: number;
+}[] = [
   { tokens: 1, dim: 1, vocabulary: 1, dtype: "f32" },
   { tokens: 0, dim: 64, vocabulary: 10, dtype: "f32" },
   { tokens: 127, dim: 67, vocabulary: 50, dtype: "bf16" },
   { tokens: 129, dim: 576, vocabulary: 300, dtype: "f32" },
   { tokens: 128, dim: 256, vocabulary: 300, dtype: "bf16" },
+  { tokens: 30, dim: 259, vocabulary: 300, dtype: "f32", scale: 12 },
+  { tokens: 30, dim: 256, vocabulary: 300, dtype: "bf16", scale: -0.375 },
   { tokens: 66_000, dim: 9, vocabulary: 70_000, dtype: "bf16" },
-] as const;
+];
 
 twinTest("embedding()", {
   tolerance: { f32: EXACT },
-  cases: SIZES.map(({ tokens, dim, vocabulary, dtype }): TwinCase => ({
+  cases: SIZES.map(({ tokens, dim, vocabulary, dtype, scale }): TwinCase => ({
     name: `${tokens} tokens of ${dim}, ${dtype}`,
     run: async (bench) =>
       await embedding(bench.device, {
         out: await bench.output("out", "f32", [tokens, dim]),
         table: await bench.floats("table", [vocabulary, dim], { dtype }),
         ids: await bench.ints("ids", [tokens], { low: 0, high: vocabulary }),
+        ...(scale === undefined ? {} : { scale }),
       }),
   })),
 });
@@ -60,6 +69,7 @@ refusalTest("sx_embedding", (scene) => ({
     tokens: 2,
     dim: 4,
     vocab: 3,
+    scale: 1,
   },
-  faults: [["tableDtype", 2], ["tableDtype", 3]],
+  faults: [["tableDtype", 2], ["tableDtype", 3], ["scale", NaN]],
 }));

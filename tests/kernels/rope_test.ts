@@ -29,12 +29,17 @@ twinTest("ropeTable()", {
     { tokens: 129, headDim: 64, high: 131_072 },
     { tokens: 100, headDim: 128, high: 2 ** 24 },
     { tokens: 66_000, headDim: 64, high: 66_000 },
-  ].map(({ tokens, headDim, high }): TwinCase => ({
+    { tokens: 33, headDim: 50, high: 5000, scale: 1.19 },
+    { tokens: 33, headDim: 96, high: 5000, scale: 0.5, isOwn: true },
+  ].map(({ tokens, headDim, high, scale = 1, isOwn = false }): TwinCase => ({
     name: `${tokens} tokens, head size ${headDim}, positions below ${high}`,
     run: async (bench) =>
       await ropeTable(bench.device, {
         table: await bench.output("table", "f32", [tokens, headDim]),
-        inverseFrequency: await inverseFrequency(bench, headDim),
+        inverseFrequency: isOwn
+          ? await bench.floats("inverseFrequency", [tokens, headDim / 2])
+          : await inverseFrequency(bench, headDim),
+        scale,
         positions: await bench.ints("positions", [tokens], { low: 0, high }),
       }),
   })),
@@ -49,6 +54,10 @@ interface Sizes {
   readonly cacheDtype?: DType;
   /** Rows of the cache; 0 for no cache. */
   readonly capacity: number;
+  /** Dimensions that are rotated. @default {headDim} */
+  readonly rotaryDim?: number;
+  /** What a head becomes by zeros. @default {headDim} */
+  readonly paddedDim?: number;
 }
 
 const SIZES: readonly Sizes[] = [
@@ -59,6 +68,10 @@ const SIZES: readonly Sizes[] = [
   { tokens: 129, qHeads: 3, kvHeads: 3, headDim: 128, cacheDtype: "bf16", capacity: 200 },
   { tokens: 50, qHeads: 4, kvHeads: 2, headDim: 64, capacity: 0 },
   { tokens: 66_000, qHeads: 1, kvHeads: 1, headDim: 64, cacheDtype: "bf16", capacity: 66_001 },
+  { tokens: 30, qHeads: 3, kvHeads: 1, headDim: 96, paddedDim: 128, capacity: 40 },
+  { tokens: 30, qHeads: 2, kvHeads: 2, headDim: 128, rotaryDim: 96, qDtype: "bf16", capacity: 40 },
+  { tokens: 30, qHeads: 2, kvHeads: 1, headDim: 100, rotaryDim: 74, paddedDim: 128, capacity: 40 },
+  { tokens: 30, qHeads: 2, kvHeads: 1, headDim: 16, rotaryDim: 0, paddedDim: 64, capacity: 40 },
 ];
 
 /** Tokens go to the cache's rows in falling order; every fifth goes to none. */
@@ -73,19 +86,20 @@ twinTest("rope()", {
   tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
   cases: SIZES.map((sizes): TwinCase => {
     const { tokens, qHeads, kvHeads, headDim, capacity } = sizes;
-    const { qDtype = "f32", cacheDtype = "f32" } = sizes;
+    const { qDtype = "f32", cacheDtype = "f32", rotaryDim = headDim, paddedDim = headDim } = sizes;
     return {
-      name: `${tokens} tokens, ${qHeads}/${kvHeads} heads of ${headDim}, cache of ${capacity}`,
+      name: `${tokens} tokens, ${qHeads}/${kvHeads} heads of ${headDim}, ${rotaryDim} rotated, ` +
+        `padded to ${paddedDim}, cache of ${capacity}`,
       run: async (bench) => {
-        const shape = [kvHeads, capacity, headDim];
+        const shape = [kvHeads, capacity, paddedDim];
         await rope(bench.device, {
-          qOut: await bench.output("qOut", qDtype, [tokens, qHeads, headDim]),
+          qOut: await bench.output("qOut", qDtype, [tokens, qHeads, paddedDim]),
           cache: capacity === 0 ? undefined : {
             keys: await bench.output("keys", cacheDtype, shape),
             values: await bench.output("values", cacheDtype, shape),
           },
           qkv: await bench.floats("qkv", [tokens, (qHeads + 2 * kvHeads) * headDim]),
-          table: await bench.floats("table", [tokens, headDim]),
+          table: rotaryDim === 0 ? undefined : await bench.floats("table", [tokens, rotaryDim]),
           rows: await bench.data("rows", {
             dtype: "i32",
             shape: [tokens],
@@ -136,9 +150,11 @@ refusalTest("sx_rope_table", (scene) => ({
     inverseFrequency: scene.zeros("f32", [32]),
     positions: scene.ints([0, 1]),
     tokens: 2,
-    headDim: 64,
+    rotaryDim: 64,
+    frequencyStride: 0,
+    scale: 1,
   },
-  faults: [["headDim", 63]],
+  faults: [["rotaryDim", 63], ["rotaryDim", 258], ["scale", NaN]],
 }));
 
 refusalTest("sx_rope", (scene) => ({
@@ -157,6 +173,8 @@ refusalTest("sx_rope", (scene) => ({
     headDim: 64,
     tokenStride: 64,
     headStride: 256,
+    rotaryDim: 64,
+    outDim: 64,
   },
   // Whether keys and values are needed stands in the rows, on the device.
   uncheckedOnGpu: ["keys", "values"],

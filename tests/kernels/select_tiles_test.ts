@@ -15,6 +15,7 @@ interface Sizes {
   readonly threshold: number;
   /** Room in a row of indices besides the key tiles. */
   readonly spare?: number;
+  readonly window?: number;
   /** The mass of a tile: whole numbers, so that every order of a sum is exact. */
   readonly mass: (random: Random) => number;
 }
@@ -34,6 +35,8 @@ const SIZES: readonly Sizes[] = [
   { heads: 2, qTiles: 20, firstTile: 0, threshold: 0.999, mass: steep },
   { heads: 2, qTiles: 20, firstTile: 3, threshold: 1, mass: ties },
   { heads: 2, qTiles: 9, firstTile: 3, threshold: 0.95, mass: () => 0 },
+  { heads: 3, qTiles: 24, firstTile: 0, threshold: 0.7, mass: ties, window: 700 },
+  { heads: 2, qTiles: 20, firstTile: 6, threshold: 1, mass: steep, window: 300 },
   { heads: 8, qTiles: 300, firstTile: 0, threshold: 0.8, mass: steep },
 ];
 
@@ -55,6 +58,7 @@ async function runSelect(bench: Bench, sizes: Sizes): Promise<{ keyTiles: number
     }),
     firstTile,
     threshold,
+    window: sizes.window,
   });
   return { keyTiles };
 }
@@ -63,7 +67,7 @@ twinTest("selectTiles()", {
   tolerance: {},
   cases: SIZES.map((sizes): TwinCase => ({
     name: `${sizes.heads} heads, ${sizes.qTiles} rows from ${sizes.firstTile}, ` +
-      `threshold ${sizes.threshold}`,
+      `threshold ${sizes.threshold}, window ${sizes.window ?? 0}`,
     run: async (bench) => {
       await runSelect(bench, sizes);
       await clearUnused(bench);
@@ -109,6 +113,9 @@ refusalTest("sx_select_tiles", (scene) => ({
     keyTiles: 3,
     firstTile: 1,
     indexStride: 3,
+    window: 0,
+    prefixTokens: 0,
+    prefixGap: 0,
     threshold: 0.9,
   },
   faults: [["firstTile", 2], ["indexStride", 2], ["threshold", 0], ["threshold", -1], [

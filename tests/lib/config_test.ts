@@ -1,8 +1,9 @@
 import { FileError } from "../../lib/errors.ts";
 import { parseConfig, readConfig } from "../../lib/model/config.ts";
-import { isTied } from "../../lib/model/model_shape.ts";
-import { inverseFrequencies } from "../../lib/model/rope_frequencies.ts";
+import { isTied, type ModelShape } from "../../lib/model/model_shape.ts";
+import { inverseFrequencies, type RopeShape } from "../../lib/model/rope_frequencies.ts";
 import {
+  assert,
   assertAlmostEquals,
   assertEquals,
   assertRejects,
@@ -41,6 +42,11 @@ function parse(changes: Record<string, unknown> = {}) {
   return parseConfig(values(changes), { path: "m/config.json" });
 }
 
+function ropeOf({ ropes: [rope] }: ModelShape): RopeShape {
+  assert(rope !== undefined);
+  return rope;
+}
+
 Deno.test("readConfig() reads the model that the repository ships", async () => {
   const { layers, embedding, norm, head, ...sizes } = await readConfig(TINY);
   assertEquals(sizes, {
@@ -51,10 +57,15 @@ Deno.test("readConfig() reads the model that the repository ships", async () => 
     queryHeads: 8,
     kvHeads: 2,
     headDim: 64,
+    ownHeadDim: 64,
     vocabularySize: 4096,
     maxPositions: 16384,
     normEps: 1e-5,
-    rope: { dims: 64, theta: 500000 },
+    residualEps: 1e-5,
+    attentionScale: 0.125,
+    embeddingScale: 1,
+    ropes: [{ dims: 64, theta: 500000 }],
+    warnings: [],
     bosTokenId: 4089,
     eosTokenIds: [4093],
   });
@@ -67,6 +78,7 @@ Deno.test("readConfig() reads the model that the repository ships", async () => 
     shape,
   });
   assertEquals(layers[5], {
+    rope: 0,
     inputNorm: weight("input_layernorm", 256),
     qkv: {
       weights: [
@@ -114,10 +126,12 @@ Deno.test("readConfig() throws if the folder, the file or its syntax is wrong", 
 
 Deno.test("parseConfig() takes transformers' defaults for optional keys", () => {
   const config = parse({ rope_theta: undefined, num_key_value_heads: undefined });
-  assertEquals(config.rope.theta, 10000);
+  assertEquals(config.ropes[0]?.theta, 10000);
   assertEquals(config.kvHeads, 32);
   assertEquals(config.headDim, 64);
   assertEquals(isTied(config), false);
+  const bare = parse({ rms_norm_eps: undefined, max_position_embeddings: undefined });
+  assertEquals([bare.normEps, bare.maxPositions], [1e-6, 2048]);
   assertEquals(config.bosTokenId, undefined);
   assertEquals(config.eosTokenIds, []);
 });
@@ -132,6 +146,21 @@ Deno.test("parseConfig() accepts one or several end tokens", () => {
   assertEquals(parse({ eos_token_id: [7, 9] }).eosTokenIds, [7, 9]);
 });
 
+Deno.test("parseConfig() warns of end tokens that the vocabulary does not have", () => {
+  const config = parse({ eos_token_id: [7, 128256] });
+  assertEquals(config.eosTokenIds, [7]);
+  assertEquals(config.warnings, [
+    "'eos_token_id' in m/config.json names id 128256, which the vocabulary of 128256 does not " +
+    "have: it is ignored",
+  ]);
+});
+
+Deno.test("parseConfig() pads heads to the next size that the kernels have", () => {
+  const sizes = [16, 48, 64, 80, 100, 112, 128].map((head_dim) => parse({ head_dim }));
+  assertEquals(sizes.map(({ ownHeadDim }) => ownHeadDim), [16, 48, 64, 80, 100, 112, 128]);
+  assertEquals(sizes.map(({ headDim }) => headDim), [64, 64, 64, 128, 128, 128, 128]);
+});
+
 Deno.test("parseConfig() reads rope scaling in each of its spellings", () => {
   const { rope_type: _, ...unnamed } = LLAMA3_SCALING;
   const expected = {
@@ -141,26 +170,24 @@ Deno.test("parseConfig() reads rope scaling in each of its spellings", () => {
     highFrequencyFactor: 4,
     originalMaxPositions: 8192,
   };
-  assertEquals(parse({ rope_scaling: LLAMA3_SCALING }).rope.scaling, expected);
-  assertEquals(parse({ rope_scaling: { ...unnamed, type: "llama3" } }).rope.scaling, expected);
+  assertEquals(parse({ rope_scaling: LLAMA3_SCALING }).ropes[0]?.scaling, expected);
+  assertEquals(parse({ rope_scaling: { ...unnamed, type: "llama3" } }).ropes[0]?.scaling, expected);
   const parameters = { ...LLAMA3_SCALING, rope_theta: 20000 };
   const newer = parse({ rope_theta: undefined, rope_parameters: parameters });
-  assertEquals(newer.rope.scaling, expected);
-  assertEquals(newer.rope.theta, 20000);
+  assertEquals(newer.ropes[0]?.scaling, expected);
+  assertEquals(newer.ropes[0]?.theta, 20000);
   const plain = parse({ rope_parameters: { rope_type: "default", rope_theta: 1234 } });
-  assertEquals(plain.rope.scaling, undefined);
-  assertEquals(plain.rope.theta, 1234);
-  assertEquals(parse({ rope_scaling: null }).rope.scaling, undefined);
+  assertEquals(plain.ropes[0]?.scaling, undefined);
+  assertEquals(plain.ropes[0]?.theta, 1234);
+  assertEquals(parse({ rope_scaling: null }).ropes[0]?.scaling, undefined);
 });
 
 Deno.test("parseConfig() throws if a key is missing", () => {
   const required = [
     "hidden_size",
     "intermediate_size",
-    "max_position_embeddings",
     "num_attention_heads",
     "num_hidden_layers",
-    "rms_norm_eps",
     "vocab_size",
     "architectures",
   ];
@@ -183,12 +210,14 @@ const REFUSED: readonly (readonly [Record<string, unknown>, string])[] = [
   [{ num_hidden_layers: 0 }, "a whole number from 1 to 1024: current value is 0"],
   [{ rms_norm_eps: 0 }, "'rms_norm_eps' in m/config.json must be a number from 1e-12 to 1"],
   [{ rope_theta: [5] }, "'rope_theta' in m/config.json must be a number from 1.0001 to"],
-  [{ architectures: ["MistralForCausalLM"] }, `[LlamaForCausalLM]: current value is "Mistral`],
+  [{ architectures: ["GemmaForCausalLM"] }, `[GraniteForCausalLM]: current value is "Gemma`],
   [{ architectures: "LlamaForCausalLM" }, `current value is "LlamaForCausalLM"`],
   [{ model_type: "mistral" }, `'model_type' in m/config.json must be "llama"`],
   [{ hidden_act: "gelu" }, `'hidden_act' in m/config.json must be "silu": current value is "gelu"`],
-  [{ attention_bias: true }, "'attention_bias' in m/config.json must be false"],
-  [{ mlp_bias: true }, "'mlp_bias' in m/config.json must be false: current value is true"],
+  [{ attention_bias: 1 }, "'attention_bias' in m/config.json must be true or false"],
+  [{ sliding_window: 4096 }, "'sliding_window' in m/config.json must be absent"],
+  [{ qk_layernorm: true }, "'qk_layernorm' in m/config.json must be false"],
+  [{ num_local_experts: 8 }, "'num_local_experts' in m/config.json must be absent"],
   [{ partial_rotary_factor: 0.5 }, "'partial_rotary_factor' in m/config.json must be 1"],
   [
     { quantization_config: { bits: 4 } },
@@ -198,15 +227,20 @@ const REFUSED: readonly (readonly [Record<string, unknown>, string])[] = [
     { num_key_value_heads: 5 },
     "must be a divisor of 'num_attention_heads' 32: current value is 5",
   ],
-  [{ head_dim: 96 }, "'head_dim' in m/config.json must be 64 or 128: current value is 96"],
-  [{ hidden_size: 1024 }, "by 'hidden_size' / 'num_attention_heads': current value is 32"],
+  [{ head_dim: 144 }, "'head_dim' in m/config.json must be an even number from 2 to 128"],
+  [{ hidden_size: 1056 }, "by 'hidden_size' / 'num_attention_heads': current value is 33"],
   [{ tie_word_embeddings: "yes" }, 'must be true or false: current value is "yes"'],
-  [{ eos_token_id: [1, 128256] }, "'eos_token_id' in m/config.json must be made of whole numbers"],
+  [{ eos_token_id: [1, "2"] }, "'eos_token_id' in m/config.json must be a whole number, or an"],
   [
-    { rope_scaling: { rope_type: "yarn", factor: 4 } },
-    `'rope_scaling.rope_type' in m/config.json must be "llama3" or "default": current value is "yarn"`,
+    { rope_scaling: { rope_type: "ntk", factor: 4 } },
+    `"longrope", "llama3": current value is "ntk"`,
   ],
-  [{ rope_scaling: { type: "linear", factor: 4 } }, "'rope_scaling.type' in m/config.json"],
+  [{ rope_scaling: { type: "linear" } }, "'rope_scaling.factor' in m/config.json must be a number"],
+  [{ rope_scaling: { type: "mrope", mrope_section: [1] } }, "'rope_scaling.type' in m/config.json"],
+  [
+    { rope_scaling: { rope_type: "longrope", short_factor: [1, 2], long_factor: [1, 2] } },
+    "'rope_scaling.short_factor' in m/config.json must be an array of 32 numbers",
+  ],
   [{ rope_scaling: { factor: 4 } }, "current value is missing"],
   [{ rope_scaling: 4 }, "'rope_scaling' in m/config.json must be an object or null"],
   [
@@ -231,7 +265,7 @@ for (const [changes, message] of REFUSED) {
 
 Deno.test("inverseFrequencies() is 1 / theta^(2i / headDim) in float32", () => {
   const config = parse({ head_dim: 128 });
-  const found = inverseFrequencies(config.rope);
+  const found = inverseFrequencies(ropeOf(config));
   assertEquals(found.length, 64);
   // Values of NumPy in float32, in transformers' order of operations.
   const expected: readonly (readonly [number, number])[] = [
@@ -255,7 +289,7 @@ Deno.test("inverseFrequencies() scales as Llama 3.1 does", () => {
     [18, 0.000019461638657958247],
     [19, 0.00001291476746700937],
   ];
-  const found = inverseFrequencies(parse({ rope_scaling: LLAMA3_SCALING }).rope);
+  const found = inverseFrequencies(ropeOf(parse({ rope_scaling: LLAMA3_SCALING })));
   assertEquals(found.length, 32);
   for (const [pair, value] of expected) assertAlmostEquals(found[pair] ?? 0, value, value * 1.2e-7);
 });

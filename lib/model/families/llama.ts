@@ -9,5 +9,13 @@ import type { Family } from "./family.ts";
 export const LLAMA: Family = {
   architecture: "LlamaForCausalLM",
   modelType: "llama",
-  describe: (config) => describeDecoder(config, { family: "llama" }),
+  describe: (config) => {
+    const bias = config.flag("attention_bias");
+    return describeDecoder(config, {
+      family: "llama",
+      qkvBias: bias,
+      outputBias: bias,
+      mlpBias: config.flag("mlp_bias"),
+    });
+  },
 };

@@ -1,0 +1,121 @@
+/**
+ * The scratch tensors of the forward pass: which there are, and how much memory they take.
+ *
+ * @module
+ */
+import type { Device, DType } from "../device/device.ts";
+import type { Tensor } from "../device/tensor.ts";
+import { type Workspace, workspaceBytes } from "../device/workspace.ts";
+import { invariant } from "../errors.ts";
+import type { ModelShape } from "./model_shape.ts";
+import type { Precision } from "./precision.ts";
+import { dependsOnLength } from "./rope_frequencies.ts";
+
+/** The tensors that every model has, in the order in which they lie in memory. */
+export const BUFFER_NAMES = [
+  ...["ids", "positions", "rows", "residual", "normed", "qkv", "q", "attended"],
+  ...["unpadded", "added", "gateUp", "activated"],
+] as const;
+
+/** A tensor that every model has; one that a model does not need has no elements. */
+export type BufferName = typeof BUFFER_NAMES[number];
+
+/** Scratch tensors for chunks of a given length: a row for each token. */
+export type Buffers = Readonly<Record<BufferName, Tensor>> & {
+  /** A table for each of the model's rotations. */
+  readonly tables: readonly Tensor[];
+  /** Frequencies of each token, of rotations that depend on lengths. */
+  readonly frequencies: readonly (Tensor | undefined)[];
+};
+
+/** What a buffer is to be. */
+interface BufferPlan {
+  readonly label: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+}
+
+/** What the buffers are to be. */
+export interface BufferPlans {
+  readonly named: Readonly<Record<BufferName, BufferPlan>>;
+  readonly tables: readonly BufferPlan[];
+  readonly frequencies: readonly (BufferPlan | undefined)[];
+}
+
+/** What decides about the buffers' sizes. */
+export interface BufferSizes {
+  readonly config: ModelShape;
+  readonly precision: Precision;
+  /** The longest chunk. */
+  readonly tokens: number;
+  /** Tokens of a chunk whose logits are asked for at once. @default {1} */
+  readonly logitRows?: number;
+}
+
+/** Bytes of device memory that each device of a transformer needs besides its weights. */
+export function transformerBytes(
+  device: Pick<Device, "queryDtype">,
+  sizes: BufferSizes,
+): number {
+  const plans = allPlans(planBuffers(device, sizes));
+  const { config: { vocabularySize }, logitRows = 1 } = sizes;
+  return workspaceBytes(plans) + 4 * logitRows * vocabularySize;
+}
+
+/** The buffers of chunks of some tokens. */
+export function planBuffers(
+  device: Pick<Device, "queryDtype">,
+  sizes: BufferSizes,
+): BufferPlans {
+  const { config, precision: { activations }, tokens } = sizes;
+  const { hiddenSize, intermediateSize, queryHeads, kvHeads, headDim, ownHeadDim } = config;
+  invariant(tokens >= 1, "a chunk has at least one token");
+  const plan = (label: string, dtype: DType, ...shape: number[]) => ({
+    label,
+    dtype,
+    shape: [tokens, ...shape],
+  });
+  const isPadded = headDim !== ownHeadDim;
+  const normsOutput = config.layers.some(({ outputNorm, downNorm }) => outputNorm ?? downNorm);
+  return {
+    named: {
+      ids: plan("ids", "i32"),
+      positions: plan("positions", "i32"),
+      rows: plan("cache rows", "i32"),
+      residual: plan("residual stream", "f32", hiddenSize),
+      normed: plan("normalized input", activations, hiddenSize),
+      qkv: plan("queries, keys, values", "f32", (queryHeads + 2 * kvHeads) * ownHeadDim),
+      q: plan("queries", device.queryDtype, queryHeads, headDim),
+      attended: plan("attention output", activations, queryHeads * headDim),
+      unpadded: plan("unpadded output", activations, isPadded ? queryHeads * ownHeadDim : 0),
+      added: plan("added", "f32", normsOutput ? hiddenSize : 0),
+      gateUp: plan("gate and up", "f32", 2 * intermediateSize),
+      activated: plan("activated", activations, intermediateSize),
+    },
+    tables: config.ropes.map(({ dims }) => plan("rotation table", "f32", dims)),
+    frequencies: config.ropes.map((rope) =>
+      dependsOnLength(rope) ? plan("frequencies", "f32", rope.dims / 2) : undefined
+    ),
+  };
+}
+
+/** All of them, for sizing a workspace. */
+export function allPlans({ named, tables, frequencies }: BufferPlans): readonly BufferPlan[] {
+  return [
+    ...BUFFER_NAMES.map((name) => named[name]),
+    ...tables,
+    ...frequencies.flatMap((plan) => plan ?? []),
+  ];
+}
+
+/** Takes the buffers from a workspace that has room for them. */
+export function takeBuffers(memory: Workspace, plans: BufferPlans): Buffers {
+  const { named, tables, frequencies } = plans;
+  const entries = BUFFER_NAMES.map((name) => [name, memory.take(named[name])]);
+  return {
+    // The names are those of the plans.
+    ...Object.fromEntries(entries) as Readonly<Record<BufferName, Tensor>>,
+    tables: tables.map((plan) => memory.take(plan)),
+    frequencies: frequencies.map((plan) => plan === undefined ? undefined : memory.take(plan)),
+  };
+}
