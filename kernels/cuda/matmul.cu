@@ -265,7 +265,7 @@ sx_status matmul(Context& context, const sx_matmul_params& args) {
                            args.k,
                            args.x_stride,
                            args.out_stride,
-                           args.accumulate};
+                           args.accumulate == 1};
   const bool few = args.m < kFewRows;
   if (is_aligned(args.x) && is_aligned(args.weight) && (args.x_stride | args.k) % 8 == 0) {
     few ? launch_product<1, true>(context, product) : launch_product<2, true>(context, product);
