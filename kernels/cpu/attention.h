@@ -46,7 +46,7 @@ SX_INLINE int64_t row_bytes(const sx_key_values& kv, int64_t j) {
 }
 
 /* Decode attention of one sequence as dense attention: its key_count keys, no prefix, no window. */
-SX_INLINE AttentionArgs dense_arguments(const DecodeArgs& args, int64_t sequence) {
+SX_INLINE AttentionArgs dense_arguments(const sx_attention_decode_params& args, int64_t sequence) {
   const int64_t rows = sequence * args.q_tokens * args.q_heads, at = rows * args.head_dim;
   const int64_t first_row = args.first_row == nullptr ? 0 : args.first_row[sequence];
   const int64_t key_count = args.key_count[sequence];
@@ -72,7 +72,7 @@ SX_INLINE AttentionArgs dense_arguments(const DecodeArgs& args, int64_t sequence
 }
 
 /* The first key that a query sees whose last one is number end - 1. */
-SX_INLINE int64_t first_visible(const DecodeArgs& args, int64_t end) {
+SX_INLINE int64_t first_visible(const sx_attention_decode_params& args, int64_t end) {
   return args.window == 0 ? 0 : max64(0, end - args.window);
 }
 

@@ -127,7 +127,8 @@ class Split {
 
  public:
   /* dense: the sequence by itself; first: its first row of the T * HQ / HK that share the key head. */
-  Split(const DecodeArgs& args, const AttentionArgs& dense, int64_t kv_head, int64_t first)
+  Split(const sx_attention_decode_params& args, const AttentionArgs& dense, int64_t kv_head,
+        int64_t first)
       : args_(args),
         dense_(dense),
         group_(args.q_heads / args.kv_heads),
@@ -202,7 +203,7 @@ class Split {
     }
   }
 
-  const DecodeArgs& args_;
+  const sx_attention_decode_params& args_;
   const AttentionArgs& dense_;
   int64_t group_, first_, rows_, first_head_;
   const Key* keys_;
@@ -220,7 +221,7 @@ struct SequencePlan {
   int64_t first_unit; /* of work, over all sequences */
 };
 
-SequencePlan plan_sequence(const DecodeArgs& args, int64_t sequence) {
+SequencePlan plan_sequence(const sx_attention_decode_params& args, int64_t sequence) {
   SequencePlan plan = {};
   const int64_t count = args.key_count[sequence];
   plan.first_key = first_visible(args, args.causal ? count - args.q_tokens + 1 : count);
@@ -245,8 +246,8 @@ int64_t sequence_of(const SequencePlan* plans, int64_t sequences, int64_t unit) 
 }
 
 template <class Key, int D>
-void run_unit(const DecodeArgs& args, const SequencePlan& plan, int64_t sequence, int64_t unit,
-              float* parts) {
+void run_unit(const sx_attention_decode_params& args, const SequencePlan& plan, int64_t sequence,
+              int64_t unit, float* parts) {
   const int64_t row_groups = ceil_div(args.q_tokens * (args.q_heads / args.kv_heads), kFewRows);
   const AttentionArgs dense = dense_arguments(args, sequence);
   const int64_t split = unit % plan.splits, rows = unit / plan.splits;
@@ -257,7 +258,7 @@ void run_unit(const DecodeArgs& args, const SequencePlan& plan, int64_t sequence
 }
 
 template <class Key, int D>
-sx_status run(Context& context, const DecodeArgs& args) {
+sx_status run(Context& context, const sx_attention_decode_params& args) {
   const int64_t rows = args.q_tokens * args.q_heads;
   const int64_t row_groups = ceil_div(args.q_tokens * (args.q_heads / args.kv_heads), kFewRows);
   const int64_t plan_bytes = round_up(args.sequences * int64_t{sizeof(SequencePlan)}, 64);
@@ -299,7 +300,7 @@ sx_status run(Context& context, const DecodeArgs& args) {
 
 }  // namespace
 
-sx_status attention_decode(Context& context, const DecodeArgs& args) {
+sx_status attention_decode(Context& context, const sx_attention_decode_params& args) {
   if (args.q_tokens == 0 || args.sequences == 0) return SX_OK;
   if (args.window == 0 && args.q_tokens * (args.q_heads / args.kv_heads) > kFewRows) {
     for (int64_t s = 0; s < args.sequences; s++) {

@@ -121,7 +121,7 @@ sx_status run(Context& context, const AttentionArgs& args) {
 }  // namespace
 
 /* A part that is to be merged with others, which is what a log-sum-exp is for, keeps its weights in
- * f32: rounded to bf16 they would depend on how the keys are spread over hosts, and with them the
+ * f32: rounded to bf16 they would depend on how the keys are spread over ranks, and with them the
  * tokens. Such calls are those of a query, and short. */
 sx_status attention_dense(Context& context, const sx_attention_dense_params& params) {
   const AttentionArgs args = attention_args(params);

@@ -48,7 +48,8 @@ constexpr int64_t kFewRowsChunkBytes = 1 << 19;
 struct F32Slab {
   static constexpr int64_t kStep = 1; /* elements of depth per packed element */
   using X = float;
-  static inline __attribute__((always_inline)) void multiply(Vec& c0, Vec& c1, const float* a, Vec b0, Vec b1) {
+  static inline __attribute__((always_inline)) void multiply(Vec& c0, Vec& c1, const float* a,
+                                                             Vec b0, Vec b1) {
     const Vec x = broadcast(*a);
     c0 = fma(x, b0, c0);
     c1 = fma(x, b1, c1);
@@ -59,7 +60,8 @@ struct F32Slab {
 struct Bf16Slab {
   static constexpr int64_t kStep = 2;
   using X = float; /* the bits of a pair */
-  static inline __attribute__((always_inline)) void multiply(Vec& c0, Vec& c1, const float* a, Vec b0, Vec b1) {
+  static inline __attribute__((always_inline)) void multiply(Vec& c0, Vec& c1, const float* a,
+                                                             Vec b0, Vec b1) {
     const __m512bh x = (__m512bh)broadcast(*a);
     c0 = _mm512_dpbf16_ps(c0, x, (__m512bh)b0);
     c1 = _mm512_dpbf16_ps(c1, x, (__m512bh)b1);
@@ -135,7 +137,7 @@ void pack_weights(float* out, const char* weight, int64_t row_bytes, int64_t fir
 
 /* All rows of x times `columns` weight rows from `first` on. x is f32, or bf16 pairs as f32 bits. */
 template <class Slab, bool kWidenWeight>
-void run_task(const MatmulArgs& args, const float* x, int64_t x_stride, int64_t first,
+void run_task(const sx_matmul_params& args, const float* x, int64_t x_stride, int64_t first,
               int64_t columns, float* slab) {
   const int64_t packed_depth = args.k / Slab::kStep;
   const int64_t row_bytes = args.k * dtype_bytes(args.weight_dtype);
@@ -146,10 +148,10 @@ void run_task(const MatmulArgs& args, const float* x, int64_t x_stride, int64_t 
     const bool add_to_out = args.accumulate || l > 0;
     for (int64_t i = 0; i < args.m; i += kMicroRows) {
       for (int64_t j = 0; j < columns; j += kMicroColumns) {
-        multiply_rows<Slab, kMicroRows>(
-            min64(kMicroRows, args.m - i), x + i * x_stride + l, x_stride,
-            slab + j * kDepth, depth, args.out + i * args.out_stride + first + j,
-            args.out_stride, min64(kMicroColumns, columns - j), add_to_out);
+        multiply_rows<Slab, kMicroRows>(min64(kMicroRows, args.m - i), x + i * x_stride + l,
+                                        x_stride, slab + j * kDepth, depth,
+                                        args.out + i * args.out_stride + first + j, args.out_stride,
+                                        min64(kMicroColumns, columns - j), add_to_out);
       }
     }
   }
@@ -157,7 +159,8 @@ void run_task(const MatmulArgs& args, const float* x, int64_t x_stride, int64_t 
 
 /* R rows of x by C columns. kPairs: x lies in load_pair's order, as the weights are read. */
 template <class W, bool kPairs, int R, int C>
-void dot_tile(const MatmulArgs& args, const float* x, int64_t x_stride, int64_t i, int64_t j) {
+void dot_tile(const sx_matmul_params& args, const float* x, int64_t x_stride, int64_t i,
+              int64_t j) {
   const W* weight = static_cast<const W*>(args.weight) + j * args.k;
   const int64_t row_bytes = args.k * static_cast<int64_t>(sizeof(W));
   const int64_t ahead = max64(kAheadBytes, C * row_bytes);
@@ -195,7 +198,8 @@ void dot_tile(const MatmulArgs& args, const float* x, int64_t x_stride, int64_t 
 #pragma GCC unroll 4
     for (int c = 0; c < C; c++) {
       float sum = reduce_add(add(even[r][c], odd[r][c]));
-      for (int64_t t = l; t < args.k; t++) sum += x[r * x_stride + t] * widen(weight[c * args.k + t]);
+      for (int64_t t = l; t < args.k; t++)
+        sum += x[r * x_stride + t] * widen(weight[c * args.k + t]);
       float* out = args.out + (i + r) * args.out_stride + j + c;
       *out = args.accumulate ? *out + sum : sum;
     }
@@ -203,7 +207,7 @@ void dot_tile(const MatmulArgs& args, const float* x, int64_t x_stride, int64_t 
 }
 
 template <class W, bool kPairs>
-void few_rows(Context& context, const MatmulArgs& args, const float* x, int64_t x_stride) {
+void few_rows(Context& context, const sx_matmul_params& args, const float* x, int64_t x_stride) {
   const int64_t row_bytes = args.k * static_cast<int64_t>(sizeof(W));
   const Grain grain(kFewRowsChunkBytes / row_bytes, row_grain(row_bytes));
   parallel_for(context, args.n, grain, [&](int64_t begin, int64_t end, int32_t) {
@@ -225,7 +229,7 @@ void few_rows(Context& context, const MatmulArgs& args, const float* x, int64_t 
 
 /* Writes x as contiguous f32; kPairs: in load_pair's order. */
 template <bool kPairs>
-void widen_rows(Context& context, const MatmulArgs& args, float* out) {
+void widen_rows(Context& context, const sx_matmul_params& args, float* out) {
   parallel_for(context, args.m, row_grain(args.k * 6), [&](int64_t begin, int64_t end, int32_t) {
     for (int64_t i = begin; i < end; i++) {
       const bf16* x = static_cast<const bf16*>(args.x) + i * args.x_stride;
@@ -243,7 +247,7 @@ void widen_rows(Context& context, const MatmulArgs& args, float* out) {
 }
 
 template <class Slab, bool kWidenWeight>
-void many_rows(Context& context, const MatmulArgs& args, const float* x, int64_t x_stride,
+void many_rows(Context& context, const sx_matmul_params& args, const float* x, int64_t x_stride,
                float* slabs) {
   const int64_t panels = ceil_div(args.n, kMicroColumns);
   const int64_t share = max64(1, panels / (4 * context.threads));
@@ -258,7 +262,7 @@ void many_rows(Context& context, const MatmulArgs& args, const float* x, int64_t
 
 }  // namespace
 
-sx_status matmul(Context& context, const MatmulArgs& args) {
+sx_status matmul(Context& context, const sx_matmul_params& args) {
   if (args.m == 0 || args.n == 0) return SX_OK;
   const bool bf16_weight = args.weight_dtype == SX_BF16;
   const bool few = args.m <= kFewRows;

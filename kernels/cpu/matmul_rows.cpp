@@ -108,7 +108,7 @@ struct PairDots {
 
 /* Packs rows of x by groups of kRows: of each group [steps][rows][kStep], then what is left of k. */
 template <class Dots>
-void pack_rows(Context& context, const MatmulArgs& args, typename Dots::X* out) {
+void pack_rows(Context& context, const sx_matmul_params& args, typename Dots::X* out) {
   constexpr int64_t kStep = Dots::kStep;
   const int64_t whole = args.k / kStep * kStep, left = args.k - whole;
   parallel_for(context, args.m, row_grain(args.k * 6), [&](int64_t begin, int64_t end, int32_t) {
@@ -127,7 +127,8 @@ void pack_rows(Context& context, const MatmulArgs& args, typename Dots::X* out) 
 /* A group of R rows of x from row i on by C columns from j on. kFirst: whether these weights come
  * from memory, so that those after them are asked for. */
 template <class Dots, int R, int C, bool kFirst>
-void multiply_tile(const MatmulArgs& args, const typename Dots::X* packed, int64_t i, int64_t j) {
+void multiply_tile(const sx_matmul_params& args, const typename Dots::X* packed, int64_t i,
+                   int64_t j) {
   using Weight = typename Dots::Weight;
   constexpr int64_t kStep = Dots::kStep;
   const Weight* weight = static_cast<const Weight*>(args.weight) + j * args.k;
@@ -174,7 +175,7 @@ void multiply_tile(const MatmulArgs& args, const typename Dots::X* packed, int64
 
 /* All rows of x by C columns, R at a time and then the rest, which is one group of fewer. */
 template <class Dots, int R, int C, bool kFirst>
-void multiply_columns(const MatmulArgs& args, const typename Dots::X* packed, int64_t i,
+void multiply_columns(const sx_matmul_params& args, const typename Dots::X* packed, int64_t i,
                       int64_t j) {
   if constexpr (R > 1) {
     if (args.m - i < R) return multiply_columns<Dots, R - 1, C, kFirst>(args, packed, i, j);
@@ -188,7 +189,7 @@ void multiply_columns(const MatmulArgs& args, const typename Dots::X* packed, in
 
 /* packed: see pack_rows(); one row is as it was, but for its type. */
 template <class Dots>
-void multiply(Context& context, const MatmulArgs& args, const typename Dots::X* packed) {
+void multiply(Context& context, const sx_matmul_params& args, const typename Dots::X* packed) {
   const int64_t row_bytes = args.k * static_cast<int64_t>(sizeof(typename Dots::Weight));
   const Grain grain(kChunkBytes / row_bytes, row_grain(row_bytes));
   const auto columns_at_once = [&](auto rows, auto columns, int64_t& j, int64_t end) {
@@ -209,7 +210,7 @@ void multiply(Context& context, const MatmulArgs& args, const typename Dots::X* 
 }
 
 template <class Dots>
-sx_status pack_and_multiply(Context& context, const MatmulArgs& args) {
+sx_status pack_and_multiply(Context& context, const sx_matmul_params& args) {
   using X = typename Dots::X;
   if (args.m == 1 && std::is_same<X, typename Dots::Source>::value) {
     multiply<Dots>(context, args, static_cast<const X*>(args.x));
@@ -224,7 +225,7 @@ sx_status pack_and_multiply(Context& context, const MatmulArgs& args) {
 }
 
 /* bf16 by bf16, by what the instruction set has for it. */
-sx_status multiply_bf16(Context& context, const MatmulArgs& args) {
+sx_status multiply_bf16(Context& context, const sx_matmul_params& args) {
 #if defined(SX_HAS_PAIRS)
   return pack_and_multiply<PairDots>(context, args);
 #elif defined(SX_HAS_TILES)
@@ -241,7 +242,7 @@ sx_status multiply_bf16(Context& context, const MatmulArgs& args) {
 }  // namespace
 
 sx_status matmul_rows(Context& context, const sx_matmul_rows_params& params) {
-  const MatmulArgs& args = params.product;
+  const sx_matmul_params& args = params.product;
   if (args.m == 0 || args.n == 0) return SX_OK;
   if (args.x_dtype == SX_BF16) return multiply_bf16(context, args);
   return args.weight_dtype == SX_BF16 ? pack_and_multiply<WideDots<float, bf16>>(context, args)

@@ -21,14 +21,14 @@ namespace SX_ISA {
 /* Weights are asked for so many bytes of a row ahead: 32 rows of a panel make 32 KiB. */
 constexpr int64_t kRowAheadBytes = 1024;
 
-SX_INLINE int64_t depth_steps(const MatmulArgs& args) { return ceil_div(args.k, kTileDepth); }
+SX_INLINE int64_t depth_steps(const sx_matmul_params& args) { return ceil_div(args.k, kTileDepth); }
 
 /* Scratch bytes of a product: x as [ceil(m / 16)][steps] right tiles. */
-SX_INLINE int64_t rows_bytes(const MatmulArgs& args) {
+SX_INLINE int64_t rows_bytes(const sx_matmul_params& args) {
   return ceil_div(args.m, kTileSide) * depth_steps(args) * kTileBytes;
 }
 
-static inline void pack_rows(Context& context, const MatmulArgs& args, char* out) {
+static inline void pack_rows(Context& context, const sx_matmul_params& args, char* out) {
   const int64_t steps = depth_steps(args), tiles = ceil_div(args.m, kTileSide) * steps;
   parallel_for(context, tiles, row_grain(kTileBytes), [&](int64_t begin, int64_t end, int32_t) {
     for (int64_t tile = begin; tile < end; tile++) {
@@ -48,7 +48,7 @@ static inline void pack_rows(Context& context, const MatmulArgs& args, char* out
 /* Two left tiles of weights to the registers 4 and 5, at one step of depth; zeros past the edges. */
 class WeightTiles {
  public:
-  WeightTiles(const MatmulArgs& args, int64_t column)
+  WeightTiles(const sx_matmul_params& args, int64_t column)
       : row_bytes_(args.k * 2),
         depth_(args.k),
         columns_(args.n - column),
@@ -84,8 +84,8 @@ class WeightTiles {
 };
 
 /* out (+)= 32 columns from `column` on by up to 32 rows from `row` on; x as pack_rows leaves it. */
-static inline void multiply_panel_by_tiles(const MatmulArgs& args, const char* x, int64_t column,
-                                           int64_t row) {
+static inline void multiply_panel_by_tiles(const sx_matmul_params& args, const char* x,
+                                           int64_t column, int64_t row) {
   const int64_t steps = depth_steps(args), rows = min64(kTwoSides, args.m - row);
   const char* right = x + row / kTileSide * steps * kTileBytes;
   WeightTiles weights(args, column);
@@ -113,7 +113,7 @@ static inline void multiply_panel_by_tiles(const MatmulArgs& args, const char* x
   }
 }
 
-static inline void multiply_rows_by_tiles(Context& context, const MatmulArgs& args, char* x) {
+static inline void multiply_rows_by_tiles(Context& context, const sx_matmul_params& args, char* x) {
   pack_rows(context, args, x);
   const int64_t panels = ceil_div(args.n, kTwoSides), panel_bytes = kTwoSides * args.k * 2;
   const Grain grain(max64(1, (1 << 19) / panel_bytes), row_grain(panel_bytes));

@@ -31,7 +31,7 @@ constexpr int64_t kSumsBytes = kTaskPanels * kTaskRows * kTwoSides * 4;
 
 /* Where a slab's left tiles of 32 rows lie: x is packed as [slabs][blocks of 32 rows][steps of the
  * slab][2] tiles, so that what is multiplied together lies together. */
-SX_INLINE int64_t left_offset(const MatmulArgs& args, int64_t slab, int64_t block) {
+SX_INLINE int64_t left_offset(const sx_matmul_params& args, int64_t slab, int64_t block) {
   constexpr int64_t kSteps = kTilesDepth / kTileDepth;
   const int64_t steps = min64(kSteps, ceil_div(args.k, kTileDepth) - slab * kSteps);
   const int64_t blocks = ceil_div(args.m, kTwoSides);
@@ -39,7 +39,7 @@ SX_INLINE int64_t left_offset(const MatmulArgs& args, int64_t slab, int64_t bloc
 }
 
 /* Packs x [m, k] bf16; zeros past the edges. */
-static inline void pack_left(Context& context, const MatmulArgs& args, char* out) {
+static inline void pack_left(Context& context, const sx_matmul_params& args, char* out) {
   parallel_for(context, ceil_div(args.m, kTwoSides), 1, [&](int64_t begin, int64_t end, int32_t) {
     for (int64_t row = begin * kTwoSides; row < end * kTwoSides; row++) {
       const bf16* x = static_cast<const bf16*>(args.x) + row * args.x_stride;
@@ -106,7 +106,7 @@ static inline void copy_block(float* out, int64_t out_stride, const float* block
 }
 
 /* Scratch bytes of a product: packed x, and a slab and sums for every thread. */
-static inline int64_t tiles_bytes(const Context& context, const MatmulArgs& args) {
+static inline int64_t tiles_bytes(const Context& context, const sx_matmul_params& args) {
   const int64_t x = round_up(args.m, kTwoSides) * round_up(args.k, kTileDepth) * 2;
   return x + context.threads * (kSlabBytes + kSumsBytes);
 }
@@ -114,8 +114,10 @@ static inline int64_t tiles_bytes(const Context& context, const MatmulArgs& args
 /* The panels begin..end - 1 of one product in the memory of one worker. */
 class TileTask {
  public:
-  TileTask(const MatmulArgs& args, const char* x, char* memory)
-      : args_(args), x_(x), packed_(memory),
+  TileTask(const sx_matmul_params& args, const char* x, char* memory)
+      : args_(args),
+        x_(x),
+        packed_(memory),
         sums_(reinterpret_cast<float*>(memory + kSlabBytes)),
         slabs_(ceil_div(args.k, kTilesDepth)) {}
 
@@ -167,15 +169,15 @@ class TileTask {
     }
   }
 
-  const MatmulArgs& args_;
-  const char* x_;  /* by pack_left */
-  char* packed_;   /* right tiles [steps of a slab][2] */
-  float* sums_;    /* [kTaskPanels][kTaskRows / 32][32][32] */
+  const sx_matmul_params& args_;
+  const char* x_; /* by pack_left */
+  char* packed_;  /* right tiles [steps of a slab][2] */
+  float* sums_;   /* [kTaskPanels][kTaskRows / 32][32][32] */
   int64_t slabs_;
   int64_t first_panel_ = 0;
 };
 
-static inline void multiply_by_tiles(Context& context, const MatmulArgs& args, char* memory) {
+static inline void multiply_by_tiles(Context& context, const sx_matmul_params& args, char* memory) {
   const int64_t worker_bytes = kSlabBytes + kSumsBytes;
   char* x = memory + context.threads * worker_bytes;
   pack_left(context, args, x);

@@ -28,10 +28,6 @@ SX_DECLARE_OPS(amx_bf16)
 #undef SX_DECLARE_OPS
 #undef SX_DECLARE
 
-/* Other names that the files of these ops have for their parameters. */
-using MatmulArgs = sx_matmul_params;
-using DecodeArgs = sx_attention_decode_params;
-
 }  // namespace sx
 
 #endif

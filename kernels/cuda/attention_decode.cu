@@ -159,7 +159,7 @@ struct SplitPlan {
   int64_t group, row_tile, row_tiles, limit, splits, sequences;
 };
 
-SplitPlan plan_splits(const Context& context, const DecodeArgs& args) {
+SplitPlan plan_splits(const Context& context, const sx_attention_decode_params& args) {
   SplitPlan plan;
   plan.group = args.q_heads / args.kv_heads;
   plan.row_tile = args.q_tokens * plan.group <= 8 ? 8 : 16;
@@ -178,7 +178,8 @@ SplitPlan plan_splits(const Context& context, const DecodeArgs& args) {
 }
 
 /* The sequences from `first` on. */
-Decode part_of(const DecodeArgs& args, const SplitPlan& plan, int64_t first, float* partial) {
+Decode part_of(const sx_attention_decode_params& args, const SplitPlan& plan, int64_t first,
+               float* partial) {
   const int64_t rows = args.q_tokens * args.q_heads;
   const int64_t sequences = min64(plan.sequences, args.sequences - first);
   const int64_t at = first * rows * args.head_dim;
@@ -213,7 +214,7 @@ Decode part_of(const DecodeArgs& args, const SplitPlan& plan, int64_t first, flo
 
 }  // namespace
 
-sx_status attention_decode(Context& context, const DecodeArgs& args) {
+sx_status attention_decode(Context& context, const sx_attention_decode_params& args) {
   if (args.q_tokens == 0 || args.sequences == 0) return SX_OK;
   const SplitPlan plan = plan_splits(context, args);
   const int64_t rows = plan.sequences * args.q_tokens * args.q_heads;

@@ -148,7 +148,8 @@ struct WarpProduct {
 
 template <int kTiles, bool kAligned>
 __global__ void __launch_bounds__(kThreads, 3)
-matmul_kernel(const __grid_constant__ Product product, int64_t row_tiles, int64_t column_tiles) {
+    matmul_kernel(const __grid_constant__ Product product, int64_t row_tiles,
+                  int64_t column_tiles) {
   constexpr int kColumns = kTiles * 8;
   __shared__ float parts[kWarps][kRows][kColumns];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -171,8 +172,7 @@ matmul_kernel(const __grid_constant__ Product product, int64_t row_tiles, int64_
 #pragma unroll
       for (int part = 0; part < kWarps; part++) sum += parts[part][row][column];
       if (first_row + row < product.m && first_column + column < product.n) {
-        float* out =
-            product.out + (first_row + row) * product.out_stride + first_column + column;
+        float* out = product.out + (first_row + row) * product.out_stride + first_column + column;
         *out = product.accumulate ? *out + sum : sum;
       }
     }
@@ -196,8 +196,8 @@ constexpr int kDepth = 16;
 
 template <class Weight>
 __global__ void __launch_bounds__(kThreads)
-matmul_f32_kernel(float* out, const float* x, const Weight* weight, MatmulArgs args,
-                  int64_t column_tiles, int64_t tiles) {
+    matmul_f32_kernel(float* out, const float* x, const Weight* weight, sx_matmul_params args,
+                      int64_t column_tiles, int64_t tiles) {
   /* One more column than used, so that a column's elements lie in different banks. */
   __shared__ float x_part[kDepth][kTile + 1], weight_part[kDepth][kTile + 1];
   const int row = threadIdx.x / 16, column = threadIdx.x % 16;
@@ -208,7 +208,8 @@ matmul_f32_kernel(float* out, const float* x, const Weight* weight, MatmulArgs a
     for (int64_t at = 0; at < args.k; at += kDepth) {
       __syncthreads();
       for (int i = threadIdx.x; i < kTile * kDepth; i += kThreads) {
-        const int64_t l = at + i % kDepth, r = first_row + i / kDepth, c = first_column + i / kDepth;
+        const int64_t l = at + i % kDepth, r = first_row + i / kDepth,
+                      c = first_column + i / kDepth;
         x_part[i % kDepth][i / kDepth] = l < args.k && r < args.m ? x[r * args.x_stride + l] : 0;
         weight_part[i % kDepth][i / kDepth] =
             l < args.k && c < args.n ? widen(weight[c * args.k + l]) : 0;
@@ -239,7 +240,7 @@ matmul_f32_kernel(float* out, const float* x, const Weight* weight, MatmulArgs a
 }
 
 template <class Weight>
-void launch_f32(Context& context, const MatmulArgs& args) {
+void launch_f32(Context& context, const sx_matmul_params& args) {
   const int64_t column_tiles = ceil_div(args.n, kTile);
   const int64_t tiles = ceil_div(args.m, kTile) * column_tiles;
   matmul_f32_kernel<<<grid_of(tiles), kThreads, 0, context.stream>>>(
@@ -249,16 +250,22 @@ void launch_f32(Context& context, const MatmulArgs& args) {
 
 }  // namespace
 
-sx_status matmul(Context& context, const MatmulArgs& args) {
+sx_status matmul(Context& context, const sx_matmul_params& args) {
   if (args.m == 0 || args.n == 0) return SX_OK;
   if (args.x_dtype == SX_F32) {
     args.weight_dtype == SX_BF16 ? launch_f32<bf16>(context, args)
                                  : launch_f32<float>(context, args);
     return launched(context, "multiply");
   }
-  const Product product = {args.out, static_cast<const bf16*>(args.x),
-                           static_cast<const bf16*>(args.weight), args.m, args.n, args.k,
-                           args.x_stride, args.out_stride, args.accumulate};
+  const Product product = {args.out,
+                           static_cast<const bf16*>(args.x),
+                           static_cast<const bf16*>(args.weight),
+                           args.m,
+                           args.n,
+                           args.k,
+                           args.x_stride,
+                           args.out_stride,
+                           args.accumulate == 1};
   const bool few = args.m < kFewRows;
   if (is_aligned(args.x) && is_aligned(args.weight) && (args.x_stride | args.k) % 8 == 0) {
     few ? launch_product<1, true>(context, product) : launch_product<2, true>(context, product);

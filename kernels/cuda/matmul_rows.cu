@@ -292,7 +292,7 @@ sx_status run_pass(Context& context, const Product& product, bool deep) {
 }  // namespace
 
 sx_status matmul_rows(Context& context, const sx_matmul_rows_params& params) {
-  const MatmulArgs& args = params.product;
+  const sx_matmul_params& args = params.product;
   if (args.m == 0 || args.n == 0) return SX_OK;
   if (args.x_dtype == SX_F32) return matmul(context, args);
   int shared_bytes = 0;

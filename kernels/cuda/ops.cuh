@@ -13,10 +13,6 @@ namespace cuda {
 SX_FOR_EACH_OP(SX_DECLARE)
 #undef SX_DECLARE
 
-/* Other names that the files of these ops have for their parameters. */
-using MatmulArgs = sx_matmul_params;
-using DecodeArgs = sx_attention_decode_params;
-
 }  // namespace cuda
 }  // namespace sx
 

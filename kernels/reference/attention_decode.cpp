@@ -7,7 +7,7 @@
 namespace sx {
 namespace scalar {
 
-sx_status attention_decode(Context&, const DecodeArgs& args) {
+sx_status attention_decode(Context&, const sx_attention_decode_params& args) {
   for (int64_t s = 0; s < args.sequences; s++) {
     const AttentionArgs dense = dense_arguments(args, s);
     for (int64_t t = 0; t < args.q_tokens; t++) {

@@ -4,7 +4,7 @@
 namespace sx {
 namespace scalar {
 
-sx_status matmul(Context&, const MatmulArgs& args) {
+sx_status matmul(Context&, const sx_matmul_params& args) {
   for (int64_t i = 0; i < args.m; i++) {
     for (int64_t j = 0; j < args.n; j++) {
       double sum = 0;
