@@ -100,10 +100,9 @@ int64_t sx_live_allocations(sx_context* context);
 
 /* Copies rows of bytes between two places of this device. The ranges do not overlap. */
 typedef struct sx_copy_params {
-  void* out;      /* [rows, bytes], row r at out + r * out_stride */
-  const void* in; /* [rows, bytes], row r at in + r * in_stride */
-  int64_t bytes, rows;
-  int64_t out_stride, in_stride; /* in bytes, at least `bytes` */
+  void* out;                                  /* [rows, bytes], row r at out + r * out_stride */
+  const void* in;                             /* [rows, bytes], row r at in + r * in_stride */
+  int64_t bytes, rows, out_stride, in_stride; /* strides in bytes, at least `bytes` */
 } sx_copy_params;
 sx_status sx_copy(sx_context* context, const sx_copy_params* params);
 
@@ -174,8 +173,7 @@ typedef struct sx_rope_table_params {
   float* table;                   /* [tokens, rotary_dim] */
   const float* inverse_frequency; /* [tokens, rotary_dim / 2], or [rotary_dim / 2] at stride 0 */
   const int32_t* positions;       /* [tokens] */
-  int64_t tokens, rotary_dim;
-  int64_t frequency_stride; /* 0: all tokens have the same frequencies */
+  int64_t tokens, rotary_dim, frequency_stride; /* stride 0: all tokens have the same */
   float scale;
 } sx_rope_table_params;
 sx_status sx_rope_table(sx_context* context, const sx_rope_table_params* params);
@@ -193,8 +191,7 @@ typedef struct sx_rope_params {
   const float* table;  /* [tokens, rotary_dim], as sx_rope_table makes it; null if that is 0 */
   const int32_t* rows; /* [tokens]: the row of the segment for each token, -1 for none */
   int64_t tokens, q_heads, kv_heads, head_dim, token_stride, head_stride;
-  int64_t rotary_dim; /* even, at most head_dim */
-  int64_t out_dim;    /* at least head_dim */
+  int64_t rotary_dim, out_dim; /* even, at most head_dim; at least head_dim */
 } sx_rope_params;
 sx_status sx_rope(sx_context* context, const sx_rope_params* params);
 
@@ -235,11 +232,9 @@ typedef struct sx_key_values {
   const void* prefix_keys;   /* [kv_heads, prefix_tokens, head_dim]; null if empty */
   const void* prefix_values; /* as prefix_keys */
   sx_dtype dtype;            /* of all four: F32, BF16 (CUDA: BF16) */
-  int64_t key_tokens;        /* N - P */
-  int64_t prefix_tokens;     /* P */
+  int64_t key_tokens, prefix_tokens; /* N - P, P */
   int64_t kv_heads, head_dim, token_stride, head_stride, prefix_token_stride;
-  int64_t prefix_head_stride;
-  int64_t prefix_gap; /* for windows: positions between the prefix and the first own key */
+  int64_t prefix_head_stride, prefix_gap; /* positions between the prefix and the own keys */
 } sx_key_values;
 
 /* Exact attention with log-sum-exp, flash style: no buffer of T x N (arXiv 2205.14135).
@@ -253,8 +248,8 @@ typedef struct sx_attention_dense_params {
   const void* q;   /* [q_tokens, q_heads, head_dim] F32 (CPU), BF16 (CUDA) */
   sx_dtype q_dtype;
   sx_key_values kv;
-  int64_t q_tokens, q_offset, q_heads;
-  int64_t window; /* a query sees so many positions, its own included; 0: all before it */
+  /* With a window a query sees so many positions, its own included; 0: all before it. */
+  int64_t q_tokens, q_offset, q_heads, window;
   float scale;
 } sx_attention_dense_params;
 sx_status sx_attention_dense(sx_context* context, const sx_attention_dense_params* params);
@@ -292,8 +287,7 @@ typedef struct sx_attention_decode_params {
   const int32_t* first_row; /* [sequences], nullable: 0 */
   const int32_t* key_count; /* [sequences], 0..sequence_capacity */
   int32_t causal;
-  int64_t window; /* 0: none */
-  int64_t sequences, q_tokens;
+  int64_t window, sequences, q_tokens; /* window 0: none */
   int64_t sequence_capacity; /* the most keys that a sequence may have; the grid's size on a GPU */
   int64_t key_capacity, q_heads, kv_heads, head_dim, token_stride, head_stride;
   float scale;
@@ -320,27 +314,24 @@ sx_status sx_merge_states(sx_context* context, const sx_merge_states_params* par
 /* Antidiagonal mass of every tile (XAttention, arXiv 2503.16428, section 2.1).
  * Groups of S tokens: Kr[j] = concat over s of k[j*S + s], Qr[i] = concat of q[i*S + S-1-s], rows
  * past the end being zero; logits[i][j] = Qr[i] . Kr[j] * scale / S over j <= i (i counted in the
- * sequence) from the first tile on that row i's tile sees in the window; with pad = -N mod 128, the last floor(pad / S) groups of keys are left out, and query
- * groups that hold only padding count as zero; p = softmax over j; mass = sum of p over the tile.
- * q_tiles = ceil(T / 128), key_tiles = ceil(N / 128); tiles after the diagonal are 0. q_offset and P
- * are multiples of 128 and N = q_offset + T. */
+ * sequence) from the first tile on that row i's tile sees in the window; with pad = -N mod 128, the
+ * last floor(pad / S) groups of keys are left out, and query groups that hold only padding count as
+ * zero; p = softmax over j; mass = sum of p over the tile. q_tiles = ceil(T / 128), key_tiles =
+ * ceil(N / 128); tiles after the diagonal are 0. q_offset and P are multiples of 128, N = q_offset + T. */
 typedef struct sx_antidiagonal_score_params {
   float* mass;   /* [q_heads, q_tiles, key_tiles] */
   const void* q; /* [q_tokens, q_heads, head_dim] F32 (CPU), BF16 (CUDA) */
   sx_dtype q_dtype;
-  sx_key_values kv; /* its values are not read and may be null */
-  int64_t q_tokens, q_offset, q_heads;
-  int64_t window; /* as in sx_attention_dense */
-  int64_t stride; /* S, a divisor of 128 */
+  sx_key_values kv;                                    /* its values are not read and may be null */
+  int64_t q_tokens, q_offset, q_heads, window, stride; /* stride S, a divisor of 128 */
   float scale;
 } sx_antidiagonal_score_params;
 sx_status sx_antidiagonal_score(sx_context* context, const sx_antidiagonal_score_params* params);
 
 /* Chooses tiles by their mass: the first tile that the row sees (0 without a window) and the diagonal
- * tile always; of those between, in falling order of mass (equal: lower number first), each whose mass
- * is above 0, as long as the mass taken before it (the two included) is below threshold * (mass of
- * the row). threshold >= 1 takes every tile that the row sees. Row tile b of the call is number
- * first_tile + b. */
+ * one always; of those between, in falling order of mass (equal: lower number first), each whose mass is
+ * above 0, as long as the mass taken before it (the two included) is below threshold * (mass of the row).
+ * threshold >= 1 takes every tile that the row sees. Row tile b of the call is number first_tile + b. */
 typedef struct sx_select_tiles_params {
   int32_t* counts;   /* [heads, q_tiles], as in sx_attention_block_sparse */
   int32_t* indices;  /* [heads, q_tiles, index_stride], ascending */
