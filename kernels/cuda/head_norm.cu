@@ -58,8 +58,8 @@ void launch(Context& context, const sx_head_norm_params& args) {
     const unsigned grid = grid_of(min64(ceil_div(heads, kWarps), kMaxBlocks));
     head_norm_warp_kernel<Weight><<<grid, kThreads, 0, context.stream>>>(args);
   } else {
-    head_norm_kernel<Weight><<<grid_of(min64(heads, kMaxBlocks)), kThreads, 0, context.stream>>>(
-        args);
+    head_norm_kernel<Weight>
+        <<<grid_of(min64(heads, kMaxBlocks)), kThreads, 0, context.stream>>>(args);
   }
 }
 

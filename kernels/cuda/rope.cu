@@ -25,8 +25,8 @@ __global__ void __launch_bounds__(kThreads)
     rope_table_kernel(const __grid_constant__ sx_rope_table_params args) {
   const int half = static_cast<int>(args.rotary_dim / 2);
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < args.tokens * half;
-       i += step) {
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+       i < args.tokens * half; i += step) {
     const int64_t t = i / half;
     const int d = static_cast<int>(i % half);
     const float frequency = args.inverse_frequency[t * args.frequency_stride + d];
@@ -163,7 +163,8 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class Query, class Cache>
 void launch(Context& context, const sx_rope_params& args) {
-  if (args.rotary_dim != args.head_dim || args.out_dim != args.head_dim || args.head_dim % 16 != 0) {
+  if (args.rotary_dim != args.head_dim || args.out_dim != args.head_dim ||
+      args.head_dim % 16 != 0) {
     const int64_t all = args.tokens * (args.q_heads + 2 * args.kv_heads) * args.out_dim;
     const unsigned blocks = grid_of(min64(ceil_div(all, kThreads), kMaxBlocks));
     rope_any_kernel<Query, Cache><<<blocks, kThreads, 0, context.stream>>>(args);

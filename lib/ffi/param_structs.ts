@@ -152,7 +152,7 @@ export const PARAM_WRITERS: {
   sx_head_norm(to: StructViews, p: HeadNormParams): void {
     to.u64[0] = p.x;
     to.u64[1] = p.weight;
-    to.i32[4] = p.weightDtype;
+    writeInt(to.i32, 4, p.weightDtype);
     writeSize(to.i32, 6, p.rows);
     writeSize(to.i32, 8, p.heads);
     writeSize(to.i32, 10, p.dim);
