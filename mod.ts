@@ -42,7 +42,7 @@ export {
   type Model,
   type Prompt,
 } from "./lib/engine/load_model.ts";
-export type { ScoreOptions, Scores } from "./lib/engine/score.ts";
+export type { ScoredToken, ScoreOptions, Scores } from "./lib/engine/score.ts";
 export type { TokenScore } from "./lib/star/token_scores.ts";
 export {
   type Answer,

@@ -6,7 +6,7 @@
 import { assertEquals } from "./helpers/assert.ts";
 import { ROOT, sourceFiles } from "./helpers/sources.ts";
 
-Deno.test("the lock file names what cli.ts, mod.ts and the scripts for users reach, and no more", async () => {
+Deno.test("the lock file names what cli.ts, mod.ts and the scripts for users reach and what tests import, and no more", async () => {
   const files = new Map(
     (await sourceFiles("cli.ts", "mod.ts", "lib", "commands", "ruler", "babilong", "scripts"))
       .map((file) => [file.path, file]),
@@ -27,6 +27,9 @@ Deno.test("the lock file names what cli.ts, mod.ts and the scripts for users rea
     }
   }
   const lock = JSON.parse(await Deno.readTextFile(new URL("deno.lock", ROOT)));
+  for (const { imports } of await sourceFiles("tests")) {
+    for (const other of imports.filter((other) => other.startsWith("npm:"))) packages.add(other);
+  }
   assertEquals(Object.keys(lock.specifiers).sort(), [...packages].sort());
 });
 
@@ -40,6 +43,7 @@ Deno.test("the tasks for users have their permissions from sets, which are writt
     infer: "program",
     bench: "program",
     doctor: "program",
+    serve: "serve",
   };
   for (
     const [task, set] of Object.entries({
@@ -53,7 +57,10 @@ Deno.test("the tasks for users have their permissions from sets, which are writt
       [];
     assertEquals(named, set, task);
   }
-  assertEquals(Object.keys(permissions).sort(), ["data", "download", "program"]);
+  assertEquals(Object.keys(permissions).sort(), ["data", "download", "program", "serve"]);
   assertEquals("net" in permissions.program, false);
+  const { net, ...rest } = permissions.serve;
+  assertEquals(net, ["127.0.0.1", "localhost", "[::1]"]);
+  assertEquals(rest, permissions.program);
   assertEquals(["ffi", "run", "net"].filter((name) => name in permissions.data), []);
 });
