@@ -15,9 +15,9 @@ import { EVALUATE, GATHER, PREPARE } from "./commands/ruler/tools.ts";
 import { ENGINE_FLAGS, MODE_HELP, MODES } from "./commands/shared/engine_flags.ts";
 import {
   choiceFlag,
-  choicesFlag,
   switchFlag,
   textFlag,
+  textsFlag,
   wholeFlag,
   wholesFlag,
 } from "./commands/shared/flags.ts";
@@ -31,6 +31,7 @@ import {
   PROCESSES_HELP,
   SOURCE_HELP,
   TASKS,
+  TASKS_FILE_FLAG,
   TEMPLATE_HELP,
 } from "./commands/shared/run_flags.ts";
 import { runProgram } from "./commands/shared/program.ts";
@@ -80,12 +81,15 @@ const ruler = defineCommand({
       demo: [4096],
       help: "sequence lengths in tokens: 4096 32768, or 4k,32k",
     }),
-    tasks: choicesFlag(TASKS, {
+    tasks: textsFlag({
       short: "-t",
+      value: "NAME...",
       default: TASKS,
       demo: DEMO_TASKS,
-      help: "RULER's tasks",
+      TASKS_FILE_FLAG,
+      help: "RULER's tasks, or those of --tasks_file",
     }),
+    tasks_file: TASKS_FILE_FLAG,
     pregen_data_dir: textFlag({
       short: "-d",
       value: "FOLDER",
@@ -164,6 +168,7 @@ const ruler = defineCommand({
       outputDir: flags.output_dir,
       sourceDir: flags.source_dir,
       cweFrequencies: flags.cwe_freq,
+      tasksFile: flags.tasks_file,
       overwrite: flags.overwrite,
       format: flags.format,
       logSamples: flags.log_samples,

@@ -7,6 +7,7 @@ export {
   ATTENTION_MODES,
   type AttentionMode,
   type BlockCut,
+  type CHECKED,
   type CheckedPlan,
   checkPlan,
   type ContextCut,
@@ -32,24 +33,26 @@ export {
 export { readConfig } from "./lib/model/config.ts";
 export type { LayerShape, ModelShape, ProductShape, WeightSpec } from "./lib/model/model_shape.ts";
 export { type ComputeDType, type Precision, PRECISIONS } from "./lib/model/precision.ts";
-export { loadTokenizer, type Tokenizer } from "./lib/model/tokenizer.ts";
+export { loadTokenizer, type TextTokenizer, type Tokenizer } from "./lib/model/tokenizer.ts";
+export type { TileMask } from "./lib/attention/tile_masks.ts";
+export type { DeviceWish } from "./lib/device/open.ts";
+export type { Llama3RopeScaling, RopeShape } from "./lib/model/rope_frequencies.ts";
 export { type BlockLayout, type ContextBlock, layOutBlocks } from "./lib/star/blocks.ts";
-export {
-  type GenerateOptions,
-  type Generation,
-  loadModel,
-  type LoadOptions,
-  type Model,
-  type Prompt,
-} from "./lib/engine/load_model.ts";
+export { type Generation, loadModel, type Model } from "./lib/engine/load_model.ts";
+export type {
+  GenerateOptions,
+  LoadOptions,
+  PhasesOptions,
+  Prompt,
+} from "./lib/engine/model_options.ts";
 export type { ScoredToken, ScoreOptions, Scores } from "./lib/engine/score.ts";
 export type { TokenScore } from "./lib/star/token_scores.ts";
 export {
   type Answer,
   type Encoded,
   openPhases,
+  type PhaseCall,
   type Phases,
-  type PhasesOptions,
 } from "./lib/engine/phases.ts";
 export type {
   GenerateRequest,

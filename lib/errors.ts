@@ -20,6 +20,7 @@ export const EXIT_CODES = {
 
 /** A flag, an option or a combination of them that cannot be used. */
 export class UsageError extends Error {
+  /** The class's name. */
   override name = "UsageError";
 }
 
@@ -28,27 +29,32 @@ export class UsageError extends Error {
  * long. It is refused before anything of it is computed, and the model goes on.
  */
 export class RequestError extends RangeError {
+  /** The class's name. */
   override name = "RequestError";
 }
 
 /** A model, data or result file that is missing, damaged or not writable. */
 export class FileError extends Error {
+  /** The class's name. */
   override name = "FileError";
 }
 
 /** The kernel library or the device cannot be used. */
 export class DeviceError extends Error {
+  /** The class's name. */
   override name = "DeviceError";
 }
 
 /** A kernel refused its arguments or failed. */
 export class KernelError extends DeviceError {
+  /** The class's name. */
   override name = "KernelError";
   /** The C symbol that failed. */
   readonly op: string;
   /** The status that it returned, as its name in `sx_kernels.h`. */
   readonly status: string;
 
+  /** Makes the error of a call. @param options `op`: the C symbol; `status`: what it returned. */
   constructor(message: string, options: { op: string; status: string }) {
     super(message);
     this.op = options.op;
@@ -58,12 +64,14 @@ export class KernelError extends DeviceError {
 
 /** A worker process that died, hung, or spoke another protocol version. */
 export class WorkerError extends Error {
+  /** The class's name. */
   override name = "WorkerError";
   /** The rank that was lost; -1 when it is not known. */
   readonly rank: number;
   /** What that rank was doing, for example `phase 1`. */
   readonly phase: string;
 
+  /** Makes the error of a loss. @param options `rank`: -1 if unknown; `phase`: what it was doing. */
   constructor(
     message: string,
     options: { rank: number; phase: string; cause?: unknown },

@@ -43,6 +43,14 @@ export async function readTextFile(path: string, options: ReadTextOptions): Prom
 /** How the file begins that git leaves in place of a large one. */
 const LFS_POINTER = "version https://git-lfs.github.com/spec/";
 
+/** @throws {FileError} If a file's beginning is that of a Git LFS pointer. */
+export function refuseLfsPointer(begin: string, path: string): void {
+  if (!begin.startsWith(LFS_POINTER)) return;
+  throw new FileError(
+    `Cannot read ${path}: it is a Git LFS pointer, not the file itself ('git lfs pull' fetches it)`,
+  );
+}
+
 /**
  * Reads a JSON file.
  *
@@ -53,11 +61,7 @@ const LFS_POINTER = "version https://git-lfs.github.com/spec/";
  */
 export async function readJsonFile(path: string, options: ReadTextOptions): Promise<unknown> {
   const text = await readTextFile(path, options);
-  if (text.startsWith(LFS_POINTER)) {
-    throw new FileError(
-      `Cannot read ${path}: it is a Git LFS pointer, not the file itself ('git lfs pull' fetches it)`,
-    );
-  }
+  refuseLfsPointer(text, path);
   try {
     return JSON.parse(text);
   } catch (error) {

@@ -10,16 +10,11 @@
 import { FileError, invariant } from "../lib/errors.ts";
 import { formatCsv, formatFrame, USUAL_COLUMNS } from "./csv.ts";
 import { replaceFile } from "./files.ts";
-import {
-  type Metric,
-  type Prediction,
-  sampleScore,
-  scorePredictions,
-  TASK_METRICS,
-} from "./metrics.ts";
+import { type Metric, type Prediction, sampleScore, scorePredictions } from "./metrics.ts";
 import { idCells, joinChunks, listPredictions, readRecords, readSamples } from "./predictions.ts";
 import { floatRepr } from "./python/float.ts";
 import { listRepr } from "./python/text.ts";
+import { TASK_METRICS } from "./tasks.ts";
 import type { JsonValue } from "./python/json_text.ts";
 
 /** What a task scored. */
@@ -48,6 +43,8 @@ export interface EvaluateFolderOptions {
   readonly terminalColumns?: number | undefined;
   /** Only the first samples of each task; by default all. */
   readonly limit?: number | undefined;
+  /** The metrics of tasks that RULER does not have. */
+  readonly metrics?: Readonly<Record<string, Metric>> | undefined;
   /** The metric of every task, in place of its own. Tasks that RULER does not have are scored, too. */
   readonly metric?: Metric | undefined;
 }
@@ -87,7 +84,7 @@ export async function evaluateFolder(
   const { tasks, chunks } = await listPredictions(root);
   const pathsOf = (task: string): string[] =>
     (chunks.get(task) ?? [`${task}.jsonl`]).map((name) => `${root}/${name}`);
-  const known = knownTasks(options.metric, [...tasks, ...chunks.keys()]);
+  const known = knownTasks(options, [...tasks, ...chunks.keys()]);
   if (!known.some(([task]) => tasks.has(task) || chunks.has(task))) {
     throw new FileError(`Cannot evaluate ${folder} as it must hold predictions: found no task's`);
   }
@@ -112,10 +109,11 @@ export async function evaluateFolder(
 
 /** The tasks that can be scored: RULER's; with a metric for all, whatever lies there. */
 function knownTasks(
-  metric: Metric | undefined,
+  options: Pick<EvaluateFolderOptions, "metric" | "metrics">,
   names: readonly string[],
 ): readonly (readonly [string, Metric])[] {
-  if (metric === undefined) return Object.entries(TASK_METRICS);
+  const { metric, metrics = {} } = options;
+  if (metric === undefined) return Object.entries({ ...TASK_METRICS, ...metrics });
   return [...new Set(names)].sort().map((name) => [name, metric] as const);
 }
 

@@ -23,23 +23,6 @@ export const METRICS = {
   f1: "f1",
 } as const satisfies Record<string, Metric>;
 
-/** The metric of each task, in the order of the original's `synthetic_task_config.yaml`. */
-export const TASK_METRICS: Readonly<Record<string, Metric>> = {
-  niah_single_1: "all",
-  niah_single_2: "all",
-  niah_single_3: "all",
-  niah_multikey_1: "all",
-  niah_multikey_2: "all",
-  niah_multikey_3: "all",
-  niah_multivalue: "all",
-  niah_multiquery: "all",
-  vt: "all",
-  cwe: "all",
-  fwe: "all",
-  qa_1: "part",
-  qa_2: "part",
-};
-
 /** A prediction, already cleaned, and the answers that it is matched against. */
 export interface Prediction {
   readonly text: string;

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Metric } from "./metrics.ts";
 import type { NeedleType, NiahSettings, TaskSettings } from "./model.ts";
 
 /** A task. */
@@ -11,6 +12,8 @@ export interface RulerTask {
   readonly settings: TaskSettings;
   /** Tokens that a model generates; for fwe more than its data leaves room for. */
   readonly tokensToGenerate: number;
+  /** How predictions are matched against the answers. */
+  readonly metric: Metric;
 }
 
 function niah(
@@ -29,7 +32,7 @@ function niah(
     values,
     queries,
   };
-  return { settings, tokensToGenerate: 128 };
+  return { settings, tokensToGenerate: 128, metric: "all" };
 }
 
 /** The tasks by their names, in RULER's order. */
@@ -42,7 +45,11 @@ export const RULER_TASKS: Readonly<Record<string, RulerTask>> = {
   niah_multikey_3: niah("needle", ["uuids", "uuids"]),
   niah_multivalue: niah("essay", ["words", "numbers"], { values: 4 }),
   niah_multiquery: niah("essay", ["words", "numbers"], { queries: 4 }),
-  vt: { settings: { generator: "variable_tracking", chains: 1, hops: 4 }, tokensToGenerate: 30 },
+  vt: {
+    settings: { generator: "variable_tracking", chains: 1, hops: 4 },
+    tokensToGenerate: 30,
+    metric: "all",
+  },
   cwe: {
     settings: {
       generator: "common_words_extraction",
@@ -51,8 +58,22 @@ export const RULER_TASKS: Readonly<Record<string, RulerTask>> = {
       commonCount: 10,
     },
     tokensToGenerate: 120,
+    metric: "all",
   },
-  fwe: { settings: { generator: "freq_words_extraction", alpha: 2 }, tokensToGenerate: 120 },
-  qa_1: { settings: { generator: "qa", dataset: "squad" }, tokensToGenerate: 32 },
-  qa_2: { settings: { generator: "qa", dataset: "hotpotqa" }, tokensToGenerate: 32 },
+  fwe: {
+    settings: { generator: "freq_words_extraction", alpha: 2 },
+    tokensToGenerate: 120,
+    metric: "all",
+  },
+  qa_1: { settings: { generator: "qa", dataset: "squad" }, tokensToGenerate: 32, metric: "part" },
+  qa_2: {
+    settings: { generator: "qa", dataset: "hotpotqa" },
+    tokensToGenerate: 32,
+    metric: "part",
+  },
 };
+
+/** The metric of each task, in the order of the original's `synthetic_task_config.yaml`. */
+export const TASK_METRICS: Readonly<Record<string, Metric>> = Object.fromEntries(
+  Object.entries(RULER_TASKS).map(([task, { metric }]) => [task, metric]),
+);

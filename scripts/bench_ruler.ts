@@ -9,7 +9,8 @@
  */
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { makeData, taskNamed } from "../commands/ruler/make_data.ts";
+import { makeData } from "../commands/ruler/make_data.ts";
+import { taskNamed } from "../commands/ruler/tasks_file.ts";
 import { errorText, EXIT_CODES, UsageError } from "../lib/errors.ts";
 import { checkTemplateName, chooseTemplate } from "../commands/ruler/template.ts";
 import { loadTokenizer } from "../lib/model/tokenizer.ts";

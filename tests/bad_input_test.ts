@@ -266,7 +266,13 @@ const FLAGS: readonly (readonly [args: readonly string[], line: RegExp])[] = [
     /^error: --cwe_freq: must be 2 whole numbers: current value is '30'/,
   ],
   [["infer"], /^error: --model_path: is required/],
-  [["prepare", "--task", "jokes"], /^error: --task: must be one of niah_single_1, /],
+  [
+    [
+      ...["prepare", "--task", "jokes", "--save_dir", "x", "--tokenizer_path", "x"],
+      ...["--max_seq_length", "1000"],
+    ],
+    /^error: --task: must be one of niah_single_1, /,
+  ],
   [["prepare", "--num_samples", "0"], /^error: --num_samples: must be a whole number from 1 to/],
   [["prepare", "--tokenizer_type", "nemo"], /^error: --tokenizer_type: must be one of hf/],
   [["evaluate"], /^error: --data_dir: is required/],

@@ -111,6 +111,19 @@ for (const [args, expected, message] of ONE_LINE) {
   });
 }
 
+Deno.test("cli.ts ends with its code where standard error cannot be written", async () => {
+  const shell = async (line: string) =>
+    await new Deno.Command("sh", { args: ["-c", line], env: { NO_COLOR: "1" } }).output();
+  const program = `'${Deno.execPath()}' run ${PERMISSIONS.join(" ")} '${CLI}'`;
+  assertEquals((await shell(`${program} foo 2>/dev/full`)).code, 2);
+  const { code, stderr } = await shell(`STARX_KERNELS=$(printf '/x\\377') ${program} doctor`);
+  assertEquals(code, 2);
+  assertMatch(
+    new TextDecoder().decode(stderr),
+    /^error: environment variable was not valid unicode/,
+  );
+});
+
 Deno.test("cli.ts names the file and line of input that is not JSON", async () => {
   await inFolder({ "in.jsonl": `${SAMPLE}{"input\n` }, async (folder) => {
     const paths = ["--input_path", "in.jsonl", "--output_path", "out.jsonl"];

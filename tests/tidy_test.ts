@@ -6,7 +6,13 @@
  */
 import { parseHeader } from "../kernels/header.ts";
 import { assert, assertEquals } from "./helpers/assert.ts";
-import { pathsBelow, ROOT, type SourceFile, sourceFiles } from "./helpers/sources.ts";
+import {
+  importCircles,
+  pathsBelow,
+  ROOT,
+  type SourceFile,
+  sourceFiles,
+} from "./helpers/sources.ts";
 
 const MAX_FILE_LINES = 400;
 const MAX_FUNCTION_LINES = 70;
@@ -50,6 +56,19 @@ Deno.test("sources import only from their own layer and those below", async () =
       .map((other) => `${path} imports ${other}`);
   });
   assertNone(faults, "an import may not point upwards");
+});
+
+Deno.test("no files import each other in a circle", async () => {
+  const file = (path: string, ...imports: string[]): SourceFile => ({
+    ...{ path, text: "", imports, started: [] },
+  });
+  assertEquals(importCircles([file("a", "b"), file("b", "c"), file("c", "b"), file("d", "d")]), [
+    "b -> c -> b",
+    "d -> d",
+  ]);
+  const worker = { ...file("a", "b"), started: ["b"] };
+  assertNone(importCircles([worker, file("b", "a")]), "a worker is no part of who starts it");
+  assertNone(importCircles(await sourceFiles(...ALL)), "an import may not lead back");
 });
 
 Deno.test("the benchmarks' sources import nothing of the runtime but its errors", async () => {

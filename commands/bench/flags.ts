@@ -13,6 +13,7 @@ import type { BenchOptions } from "./options.ts";
 import {
   GPUS_FLAG,
   gpusPerRank,
+  JOB_KEY_FLAG,
   MODES,
   START_TIMEOUT_FLAG,
   startTimeoutMsOf,
@@ -88,6 +89,7 @@ export const BENCH_FLAGS = {
       "rates of products and copies allow",
   }),
   start_timeout: START_TIMEOUT_FLAG,
+  job_key: JOB_KEY_FLAG,
   json: switchFlag({ help: "prints JSON: per mode a line of details, then a line of times" }),
   json_path: textFlag({ value: "FILE", help: "appends the lines of details to a file, too" }),
 } as const;

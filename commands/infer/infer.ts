@@ -5,15 +5,13 @@
  * @module
  */
 import { dirname } from "node:path";
-import { checkPlan, type PlanOptions } from "../../lib/attention/plan.ts";
+import { checkPlan } from "../../lib/attention/plan.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
 import { FileError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
-import type { ComputeDType } from "../../lib/model/precision.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { WeightGuard } from "../../lib/model/weight_guard.ts";
 import { loadModel, type Model } from "../../lib/engine/load_model.ts";
-import type { CheckedLoad } from "../../lib/engine/options.ts";
 import type { RankGroup } from "../../lib/team/group.ts";
 import { checkTemplateName, chooseTemplate } from "../ruler/template.ts";
 import { makeFolder } from "../shared/folder.ts";
@@ -28,39 +26,8 @@ import { formatDuration, RunProgress } from "../shared/progress.ts";
 import { RunLock } from "../shared/run_lock.ts";
 import { surveySamples } from "../shared/samples.ts";
 import type { Screen } from "../shared/screen.ts";
+import type { InferOptions } from "./options.ts";
 import { continueOutput, describeRun, noteSession } from "./output.ts";
-
-/** Options of {@linkcode runInfer}; the defaults are the command line's. */
-export interface InferOptions {
-  readonly modelPath: string;
-  readonly plan: PlanOptions;
-  readonly device: CheckedLoad["device"];
-  readonly dtype: ComputeDType;
-  readonly processCount: number;
-  readonly threads: number;
-  /** GPUs of each process that the layers are spread over; by default the fewest that do. */
-  readonly gpusPerRank?: number | undefined;
-  /** Samples that are decoded at once, at most. @default {1} */
-  readonly batchSize?: number | "auto" | undefined;
-  readonly timeoutMs: number;
-  readonly startTimeoutMs?: number | undefined;
-  readonly inputPath: string;
-  readonly outputPath: string;
-  /** Only the first samples; -1 for all. */
-  readonly sampleLimit: number;
-  readonly tokensToGenerate: number;
-  readonly stopWords: readonly string[];
-  /** How many logits each record gets; 0 for none. */
-  readonly topLogits: number;
-  /** The prompt template that stands around each prompt; undefined for none. */
-  readonly template?: string | undefined;
-  /** Whether an answer goes on behind the model's end-of-sequence ids. */
-  readonly ignoreEos?: boolean | undefined;
-  /** Whether weights are read into memory instead of being mapped. */
-  readonly copyWeights?: boolean | undefined;
-  /** Whether an earlier output is removed first. */
-  readonly overwrite?: boolean | undefined;
-}
 
 /** What the command works with. */
 export interface CommandContext {

@@ -25,7 +25,7 @@ import {
 import { currentSession } from "../shared/run_session.ts";
 import { hasContent, type SampleSurvey, surveySamples } from "../shared/samples.ts";
 import { VERSION } from "../shared/version.ts";
-import type { InferOptions } from "./infer.ts";
+import type { InferOptions } from "./options.ts";
 
 const REMEDY = "choose another --output_path, or give --overwrite";
 

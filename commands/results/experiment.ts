@@ -12,6 +12,7 @@ import { JsonNumber, type JsonValue } from "../../ruler/python/json_text.ts";
 import { type MeanScore, meanScore } from "../../ruler/scores.ts";
 import { parseRunRecord, readRunFile, RUN_FILE, type RunRecord } from "../shared/run_record.ts";
 import { hasContent } from "../shared/samples.ts";
+import type { Metric } from "../../ruler/metrics.ts";
 import { ALL_TASKS, scoreOfSample } from "../suites/all.ts";
 import { readSummaries } from "./summaries.ts";
 
@@ -110,26 +111,31 @@ async function readLength(folder: string, maxTokens: number): Promise<LengthResu
   const record = value === undefined ? undefined : parseRunRecord(value, path);
   const limit = record?.unchecked.num_samples_per_task;
   const tasks: TaskResult[] = [];
-  for (const task of ALL_TASKS) {
+  const own = Object.keys(record?.data ?? {}).filter((task) => !ALL_TASKS.includes(task));
+  for (const task of [...ALL_TASKS, ...own]) {
     if (!(await hasContent(`${folder}/${task}.jsonl`))) continue;
-    const options = { maxTokens, limit: typeof limit === "number" ? limit : Infinity };
+    const metric = record?.data[task]?.metric;
+    const options = { maxTokens, metric, limit: typeof limit === "number" ? limit : Infinity };
     tasks.push(await readTask(folder, task, options));
   }
   if (tasks.length > 0) return { maxTokens, folder, record, tasks };
-  return { maxTokens, folder, record, tasks: await readSummaries(folder, { maxTokens }) };
+  const unknown = { samples: [], seconds: undefined, density: undefined };
+  const summaries = await readSummaries(folder);
+  const known = summaries.map((summary) => ({ ...summary, maxTokens, ...unknown }));
+  return { maxTokens, folder, record, tasks: known };
 }
 
 async function readTask(
   folder: string,
   task: string,
-  options: { maxTokens: number; limit: number },
+  options: { maxTokens: number; limit: number; metric: Metric | undefined },
 ): Promise<TaskResult> {
-  const { maxTokens, limit } = options;
+  const { maxTokens, limit, metric } = options;
   const logs = await readLogs(`${folder}/logs/${task}/samples.jsonl`);
   const samples: SampleResult[] = [];
   for await (const { record } of readRecords([`${folder}/${task}.jsonl`])) {
     if (samples.length >= limit) break;
-    samples.push(sampleOf(record, { task, number: samples.length, logs }));
+    samples.push(sampleOf(record, { task, number: samples.length, logs, metric }));
   }
   const scores = samples.flatMap(({ score }) => score ?? []);
   return {
@@ -152,9 +158,14 @@ async function readLogs(path: string): Promise<Record<string, unknown>[]> {
 
 function sampleOf(
   record: ReadonlyMap<string, JsonValue>,
-  place: { task: string; number: number; logs: readonly Record<string, unknown>[] },
+  place: {
+    task: string;
+    number: number;
+    logs: readonly Record<string, unknown>[];
+    metric: Metric | undefined;
+  },
 ): SampleResult {
-  const { task, number, logs } = place;
+  const { task, number, logs, metric } = place;
   const prediction = textOf(record.get("pred"));
   const outputs = record.get("outputs");
   const answers = Array.isArray(outputs) ? outputs.filter((text) => typeof text === "string") : [];
@@ -163,7 +174,11 @@ function sampleOf(
   return {
     number,
     index: index instanceof JsonNumber ? Number(index.text) : textOf(index),
-    score: scoreOfSample(task, { prediction, answers, query: textOf(record.get("input_query")) }),
+    score: scoreOfSample(
+      task,
+      { prediction, answers, query: textOf(record.get("input_query")) },
+      metric,
+    ),
     prediction,
     answers,
     query: textOf(record.get("input_query")),

@@ -55,7 +55,8 @@ export async function writeResults(
 /** Tasks in the order of RULER's. */
 function tasksOf({ lengths }: Experiment): string[] {
   const found = new Set(lengths.flatMap(({ tasks }) => tasks.map(({ task }) => task)));
-  return ALL_TASKS.filter((task) => found.has(task));
+  const own = [...found].filter((task) => !ALL_TASKS.includes(task));
+  return [...ALL_TASKS.filter((task) => found.has(task)), ...own];
 }
 
 /** The object that `results_<date>.json` holds. */

@@ -6,29 +6,33 @@
 import { FileError } from "../../lib/errors.ts";
 import { readLines } from "../../ruler/files.ts";
 import { strip } from "../../ruler/python/text.ts";
-import type { TaskResult } from "./experiment.ts";
+import type { MeanScore } from "../../ruler/scores.ts";
+
+/** What a summary says of a task. */
+export interface TaskSummary {
+  readonly task: string;
+  /** Undefined where the task has no score. */
+  readonly mean: MeanScore | undefined;
+}
 
 /**
  * Reads `summary.csv` and `summary-<task>.csv` of a length's folder.
  *
- * @returns One result per task, without samples and without errors.
+ * @returns One summary per task, without a standard error.
  * @throws {FileError} If a file is damaged.
  */
-export async function readSummaries(
-  folder: string,
-  options: { maxTokens: number },
-): Promise<TaskResult[]> {
-  const found = new Map<string, TaskResult>();
+export async function readSummaries(folder: string): Promise<TaskSummary[]> {
+  const found = new Map<string, TaskSummary>();
   for await (const { name } of Deno.readDir(folder)) {
     if (!/^summary(-.*)?\.csv$/.test(name)) continue;
-    for (const result of await readSummary(`${folder}/${name}`, options)) {
+    for (const result of await readSummary(`${folder}/${name}`)) {
       found.set(result.task, result);
     }
   }
   return [...found.values()];
 }
 
-async function readSummary(path: string, options: { maxTokens: number }): Promise<TaskResult[]> {
+async function readSummary(path: string): Promise<TaskSummary[]> {
   const rows: string[][] = [];
   for await (const line of readLines(path)) rows.push(strip(line).split(",").slice(1));
   const [, tasks = [], scores = [], nulls = []] = rows;
@@ -43,11 +47,7 @@ async function readSummary(path: string, options: { maxTokens: number }): Promis
     const count = Number(nulls[column]?.split("/")[1]);
     return {
       task,
-      maxTokens: options.maxTokens,
       mean: Number.isFinite(mean) ? { mean, stderr: undefined, count } : undefined,
-      samples: [],
-      seconds: undefined,
-      density: undefined,
     };
   });
 }

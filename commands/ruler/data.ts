@@ -7,7 +7,9 @@ import { FileError } from "../../lib/errors.ts";
 import { syncFolder } from "../../lib/sync_folder.ts";
 import { makeFolder } from "../shared/folder.ts";
 import type { CountTokens } from "../../ruler/model.ts";
+import type { RulerTask } from "../../ruler/tasks.ts";
 import type { ModelTemplate } from "../../ruler/templates.ts";
+import type { OwnTasks } from "./tasks_file.ts";
 import type { DataRecord } from "../shared/run_record.ts";
 import { hasContent, type SampleSurvey, surveySamples } from "../shared/samples.ts";
 
@@ -26,7 +28,12 @@ export interface DataRequest {
 
 /** What became of a request. */
 export type DataOutcome =
-  | { readonly isMade: true; readonly words: "ruler" | "builtin" | undefined }
+  | {
+    readonly isMade: true;
+    readonly words: "ruler" | "builtin" | undefined;
+    /** What the user should know of the samples. */
+    readonly note?: string | undefined;
+  }
   /** Source data is not on this machine; `reason` says how to get it. */
   | { readonly isMade: false; readonly reason: string };
 
@@ -55,6 +62,8 @@ export type OpenDataMaker = (options: {
   countTokens: CountTokens;
   sourceDir: string | undefined;
   template: ModelTemplate;
+  /** Tasks beside RULER's. */
+  own?: OwnTasks | undefined;
 }) => Promise<DataMaker>;
 
 /** A task's data, or why there is none. */
@@ -63,6 +72,8 @@ export type TaskData =
     readonly path: string;
     readonly record: DataRecord;
     readonly survey: SampleSurvey;
+    /** What the user should know of the samples, if they were made now. */
+    readonly note?: string | undefined;
     /** Whether the first samples are those of an earlier run, which had fewer. */
     readonly isLonger: boolean;
   }
@@ -76,6 +87,8 @@ export interface TaskDataOptions extends Omit<DataRequest, "path"> {
   readonly pregenDir: string | undefined;
   /** What `run.json` says of it. */
   readonly before: DataRecord | undefined;
+  /** Tasks of one's own. */
+  readonly own?: OwnTasks | undefined;
 }
 
 /**
@@ -86,11 +99,14 @@ export interface TaskDataOptions extends Omit<DataRequest, "path"> {
  */
 export async function findTaskData(maker: DataMaker, options: TaskDataOptions): Promise<TaskData> {
   const { task, folder, pregenDir, maxTokens, before } = options;
+  const own = ownFacts(options.own?.get(task));
   const name = maker.pregenName?.(task, maxTokens) ?? `${maxTokens}/${task}/validation.jsonl`;
   const given = pregenDir && `${pregenDir}/${name}`;
-  if (given !== undefined && await hasContent(given)) return await describe(given, { before });
+  if (given !== undefined && await hasContent(given)) {
+    return await describe(given, { before, facts: own });
+  }
   const path = `${folder}/data/${task}/validation.jsonl`;
-  const frequencies = task === "cwe" ? { cwe_freq: options.cweFrequencies } : {};
+  const frequencies = { ...(task === "cwe" ? { cwe_freq: options.cweFrequencies } : {}), ...own };
   // Only what a run recorded is known to be whole and of these options.
   const isThere = before !== undefined && await hasContent(path);
   if (isThere && before.samples >= options.sampleCount) {
@@ -102,7 +118,7 @@ export async function findTaskData(maker: DataMaker, options: TaskDataOptions): 
   const outcome = await maker.make({ ...options, path: target });
   if (!outcome.isMade) return { reason: outcome.reason };
   const facts = { ...wordsOf(outcome), ...frequencies };
-  const data = await describe(target, { before, facts });
+  const data = { ...await describe(target, { before, facts }), note: outcome.note };
   if (!isThere) return data;
   if (!data.isLonger) {
     // The caller refuses: other options made these samples.
@@ -113,6 +129,12 @@ export async function findTaskData(maker: DataMaker, options: TaskDataOptions): 
   await Deno.rename(target, path);
   await syncFolder(`${folder}/data/${task}`);
   return { ...data, path };
+}
+
+/** What `run.json` keeps of a task that is in no suite: its results are read by that. */
+function ownFacts(task: RulerTask | undefined): Partial<DataRecord> {
+  if (task === undefined) return {};
+  return { metric: task.metric, settings: JSON.stringify(task.settings) };
 }
 
 function wordsOf({ words }: { words?: "ruler" | "builtin" | undefined }): Partial<DataRecord> {

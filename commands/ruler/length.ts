@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { invariant } from "../../lib/errors.ts";
 import { JsonLinesWriter, recoverJsonLines } from "../../lib/jsonl.ts";
 import type { Generation, Model } from "../../lib/engine/load_model.ts";
 import { replaceFile } from "../../ruler/files.ts";
@@ -26,7 +25,9 @@ import {
   type PreparedTask,
   type RulerRun,
 } from "./prepare_length.ts";
+import type { Metric } from "../../ruler/metrics.ts";
 import { suiteOf } from "../suites/all.ts";
+import { RULER } from "../suites/ruler.ts";
 import { finishedScores, scoreOf } from "./sample_scores.ts";
 
 /** So many samples that all miss are no chance. */
@@ -54,9 +55,9 @@ export async function runLength(
   }
   const text: string[] = [];
   const [first] = tasks;
-  const suite = first && suiteOf(first.task);
-  invariant(suite !== undefined, "each task belongs to a suite");
+  const suite = (first && suiteOf(first.task)) ?? RULER;
   const scores = await suite.summarize(folder, {
+    metrics: Object.fromEntries([...run.own].map(([task, { metric }]) => [task, metric])),
     limit: run.sampleCount,
     print: (part) => void text.push(part),
   });
@@ -138,6 +139,7 @@ class TaskRun {
     this.#values = await finishedScores(task, {
       path: this.#outputPath,
       limit: finished.countOf(sampleCount),
+      metric: this.#metric(),
     });
     this.#showScore();
     using log = await JsonLinesWriter.open(this.#logPath);
@@ -186,13 +188,15 @@ class TaskRun {
   #addScore(sample: InputSample, generation: Generation): void {
     const { task, sampleCount } = this.#task;
     const { maxTokens } = this.#prepared;
-    const value = scoreOf(task, sample, generation);
+    const value = scoreOf(sample, generation, { task, metric: this.#metric() });
     if (value === undefined) return;
     this.#values.push(value);
     this.#ledger.update(maxTokens, { task, values: this.#values, expected: sampleCount });
     this.#showScore();
     const isLost = this.#values.length >= MISSES && this.#values.every((value) => value === 0);
-    if (!isLost || this.#isMarked || suiteOf(task) === undefined) return;
+    if (!isLost || this.#isMarked || suiteOf(task) === undefined && this.#metric() === undefined) {
+      return;
+    }
     this.#isMarked = true;
     this.#run.screen.log(
       `warning: ${this.#label}: all ${this.#values.length} samples miss so far: is ` +
@@ -204,11 +208,16 @@ class TaskRun {
     const { task } = this.#task;
     await this.#events.add({
       ...{ task, length: this.#prepared.maxTokens, sample: number },
-      score: scoreOf(task, sample, generation),
+      score: scoreOf(sample, generation, { task, metric: this.#metric() }),
       mean: meanOf(this.#values),
       seconds: generation.seconds,
       generatedTokens: generation.ids.length,
     });
+  }
+
+  /** Of a task that no suite has. */
+  #metric(): Metric | undefined {
+    return this.#run.own.get(this.#task.task)?.metric;
   }
 
   #showScore(): void {

@@ -6,7 +6,6 @@
 import { setImmediate } from "node:timers/promises";
 import { dataFolder } from "../../lib/data_folder.ts";
 import { builtinWords } from "../../lib/deps/words.ts";
-import { UsageError } from "../../lib/errors.ts";
 import { replaceFile } from "../../ruler/files.ts";
 import type { TaskSettings } from "../../ruler/model.ts";
 import { chunkOf, formatSample, type PrepareOptions, prepareSamples } from "../../ruler/prepare.ts";
@@ -17,12 +16,14 @@ import {
   questionFile,
   type SourceOptions,
 } from "../../ruler/sources.ts";
-import { RULER_TASKS, type RulerTask } from "../../ruler/tasks.ts";
+import { type OwnTasks, taskNamed } from "./tasks_file.ts";
 
 /** What to make. */
 export interface MakeDataOptions extends Omit<PrepareOptions, "settings" | "sources"> {
   /** How often cwe's common and other words occur. */
   readonly cweFrequencies: readonly number[];
+  /** Tasks beside RULER's. */
+  readonly own?: OwnTasks | undefined;
   /** The folder of RULER's source data; `undefined` for the usual one. */
   readonly sourceDir: string | undefined;
   /** The file to write; written as a whole or not at all. */
@@ -33,10 +34,17 @@ export interface MakeDataOptions extends Omit<PrepareOptions, "settings" | "sour
 
 /** What became of it. */
 export type MadeData =
-  | { readonly isMade: true; readonly words: "ruler" | "builtin" | undefined }
+  | {
+    readonly isMade: true;
+    readonly words: "ruler" | "builtin" | undefined;
+    /** What the user should know of the samples. */
+    readonly note: string | undefined;
+  }
   /** Source data is not on this machine; `reason` says how to get it. */
   | { readonly isMade: false; readonly reason: string };
 
+/** Samples whose sources suffice come closer to the length. */
+const FULL_SHARE = 0.8;
 /** How often the event loop gets a turn while samples are made. */
 const TURN_MS = 20;
 
@@ -48,7 +56,7 @@ const TURN_MS = 20;
  */
 export async function makeData(options: MakeDataOptions): Promise<MadeData> {
   const { task, path } = options;
-  const settings = settingsOf(task, options.cweFrequencies);
+  const settings = settingsOf(task, options);
   const where: SourceOptions = {
     // What is made without files needs no folder to be known.
     folder: needsSources(settings) ? dataFolder(options.sourceDir) : "",
@@ -73,8 +81,15 @@ export async function makeData(options: MakeDataOptions): Promise<MadeData> {
     };
   }
   const samples = prepareSamples({ ...options, settings, sources });
-  await replaceFile(path, withTurns(samples, options));
-  return { isMade: true, words: sources.words?.kind };
+  const lengths = { longest: 0 };
+  await replaceFile(path, withTurns(samples, { ...options, lengths }));
+  const { longest } = lengths;
+  const isShort = longest < FULL_SHARE * options.maxTokens && needsSources(settings);
+  const note = isShort
+    ? `the longest sample of ${task} has ${longest} of ${options.maxTokens} tokens, as its source ` +
+      "texts end there (so does the original)"
+    : undefined;
+  return { isMade: true, words: sources.words?.kind, note };
 }
 
 /**
@@ -98,17 +113,14 @@ function questionShortage(
   return `${name} has ${found} questions for ${needed} samples`;
 }
 
-/** A task by its name. @throws {UsageError} If there is none; the message names them all. */
-export function taskNamed(task: string): RulerTask {
-  const found = Object.hasOwn(RULER_TASKS, task) ? RULER_TASKS[task] : undefined;
-  if (found !== undefined) return found;
-  const names = Object.keys(RULER_TASKS).join(", ");
-  throw new UsageError(`--task: must be one of ${names}: current value is '${task}'`);
-}
-
-function settingsOf(task: string, cweFrequencies: readonly number[]): TaskSettings {
-  const { settings } = taskNamed(task);
-  if (settings.generator !== "common_words_extraction") return settings;
+function settingsOf(
+  task: string,
+  options: { own?: OwnTasks | undefined; cweFrequencies: readonly number[] },
+): TaskSettings {
+  const { own, cweFrequencies } = options;
+  const { settings } = taskNamed(task, { own });
+  // The flag is about RULER's own task; others have their frequencies in their file.
+  if (settings.generator !== "common_words_extraction" || own?.has(task) === true) return settings;
   const { commonFrequency, otherFrequency } = settings;
   const [common = commonFrequency, other = otherFrequency] = cweFrequencies;
   return { ...settings, commonFrequency: common, otherFrequency: other };
@@ -117,11 +129,12 @@ function settingsOf(task: string, cweFrequencies: readonly number[]): TaskSettin
 /** The lines, with turns for progress and signals in between. */
 async function* withTurns(
   samples: ReturnType<typeof prepareSamples>,
-  options: Pick<MakeDataOptions, "onSample">,
+  options: Pick<MakeDataOptions, "onSample"> & { lengths: { longest: number } },
 ): AsyncGenerator<string> {
   let turnMs = performance.now();
   for await (const sample of samples) {
     options.onSample?.(sample.index);
+    options.lengths.longest = Math.max(options.lengths.longest, sample.length);
     yield formatSample(sample);
     if (performance.now() - turnMs < TURN_MS) continue;
     await setImmediate();

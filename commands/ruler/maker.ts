@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { makeData, taskNamed } from "./make_data.ts";
+import { makeData } from "./make_data.ts";
+import { taskNamed } from "./tasks_file.ts";
 import type { DataMaker, OpenDataMaker } from "./data.ts";
 
 /** Opens the generators; what a task needs is read when it is made. */
@@ -12,7 +13,7 @@ export function openDataMaker(
 ): ReturnType<OpenDataMaker> {
   const maker: DataMaker = {
     setup: (task) => ({
-      tokensToGenerate: taskNamed(task).tokensToGenerate,
+      tokensToGenerate: taskNamed(task, options).tokensToGenerate,
       stopWords: options.template.stopWords,
     }),
     make: async (request) =>

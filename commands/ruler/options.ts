@@ -25,6 +25,8 @@ export interface RulerOptions {
   readonly outputDir: string;
   readonly sourceDir: string | undefined;
   readonly cweFrequencies: readonly number[];
+  /** Holds tasks beside RULER's. */
+  readonly tasksFile?: string | undefined;
   readonly device: CheckedLoad["device"];
   readonly dtype: ComputeDType;
   readonly threads: number;

@@ -7,7 +7,8 @@
 import { FileError, UsageError } from "../../lib/errors.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { makeFolder } from "../shared/folder.ts";
-import { makeData, taskNamed } from "./make_data.ts";
+import { makeData } from "./make_data.ts";
+import { readTasksFile, taskNamed } from "./tasks_file.ts";
 import { checkTemplateName, chooseTemplate } from "./template.ts";
 
 const TEMPLATE_FLAG = "--model_template_type";
@@ -28,6 +29,8 @@ export interface PrepareCommandOptions {
   readonly chunkCount: number;
   readonly sourceDir: string | undefined;
   readonly cweFrequencies: readonly number[];
+  /** Holds tasks beside RULER's. */
+  readonly tasksFile?: string | undefined;
 }
 
 /**
@@ -42,7 +45,8 @@ export async function runPrepare(
   log: (line: string) => void,
 ): Promise<void> {
   const { task, saveDir, chunkIndex, chunkCount, randomSeed } = options;
-  taskNamed(task);
+  const own = await readTasksFile(options.tasksFile);
+  taskNamed(task, { own });
   checkTemplateName(options.template, TEMPLATE_FLAG);
   if (chunkIndex >= chunkCount) {
     throw new UsageError(
@@ -63,6 +67,7 @@ export async function runPrepare(
   });
   const made = await makeData({
     ...options,
+    own,
     template,
     path,
     countTokens: (text) => tokenizer.count(text),
@@ -74,5 +79,6 @@ export async function runPrepare(
         "scores do not compare with published ones ('deno task data' fetches the lists)",
     );
   }
+  if (made.note !== undefined) log(`warning: ${made.note}`);
   log(`Prepared ${path}`);
 }

@@ -24,6 +24,7 @@ import type { Screen } from "../shared/screen.ts";
 import { VERSION } from "../shared/version.ts";
 import { type DataMaker, findTaskData } from "./data.ts";
 import type { RulerOptions } from "./options.ts";
+import type { OwnTasks } from "./tasks_file.ts";
 
 /** What a run's results are made with, as digests. */
 export interface RunDigests {
@@ -40,6 +41,8 @@ export interface RulerRun extends Omit<RulerOptions, "plan"> {
   readonly folder: string;
   readonly digests: RunDigests;
   readonly maker: DataMaker;
+  /** Tasks of one's own, beside the suite's. */
+  readonly own: OwnTasks;
   readonly session: ModelSession;
   readonly screen: Screen;
   readonly progress: RunProgress;
@@ -104,6 +107,7 @@ export async function prepareLength(maxTokens: number, run: RulerRun): Promise<P
       screen.log(`${task} at ${maxTokens}: skipped, ${found.reason}`);
       continue;
     }
+    if (found.note !== undefined) screen.log(`warning: ${found.note}`);
     if (before !== undefined && isFinished) {
       const now = found.isLonger ? before.data[task] ?? found.record : found.record;
       checkSameRun(before, { ...fresh, data: { [task]: now } }, { folder, remedy: REMEDY });

@@ -12,6 +12,7 @@ import { readConfig } from "../../lib/model/config.ts";
 import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
 import { WeightGuard } from "../../lib/model/weight_guard.ts";
 import { kernelDigest } from "../../lib/ffi/locate.ts";
+import type { TextTokenizer } from "../../lib/model/tokenizer.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import type { CommandContext } from "../infer/infer.ts";
@@ -28,7 +29,13 @@ import { runLength } from "./length.ts";
 import type { RulerOptions } from "./options.ts";
 import { prepareLength, type RulerRun } from "./prepare_length.ts";
 import { formatResults } from "./table.ts";
-import { checkTemplateName, chooseTemplate } from "./template.ts";
+import {
+  checkTemplateName,
+  chooseTemplate,
+  type ChosenTemplate,
+  templateWarning,
+} from "./template.ts";
+import { readTasksFile, taskNamed } from "./tasks_file.ts";
 import { RULER } from "../suites/ruler.ts";
 import type { Screen } from "../shared/screen.ts";
 
@@ -69,17 +76,18 @@ export async function runRuler(
   await using _lock = await RunLock.take(`${folder}/${LOCK_FILE}`, {
     what: "--output_dir, --model_name",
   });
-  const template = await chooseTemplate(options.template, {
-    folder: modelPath,
-    tokenizer,
-    flag: TEMPLATE_FLAG,
-  });
+  const template = await openTemplate(options, { tokenizer, screen });
   const guard = await WeightGuard.open(modelPath);
+  const own = await readTasksFile(options.tasksFile);
+  if (context.openDataMaker === undefined) {
+    for (const task of options.tasks) taskNamed(task, { flag: "--tasks", own });
+  }
   const openMaker: OpenDataMaker = context.openDataMaker ?? RULER.openMaker;
   const maker = await openMaker({
     countTokens: (text) => tokenizer.count(text),
     sourceDir,
     template,
+    own,
   });
   await using session = new ModelSession({
     folder: modelPath,
@@ -97,6 +105,7 @@ export async function runRuler(
   const expected = lengths.length * options.tasks.length * options.sampleCount;
   const run: RulerRun = {
     ...{ ...options, plan, device, processCount, folder, pregenDir, maker, session, screen },
+    own,
     template: template.name,
     digests: {
       model: await modelDigest(modelPath),
@@ -107,6 +116,19 @@ export async function runRuler(
     checkModel: options.copyWeights === true ? async () => {} : () => guard.check(),
   };
   await runLengths(run, { ...context, lengths });
+}
+
+/** The prompt template; what is odd about it is said. */
+async function openTemplate(
+  options: RulerOptions,
+  context: { tokenizer: TextTokenizer; screen: Screen },
+): Promise<ChosenTemplate> {
+  const { tokenizer, screen } = context;
+  const { template: name, modelPath: folder } = options;
+  const template = await chooseTemplate(name, { folder, tokenizer, flag: TEMPLATE_FLAG });
+  const warning = await templateWarning(template, { folder, tokenizer });
+  if (warning !== undefined) screen.log(warning);
+  return template;
 }
 
 /** Runs all lengths, and shows what there is, however that ends. */

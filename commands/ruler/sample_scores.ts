@@ -4,6 +4,7 @@
  * @module
  */
 import type { Generation } from "../../lib/engine/load_model.ts";
+import type { Metric } from "../../ruler/metrics.ts";
 import { readRecords } from "../../ruler/predictions.ts";
 import type { JsonValue } from "../../ruler/python/json_text.ts";
 import { hasContent, type InputSample } from "../shared/samples.ts";
@@ -11,13 +12,14 @@ import { scoreOfSample } from "../suites/all.ts";
 
 /** What a sample scored, 0 to 100; undefined if its data has no answers. */
 export function scoreOf(
-  task: string,
   sample: Pick<InputSample, "record">,
   generation: Pick<Generation, "text">,
+  options: { task: string; metric?: Metric | undefined },
 ): number | undefined {
   const answers = textsOf(sample.record.get("outputs") ?? [sample.record.get("output") ?? null]);
   const query = textOf(sample.record.get("input_query"));
-  return scoreOfSample(task, { prediction: generation.text, answers, query });
+  const { task, metric } = options;
+  return scoreOfSample(task, { prediction: generation.text, answers, query }, metric);
 }
 
 /**
@@ -27,7 +29,7 @@ export function scoreOf(
  */
 export async function finishedScores(
   task: string,
-  options: { path: string; limit: number },
+  options: { path: string; limit: number; metric?: Metric | undefined },
 ): Promise<number[]> {
   const values: number[] = [];
   if (!(await hasContent(options.path))) return values;
@@ -38,7 +40,7 @@ export async function finishedScores(
       prediction: textOf(record.get("pred")),
       answers: textsOf(record.get("outputs") ?? []),
       query: textOf(record.get("input_query")),
-    });
+    }, options.metric);
     if (value !== undefined) values.push(value);
   }
   return values;

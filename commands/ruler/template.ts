@@ -90,3 +90,34 @@ async function readTemplateFile(path: string, flag: string): Promise<ModelTempla
   }
   return { before, after, stopWords: words };
 }
+
+/** What looks like a special token in a template. */
+const SPECIAL = /<\|[^<>|\s]+\|>|<\/?[A-Za-z_]+>|\[\/?INST\]/g;
+
+/**
+ * What is odd about a template for a model: special tokens that its tokenizer does not know, which
+ * fall into pieces, or no template for a model that has one of its own.
+ *
+ * @returns A line for people; undefined if nothing is.
+ */
+export async function templateWarning(
+  template: ChosenTemplate,
+  options: { folder: string; tokenizer: TextTokenizer },
+): Promise<string | undefined> {
+  const { folder, tokenizer } = options;
+  const { before, after, name } = template;
+  const unknown: string[] = [];
+  for (const token of new Set((before + after).match(SPECIAL) ?? [])) {
+    if (await tokenizer.count(token) > 1) unknown.push(token);
+  }
+  if (unknown.length > 0) {
+    return `warning: the tokenizer does not know ${unknown.join(" ")} of the template '${name}', ` +
+      "which fall into pieces: is it this model's?";
+  }
+  if (name !== "base") return undefined;
+  const hasOwn = await readChatTemplate(folder).then(() => true, () => false);
+  return hasOwn
+    ? "warning: the model has a chat template of its own, and the template 'base' adds none: " +
+      "'chat' takes it"
+    : undefined;
+}

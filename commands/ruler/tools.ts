@@ -8,7 +8,14 @@ import { METRICS } from "../../ruler/metrics.ts";
 import { FORMATS } from "../results/formats.ts";
 import { defineCommand } from "../shared/command.ts";
 import { choiceFlag, switchFlag, textFlag, textsFlag, wholeFlag } from "../shared/flags.ts";
-import { CWE_FLAG, MAX_LENGTH, SOURCE_HELP, TASKS, TEMPLATE_HELP } from "../shared/run_flags.ts";
+import {
+  CWE_FLAG,
+  MAX_LENGTH,
+  SOURCE_HELP,
+  TASKS,
+  TASKS_FILE_FLAG,
+  TEMPLATE_HELP,
+} from "../shared/run_flags.ts";
 
 /** `prepare`. */
 export const PREPARE = defineCommand({
@@ -16,13 +23,23 @@ export const PREPARE = defineCommand({
   summary: "make the data of one of RULER's tasks",
   flags: {
     save_dir: textFlag({ value: "FOLDER", required: true, help: "takes <task>/validation.jsonl" }),
-    task: choiceFlag(TASKS, { value: "NAME", required: true, help: "one of RULER's tasks" }),
+    task: textFlag({
+      value: "NAME",
+      required: true,
+      help: `one of RULER's tasks (${TASKS.join(", ")}), or of --tasks_file`,
+    }),
+    tasks_file: TASKS_FILE_FLAG,
     tokenizer_path: textFlag({
       value: "FOLDER",
       required: true,
       help: "a folder with a tokenizer.json",
     }),
-    tokenizer_type: choiceFlag(["hf"], { default: "hf", help: "the kind of tokenizer" }),
+    tokenizer_type: choiceFlag(["hf"], {
+      default: "hf",
+      help:
+        "the kind of tokenizer; for those of NeMo and OpenAI take a tokenizer.json that Hugging " +
+        "Face's library made of them",
+    }),
     max_seq_length: wholeFlag({
       required: true,
       min: 1,
@@ -53,6 +70,7 @@ export const PREPARE = defineCommand({
       chunkCount: flags.chunk_amount,
       sourceDir: flags.source_dir,
       cweFrequencies: flags.cwe_freq,
+      tasksFile: flags.tasks_file,
     }, (line) => screen.log(line));
   },
 });

@@ -6,7 +6,13 @@
 import { type Answered, answerLength, answerPrompt } from "./answer.ts";
 import { eventStream } from "./event_stream.ts";
 import { jsonResponse } from "./errors.ts";
-import { type Body, commonFields, COMPLETION_FIELDS, promptField } from "./fields.ts";
+import {
+  type Body,
+  type CommonFields,
+  commonFields,
+  COMPLETION_FIELDS,
+  promptField,
+} from "./fields.ts";
 import { switchField, wholeField } from "./fields.ts";
 import type { Service, ServiceCall } from "./service.ts";
 import { TextStream } from "./text_stream.ts";
@@ -23,6 +29,20 @@ interface Prompt {
   readonly ids: Int32Array;
   /** What is echoed. */
   readonly text: string;
+}
+
+/** A request that is read. */
+interface Job {
+  readonly service: Service;
+  readonly call: ServiceCall;
+  readonly fields: CommonFields;
+  readonly prompts: readonly Prompt[];
+  readonly maxTokens: number;
+  readonly top: number | undefined;
+  readonly echo: boolean;
+  readonly endIds: readonly number[];
+  /** What all parts of the answer begin with. */
+  readonly head: object;
 }
 
 /** Answers a request. @throws {ApiError} If it cannot be used. */
@@ -44,9 +64,9 @@ export async function completions(
     ids: await service.promptIds(prompt),
     text: !echo ? "" : typeof prompt === "string" ? prompt : await tokenizer.decode([...prompt]),
   })));
-  const asked = fields.maxTokens ?? DEFAULT_TOKENS;
+  const maxTokens = fields.maxTokens ?? DEFAULT_TOKENS;
   for (const { ids: { length: promptTokens } } of prompts) {
-    answerLength(setup, { promptTokens, asked, param: "max_tokens" });
+    answerLength(setup, { promptTokens, asked: maxTokens, param: "max_tokens" });
   }
   const head = {
     id: `cmpl-${crypto.randomUUID()}`,
@@ -54,50 +74,64 @@ export async function completions(
     created: Math.floor(Date.now() / 1000),
     model: modelName,
   };
-  const answer = async ({ ids }: Prompt, onIds?: (ids: readonly number[]) => void) => {
-    const ask = { ids, maxTokens: asked, stop: fields.stop, endIds, top, echo };
-    const answered = await answerPrompt(setup, { ...ask, signal: call.signal, onIds });
-    service.metrics.addTokens({ prompt: ids.length, generated: answered.ids.length });
-    return answered;
-  };
-  const choiceOf = async (prompt: Prompt, answered: Answered, text: string) => ({
-    index: prompt.index,
-    text,
-    finish_reason: answered.finishReason,
-    logprobs: answered.scores === undefined ? null : await completionLogprobs(answered.scores, {
-      tokenizer,
-      offset: echo ? 0 : prompt.text.length,
-    }),
+  const job = { service, call, fields, prompts, maxTokens, top, echo, endIds, head };
+  if (fields.isStream) return await streamOf(job, entry.move());
+  const all = await call.together(prompts, async (prompt) => {
+    const answered = await answerOf(job, prompt);
+    const choice = await choiceOf(job, { prompt, answered, text: prompt.text + answered.text });
+    return { choice, answered, prompt };
   });
-  if (!fields.isStream) {
-    const all = await call.together(prompts, async (prompt) => {
-      const answered = await answer(prompt);
-      const choice = await choiceOf(prompt, answered, prompt.text + answered.text);
-      return { choice, answered, prompt };
-    });
-    const choices = all.map(({ choice }) => choice);
-    return jsonResponse({ ...head, choices, usage: usageOf(all) });
-  }
-  const stay = entry.move();
+  const choices = all.map(({ choice }) => choice);
+  return jsonResponse({ ...head, choices, usage: usageOf(all) });
+}
+
+/** The pieces of all choices as they come. */
+async function streamOf(job: Job, stay: DisposableStack): Promise<Response> {
+  const { service: { setup }, call, fields, prompts, top, echo, endIds, head } = job;
+  const { model: { tokenizer } } = setup;
   return await eventStream(async (sink) => {
     using _entry = stay;
-    const part = (index: number, text: string) =>
-      sink.send({ ...head, choices: [{ index, text, finish_reason: null, logprobs: null }] });
     const all = await call.together(prompts, async (prompt) => {
       // The scores are those of the whole: with them it comes in one piece.
       const isWhole = top !== undefined;
-      const send = (text: string) => part(prompt.index, text);
-      const { stop } = fields;
-      const stream = new TextStream({ tokenizer, stop, endIds, send });
+      const { index } = prompt;
+      const send = (text: string) =>
+        sink.send({ ...head, choices: [{ index, text, finish_reason: null, logprobs: null }] });
+      const stream = new TextStream({ tokenizer, stop: fields.stop, endIds, send });
       if (!isWhole && echo) send(prompt.text);
-      const answered = await answer(prompt, isWhole ? undefined : (ids) => stream.push(ids));
+      const answered = await answerOf(job, prompt, isWhole ? undefined : (ids) => stream.push(ids));
       if (!isWhole) await stream.end(answered.text);
       const text = isWhole ? prompt.text + answered.text : "";
-      sink.send({ ...head, choices: [await choiceOf(prompt, answered, text)] });
+      sink.send({ ...head, choices: [await choiceOf(job, { prompt, answered, text })] });
       return { answered, prompt };
     });
     if (fields.withUsage) sink.send({ ...head, choices: [], usage: usageOf(all) });
   }, call.cancel);
+}
+
+async function answerOf(
+  job: Job,
+  { ids }: Prompt,
+  onIds?: (ids: readonly number[]) => void,
+): Promise<Answered> {
+  const { service: { setup, metrics }, call: { signal }, fields: { stop } } = job;
+  const { maxTokens, endIds, top, echo } = job;
+  const ask = { ids, maxTokens, stop, endIds, top, echo, signal, onIds };
+  const answered = await answerPrompt(setup, ask);
+  metrics.addTokens({ prompt: ids.length, generated: answered.ids.length });
+  return answered;
+}
+
+async function choiceOf(
+  job: Job,
+  part: { prompt: Prompt; answered: Answered; text: string },
+): Promise<object> {
+  const { prompt: { index }, answered: { finishReason, scores }, text } = part;
+  const { tokenizer } = job.service.setup.model;
+  const logprobs = scores === undefined
+    ? null
+    : await completionLogprobs(scores, { tokenizer, offset: 0 });
+  return { index, text, finish_reason: finishReason, logprobs };
 }
 
 /** The tokens of all prompts and answers. */

@@ -6,7 +6,8 @@
 import { basename } from "node:path";
 import { checkPlan, type PlanOptions } from "../../lib/attention/plan.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
-import { loadModel, type LoadOptions, type Model } from "../../lib/engine/load_model.ts";
+import { loadModel, type Model } from "../../lib/engine/load_model.ts";
+import type { LoadOptions } from "../../lib/engine/model_options.ts";
 import { type ChatRenderer, openChatTemplate } from "../../lib/model/chat_template.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import type { CommandContext } from "../infer/infer.ts";

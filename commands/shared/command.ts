@@ -87,6 +87,8 @@ function exitCodeOf(error: unknown): number {
   // What a file asks for may be what the model cannot take.
   if (error instanceof FileError || error instanceof RequestError) return EXIT_CODES.file;
   if (error instanceof SyntaxError) return EXIT_CODES.file;
+  // Only the environment is read as text by Deno itself: variables that are not UTF-8.
+  if (error instanceof Deno.errors.InvalidData) return EXIT_CODES.usage;
   if (error instanceof DeviceError) return EXIT_CODES.device;
   if (error instanceof WorkerError) return EXIT_CODES.workerLost;
   return EXIT_CODES.bug;

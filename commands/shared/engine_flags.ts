@@ -96,6 +96,14 @@ export const START_TIMEOUT_FLAG = decimalFlag({
   help: "how long a process may take to start and to meet the others",
 });
 
+/** What ranks know each other by without MPI. */
+export const JOB_KEY_FLAG = textFlag({
+  value: "FILE",
+  machine: true,
+  help: "holds the secret that launched processes without MPI have in common; by default " +
+    "STARX_JOB_KEY is the secret",
+});
+
 /** How to compute: the same for every command that runs the model. */
 export const ENGINE_FLAGS = {
   stride: wholeFlag({
@@ -148,6 +156,7 @@ export const ENGINE_FLAGS = {
     help: "how long a process may make no progress before it counts as lost",
   }),
   start_timeout: START_TIMEOUT_FLAG,
+  job_key: JOB_KEY_FLAG,
 } as const;
 
 /** The engine's option; undefined for as few as are enough. */
@@ -198,10 +207,7 @@ export function startTimeoutMsOf(seconds: number): number {
  * one of them runs the command, which then says what is wrong with its flags.
  */
 export function startTimeoutOf(args: readonly string[]): number {
-  const flag = "--start_timeout";
-  const at = args.findIndex((word) => word === flag || word.startsWith(`${flag}=`));
-  const text = at < 0 ? undefined : args[at]?.slice(flag.length + 1) || args[at + 1];
-  const seconds = Number(text ?? NaN);
+  const seconds = Number(textOf(args, "--start_timeout") ?? NaN);
   const { min, max } = LOAD_RANGES.startTimeoutMs;
   const isUsable = seconds * 1000 >= min && seconds * 1000 <= max;
   return isUsable ? Math.round(seconds * 1000) : LOAD_DEFAULTS.startTimeoutMs;
@@ -220,6 +226,16 @@ export function batchSizeOf(text: string): number | "auto" {
   throw new UsageError(
     `--batch_size: must be auto or a whole number from ${min} to ${max}: current value is '${text}'`,
   );
+}
+
+/** The file of `--job_key`; as `startTimeoutOf()`. */
+export function jobKeyFileOf(args: readonly string[]): string | undefined {
+  return textOf(args, "--job_key");
+}
+
+function textOf(args: readonly string[], flag: string): string | undefined {
+  const at = args.findIndex((word) => word === flag || word.startsWith(`${flag}=`));
+  return at < 0 ? undefined : args[at]?.slice(flag.length + 1) || args[at + 1];
 }
 
 function milliseconds(

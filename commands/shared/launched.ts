@@ -5,8 +5,10 @@
  * @module
  */
 import { AbortedError } from "../../lib/parallel/collective.ts";
+import { RankUsageError } from "../../lib/parallel/launched.ts";
 import { EXIT_CODES, invariant, UsageError, WorkerError } from "../../lib/errors.ts";
 import { RankGroup } from "../../lib/team/group.ts";
+import { readJobSecret } from "../../lib/team/job_key.ts";
 import type { Launch } from "../../lib/team/launch.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import { STAR_PROGRAM } from "../../lib/engine/star_program.ts";
@@ -14,7 +16,7 @@ import { endFollowers, followLeader } from "../../lib/team/follow.ts";
 import type { RankProgram, RankTypes } from "../../lib/team/program.ts";
 import { endingOf } from "./command.ts";
 import { tellDone } from "./done.ts";
-import { startTimeoutOf } from "./engine_flags.ts";
+import { jobKeyFileOf, startTimeoutOf } from "./engine_flags.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import { VERSION } from "./version.ts";
 
@@ -52,14 +54,17 @@ export async function runLaunched(
   try {
     const timeoutMs = JOIN_TIMEOUT_MS;
     const startTimeoutMs = startTimeoutOf(args);
-    group = await RankGroup.join(launch, { identity, timeoutMs, startTimeoutMs, log, exit });
+    const jobSecret = await readJobSecret(jobKeyFileOf(args));
+    const times = { timeoutMs, startTimeoutMs };
+    group = await RankGroup.join(launch, { identity, ...times, jobSecret, log, exit });
   } catch (error) {
     if (error instanceof AbortedError) {
       await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
       return EXIT_CODES.workerLost;
     }
     // All ranks find the same fault in their launch; one of them says so.
-    if (launch.rank > 0 && error instanceof UsageError) return EXIT_CODES.usage;
+    const isCommon = error instanceof UsageError && !(error instanceof RankUsageError);
+    if (launch.rank > 0 && isCommon) return EXIT_CODES.usage;
     throw error;
   }
   try {

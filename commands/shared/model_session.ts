@@ -6,7 +6,8 @@
  */
 import { type CheckedPlan, modeOf, usedRanks } from "../../lib/attention/plan.ts";
 import { invariant } from "../../lib/errors.ts";
-import type { loadModel, LoadOptions, Model } from "../../lib/engine/load_model.ts";
+import type { loadModel, Model } from "../../lib/engine/load_model.ts";
+import type { LoadOptions } from "../../lib/engine/model_options.ts";
 import type { Screen } from "./screen.ts";
 
 /** Loads a model; tests pass another one. */

@@ -59,7 +59,11 @@ export async function runProgram(
     // What failed did so because of the signal, whose listener ends the process.
     if (interrupts.isInterrupted) return await new Promise<number>(() => {});
     const { code, text } = endingOf(error);
-    screen.log(text);
+    try {
+      screen.log(text);
+    } catch {
+      // Standard error itself cannot be written: the code is all that can be told.
+    }
     return code;
   }
 }

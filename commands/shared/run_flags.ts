@@ -3,8 +3,9 @@
  *
  * @module
  */
+import { RULER_TASKS } from "../../ruler/tasks.ts";
 import { MODEL_TEMPLATES } from "../../ruler/templates.ts";
-import { wholeFlag, wholesFlag } from "./flags.ts";
+import { textFlag, wholeFlag, wholesFlag } from "./flags.ts";
 
 /** No model has so many positions; longer data would take hours to make and to tokenize. */
 export const MAX_LENGTH = 2 ** 24;
@@ -15,11 +16,7 @@ export const TEMPLATE_HELP =
   "the model's own chat template; or a file, a text with {task_template} where the task belongs, " +
   'or NAME.json with {"template": "...", "stop_words": ["..."]}';
 /** RULER's tasks. */
-export const TASKS = [
-  ...["niah_single_1", "niah_single_2", "niah_single_3"],
-  ...["niah_multikey_1", "niah_multikey_2", "niah_multikey_3"],
-  ...["niah_multivalue", "niah_multiquery", "vt", "cwe", "fwe", "qa_1", "qa_2"],
-];
+export const TASKS: readonly string[] = Object.keys(RULER_TASKS);
 /** Tasks that need no downloaded data. */
 export const DEMO_TASKS = [
   "niah_single_1",
@@ -39,6 +36,12 @@ export const PROCESSES_HELP =
 const BLOCK_HELP = "tokens per context block; a multiple of 128 in starx";
 const ANCHOR_HELP = "tokens of the anchor block, at most the block size; -1 takes the block size";
 
+/** `--tasks_file`. */
+export const TASKS_FILE_FLAG = textFlag({
+  value: "FILE",
+  help: "tasks of one's own beside RULER's, in YAML: NAME: {task: niah, args: {num_needle_k: 8}, " +
+    "tokens_to_generate: 128}, as in the original's synthetic_task_config.yaml (docs/tasks.md)",
+});
 /** What `--source_dir` is. */
 export const SOURCE_HELP =
   "RULER's source data (default: STARX_DATA, or starx/data in the user's cache folder)";

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Metric } from "../../ruler/metrics.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
 import { isJsonObject, readJsonFile } from "../../lib/text_file.ts";
 import { replaceFile } from "../../ruler/files.ts";
@@ -19,6 +20,9 @@ export interface DataRecord {
   readonly words?: "ruler" | "builtin";
   /** The frequencies of cwe's words. */
   readonly cwe_freq?: readonly number[];
+  /** Of a task of one's own: how it is scored, and what its generator is set to. */
+  readonly metric?: Metric;
+  readonly settings?: string;
 }
 
 /** A session that added results. */
@@ -146,6 +150,9 @@ export function checkSameRun(
   for (const [name, data] of Object.entries(now.data)) {
     const earlier = before.data[name];
     if (earlier === undefined) continue;
+    if (!isSame(earlier.settings, data.settings)) {
+      refuse("--tasks_file", { before: earlier.settings, now: data.settings });
+    }
     if (!isSame(earlier.cwe_freq, data.cwe_freq)) {
       refuse("--cwe_freq", { before: earlier.cwe_freq, now: data.cwe_freq });
     }

@@ -4,7 +4,8 @@
  * @module
  */
 import { BABILONG } from "./babilong.ts";
-import { RULER } from "./ruler.ts";
+import type { Metric } from "../../ruler/metrics.ts";
+import { RULER, scoreByMetric } from "./ruler.ts";
 import type { ScoredSample, Suite } from "./suite.ts";
 
 const SUITES: readonly Suite[] = [RULER, BABILONG];
@@ -17,8 +18,18 @@ export function suiteOf(task: string): Suite | undefined {
   return SUITES.find(({ tasks }) => tasks.includes(task));
 }
 
-/** What a sample scores, 0 to 100; undefined if no suite knows, or its data has no answers. */
-export function scoreOfSample(task: string, sample: ScoredSample): number | undefined {
-  const score = suiteOf(task)?.scoreSample(task, sample);
+/**
+ * What a sample scores, 0 to 100; undefined if no suite knows, or its data has no answers.
+ *
+ * @param own The metric of a task of one's own.
+ */
+export function scoreOfSample(
+  task: string,
+  sample: ScoredSample,
+  own?: Metric,
+): number | undefined {
+  const score = own === undefined
+    ? suiteOf(task)?.scoreSample(task, sample)
+    : scoreByMetric(own, sample);
   return score === undefined ? undefined : score * 100;
 }

@@ -4,8 +4,19 @@
  * @module
  */
 import { evaluateFolder } from "../../ruler/evaluate.ts";
-import { cleanPrediction, sampleScore, TASK_METRICS } from "../../ruler/metrics.ts";
-import type { Suite } from "./suite.ts";
+import { cleanPrediction, type Metric, sampleScore } from "../../ruler/metrics.ts";
+import { TASK_METRICS } from "../../ruler/tasks.ts";
+import type { ScoredSample, Suite } from "./suite.ts";
+
+/** What a sample scores by one of RULER's metrics, 0 to 1; undefined without answers. */
+export function scoreByMetric(
+  metric: Metric,
+  sample: Pick<ScoredSample, "prediction" | "answers">,
+): number | undefined {
+  const { prediction, answers } = sample;
+  if (answers.length === 0) return undefined;
+  return sampleScore(metric, { text: cleanPrediction(prediction), answers });
+}
 
 /** The benchmark of the `ruler` command. */
 export const RULER: Suite = {
@@ -14,8 +25,7 @@ export const RULER: Suite = {
   openMaker: async (options) => await (await import("../ruler/maker.ts")).openDataMaker(options),
   scoreSample: (task, { prediction, answers }) => {
     const metric = Object.hasOwn(TASK_METRICS, task) ? TASK_METRICS[task] : undefined;
-    if (metric === undefined || answers.length === 0) return undefined;
-    return sampleScore(metric, { text: cleanPrediction(prediction), answers });
+    return metric === undefined ? undefined : scoreByMetric(metric, { prediction, answers });
   },
   metricName: (task) => TASK_METRICS[task] === "part" ? "contains_any" : "contains_all",
   summarize: async (folder, options) => (await evaluateFolder(folder, options)).scores,

@@ -5,6 +5,7 @@
  * @module
  */
 import type { TaskScore } from "../../ruler/evaluate.ts";
+import type { Metric } from "../../ruler/metrics.ts";
 import type { OpenDataMaker } from "../ruler/data.ts";
 
 /** What a sample's score depends on. */
@@ -35,6 +36,11 @@ export interface Suite {
    */
   summarize(
     folder: string,
-    options: { limit: number; print: (text: string) => void },
+    options: {
+      limit: number;
+      print: (text: string) => void;
+      /** Metrics of tasks of one's own. */
+      metrics?: Readonly<Record<string, Metric>>;
+    },
   ): Promise<readonly TaskScore[]>;
 }

@@ -6,8 +6,8 @@
 import type { Device } from "../device/device.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
-import type { Collective } from "../parallel/collective.ts";
-import { type DeviceExchange, exchangeOn, gatherTensors } from "../parallel/device_exchange.ts";
+import type { Collective, DeviceExchange } from "../parallel/collective.ts";
+import { exchangeOn, gatherTensors } from "../parallel/device_exchange.ts";
 
 /** What the exchange of some layers has on their device. */
 export interface StageParts {

@@ -21,22 +21,22 @@ const MODES = {
   starx: { cut: "blocks", selects: true },
   ring: { cut: "parts", selects: false },
   ringx: { cut: "parts", selects: true },
-} as const satisfies Record<string, { cut: ContextCut["kind"]; selects: boolean }>;
+} as const satisfies Record<AttentionMode, { cut: ContextCut["kind"]; selects: boolean }>;
 
 /**
  * `dense`, `xattn` (tiles selected by antidiagonal mass), `star` (blocks with an anchor), `starx`
  * (both), `ring` (dense, the context spread over the processes), `ringx` (ring with selection).
  */
-export type AttentionMode = keyof typeof MODES;
+export type AttentionMode = "dense" | "xattn" | "star" | "starx" | "ring" | "ringx";
 
 /** All modes, in the order of help texts. */
 export const ATTENTION_MODES: readonly AttentionMode[] = Object.keys(MODES).filter(isMode);
 
-/** How phase 2 merges the ranks' parts. */
-export const MERGE_RULES = ["lse", "antidiagonal"] as const;
+/** How phase 2 merges the ranks' parts: by log-sum-exp, or by StarXAttention's weights. */
+export type MergeRule = "lse" | "antidiagonal";
 
-/** By log-sum-exp, or by StarXAttention's antidiagonal weights. */
-export type MergeRule = typeof MERGE_RULES[number];
+/** All rules, in the order of help texts. */
+export const MERGE_RULES = ["lse", "antidiagonal"] as const satisfies readonly MergeRule[];
 
 /** The one home of the defaults. */
 export const PLAN_DEFAULTS = {
@@ -48,7 +48,7 @@ export const PLAN_DEFAULTS = {
 
 /** The attention of a run as a caller asks for it. What a mode does not use is not looked at. */
 export interface PlanOptions {
-  /** @default {"dense"} */
+  /** What is computed. @default {"dense"} */
   readonly mode?: AttentionMode | undefined;
   /** Context tokens per block, in `star` and `starx`, where it must be given. */
   readonly blockTokens?: number | undefined;
@@ -78,11 +78,13 @@ export const PLAN_OPTION_NAMES = [
 
 /** The context in blocks that are encoded on their own, each behind an anchor. */
 export interface BlockCut {
+  /** Tells the cuts apart. */
   readonly kind: "blocks";
   /** Context tokens per block. */
   readonly blockTokens: number;
   /** Context tokens of the anchor block, at most those of a block. */
   readonly anchorTokens: number;
+  /** How the parts of several ranks are merged. */
   readonly merge: MergeRule;
 }
 
@@ -99,11 +101,14 @@ export interface TileSelection {
 
 /** The attention of one run: a cut, and with a selection or without. */
 export interface Plan {
+  /** How the context is cut. */
   readonly cut: ContextCut;
+  /** Absent where all tiles are computed. */
   readonly selection?: TileSelection;
 }
 
-declare const CHECKED: unique symbol;
+/** The mark of a plan that was checked. Only the compiler sees it: a plan is plain data. */
+export const CHECKED: unique symbol = Symbol("checked");
 
 /** A plan from {@linkcode checkPlan}, the only place that makes one. */
 export type CheckedPlan = Plan & { readonly [CHECKED]: true };
@@ -115,6 +120,14 @@ export type CheckedPlan = Plan & { readonly [CHECKED]: true };
  * @returns The plan.
  * @throws {UsageError} If the mode is unknown, or a size, the stride, the threshold or the merge is
  * out of its range; the message names the option.
+ * @example
+ * ```ts
+ * import { checkPlan } from "@starx/starx";
+ * import { equal } from "node:assert/strict";
+ * const plan = checkPlan({ mode: "starx", blockTokens: 4096 });
+ * equal(plan.cut.kind, "blocks");
+ * equal(plan.selection?.threshold, 0.95);
+ * ```
  */
 export function checkPlan(options: PlanOptions): CheckedPlan {
   const { mode = PLAN_DEFAULTS.mode } = options;

@@ -9,8 +9,8 @@
  *
  * @module
  */
-import type { Collective } from "../parallel/collective.ts";
-import { type DeviceExchange, exchangeOn, gatherTensors } from "../parallel/device_exchange.ts";
+import type { Collective, DeviceExchange } from "../parallel/collective.ts";
+import { exchangeOn, gatherTensors } from "../parallel/device_exchange.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";

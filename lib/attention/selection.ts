@@ -16,6 +16,7 @@ export interface SelectionInput {
   readonly queries: Float32Array<ArrayBuffer>;
   /** [tokens, kvHeads, headDim] row by row. */
   readonly keys: Float32Array<ArrayBuffer>;
+  /** A multiple of `kvHeads`. */
   readonly queryHeads: number;
   /** A divisor of `queryHeads`. */
   readonly kvHeads: number;
@@ -40,10 +41,24 @@ export interface Selection {
 }
 
 /**
- * Selects the 128 x 128 blocks of a causal attention matrix that matter.
+ * Selects the 128 x 128 tiles of a causal attention matrix that matter.
  *
  * @throws {RangeError} If lengths do not fit, or stride or threshold is out of its range.
  * @throws {DeviceError} If the kernel library cannot be used.
+ * @example All queries look at the first tile's keys, so that it and the diagonal are selected.
+ * ```ts
+ * import { selectAttentionBlocks } from "@starx/starx";
+ * import { deepEqual } from "node:assert/strict";
+ * const [tokens, headDim] = [384, 64];
+ * const queries = new Float32Array(tokens * headDim).fill(1);
+ * const keys = new Float32Array(tokens * headDim);
+ * keys.fill(1, 0, 128 * headDim);
+ * const { mask, shape } = await selectAttentionBlocks({
+ *   ...{ queries, keys, queryHeads: 1, kvHeads: 1, headDim, stride: 16, threshold: 0.9 },
+ * });
+ * deepEqual(shape, [1, 3, 3]);
+ * deepEqual([...mask], [1, 0, 0, 1, 1, 0, 1, 0, 1]);
+ * ```
  */
 export async function selectAttentionBlocks(input: SelectionInput): Promise<Selection> {
   const { queryHeads, kvHeads, headDim, stride, threshold } = input;

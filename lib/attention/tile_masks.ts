@@ -9,10 +9,13 @@ import type { SelectedTiles } from "./xattention.ts";
 export interface TileMask {
   /** The context block, from 0 on. */
   readonly block: number;
+  /** The layer, from 0 on. */
   readonly layer: number;
+  /** Query heads. */
   readonly heads: number;
-  /** The block's first row of tiles here, from 0 on, and how many there are. */
+  /** The block's first row of tiles here, from 0 on. */
   readonly firstRow: number;
+  /** Rows of tiles. */
   readonly rows: number;
   /**
    * Key tiles of a row: first those of the anchor, in blocks that have one in front, then those of

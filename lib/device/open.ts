@@ -13,10 +13,10 @@ import { capabilityText, openCudaDevice } from "./cuda.ts";
 import type { Device } from "./device.ts";
 
 /** What a user may ask for. */
-export const DEVICE_WISHES = ["auto", "cpu", "cuda"] as const;
+export const DEVICE_WISHES = ["auto", "cpu", "cuda"] as const satisfies readonly DeviceWish[];
 
 /** What a user asks for; `auto` takes a usable GPU, or else the CPU. */
-export type DeviceWish = typeof DEVICE_WISHES[number];
+export type DeviceWish = "auto" | "cpu" | "cuda";
 
 /** What is computed with. */
 export type DeviceKind = "cpu" | "cuda";

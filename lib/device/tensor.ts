@@ -238,13 +238,6 @@ export class Tensor implements Disposable {
     return new Uint8Array(bytes.buffer, bytes.byteOffset + this.#byteOffset, this.byteLength);
   }
 
-  /** As `hostBytes()`, for an f32 tensor. @throws {TypeError} If the dtype differs. */
-  hostFloats(): Float32Array<ArrayBuffer> {
-    this.#checkType("f32");
-    const bytes = this.hostBytes();
-    return new Float32Array(bytes.buffer, bytes.byteOffset, this.size);
-  }
-
   /** As `hostBytes()`, for an i32 tensor. @throws {TypeError} If the dtype differs. */
   hostInts(): Int32Array<ArrayBuffer> {
     this.#checkType("i32");

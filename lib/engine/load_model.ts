@@ -3,107 +3,20 @@
  *
  * @module
  */
-import { type CheckedPlan, type PlanOptions, usedRanks } from "../attention/plan.ts";
-import { chooseDevice, type DeviceWish } from "../device/open.ts";
+import { type CheckedPlan, usedRanks } from "../attention/plan.ts";
+import { chooseDevice } from "../device/open.ts";
 import { invariant, RequestError } from "../errors.ts";
 import { readConfig } from "../model/config.ts";
 import type { ModelShape } from "../model/model_shape.ts";
-import { type ComputeDType, type Precision, widest } from "../model/precision.ts";
+import { widest } from "../model/precision.ts";
 import { loadTokenizer, type TextTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { openEngine } from "./engine.ts";
 import { checkHostMemory } from "./host_plan.ts";
-import { joinScores, type ScoreOptions, scoreRequest, type Scores } from "./score.ts";
+import type { GenerateOptions, LoadOptions, Prompt } from "./model_options.ts";
 import { checkGenerateOptions, checkLoadOptions } from "./options.ts";
 import { cutAtStopWord, idsToStopWord, promptIds, stopCheck, stopIds } from "./prompt_ids.ts";
-import type { RankGroup } from "../team/group.ts";
-import type { Engine, GenerateResult, Progress } from "../star/request.ts";
-
-/** How to load a model and what to compute with it. */
-export interface LoadOptions extends PlanOptions {
-  /**
-   * `auto` takes a usable GPU, or else the CPU, and `onWarning` says so; `cuda` takes a GPU.
-   *
-   * @default {"auto"}
-   */
-  readonly device?: DeviceWish | undefined;
-  /** What numbers are rounded to, as a whole or part by part. @default {"bf16"} */
-  readonly precision?: ComputeDType | Precision | undefined;
-  /** Processes that share the context; dense and xattn use one. @default {1} */
-  readonly processCount?: number | undefined;
-  /** Threads of each process; 0 divides the cores among the processes. @default {0} */
-  readonly threads?: number | undefined;
-  /**
-   * GPUs of each process that the layers are spread over; by default the fewest that the weights
-   * and `expectedTokens` fit on.
-   */
-  readonly gpusPerRank?: number | undefined;
-  /**
-   * The longest prompt with its answer that is to come, in tokens: what will not fit into a GPU's
-   * memory is refused before the weights are loaded.
-   */
-  readonly expectedTokens?: number | undefined;
-  /**
-   * Samples that are decoded at once, at most: each makes a token of the others cheaper, and none
-   * changes a bit of another. `auto` takes as many as pay; what memory has no room for waits.
-   *
-   * @default {1}
-   */
-  readonly batchSize?: number | "auto" | undefined;
-  /** How long a process may make no progress, in milliseconds. @default {60000} */
-  readonly timeoutMs?: number | undefined;
-  /** How long a process may take to start and join, in milliseconds. @default {60000} */
-  readonly startTimeoutMs?: number | undefined;
-  /**
-   * Whether weights are read into memory instead of being mapped: for files that may change while
-   * the model is in use. Each process has its own copy then.
-   *
-   * @default {false}
-   */
-  readonly copyWeights?: boolean | undefined;
-  /**
-   * The folder's tokenizer if it is loaded already, be it in another thread; it stays the caller's,
-   * and outlives the model.
-   */
-  readonly tokenizer?: TextTokenizer | undefined;
-  /** The processes that a launcher started with this one: all of them share the blocks. */
-  readonly group?: RankGroup | undefined;
-  /** Gets a line about anything unusual that does not stop the run. */
-  readonly onWarning?: ((line: string) => void) | undefined;
-}
-
-/** A context, and the query about it. */
-export interface Prompt {
-  /** A text, or its ids. */
-  readonly context: string | Int32Array;
-  /** A text, or its ids; at least one. */
-  readonly query: string | Int32Array;
-  /** Names the sample in progress and error messages. @default {"prompt"} */
-  readonly sample?: string | undefined;
-}
-
-/** How to generate. */
-export interface GenerateOptions {
-  /** At least 1. @default {128} */
-  readonly tokensToGenerate?: number | undefined;
-  /** The text is cut at the first of them; generation may end there. @default {[]} */
-  readonly stopWords?: readonly string[] | undefined;
-  /**
-   * Ids that end the answer, for example the model's end-of-sequence ids: generation may end there,
-   * and the text is cut in front of the first of them.
-   *
-   * @default {[]}
-   */
-  readonly endIds?: readonly number[] | undefined;
-  /** Whether to return which tiles were selected; not in the ring's modes. @default {false} */
-  readonly withMasks?: boolean | undefined;
-  /** How many of the first position's logits to return; 0 for none. @default {0} */
-  readonly topLogits?: number | undefined;
-  readonly onProgress?: ((progress: Progress) => void) | undefined;
-  /** Gets the ids so far while they are generated, the latest ones at least now and then. */
-  readonly onIds?: ((ids: readonly number[]) => void) | undefined;
-  /** Ends the run: what it took is freed on all ranks, then it fails with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
-}
+import { joinScores, type ScoreOptions, scoreRequest, type Scores } from "./score.ts";
+import type { Engine, GenerateResult } from "../star/request.ts";
 
 /** What was generated. */
 export interface Generation {
@@ -113,10 +26,13 @@ export interface Generation {
   readonly ids: readonly number[];
   /** `[id, logit]` of the first generated position, largest first. */
   readonly topLogits: readonly (readonly [number, number])[];
+  /** Tokens of the context. */
   readonly contextTokens: number;
+  /** Tokens of the query. */
   readonly queryTokens: number;
   /** From the prompt's text to the last token. */
   readonly seconds: number;
+  /** What was computed, rank by rank. */
   readonly result: GenerateResult;
 }
 
@@ -125,9 +41,11 @@ export interface Generation {
  * wait; disposal ends what runs, and waits for it.
  */
 export interface Model extends AsyncDisposable {
+  /** The model's sizes and layers. */
   readonly config: ModelShape;
   /** What its methods give is to be awaited: it may be at work in another thread. */
   readonly tokenizer: TextTokenizer;
+  /** How many processes share a context. */
   readonly processCount: number;
   /** Prompts that are decoded at once, at most. */
   readonly batchSize: number;
@@ -171,6 +89,18 @@ const OVERSHOOT = 0.02;
  * @throws {FileError} If a file is missing or damaged.
  * @throws {DeviceError} If the kernel library or the device cannot be used.
  * @throws {WorkerError} If a worker process is lost.
+ * @example
+ * ```ts
+ * import { loadModel } from "@starx/starx";
+ * import { ok } from "node:assert/strict";
+ * const hay = "The grass is green. The sky is blue. The sun is yellow. Here we go.\n".repeat(20);
+ * const needle = "One of the special magic numbers for quiet-harbor is: 4815162.\n";
+ * await using model = await loadModel("models/starx-tiny");
+ * const query = "The special magic number for quiet-harbor mentioned in the provided text is";
+ * const options = { tokensToGenerate: 12 };
+ * const { text } = await model.generate({ context: hay + needle + hay, query }, options);
+ * ok(text.includes("4815162"));
+ * ```
  */
 export async function loadModel(folder: string, options: LoadOptions = {}): Promise<Model> {
   const checked = checkLoadOptions(folder, options);

@@ -25,8 +25,7 @@ import {
   optionError,
   type OptionPlace,
 } from "../options.ts";
-import type { GenerateOptions, LoadOptions, Prompt } from "./load_model.ts";
-import type { PhasesOptions } from "./phases.ts";
+import type { GenerateOptions, LoadOptions, PhasesOptions, Prompt } from "./model_options.ts";
 
 /** The one home of the engine's defaults; those of a plan are `PLAN_DEFAULTS`. */
 export const LOAD_DEFAULTS = {

@@ -6,36 +6,19 @@
  *
  * @module
  */
-import { type PlanOptions, usedRanks } from "../attention/plan.ts";
-import { chooseDevice, type DeviceWish } from "../device/open.ts";
+import { usedRanks } from "../attention/plan.ts";
+import { chooseDevice } from "../device/open.ts";
 import type { ModelShape } from "../model/model_shape.ts";
-import { type ComputeDType, type Precision, widest } from "../model/precision.ts";
+import { widest } from "../model/precision.ts";
 import type { BlockLayout } from "../star/blocks.ts";
 import { invariant, RequestError } from "../errors.ts";
 import { checkIds, checkRequest, type GenerateRequest } from "../star/request.ts";
 import { encodeInt32 } from "../team/protocol.ts";
 import type { Team } from "../team/team.ts";
 import { openModelTeam } from "./engine.ts";
+import type { PhasesOptions } from "./model_options.ts";
 import { checkPhasesOptions } from "./options.ts";
 import { joinAnswers, type StarTypes, toWire } from "./wire.ts";
-
-/** How to open a model for the two phases. */
-export interface PhasesOptions extends PlanOptions {
-  /** What numbers are rounded to, as a whole or part by part. @default {"bf16"} */
-  readonly precision?: ComputeDType | Precision | undefined;
-  /** Threads of each process; 0 divides the cores among the processes. @default {0} */
-  readonly threads?: number | undefined;
-  /** `auto` takes a usable GPU, or else the CPU. @default {"auto"} */
-  readonly device?: DeviceWish | undefined;
-  /** GPUs that the layers are spread over; by default the fewest that the weights fit on. */
-  readonly gpusPerRank?: number | undefined;
-  /** Processes that share the blocks. @default {1} */
-  readonly processCount?: number | undefined;
-  /** How long a process may make no progress, in milliseconds. @default {60000} */
-  readonly timeoutMs?: number | undefined;
-  /** How long a process may take to start and join, in milliseconds. @default {60000} */
-  readonly startTimeoutMs?: number | undefined;
-}
 
 /** What a call may come with. */
 export interface PhaseCall {
@@ -48,6 +31,7 @@ export interface PhaseCall {
  * before.
  */
 export interface Encoded extends Disposable {
+  /** Which rank has which blocks. */
   readonly layout: BlockLayout;
   /** Times that the anchor block was encoded on its own, over all processes. */
   readonly anchorPasses: number;
@@ -68,6 +52,7 @@ export interface Answer {
  * runs: `await using` waits for the end, `using` does not.
  */
 export interface Phases extends Disposable, AsyncDisposable {
+  /** The model's sizes and layers. */
   readonly config: ModelShape;
   /**
    * Phase 1: encodes all blocks of a context.
@@ -101,6 +86,22 @@ export interface Phases extends Disposable, AsyncDisposable {
  * @throws {UsageError} If an option is unknown or out of its range.
  * @throws {FileError} If a file is missing or damaged.
  * @throws {DeviceError} If the kernel library or the device cannot be used.
+ * @example Encodes a context once and asks it twice.
+ * ```ts
+ * import { loadTokenizer, openPhases } from "@starx/starx";
+ * import { equal } from "node:assert/strict";
+ * const folder = "models/starx-tiny";
+ * using tokenizer = await loadTokenizer(folder);
+ * await using phases = await openPhases(folder, { mode: "star", blockTokens: 128, threads: 1 });
+ * const context = tokenizer.encode("The grass is green. The sky is blue.\n".repeat(40));
+ * using encoded = await phases.encode(context, { room: 16 });
+ * for (const text of ["The sky is", "The grass is"]) {
+ *   const queryIds = tokenizer.encode(text);
+ *   const options = { tokensToGenerate: 4, stopIds: [], topLogits: 0 };
+ *   const { ids } = await phases.answer(encoded, { queryIds, ...options });
+ *   equal(ids.length, 4);
+ * }
+ * ```
  */
 export async function openPhases(folder: string, options: PhasesOptions = {}): Promise<Phases> {
   const checked = checkPhasesOptions(folder, options);

@@ -18,6 +18,7 @@ export interface ScoreOptions {
   readonly top?: number | undefined;
   /** Names the sample in progress and error messages. @default {"prompt"} */
   readonly sample?: string | undefined;
+  /** Told where the run stands. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   /** Ends the run: what it took is freed on all ranks, then it fails with the signal's reason. */
   readonly signal?: AbortSignal | undefined;

@@ -38,6 +38,13 @@ const NEUTRAL_KEYS: Readonly<Record<string, unknown>> = {
  * @throws {FileError} If the file is missing or not JSON, or a key is missing, has the wrong type,
  * is out of its range, or asks for something that this program does not compute; the message names
  * the file, the key, what was expected and what was found.
+ * @example
+ * ```ts
+ * import { readConfig } from "@starx/starx";
+ * import { equal } from "node:assert/strict";
+ * const { layers, layerCount } = await readConfig("models/starx-tiny");
+ * equal(layers.length, layerCount);
+ * ```
  */
 export async function readConfig(folder: string): Promise<ModelShape> {
   const path = join(folder, CONFIG_FILE);

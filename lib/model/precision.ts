@@ -4,11 +4,11 @@
  * @module
  */
 
-/** The dtypes that can be computed with. */
-export const COMPUTE_DTYPES = ["bf16", "f32"] as const;
-
 /** A dtype that can be computed with. */
-export type ComputeDType = typeof COMPUTE_DTYPES[number];
+export type ComputeDType = "bf16" | "f32";
+
+/** All of them. */
+export const COMPUTE_DTYPES = ["bf16", "f32"] as const satisfies readonly ComputeDType[];
 
 /** What numbers are rounded to. Sums and the residual stream are f32 whatever this says. */
 export interface Precision {

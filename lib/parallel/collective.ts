@@ -6,9 +6,8 @@
  *
  * @module
  */
-import type { Device } from "../device/device.ts";
+import type { Device, Region } from "../device/device.ts";
 import { WorkerError } from "../errors.ts";
-import type { DeviceExchange } from "./device_exchange.ts";
 
 /** What each operation takes. */
 export interface CollectiveOptions {
@@ -69,6 +68,31 @@ export interface Collective extends Disposable {
 
   /** Gives everything back; operations under way throw. A second call does nothing. */
   close(): void;
+}
+
+/** One rank's end of the exchanges of a device's memory. */
+export interface DeviceExchange {
+  readonly size: number;
+  /**
+   * Whether exchanges are put in the order of the device's ops, like ops: then they can be recorded
+   * with them, and whoever starts one waits for nothing.
+   */
+  readonly canBeRecorded: boolean;
+  /**
+   * As `Collective.allGather()`, on device memory; ops that are started later see the result.
+   *
+   * @throws As `Collective.allGather()`.
+   */
+  allGatherRegions(part: Region, out: Region, options?: CollectiveOptions): Promise<void>;
+  /** As `Collective.broadcast()`, on device memory; ops that are started later see the result. */
+  broadcastRegion(data: Region, options: BroadcastOptions): Promise<void>;
+  /**
+   * Begins to watch exchanges that were recorded and are started again: they end in time, or the
+   * run does.
+   *
+   * @throws {WorkerError} If a rank is lost.
+   */
+  watchRecorded(): void;
 }
 
 /** A `WorkerError` that follows from another rank's: who reports should prefer that one. */

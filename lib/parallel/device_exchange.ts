@@ -6,32 +6,12 @@
  */
 import type { Device, Region } from "../device/device.ts";
 import type { Tensor } from "../device/tensor.ts";
-import type { BroadcastOptions, Collective, CollectiveOptions } from "./collective.ts";
-
-/** One rank's end of the exchanges of a device's memory. */
-export interface DeviceExchange {
-  readonly size: number;
-  /**
-   * Whether exchanges are put in the order of the device's ops, like ops: then they can be recorded
-   * with them, and whoever starts one waits for nothing.
-   */
-  readonly canBeRecorded: boolean;
-  /**
-   * As `Collective.allGather()`, on device memory; ops that are started later see the result.
-   *
-   * @throws As `Collective.allGather()`.
-   */
-  allGatherRegions(part: Region, out: Region, options?: CollectiveOptions): Promise<void>;
-  /** As `Collective.broadcast()`, on device memory; ops that are started later see the result. */
-  broadcastRegion(data: Region, options: BroadcastOptions): Promise<void>;
-  /**
-   * Begins to watch exchanges that were recorded and are started again: they end in time, or the
-   * run does.
-   *
-   * @throws {WorkerError} If a rank is lost.
-   */
-  watchRecorded(): void;
-}
+import type {
+  BroadcastOptions,
+  Collective,
+  CollectiveOptions,
+  DeviceExchange,
+} from "./collective.ts";
 
 /** The exchange of a device's memory among a collective's ranks. */
 export function exchangeOn(collective: Collective, device: Device): DeviceExchange {

@@ -20,9 +20,9 @@ import {
   checkRoot,
   checkTimeout,
   closedError,
-  type Collective,
   type CollectiveOptions,
 } from "./collective.ts";
+import type { LaunchedCollective } from "./launched.ts";
 import { MpiControl } from "./mpi_control.ts";
 import { RankStatus } from "./state.ts";
 
@@ -71,11 +71,13 @@ interface Exchange {
 const REQUESTS_BYTES = 64;
 
 /** One rank's end; a process has one. */
-export class MpiCollective implements Collective {
+export class MpiCollective implements LaunchedCollective {
   readonly rank: number;
   readonly size: number;
   /** How this rank tells the others how far it is. */
   readonly status: RankStatus = new RankStatus();
+  /** All ranks are connected with each other. */
+  readonly isCutOff = false;
   readonly #mpi: Mpi;
   readonly #control: MpiControl;
   readonly #libc = new Libc();
@@ -290,11 +292,8 @@ export class MpiCollective implements Collective {
     const epoch = this.#epoch = (this.#epoch + 1) | 0;
     const { operation, byteLength, detail } = exchange;
     const { bytes, address: from } = this.#header;
-    new Float64Array(bytes.buffer, bytes.byteOffset, HEADER_NUMBERS).set([
-      operation,
-      byteLength,
-      detail,
-    ]);
+    const numbers = new Float64Array(bytes.buffer, bytes.byteOffset, HEADER_NUMBERS);
+    numbers.set([operation, byteLength, detail]);
     if (options.short !== undefined) bytes.set(options.short, HEADER_NUMBERS * 8);
     const { address: first } = this.#requests;
     const second = first + 8n;

@@ -19,8 +19,8 @@ import {
   closedError,
   type Collective,
   type CollectiveOptions,
+  type DeviceExchange,
 } from "./collective.ts";
-import type { DeviceExchange } from "./device_exchange.ts";
 
 /** How to join. */
 export interface NcclOptions {

@@ -157,11 +157,15 @@ export class Peers {
     return new StallClock({ maxStepMs: this.maxStepMs });
   }
 
-  /** The rank that has vanished in the middle of a sample, if one has; ask regularly. */
-  findSilent(nowMs: number): WorkerError | undefined {
+  /**
+   * The rank that has vanished in the middle of a sample, if one has; ask regularly.
+   *
+   * @param options `of`: the ranks to look at. Default: all others.
+   */
+  findSilent(nowMs: number, options: { of?: readonly number[] } = {}): WorkerError | undefined {
     const silenceMs = this.#silenceMs;
     for (const { rank, phase } of this.#reports) {
-      if (rank === this.#rank) continue;
+      if (rank === this.#rank || options.of?.includes(rank) === false) continue;
       const progress = this.#heard[rank] ?? 0;
       const excused = UNSTEADY.includes(phase);
       if (this.#silence.look(rank, { progress, excused, nowMs }) < silenceMs) continue;

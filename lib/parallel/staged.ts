@@ -6,8 +6,12 @@
  */
 import type { Device } from "../device/device.ts";
 import { WorkerError } from "../errors.ts";
-import type { BroadcastOptions, Collective, CollectiveOptions } from "./collective.ts";
-import type { DeviceExchange } from "./device_exchange.ts";
+import type {
+  BroadcastOptions,
+  Collective,
+  CollectiveOptions,
+  DeviceExchange,
+} from "./collective.ts";
 
 /** One rank's end: host memory over one collective, each device's memory over one of its own. */
 export class StagedCollective implements Collective {

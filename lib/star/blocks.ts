@@ -16,6 +16,7 @@ import { invariant } from "../errors.ts";
 
 /** A run of context tokens that is encoded as one local sequence. */
 export interface ContextBlock {
+  /** Its number, from 0. */
   readonly index: number;
   /** First context token, inclusive. */
   readonly start: number;
@@ -40,7 +41,15 @@ export interface BlockLayout {
  *
  * @param plan A checked attention plan.
  * @param options `contextTokens`, 0 or more, and `ranks`, how many processes there are.
- * @returns The layout; an empty context is one empty block on one host.
+ * @returns The layout; an empty context is one empty block on one rank.
+ * @example Five blocks, dealt to two ranks.
+ * ```ts
+ * import { checkPlan, layOutBlocks } from "@starx/starx";
+ * import { deepEqual } from "node:assert/strict";
+ * const plan = checkPlan({ mode: "star", blockTokens: 100 });
+ * const { hosts } = layOutBlocks(plan, { contextTokens: 450, ranks: 2 });
+ * deepEqual(hosts.map((blocks) => blocks.map(({ index }) => index)), [[0, 1, 2], [3, 4]]);
+ * ```
  */
 export function layOutBlocks(
   plan: CheckedPlan,

@@ -34,6 +34,7 @@ export interface GenerateRequest {
 
 /** How much one rank computed: the proof of who did what. */
 export interface RankCounters {
+  /** Its number, from 0. */
   readonly rank: number;
   /** Context blocks that this rank encoded. */
   readonly blocks: number;
@@ -81,6 +82,7 @@ export interface GenerateResult {
 
 /** Where a run stands, for a progress bar. */
 export interface Progress {
+  /** What is being computed: the context, or query and answer. */
   readonly phase: "phase 1" | "phase 2";
   /** Share of the phase that is done, 0 to 1, over all ranks. */
   readonly fraction: number;

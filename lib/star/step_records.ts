@@ -5,8 +5,8 @@
  */
 import type { OpRecorder, RecordedOps } from "../device/device.ts";
 import type { Stage } from "../device/stages.ts";
-import type { Collective } from "../parallel/collective.ts";
-import { type DeviceExchange, exchangeOn } from "../parallel/device_exchange.ts";
+import type { Collective, DeviceExchange } from "../parallel/collective.ts";
+import { exchangeOn } from "../parallel/device_exchange.ts";
 import { isOn } from "./switches.ts";
 
 /** Recordings that are kept at most: the oldest one makes room. */

@@ -5,11 +5,11 @@
  * @module
  */
 import { AbortedError } from "../parallel/collective.ts";
-import { MpiCollective } from "../parallel/mpi.ts";
+import type { LaunchedCollective } from "../parallel/launched.ts";
 import type { RankStatus } from "../parallel/state.ts";
-import { errorText, EXIT_CODES, UsageError, type WorkerError } from "../errors.ts";
+import { errorText, EXIT_CODES, UsageError, WorkerError } from "../errors.ts";
+import { joinLaunched } from "./join.ts";
 import type { Launch } from "./launch.ts";
-import { waitForRanks } from "./local_ranks.ts";
 import { PROTOCOL_VERSION } from "./protocol.ts";
 import { gatherJson } from "./words.ts";
 
@@ -17,6 +17,8 @@ import { gatherJson } from "./words.ts";
 export interface GroupOptions {
   /** What all ranks must have in common, by names that people know: version, command line. */
   readonly identity: Readonly<Record<string, string>>;
+  /** See `JoinOptions.jobSecret`. */
+  readonly jobSecret?: Uint8Array<ArrayBuffer> | undefined;
   /** How long a rank may make no progress. */
   readonly timeoutMs: number;
   /** How long the others may take to come. */
@@ -31,14 +33,13 @@ export interface GroupOptions {
 interface Member {
   readonly protocol: number;
   readonly node: string;
-  readonly local: number;
+  /** Its number on its node, if the launcher said it. */
+  readonly local: number | undefined;
   readonly identity: Readonly<Record<string, string>>;
 }
 
 /** How long the word that the run ends may take to reach the others. */
 const FAREWELL_MS = 120;
-/** How much longer MPI itself may wait for the ranks. */
-const GRACE_MS = 5_000;
 /** The launcher ends all processes with the first one; who has something to say goes first. */
 const QUIET_MS = 500;
 
@@ -46,74 +47,63 @@ const QUIET_MS = 500;
 export class RankGroup {
   readonly rank: number;
   readonly size: number;
-  readonly collective: MpiCollective;
+  readonly collective: LaunchedCollective;
   readonly status: RankStatus;
-  /** Ranks on this machine, and this one's number among them. */
-  readonly localSize: number;
-  readonly localRank: number;
   readonly #options: GroupOptions;
+  readonly #launch: Launch;
   #members: readonly Member[] = [];
   #ended = false;
   #isFailing = false;
 
   private constructor(
-    collective: MpiCollective,
+    collective: LaunchedCollective,
     options: GroupOptions & { launch: Launch },
   ) {
     this.collective = collective;
     this.rank = collective.rank;
     this.size = collective.size;
     this.status = collective.status;
-    this.localSize = options.launch.localSize ?? 1;
-    this.localRank = options.launch.localRank ?? 0;
+    this.#launch = options.launch;
     this.#options = options;
   }
 
   /**
    * Joins the others.
    *
-   * @throws {UsageError} If the launcher serves no MPI, or the ranks are not the same run.
-   * @throws {DeviceError} If the MPI library cannot be opened.
-   * @throws {WorkerError} If not all ranks come.
+   * @throws As `joinLaunched()`; {UsageError} if the ranks are not the same run.
    */
   static async join(launch: Launch, options: GroupOptions): Promise<RankGroup> {
-    const { mpi: flavour, rank, size, launcher } = launch;
-    if (flavour === undefined) {
-      throw new UsageError(
-        `Cannot join ${size} ranks as processes exchange over MPI, which the launcher does not ` +
-          "serve: start them by mpirun, or by srun --mpi=pmix",
-      );
-    }
     const holder: { group?: RankGroup } = {};
-    const { timeoutMs, startTimeoutMs } = options;
-    const start = MpiCollective.join({
-      flavour,
-      timeoutMs,
-      // Who looks at the processes knows more, and is to say it.
-      startTimeoutMs: startTimeoutMs + GRACE_MS,
+    const { timeoutMs, startTimeoutMs, jobSecret, log } = options;
+    const collective = await joinLaunched(launch, {
+      ...{ timeoutMs, startTimeoutMs, jobSecret, log },
+      node: nodeName(),
       onLost: (error) => holder.group?.fail(error),
     });
-    const node = nodeName();
-    const collective = await waitForRanks(start, { launch, node, timeoutMs: startTimeoutMs });
-    if (collective.rank !== rank || collective.size !== size) {
-      throw new UsageError(
-        `Cannot join as MPI must say what ${launcher} says, rank ${rank} of ${size}: ` +
-          `current value is rank ${collective.rank} of ${collective.size}`,
-      );
-    }
     const group = new RankGroup(collective, { ...options, launch });
     holder.group = group;
-    await group.#meet(launch);
+    await group.#meet();
     group.status.enter("idle");
     return group;
+  }
+
+  /** The number of ranks on this machine, as the launcher said it, or as the ranks told. */
+  get localSize(): number {
+    return this.#launch.localSize ?? Math.max(1, this.#ranksOfNode(this.rank).length);
   }
 
   /** `rank 3 (node n2, local 1)`. */
   describe(rank: number): string {
     const member = this.#members[rank];
-    return member === undefined
-      ? `rank ${rank}`
-      : `rank ${rank} (node ${member.node}, local ${member.local})`;
+    if (member === undefined) return `rank ${rank}`;
+    const local = member.local ?? this.#ranksOfNode(rank).indexOf(rank);
+    return `rank ${rank} (node ${member.node}, local ${local})`;
+  }
+
+  /** The ranks on the machine of one of them, in order; empty before all have met. */
+  #ranksOfNode(rank: number): number[] {
+    const node = this.#members[rank]?.node;
+    return this.#members.flatMap((member, other) => member.node === node ? [other] : []);
   }
 
   /** Takes leave of the others after a run that went well; all ranks must do so. */
@@ -135,10 +125,22 @@ export class RankGroup {
     this.#ended = true;
     if (!(error instanceof AbortedError)) {
       this.collective.abort(errorText(error));
-      if (await this.collective.settle(FAREWELL_MS) === this.rank) return true;
+      const first = await this.collective.settle(FAREWELL_MS);
+      if (first === this.rank && this.#mayTell(error)) return true;
     }
     await this.collective.settle(QUIET_MS);
     return false;
+  }
+
+  /**
+   * Whoever cannot agree with the others tells what only it knows, and one of each node that rank 0
+   * is lost, which all of them notice.
+   */
+  #mayTell(error: unknown): boolean {
+    const isHubLost = error instanceof WorkerError && error.rank === 0;
+    if (!this.collective.isCutOff || !isHubLost) return true;
+    const [first = this.rank] = this.#ranksOfNode(this.rank).filter((rank) => rank > 0);
+    return first === this.rank;
   }
 
   /** Ends this process because a rank is lost; only who noticed it first says so. */
@@ -156,9 +158,9 @@ export class RankGroup {
   }
 
   /** One small all-gather: is this the same run everywhere? */
-  async #meet(launch: Launch): Promise<void> {
+  async #meet(): Promise<void> {
     const { identity } = this.#options;
-    const local = launch.localRank ?? 0;
+    const local = this.#launch.localRank;
     const own: Member = { protocol: PROTOCOL_VERSION, node: nodeName(), local, identity };
     this.#members = await gatherJson(this.collective, own) as Member[];
     const [first = own] = this.#members;

@@ -26,7 +26,7 @@ export interface Launch {
   /** Its number on its machine, and how many there are; undefined where nobody says. */
   readonly localRank: number | undefined;
   readonly localSize: number | undefined;
-  /** Where rank 0 can be met, for NCCL. */
+  /** Where rank 0 can be met over TCP. */
   readonly master: { readonly address: string; readonly port: number } | undefined;
   /** The MPI library that the launcher serves; undefined if it serves none. */
   readonly mpi: MpiFlavour | undefined;
@@ -35,12 +35,12 @@ export interface Launch {
 /** All variables that are looked at: what `--allow-env` has to name. */
 export const LAUNCH_VARIABLES = [
   ...["RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"],
+  "TORCHELASTIC_USE_AGENT_STORE",
   ...["OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"],
   ...["OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"],
   ...["PMI_RANK", "PMI_SIZE", "PMI_FD", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", "PMIX_RANK"],
   ...["SLURM_JOB_ID", "SLURM_JOB_NUM_NODES", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"],
   ...["SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE", "SLURM_NODEID", "SLURMD_NODENAME"],
-  ...["SLURM_LAUNCH_NODE_IPADDR"],
 ] as const;
 
 /** The variables that this process may read. */
@@ -125,7 +125,7 @@ export function recognizeLaunch(env: Environment): Launch | undefined {
       size,
       ...localPlace(env, names),
       master: masterOf(env),
-      mpi: mpiFlavour(env),
+      mpi: mpiFlavour(env, { launcher, rank, size }),
     };
   }
   return undefined;
@@ -160,12 +160,31 @@ export function tasksOfNode(text: string | undefined, node: number): number | un
 }
 
 function masterOf(env: Environment): Launch["master"] {
-  const address = env.MASTER_ADDR ?? env.SLURM_LAUNCH_NODE_IPADDR;
-  if (address === undefined || env.MASTER_PORT === undefined) return undefined;
-  return { address, port: readNumber(env, "MASTER_PORT", { min: 1, max: 65535 }) };
+  const address = env.MASTER_ADDR;
+  if (address === undefined || address === "" || env.MASTER_PORT === undefined) return undefined;
+  const port = readNumber(env, "MASTER_PORT", { min: 1, max: MAX_PORT });
+  // With this variable torchrun's own agent listens at the port that it names.
+  const isTaken = env.TORCHELASTIC_USE_AGENT_STORE === "True";
+  return { address, port: isTaken ? port === MAX_PORT ? port - 1 : port + 1 : port };
 }
 
-function mpiFlavour(env: Environment): MpiFlavour | undefined {
+const MAX_PORT = 65_535;
+
+/** Variables of an MPI launcher that say other numbers are inherited from above the launcher. */
+function mpiFlavour(
+  env: Environment,
+  place: Pick<Launch, "launcher" | "rank" | "size">,
+): MpiFlavour | undefined {
+  if (place.launcher === "RANK and WORLD_SIZE") {
+    const says = (launcher: "Open MPI" | "PMI" | "PMIx") => {
+      const { rank, size } = NAMES[launcher];
+      if (env[rank] === undefined) return true;
+      // PMIx says no size; that of the Slurm step is not the one of an mpirun inside of it.
+      const isSize = launcher === "PMIx" || env[size] === String(place.size);
+      return env[rank] === String(place.rank) && isSize;
+    };
+    if (!says("Open MPI") || !says("PMI") || !says("PMIx")) return undefined;
+  }
   if (env.OMPI_COMM_WORLD_RANK !== undefined || env.PMIX_RANK !== undefined) return "openmpi";
   return env.PMI_RANK === undefined && env.PMI_FD === undefined ? undefined : "mpich";
 }
@@ -207,10 +226,16 @@ export function describeLaunch(env: Environment): string[] {
     : `, local ${localRank}${localSize === undefined ? "" : ` of ${localSize}`}`;
   return [
     `rank ${rank} of ${size}${local}, by the variables of ${launcher}`,
-    `exchange on CPUs: ${mpi === undefined ? "none, as there is no MPI" : `MPI (${mpi})`}`,
-    ...(master === undefined ? [] : [`NCCL's meeting point: ${master.address}:${master.port}`]),
+    `exchange on CPUs: ${exchangeText({ mpi, master })}`,
     ...place,
   ];
+}
+
+function exchangeText({ mpi, master }: Pick<Launch, "mpi" | "master">): string {
+  if (mpi !== undefined) return `MPI (${mpi})`;
+  return master === undefined
+    ? "none, as there is no MPI, nor MASTER_ADDR with MASTER_PORT"
+    : `TCP, by way of rank 0 at ${master.address}, port ${master.port}`;
 }
 
 /** How to start ranks on several nodes. */

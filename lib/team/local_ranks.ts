@@ -199,7 +199,7 @@ export function missingText(
   const others = launch.size - here;
   return others > 0
     ? `all ${here} ranks of node ${node} came, not all of the ${others} of other nodes`
-    : `all ${launch.size} ranks came, and MPI did not start`;
+    : `all ${launch.size} ranks came, and did not meet`;
 }
 
 /**

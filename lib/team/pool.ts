@@ -125,11 +125,6 @@ export class WorkerPool<T extends RankTypes> implements Team<T> {
     return this.#ready;
   }
 
-  /** The process numbers, by rank. */
-  get pids(): number[] {
-    return this.#children.map((child) => child.pid);
-  }
-
   async run(request: T["request"], options: RunOptions<T> = {}): Promise<T["result"][]> {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#closing !== undefined) throw closedTeamError();

@@ -46,11 +46,6 @@ export class PythonRandom {
     return low + this.#below(high - low + 1);
   }
 
-  /** A number between two others. */
-  uniform(low: number, high: number): number {
-    return low + (high - low) * this.random();
-  }
-
   /** The index of a random item of `count`. @throws {RangeError} If there is none. */
   choiceIndex(count: number): number {
     return this.#below(count);

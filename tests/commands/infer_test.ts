@@ -1,4 +1,5 @@
-import { type InferOptions, runInfer } from "../../commands/infer/infer.ts";
+import { runInfer } from "../../commands/infer/infer.ts";
+import type { InferOptions } from "../../commands/infer/options.ts";
 import { FileError, RequestError, UsageError, WorkerError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import { assert, assertEquals, assertRejects } from "../helpers/assert.ts";

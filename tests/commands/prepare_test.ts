@@ -246,3 +246,31 @@ Deno.test("runPrepare() refuses data that is damaged and names the file", async 
     });
   }
 });
+
+Deno.test("runPrepare() warns where the essays end before the length is reached", async () => {
+  const essay = JSON.stringify({ text: "A short essay about words. ".repeat(40) });
+  const punkt = ["abbrev_types.txt", "collocations.tab", "ortho_context.tab", "sent_starters.txt"];
+  const files = {
+    "data/PaulGrahamEssays.json": essay,
+    ...Object.fromEntries(punkt.map((name) => [`data/punkt_tab/english/${name}`, ""])),
+  };
+  await inFolder(files, async (folder) => {
+    const logged: string[] = [];
+    await runPrepare({
+      saveDir: folder,
+      task: "niah_single_2",
+      tokenizerPath: new URL("../../models/starx-tiny", import.meta.url).pathname,
+      maxTokens: 4096,
+      sampleCount: 1,
+      randomSeed: undefined,
+      template: "base",
+      removeNewlineTab: false,
+      chunkIndex: 0,
+      chunkCount: 1,
+      sourceDir: `${folder}/data`,
+      cweFrequencies: [],
+    }, (line) => void logged.push(line));
+    const warning = logged.find((line) => line.includes("source texts end there")) ?? "";
+    assertMatch(warning, /^warning: the longest sample of niah_single_2 has \d+ of 4096 tokens/);
+  });
+});

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { type InferOptions, runInfer } from "../../commands/infer/infer.ts";
+import { runInfer } from "../../commands/infer/infer.ts";
+import type { InferOptions } from "../../commands/infer/options.ts";
 import { assertEquals } from "../helpers/assert.ts";
 import { fakeScreen, NO_INTERRUPTS } from "../helpers/fake_model.ts";
 import { inFolder } from "../helpers/folder.ts";

@@ -97,7 +97,7 @@ for (const { phase, signal, rank } of LOSSES) {
             lines[0] ?? "",
             new RegExp(
               `^rank ${rank} \\(node \\S+, local ${rank}\\): Lost rank ${rank} in \\S+( \\d)?: ` +
-                `it made no progress for ${HANG_MS} ms`,
+                `(it made no progress for ${HANG_MS}|nothing was heard of it for 7000) ms`,
             ),
           );
           assertEquals(code, 5);
@@ -220,14 +220,6 @@ for (const { name, how, timeout, text } of ABSENT) {
   });
 }
 
-Deno.test("infer refuses ranks of a launcher without MPI", async () => {
-  const files = { input: "in.jsonl", output: "out.jsonl" };
-  const env = { RANK: "0", WORLD_SIZE: "2" };
-  const { code, stderr } = await runAlone(inferArgs(files, { mode: "star" }), env);
-  assertEquals(code, 2);
-  assertMatch(stderr, /^error: Cannot join 2 ranks .* start them by mpirun, or by srun --mpi=pmix/);
-});
-
 const RULER = [
   ...["ruler", "-n", "tiny", "-p", MODEL, "-pc", "llama3", "-a", "star", "-bs", "256"],
   ...["-l", "1024", "-t", "niah_single_1", "--num_samples_per_task", "2"],
@@ -319,5 +311,5 @@ Deno.test("doctor shows what a launcher has said", async () => {
   const env = { RANK: "1", WORLD_SIZE: "4", MASTER_ADDR: "n1", MASTER_PORT: "29500" };
   const { stdout } = await runAlone(["doctor"], env);
   assertMatch(stdout, /Launcher +rank 1 of 4, by the variables of RANK and WORLD_SIZE/);
-  assertMatch(stdout, /NCCL's meeting point: n1:29500/);
+  assertMatch(stdout, /exchange on CPUs: TCP, by way of rank 0 at n1, port 29500/);
 });

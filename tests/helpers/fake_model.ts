@@ -8,7 +8,8 @@ import type { Cleanup, LoadModel } from "../../commands/shared/model_session.ts"
 import type { Screen } from "../../commands/shared/screen.ts";
 import { loadTokenizer } from "../../lib/model/tokenizer.ts";
 import { readConfig } from "../../lib/model/config.ts";
-import type { GenerateOptions, Generation, Prompt } from "../../lib/engine/load_model.ts";
+import type { Generation } from "../../lib/engine/load_model.ts";
+import type { GenerateOptions, Prompt } from "../../lib/engine/model_options.ts";
 
 /** A prompt of texts. */
 export interface TextPrompt extends Prompt {

@@ -18,6 +18,6 @@ if (import.meta.main) {
   });
   const write = (value: unknown) =>
     Deno.stdout.writeSync(new TextEncoder().encode(`${JSON.stringify(value)}\n`));
-  write(pool.pids);
+  write(pool.ready.map(({ pid }) => pid));
   write(await pool.run(JSON.parse(request)));
 }

@@ -59,16 +59,21 @@ export async function untilWorking(
   return { results, done };
 }
 
+/** The processes of all ranks. */
+export function pidsOf(pool: WorkerPool<FakeTypes>): number[] {
+  return pool.ready.map(({ pid }) => pid);
+}
+
 /** The process of a rank. */
 export function pidOf(pool: WorkerPool<FakeTypes>, rank: number): number {
-  const pid = pool.pids[rank];
+  const pid = pidsOf(pool)[rank];
   assert(pid !== undefined, `there is no rank ${rank}`);
   return pid;
 }
 
 /** Checks that nothing is left of a pool that failed. */
 export function assertNothingLeft(pool: WorkerPool<FakeTypes>): void {
-  assertEquals(pool.pids.filter(isRunning), []);
+  assertEquals(pidsOf(pool).filter(isRunning), []);
   assertEquals(leftovers("memfd:starx"), []);
 }
 

@@ -14,6 +14,8 @@ export interface SourceFile {
   readonly text: string;
   /** What it imports or re-exports: paths as above, or specifiers of other schemes. */
   readonly imports: readonly string[];
+  /** Those of `imports` that it starts as a worker or a process: these are no parts of it. */
+  readonly started: readonly string[];
 }
 
 /** Static and dynamic imports, re-exports, and entries of workers. */
@@ -30,7 +32,7 @@ export async function sourceFiles(...starts: readonly string[]): Promise<SourceF
   const files: SourceFile[] = [];
   for (const path of paths.filter((path) => path.endsWith(".ts")).sort()) {
     const text = await Deno.readTextFile(new URL(path, ROOT));
-    files.push({ path, text, imports: importsOf(path, text) });
+    files.push({ path, text, ...importsOf(path, text) });
   }
   return files;
 }
@@ -49,11 +51,62 @@ export async function pathsBelow(start: string): Promise<string[]> {
   return found;
 }
 
-function importsOf(path: string, text: string): string[] {
+/**
+ * The circles of files that import each other, types as well as values: each is named by the way
+ * around it, from the file that comes first by name.
+ */
+export function importCircles(files: readonly SourceFile[]): string[] {
+  const edges = new Map(files.map(({ path, imports, started }) => [
+    path,
+    imports.filter((other) => !started.includes(other)),
+  ]));
+  const circles: string[] = [];
+  const inCircle = new Set<string>();
+  for (const { path } of files) {
+    if (inCircle.has(path)) continue;
+    const way = wayBack(path, edges);
+    if (way === undefined) continue;
+    for (const step of way) inCircle.add(step);
+    circles.push([...way, path].join(" -> "));
+  }
+  return circles;
+}
+
+/** The shortest way from a file over its imports to itself, without its end. */
+function wayBack(
+  start: string,
+  edges: ReadonlyMap<string, readonly string[]>,
+): string[] | undefined {
+  const before = new Map<string, string>();
+  for (const queue = [start]; queue.length > 0;) {
+    const path = queue.shift() ?? start;
+    for (const next of edges.get(path) ?? []) {
+      if (next === start) {
+        const way = [path];
+        for (let step = before.get(path); step !== undefined; step = before.get(step)) {
+          way.unshift(step);
+        }
+        return way;
+      }
+      if (before.has(next)) continue;
+      before.set(next, path);
+      queue.push(next);
+    }
+  }
+  return undefined;
+}
+
+function importsOf(path: string, text: string): Pick<SourceFile, "imports" | "started"> {
   const code = text.replace(/\/\*[\s\S]*?\*\//g, "");
-  return [...code.matchAll(SPECIFIER)].map(([, imported, entry = ""]) => {
+  const imports: string[] = [];
+  const started: string[] = [];
+  for (const [, imported, entry = ""] of code.matchAll(SPECIFIER)) {
     const specifier = imported ?? entry;
-    if (!specifier.startsWith(".")) return specifier;
-    return new URL(specifier, new URL(path, "file:///")).pathname.slice(1);
-  });
+    const resolved = specifier.startsWith(".")
+      ? new URL(specifier, new URL(path, "file:///")).pathname.slice(1)
+      : specifier;
+    imports.push(resolved);
+    if (imported === undefined) started.push(resolved);
+  }
+  return { imports, started };
 }

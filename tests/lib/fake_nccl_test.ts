@@ -12,7 +12,9 @@ import { assert, assertEquals, assertMatch, assertRejects } from "../helpers/ass
 import { addFakeNccl, buildFakeGpu, withFakeGpu } from "../helpers/fake_gpu.ts";
 import { checkPlan } from "../../lib/attention/plan.ts";
 import { goldenEntries, goldenPlan } from "../helpers/golden.ts";
-import { runAlone } from "../helpers/hosts.ts";
+import { inFolder } from "../helpers/folder.ts";
+import { runAlone, writeInput } from "../helpers/hosts.ts";
+import { TcpRanks } from "../helpers/tcp_hosts.ts";
 import { childrenOf, waitUntilEnded } from "../helpers/processes.ts";
 import { goldenRequest, MODEL, openTiny, STAR } from "../helpers/prompts.ts";
 
@@ -126,6 +128,32 @@ Deno.test({ name: "bench times ranks with a GPU each", ignore }, async () => {
     assertMatch(ended.stdout, /Fake GPU .*, 2 processes over NCCL 2\.29\.5, bf16, ring\n/);
   });
 });
+
+Deno.test(
+  { name: "ranks with a GPU each that met over TCP exchange over NCCL", ignore },
+  async () => {
+    await withGpus(2, () =>
+      inFolder({}, async (place) => {
+        const input = `${place}/in.jsonl`;
+        await writeInput(input, { samples: 1 });
+        const run = (output: string) => [
+          ...["infer", "-p", MODEL, "-a", "star", "-bs", "256", "--device", "cuda"],
+          ...["--tokens_to_generate", "8", "--input_path", input, "--output_path", output],
+        ];
+        const ended = await runAlone([...run(`${place}/np.jsonl`), "-np", "2"]);
+        assertEquals(ended.code, 0, ended.stderr);
+        await using ranks = new TcpRanks(run(`${place}/tcp.jsonl`), { size: 2 });
+        const ends = await ranks.allEnded();
+        const texts = ends.map(({ stderr }) => stderr).join("\n");
+        assertEquals(ends.map(({ code }) => code), [0, 0], texts);
+        assertMatch(texts, /2 processes, NCCL 2\.29\.5/);
+        assertEquals(
+          await Deno.readTextFile(`${place}/tcp.jsonl`),
+          await Deno.readTextFile(`${place}/np.jsonl`),
+        );
+      }));
+  },
+);
 
 /** Stopped ranks: host 1 waits for the anchor that host 0 does not send, host 0 for host 1's part. */
 const STOPS = [{ phase: "phase 1", victim: 0 }, { phase: "phase 2", victim: 1 }] as const;

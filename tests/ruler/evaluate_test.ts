@@ -2,7 +2,7 @@ import { runEvaluate } from "../../commands/ruler/evaluate.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
 import { evaluateFolder, type FolderScores } from "../../ruler/evaluate.ts";
 import { formatFrame } from "../../ruler/csv.ts";
-import { TASK_METRICS } from "../../ruler/metrics.ts";
+import { TASK_METRICS } from "../../ruler/tasks.ts";
 import { idCells } from "../../ruler/predictions.ts";
 import { dumpJsonText, parseJsonText } from "../../ruler/python/json_text.ts";
 import { listRepr } from "../../ruler/python/text.ts";

@@ -1,11 +1,7 @@
-import {
-  cleanPrediction,
-  type Metric,
-  scorePredictions,
-  TASK_METRICS,
-} from "../../ruler/metrics.ts";
+import { cleanPrediction, type Metric, scorePredictions } from "../../ruler/metrics.ts";
 import { floatRepr, roundHalfEven } from "../../ruler/python/float.ts";
 import { center, strip } from "../../ruler/python/text.ts";
+import { TASK_METRICS } from "../../ruler/tasks.ts";
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "../helpers/assert.ts";
 import { sharedFolder } from "../helpers/shared.ts";
 

@@ -4,7 +4,8 @@
  * @module
  */
 import { UsageError } from "../../../lib/errors.ts";
-import { loadModel, type LoadOptions } from "../../../lib/engine/load_model.ts";
+import { loadModel } from "../../../lib/engine/load_model.ts";
+import type { LoadOptions } from "../../../lib/engine/model_options.ts";
 import {
   checkGenerateOptions,
   checkLoadOptions,

@@ -4,7 +4,8 @@
  * @module
  */
 import { RequestError, UsageError } from "../../../lib/errors.ts";
-import { loadModel, type LoadOptions, type Model } from "../../../lib/engine/load_model.ts";
+import { loadModel, type Model } from "../../../lib/engine/load_model.ts";
+import type { LoadOptions } from "../../../lib/engine/model_options.ts";
 import type { Scores } from "../../../lib/engine/score.ts";
 import { assert, assertAlmostEquals, assertEquals, assertRejects } from "../../helpers/assert.ts";
 import { goldenEntries } from "../../helpers/golden.ts";

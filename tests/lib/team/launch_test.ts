@@ -69,8 +69,18 @@ Deno.test("recognizeLaunch() trusts RANK, then MPI's variables, then Slurm's", (
 });
 
 Deno.test("recognizeLaunch() keeps the library of the launcher below RANK and WORLD_SIZE", () => {
-  assertEquals(place({ ...OPEN_MPI, ...PLAIN })?.[5], "openmpi");
-  assertEquals(place({ ...HYDRA, ...PLAIN })?.[5], "mpich");
+  const two = { RANK: "2", WORLD_SIZE: "3" };
+  assertEquals(place({ ...OPEN_MPI, ...two })?.[5], "openmpi");
+  assertEquals(place({ ...HYDRA, RANK: "0", WORLD_SIZE: "2" })?.[5], "mpich");
+  // An mpirun inside of a batch script, whose step has one task.
+  assertEquals(place({ ...OPEN_MPI, ...two, SLURM_STEP_NUM_TASKS: "1" })?.[5], "openmpi");
+});
+
+Deno.test("recognizeLaunch() takes no MPI of a launcher that counts other ranks", () => {
+  assertEquals(place({ ...OPEN_MPI, ...PLAIN })?.[5], undefined);
+  assertEquals(place({ ...HYDRA, ...PLAIN })?.[5], undefined);
+  assertEquals(place({ ...OPEN_MPI, RANK: "2", WORLD_SIZE: "6" })?.[5], undefined);
+  assertEquals(place({ PMIX_RANK: "1", RANK: "5", WORLD_SIZE: "8" })?.[5], undefined);
 });
 
 Deno.test("recognizeLaunch() takes a Slurm step of one task for a single process", () => {
@@ -84,6 +94,13 @@ Deno.test("recognizeLaunch() finds where rank 0 can be met", () => {
   const env = { ...PLAIN, MASTER_ADDR: "n1", MASTER_PORT: "29500" };
   assertEquals(recognizeLaunch(env)?.master, { address: "n1", port: 29500 });
   assertEquals(recognizeLaunch({ ...PLAIN, MASTER_ADDR: "n1" })?.master, undefined);
+  assertEquals(recognizeLaunch({ ...env, MASTER_ADDR: "" })?.master, undefined);
+});
+
+Deno.test("recognizeLaunch() leaves torchrun's agent its port", () => {
+  const env = { ...PLAIN, MASTER_ADDR: "n1", TORCHELASTIC_USE_AGENT_STORE: "True" };
+  assertEquals(recognizeLaunch({ ...env, MASTER_PORT: "29500" })?.master?.port, 29501);
+  assertEquals(recognizeLaunch({ ...env, MASTER_PORT: "65535" })?.master?.port, 65534);
 });
 
 Deno.test("recognizeLaunch() throws if the variables contradict each other", () => {
@@ -112,13 +129,16 @@ Deno.test("describeLaunch() tells launcher, place, exchange and allocation", () 
   assertEquals(describeLaunch({}), ["started on its own, by no launcher"]);
   assertEquals(describeLaunch(SLURM), [
     "rank 3 of 4, local 1 of 2, by the variables of Slurm",
-    "exchange on CPUs: none, as there is no MPI",
+    "exchange on CPUs: none, as there is no MPI, nor MASTER_ADDR with MASTER_PORT",
     "inside of Slurm job 77 on 2 nodes",
   ]);
   assertEquals(describeLaunch({ ...OPEN_MPI, MASTER_ADDR: "n1", MASTER_PORT: "1" }), [
     "rank 2 of 3, local 0 of 1, by the variables of Open MPI",
     "exchange on CPUs: MPI (openmpi)",
-    "NCCL's meeting point: n1:1",
+  ]);
+  assertEquals(describeLaunch({ ...PLAIN, MASTER_ADDR: "n1", MASTER_PORT: "1" }), [
+    "rank 1 of 4, local 1 of 2, by the variables of RANK and WORLD_SIZE",
+    "exchange on CPUs: TCP, by way of rank 0 at n1, port 1",
   ]);
   assertEquals(describeLaunch({ ...PLAIN, RANK: "9" }), [
     "Cannot find this process's rank as RANK must be a whole number from 0 to 3: " +

@@ -28,7 +28,7 @@ Deno.test("missingText() names the ranks of this node that are missing, or else 
   const one = { ...LAUNCH, localSize: 4, localRank: 2 };
   const options = { launch: one, node: "n1" };
   const all = { come: [0, 1, 2, 3], late: [], ended: [], absent: [] };
-  assertEquals(missingText(all, options), "all 4 ranks came, and MPI did not start");
+  assertEquals(missingText(all, options), "all 4 ranks came, and did not meet");
   const few = { come: [2], late: [3], ended: [0], absent: [1] };
   assertEquals(
     missingText(few, options),

@@ -10,6 +10,7 @@ import {
   ENTRY,
   PATIENCE_MS,
   pidOf,
+  pidsOf,
   sleep,
   startParent,
   startPool,
@@ -95,7 +96,7 @@ Deno.test("WorkerPool.run() has patience with a rank that waits for one that com
 Deno.test("WorkerPool.run() throws if a rank was killed between requests", async () => {
   const pool = await startPool(2);
   Deno.kill(pidOf(pool, 0), "SIGKILL");
-  await waitUntilEnded(pool.pids, { timeoutMs: PATIENCE_MS });
+  await waitUntilEnded(pidsOf(pool), { timeoutMs: PATIENCE_MS });
   await assertRejects(
     () => pool.run({ kind: "echo", value: "" }),
     WorkerError,

@@ -20,7 +20,6 @@ interface SeedVectors {
     readonly list: readonly number[];
   }[];
   readonly shuffle: readonly { readonly n: number; readonly result: readonly number[] }[];
-  readonly uniform: readonly (readonly [number, number, number])[];
   readonly uuid4: readonly string[];
   readonly interleaved: readonly unknown[];
 }
@@ -80,10 +79,6 @@ vectorTest("randint() gives Python's numbers", (random, vectors) => {
   for (const [low, high, value] of vectors.randint_misc) {
     assertEquals(fresh.randint(low, high), value, `randint(${low}, ${high})`);
   }
-});
-
-vectorTest("uniform() gives Python's numbers", (random, { uniform }) => {
-  for (const [low, high, value] of uniform) assertEquals(random.uniform(low, high), value);
 });
 
 vectorTest("choiceIndex() gives Python's choices", (random, { choice_len: choices }) => {
