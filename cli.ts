@@ -118,6 +118,10 @@ const ruler = defineCommand({
       machine: true,
       help: "folder of all results",
     }),
+    stop_at_eos: switchFlag({
+      help: "ends an answer at the model's end-of-sequence ids; the original goes on to the last " +
+        "token",
+    }),
     overwrite: switchFlag({
       machine: true,
       help: "removes earlier results of these lengths, whatever they were made with",
@@ -168,6 +172,7 @@ const ruler = defineCommand({
       outputDir: flags.output_dir,
       sourceDir: flags.source_dir,
       cweFrequencies: flags.cwe_freq,
+      stopAtEos: flags.stop_at_eos,
       tasksFile: flags.tasks_file,
       overwrite: flags.overwrite,
       format: flags.format,

@@ -96,6 +96,7 @@ export async function runRuler(
       ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs, tokenizer },
       copyWeights: options.copyWeights,
       batchSize: options.batchSize,
+      replicas: options.replicas,
       expectedTokens: Math.max(...lengths),
     },
     screen,
@@ -107,6 +108,7 @@ export async function runRuler(
     ...{ ...options, plan, device, processCount, folder, pregenDir, maker, session, screen },
     own,
     template: template.name,
+    endIds: options.stopAtEos === true ? config.eosTokenIds : [],
     digests: {
       model: await modelDigest(modelPath),
       tokenizer: await tokenizerDigest(modelPath),

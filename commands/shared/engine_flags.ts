@@ -43,6 +43,7 @@ const FLAG_NAMES: Readonly<Record<string, string>> = {
   stopWords: "--stop_words",
   sourceDir: "--source_dir",
   batchSize: "--batch_size",
+  replicas: "--replicas",
 };
 
 /** A message of the library, with the names that options have on the command line. */
@@ -74,6 +75,7 @@ export interface EngineFlags {
   readonly gpus_per_rank: number;
   /** `auto` or a number. */
   readonly batch_size: string;
+  readonly replicas: number;
   /** In seconds. */
   readonly timeout: number;
   readonly start_timeout: number;
@@ -144,6 +146,12 @@ export const ENGINE_FLAGS = {
     help: "samples that are decoded at once, at most, as memory has room for them; auto takes as " +
       "many as pay. It changes no bit of any result",
   }),
+  replicas: wholeFlag({
+    default: LOAD_DEFAULTS.replicas,
+    ...LOAD_RANGES.replicas,
+    machine: true,
+    help: "copies of the model, each with its processes and GPUs, that share the samples",
+  }),
   copy_weights: switchFlag({
     machine: true,
     help: "reads the weights into memory once, for files that may change meanwhile; otherwise " +
@@ -185,7 +193,10 @@ export function planOf(flags: PlanFlags): PlanOptions {
 export function engineOptions(
   flags: EngineFlags,
 ):
-  & Pick<CheckedLoad, "device" | "threads" | "gpusPerRank" | "copyWeights" | "batchSize">
+  & Pick<
+    CheckedLoad,
+    "device" | "threads" | "gpusPerRank" | "copyWeights" | "batchSize" | "replicas"
+  >
   & Pick<CheckedLoad, "timeoutMs" | "startTimeoutMs">
   & { dtype: ComputeDType } {
   const { device, dtype, threads, timeout, start_timeout, copy_weights: copyWeights } = flags;
@@ -194,7 +205,7 @@ export function engineOptions(
   const times = { timeoutMs, startTimeoutMs };
   const batchSize = batchSizeOf(flags.batch_size);
   const base = { device, dtype, threads, gpusPerRank: gpusPerRank(flags), copyWeights };
-  return { ...base, batchSize, ...times };
+  return { ...base, batchSize, replicas: flags.replicas, ...times };
 }
 
 /** @throws {UsageError} If it is out of its range. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { type CheckedPlan, checkPlan, PLAN_OPTION_NAMES } from "../attention/plan.ts";
-import { BATCH_RANGE } from "./batch_size.ts";
+import { BATCH_RANGE, REPLICA_RANGE } from "./batch_size.ts";
 import { DEVICE_WISHES } from "../device/open.ts";
 import {
   COMPUTE_DTYPES,
@@ -37,6 +37,7 @@ export const LOAD_DEFAULTS = {
   startTimeoutMs: 60_000,
   copyWeights: false,
   batchSize: 1,
+  replicas: 1,
 } as const satisfies LoadOptions;
 
 /** The one home of the defaults of generation. */
@@ -59,6 +60,7 @@ export const LOAD_RANGES = {
   // Larger numbers cannot be counted with in the C interface.
   expectedTokens: { min: 0, max: 2 ** 31 - 1 },
   batchSize: BATCH_RANGE,
+  replicas: REPLICA_RANGE,
   // Timers of JavaScript take 2^31 - 1 ms.
   timeoutMs: { min: 100, max: 2_000_000_000 },
   startTimeoutMs: { min: 100, max: 2_000_000_000 },
@@ -76,6 +78,7 @@ const LOAD_NAMES = [
   "startTimeoutMs",
   "copyWeights",
   "batchSize",
+  "replicas",
   "tokenizer",
   "group",
   "onWarning",
@@ -126,6 +129,7 @@ export interface CheckedLoad extends CheckedRanks {
   readonly expectedTokens: number | undefined;
   readonly copyWeights: boolean;
   readonly batchSize: number | "auto";
+  readonly replicas: number;
 }
 
 /**
@@ -144,6 +148,7 @@ export function checkLoadOptions(folder: string, options: LoadOptions): CheckedL
       ? undefined
       : inRange("expectedTokens", expectedTokens),
     batchSize: batchSize === "auto" ? batchSize : inRange("batchSize", batchSize),
+    replicas: inRange("replicas", options.replicas ?? LOAD_DEFAULTS.replicas),
     copyWeights: checkSwitch({ action, name: "copyWeights" }, {
       value: options.copyWeights ?? LOAD_DEFAULTS.copyWeights,
     }),

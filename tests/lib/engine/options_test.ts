@@ -32,6 +32,7 @@ Deno.test("checkLoadOptions() has a default for every option", () => {
     startTimeoutMs: 60_000,
     copyWeights: false,
     batchSize: 1,
+    replicas: 1,
   });
 });
 
