@@ -37,6 +37,7 @@ import {
 import { runProgram } from "./commands/shared/program.ts";
 import { openScreen } from "./commands/shared/screen.ts";
 import { UsageError } from "./lib/errors.ts";
+import { SERVE } from "./commands/serve/command.ts";
 import { findModelFolder } from "./lib/model/model_folder.ts";
 import { babilongCommand } from "./commands/babilong/command.ts";
 import { launchEnvironment } from "./lib/team/launch.ts";
@@ -221,6 +222,7 @@ const COMMANDS: readonly Command[] = [
   ruler,
   babilongCommand(new URL(import.meta.url)),
   INFER,
+  SERVE,
   PREPARE,
   EVALUATE,
   GATHER,
