@@ -15,6 +15,7 @@ import { DEVICE_WISHES } from "../../lib/device/open.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { type CheckedLoad, LOAD_DEFAULTS, LOAD_RANGES } from "../../lib/engine/options.ts";
 import { COMPUTE_DTYPES, type ComputeDType } from "../../lib/model/precision.ts";
+import { isJsonObject } from "../../lib/text_file.ts";
 import { choiceFlag, decimalFlag, switchFlag, textFlag, wholeFlag } from "./flags.ts";
 
 /** What `-a` takes. */
@@ -43,6 +44,7 @@ const FLAG_NAMES: Readonly<Record<string, string>> = {
   stopWords: "--stop_words",
   sourceDir: "--source_dir",
   batchSize: "--batch_size",
+  ropeScaling: "--rope_scaling",
 };
 
 /** A message of the library, with the names that options have on the command line. */
@@ -78,6 +80,7 @@ export interface EngineFlags {
   readonly timeout: number;
   readonly start_timeout: number;
   readonly copy_weights: boolean;
+  readonly rope_scaling: string | undefined;
 }
 
 /** How many GPUs a process spreads the layers over. */
@@ -144,6 +147,11 @@ export const ENGINE_FLAGS = {
     help: "samples that are decoded at once, at most, as memory has room for them; auto takes as " +
       "many as pay. It changes no bit of any result",
   }),
+  rope_scaling: textFlag({
+    value: "JSON",
+    help: "stretches the model: stands in place of config.json's rope_scaling, for example " +
+      `'{"rope_type": "yarn", "factor": 4}'`,
+  }),
   copy_weights: switchFlag({
     machine: true,
     help: "reads the weights into memory once, for files that may change meanwhile; otherwise " +
@@ -186,7 +194,7 @@ export function engineOptions(
   flags: EngineFlags,
 ):
   & Pick<CheckedLoad, "device" | "threads" | "gpusPerRank" | "copyWeights" | "batchSize">
-  & Pick<CheckedLoad, "timeoutMs" | "startTimeoutMs">
+  & Pick<CheckedLoad, "timeoutMs" | "startTimeoutMs" | "ropeScaling">
   & { dtype: ComputeDType } {
   const { device, dtype, threads, timeout, start_timeout, copy_weights: copyWeights } = flags;
   const timeoutMs = milliseconds("timeoutMs", { flag: "--timeout", seconds: timeout });
@@ -194,7 +202,19 @@ export function engineOptions(
   const times = { timeoutMs, startTimeoutMs };
   const batchSize = batchSizeOf(flags.batch_size);
   const base = { device, dtype, threads, gpusPerRank: gpusPerRank(flags), copyWeights };
-  return { ...base, batchSize, ...times };
+  return { ...base, batchSize, ...times, ropeScaling: ropeScalingOf(flags.rope_scaling) };
+}
+
+/** @throws {UsageError} If it is not a JSON object. */
+function ropeScalingOf(text: string | undefined): CheckedLoad["ropeScaling"] {
+  if (text === undefined) return undefined;
+  try {
+    const value: unknown = JSON.parse(text);
+    if (isJsonObject(value)) return value;
+  } catch {
+    // What it is instead is said below.
+  }
+  throw new UsageError(`--rope_scaling: must be a JSON object: current value is '${text}'`);
 }
 
 /** @throws {UsageError} If it is out of its range. */

@@ -51,10 +51,10 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
 /** The ranks of a model. */
 export async function openModelTeam(options: EngineOptions): Promise<Team<StarTypes>> {
   const { modelFolder, plan, device, precision, threads, gpusPerRank } = options;
-  const { expectedTokens, copyWeights, batchSize } = options;
+  const { expectedTokens, copyWeights, batchSize, ropeScaling } = options;
   const init = {
     ...{ modelFolder, plan, device, precision, threads, gpusPerRank },
-    ...{ expectedTokens, copyWeights, batchSize },
+    ...{ expectedTokens, copyWeights, batchSize, ropeScaling },
   };
   return await openTeam(STAR_PROGRAM, init, placeOf(options));
 }

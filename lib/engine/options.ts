@@ -25,6 +25,7 @@ import {
   optionError,
   type OptionPlace,
 } from "../options.ts";
+import { isJsonObject } from "../text_file.ts";
 import type { GenerateOptions, LoadOptions, PhasesOptions, Prompt } from "./model_options.ts";
 
 /** The one home of the engine's defaults; those of a plan are `PLAN_DEFAULTS`. */
@@ -76,6 +77,7 @@ const LOAD_NAMES = [
   "startTimeoutMs",
   "copyWeights",
   "batchSize",
+  "ropeScaling",
   "tokenizer",
   "group",
   "onWarning",
@@ -126,6 +128,7 @@ export interface CheckedLoad extends CheckedRanks {
   readonly expectedTokens: number | undefined;
   readonly copyWeights: boolean;
   readonly batchSize: number | "auto";
+  readonly ropeScaling: LoadOptions["ropeScaling"];
 }
 
 /**
@@ -144,6 +147,7 @@ export function checkLoadOptions(folder: string, options: LoadOptions): CheckedL
       ? undefined
       : inRange("expectedTokens", expectedTokens),
     batchSize: batchSize === "auto" ? batchSize : inRange("batchSize", batchSize),
+    ropeScaling: checkSection({ action, name: "ropeScaling" }, options.ropeScaling),
     copyWeights: checkSwitch({ action, name: "copyWeights" }, {
       value: options.copyWeights ?? LOAD_DEFAULTS.copyWeights,
     }),
@@ -258,6 +262,14 @@ export function checkGenerateOptions(prompt: Prompt, options: GenerateOptions): 
     }),
     endIds: checkIds({ action, name: "endIds" }, endIds),
   };
+}
+
+function checkSection(
+  place: OptionPlace,
+  value: LoadOptions["ropeScaling"],
+): LoadOptions["ropeScaling"] {
+  if (value === undefined || isJsonObject(value)) return value;
+  throw optionError(place, { rule: "an object", value });
 }
 
 /** A text, or ids. @throws {UsageError} If it is neither. */
