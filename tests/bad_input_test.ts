@@ -250,14 +250,20 @@ Deno.test("infer warns of a prompt beyond the model's positions, and refuses one
   }
 });
 
+/** All that a run of one's own needs. */
+const RULER = [
+  ...["ruler", "-n", "x", "-p", "models/starx-tiny", "-pc", "base", "-l", "4096"],
+  ...["-a", "xattn", "-t", "vt"],
+];
+
 const FLAGS: readonly (readonly [args: readonly string[], line: RegExp])[] = [
   [
     ["ruler", "-bs", "1024", "--block_size", "2048"],
     /^error: --block_size: is given more than once/,
   ],
   [["ruler", "-l", "4096", "4096"], /^error: --seq_lengths: must not name a value twice/],
-  [["ruler", "--threshold", "1.5"], /'--threshold' must be above 0 and at most 1: .* 1\.5/],
-  [["ruler", "--stride", "0"], /'--stride' must be a divisor of 128: current value is 0/],
+  [[...RULER, "--threshold", "1.5"], /'--threshold' must be above 0 and at most 1: .* 1\.5/],
+  [[...RULER, "--stride", "0"], /'--stride' must be a divisor of 128: current value is 0/],
   [["ruler", "-bs"], /^error: --block_size: needs a value/],
   [["ruler", "-np", "0"], /^error: --nproc_per_node: must be a whole number from 1 to 1024/],
   [["ruler", "--num_samples_per_task", "0"], /^error: --num_samples_per_task: must be a whole num/],
@@ -265,7 +271,7 @@ const FLAGS: readonly (readonly [args: readonly string[], line: RegExp])[] = [
     ["ruler", "--cwe_freq", "30"],
     /^error: --cwe_freq: must be 2 whole numbers: current value is '30'/,
   ],
-  [["infer"], /^error: --model_path: is required/],
+  [["infer"], /^error: --model_path, --attn_type, .*--output_path: are required/],
   [
     [
       ...["prepare", "--task", "jokes", "--save_dir", "x", "--tokenizer_path", "x"],
@@ -331,7 +337,7 @@ Deno.test("evaluate and gather end with 3 on half-written files and overwrite no
     );
     assertOneLine(await starx(["gather", "-e", "exp", "--output_dir", folder]), {
       code: 3,
-      line: /^error: Cannot read .*summary\.csv as its rows must be equally long/,
+      line: /^error: Cannot read .*\/vt\.jsonl, line 1: it is not whole /,
     });
     for (const [name, text] of Object.entries(files)) {
       assertEquals(await Deno.readTextFile(`${folder}/${name}`), text);

@@ -84,13 +84,21 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
     screen.log(`${options.outputPath}: ${finished.count} samples are finished, continuing`);
   }
   const { dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs, copyWeights } = options;
+<<<<<<< HEAD
   const { batchSize, replicas } = options;
+=======
+  const { batchSize, ropeScaling } = options;
+>>>>>>> MODEL
   await using session = new ModelSession({
     folder,
     load: {
       ...options.plan,
       ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs },
+<<<<<<< HEAD
       ...{ tokenizer, copyWeights, batchSize, replicas },
+=======
+      ...{ tokenizer, copyWeights, batchSize, ropeScaling },
+>>>>>>> MODEL
     },
     screen,
     cleanup,

@@ -37,6 +37,8 @@ export interface InferOptions {
   readonly ignoreEos?: boolean | undefined;
   /** Whether weights are read into memory instead of being mapped. */
   readonly copyWeights?: boolean | undefined;
+  /** Stands in place of the configuration's. */
+  readonly ropeScaling?: CheckedLoad["ropeScaling"];
   /** Whether an earlier output is removed first. */
   readonly overwrite?: boolean | undefined;
 }

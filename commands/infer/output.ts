@@ -51,7 +51,7 @@ export async function describeRun(
     kernels: await kernelDigest(device),
     sessions: [],
     options: {
-      ...planOptions(plan, { device, dtype: options.dtype, processCount }),
+      ...planOptions(plan, { ...options, device, processCount }),
       tokens_to_generate: options.tokensToGenerate,
       stop_words: options.stopWords,
       top_logits: options.topLogits,

@@ -42,6 +42,8 @@ export interface RulerOptions {
   readonly stopAtEos?: boolean | undefined;
   /** Whether weights are read into memory instead of being mapped. */
   readonly copyWeights?: boolean | undefined;
+  /** Stands in place of the configuration's. */
+  readonly ropeScaling?: CheckedLoad["ropeScaling"];
   /** What is printed at the end. @default {"table"} */
   readonly format?: Format | undefined;
   /** Whether a file of samples per task is written, as lm-evaluation-harness has it. */

@@ -63,7 +63,7 @@ export async function runRuler(
   checkTemplateName(options.template, TEMPLATE_FLAG);
   const { launchedRanks } = context;
   const processCount = checkProcesses(options, { plan, screen, launchedRanks });
-  const config = await readConfig(modelPath);
+  const config = await readConfig(modelPath, options);
   await checkSourceDir(sourceDir);
   const lengths = usableLengths({ ...options, plan }, {
     screen,
@@ -96,7 +96,11 @@ export async function runRuler(
       ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs, tokenizer },
       copyWeights: options.copyWeights,
       batchSize: options.batchSize,
+<<<<<<< HEAD
       replicas: options.replicas,
+=======
+      ropeScaling: options.ropeScaling,
+>>>>>>> MODEL
       expectedTokens: Math.max(...lengths),
     },
     screen,

@@ -15,6 +15,7 @@ import { DEVICE_WISHES } from "../../lib/device/open.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { type CheckedLoad, LOAD_DEFAULTS, LOAD_RANGES } from "../../lib/engine/options.ts";
 import { COMPUTE_DTYPES, type ComputeDType } from "../../lib/model/precision.ts";
+import { isJsonObject } from "../../lib/text_file.ts";
 import { choiceFlag, decimalFlag, switchFlag, textFlag, wholeFlag } from "./flags.ts";
 
 /** What `-a` takes. */
@@ -43,7 +44,11 @@ const FLAG_NAMES: Readonly<Record<string, string>> = {
   stopWords: "--stop_words",
   sourceDir: "--source_dir",
   batchSize: "--batch_size",
+<<<<<<< HEAD
   replicas: "--replicas",
+=======
+  ropeScaling: "--rope_scaling",
+>>>>>>> MODEL
 };
 
 /** A message of the library, with the names that options have on the command line. */
@@ -80,6 +85,7 @@ export interface EngineFlags {
   readonly timeout: number;
   readonly start_timeout: number;
   readonly copy_weights: boolean;
+  readonly rope_scaling: string | undefined;
 }
 
 /** How many GPUs a process spreads the layers over. */
@@ -146,11 +152,18 @@ export const ENGINE_FLAGS = {
     help: "samples that are decoded at once, at most, as memory has room for them; auto takes as " +
       "many as pay. It changes no bit of any result",
   }),
+<<<<<<< HEAD
   replicas: wholeFlag({
     default: LOAD_DEFAULTS.replicas,
     ...LOAD_RANGES.replicas,
     machine: true,
     help: "copies of the model, each with its processes and GPUs, that share the samples",
+=======
+  rope_scaling: textFlag({
+    value: "JSON",
+    help: "stretches the model: stands in place of config.json's rope_scaling, for example " +
+      `'{"rope_type": "yarn", "factor": 4}'`,
+>>>>>>> MODEL
   }),
   copy_weights: switchFlag({
     machine: true,
@@ -193,11 +206,16 @@ export function planOf(flags: PlanFlags): PlanOptions {
 export function engineOptions(
   flags: EngineFlags,
 ):
+<<<<<<< HEAD
   & Pick<
     CheckedLoad,
     "device" | "threads" | "gpusPerRank" | "copyWeights" | "batchSize" | "replicas"
   >
   & Pick<CheckedLoad, "timeoutMs" | "startTimeoutMs">
+=======
+  & Pick<CheckedLoad, "device" | "threads" | "gpusPerRank" | "copyWeights" | "batchSize">
+  & Pick<CheckedLoad, "timeoutMs" | "startTimeoutMs" | "ropeScaling">
+>>>>>>> MODEL
   & { dtype: ComputeDType } {
   const { device, dtype, threads, timeout, start_timeout, copy_weights: copyWeights } = flags;
   const timeoutMs = milliseconds("timeoutMs", { flag: "--timeout", seconds: timeout });
@@ -205,7 +223,23 @@ export function engineOptions(
   const times = { timeoutMs, startTimeoutMs };
   const batchSize = batchSizeOf(flags.batch_size);
   const base = { device, dtype, threads, gpusPerRank: gpusPerRank(flags), copyWeights };
+<<<<<<< HEAD
   return { ...base, batchSize, replicas: flags.replicas, ...times };
+=======
+  return { ...base, batchSize, ...times, ropeScaling: ropeScalingOf(flags.rope_scaling) };
+}
+
+/** @throws {UsageError} If it is not a JSON object. */
+function ropeScalingOf(text: string | undefined): CheckedLoad["ropeScaling"] {
+  if (text === undefined) return undefined;
+  try {
+    const value: unknown = JSON.parse(text);
+    if (isJsonObject(value)) return value;
+  } catch {
+    // What it is instead is said below.
+  }
+  throw new UsageError(`--rope_scaling: must be a JSON object: current value is '${text}'`);
+>>>>>>> MODEL
 }
 
 /** @throws {UsageError} If it is out of its range. */

@@ -10,7 +10,12 @@ import type { OptionValue } from "./run_record.ts";
 /** The options of a plan that change results, by their flags. */
 export function planOptions(
   plan: CheckedPlan,
-  run: { device: string; dtype: string; processCount: number },
+  run: {
+    device: string;
+    dtype: string;
+    processCount: number;
+    ropeScaling?: Readonly<Record<string, unknown>> | undefined;
+  },
 ): Record<string, OptionValue> {
   const { cut, selection } = plan;
   const blocks = cut.kind === "blocks"
@@ -20,6 +25,7 @@ export function planOptions(
     attn_type: modeOf(plan),
     ...blocks,
     ...selection,
+    ...(run.ropeScaling === undefined ? {} : { rope_scaling: JSON.stringify(run.ropeScaling) }),
     // The weights of this merge are one per process.
     ...(mergeOf(plan) === "antidiagonal" ? { nproc_per_node: run.processCount } : {}),
     // A GPU adds in another order: with bf16, close decisions can turn out otherwise.

@@ -112,7 +112,7 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   });
   if (note !== undefined) onWarning?.(note);
   // Small files first: a mistake in them should not wait for the weights.
-  const config = await readConfig(folder);
+  const config = await readConfig(folder, checked);
   const ownTokenizer = given === undefined ? await loadTokenizer(folder) : undefined;
   try {
     const processCount = usedRanks(plan, { ranks: group?.size ?? wanted });

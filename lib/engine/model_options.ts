@@ -60,6 +60,11 @@ export interface LoadOptions extends PlanOptions {
    */
   readonly copyWeights?: boolean | undefined;
   /**
+   * Stretches the model: as `rope_scaling` in `config.json`, in place of what stands there, for
+   * example `{ rope_type: "yarn", factor: 4 }`.
+   */
+  readonly ropeScaling?: Readonly<Record<string, unknown>> | undefined;
+  /**
    * The folder's tokenizer if it is loaded already, be it in another thread; it stays the caller's,
    * and outlives the model.
    */

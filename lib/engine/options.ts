@@ -25,6 +25,7 @@ import {
   optionError,
   type OptionPlace,
 } from "../options.ts";
+import { isJsonObject } from "../text_file.ts";
 import type { GenerateOptions, LoadOptions, PhasesOptions, Prompt } from "./model_options.ts";
 
 /** The one home of the engine's defaults; those of a plan are `PLAN_DEFAULTS`. */
@@ -78,7 +79,11 @@ const LOAD_NAMES = [
   "startTimeoutMs",
   "copyWeights",
   "batchSize",
+<<<<<<< HEAD
   "replicas",
+=======
+  "ropeScaling",
+>>>>>>> MODEL
   "tokenizer",
   "group",
   "onWarning",
@@ -129,7 +134,11 @@ export interface CheckedLoad extends CheckedRanks {
   readonly expectedTokens: number | undefined;
   readonly copyWeights: boolean;
   readonly batchSize: number | "auto";
+<<<<<<< HEAD
   readonly replicas: number;
+=======
+  readonly ropeScaling: LoadOptions["ropeScaling"];
+>>>>>>> MODEL
 }
 
 /**
@@ -148,7 +157,11 @@ export function checkLoadOptions(folder: string, options: LoadOptions): CheckedL
       ? undefined
       : inRange("expectedTokens", expectedTokens),
     batchSize: batchSize === "auto" ? batchSize : inRange("batchSize", batchSize),
+<<<<<<< HEAD
     replicas: inRange("replicas", options.replicas ?? LOAD_DEFAULTS.replicas),
+=======
+    ropeScaling: checkSection({ action, name: "ropeScaling" }, options.ropeScaling),
+>>>>>>> MODEL
     copyWeights: checkSwitch({ action, name: "copyWeights" }, {
       value: options.copyWeights ?? LOAD_DEFAULTS.copyWeights,
     }),
@@ -263,6 +276,14 @@ export function checkGenerateOptions(prompt: Prompt, options: GenerateOptions): 
     }),
     endIds: checkIds({ action, name: "endIds" }, endIds),
   };
+}
+
+function checkSection(
+  place: OptionPlace,
+  value: LoadOptions["ropeScaling"],
+): LoadOptions["ropeScaling"] {
+  if (value === undefined || isJsonObject(value)) return value;
+  throw optionError(place, { rule: "an object", value });
 }
 
 /** A text, or ids. @throws {UsageError} If it is neither. */

@@ -84,7 +84,7 @@ export class RankModel implements Disposable {
    */
   static async load(options: RankOptions, place?: RankPlace): Promise<RankModel> {
     const { modelFolder: folder, device: kind, precision, plan } = options;
-    const config = await readModel(folder);
+    const config = await readModel(folder, options);
     const { host, onProgress } = place ?? {};
     const contextTokens = options.expectedTokens ?? 0;
     const sizes = { config, precision, plan, ranks: host?.size ?? 1, contextTokens, room: 1 };

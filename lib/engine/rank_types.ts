@@ -6,13 +6,14 @@
 import type { CheckedPlan } from "../attention/plan.ts";
 import type { DeviceKind } from "../device/open.ts";
 import type { Stage } from "../device/stages.ts";
+import type { ConfigOptions } from "../model/config.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import type { Precision } from "../model/precision.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import type { Collective } from "../parallel/collective.ts";
 
 /** What every rank is started with. */
-export interface RankOptions {
+export interface RankOptions extends ConfigOptions {
   /** A folder in Hugging Face's format. */
   readonly modelFolder: string;
   readonly plan: CheckedPlan;

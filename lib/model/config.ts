@@ -7,7 +7,7 @@
  * @module
  */
 import { join } from "node:path";
-import { FileError } from "../errors.ts";
+import { FileError, UsageError } from "../errors.ts";
 import { describeValue, isJsonObject, readJsonFile } from "../text_file.ts";
 import { ConfigReader } from "./config_reader.ts";
 import type { Family } from "./families/family.ts";
@@ -47,10 +47,20 @@ const NEUTRAL_KEYS: Readonly<Record<string, unknown>> = {
   quantization_config: undefined,
 };
 
+/** What callers say in place of some keys of a configuration. */
+export interface ConfigOptions {
+  /**
+   * As `rope_scaling` in `config.json`, in place of what stands there: stretches a model. Positions are
+   * then as many as the factor gives.
+   */
+  readonly ropeScaling?: Readonly<Record<string, unknown>> | undefined;
+}
+
 /**
  * Reads the configuration of a model folder.
  *
  * @param folder A folder that holds `config.json`.
+ * @param options What is said in place of some keys.
  * @returns The shape of the model.
  * @throws {FileError} If the file is missing or not JSON, or a key is missing, has the wrong type,
  * is out of its range, or asks for something that this program does not compute; the message names
@@ -63,10 +73,13 @@ const NEUTRAL_KEYS: Readonly<Record<string, unknown>> = {
  * equal(layers.length, layerCount);
  * ```
  */
-export async function readConfig(folder: string): Promise<ModelShape> {
+export async function readConfig(
+  folder: string,
+  options: ConfigOptions = {},
+): Promise<ModelShape> {
   const path = join(folder, CONFIG_FILE);
   const values = await readJsonFile(path, { maxBytes: MAX_CONFIG_BYTES });
-  return parseConfig(values, { path });
+  return parseConfig(values, { path, ...options });
 }
 
 /**
@@ -76,9 +89,13 @@ export async function readConfig(folder: string): Promise<ModelShape> {
  * @param options The path that error messages name.
  * @returns The shape of the model.
  * @throws {FileError} As {@linkcode readConfig}.
+ * @throws {UsageError} If `ropeScaling` cannot be used.
  */
-export function parseConfig(values: unknown, options: { path: string }): ModelShape {
-  const { path } = options;
+export function parseConfig(
+  values: unknown,
+  options: ConfigOptions & { path: string },
+): ModelShape {
+  const { path, ropeScaling } = options;
   if (!isJsonObject(values)) {
     throw new FileError(
       `Cannot read ${path} as it must hold a JSON object: current value is ${
@@ -86,7 +103,38 @@ export function parseConfig(values: unknown, options: { path: string }): ModelSh
       }`,
     );
   }
-  const config = new ConfigReader(values, { path });
+  const shape = describe(new ConfigReader(values, { path }));
+  return ropeScaling === undefined ? shape : stretched(values, { shape, ropeScaling });
+}
+
+/** The shape with another scaling of its rotation. */
+function stretched(
+  values: Readonly<Record<string, unknown>>,
+  options: { shape: ModelShape; ropeScaling: Readonly<Record<string, unknown>> },
+): ModelShape {
+  const { shape, ropeScaling } = options;
+  const path = "the option 'ropeScaling'";
+  const [rope, ...others] = shape.ropes;
+  if (rope === undefined || others.length > 0) {
+    throw new UsageError(
+      "Cannot read the model as 'ropeScaling' must be absent for one whose layers have several " +
+        `rotations: current value is ${describeValue(ropeScaling)}`,
+    );
+  }
+  const own = { rope_theta: rope.theta, rope_parameters: undefined, rope_scaling: ropeScaling };
+  try {
+    const found = describe(new ConfigReader({ ...values, ...own }, { path }));
+    const { factor, original_max_position_embeddings: original } = ropeScaling;
+    const before = typeof original === "number" ? original : shape.maxPositions;
+    const positions = typeof factor === "number" ? Math.floor(before * factor) : 0;
+    return { ...found, maxPositions: Math.max(found.maxPositions, positions) };
+  } catch (error) {
+    throw error instanceof FileError ? new UsageError(error.message) : error;
+  }
+}
+
+/** @throws {FileError} As `parseConfig()`. */
+function describe(config: ConfigReader): ModelShape {
   const family = familyOf(config);
   config.expect("model_type", family.modelType);
   const shape = family.describe(config);

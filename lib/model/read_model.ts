@@ -5,7 +5,7 @@
  */
 import { Buffer } from "node:buffer";
 import type { ModelShape } from "./model_shape.ts";
-import { readConfig } from "./config.ts";
+import { type ConfigOptions, readConfig } from "./config.ts";
 import { openWeightFiles, type WeightEntry } from "./weight_files.ts";
 import { entryNamed } from "./weight_lookup.ts";
 
@@ -18,8 +18,11 @@ const HEAD = "lm_head.weight";
  * @param folder Holds `config.json` and the weights.
  * @throws {FileError} As `readConfig()` and `openWeightFiles()`.
  */
-export async function readModel(folder: string): Promise<ModelShape> {
-  const model = await readConfig(folder);
+export async function readModel(
+  folder: string,
+  options: ConfigOptions = {},
+): Promise<ModelShape> {
+  const model = await readConfig(folder, options);
   if (model.head.name === HEAD) return model;
   using files = await openWeightFiles(folder);
   const head = files.entries.get(HEAD);

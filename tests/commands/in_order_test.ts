@@ -23,7 +23,7 @@ Deno.test("runInOrder() takes results in order, and runs no more at once than it
       width: () => width,
       run: async (item) => {
         most = Math.max(most, ++running);
-        await pause(random.below(30));
+        await pause(random.below(300));
         running--;
         return item * 2;
       },

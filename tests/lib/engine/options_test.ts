@@ -33,6 +33,7 @@ Deno.test("checkLoadOptions() has a default for every option", () => {
     copyWeights: false,
     batchSize: 1,
     replicas: 1,
+    ropeScaling: undefined,
   });
 });
 
@@ -43,6 +44,7 @@ const REFUSED: readonly [unknown, string][] = [
   [{ plan: { mode: "dense" } }, "'plan' is none of its options: mode, blockTokens"],
   [{ device: "gpu" }, "'device' must be one of auto, cpu, cuda: current value is gpu"],
   [{ batchSize: 0 }, "'batchSize' must be"],
+  [{ ropeScaling: 4 }, "'ropeScaling' must be an object: current value is 4"],
   [{ precision: "f16" }, "'precision' must be one of bf16, f32: current value is f16"],
   [{ precision: { ...PRECISIONS.f32, cache: "f8" } }, "'precision.cache' must be one of"],
   [{ precision: { activations: "f32" } }, "'precision.weights' must be one of bf16, f32"],
