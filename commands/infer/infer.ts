@@ -84,21 +84,13 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
     screen.log(`${options.outputPath}: ${finished.count} samples are finished, continuing`);
   }
   const { dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs, copyWeights } = options;
-<<<<<<< HEAD
-  const { batchSize, replicas } = options;
-=======
-  const { batchSize, ropeScaling } = options;
->>>>>>> MODEL
+  const { batchSize, replicas, ropeScaling } = options;
   await using session = new ModelSession({
     folder,
     load: {
       ...options.plan,
       ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs },
-<<<<<<< HEAD
-      ...{ tokenizer, copyWeights, batchSize, replicas },
-=======
-      ...{ tokenizer, copyWeights, batchSize, ropeScaling },
->>>>>>> MODEL
+      ...{ tokenizer, copyWeights, batchSize, replicas, ropeScaling },
     },
     screen,
     cleanup,

@@ -96,11 +96,8 @@ export async function runRuler(
       ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs, tokenizer },
       copyWeights: options.copyWeights,
       batchSize: options.batchSize,
-<<<<<<< HEAD
       replicas: options.replicas,
-=======
       ropeScaling: options.ropeScaling,
->>>>>>> MODEL
       expectedTokens: Math.max(...lengths),
     },
     screen,

@@ -44,11 +44,8 @@ const FLAG_NAMES: Readonly<Record<string, string>> = {
   stopWords: "--stop_words",
   sourceDir: "--source_dir",
   batchSize: "--batch_size",
-<<<<<<< HEAD
   replicas: "--replicas",
-=======
   ropeScaling: "--rope_scaling",
->>>>>>> MODEL
 };
 
 /** A message of the library, with the names that options have on the command line. */
@@ -152,18 +149,16 @@ export const ENGINE_FLAGS = {
     help: "samples that are decoded at once, at most, as memory has room for them; auto takes as " +
       "many as pay. It changes no bit of any result",
   }),
-<<<<<<< HEAD
   replicas: wholeFlag({
     default: LOAD_DEFAULTS.replicas,
     ...LOAD_RANGES.replicas,
     machine: true,
     help: "copies of the model, each with its processes and GPUs, that share the samples",
-=======
+  }),
   rope_scaling: textFlag({
     value: "JSON",
     help: "stretches the model: stands in place of config.json's rope_scaling, for example " +
       `'{"rope_type": "yarn", "factor": 4}'`,
->>>>>>> MODEL
   }),
   copy_weights: switchFlag({
     machine: true,
@@ -206,16 +201,11 @@ export function planOf(flags: PlanFlags): PlanOptions {
 export function engineOptions(
   flags: EngineFlags,
 ):
-<<<<<<< HEAD
   & Pick<
     CheckedLoad,
     "device" | "threads" | "gpusPerRank" | "copyWeights" | "batchSize" | "replicas"
   >
-  & Pick<CheckedLoad, "timeoutMs" | "startTimeoutMs">
-=======
-  & Pick<CheckedLoad, "device" | "threads" | "gpusPerRank" | "copyWeights" | "batchSize">
   & Pick<CheckedLoad, "timeoutMs" | "startTimeoutMs" | "ropeScaling">
->>>>>>> MODEL
   & { dtype: ComputeDType } {
   const { device, dtype, threads, timeout, start_timeout, copy_weights: copyWeights } = flags;
   const timeoutMs = milliseconds("timeoutMs", { flag: "--timeout", seconds: timeout });
@@ -223,10 +213,8 @@ export function engineOptions(
   const times = { timeoutMs, startTimeoutMs };
   const batchSize = batchSizeOf(flags.batch_size);
   const base = { device, dtype, threads, gpusPerRank: gpusPerRank(flags), copyWeights };
-<<<<<<< HEAD
-  return { ...base, batchSize, replicas: flags.replicas, ...times };
-=======
-  return { ...base, batchSize, ...times, ropeScaling: ropeScalingOf(flags.rope_scaling) };
+  const ropeScaling = ropeScalingOf(flags.rope_scaling);
+  return { ...base, batchSize, replicas: flags.replicas, ...times, ropeScaling };
 }
 
 /** @throws {UsageError} If it is not a JSON object. */
@@ -239,7 +227,6 @@ function ropeScalingOf(text: string | undefined): CheckedLoad["ropeScaling"] {
     // What it is instead is said below.
   }
   throw new UsageError(`--rope_scaling: must be a JSON object: current value is '${text}'`);
->>>>>>> MODEL
 }
 
 /** @throws {UsageError} If it is out of its range. */

@@ -51,17 +51,10 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
 /** The ranks of a model. */
 export async function openModelTeam(options: EngineOptions): Promise<Team<StarTypes>> {
   const { modelFolder, plan, device, precision, threads, gpusPerRank } = options;
-<<<<<<< HEAD
-  const { expectedTokens, copyWeights, batchSize, replica } = options;
+  const { expectedTokens, copyWeights, batchSize, replica, ropeScaling } = options;
   const init = {
     ...{ modelFolder, plan, device, precision, threads, gpusPerRank },
-    ...{ expectedTokens, copyWeights, batchSize, replica },
-=======
-  const { expectedTokens, copyWeights, batchSize, ropeScaling } = options;
-  const init = {
-    ...{ modelFolder, plan, device, precision, threads, gpusPerRank },
-    ...{ expectedTokens, copyWeights, batchSize, ropeScaling },
->>>>>>> MODEL
+    ...{ expectedTokens, copyWeights, batchSize, replica, ropeScaling },
   };
   return await openTeam(STAR_PROGRAM, init, placeOf(options));
 }

@@ -79,11 +79,8 @@ const LOAD_NAMES = [
   "startTimeoutMs",
   "copyWeights",
   "batchSize",
-<<<<<<< HEAD
   "replicas",
-=======
   "ropeScaling",
->>>>>>> MODEL
   "tokenizer",
   "group",
   "onWarning",
@@ -134,11 +131,8 @@ export interface CheckedLoad extends CheckedRanks {
   readonly expectedTokens: number | undefined;
   readonly copyWeights: boolean;
   readonly batchSize: number | "auto";
-<<<<<<< HEAD
   readonly replicas: number;
-=======
   readonly ropeScaling: LoadOptions["ropeScaling"];
->>>>>>> MODEL
 }
 
 /**
@@ -157,11 +151,8 @@ export function checkLoadOptions(folder: string, options: LoadOptions): CheckedL
       ? undefined
       : inRange("expectedTokens", expectedTokens),
     batchSize: batchSize === "auto" ? batchSize : inRange("batchSize", batchSize),
-<<<<<<< HEAD
     replicas: inRange("replicas", options.replicas ?? LOAD_DEFAULTS.replicas),
-=======
     ropeScaling: checkSection({ action, name: "ropeScaling" }, options.ropeScaling),
->>>>>>> MODEL
     copyWeights: checkSwitch({ action, name: "copyWeights" }, {
       value: options.copyWeights ?? LOAD_DEFAULTS.copyWeights,
     }),
