@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { FAMILIES } from "../lib/model/families/registry.ts";
 import { assert, assertEquals, assertStringIncludes } from "./helpers/assert.ts";
 import { ROOT } from "./helpers/sources.ts";
 
@@ -41,6 +42,7 @@ Deno.test("the documents' links lead to files", async () => {
       "ARCHITECTURE.md",
       "docs/hosts.md",
       "docs/gpu.md",
+      "docs/models.md",
       "docs/scaling.md",
     ]
   ) {
@@ -51,6 +53,12 @@ Deno.test("the documents' links lead to files", async () => {
       assert(isThere, `${name} links to ${link}`);
     }
   }
+});
+
+Deno.test("the README's table has every family", () => {
+  const [, table = ""] = /\| `architectures`[^\n]*\n([\s\S]*?)\n\n/.exec(readme) ?? [];
+  const named = [...table.matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name);
+  assertEquals(named, FAMILIES.map(({ architecture }) => architecture));
 });
 
 Deno.test("the README's commands and flags are those of the command line", async () => {

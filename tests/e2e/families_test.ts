@@ -29,6 +29,13 @@ const EXACT: readonly (readonly [string, PlanOptions, number])[] = [
   ["ringx with threshold 1 on 2 ranks", { mode: "ringx", threshold: 1, stride: 16 }, 2],
 ];
 
+/** The README's figures of an architecture: `f32`'s largest error, `bf16`'s root of the mean square. */
+function documentedError(architecture: string): { f32: number; bf16: number } {
+  const row = README.split("\n").find((line) => line.startsWith(`| \`${architecture}\``)) ?? "";
+  const [bf16 = NaN, f32 = NaN] = row.split("|").slice(0, -1).reverse().map(Number);
+  return { f32, bf16 };
+}
+
 async function assertFamily(name: string, expected: FamilyCase, run: FamilyRun): Promise<void> {
   const { dtype = "f32" } = run;
   const found = await runFamily(`${familiesFolder()}/${name}`, { ...run, ids: expected.ids });
@@ -36,11 +43,19 @@ async function assertFamily(name: string, expected: FamilyCase, run: FamilyRun):
   const error = dtype === "f32" ? largest : rootMeanSquare;
   const limit = TOLERANCE[dtype];
   assert(error <= limit, `the error must be at most ${limit}: current value is ${error}`);
+  if (run.plan === undefined) {
+    const { architectures: [architecture] } = JSON.parse(
+      await Deno.readTextFile(`${familiesFolder()}/${name}/config.json`),
+    );
+    const documented = documentedError(architecture)[dtype];
+    assert(error <= documented, `the README says ${documented}: current value is ${error}`);
+  }
   const count = decidedIds(expected, largest);
   assertEquals(found.ids.slice(0, count), expected.greedy.slice(0, count));
 }
 
 const CASES = familyCases();
+const README = await Deno.readTextFile(new URL("../../README.md", import.meta.url));
 
 Deno.test({
   name: "generate() gives the reference's logits and ids for every family",
