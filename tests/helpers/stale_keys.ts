@@ -1,5 +1,6 @@
 /**
- * Runs a batch on pages of zeros and on pages of NaN: nobody may read what no sequence has written.
+ * Runs a batch on pages of zeros and on pages that hold something else (`poisoned.ts`): it must change
+ * nothing.
  *
  * @module
  */
