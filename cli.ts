@@ -37,6 +37,7 @@ import {
 import { runProgram } from "./commands/shared/program.ts";
 import { openScreen } from "./commands/shared/screen.ts";
 import { UsageError } from "./lib/errors.ts";
+import { SERVE } from "./commands/serve/command.ts";
 import { findModelFolder } from "./lib/model/model_folder.ts";
 import { babilongCommand } from "./commands/babilong/command.ts";
 import { launchEnvironment } from "./lib/team/launch.ts";
@@ -117,6 +118,10 @@ const ruler = defineCommand({
       machine: true,
       help: "folder of all results",
     }),
+    stop_at_eos: switchFlag({
+      help: "ends an answer at the model's end-of-sequence ids; the original goes on to the last " +
+        "token",
+    }),
     overwrite: switchFlag({
       machine: true,
       help: "removes earlier results of these lengths, whatever they were made with",
@@ -167,6 +172,7 @@ const ruler = defineCommand({
       outputDir: flags.output_dir,
       sourceDir: flags.source_dir,
       cweFrequencies: flags.cwe_freq,
+      stopAtEos: flags.stop_at_eos,
       tasksFile: flags.tasks_file,
       overwrite: flags.overwrite,
       format: flags.format,
@@ -216,6 +222,7 @@ const COMMANDS: readonly Command[] = [
   ruler,
   babilongCommand(new URL(import.meta.url)),
   INFER,
+  SERVE,
   PREPARE,
   EVALUATE,
   GATHER,

@@ -45,7 +45,7 @@ export type {
   PhasesOptions,
   Prompt,
 } from "./lib/engine/model_options.ts";
-export type { ScoreOptions, Scores } from "./lib/engine/score.ts";
+export type { ScoredToken, ScoreOptions, Scores } from "./lib/engine/score.ts";
 export type { TokenScore } from "./lib/star/token_scores.ts";
 export {
   type Answer,

@@ -121,6 +121,7 @@ function structsSource(header: Header): string {
       const value = `p.${path.map(camelCase).join(".")}`;
       if (kind === "pointer") return `    to.u64[${offset / 8}] = ${value};\n`;
       if (kind === "i64") return `    writeSize(to.i32, ${offset / 4}, ${value});\n`;
+      if (kind === "i32") return `    writeInt(to.i32, ${offset / 4}, ${value});\n`;
       return `    to.${kind}[${offset / 4}] = ${value};\n`;
     });
     return `  ${op}(to: StructViews, p: ${typeName(struct)}): void {\n${lines.join("")}  },\n`;
@@ -137,7 +138,7 @@ function structsSource(header: Header): string {
  */
 import type {
 ${imports.map((name) => `  ${name},\n`).join("")}} from "./params.ts";
-import { type StructViews, writeSize } from "./struct_views.ts";
+import { type StructViews, writeInt, writeSize } from "./struct_views.ts";
 
 /** The bytes of each op's structure. */
 export const PARAM_BYTES = {

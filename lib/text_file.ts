@@ -41,7 +41,15 @@ export async function readTextFile(path: string, options: ReadTextOptions): Prom
 }
 
 /** How the file begins that git leaves in place of a large one. */
-export const LFS_POINTER = "version https://git-lfs.github.com/spec/";
+const LFS_POINTER = "version https://git-lfs.github.com/spec/";
+
+/** @throws {FileError} If a file's beginning is that of a Git LFS pointer. */
+export function refuseLfsPointer(begin: string, path: string): void {
+  if (!begin.startsWith(LFS_POINTER)) return;
+  throw new FileError(
+    `Cannot read ${path}: it is a Git LFS pointer, not the file itself ('git lfs pull' fetches it)`,
+  );
+}
 
 /**
  * Reads a JSON file.
@@ -53,9 +61,7 @@ export const LFS_POINTER = "version https://git-lfs.github.com/spec/";
  */
 export async function readJsonFile(path: string, options: ReadTextOptions): Promise<unknown> {
   const text = await readTextFile(path, options);
-  if (text.startsWith(LFS_POINTER)) {
-    throw pointerError(path);
-  }
+  refuseLfsPointer(text, path);
   try {
     return JSON.parse(text);
   } catch (error) {
@@ -63,13 +69,6 @@ export async function readJsonFile(path: string, options: ReadTextOptions): Prom
       cause: error,
     });
   }
-}
-
-/** The error about a pointer in place of a file. */
-export function pointerError(path: string): FileError {
-  return new FileError(
-    `Cannot read ${path}: it is a Git LFS pointer, not the file itself ('git lfs pull' fetches it)`,
-  );
 }
 
 /** The error of the operating system about `path` as a {@linkcode FileError}; passes those on. */

@@ -167,7 +167,7 @@ function rankNumbers(
   if (!sharesContext(plan)) return [1];
   const numbers = [...new Set(given ?? [1, 2, prompt.ranks])];
   if (plan.cut.kind === "parts") return numbers.filter((ranks) => ranks > 1);
-  // The reference of this merge is that of its own number of hosts.
+  // The reference of this merge is that of its own number of ranks.
   return mergeOf(plan) === "antidiagonal"
     ? numbers.filter((ranks) => ranks === prompt.ranks)
     : numbers;

@@ -1,9 +1,9 @@
 /**
- * Star Attention on many hosts, on paper: prints the tables of `docs/scaling.md` from the rates that
+ * Star Attention on many ranks, on paper: prints the tables of `docs/scaling.md` from the rates that
  * were measured on one GPU. `deno run scripts/scaling_model.ts`
  *
- * Each host is one H100 with the whole of an 8B Llama. Phase 1 has no exchange (arXiv 2411.17116,
- * section 2), or host 0 sends the anchor's keys and values; phase 2 has one all-gather per layer.
+ * Each rank is one H100 with the whole of an 8B Llama. Phase 1 has no exchange (arXiv 2411.17116,
+ * section 2), or rank 0 sends the anchor's keys and values; phase 2 has one all-gather per layer.
  *
  * @module
  */
@@ -29,29 +29,29 @@ const ASSUMED = { exchangeSeconds: 30e-6, linkBytesPerSecond: 50e9 } as const;
 
 const BLOCK_TOKENS = 16_384;
 const CONTEXTS = [131_072, 2 ** 20, 10 * 2 ** 20] as const;
-const HOSTS = [1, 2, 8, 64, 1024] as const;
+const RANKS = [1, 2, 8, 64, 1024] as const;
 
 interface Prediction {
-  /** Every host but 0 encodes the anchor. */
+  /** Every rank but 0 encodes the anchor. */
   readonly phase1Seconds: number;
-  /** Host 0 sends it; undefined with one host. */
+  /** Rank 0 sends it; undefined with one rank. */
   readonly sentSeconds: number | undefined;
   readonly stepSeconds: number;
-  /** What a host receives per token. */
+  /** What a rank receives per token. */
   readonly receivedBytes: number;
   readonly fits: boolean;
 }
 
-/** One context of `tokens` on `hosts` hosts. */
-function predict(options: { tokens: number; hosts: number }): Prediction {
-  const { tokens, hosts } = options;
+/** One context of `tokens` on `ranks` ranks. */
+function predict(options: { tokens: number; ranks: number }): Prediction {
+  const { tokens, ranks } = options;
   const config = modelShape("llama-3.1-8b");
   invariant(config !== undefined, "the shape is in the list");
   const { layerCount, queryHeads, kvHeads, headDim } = config;
   const blocks = Math.ceil(tokens / BLOCK_TOKENS);
-  const working = Math.min(hosts, blocks);
+  const working = Math.min(ranks, blocks);
   const share = Math.ceil(blocks / working);
-  // Every host but the first encodes the anchor besides its blocks; with one host it is block 0.
+  // Every rank but the first encodes the anchor besides its blocks; with one rank it is block 0.
   const passes = share + (working > 1 ? 1 : 0);
   const squares = (working > 1 ? share * 1.5 : (share - 1) * 1.5) + 0.5;
   const encode = (blocks: number, squares: number) =>
@@ -65,7 +65,7 @@ function predict(options: { tokens: number; hosts: number }): Prediction {
     : encode(share, share * 1.5) + encode(1, 0.5) / layerCount +
       BLOCK_TOKENS * tokenBytes / ASSUMED.linkBytesPerSecond;
   const local = share * BLOCK_TOKENS;
-  // A host's part: an output row and a log-sum-exp for every head, in f32.
+  // A rank's part: an output row and a log-sum-exp for every head, in f32.
   const partBytes = 4 * queryHeads * (headDim + 1);
   const receivedBytes = layerCount * (working - 1) * partBytes;
   const exchange = working === 1
@@ -82,15 +82,15 @@ function predict(options: { tokens: number; hosts: number }): Prediction {
 }
 
 const lines = [
-  "| context | hosts | phase 1, s | anchor sent, s | a token, ms | received a token, MB | fits |",
+  "| context | ranks | phase 1, s | anchor sent, s | a token, ms | received a token, MB | fits |",
   "| --: | --: | --: | --: | --: | --: | --- |",
 ];
 for (const tokens of CONTEXTS) {
-  for (const hosts of HOSTS) {
-    const { phase1Seconds, sentSeconds, ...phase2 } = predict({ tokens, hosts });
+  for (const ranks of RANKS) {
+    const { phase1Seconds, sentSeconds, ...phase2 } = predict({ tokens, ranks });
     const { stepSeconds, receivedBytes, fits } = phase2;
     lines.push(
-      `| ${tokens.toLocaleString("en")} | ${hosts} | ${phase1Seconds.toFixed(2)} | ` +
+      `| ${tokens.toLocaleString("en")} | ${ranks} | ${phase1Seconds.toFixed(2)} | ` +
         `${sentSeconds?.toFixed(2) ?? ""} | ` +
         `${(stepSeconds * 1e3).toFixed(1)} | ${(receivedBytes / 1e6).toFixed(1)} | ` +
         `${fits ? "yes" : "no"} |`,

@@ -34,7 +34,7 @@ const ROWS: readonly Row[] = [
   { name: "starx", label: "starx", mode: "starx", flags: CORES },
   {
     name: "antidiagonal",
-    label: "star, `--merge antidiagonal`, 4 hosts",
+    label: "star, `--merge antidiagonal`, 4 ranks",
     mode: "star",
     flags: ["--merge", "antidiagonal", "--threads", "1", "-np", "4"],
   },

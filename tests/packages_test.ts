@@ -40,6 +40,7 @@ Deno.test("the tasks for users have their permissions from sets, which are writt
     infer: "program",
     bench: "program",
     doctor: "program",
+    serve: "serve",
   };
   for (
     const [task, set] of Object.entries({
@@ -53,7 +54,7 @@ Deno.test("the tasks for users have their permissions from sets, which are writt
       [];
     assertEquals(named, set, task);
   }
-  assertEquals(Object.keys(permissions).sort(), ["data", "download", "hosts", "program"]);
+  assertEquals(Object.keys(permissions).sort(), ["data", "download", "hosts", "program", "serve"]);
   assertEquals("net" in permissions.program, false);
   // Ranks without MPI may do what the program may, talk to each other, and read their key.
   const { net, env, ...rest } = permissions.hosts;
@@ -61,5 +62,8 @@ Deno.test("the tasks for users have their permissions from sets, which are writt
   assertEquals(net, true);
   assertEquals(env.filter((name: string) => name !== "STARX_JOB_KEY"), programs);
   assertEquals(rest, others);
+  const { net: loopback, ...served } = permissions.serve;
+  assertEquals(loopback, ["127.0.0.1", "localhost", "[::1]"]);
+  assertEquals(served, permissions.program);
   assertEquals(["ffi", "run", "net"].filter((name) => name in permissions.data), []);
 });

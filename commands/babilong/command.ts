@@ -76,6 +76,10 @@ const FLAGS = {
     help: `${PROCESSES_HELP}; required in star, starx, ring and ringx`,
   }),
   output_dir: textFlag({ value: "FOLDER", default: "results", help: "folder of all results" }),
+  stop_at_eos: switchFlag({
+    help:
+      "ends an answer at the model's end-of-sequence ids; the original goes on to the last token",
+  }),
   overwrite: switchFlag({
     help: "removes earlier results of these lengths, whatever they were made with",
   }),
@@ -141,6 +145,7 @@ export function babilongCommand(entry: URL): Command {
         outputDir: flags.output_dir,
         sourceDir: flags.source_dir,
         cweFrequencies: [],
+        stopAtEos: flags.stop_at_eos,
         overwrite: flags.overwrite,
         format: flags.format,
         logSamples: flags.log_samples,

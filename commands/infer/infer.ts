@@ -84,13 +84,13 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
     screen.log(`${options.outputPath}: ${finished.count} samples are finished, continuing`);
   }
   const { dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs, copyWeights } = options;
-  const { batchSize, ropeScaling } = options;
+  const { batchSize, ropeScaling, replicas } = options;
   await using session = new ModelSession({
     folder,
     load: {
       ...options.plan,
       ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs },
-      ...{ tokenizer, copyWeights, batchSize, ropeScaling },
+      ...{ tokenizer, copyWeights, batchSize, ropeScaling, replicas },
     },
     screen,
     cleanup,

@@ -19,6 +19,8 @@ export interface InferOptions {
   readonly gpusPerRank?: number | undefined;
   /** Samples that are decoded at once, at most. @default {1} */
   readonly batchSize?: number | "auto" | undefined;
+  /** Copies of the model that share the samples. @default {1} */
+  readonly replicas?: number | undefined;
   readonly timeoutMs: number;
   readonly startTimeoutMs?: number | undefined;
   readonly inputPath: string;

@@ -153,6 +153,7 @@ class TaskRun {
       sampleLimit: sampleCount,
       ...maker.setup(task),
       topLogits: 0,
+      endIds: this.#run.endIds,
       ...(this.#withMasks ? { maskedSample: 0 } : {}),
       beforeSample: this.#run.checkModel,
       beforeRecord: this.#run.checkModel,

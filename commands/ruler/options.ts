@@ -34,8 +34,12 @@ export interface RulerOptions {
   readonly gpusPerRank?: number | undefined;
   /** Samples that are decoded at once, at most. @default {1} */
   readonly batchSize?: number | "auto" | undefined;
+  /** Copies of the model that share the samples. @default {1} */
+  readonly replicas?: number | undefined;
   readonly timeoutMs: number;
   readonly startTimeoutMs?: number | undefined;
+  /** Whether an answer ends at the model's end-of-sequence ids. @default {false} */
+  readonly stopAtEos?: boolean | undefined;
   /** Whether weights are read into memory instead of being mapped. */
   readonly copyWeights?: boolean | undefined;
   /** Stands in place of the configuration's. */

@@ -46,6 +46,8 @@ export interface RulerRun extends Omit<RulerOptions, "plan"> {
   readonly session: ModelSession;
   readonly screen: Screen;
   readonly progress: RunProgress;
+  /** Ids that end an answer besides the stop words. */
+  readonly endIds: readonly number[];
   /** Fails if the model's files are not what they were. */
   readonly checkModel: () => Promise<void>;
 }
@@ -139,6 +141,8 @@ function runRecord(maxTokens: number, run: RulerRun): RunRecord {
     options: {
       ...planOptions(run.plan, { ...run, processCount }),
       prompt_config: run.template,
+      // Earlier results were made without, and say nothing of it.
+      ...(run.stopAtEos === true ? { stop_at_eos: true } : {}),
     },
     unchecked: {
       num_samples_per_task: run.sampleCount,

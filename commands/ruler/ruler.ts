@@ -97,6 +97,7 @@ export async function runRuler(
       copyWeights: options.copyWeights,
       batchSize: options.batchSize,
       ropeScaling: options.ropeScaling,
+      replicas: options.replicas,
       expectedTokens: Math.max(...lengths),
     },
     screen,
@@ -108,6 +109,7 @@ export async function runRuler(
     ...{ ...options, plan, device, processCount, folder, pregenDir, maker, session, screen },
     own,
     template: template.name,
+    endIds: options.stopAtEos === true ? config.eosTokenIds : [],
     digests: {
       model: await modelDigest(modelPath),
       tokenizer: await tokenizerDigest(modelPath),

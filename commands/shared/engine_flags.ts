@@ -45,6 +45,7 @@ const FLAG_NAMES: Readonly<Record<string, string>> = {
   sourceDir: "--source_dir",
   batchSize: "--batch_size",
   ropeScaling: "--rope_scaling",
+  replicas: "--replicas",
 };
 
 /** A message of the library, with the names that options have on the command line. */
@@ -76,6 +77,7 @@ export interface EngineFlags {
   readonly gpus_per_rank: number;
   /** `auto` or a number. */
   readonly batch_size: string;
+  readonly replicas: number;
   /** In seconds. */
   readonly timeout: number;
   readonly start_timeout: number;
@@ -152,6 +154,12 @@ export const ENGINE_FLAGS = {
     help: "stretches the model: stands in place of config.json's rope_scaling, for example " +
       `'{"rope_type": "yarn", "factor": 4}'`,
   }),
+  replicas: wholeFlag({
+    default: LOAD_DEFAULTS.replicas,
+    ...LOAD_RANGES.replicas,
+    machine: true,
+    help: "copies of the model, each with its processes and GPUs, that share the samples",
+  }),
   copy_weights: switchFlag({
     machine: true,
     help: "reads the weights into memory once, for files that may change meanwhile; otherwise " +
@@ -193,7 +201,10 @@ export function planOf(flags: PlanFlags): PlanOptions {
 export function engineOptions(
   flags: EngineFlags,
 ):
-  & Pick<CheckedLoad, "device" | "threads" | "gpusPerRank" | "copyWeights" | "batchSize">
+  & Pick<
+    CheckedLoad,
+    "device" | "threads" | "gpusPerRank" | "copyWeights" | "batchSize" | "replicas"
+  >
   & Pick<CheckedLoad, "timeoutMs" | "startTimeoutMs" | "ropeScaling">
   & { dtype: ComputeDType } {
   const { device, dtype, threads, timeout, start_timeout, copy_weights: copyWeights } = flags;
@@ -202,7 +213,8 @@ export function engineOptions(
   const times = { timeoutMs, startTimeoutMs };
   const batchSize = batchSizeOf(flags.batch_size);
   const base = { device, dtype, threads, gpusPerRank: gpusPerRank(flags), copyWeights };
-  return { ...base, batchSize, ...times, ropeScaling: ropeScalingOf(flags.rope_scaling) };
+  const ropeScaling = ropeScalingOf(flags.rope_scaling);
+  return { ...base, batchSize, replicas: flags.replicas, ...times, ropeScaling };
 }
 
 /** @throws {UsageError} If it is not a JSON object. */

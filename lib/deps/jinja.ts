@@ -3,9 +3,10 @@
  *
  * @module
  */
+import { asPython, PYTHON_FUNCTIONS } from "./jinja_python.ts";
 
 /**
- * Renders a template.
+ * Renders a template as Jinja does in Python with the options that transformers gives it.
  *
  * @param source The template's text.
  * @param values What it can name.
@@ -16,5 +17,7 @@ export async function renderJinja(
   values: Readonly<Record<string, unknown>>,
 ): Promise<string> {
   const { Template } = await import("npm:@huggingface/jinja@0.5.11");
-  return new Template(source).render({ ...values });
+  const template = new Template(source);
+  template.parsed = asPython(template.parsed) as typeof template.parsed;
+  return template.render({ ...PYTHON_FUNCTIONS, ...values });
 }

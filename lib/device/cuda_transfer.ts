@@ -16,7 +16,7 @@ const SLOTS = 4;
 const ALIGNMENT_BYTES = 256;
 
 /** Small results that were fetched and not read yet have a place each, behind the slots. */
-const RESULT_BYTES = 256;
+const RESULT_BYTES = 512;
 const RESULTS = 8;
 
 /** One piece of the pinned memory. */

@@ -13,6 +13,9 @@ import { hostMemory } from "../device/host_memory.ts";
 /** What may be asked for. */
 export const BATCH_RANGE = { min: 1, max: 128 } as const;
 
+/** How many copies of a model may share the samples. */
+export const REPLICA_RANGE = { min: 1, max: 64 } as const;
+
 /** The widest batches that pay: of a CPU, and of a GPU, which computes far more while it reads. */
 const WIDEST = { host: 16, gpu: 64 } as const;
 /** The share of a machine's available memory that keys and values of a batch may take. */

@@ -51,10 +51,10 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
 /** The ranks of a model. */
 export async function openModelTeam(options: EngineOptions): Promise<Team<StarTypes>> {
   const { modelFolder, plan, device, precision, threads, gpusPerRank } = options;
-  const { expectedTokens, copyWeights, batchSize, ropeScaling } = options;
+  const { expectedTokens, copyWeights, batchSize, replica, ropeScaling } = options;
   const init = {
     ...{ modelFolder, plan, device, precision, threads, gpusPerRank },
-    ...{ expectedTokens, copyWeights, batchSize, ropeScaling },
+    ...{ expectedTokens, copyWeights, batchSize, replica, ropeScaling },
   };
   return await openTeam(STAR_PROGRAM, init, placeOf(options));
 }
@@ -64,7 +64,9 @@ function placeOf(options: EngineOptions): TeamPlace {
   if (group !== undefined && sharesContext(plan)) {
     return { kind: "launched", group, timeoutMs };
   }
-  return size === 1 ? { kind: "alone" } : { kind: "children", size, timeoutMs, startTimeoutMs };
+  // Each replica sees only its own GPUs, and none keeps the others waiting.
+  const isAlone = size === 1 && options.replica === undefined;
+  return isAlone ? { kind: "alone" } : { kind: "children", size, timeoutMs, startTimeoutMs };
 }
 
 class TeamEngine implements Engine {

@@ -4,13 +4,14 @@
  * @module
  */
 import { type CheckedPlan, usedRanks } from "../attention/plan.ts";
+import { hostMemory } from "../device/host_memory.ts";
 import { chooseDevice } from "../device/open.ts";
 import { invariant, RequestError } from "../errors.ts";
 import { readConfig } from "../model/config.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import { widest } from "../model/precision.ts";
 import { loadTokenizer, type TextTokenizer, type Tokenizer } from "../model/tokenizer.ts";
-import { openEngine } from "./engine.ts";
+import { openReplicas } from "./replicas.ts";
 import { checkHostMemory } from "./host_plan.ts";
 import type { GenerateOptions, LoadOptions, Prompt } from "./model_options.ts";
 import { checkGenerateOptions, checkLoadOptions } from "./options.ts";
@@ -45,7 +46,7 @@ export interface Model extends AsyncDisposable {
   readonly config: ModelShape;
   /** What its methods give is to be awaited: it may be at work in another thread. */
   readonly tokenizer: TextTokenizer;
-  /** How many processes share a context. */
+  /** Processes that compute, of all replicas. */
   readonly processCount: number;
   /** Prompts that are decoded at once, at most. */
   readonly batchSize: number;
@@ -104,7 +105,7 @@ const OVERSHOOT = 0.02;
  */
 export async function loadModel(folder: string, options: LoadOptions = {}): Promise<Model> {
   const checked = checkLoadOptions(folder, options);
-  const { plan, threads, processCount: wanted, ...common } = checked;
+  const { plan, threads, processCount: wanted, replicas, ...common } = checked;
   const { tokenizer: given, group, onWarning } = options;
   const { kind: device, note } = await chooseDevice(checked.device, {
     dtype: widest(checked.precision),
@@ -118,10 +119,13 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
     const checkMemory = (contextTokens: number, room: number): void => {
       // The ranks of a launcher may be on several machines, and know their GPUs' memory.
       if (device === "cuda" || group !== undefined) return;
-      checkHostMemory({ ...common, config, plan, contextTokens, room, processCount });
+      const share = (hostMemory()?.availableBytes ?? Infinity) / replicas;
+      const availableBytes = replicas === 1 ? undefined : share;
+      const question = { ...common, config, plan, contextTokens, room, processCount };
+      checkHostMemory({ ...question, availableBytes });
     };
     checkMemory(checked.expectedTokens ?? 0, 1);
-    const engine = await openEngine({
+    const engine = await openReplicas({
       ...common,
       modelFolder: folder,
       plan,
@@ -129,11 +133,12 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
       threads,
       processCount,
       group,
-    });
+    }, replicas);
     const tokenizer = given ?? ownTokenizer;
     invariant(tokenizer !== undefined, "a tokenizer is given or loaded");
     for (const warning of engine.config.warnings) onWarning?.(warning);
-    const parts = { engine, plan, tokenizer, ownTokenizer, processCount, checkMemory, onWarning };
+    const base = { engine, plan, tokenizer, ownTokenizer, checkMemory, onWarning };
+    const parts = { ...base, processCount: processCount * replicas };
     return new TextModel(parts);
   } catch (error) {
     ownTokenizer?.[Symbol.dispose]();

@@ -4,6 +4,7 @@
  * @module
  */
 import { type CheckedPlan, checkPlan, modeOf, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
+import { QUERY_TOKENS } from "../attention/ring.ts";
 import { selectedRingShapes } from "../attention/ring_selected.ts";
 import { selectionTensors } from "../attention/xattention.ts";
 import type { Device, DeviceTraits } from "../device/device.ts";
@@ -54,7 +55,7 @@ export interface MemoryNeed {
 /** Chunks on a CPU: what its caches like; on a GPU: so many rows that products reach their rate. */
 const CHUNK_TOKENS = { cpu: 512, cuda: 8192 } as const;
 /** What the libraries take besides: kernels' working memory, graphs, code. */
-const RESERVE_BYTES = 256 * 2 ** 20;
+export const RESERVE_BYTES = 256 * 2 ** 20;
 /** The largest share of what the weights leave that a chunk's activations may take. */
 const WORKING_SHARE = 1 / 4;
 const GIB = 2 ** 30;
@@ -143,7 +144,11 @@ function rankNeed(
   }
   if (isRing) {
     working += transformerBytes(device, { config, precision, tokens: Math.max(1, longest) }) +
-      (layout.hosts.length + 1) * cacheOf(longest) / layers + layout.hosts.length * part;
+      (layout.hosts.length + 1) * cacheOf(longest) / layers;
+  }
+  if (isRing && selection === undefined) {
+    const sizes = { tokens: QUERY_TOKENS, heads: queryHeads, headDim };
+    working += 4 * layout.hosts.length * partElements(sizes);
   }
   if (isRing && selection !== undefined) {
     const endTokens = blocks.at(-1)?.end ?? 0;

@@ -41,6 +41,13 @@ export interface LoadOptions extends PlanOptions {
    * @default {1}
    */
   readonly batchSize?: number | "auto" | undefined;
+  /**
+   * Copies of the model, each with processes of its own, that share the prompts: for several GPUs of
+   * which one is enough for a prompt.
+   *
+   * @default {1}
+   */
+  readonly replicas?: number | undefined;
   /** How long a process may make no progress, in milliseconds. @default {60000} */
   readonly timeoutMs?: number | undefined;
   /** How long a process may take to start and join, in milliseconds. @default {60000} */

@@ -4,7 +4,7 @@
  * @module
  */
 import { type CheckedPlan, checkPlan, PLAN_OPTION_NAMES } from "../attention/plan.ts";
-import { BATCH_RANGE } from "./batch_size.ts";
+import { BATCH_RANGE, REPLICA_RANGE } from "./batch_size.ts";
 import { DEVICE_WISHES } from "../device/open.ts";
 import {
   COMPUTE_DTYPES,
@@ -38,6 +38,7 @@ export const LOAD_DEFAULTS = {
   startTimeoutMs: 60_000,
   copyWeights: false,
   batchSize: 1,
+  replicas: 1,
 } as const satisfies LoadOptions;
 
 /** The one home of the defaults of generation. */
@@ -60,6 +61,7 @@ export const LOAD_RANGES = {
   // Larger numbers cannot be counted with in the C interface.
   expectedTokens: { min: 0, max: 2 ** 31 - 1 },
   batchSize: BATCH_RANGE,
+  replicas: REPLICA_RANGE,
   // Timers of JavaScript take 2^31 - 1 ms.
   timeoutMs: { min: 100, max: 2_000_000_000 },
   startTimeoutMs: { min: 100, max: 2_000_000_000 },
@@ -78,6 +80,7 @@ const LOAD_NAMES = [
   "copyWeights",
   "batchSize",
   "ropeScaling",
+  "replicas",
   "tokenizer",
   "group",
   "onWarning",
@@ -129,6 +132,7 @@ export interface CheckedLoad extends CheckedRanks {
   readonly copyWeights: boolean;
   readonly batchSize: number | "auto";
   readonly ropeScaling: LoadOptions["ropeScaling"];
+  readonly replicas: number;
 }
 
 /**
@@ -148,6 +152,7 @@ export function checkLoadOptions(folder: string, options: LoadOptions): CheckedL
       : inRange("expectedTokens", expectedTokens),
     batchSize: batchSize === "auto" ? batchSize : inRange("batchSize", batchSize),
     ropeScaling: checkSection({ action, name: "ropeScaling" }, options.ropeScaling),
+    replicas: inRange("replicas", options.replicas ?? LOAD_DEFAULTS.replicas),
     copyWeights: checkSwitch({ action, name: "copyWeights" }, {
       value: options.copyWeights ?? LOAD_DEFAULTS.copyWeights,
     }),

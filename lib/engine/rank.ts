@@ -107,7 +107,7 @@ export class RankModel implements Disposable {
       await loadWeights(stages, { ...options, folder, config, onProgress }),
     );
     const batchSize = batchSizeOn(DEVICE_TRAITS[kind], options.batchSize ?? 1);
-    const hostBytes = hostBudget(sizes.ranks);
+    const hostBytes = hostBudget(sizes.ranks * (options.replica?.count ?? 1));
     const base = { config, stages, weights, plan, precision, batchSize, hostBytes };
     const parts = { ...base, chunkTokens, hasOwnGpus, dealtGpus };
     const transformer = await prepareTransformer(parts);

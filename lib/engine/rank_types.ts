@@ -32,6 +32,8 @@ export interface RankOptions extends ConfigOptions {
   readonly copyWeights?: boolean | undefined;
   /** Sequences that are decoded at once, at most; `auto` as many as pay and fit. @default {1} */
   readonly batchSize?: number | "auto" | undefined;
+  /** Which copy of the model this is, of how many that share the machine. */
+  readonly replica?: { readonly index: number; readonly count: number } | undefined;
 }
 
 /** A rank's place among the others. */

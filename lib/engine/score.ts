@@ -4,7 +4,7 @@
  * @module
  */
 import type { Plan } from "../attention/plan.ts";
-import { RequestError } from "../errors.ts";
+import { invariant, RequestError } from "../errors.ts";
 import type { TextTokenizer } from "../model/tokenizer.ts";
 import { checkNames, checkText, checkWhole } from "../options.ts";
 import type { GenerateRequest, Progress } from "../star/request.ts";
@@ -24,14 +24,19 @@ export interface ScoreOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** A token with its score. */
+export interface ScoredToken extends TokenScore {
+  readonly id: number;
+}
+
 /** A continuation's log-probabilities. */
 export interface Scores {
   /** The continuation's tokens, in order. */
-  readonly tokens: readonly (TokenScore & { readonly id: number })[];
+  readonly tokens: readonly ScoredToken[];
   /** Sum of all `logprob`. */
   readonly logprob: number;
   /** The most likely token behind the continuation. */
-  readonly nextId: number;
+  readonly next: ScoredToken;
 }
 
 const NAMES = ["top", "sample", "onProgress", "signal"] as const satisfies readonly (
@@ -96,6 +101,9 @@ export function joinScores(
   found: { continuationIds: Int32Array; scores: readonly TokenScore[]; nextId: number },
 ): Scores {
   const { continuationIds, scores, nextId } = found;
-  const tokens = scores.map((score, i) => ({ id: continuationIds[i] ?? 0, ...score }));
-  return { tokens, nextId, logprob: tokens.reduce((sum, { logprob }) => sum + logprob, 0) };
+  const all = scores.map((score, i) => ({ id: continuationIds[i] ?? nextId, ...score }));
+  const next = all.pop();
+  const tokens = all;
+  invariant(next !== undefined && all.length === continuationIds.length, "each token has a score");
+  return { tokens, next, logprob: tokens.reduce((sum, { logprob }) => sum + logprob, 0) };
 }

@@ -16,6 +16,9 @@ import { gpuEnvironments } from "./rank_device.ts";
 import { StarService } from "./star_service.ts";
 import type { StarTypes } from "./wire.ts";
 
+/** A model of which there is one copy. */
+const ONE = { index: 0, count: 1 } as const;
+
 const ENTRY = new URL("./worker.ts", import.meta.url);
 
 /** The model on ranks. */
@@ -23,7 +26,10 @@ export const STAR_PROGRAM: RankProgram<StarTypes> = {
   name: "model",
   entry: ENTRY,
   permissions: workerPermissions(ENTRY),
-  environment: (init, size) => init.device === "cuda" ? gpuEnvironments(size) : undefined,
+  environment({ device, replica = ONE }, size) {
+    const environments = device === "cuda" ? gpuEnvironments(size * replica.count) : undefined;
+    return environments && ((rank) => environments(replica.index * size + rank));
+  },
   load: loadStarRank,
 };
 
@@ -46,7 +52,9 @@ async function loadStarRank(
   context: RankContext<StarTypes>,
 ): Promise<RankService<StarTypes>> {
   const { collective: host, status, hangTimeoutMs: timeoutMs, localSize, carrier } = context;
-  const threads = threadsPerProcess(init.threads, { processCount: localSize });
+  const { replica = ONE } = init;
+  const processCount = localSize * replica.count;
+  const threads = threadsPerProcess(init.threads, { processCount });
   const onProgress = () => status.advance();
   using owned = new DisposableStack();
   const model = owned.use(await RankModel.load({ ...init, threads }, { host, onProgress }));

@@ -29,7 +29,7 @@ import type {
   SwigluParams,
   TopKParams,
 } from "./params.ts";
-import { type StructViews, writeSize } from "./struct_views.ts";
+import { type StructViews, writeInt, writeSize } from "./struct_views.ts";
 
 /** The bytes of each op's structure. */
 export const PARAM_BYTES = {
@@ -70,15 +70,15 @@ export const PARAM_WRITERS: {
   },
   sx_convert(to: StructViews, p: ConvertParams): void {
     to.u64[0] = p.out;
-    to.i32[2] = p.outDtype;
+    writeInt(to.i32, 2, p.outDtype);
     to.u64[2] = p.in;
-    to.i32[6] = p.inDtype;
+    writeInt(to.i32, 6, p.inDtype);
     writeSize(to.i32, 8, p.count);
   },
   sx_embedding(to: StructViews, p: EmbeddingParams): void {
     to.u64[0] = p.out;
     to.u64[1] = p.table;
-    to.i32[4] = p.tableDtype;
+    writeInt(to.i32, 4, p.tableDtype);
     to.u64[3] = p.ids;
     writeSize(to.i32, 8, p.tokens);
     writeSize(to.i32, 10, p.dim);
@@ -87,11 +87,11 @@ export const PARAM_WRITERS: {
   },
   sx_rms_norm(to: StructViews, p: RmsNormParams): void {
     to.u64[0] = p.out;
-    to.i32[2] = p.outDtype;
+    writeInt(to.i32, 2, p.outDtype);
     to.u64[2] = p.residual;
     to.u64[3] = p.delta;
     to.u64[4] = p.weight;
-    to.i32[10] = p.weightDtype;
+    writeInt(to.i32, 10, p.weightDtype);
     writeSize(to.i32, 12, p.rows);
     writeSize(to.i32, 14, p.dim);
     to.f32[16] = p.eps;
@@ -99,10 +99,10 @@ export const PARAM_WRITERS: {
   sx_matmul(to: StructViews, p: MatmulParams): void {
     to.u64[0] = p.out;
     to.u64[1] = p.x;
-    to.i32[4] = p.xDtype;
+    writeInt(to.i32, 4, p.xDtype);
     to.u64[3] = p.weight;
-    to.i32[8] = p.weightDtype;
-    to.i32[9] = p.accumulate;
+    writeInt(to.i32, 8, p.weightDtype);
+    writeInt(to.i32, 9, p.accumulate);
     writeSize(to.i32, 10, p.m);
     writeSize(to.i32, 12, p.n);
     writeSize(to.i32, 14, p.k);
@@ -112,10 +112,10 @@ export const PARAM_WRITERS: {
   sx_matmul_rows(to: StructViews, p: MatmulRowsParams): void {
     to.u64[0] = p.product.out;
     to.u64[1] = p.product.x;
-    to.i32[4] = p.product.xDtype;
+    writeInt(to.i32, 4, p.product.xDtype);
     to.u64[3] = p.product.weight;
-    to.i32[8] = p.product.weightDtype;
-    to.i32[9] = p.product.accumulate;
+    writeInt(to.i32, 8, p.product.weightDtype);
+    writeInt(to.i32, 9, p.product.accumulate);
     writeSize(to.i32, 10, p.product.m);
     writeSize(to.i32, 12, p.product.n);
     writeSize(to.i32, 14, p.product.k);
@@ -133,10 +133,10 @@ export const PARAM_WRITERS: {
   },
   sx_rope(to: StructViews, p: RopeParams): void {
     to.u64[0] = p.qOut;
-    to.i32[2] = p.qDtype;
+    writeInt(to.i32, 2, p.qDtype);
     to.u64[2] = p.keys;
     to.u64[3] = p.values;
-    to.i32[8] = p.cacheDtype;
+    writeInt(to.i32, 8, p.cacheDtype);
     to.u64[5] = p.qkv;
     to.u64[6] = p.table;
     to.u64[7] = p.rows;
@@ -169,22 +169,22 @@ export const PARAM_WRITERS: {
   },
   sx_swiglu(to: StructViews, p: SwigluParams): void {
     to.u64[0] = p.out;
-    to.i32[2] = p.outDtype;
+    writeInt(to.i32, 2, p.outDtype);
     to.u64[2] = p.gateUp;
     writeSize(to.i32, 6, p.rows);
     writeSize(to.i32, 8, p.dim);
   },
   sx_attention_dense(to: StructViews, p: AttentionDenseParams): void {
     to.u64[0] = p.out;
-    to.i32[2] = p.outDtype;
+    writeInt(to.i32, 2, p.outDtype);
     to.u64[2] = p.lseLog2;
     to.u64[3] = p.q;
-    to.i32[8] = p.qDtype;
+    writeInt(to.i32, 8, p.qDtype);
     to.u64[5] = p.kv.keys;
     to.u64[6] = p.kv.values;
     to.u64[7] = p.kv.prefixKeys;
     to.u64[8] = p.kv.prefixValues;
-    to.i32[18] = p.kv.dtype;
+    writeInt(to.i32, 18, p.kv.dtype);
     writeSize(to.i32, 20, p.kv.keyTokens);
     writeSize(to.i32, 22, p.kv.prefixTokens);
     writeSize(to.i32, 24, p.kv.kvHeads);
@@ -202,15 +202,15 @@ export const PARAM_WRITERS: {
   },
   sx_attention_block_sparse(to: StructViews, p: AttentionBlockSparseParams): void {
     to.u64[0] = p.attention.out;
-    to.i32[2] = p.attention.outDtype;
+    writeInt(to.i32, 2, p.attention.outDtype);
     to.u64[2] = p.attention.lseLog2;
     to.u64[3] = p.attention.q;
-    to.i32[8] = p.attention.qDtype;
+    writeInt(to.i32, 8, p.attention.qDtype);
     to.u64[5] = p.attention.kv.keys;
     to.u64[6] = p.attention.kv.values;
     to.u64[7] = p.attention.kv.prefixKeys;
     to.u64[8] = p.attention.kv.prefixValues;
-    to.i32[18] = p.attention.kv.dtype;
+    writeInt(to.i32, 18, p.attention.kv.dtype);
     writeSize(to.i32, 20, p.attention.kv.keyTokens);
     writeSize(to.i32, 22, p.attention.kv.prefixTokens);
     writeSize(to.i32, 24, p.attention.kv.kvHeads);
@@ -231,16 +231,16 @@ export const PARAM_WRITERS: {
   },
   sx_attention_decode(to: StructViews, p: AttentionDecodeParams): void {
     to.u64[0] = p.out;
-    to.i32[2] = p.outDtype;
+    writeInt(to.i32, 2, p.outDtype);
     to.u64[2] = p.lseLog2;
     to.u64[3] = p.q;
-    to.i32[8] = p.qDtype;
+    writeInt(to.i32, 8, p.qDtype);
     to.u64[5] = p.keys;
     to.u64[6] = p.values;
-    to.i32[14] = p.kvDtype;
+    writeInt(to.i32, 14, p.kvDtype);
     to.u64[8] = p.firstRow;
     to.u64[9] = p.keyCount;
-    to.i32[20] = p.causal;
+    writeInt(to.i32, 20, p.causal);
     writeSize(to.i32, 22, p.window);
     writeSize(to.i32, 24, p.sequences);
     writeSize(to.i32, 26, p.qTokens);
@@ -255,9 +255,9 @@ export const PARAM_WRITERS: {
   },
   sx_merge_states(to: StructViews, p: MergeStatesParams): void {
     to.u64[0] = p.out;
-    to.i32[2] = p.outDtype;
+    writeInt(to.i32, 2, p.outDtype);
     to.u64[2] = p.parts;
-    to.i32[6] = p.byScore;
+    writeInt(to.i32, 6, p.byScore);
     writeSize(to.i32, 8, p.partCount);
     writeSize(to.i32, 10, p.partStride);
     writeSize(to.i32, 12, p.tokens);
@@ -267,12 +267,12 @@ export const PARAM_WRITERS: {
   sx_antidiagonal_score(to: StructViews, p: AntidiagonalScoreParams): void {
     to.u64[0] = p.mass;
     to.u64[1] = p.q;
-    to.i32[4] = p.qDtype;
+    writeInt(to.i32, 4, p.qDtype);
     to.u64[3] = p.kv.keys;
     to.u64[4] = p.kv.values;
     to.u64[5] = p.kv.prefixKeys;
     to.u64[6] = p.kv.prefixValues;
-    to.i32[14] = p.kv.dtype;
+    writeInt(to.i32, 14, p.kv.dtype);
     writeSize(to.i32, 16, p.kv.keyTokens);
     writeSize(to.i32, 18, p.kv.prefixTokens);
     writeSize(to.i32, 20, p.kv.kvHeads);
@@ -306,7 +306,7 @@ export const PARAM_WRITERS: {
   sx_key_mean(to: StructViews, p: KeyMeanParams): void {
     to.u64[0] = p.out;
     to.u64[1] = p.keys;
-    to.i32[4] = p.kvDtype;
+    writeInt(to.i32, 4, p.kvDtype);
     writeSize(to.i32, 6, p.tokens);
     writeSize(to.i32, 8, p.kvHeads);
     writeSize(to.i32, 10, p.headDim);
@@ -316,10 +316,10 @@ export const PARAM_WRITERS: {
   sx_rank_score(to: StructViews, p: RankScoreParams): void {
     to.u64[0] = p.score;
     to.u64[1] = p.q;
-    to.i32[4] = p.qDtype;
+    writeInt(to.i32, 4, p.qDtype);
     to.u64[3] = p.anchorMean;
     to.u64[4] = p.keys;
-    to.i32[10] = p.kvDtype;
+    writeInt(to.i32, 10, p.kvDtype);
     writeSize(to.i32, 12, p.qTokens);
     writeSize(to.i32, 14, p.keyTokens);
     writeSize(to.i32, 16, p.qHeads);

@@ -34,8 +34,28 @@ export class StructMemory implements StructViews {
  *
  * @param index Of the low half, in words of 4 bytes.
  * @param value A whole number of at most 53 bits.
+ * @throws {RangeError} If it is another number: the array would make 0 of NaN, and C would take it.
  */
 export function writeSize(words: Int32Array, index: number, value: number): void {
+  if (!Number.isSafeInteger(value)) {
+    throw new RangeError(
+      `Cannot write a size for C as it must be a whole number of at most 53 bits: current value is ${value}`,
+    );
+  }
   words[index] = value;
   words[index + 1] = Math.floor(value / 0x1_0000_0000);
+}
+
+/**
+ * Writes an `int32_t`.
+ *
+ * @throws {RangeError} If it is no whole number of 32 bits: the array would take it modulo 2^32.
+ */
+export function writeInt(words: Int32Array, index: number, value: number): void {
+  if (value !== (value | 0)) {
+    throw new RangeError(
+      `Cannot write a number for C as it must be a whole number of 32 bits: current value is ${value}`,
+    );
+  }
+  words[index] = value;
 }

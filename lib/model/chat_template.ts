@@ -26,6 +26,51 @@ export interface ChatTemplate {
   readonly endIds: readonly number[];
 }
 
+/** A message of a conversation. */
+export interface ChatMessage {
+  readonly role: string;
+  readonly content: string;
+}
+
+/** A model's chat template, to be rendered for conversations. */
+export interface ChatRenderer extends Pick<ChatTemplate, "endTokens" | "endIds"> {
+  /** Where it stands. */
+  readonly path: string;
+  /**
+   * The prompt of a conversation, up to where the answer begins.
+   *
+   * @throws {FileError} If the template cannot render it; the template itself may refuse messages.
+   */
+  render(messages: readonly ChatMessage[]): Promise<string>;
+}
+
+/**
+ * Reads the chat template of a model.
+ *
+ * @param folder The model's folder.
+ * @throws {FileError} If the model has none.
+ */
+export async function openChatTemplate(folder: string): Promise<ChatRenderer> {
+  const config = await readObject(join(folder, CONFIG_FILE));
+  const { source, path } = await findSource(folder, config);
+  const tokens = specialTokens(config);
+  const { eos_token: end } = tokens;
+  return {
+    path,
+    endTokens: end === undefined ? [] : [end],
+    endIds: await endIds(folder),
+    render: async (messages) => {
+      try {
+        return await renderJinja(source, { ...tokens, messages, add_generation_prompt: true });
+      } catch (error) {
+        throw new FileError(`Cannot use the chat template in ${path}: ${errorText(error)}`, {
+          cause: error,
+        });
+      }
+    },
+  };
+}
+
 /**
  * Reads and renders the chat template of a model.
  *
@@ -33,22 +78,8 @@ export interface ChatTemplate {
  * @throws {FileError} If the model has none, or it does not show the message once, as it is.
  */
 export async function readChatTemplate(folder: string): Promise<ChatTemplate> {
-  const configPath = join(folder, CONFIG_FILE);
-  const config = await readObject(configPath);
-  const { source, path } = await findSource(folder, config);
-  const tokens = specialTokens(config);
-  let text: string;
-  try {
-    text = await renderJinja(source, {
-      ...tokens,
-      messages: [{ role: "user", content: MESSAGE }],
-      add_generation_prompt: true,
-    });
-  } catch (error) {
-    throw new FileError(`Cannot use the chat template in ${path}: ${errorText(error)}`, {
-      cause: error,
-    });
-  }
+  const { path, render, endTokens, endIds } = await openChatTemplate(folder);
+  const text = await render([{ role: "user", content: MESSAGE }]);
   const [before, after, ...more] = text.split(MESSAGE);
   if (before === undefined || after === undefined || more.length > 0) {
     throw new FileError(
@@ -56,8 +87,7 @@ export async function readChatTemplate(folder: string): Promise<ChatTemplate> {
         `found ${text.split(MESSAGE).length - 1} times`,
     );
   }
-  const { eos_token: end } = tokens;
-  return { before, after, endTokens: end === undefined ? [] : [end], endIds: await endIds(folder) };
+  return { before, after, endTokens, endIds };
 }
 
 /** The template that transformers takes: the file comes first. */

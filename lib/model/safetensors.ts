@@ -8,7 +8,7 @@
  * @module
  */
 import { errorText, FileError } from "../errors.ts";
-import { describeValue, isJsonObject, LFS_POINTER, pointerError } from "../text_file.ts";
+import { describeValue, isJsonObject, refuseLfsPointer } from "../text_file.ts";
 
 /** Bytes of one element, for each dtype of the format that has whole bytes. */
 const ELEMENT_BYTES = {
@@ -86,9 +86,10 @@ export function parseSafetensors(
   return new Map(entries.map((entry) => [entry.name, entry]));
 }
 
+/** Enough to know a Git LFS pointer by. */
+const POINTER_BYTES = 64;
+
 function readHeaderLength(bytes: Uint8Array, path: string): number {
-  const start = bytes.subarray(0, LFS_POINTER.length);
-  if (new TextDecoder().decode(start) === LFS_POINTER) throw pointerError(path);
   if (bytes.byteLength < LENGTH_BYTES) {
     throw new FileError(
       `Cannot read ${path} as it must start with a header length of 8 bytes: current value is ${bytes.byteLength} bytes in all`,
@@ -97,6 +98,7 @@ function readHeaderLength(bytes: Uint8Array, path: string): number {
   const length = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
   const limit = Math.min(bytes.byteLength - LENGTH_BYTES, MAX_HEADER_BYTES);
   if (length > BigInt(limit)) {
+    refuseLfsPointer(new TextDecoder().decode(bytes.subarray(0, POINTER_BYTES)), path);
     throw new FileError(
       `Cannot read ${path} as its header may have at most ${limit} bytes: current value is ${length}`,
     );

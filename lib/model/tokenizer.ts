@@ -10,6 +10,7 @@ import {
   wasmTokenizer,
 } from "../deps/tokenizers.ts";
 import { DeviceError, errorText, FileError, RequestError } from "../errors.ts";
+import { ByteTokens } from "./byte_tokens.ts";
 import { knownSplit, lastCut } from "./text_cuts.ts";
 import { readTokenizerFile, type TokenizerFile } from "./tokenizer_file.ts";
 
@@ -36,7 +37,10 @@ export interface Tokenizer extends Disposable {
    * @throws {RequestError} If the text is too long for the library.
    */
   encode(text: string): Int32Array;
-  /** The text of some ids, special tokens included unless they are skipped. */
+  /**
+   * The text of some ids, special tokens included unless they are skipped. A character that lacks
+   * bytes is U+FFFD and changes no other.
+   */
   decode(ids: readonly number[], options?: { skipSpecialTokens?: boolean }): string;
   /** How many ids `encode()` gives. */
   count(text: string): number;
@@ -122,6 +126,7 @@ class FileTokenizer implements Tokenizer {
   readonly #file: TokenizerFile;
   /** Whether a long text can be given to the library in pieces. */
   readonly #isCuttable: boolean;
+  readonly #byteTokens: ByteTokens | undefined;
   #disposed = false;
   /** After a trap the library's memory is in no known state. */
   #isBroken = false;
@@ -132,6 +137,7 @@ class FileTokenizer implements Tokenizer {
     this.vocabularySize = wasm.getVocabSize();
     this.settings = file.settings;
     this.#isCuttable = knownSplit(file.settings) !== undefined;
+    this.#byteTokens = ByteTokens.of(file);
   }
 
   encode(text: string): Int32Array {
@@ -146,7 +152,8 @@ class FileTokenizer implements Tokenizer {
     const skip = options.skipSpecialTokens === true;
     const kept = skip ? ids.filter((id) => !this.#file.special.has(id)) : ids;
     if (kept.length === 0) return "";
-    const text = this.#guard("decode", () => this.#wasm.decode(Int32Array.from(kept)));
+    const mended = Int32Array.from(this.#byteTokens?.mend(kept) ?? kept);
+    const text = this.#guard("decode", () => this.#wasm.decode(mended));
     return this.#file.cleansSpaces ? withoutSpaces(text) : text;
   }
 

@@ -1,10 +1,10 @@
 /**
- * The anchor's keys and values, sent from host 0 to all others layer by layer, so that they need not
- * encode the anchor again (Star Attention, arXiv 2411.17116, section 2.1, where every host does).
+ * The anchor's keys and values, sent from rank 0 to all others layer by layer, so that they need not
+ * encode the anchor again (Star Attention, arXiv 2411.17116, section 2.1, where every rank does).
  *
- * Host 0 sends a layer as soon as its anchor tokens have it; the others run their first block right
- * behind, a layer later. All hosts' exchanges are in the order of their ops, so that host 0 cannot
- * run ahead of the slowest one by more than a layer of the anchor: that costs nothing where host 0
+ * Rank 0 sends a layer as soon as its anchor tokens have it; the others run their first block right
+ * behind, a layer later. All ranks' exchanges are in the order of their ops, so that rank 0 cannot
+ * run ahead of the slowest one by more than a layer of the anchor: that costs nothing where rank 0
  * has no more blocks than the others, as its first one is the cheapest.
  *
  * @module
@@ -19,7 +19,7 @@ import type { KvArenaOptions, KvRows, LayerCache } from "../model/kv_cache.ts";
 import type { BlockLayout } from "./blocks.ts";
 import { isOn } from "./switches.ts";
 
-/** The host that has the anchor as its first block. */
+/** The rank that has the anchor as its first block. */
 const ROOT = 0;
 
 /** Chunks that run side by side: each takes activations of its own. */
@@ -32,7 +32,7 @@ export interface ChunkRange {
 }
 
 /**
- * Whether sending pays for a layout: every rank has a block, and host 0 has no more than the next
+ * Whether sending pays for a layout: every rank has a block, and rank 0 has no more than the next
  * one. With one more it would be the last to end already, and sending slows its first block down.
  */
 export function sendingPays(layout: BlockLayout, options: { ranks: number }): boolean {
@@ -42,7 +42,7 @@ export function sendingPays(layout: BlockLayout, options: { ranks: number }): bo
     first?.length === second.length && isOn("STARX_ANCHOR_STREAM");
 }
 
-/** Whether host 0 sends the anchor: else each host encodes it, between CPUs, or where it pays not. */
+/** Whether rank 0 sends the anchor: else each rank encodes it, between CPUs, or where it pays not. */
 export function isAnchorSent(
   collective: Collective,
   options: { layout: BlockLayout; stages: readonly Stage[] },
@@ -52,7 +52,7 @@ export function isAnchorSent(
   return areConnected && sendingPays(layout, { ranks: collective.size });
 }
 
-/** Which chunks of a host's first block run side by side, while the anchor is sent. */
+/** Which chunks of a rank's first block run side by side, while the anchor is sent. */
 export function arrangeChunks(
   chunks: readonly ChunkRange[],
   options: { rank: number; anchorTokens: number },
@@ -62,7 +62,7 @@ export function arrangeChunks(
   after: readonly ChunkRange[];
 } {
   const { rank, anchorTokens } = options;
-  // Host 0 can send a layer when the anchor's last chunk has it; the others need it at once.
+  // Rank 0 can send a layer when the anchor's last chunk has it; the others need it at once.
   const end = rank === ROOT
     ? chunks.filter(({ begin }) => begin < anchorTokens).length
     : Math.min(MAX_LANES, chunks.length);
@@ -74,7 +74,7 @@ export function arrangeChunks(
   };
 }
 
-/** One host's end of the exchange. */
+/** One rank's end of the exchange. */
 export class AnchorStream implements Disposable {
   readonly #collective: Collective;
   readonly #rows: KvRows;
@@ -83,7 +83,7 @@ export class AnchorStream implements Disposable {
   readonly #packed: PerStage<LayerCache>;
 
   /**
-   * @param options `rows`: on host 0 those of its blocks, which begin with the anchor; elsewhere those
+   * @param options `rows`: on rank 0 those of its blocks, which begin with the anchor; elsewhere those
    * of the anchor alone, which are filled.
    */
   constructor(
@@ -105,9 +105,9 @@ export class AnchorStream implements Disposable {
   }
 
   /**
-   * Sends a layer, or receives it; all hosts call it for one layer after the other.
+   * Sends a layer, or receives it; all ranks call it for one layer after the other.
    *
-   * @throws {WorkerError} If a host is lost.
+   * @throws {WorkerError} If a rank is lost.
    */
   async exchange(layer: number): Promise<void> {
     const { keys, values } = this.#rows.layer(layer);

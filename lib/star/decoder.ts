@@ -31,7 +31,7 @@ export interface AnswerCall {
 export class Answer {
   readonly sequence: Sequence;
   readonly topLogits: readonly (readonly [number, number])[];
-  /** Of the query's tokens from the second one on, if asked for; only on the query rank. */
+  /** Of what follows on each token of the query, if asked for; only on the query rank. */
   readonly scores: readonly TokenScore[];
   readonly #request: AnswerRequest;
   readonly #onToken: (ids: readonly number[]) => void;

@@ -74,7 +74,7 @@ export interface GenerateResult {
   readonly headShares: readonly (readonly number[])[];
   /** The tiles that each block's rows took, if that was asked for and is not too much. */
   readonly masks: readonly TileMask[];
-  /** Of the query's tokens from the second one on, where they were asked for. */
+  /** Of the query's tokens from the second one on and of the first generated one, if asked for. */
   readonly scores?: readonly TokenScore[] | undefined;
   /** One entry per rank, in rank order. */
   readonly ranks: readonly RankCounters[];

@@ -49,7 +49,7 @@ export interface FirstToken {
   readonly id: number;
   /** `[id, logit]`, largest first; only on the query rank. */
   readonly topLogits: readonly (readonly [number, number])[];
-  /** Of the query's tokens from the second one on, if asked for; only on the query rank. */
+  /** Of what follows on each token of the query, if asked for; only on the query rank. */
   readonly scores: readonly TokenScore[];
 }
 
@@ -186,13 +186,13 @@ export class Stepper implements Disposable {
   ): Promise<TokenScore[]> {
     const { transformer, maxRows } = this.#options;
     const { begin, top } = chunk;
-    // Behind the query's last token comes none of its own.
-    const end = Math.min(begin + chunk.rows, ids.length - 1);
+    const end = begin + chunk.rows;
     const scores: TokenScore[] = [];
     for (let at = begin; at < end; at += maxRows) {
       const count = Math.min(maxRows, end - at);
       const logits = await transformer.logits({ first: at - begin, count });
-      const targets = ids.subarray(at + 1, at + 1 + count);
+      // Behind the query's last token comes the one that is chosen.
+      const targets = Int32Array.from({ length: count }, (_, i) => ids[at + 1 + i] ?? -1);
       scores.push(...await scoreRows(logits, { targets, top }));
     }
     return scores;

@@ -16,8 +16,8 @@ export interface TokenScore {
 /**
  * Scores the tokens behind some rows of logits; sums are made in f64 on the host.
  *
- * @param logits [rows, vocabulary] f32. @param options `targets`: the token behind each row; `top`:
- * how many of the most likely ones to return.
+ * @param logits [rows, vocabulary] f32. @param options `targets`: the token behind each row, -1 for
+ * the most likely one; `top`: how many of the most likely ones to return.
  */
 export async function scoreRows(
   logits: Tensor,
@@ -38,9 +38,11 @@ function scoreRow(row: Float32Array, options: { target: number; top: number }): 
   let sum = 0;
   for (const value of row) sum += Math.exp(value - largest);
   const normalizer = largest + Math.log(sum);
+  const best = largestOf(row, Math.max(1, top));
+  const id = target < 0 ? best[0] ?? 0 : target;
   return {
-    logprob: (row[target] ?? NaN) - normalizer,
-    top: largestOf(row, top).map((id) => [id, (row[id] ?? NaN) - normalizer] as const),
+    logprob: (row[id] ?? NaN) - normalizer,
+    top: best.slice(0, top).map((id) => [id, (row[id] ?? NaN) - normalizer] as const),
   };
 }
 

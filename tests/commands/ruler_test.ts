@@ -3,7 +3,8 @@ import { FileError, UsageError } from "../../lib/errors.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../helpers/assert.ts";
 import { fakeModels } from "../helpers/fake_model.ts";
 import { inFolder } from "../helpers/folder.ts";
-import { STAR } from "../helpers/prompts.ts";
+import { readConfig } from "../../lib/model/config.ts";
+import { MODEL, STAR } from "../helpers/prompts.ts";
 import { optionsIn, right, ruler } from "../helpers/ruler_run.ts";
 
 Deno.test("runRuler() ends in a table over all lengths", async () => {
@@ -169,5 +170,22 @@ Deno.test("runRuler() needs no number of processes in modes without blocks", asy
     await ruler(optionsIn(folder, { plan, processCount: undefined }), models);
     assertEquals(models.loads, [1]);
     assert((await Deno.stat(`${folder}/results/tiny_dense/512/vt.jsonl`)).isFile);
+  });
+});
+
+Deno.test("runRuler() ends answers at the model's end ids only if it is asked to, and records that", async () => {
+  await inFolder({}, async (folder) => {
+    for (const stopAtEos of [undefined, true]) {
+      const models = right();
+      const outputDir = `${folder}/${stopAtEos}`;
+      await ruler(optionsIn(folder, { outputDir, stopAtEos, tasks: ["vt"] }), models);
+      const { eosTokenIds } = await readConfig(MODEL);
+      assert(eosTokenIds.length > 0);
+      const endIds = models.asked.map(({ options }) => options.endIds);
+      assertEquals(endIds, [1, 2].map(() => stopAtEos === true ? eosTokenIds : []));
+      const path = `${outputDir}/tiny_starx_b256a256/512/run.json`;
+      const record = JSON.parse(await Deno.readTextFile(path));
+      assertEquals(record.options.stop_at_eos, stopAtEos);
+    }
   });
 });

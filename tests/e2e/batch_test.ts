@@ -1,16 +1,19 @@
 /**
- * The `infer` command writes the same bytes for every batch size and number of processes, and a run
- * that is cut off goes on to the same file.
+ * `infer` and `ruler` write the same bytes for every batch size and number of replicas, and a run that
+ * is cut off goes on to the same file.
  *
  * @module
  */
 import { runInfer } from "../../commands/infer/infer.ts";
 import type { InferOptions } from "../../commands/infer/options.ts";
 import { assertEquals } from "../helpers/assert.ts";
+import { runRuler } from "../../commands/ruler/ruler.ts";
 import { fakeScreen, NO_INTERRUPTS } from "../helpers/fake_model.ts";
 import { inFolder } from "../helpers/folder.ts";
 import { goldenEntries } from "../helpers/golden.ts";
+import { leftovers } from "../helpers/processes.ts";
 import { MODEL, STAR } from "../helpers/prompts.ts";
+import { optionsIn } from "../helpers/ruler_run.ts";
 
 /** Samples of different lengths; some have a stop word in their answers. */
 async function lines(): Promise<string> {
@@ -23,7 +26,7 @@ async function lines(): Promise<string> {
       output: "",
     }))
   );
-  return samples.slice(0, 10).map((sample) => JSON.stringify(sample)).join("\n") + "\n";
+  return samples.slice(0, 6).map((sample) => JSON.stringify(sample)).join("\n") + "\n";
 }
 
 function options(folder: string, more: Partial<InferOptions>): InferOptions {
@@ -38,7 +41,7 @@ function options(folder: string, more: Partial<InferOptions>): InferOptions {
     inputPath: `${folder}/in.jsonl`,
     outputPath: `${folder}/out.jsonl`,
     sampleLimit: -1,
-    tokensToGenerate: 16,
+    tokensToGenerate: 10,
     stopWords: [" the", "\n"],
     topLogits: 3,
     ignoreEos: true,
@@ -60,7 +63,7 @@ Deno.test("runInfer() writes the same bytes for every batch size, on 1 and 2 pro
     }
     const [first = ""] = outputs;
     const records = first.trimEnd().split("\n").map((line) => JSON.parse(line));
-    assertEquals(records.map(({ index }) => index), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assertEquals(records.map(({ index }) => index), [0, 1, 2, 3, 4, 5]);
     // On one process or two, other sums are made: texts and ids are the same, logits are not.
     assertEquals([outputs[1], outputs[2]], [first, first]);
     assertEquals(outputs[4], outputs[3]);
@@ -74,9 +77,51 @@ Deno.test("runInfer() goes on with another batch size where a run was cut off", 
   await inFolder({ "in.jsonl": await lines() }, async (folder) => {
     await runInfer(options(folder, { batchSize: 1 }), CONTEXT);
     const whole = await Deno.readTextFile(`${folder}/out.jsonl`);
-    const some = whole.split("\n").slice(0, 4).join("\n") + "\n";
-    await Deno.writeTextFile(`${folder}/out.jsonl`, `${some}{"index": 4, "pr`);
+    const some = whole.split("\n").slice(0, 3).join("\n") + "\n";
+    await Deno.writeTextFile(`${folder}/out.jsonl`, `${some}{"index": 3, "pr`);
     await runInfer(options(folder, { batchSize: 4 }), CONTEXT);
     assertEquals(await Deno.readTextFile(`${folder}/out.jsonl`), whole);
+  });
+});
+
+Deno.test("runInfer() writes the same bytes for every number of replicas", async () => {
+  await inFolder({ "in.jsonl": await lines() }, async (folder) => {
+    const outputs: string[] = [];
+    for (const [replicas, processCount, batchSize] of [[1, 1, 1], [2, 1, 2], [3, 1, 1]] as const) {
+      const outputPath = `${folder}/out-${replicas}.jsonl`;
+      const screen = fakeScreen();
+      const changes = { replicas, processCount, batchSize, outputPath };
+      await runInfer(options(folder, changes), { ...CONTEXT, screen });
+      outputs.push(await Deno.readTextFile(outputPath));
+      const isSaid = screen.logged.some((line) => line.includes(`${replicas} replicas, each cpu`));
+      assertEquals(isSaid, replicas > 1);
+    }
+    assertEquals(outputs.slice(1), [outputs[0], outputs[0]]);
+    assertEquals(leftovers("starx"), []);
+  });
+});
+
+Deno.test("runRuler() writes the same results for every batch size and number of replicas", async () => {
+  await inFolder({}, async (folder) => {
+    const results: Record<string, string>[] = [];
+    for (const [batchSize, replicas] of [[1, 1], [3, 1], ["auto", 2]] as const) {
+      const outputDir = `${folder}/${batchSize}-${replicas}`;
+      const changes = {
+        outputDir,
+        batchSize,
+        replicas,
+        lengths: [1024],
+        processCount: 1,
+        sampleCount: 3,
+      } as const;
+      await runRuler(optionsIn(folder, { ...changes, device: "cpu", threads: 1 }), CONTEXT);
+      const root = `${outputDir}/tiny_starx_b256a256/1024`;
+      const names = ["niah_single_1.jsonl", "vt.jsonl", "summary.csv"];
+      const texts = names.map(async (name) =>
+        [name, await Deno.readTextFile(`${root}/${name}`)] as const
+      );
+      results.push(Object.fromEntries(await Promise.all(texts)));
+    }
+    assertEquals(results.slice(1), [results[0], results[0]]);
   });
 });

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { CheckedPlan } from "../../lib/attention/plan.ts";
+import { type CheckedPlan, checkPlan } from "../../lib/attention/plan.ts";
 import type { DeviceKind } from "../../lib/device/open.ts";
 import { PRECISIONS } from "../../lib/model/precision.ts";
 import { RankModel } from "../../lib/engine/rank.ts";
@@ -12,9 +12,10 @@ import { SelfCollective } from "../../lib/parallel/self.ts";
 import { ShmCollective, ShmGroup } from "../../lib/parallel/shm.ts";
 import type { Answer } from "../../lib/star/decoder.ts";
 import type { GenerateRequest } from "../../lib/star/request.ts";
-import { assert } from "./assert.ts";
-import { goldenEntries } from "./golden.ts";
+import { assert, assertEquals } from "./assert.ts";
+import { goldenEntries, goldenPlan } from "./golden.ts";
 import { MODEL } from "./prompts.ts";
+import { Random } from "./random.ts";
 
 /** What a sample came to. */
 export interface BatchResult {
@@ -27,6 +28,7 @@ export interface BatchRun {
   readonly plan: CheckedPlan;
   readonly dtype: "f32" | "bf16";
   readonly device?: DeviceKind;
+  readonly gpusPerRank?: number;
   readonly ranks?: number;
   /** Samples at once. */
   readonly width: number;
@@ -82,7 +84,7 @@ async function runOnRank(
   samples: readonly GenerateRequest[],
   options: { run: BatchRun; collective: Collective },
 ): Promise<BatchResult[]> {
-  const { run: { plan, dtype, device = "cpu", width, order }, collective } = options;
+  const { run: { plan, dtype, device = "cpu", gpusPerRank, width, order }, collective } = options;
   using model = await RankModel.load(
     {
       modelFolder: MODEL,
@@ -90,6 +92,7 @@ async function runOnRank(
       device,
       precision: PRECISIONS[dtype],
       threads: 1,
+      gpusPerRank,
       batchSize: width,
     },
     { host: collective },
@@ -119,4 +122,46 @@ async function runOnRank(
     active = active.filter(({ answer }) => !answer.isDone);
   }
   return results;
+}
+
+/** Of the order in which samples are run together. */
+export const BATCH_SEED = 7;
+
+/** The numbers below `count` in another order. */
+function shuffled(count: number): number[] {
+  const random = new Random(BATCH_SEED);
+  const order = Array.from({ length: count }, (_, i) => i);
+  for (let i = count - 1; i > 0; i--) {
+    const j = random.below(i + 1);
+    [order[i], order[j]] = [order[j] ?? 0, order[i] ?? 0];
+  }
+  return order;
+}
+
+/** The plan of a mode by the reference's names, or of the ring's modes. */
+export async function batchPlan(name: string): Promise<CheckedPlan> {
+  const [entry] = await goldenEntries();
+  assert(entry !== undefined);
+  const isRing = name === "ring" || name === "ringx";
+  const options = isRing ? { mode: name } as const : goldenPlan(name, entry);
+  assert(options !== undefined);
+  return checkPlan(options);
+}
+
+/** Runs the samples one by one, and then together in another order: the same bits must come. */
+export async function checkWidths(
+  widths: readonly number[],
+  run: Omit<BatchRun, "width" | "order"> & { count: number },
+): Promise<void> {
+  const { count } = run;
+  const samples = await batchSamples(count);
+  const order = samples.map((_, i) => i);
+  const expected = await runBatches(samples, { ...run, width: 1, order });
+  assertEquals(expected.map(({ ids }) => ids.length), samples.map((s) => s.tokensToGenerate));
+  // They are no copies of each other.
+  assert(new Set(expected.map(({ topLogits }) => String(topLogits))).size === count);
+  for (const width of widths) {
+    const found = await runBatches(samples, { ...run, width, order: shuffled(count) });
+    assertEquals(found, expected);
+  }
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { BATCH_RANGE } from "../../lib/engine/batch_size.ts";
 import { PRECISIONS } from "../../lib/model/precision.ts";
 import { openCudaDevice } from "../../lib/device/cuda.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
@@ -276,3 +277,14 @@ Deno.test(
     }, { FAKE_GPUS: "2" });
   },
 );
+
+Deno.test({ name: "the tokens of the widest batch are fetched in one copy", ignore }, async () => {
+  await withGpu(async () => {
+    using device = await openCudaDevice();
+    const ids = Int32Array.from({ length: BATCH_RANGE.max }, (_, i) => i);
+    using tokens = Tensor.allocate(device, { dtype: "i32", shape: [ids.length], label: "tokens" });
+    await tokens.writeFrom(ids);
+    const bytes = await device.recorder?.fetch(tokens).read();
+    assertEquals(bytes, new Uint8Array(ids.buffer));
+  });
+});

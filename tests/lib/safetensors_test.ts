@@ -129,6 +129,15 @@ for (const [criterion, bytes, message] of REFUSED) {
   });
 }
 
+Deno.test("parseSafetensors() knows the pointer that git leaves in place of a large file", () => {
+  const text = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 988097824\n";
+  assertThrows(
+    () => parse(new TextEncoder().encode(text)),
+    FileError,
+    "Cannot read w.safetensors: it is a Git LFS pointer, not the file itself",
+  );
+});
+
 Deno.test("parseSafetensors() is not misled by braces and quotes inside of names", () => {
   const names = ['x"}{', "a\\", '{"a":', "a"];
   const text = names.map((name, index) =>

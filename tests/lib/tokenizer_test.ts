@@ -224,6 +224,71 @@ Deno.test("an added token whose id the library renumbers is refused with both id
   });
 });
 
+/** A vocabulary of all bytes, decoded as those of Llama 2 and Mistral are. */
+const HEX = Array.from({ length: 256 }, (_, i) => i.toString(16).toUpperCase().padStart(2, "0"));
+const BYTES = fileOf({
+  model: {
+    type: "BPE",
+    byte_fallback: true,
+    merges: [],
+    unk_token: "<unk>",
+    vocab: Object.fromEntries(
+      ["<unk>", "<s>", "</s>", ...HEX.map((hex) => `<0x${hex}>`), "x", `${SPACE}the`]
+        .map((token, id) => [token, id]),
+    ),
+  },
+  decoder: {
+    type: "Sequence",
+    decoders: [
+      { type: "Replace", pattern: { String: SPACE }, content: " " },
+      { type: "ByteFallback" },
+      { type: "Fuse" },
+      { type: "Strip", content: " ", start: 1, stop: 0 },
+    ],
+  },
+});
+const FIRST_BYTE_ID = 3;
+const X_ID = FIRST_BYTE_ID + 256;
+const LOST = "\ufffd";
+
+Deno.test("decode() keeps what stands beside bytes that are no character", async () => {
+  // Bytes as numbers, other tokens as texts. An unfinished character is what a stop word sees.
+  const cases: readonly (readonly [(number | "x" | "the")[], string])[] = [
+    [["x", 0x0a], "x\n"],
+    [["x", 0x0a, 0xf0], `x\n${LOST}`],
+    [["x", 0x0a, 0xf0, 0x9d], `x\n${LOST}${LOST}`],
+    [["x", 0x0a, 0xf0, 0x9d, 0x93], `x\n${LOST}${LOST}${LOST}`],
+    [["x", 0x0a, 0xf0, 0x9d, 0x93, 0x90], "x\n\u{1d4d0}"],
+    [["x", 0xc3, 0xa9, 0x80, 0x0a, 0xc3], `x\u00e9${LOST}\n${LOST}`],
+    [["x", 0xe2, 0x82, 0x0a, "the", 0xac, 0x41], `x${LOST}${LOST}\n the${LOST}A`],
+    // Two bytes for one of ASCII, half of a surrogate pair, above U+10FFFF, no byte of UTF-8.
+    [["x", 0xc0, 0x8a], `x${LOST}${LOST}`],
+    [["x", 0xed, 0xa0, 0x80], `x${LOST}${LOST}${LOST}`],
+    [["x", 0xf4, 0x90, 0x80, 0x80, 0xff], `x${LOST.repeat(5)}`],
+    [[0xef, 0xbb, 0xbf, 0xf0], `\ufeff${LOST}`],
+  ];
+  await inFolder({ "tokenizer.json": JSON.stringify(BYTES) }, async (folder) => {
+    using tokenizer = await loadTokenizer(folder);
+    for (const [parts, text] of cases) {
+      const ids = parts.map((part) => {
+        if (typeof part === "number") return FIRST_BYTE_ID + part;
+        return part === "x" ? X_ID : X_ID + 1;
+      });
+      assertEquals(tokenizer.decode(ids), text, JSON.stringify(parts));
+    }
+  });
+});
+
+Deno.test("decode() leaves the names of bytes alone where no decoder joins them", async () => {
+  await inFolder(
+    { "tokenizer.json": JSON.stringify({ ...BYTES, decoder: { type: "Fuse" } }) },
+    async (folder) => {
+      using tokenizer = await loadTokenizer(folder);
+      assertEquals(tokenizer.decode([X_ID, FIRST_BYTE_ID + 0xf0]), "x<0xF0>");
+    },
+  );
+});
+
 Deno.test("decode() drops spaces as tokenizer_config.json says", async () => {
   const text = "It ' s n't a cat , is it ? No ! I 'm .";
   const cases = [

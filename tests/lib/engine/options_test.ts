@@ -33,6 +33,7 @@ Deno.test("checkLoadOptions() has a default for every option", () => {
     copyWeights: false,
     batchSize: 1,
     ropeScaling: undefined,
+    replicas: 1,
   });
 });
 

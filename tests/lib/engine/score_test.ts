@@ -54,7 +54,7 @@ for (const [name, options] of CASES) {
   Deno.test(`score() gives what the logits of generate() say in ${name}`, async () => {
     await using model = await openModel(options);
     const { context, continuation } = await prompt();
-    const { tokens, logprob, nextId } = await model.score(context, continuation, { top: TOP });
+    const { tokens, logprob, next } = await model.score(context, continuation, { top: TOP });
     assertEquals(tokens.map(({ id }) => id), [...continuation]);
     assertAlmostEquals(logprob, tokens.reduce((sum, token) => sum + token.logprob, 0));
     for (const at of [0, 1, 17, SCORED_TOKENS - 1]) {
@@ -68,8 +68,9 @@ for (const [name, options] of CASES) {
         assertAlmostEquals(value, best[i]?.[1] ?? NaN, 1e-3, `token ${at}`);
       }
     }
-    const [next] = [...await direct(model, SCORED_TOKENS)].sort((a, b) => b[1] - a[1]);
-    assertEquals(nextId, next?.[0]);
+    const [best] = [...await direct(model, SCORED_TOKENS)].sort((a, b) => b[1] - a[1]);
+    assertEquals(next.id, best?.[0]);
+    assertAlmostEquals(next.logprob, best?.[1] ?? NaN, 1e-3);
   });
 }
 

@@ -1,0 +1,121 @@
+/**
+ * The `serve` command: a model behind OpenAI's interface.
+ *
+ * @module
+ */
+import { basename } from "node:path";
+import { checkPlan, type PlanOptions } from "../../lib/attention/plan.ts";
+import { FileError, UsageError } from "../../lib/errors.ts";
+import { loadModel, type Model } from "../../lib/engine/load_model.ts";
+import type { LoadOptions } from "../../lib/engine/model_options.ts";
+import { type ChatRenderer, openChatTemplate } from "../../lib/model/chat_template.ts";
+import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
+import type { CommandContext } from "../infer/infer.ts";
+import { ModelSession, usableProcesses } from "../shared/model_session.ts";
+import { Admission } from "./admission.ts";
+import { Metrics } from "./metrics.ts";
+import { type ServerOptions, startServer } from "./server.ts";
+import { openService, type Service } from "./service.ts";
+
+/** Limits of what is asked. */
+export interface ServiceOptions {
+  readonly plan: PlanOptions;
+  /** What clients call the model. */
+  readonly modelName: string;
+  /** Prompts that wait, at most. */
+  readonly queue: number;
+  /** Tokens of an answer, at most. */
+  readonly maxTokens: number;
+  /** Tokens at the end of a prompt that are its query. */
+  readonly queryTokens: number;
+}
+
+/** Options of the command. */
+export interface ServeOptions extends Omit<ServiceOptions, "modelName">, ServerOptions {
+  readonly modelPath: string;
+  /** @default The folder's name. */
+  readonly modelName?: string | undefined;
+  readonly processCount: number;
+  readonly load: Omit<LoadOptions, "processCount" | "tokenizer" | "onWarning">;
+}
+
+const LOOPBACK = /^(localhost|127(\.\d+){3}|::1|\[::1\])$/;
+
+/**
+ * Serves until it is interrupted.
+ *
+ * @throws {UsageError} If everybody could reach it and no key is wanted.
+ * @throws {WorkerError} If a worker process is lost.
+ */
+export async function runServe(options: ServeOptions, context: CommandContext): Promise<void> {
+  const { screen, cleanup } = context;
+  const { modelPath: folder, hostname, apiKey, load } = options;
+  const plan = checkPlan(options.plan);
+  if (!LOOPBACK.test(hostname) && apiKey === undefined) {
+    throw new UsageError(
+      `--api_key: is required as --host is not of this machine alone: current value is ${hostname}`,
+    );
+  }
+  const asked = context.launchedRanks ?? options.processCount;
+  const processCount = usableProcesses(plan, asked, { screen });
+  using tokenizer = await openTokenizerThread(folder);
+  await using session = new ModelSession({
+    folder,
+    load: { ...options.plan, ...load, tokenizer },
+    screen,
+    cleanup,
+    loadModel: context.loadModel ?? loadModel,
+  });
+  const model = await session.open({ processCount });
+  const modelName = options.modelName ?? basename(folder);
+  const service = await serviceOf(model, { ...options, modelName, folder });
+  if (service.chatTemplate === undefined) screen.log("No chat template: /v1/completions only");
+  const server = startServer(service, options);
+  using _guard = cleanup.onInterrupt(() => server.close());
+  const { places, capacity } = service.admission;
+  screen.log(
+    `Serving ${modelName} on http://${hostname}:${server.port}/v1, ${places} prompts at once, ` +
+      `${capacity - places} may wait`,
+  );
+  await server.failed;
+}
+
+/** A model's service. @throws {FileError} If its chat template cannot be read. */
+export async function serviceOf(
+  model: Model,
+  options: ServiceOptions & { folder: string },
+): Promise<Service> {
+  const { folder, modelName, queue, maxTokens, queryTokens } = options;
+  const { cut, selection } = checkPlan(options.plan);
+  const isDense = cut.kind === "whole" && selection === undefined;
+  const { eosTokenIds: endIds } = model.config;
+  const chatTemplate = await chatTemplateOf(folder);
+  return openService({
+    setup: { model, isDense, queryTokens, maxTokens },
+    modelName,
+    endIds,
+    chatTemplate,
+    chatEndIds: [...new Set([...endIds, ...await chatEnds(chatTemplate, model)])],
+    admission: new Admission({ places: model.batchSize, queue }),
+    metrics: new Metrics(),
+  });
+}
+
+async function chatTemplateOf(folder: string): Promise<ChatRenderer | undefined> {
+  try {
+    return await openChatTemplate(folder);
+  } catch (error) {
+    // Base models have none: that is said when one is asked for.
+    if (error instanceof FileError) return undefined;
+    throw error;
+  }
+}
+
+async function chatEnds(template: ChatRenderer | undefined, model: Model): Promise<number[]> {
+  const ids = [...template?.endIds ?? []];
+  for (const token of template?.endTokens ?? []) {
+    const [id, ...more] = await model.tokenizer.encode(token);
+    if (id !== undefined && more.length === 0) ids.push(id);
+  }
+  return ids;
+}

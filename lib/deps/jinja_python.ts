@@ -1,0 +1,205 @@
+/**
+ * What Hugging Face's package for chat templates does otherwise than Jinja in Python, for which the
+ * templates are written, rewritten in a parsed template so that it does as Python:
+ *
+ *  - `strip()`, `lstrip()` and `rstrip()` ignore their argument and remove all white space;
+ *  - `==` and `!=` compare lists by identity, texts with numbers as JavaScript does, and take what is
+ *    missing for `none`;
+ *  - the remainder of a negative number is negative;
+ *  - what is set in a loop lives on in its next iteration.
+ *
+ * @module
+ */
+
+/** A node of a parsed template; the package asks for nothing but the type and the type's own keys. */
+type Node = Readonly<Record<string, unknown>> & { readonly type: string };
+
+/** Functions under names that no template can have. */
+const EQUALS = "starx equals";
+const STRIP = "starx strip";
+
+/** What a rewritten template calls: to be given to it as variables. */
+export const PYTHON_FUNCTIONS: Readonly<Record<string, unknown>> = {
+  [EQUALS]: (left: unknown, right: unknown, hasLeft: boolean, hasRight: boolean) =>
+    hasLeft === hasRight && areEqual(left, right),
+  [STRIP]: stripped,
+};
+
+/** Rewrites a parsed template. */
+export function asPython(program: unknown): unknown {
+  return new Rewriter().value(program);
+}
+
+class Rewriter {
+  #loops = 0;
+
+  value(value: unknown): unknown {
+    if (Array.isArray(value)) return value.flatMap((item) => this.#item(item));
+    if (value instanceof Map) {
+      return new Map([...value].map(([key, item]) => [this.value(key), this.value(item)]));
+    }
+    return isNode(value) ? this.#node(value) : value;
+  }
+
+  /** A loop becomes several statements, which only a list has room for. */
+  #item(item: unknown): unknown[] {
+    if (!isNode(item) || item.type !== "For") return [this.value(item)];
+    const names = [...new Set(assignedIn(item.body))].filter((name) => !namesOf(item, name));
+    const number = this.#loops++;
+    const outer = (name: string) => `starx outer ${number} ${name}`;
+    const node = this.#children(item);
+    const body = Array.isArray(node.body) ? node.body : [];
+    const reset = names.map((name) => assignment(name, identifier(outer(name))));
+    return [
+      ...names.map((name) => assignment(outer(name), identifier(name))),
+      { ...node, body: [...reset, ...body] },
+    ];
+  }
+
+  #node(original: Node): Node {
+    const node = this.#children(original);
+    if (node.type === "BinaryExpression") return binary(node);
+    if (node.type === "CallExpression") return method(node);
+    if (node.type === "FilterExpression") return filter(node);
+    return node;
+  }
+
+  #children(node: Node): Node {
+    const entries = Object.entries(node).map(([key, value]) => [key, this.value(value)]);
+    return { ...Object.fromEntries(entries), type: node.type };
+  }
+}
+
+function binary(node: Node): Node {
+  const { operator, left, right } = node;
+  const sign = isNode(operator) ? operator.value : undefined;
+  if (sign === "==" || sign === "!=") {
+    const equal = call(EQUALS, [left, right, isDefined(left), isDefined(right)]);
+    const not = { type: "UnaryOperator", value: "not" };
+    return sign === "==" ? equal : { type: "UnaryExpression", operator: not, argument: equal };
+  }
+  if (sign !== "%") return node;
+  // The divisor's sign, as in Python: ((a % b) + b) % b.
+  const plus = { type: "AdditiveBinaryOperator", value: "+" };
+  const sum = { type: "BinaryExpression", operator: plus, left: node, right };
+  return { type: "BinaryExpression", operator, left: sum, right };
+}
+
+function method(node: Node): Node {
+  const { callee, args } = node;
+  if (!isNode(callee) || callee.type !== "MemberExpression" || callee.computed === true) {
+    return node;
+  }
+  const name = isNode(callee.property) ? callee.property.value : undefined;
+  const hasArguments = Array.isArray(args) && args.length > 0;
+  if (!hasArguments || !["strip", "lstrip", "rstrip"].some((known) => known === name)) return node;
+  return call(STRIP, [text(name), callee.object, ...args]);
+}
+
+/** `trim` is the filter for `strip()`. */
+function filter(node: Node): Node {
+  const { filter, operand } = node;
+  if (!isNode(filter) || filter.type !== "CallExpression") return node;
+  const { callee, args } = filter;
+  if (!isNode(callee) || callee.value !== "trim" || !Array.isArray(args) || args.length === 0) {
+    return node;
+  }
+  return call(STRIP, [text("strip"), operand, ...args]);
+}
+
+/** Names that statements set for themselves: those of loops and macros in them are their own. */
+function assignedIn(body: unknown): string[] {
+  if (!Array.isArray(body)) return [];
+  return body.flatMap((statement) => {
+    if (!isNode(statement)) return [];
+    if (statement.type === "Set") return identifiersIn(statement.assignee);
+    if (statement.type === "If") {
+      return [...assignedIn(statement.body), ...assignedIn(statement.alternate)];
+    }
+    return [];
+  });
+}
+
+function identifiersIn(target: unknown): string[] {
+  if (!isNode(target)) return [];
+  if (target.type === "Identifier") return [String(target.value)];
+  if (target.type !== "TupleLiteral" || !Array.isArray(target.value)) return [];
+  return target.value.flatMap(identifiersIn);
+}
+
+/** Whether a name is a loop's own variable, which every iteration has anew. */
+function namesOf(loop: Node, name: string): boolean {
+  return name === "loop" || identifiersIn(loop.loopvar).includes(name);
+}
+
+function isNode(value: unknown): value is Node {
+  return typeof value === "object" && value !== null && "type" in value &&
+    typeof value.type === "string";
+}
+
+function isDefined(operand: unknown): Node {
+  return { type: "TestExpression", operand, negate: false, test: identifier("defined") };
+}
+
+function identifier(value: string): Node {
+  return { type: "Identifier", value };
+}
+
+function text(value: unknown): Node {
+  return { type: "StringLiteral", value };
+}
+
+function assignment(name: string, value: Node): Node {
+  return { type: "Set", assignee: identifier(name), value, body: [] };
+}
+
+function call(name: string, args: readonly unknown[]): Node {
+  return { type: "CallExpression", callee: identifier(name), args };
+}
+
+/** As Python: texts and numbers differ, true is 1, lists and objects are equal by what they hold. */
+function areEqual(left: unknown, right: unknown): boolean {
+  if (typeof left === "object" && left !== null) return areAlike(left, right);
+  if (typeof left === "boolean" || typeof left === "number") {
+    const isNumber = typeof right === "boolean" || typeof right === "number";
+    return isNumber && Number(left) === Number(right);
+  }
+  return left === right;
+}
+
+function areAlike(left: object, right: unknown): boolean {
+  if (Array.isArray(left)) {
+    return Array.isArray(right) && left.length === right.length &&
+      left.every((item, i) => areEqual(held(item), held(right[i])));
+  }
+  if (left instanceof Map) {
+    return right instanceof Map && left.size === right.size &&
+      [...left].every(([key, item]) =>
+        right.has(key) && areEqual(held(item), held(right.get(key)))
+      );
+  }
+  return left === right;
+}
+
+/** What one of the package's values holds. */
+function held(item: unknown): unknown {
+  return isNode(item) ? item.value : item;
+}
+
+function stripped(name: string, value: unknown, characters: unknown): string {
+  if (typeof value !== "string") {
+    throw new TypeError(`${name}() must have a text: current value is ${String(value)}`);
+  }
+  const sides = { start: name !== "rstrip", end: name !== "lstrip" };
+  if (typeof characters !== "string") {
+    const begun = sides.start ? value.trimStart() : value;
+    return sides.end ? begun.trimEnd() : begun;
+  }
+  const set = new Set(characters);
+  const all = [...value];
+  let start = 0;
+  let end = all.length;
+  while (sides.start && start < end && set.has(all[start] ?? "")) start++;
+  while (sides.end && end > start && set.has(all[end - 1] ?? "")) end--;
+  return all.slice(start, end).join("");
+}

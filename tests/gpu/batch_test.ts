@@ -1,0 +1,33 @@
+/**
+ * Samples that are decoded together on a GPU: the same bits as one by one.
+ *
+ * @module
+ */
+import { openCudaDevice } from "../../lib/device/cuda.ts";
+import { BATCH_SEED, batchPlan, checkWidths } from "../helpers/batches.ts";
+import { HAS_GPU } from "../helpers/device.ts";
+import { checkStaleKeys, STALE_MODES } from "../helpers/stale_keys.ts";
+
+for (
+  const [name, count, widths] of [
+    ["dense", 40, [2, 5, 16, 17, 40]],
+    ["xattn_S16_t0.9", 12, [5, 12]],
+    ["star", 12, [5, 12]],
+    ["starx_p1_S16_t0.9", 12, [5]],
+  ] as const
+) {
+  const test = `a sample has the same bits in batches of 1, ${widths.join(", ")} on a GPU: ` +
+    `${name} (seed ${BATCH_SEED})`;
+  Deno.test({ name: test, ignore: !HAS_GPU }, async () => {
+    const plan = await batchPlan(name);
+    await checkWidths(widths, { plan, dtype: "bf16", device: "cuda", count });
+  });
+}
+
+for (const options of STALE_MODES) {
+  const name = `what free pages hold changes nothing on a GPU: ${options.mode}`;
+  Deno.test({ name, ignore: !HAS_GPU }, async () => {
+    using device = await openCudaDevice();
+    await checkStaleKeys(device, options);
+  });
+}

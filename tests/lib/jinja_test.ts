@@ -1,0 +1,198 @@
+/**
+ * Templates in the manner of those of chat models, rendered as Jinja in Python does.
+ *
+ * @module
+ */
+import { renderJinja } from "../../lib/deps/jinja.ts";
+import { assertEquals, assertRejects } from "../helpers/assert.ts";
+
+/** The texts are those of Python's jinja2 3.1.6, except that it writes True for true. */
+const CASES: readonly {
+  readonly name: string;
+  readonly template: string;
+  readonly values: Readonly<Record<string, unknown>>;
+  readonly text: string;
+}[] = [
+  {
+    name: "characters to strip",
+    template: [
+      "{{ text.strip('\\n') }}|{{ text.lstrip('\\n') }}|{{ text.rstrip('\\n') }}",
+      "|{{ text.strip() }}",
+    ].join(""),
+    values: { "text": "\n\n  x \n" },
+    text: "  x |  x \n|\n\n  x |x",
+  },
+  {
+    name: "characters to strip that repeat, and the filter trim",
+    template: [
+      "{{ text.strip('ab') }}|{{ text | trim('ab') }}|{{ text.split('c')[-1].lstrip('b') }}",
+    ].join(""),
+    values: { "text": "abacbab" },
+    text: "c|c|ab",
+  },
+  {
+    name: "strip without characters, or with one of two code units",
+    template: "{{ text.strip(none) }}|{{ text.lstrip('\ud834\udcd0') }}",
+    values: { "text": " \ud834\udcd0x " },
+    text: "\ud834\udcd0x| \ud834\udcd0x ",
+  },
+  {
+    name: "remainders",
+    template: "{{ -1 % 2 }} {{ (0 - 1) % 2 }} {{ 1 % -2 }} {{ (i - 1) % 2 == 1 }} {{ 7 % 3 }}",
+    values: { "i": 0 },
+    text: "1 1 -1 true 1",
+  },
+  {
+    name: "equal lists",
+    template: [
+      "{% if calls != [] %}calls{% else %}plain{% endif %} {{ calls == [] }}",
+      " {{ [1, 'a', [2]] == [1, 'a', [2]] }} {{ [1] == [2] }}",
+    ].join(""),
+    values: { "calls": [] },
+    text: "plain true true false",
+  },
+  {
+    name: "equal objects, and what is no text",
+    template: [
+      "{{ {'a': [1]} == {'a': [1]} }} {{ '1' == 1 }} {{ true == 1 }} {{ none == missing }}",
+      " {{ missing == other }}",
+    ].join(""),
+    values: {},
+    text: "true false true false true",
+  },
+  {
+    name: "a flag that is set in a loop",
+    template: [
+      "{% set seen = false %}{% for role in ['system', 'user', 'tool', 'user'] %}",
+      "{% if seen %}after-{% endif %}{{ role }} {% if role == 'user' %}{% set seen = true %}",
+      "{% endif %}{% endfor %}then {{ seen }}",
+    ].join(""),
+    values: {},
+    text: "system user tool user then false",
+  },
+  {
+    name: "loops in loops",
+    template: [
+      "{% for a in [1, 2] %}{% set x = a %}{% for b in [1, 2] %}{{ x }}{% set x = x + 10 %}",
+      "{{ x }} {% endfor %}{{ x }};{% endfor %}{{ x is defined }}",
+    ].join(""),
+    values: {},
+    text: "111 111 1;212 212 2;false",
+  },
+  {
+    name: "a loop's own variable",
+    template: "{% for a in [1, 2] %}{% set a = a + 1 %}{{ a }}{{ loop.index }} {% endfor %}",
+    values: {},
+    text: "21 32 ",
+  },
+  {
+    name: "a namespace",
+    template: [
+      "{% set ns = namespace(n=0) %}{% for a in [1, 2] %}{% set ns.n = ns.n + a %}",
+      "{% endfor %}{{ ns.n }}",
+    ].join(""),
+    values: {},
+    text: "3",
+  },
+  {
+    name: "a system message by default, as Qwen 2.5's",
+    template: [
+      "{%- if messages[0]['role'] == 'system' %}{{- messages[0]['content'] }}{%- else %}",
+      "{{- '<|im_start|>system\\nHelp.<|im_end|>\\n' }}{%- endif %}",
+      "{%- for message in messages %}",
+      "{%- if (message.role == 'user') or (message.role == 'system' and not loop.first) %}",
+      "{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}",
+      "{%- endif %}{%- endfor %}{%- if add_generation_prompt %}",
+      "{{- '<|im_start|>assistant\\n' }}{%- endif %}",
+    ].join(""),
+    values: { "messages": [{ "role": "user", "content": "Hi" }], "add_generation_prompt": true },
+    text: "<|im_start|>system\nHelp.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n" +
+      "<|im_start|>assistant\n",
+  },
+  {
+    name: "thoughts that are cut off, as Qwen 3's",
+    template: [
+      "{%- set ns = namespace(last=messages|length - 1, open=true) %}",
+      "{%- for message in messages[::-1] %}",
+      "{%- set index = (messages|length - 1) - loop.index0 %}",
+      "{%- if ns.open and message.role == 'user' and not ",
+      "(message.content.startswith('<r>') and message.content.endswith('</r>')) %}",
+      "{%- set ns.open = false %}{%- set ns.last = index %}{%- endif %}{%- endfor %}",
+      "{%- for message in messages %}{%- set content = message.content %}",
+      "{%- if message.role == 'assistant' %}",
+      "{%- set thought = ",
+      "content.split('</think>')[0].rstrip('\\n').split('<think>')[-1].lstrip('\\n') %}",
+      "{%- set content = content.split('</think>')[-1].lstrip('\\n') %}",
+      "{{- '<a>' + content + '|' + thought + '</a>' }}{%- else %}",
+      "{{- '<u>' + content + '</u>' }}{%- endif %}{%- endfor %}{{ ns.last }}",
+    ].join(""),
+    values: {
+      "messages": [{ "role": "user", "content": "Finish." }, {
+        "role": "assistant",
+        "content": "<think>\nEasy.\n</think>\n\n    return x",
+      }, { "role": "user", "content": "Thanks." }],
+    },
+    text: "<u>Finish.</u><a>    return x|Easy.</a><u>Thanks.</u>2",
+  },
+  {
+    name: "content that is set anew, as Llama 3's",
+    template: [
+      "{% set loop_messages = messages %}{% for message in loop_messages %}",
+      "{% set content = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' ",
+      "+ message['content'] | trim + '<|eot_id|>' %}",
+      "{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}",
+      "{{ content }}{% endfor %}",
+    ].join(""),
+    values: {
+      "messages": [{ "role": "user", "content": " Hi " }, { "role": "user", "content": "Ho" }],
+      "bos_token": "<b>",
+    },
+    text: "<b><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>" +
+      "<|start_header_id|>user<|end_header_id|>\n\nHo<|eot_id|>",
+  },
+  {
+    name: "roles that alternate, as Mistral's",
+    template: [
+      "{{ bos_token }}{% for message in messages %}",
+      "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}",
+      "{{ raise_exception('alternate') }}{% endif %}{% if message['role'] == 'user' %}",
+      "{{ '[INST] ' + message['content'] + ' [/INST]' }}",
+      "{% elif message['role'] == 'assistant' %}{{ message['content'] + '</s>' }}{% endif %}",
+      "{% endfor %}",
+    ].join(""),
+    values: {
+      "messages": [{ "role": "user", "content": "Hi" }, { "role": "assistant", "content": "Ho" }],
+      "bos_token": "<s>",
+    },
+    text: "<s>[INST] Hi [/INST]Ho</s>",
+  },
+  {
+    name: "tags of roles, as Phi-3's",
+    template: [
+      "{% for message in messages %}{% if message['role'] == 'user' %}",
+      "{{'<|user|>\n' + message['content'] + '<|end|>\n'}}{% endif %}{% endfor %}",
+      "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}",
+      "{% endif %}",
+    ].join(""),
+    values: {
+      "messages": [{ "role": "user", "content": "Hi" }],
+      "add_generation_prompt": true,
+      "eos_token": "<e>",
+    },
+    text: "<|user|>\nHi<|end|>\n<|assistant|>\n",
+  },
+];
+
+for (const { name, template, values, text } of CASES) {
+  Deno.test(`renderJinja() does as Python: ${name}`, async () => {
+    assertEquals(await renderJinja(template, values), text);
+  });
+}
+
+Deno.test("renderJinja() refuses to strip what is no text", async () => {
+  await assertRejects(
+    () => renderJinja("{{ missing.strip('x') }}", {}),
+    TypeError,
+    "strip() must have a text: current value is undefined",
+  );
+});

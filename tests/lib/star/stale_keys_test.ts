@@ -1,0 +1,9 @@
+import { openCpuDevice } from "../../../lib/device/cpu.ts";
+import { checkStaleKeys, STALE_MODES } from "../../helpers/stale_keys.ts";
+
+for (const options of STALE_MODES) {
+  Deno.test(`what free pages hold changes nothing in ${options.mode}`, async () => {
+    using device = await openCpuDevice({ threads: 1 });
+    await checkStaleKeys(device, options);
+  });
+}
