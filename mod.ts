@@ -1,5 +1,5 @@
 /**
- * StarX: Llama models over long contexts, with Star Attention and antidiagonal block selection.
+ * StarX: language models over long contexts, with Star Attention and antidiagonal block selection.
  *
  * @module
  */

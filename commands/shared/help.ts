@@ -53,7 +53,7 @@ function detachRow(call: string): string {
 /** The help of the program. */
 export function programHelp(commands: readonly CommandHelp[], version: string): string {
   const lines = commands.map(({ name, summary }) => `  ${name.padEnd(10)}  ${summary}\n`).join("");
-  return `starx ${version}: Llama models over long contexts, with Star Attention and antidiagonal ` +
+  return `starx ${version}: language models over long contexts, with Star Attention and antidiagonal ` +
     `block selection\n\nUsage: cli.ts COMMAND [flags]\n\nCommands:\n${lines}\n` +
     `cli.ts COMMAND --help lists a command's flags.\n\n${EXIT_TABLE}`;
 }

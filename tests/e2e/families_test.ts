@@ -83,3 +83,30 @@ Deno.test({
     }
   },
 });
+
+Deno.test({
+  name: "generate() in star gives the same on 1 to 3 ranks where layers have windows",
+  ignore: CASES.size === 0,
+  fn: async (t) => {
+    const name = "mistral-window";
+    const expected = CASES.get(name);
+    assert(expected !== undefined);
+    const { ids } = expected;
+    for (const mode of ["star", "starx"] as const) {
+      const plan: PlanOptions = { mode, blockTokens: 128, threshold: 0.8, stride: 8 };
+      const folder = `${familiesFolder()}/${name}`;
+      const alone = await runFamily(folder, { ids, plan });
+      for (const processCount of [2, 3]) {
+        await t.step(`${mode} on ${processCount} ranks`, async () => {
+          const found = await runFamily(folder, { ids, plan, processCount });
+          assertEquals(found.ids, alone.ids);
+          const logits = new Map(alone.topLogits);
+          for (const [id, logit] of found.topLogits) {
+            const error = Math.abs(logit - (logits.get(id) ?? NaN)) / expected.std;
+            assert(error <= TOLERANCE.f32, `the logit of ${id} is off by ${error}`);
+          }
+        });
+      }
+    }
+  },
+});

@@ -210,7 +210,7 @@ const REFUSED: readonly (readonly [Record<string, unknown>, string])[] = [
   [{ num_hidden_layers: 0 }, "a whole number from 1 to 1024: current value is 0"],
   [{ rms_norm_eps: 0 }, "'rms_norm_eps' in m/config.json must be a number from 1e-12 to 1"],
   [{ rope_theta: [5] }, "'rope_theta' in m/config.json must be a number from 1.0001 to"],
-  [{ architectures: ["GemmaForCausalLM"] }, `[GraniteForCausalLM]: current value is "Gemma`],
+  [{ architectures: ["GemmaForCausalLM"] }, `[Olmo2ForCausalLM]: current value is "Gemma`],
   [{ architectures: "LlamaForCausalLM" }, `current value is "LlamaForCausalLM"`],
   [{ model_type: "mistral" }, `'model_type' in m/config.json must be "llama"`],
   [{ hidden_act: "gelu" }, `'hidden_act' in m/config.json must be "silu": current value is "gelu"`],
