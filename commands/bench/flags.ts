@@ -77,7 +77,10 @@ export const BENCH_FLAGS = {
     default: PLAN_DEFAULTS.stride,
     help: "tokens per group of the antidiagonal sums",
   }),
-  threshold: decimalFlag({ default: 0.9, help: "share of the mass that selected blocks hold" }),
+  threshold: decimalFlag({
+    default: PLAN_DEFAULTS.threshold,
+    help: "share of the mass that selected blocks hold",
+  }),
   density: decimalFlag({
     help: "forces the share of selected blocks, above 0 and at most 1; they are drawn at random, " +
       "mass and selection still run",
