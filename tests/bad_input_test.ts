@@ -146,7 +146,7 @@ const MODELS: readonly (readonly [fault: string, parts: Parts, line: RegExp])[] 
   [
     "a dtype that is not computed with",
     { weights: weightsWith({ [NORM]: { ...entry(NORM), dtype: "I16" } }) },
-    /tensor model\.norm\.weight must be BF16, F16 or F32: current value is I16/,
+    /tensor model\.norm\.weight must be BF16, F16, F32 or F64: current value is I16/,
   ],
   [
     "a shape that is not the config's",
