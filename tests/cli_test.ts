@@ -92,7 +92,11 @@ const ONE_LINE: readonly (readonly [args: readonly string[], code: number, stder
   [[...RULER, "-bs", "1k", "--threshold", "1e-300"], 2, /'--threshold' must be above 0 and at/],
   [["ruler", "--threads", "1024"], 2, /--threads: must be a whole number from 0 to 256/],
   [["ruler", "-nn", "2"], 2, /--num_nodes: must be at most the nodes .* start it by: srun /],
-  [[...RULER, "-t", "niah"], 2, /--tasks: must be one of niah_single_1, .*, qa_2: current value/],
+  [
+    [...RULER, "-bs", "1k", "-t", "niah"],
+    2,
+    /--tasks: must be one of niah_single_1, .*, qa_2: current value/,
+  ],
   [["ruler", "--timeout", "0"], 2, /--timeout: must be from 0\.1 to 2000000 seconds/],
   [["ruler", "-a", "dense"], 2, /--model_name, --model_path, .*--seq_lengths: are required/],
   [["ruler", "-p", MODEL], 2, /--model_name, --prompt_config, --seq_lengths: are required/],
