@@ -3,10 +3,8 @@
  *
  * @module
  */
-import { openCudaDevice } from "../../lib/device/cuda.ts";
 import { BATCH_SEED, batchPlan, checkWidths } from "../helpers/batches.ts";
 import { HAS_GPU } from "../helpers/device.ts";
-import { checkStaleKeys, STALE_MODES } from "../helpers/stale_keys.ts";
 
 for (
   const [name, count, widths] of [
@@ -21,13 +19,5 @@ for (
   Deno.test({ name: test, ignore: !HAS_GPU }, async () => {
     const plan = await batchPlan(name);
     await checkWidths(widths, { plan, dtype: "bf16", device: "cuda", count });
-  });
-}
-
-for (const options of STALE_MODES) {
-  const name = `what free pages hold changes nothing on a GPU: ${options.mode}`;
-  Deno.test({ name, ignore: !HAS_GPU }, async () => {
-    using device = await openCudaDevice();
-    await checkStaleKeys(device, options);
   });
 }

@@ -1,7 +1,6 @@
 /**
- * A device whose keys and values do not begin as zeros, as pages that had another sequence may hold
- * anything: NaN on a CPU, which reads no key that is not there. A GPU reads whole tiles and gives such
- * keys the weight 0, which NaN would outlive: there they are finite.
+ * A device with host memory whose keys and values begin as NaN and not as zeros, as pages that had
+ * another sequence may hold anything.
  *
  * @module
  */
@@ -15,16 +14,7 @@ export function poisoned(device: Device): Device {
   const allocate = (byteLength: number, label: string): DeviceMemory => {
     const memory = device.allocate(byteLength, label);
     if (!POISONED.test(label)) return memory;
-    // As bf16 and as f32, bytes of 0xff are NaN, and bytes of 0x42 about 48.6.
-    const bytes = new Uint8Array(byteLength).fill(device.hasHostMemory ? 0xff : 0x42);
-    if (device.hasHostMemory) {
-      memory.bytes.set(bytes);
-      return memory;
-    }
-    const { address } = memory;
-    const region = { label, byteLength, address, contiguous: true, hostBytes: () => memory.bytes };
-    // In the order of the device's ops: nobody needs to wait.
-    device.upload(region, bytes).catch(() => {});
+    memory.bytes.fill(0xff);
     return memory;
   };
   return new Proxy(device, {
