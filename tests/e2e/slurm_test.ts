@@ -41,7 +41,7 @@ async function startLong(
 ) {
   const files = { input: `${folder}/in.jsonl`, output: `${folder}/out.jsonl` };
   await writeInput(files.input, { samples: 2 });
-  const { timeoutMs, tokens = 3000 } = options;
+  const { timeoutMs, tokens = 12_000 } = options;
   const extra = ["--timeout", String(timeoutMs / 1000)];
   const args = inferArgs(files, { mode: "star", tokens, extra });
   const job = cluster.spawn("srun", [...SRUN, ...PROGRAM, ...args], { limitSeconds: 100 });

@@ -37,6 +37,8 @@ export function inferArgs(
   return [
     ...["infer", "-p", MODEL, "-a", mode, ...blocks, "--dtype", "f32", "--top_logits", "24"],
     ...["--tokens_to_generate", String(tokens), "--input_path", files.input],
+    // A long answer is one that is to be interrupted.
+    ...(tokens > 100 ? ["--ignore_eos"] : []),
     ...["--output_path", files.output, ...extra],
   ];
 }
