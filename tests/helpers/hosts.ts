@@ -43,20 +43,24 @@ export function inferArgs(
   ];
 }
 
-/** Writes samples that `infer` takes; `repeat` takes each context several times in a row. */
+/**
+ * Writes samples that `infer` takes, the reference prompts in turn; `repeat` takes each context
+ * several times in a row.
+ */
 export async function writeInput(
   path: string,
   options: { samples: number; repeat?: number },
 ): Promise<void> {
-  const entries = (await goldenEntries()).slice(0, options.samples);
-  const lines = entries.map(({ context, query }, index) =>
-    JSON.stringify({
+  const entries = await goldenEntries();
+  const lines = Array.from({ length: options.samples }, (_, index) => {
+    const { context = "", query = "" } = entries[index % entries.length] ?? {};
+    return JSON.stringify({
       index,
       input_context: context.repeat(options.repeat ?? 1),
       input_query: query,
       outputs: [],
-    })
-  );
+    });
+  });
   await Deno.writeTextFile(path, `${lines.join("\n")}\n`);
 }
 

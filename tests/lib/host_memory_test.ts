@@ -3,7 +3,7 @@ import { checkHostMemory, type HostQuestion, longestContext } from "../../lib/en
 import { checkPlan } from "../../lib/attention/plan.ts";
 import { PRECISIONS } from "../../lib/model/precision.ts";
 import { DeviceError } from "../../lib/errors.ts";
-import { readConfig } from "../../lib/model/config.ts";
+import { parseConfig, readConfig } from "../../lib/model/config.ts";
 import { assert, assertEquals, assertThrows } from "../helpers/assert.ts";
 import { MODEL } from "../helpers/prompts.ts";
 
@@ -79,7 +79,8 @@ Deno.test("checkHostMemory() refuses what does not fit, with what would", async 
 });
 
 Deno.test("checkHostMemory() counts weights only where they are read into memory", async () => {
-  const config = { ...await readConfig(MODEL), vocabularySize: 1 << 20 };
+  const text = JSON.parse(await Deno.readTextFile(`${MODEL}/config.json`));
+  const config = parseConfig({ ...text, vocab_size: 1 << 20 }, { path: "config.json" });
   const question: HostQuestion = {
     ...{
       config,
