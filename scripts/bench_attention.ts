@@ -13,7 +13,7 @@ import { openCpuDevice } from "../lib/device/cpu.ts";
 import { openCudaDevice } from "../lib/device/cuda.ts";
 import type { Device } from "../lib/device/device.ts";
 import { Tensor } from "../lib/device/tensor.ts";
-import { SX_TILE } from "../lib/ffi/symbols.ts";
+import { TILE_TOKENS } from "../lib/ffi/symbols.ts";
 import { copy } from "../lib/ops/convert.ts";
 import { attentionBlockSparse } from "../lib/ops/attention_block_sparse.ts";
 import { attentionDense } from "../lib/ops/attention_dense.ts";
@@ -122,8 +122,8 @@ function attentionArguments({ shape, q, out, lse, keys, values }: Inputs) {
 async function choose(device: Device, shape: Shape, density: number): Promise<Choice> {
   const random = uniformNumbers(4);
   const { tokens, queries, qHeads } = shape;
-  const first = (tokens - queries) / SX_TILE;
-  const blocks = Math.ceil(queries / SX_TILE);
+  const first = (tokens - queries) / TILE_TOKENS;
+  const blocks = Math.ceil(queries / TILE_TOKENS);
   const countOf = (block: number): number =>
     Math.max(Math.min(2, block + 1), Math.round(density * (block + 1)));
   const stride = countOf(first + blocks - 1);
@@ -133,8 +133,8 @@ async function choose(device: Device, shape: Shape, density: number): Promise<Ch
   for (let row = 0; row < counts.length; row++) {
     const last = first + row % blocks;
     const count = countOf(last);
-    const rows = Math.min(SX_TILE, tokens - last * SX_TILE);
-    pairs += (count - 1) * SX_TILE * rows + rows * (rows + 1) / 2;
+    const rows = Math.min(TILE_TOKENS, tokens - last * TILE_TOKENS);
+    pairs += (count - 1) * TILE_TOKENS * rows + rows * (rows + 1) / 2;
     let at = row * stride;
     let wanted = count;
     for (let block = 0; block <= last; block++) {
@@ -172,8 +172,9 @@ function exactRow(
   const { q, keys, values } = row;
   const { visible, scale, blocks } = options;
   const dim = q.length;
-  const ranges = blocks?.map((block) => [block * SX_TILE, (block + 1) * SX_TILE] as const) ??
-    [[0, visible] as const];
+  const ranges =
+    blocks?.map((block) => [block * TILE_TOKENS, (block + 1) * TILE_TOKENS] as const) ??
+      [[0, visible] as const];
   const logits = new Float64Array(visible).fill(-Infinity);
   for (const [begin, end] of ranges) {
     for (let key = begin; key < Math.min(end, visible); key++) {
@@ -223,7 +224,7 @@ async function errorsOf(inputs: Inputs, choice?: Choice): Promise<RowErrors> {
       const exact = exactRow({ q: query, keys: k, values: v }, {
         visible: tokens - queries + t + 1,
         scale: 1 / Math.sqrt(headDim),
-        blocks: choice?.list(head, Math.floor(t / SX_TILE)),
+        blocks: choice?.list(head, Math.floor(t / TILE_TOKENS)),
       });
       exact.out.forEach((value, d) => {
         faults += ((found[d] ?? NaN) - value) ** 2;
@@ -284,8 +285,8 @@ async function runCase(
 async function runBuild(build: string, device: Device, lengths: number[]): Promise<boolean> {
   let areRight = true;
   for (const shape of ODD_SHAPES) {
-    const isWhole = (shape.tokens - shape.queries) % SX_TILE === 0 &&
-      shape.prefix % SX_TILE === 0;
+    const isWhole = (shape.tokens - shape.queries) % TILE_TOKENS === 0 &&
+      shape.prefix % TILE_TOKENS === 0;
     for (const density of isWhole ? [undefined, 0.4] : [undefined]) {
       const isRight = await runCase(device, { build, shape, density, timed: false });
       areRight &&= isRight;

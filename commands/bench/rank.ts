@@ -176,11 +176,11 @@ export class RankBench implements Disposable {
   async run(request: BenchRequest, call: { onNote: (line: string) => void }): Promise<RankTimes> {
     const { plan, withCopy } = request;
     const { devices } = this.#parts;
-    const { options: { dtype, density: forcedDensity, batchSize } } = this.#init;
+    const { options: { dtype, density, batchSize } } = this.#init;
     const precision = PRECISIONS[dtype];
     const times = await (async () => {
       using model = await RankModel.assemble({
-        ...{ ...this.#parts, plan, precision, forcedDensity, batchSize },
+        ...{ ...this.#parts, plan, precision, density, batchSize },
       });
       const collective = this.#collective;
       const parts = {
@@ -252,7 +252,7 @@ class ModeBench {
 
   async #timePrefill(tokens: number): Promise<PrefillTiming> {
     const { options: { repeats }, plan, devices, collective, onNote } = this.#parts;
-    await this.#model.drawBlocks(tokens - 1, collective);
+    await this.#model.drawTiles(tokens - 1, collective);
     const seconds: number[] = [];
     let costs = splitCosts(new Map(), 1);
     let density = NaN;
@@ -277,8 +277,8 @@ class ModeBench {
     using encoded = await this.#encode(ids.subarray(0, tokens - 1), 2);
     await this.#answer(encoded, { queryIds: ids.subarray(tokens - 1), tokensToGenerate: 1 });
     const seconds = (performance.now() - startMs) / 1000;
-    const { taken, causal } = totalCount(encoded.phase1);
-    return { seconds, density: causal === 0 ? 1 : taken / causal };
+    const { selected, causal } = totalCount(encoded.phase1);
+    return { seconds, density: causal === 0 ? 1 : selected / causal };
   }
 
   /** Several contexts encoded one after the other, then decoded together. */

@@ -8,7 +8,7 @@ import type { LengthResult } from "./ledger.ts";
 import type { Statistics } from "./log.ts";
 
 /**
- * Formats the scores of all lengths, the share of blocks computed, and the time per sample.
+ * Formats the scores of all lengths, the share of tiles computed, and the time per sample.
  *
  * @param results The lengths in the order of the columns.
  * @param options What stands above.
@@ -21,7 +21,7 @@ export function formatResults(
   const scored = results.filter(({ scores }) => scores.length > 0);
   const notes = [...wordsNote(results), ...results.flatMap(({ notes }) => notes)];
   const rows = [
-    ["blocks computed", ...scored.map(({ statistics }) => shareCell(statistics))],
+    ["tiles computed", ...scored.map(({ statistics }) => shareCell(statistics))],
     ["s per sample", ...scored.map(({ statistics }) => secondsCell(statistics))],
   ];
   const table = formatReport(scored, { notes, rows });

@@ -20,7 +20,7 @@ Deno.test("runRuler() ends in a table over all lengths", async () => {
         "vt               100.0 ± 0.0    0.0 ± 0.0\n" +
         "---------------  -----------  -----------\n" +
         "mean             100.0 ± 0.0   50.0 ± 0.0\n" +
-        "blocks computed         0.38         0.38\n" +
+        "tiles computed          0.38         0.38\n" +
         "s per sample            0.50         0.50\n",
     );
     assertEquals(models.loads, [2, 3]);

@@ -139,41 +139,41 @@ const GPU_SIZES: readonly Sizes[] = [
 ];
 
 /** The block list as the op takes it; numbers beyond a row's count are out of range. */
-function blockList(sizes: Sizes): {
+function tileList(sizes: Sizes): {
   counts: Int32Array<ArrayBuffer>;
   indices: Int32Array<ArrayBuffer>;
-  qBlocks: number;
+  queryTiles: number;
   indexStride: number;
 } {
   const { tokens, qOffset, qHeads, keyTokens, prefixTokens = 0, takes } = sizes;
-  const qBlocks = Math.ceil(tokens / BLOCK);
-  const keyBlocks = Math.ceil((keyTokens + prefixTokens) / BLOCK);
-  const indexStride = keyBlocks + 2;
-  const counts = new Int32Array(qHeads * qBlocks);
-  const indices = new Int32Array(qHeads * qBlocks * indexStride).fill(2 ** 31 - 1);
+  const queryTiles = Math.ceil(tokens / BLOCK);
+  const keyTiles = Math.ceil((keyTokens + prefixTokens) / BLOCK);
+  const indexStride = keyTiles + 2;
+  const counts = new Int32Array(qHeads * queryTiles);
+  const indices = new Int32Array(qHeads * queryTiles * indexStride).fill(2 ** 31 - 1);
   for (let head = 0; head < qHeads; head++) {
-    for (let block = 0; block < qBlocks; block++) {
+    for (let block = 0; block < queryTiles; block++) {
       const row = qOffset / BLOCK + block;
-      const taken = Array.from({ length: Math.min(row + 1, keyBlocks) }, (_, column) => column)
+      const taken = Array.from({ length: Math.min(row + 1, keyTiles) }, (_, column) => column)
         .filter((column) => takes(head, row, column));
-      const at = head * qBlocks + block;
+      const at = head * queryTiles + block;
       counts[at] = taken.length;
       indices.set(taken, at * indexStride);
     }
   }
-  return { counts, indices, qBlocks, indexStride };
+  return { counts, indices, queryTiles, indexStride };
 }
 
 /** Runs the op; keys and values of blocks that no query head of a key head takes are NaN. */
 async function runSparse(bench: Bench, sizes: Sizes): Promise<Tensor> {
   const { tokens, qOffset, qHeads, kvHeads, outDtype = "f32", takes } = sizes;
   const { window, prefixGap } = sizes;
-  const { counts, indices, qBlocks, indexStride } = blockList(sizes);
+  const { counts, indices, queryTiles, indexStride } = tileList(sizes);
   const group = qHeads / kvHeads;
   const unread = (token: number, kvHead: number): boolean => {
     const column = Math.floor(token / BLOCK);
     for (let head = kvHead * group; head < (kvHead + 1) * group; head++) {
-      for (let block = 0; block < qBlocks; block++) {
+      for (let block = 0; block < queryTiles; block++) {
         const row = qOffset / BLOCK + block;
         if (column <= row && takes(head, row, column)) return false;
       }
@@ -191,12 +191,12 @@ async function runSparse(bench: Bench, sizes: Sizes): Promise<Tensor> {
     prefixGap,
     counts: await bench.data("counts", {
       dtype: "i32",
-      shape: [qHeads, qBlocks],
+      shape: [qHeads, queryTiles],
       make: () => counts,
     }),
     indices: await bench.data("indices", {
       dtype: "i32",
-      shape: [qHeads, qBlocks, indexStride],
+      shape: [qHeads, queryTiles, indexStride],
       make: () => indices,
     }),
   });
