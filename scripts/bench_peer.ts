@@ -9,7 +9,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { median } from "../commands/bench/report.ts";
+import { median } from "../commands/bench/timings.ts";
 import { errorText, EXIT_CODES, FileError, UsageError } from "../lib/errors.ts";
 import { writeGguf } from "./gguf.ts";
 
@@ -191,6 +191,7 @@ async function runOwn(options: PeerOptions): Promise<Times> {
   const { modelPath, threads, lengths, decode, starx, density, blockSize } = options;
   const base = ["bench", "--device", "cpu", "--model_path", modelPath, "--threads", threads];
   base.push("--repeats", "1", "--decode_tokens", String(DECODE_TOKENS), "--json");
+  base.push("--prompt", "random");
   const seconds = new Map<string, number>();
   let rssMib = 0;
   const runs = [
