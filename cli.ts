@@ -185,13 +185,17 @@ const ruler = defineCommand({
 const bench = defineCommand({
   ...BENCH_HELP,
   ranks: "first",
-  run: async (flags, { screen, group }) => {
-    const options = benchOptions(flags);
+  run: async (flags, context) => {
+    const { screen } = context;
+    const options = await benchOptions(flags);
     const note = (line: string) => screen.log(line);
     const output = { print: (text: string) => screen.print(text), note };
-    if (!options.kernels) {
+    if (options.input !== undefined) {
+      const { runPromptBench } = await import("./commands/bench/prompts.ts");
+      await runPromptBench({ ...options, input: options.input }, output, context);
+    } else if (!options.kernels) {
       const { runBench } = await import("./commands/bench/bench.ts");
-      await runBench(options, output, { group });
+      await runBench(options, output, context);
     } else {
       const { runKernelBench } = await import("./commands/bench/kernels.ts");
       await runKernelBench(options, output);

@@ -29,7 +29,7 @@ export function formatResults(
   return `${options.title}\n\n${lines}`;
 }
 
-/** The share of the whole context's causal blocks, as a mean over the samples. */
+/** The share of the whole context's causal tiles, as a mean over the samples. */
 function shareCell({ share, sampleCount }: Statistics): string {
   return sampleCount === 0 ? "" : (share / sampleCount).toFixed(2);
 }
