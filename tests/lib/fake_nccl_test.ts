@@ -13,8 +13,8 @@ import { addFakeNccl, buildFakeGpu, withFakeGpu } from "../helpers/fake_gpu.ts";
 import { checkPlan } from "../../lib/attention/plan.ts";
 import { goldenEntries, goldenPlan } from "../helpers/golden.ts";
 import { inFolder } from "../helpers/folder.ts";
-import { runAlone, writeInput } from "../helpers/hosts.ts";
-import { TcpRanks } from "../helpers/tcp_hosts.ts";
+import { runAlone, writeInput } from "../helpers/nodes.ts";
+import { TcpRanks } from "../helpers/tcp_ranks.ts";
 import { childrenOf, waitUntilEnded } from "../helpers/processes.ts";
 import { goldenRequest, MODEL, openTiny, STAR } from "../helpers/prompts.ts";
 
