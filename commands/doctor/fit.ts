@@ -3,12 +3,8 @@
  *
  * @module
  */
-import {
-  type AttentionMode,
-  checkPlan,
-  SPARSE_BLOCK_TOKENS,
-  usedRanks,
-} from "../../lib/attention/plan.ts";
+import { type AttentionMode, checkPlan, usedRanks } from "../../lib/attention/plan.ts";
+import { TILE_TOKENS } from "../../lib/ffi/symbols.ts";
 import type { CudaDescription } from "../../lib/device/cuda_description.ts";
 import { hostMemory } from "../../lib/device/host_memory.ts";
 import { longestContext, longestGpuContext } from "../../lib/engine/host_plan.ts";
@@ -113,8 +109,8 @@ function finding(name: string, fits: readonly ModeFit[], question: FitQuestion):
 
 function blockOf({ config, run }: FitQuestion): number {
   if (run.blockTokens !== undefined) return run.blockTokens;
-  const quarter = Math.floor(config.maxPositions / 4 / SPARSE_BLOCK_TOKENS) * SPARSE_BLOCK_TOKENS;
-  return Math.max(SPARSE_BLOCK_TOKENS, Math.min(USUAL_BLOCK, quarter));
+  const quarter = Math.floor(config.maxPositions / 4 / TILE_TOKENS) * TILE_TOKENS;
+  return Math.max(TILE_TOKENS, Math.min(USUAL_BLOCK, quarter));
 }
 
 /** What all modes are asked alike. */
