@@ -9,7 +9,6 @@
  */
 import { invariant } from "../errors.ts";
 import { TILE_TOKENS } from "../ffi/symbols.ts";
-import { TILE_TOKENS } from "../ffi/symbols.ts";
 import { checkChoice, optionError } from "../options.ts";
 
 /** What each mode stands for, and what its results are called in folders and records. */
