@@ -98,6 +98,7 @@ const GENERATE_NAMES = [
   "topLogits",
   "endIds",
   "withMasks",
+  "keepContext",
   "onProgress",
   "onIds",
   "signal",
