@@ -35,6 +35,11 @@ export async function drawForcedBlocks(
   }
 }
 
+/** How many chunks some tokens are. */
+export function chunkCount(tokens: number, options: { maxTokens: number }): number {
+  return Math.ceil(tokens / sequenceChunk(options.maxTokens));
+}
+
 /** Chunks end at block edges, so that a row of blocks is never split between two of them. */
 export function sequenceChunk(maxTokens: number): number {
   const whole = Math.floor(maxTokens / SPARSE_BLOCK_TOKENS) * SPARSE_BLOCK_TOKENS;
