@@ -7,6 +7,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { BENCH_HELP, benchOptions } from "./commands/bench/flags.ts";
+import { doctorCommand } from "./commands/doctor/command.ts";
 import { type Command, defineCommand } from "./commands/shared/command.ts";
 import { INFER } from "./commands/infer/command.ts";
 import { FORMATS } from "./commands/results/formats.ts";
@@ -203,24 +204,6 @@ const bench = defineCommand({
   },
 });
 
-const doctor = defineCommand({
-  name: "doctor",
-  summary: "show what was found on this machine, and what is missing",
-  flags: {
-    model_path: textFlag({
-      short: "-p",
-      value: "FOLDER",
-      help: "the model to look at (default: the model of this repository)",
-    }),
-    source_dir: textFlag({ value: "FOLDER", help: SOURCE_HELP }),
-  },
-  run: async (flags, { screen }) => {
-    const { runDoctor } = await import("./commands/doctor.ts");
-    const modelPath = await modelOr(demoModel, flags.model_path);
-    await runDoctor({ modelPath, sourceDir: flags.source_dir }, screen);
-  },
-});
-
 /** All subcommands, in the order of the help text. */
 const COMMANDS: readonly Command[] = [
   ruler,
@@ -232,7 +215,7 @@ const COMMANDS: readonly Command[] = [
   GATHER,
   REPORT,
   bench,
-  doctor,
+  doctorCommand(() => demoModel().catch(() => undefined)),
 ];
 
 /** The folder of a model that was named, or another one's. */

@@ -23,7 +23,7 @@ Usage: deno task bench:peer --llama PATH --model_path FOLDER [flags]
   --lengths N,...       tokens to prefill (default 512,2048)
   --decode N,...        context lengths at which to time decoding (default 512)
   --starx N,...         lengths at which starx is compared with llama.cpp's dense (default none)
-  --density X           forced share of blocks in starx (default 0.25)
+  --density X           share of tiles, drawn at random, in starx (default 0.25)
   --block_size N        block and anchor of starx (default 4096)
   --threads N           default 2
   --rounds N            default 5

@@ -107,10 +107,10 @@ export const BENCH_FLAGS = {
   }),
   threshold: decimalFlag({
     default: PLAN_DEFAULTS.threshold,
-    help: "share of the mass that selected blocks hold",
+    help: "share of the mass that selected tiles hold",
   }),
   density: decimalFlag({
-    help: "forces the share of selected blocks, above 0 and at most 1; they are drawn at random, " +
+    help: "sets the share of selected tiles, above 0 and at most 1; they are drawn at random, " +
       "mass and selection still run",
   }),
   repeats: wholeFlag({ min: 1, max: 1000, default: 3, help: "timed runs per length or prompt" }),

@@ -77,7 +77,7 @@ export class ModeBench {
   /** Prefills of a length. */
   async timePrefill(tokens: number, onNote: OnNote): Promise<PrefillTiming> {
     const { options: { repeats }, plan, devices, collective } = this.#parts;
-    await this.#model.drawBlocks(tokens - 1, collective);
+    await this.#model.drawTiles(tokens - 1, collective);
     const seconds: number[] = [];
     let costs = splitCosts(new Map(), 1);
     let density = NaN;
@@ -102,8 +102,8 @@ export class ModeBench {
     using encoded = await this.#encode(ids.subarray(0, tokens - 1), 2);
     await this.#answer(encoded, { queryIds: ids.subarray(tokens - 1), tokensToGenerate: 1 });
     const seconds = (performance.now() - startMs) / 1000;
-    const { taken, causal } = totalCount(encoded.phase1);
-    return { seconds, density: causal === 0 ? 1 : taken / causal };
+    const { selected, causal } = totalCount(encoded.phase1);
+    return { seconds, density: causal === 0 ? 1 : selected / causal };
   }
 
   /** Several contexts encoded one after the other, then decoded together. */

@@ -45,7 +45,7 @@ export interface BenchOptions {
   readonly anchorTokens: number;
   readonly stride: number;
   readonly threshold: number;
-  /** Share of the causal blocks that sparse modes take; undefined leaves the choice to the mass. */
+  /** Share of the causal tiles that modes with selection compute; undefined leaves the choice to the mass. */
   readonly density: number | undefined;
   /** Timed runs per length. */
   readonly repeats: number;

@@ -188,10 +188,10 @@ export class RankBench implements Disposable {
   async #openMode(plan: CheckedPlan): Promise<void> {
     this.#freeMode();
     const { options, textIds } = this.#init;
-    const { density: forcedDensity, batchSize } = options;
+    const { density, batchSize } = options;
     const precision = PRECISIONS[options.dtype];
     const model = await RankModel.assemble({
-      ...{ ...this.#parts, plan, precision, forcedDensity, batchSize },
+      ...{ ...this.#parts, plan, precision, density, batchSize },
     });
     const bench = new ModeBench(model, {
       ...{ options, plan, collective: this.#collective, status: this.#status },

@@ -5,7 +5,7 @@
  */
 import type { AttentionMode, CheckedPlan } from "../../lib/attention/plan.ts";
 import { allWeights, isTied, type ModelShape } from "../../lib/model/model_shape.ts";
-import { hostTokens, layOutBlocks } from "../../lib/star/blocks.ts";
+import { layOutBlocks, tokensIn } from "../../lib/star/blocks.ts";
 import type { BenchOptions } from "./options.ts";
 import { type DecodeTiming, median, type PrefillTiming, spread } from "./timings.ts";
 
@@ -203,11 +203,11 @@ export function decodeRate(report: ModeReport, timing: DecodeTiming): number {
     .filter((spec) => spec.name !== config.embedding.name || isTied(config))
     .reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
   const { layerCount, kvHeads, headDim } = config;
-  const { hosts } = layOutBlocks(report.plan, {
+  const { blocksByRank } = layOutBlocks(report.plan, {
     contextTokens: timing.context,
     ranks: report.processCount,
   });
-  const tokens = Math.max(...hosts.map(hostTokens)) + options.decodeTokens / 2;
+  const tokens = Math.max(...blocksByRank.map(tokensIn)) + options.decodeTokens / 2;
   const cache = 2 * layerCount * kvHeads * headDim * tokens * (options.dtype === "f32" ? 4 : 2);
   return (2 * elements + timing.batch * cache) / timing.seconds / 1e9;
 }

@@ -12,7 +12,7 @@ export interface PrefillTiming {
   readonly seconds: readonly number[];
   /** Of the last run, on the process whose ops took longest. */
   readonly costs: CostSplit;
-  /** Share of the causal blocks that was computed; 1 in dense modes. */
+  /** Share of the causal tiles that was computed; 1 in dense modes. */
   readonly density: number;
 }
 

@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals, assertMatch } from "../helpers/assert.ts";
 import { inFolder } from "../helpers/folder.ts";
-import { type Ended, runAlone, runRanks } from "../helpers/hosts.ts";
+import { type Ended, runAlone, runRanks } from "../helpers/nodes.ts";
 import { MODEL } from "../helpers/prompts.ts";
 import { hasMpirun } from "../helpers/remote_group.ts";
 
