@@ -10,7 +10,7 @@
  */
 import { InvariantError, RequestError, WorkerError } from "../errors.ts";
 import type { Collective } from "../parallel/collective.ts";
-import { hostTokens } from "../star/blocks.ts";
+import { tokensIn } from "../star/blocks.ts";
 import type { Answer } from "../star/decoder.ts";
 import type { EncodedContext } from "../star/encode.ts";
 import { countWork, sumHeads } from "../star/work.ts";
@@ -301,14 +301,14 @@ export class StarService implements RankService<StarTypes> {
     const own = {
       rank: this.#context.rank,
       blocks: blocks.length,
-      blockTokens: hostTokens(blocks),
+      blockTokens: tokensIn(blocks),
     };
     return {
       ids,
       topLogits,
       scores,
-      selectedBlocks: phase1.selected.flatMap((layers) =>
-        layers.map(({ taken, causal }) => [taken, causal] as const)
+      selectedTiles: phase1.selected.flatMap((layers) =>
+        layers.map(({ selected, causal }) => [selected, causal] as const)
       ),
       headTiles: sumHeads(phase1.selected),
       masks: masks?.all ?? [],

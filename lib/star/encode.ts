@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ForcedSelection } from "../attention/forced_selection.ts";
+import type { RandomSelection } from "../attention/random_selection.ts";
 import { type CheckedPlan, mergeOf } from "../attention/plan.ts";
 import type { TileMasks } from "../attention/tile_masks.ts";
 import type { Stage } from "../device/stages.ts";
@@ -27,8 +27,8 @@ export interface EncodeOptions {
   readonly precision: Precision;
   readonly plan: CheckedPlan;
   readonly collective: Collective;
-  /** Taken in place of the tiles that the mass selects; for benchmarks. */
-  readonly forced: ForcedSelection | undefined;
+  /** Used in place of the tiles that the mass selects; for benchmarks. */
+  readonly randomTiles: RandomSelection | undefined;
   /** Gets the tiles that this rank's blocks take, where it is asked for them. */
   readonly masks: TileMasks | undefined;
   /** Called with the share of this rank's work that is done. */

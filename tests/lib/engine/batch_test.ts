@@ -10,10 +10,10 @@ import { assert, assertEquals, assertLess, assertRejects } from "../../helpers/a
 import { batchSamples } from "../../helpers/batches.ts";
 import { openTiny, STAR } from "../../helpers/prompts.ts";
 
-const answerOf = ({ ids, topLogits, selectedBlocks }: GenerateResult) => ({
+const answerOf = ({ ids, topLogits, selectedTiles }: GenerateResult) => ({
   ids,
   topLogits,
-  selectedBlocks,
+  selectedTiles,
 });
 
 async function oneByOne(engine: Engine): Promise<ReturnType<typeof answerOf>[]> {
