@@ -39,7 +39,7 @@ Deno.test("runDoctor() is about the machine where no model is named", async () =
   for (const name of ["Machine", "Memory", "Library", "RULER"]) {
     assertMatch(text, new RegExp(`^(ok|!!)  ${name} `, "m"));
   }
-  assert(!/^..  (Model|CPU fit)/m.test(text), text);
+  assert(!/^.. {2}(Model|CPU fit)/m.test(text), text);
 });
 
 Deno.test("runDoctor() says up to how many tokens a model fits, mode by mode", async () => {
