@@ -17,6 +17,7 @@ import type { RankProgram, RankTypes } from "../../lib/team/program.ts";
 import { endingOf } from "./command.ts";
 import { tellDone } from "./done.ts";
 import { jobKeyFileOf, startTimeoutOf } from "./engine_flags.ts";
+import type { FlagTable } from "./flags.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import { VERSION } from "./version.ts";
 
@@ -25,6 +26,8 @@ export interface LaunchedOptions {
   readonly launch: Launch;
   /** The command line, which must be the same on all ranks. */
   readonly args: readonly string[];
+  /** The command's flags. */
+  readonly flags: FlagTable;
   readonly context: CommandContext;
   /** Ends the process. */
   readonly exit: (code: number) => never;
@@ -46,15 +49,15 @@ export async function runLaunched(
   options: LaunchedOptions,
   run: (context: CommandContext) => Promise<number | void>,
 ): Promise<number> {
-  const { launch, args, context, exit } = options;
+  const { launch, args, flags, context, exit } = options;
   const { screen } = context;
   const log = (line: string) => screen.log(line);
   const identity = { "version": VERSION, "command line": args.join(" ") };
   let group: RankGroup;
   try {
     const timeoutMs = JOIN_TIMEOUT_MS;
-    const startTimeoutMs = startTimeoutOf(args);
-    const jobSecret = await readJobSecret(jobKeyFileOf(args));
+    const startTimeoutMs = startTimeoutOf(args, flags);
+    const jobSecret = await readJobSecret(jobKeyFileOf(args, flags));
     const times = { timeoutMs, startTimeoutMs };
     group = await RankGroup.join(launch, { identity, ...times, jobSecret, log, exit });
   } catch (error) {
