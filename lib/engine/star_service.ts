@@ -153,6 +153,8 @@ export class StarService implements RankService<StarTypes> {
         return await this.#generate(id, task);
       case "encode": {
         const encoded = await this.#encode(id, { ids: decodeInt32(task.ids), room: task.room });
+        // It may be freed without a question, which would show what is not finite.
+        encoded.sequence.isSuspect = true;
         this.#kept.set(task.context, encoded);
         const { sequence: { layout }, phase1: { anchorPasses, selected } } = encoded;
         return this.#context.desk.finish(id, { encoded: { layout, anchorPasses, selected } });

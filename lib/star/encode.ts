@@ -103,6 +103,8 @@ export async function encodeContext(
   // Whoever measures phase 1 wants its end, not that of its start; what only it needs is freed then.
   for (const { device } of stages) await device.kernels.idle();
   await options.turns.turn();
+  // Whoever frees it without a question has measured, on weights that are known.
+  sequence.isSuspect = false;
   owned.move();
   return {
     sequence,

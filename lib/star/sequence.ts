@@ -60,6 +60,11 @@ export class Sequence implements Disposable {
   readonly anchorRows: KvRows | undefined;
   /** Whether this rank keeps the keys of query and answer, and computes the logits. */
   readonly isQueryRank: boolean;
+  /**
+   * Whether its keys and values may hold what is not finite: nobody has seen a logit of them yet, or
+   * one was not. Its pages are zeroed then before others get them.
+   */
+  isSuspect = true;
   readonly #anchorMeans: Tensor[] = [];
   readonly #pageRoom: number;
   #room: number;
@@ -149,8 +154,12 @@ export class Sequence implements Disposable {
     this.#length += tokens;
   }
 
-  /** Forgets query and answer: the context can be asked anew. */
-  rewind(): void {
+  /** Forgets query and answer: the context can be asked anew, whatever they have left. */
+  async rewind(): Promise<void> {
+    if (this.#length > 0 && this.isSuspect) {
+      const start = this.cachedTokens;
+      await this.rows.zero({ start, tokens: this.rows.capacity - start });
+    }
     this.#length = 0;
   }
 
@@ -182,8 +191,11 @@ export class Sequence implements Disposable {
 
   /** Gives the pages back; a second call does nothing. */
   [Symbol.dispose](): void {
-    this.rows[Symbol.dispose]();
-    this.anchorRows?.[Symbol.dispose]();
+    for (const rows of [this.rows, this.anchorRows]) {
+      if (rows === undefined) continue;
+      rows.isSuspect = this.isSuspect;
+      rows[Symbol.dispose]();
+    }
     for (const mean of this.#anchorMeans) mean[Symbol.dispose]();
   }
 }
