@@ -9,7 +9,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { median } from "../commands/bench/report.ts";
+import { median } from "../commands/bench/timings.ts";
 import { errorText, EXIT_CODES, FileError, UsageError } from "../lib/errors.ts";
 import { writeGguf } from "./gguf.ts";
 
@@ -25,7 +25,7 @@ Usage: deno task bench:peer --llama PATH --model_path FOLDER [flags]
   --batch_size N        sequences that decode together after each --decode length, beside one
                         (default 1)
   --starx N,...         lengths at which starx is compared with llama.cpp's dense (default none)
-  --density X           forced share of blocks in starx (default 0.25)
+  --density X           share of tiles, drawn at random, in starx (default 0.25)
   --block_size N        block and anchor of starx (default 4096)
   --threads N           default 2
   --rounds N            default 5
@@ -211,6 +211,7 @@ async function runOwn(options: PeerOptions): Promise<Times> {
   const batch = ["-b", String(batchSize)];
   const base = ["bench", "--device", "cpu", "--model_path", modelPath, "--threads", threads];
   base.push("--repeats", "1", "--decode_tokens", String(DECODE_TOKENS), "--json");
+  base.push("--prompt", "random");
   const seconds = new Map<string, number>();
   let rssMib = 0;
   const runs = [
