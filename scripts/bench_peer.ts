@@ -104,8 +104,8 @@ function readFlags(args: string[]): PeerOptions | undefined {
   });
   if (values.help === true) return undefined;
   const { llama, model_path: modelPath } = values;
-  if (llama === undefined) throw new UsageError("--llama: is required");
-  if (modelPath === undefined) throw new UsageError("--model_path: is required");
+  if (llama === undefined) throw new UsageError("--llama is required");
+  if (modelPath === undefined) throw new UsageError("--model_path is required");
   const numbers = (list: string) => list.split(",").filter((part) => part !== "").map(Number);
   const [lengths, decode, starx] = [values.lengths, values.decode, values.starx].map(numbers);
   const [rounds, batchSize] = [Number(values.rounds), Number(values.batch_size)];
