@@ -73,6 +73,7 @@ export class ChildTeam<T extends RankTypes> implements Team<T> {
   #round: Round | undefined;
   #joined = false;
   #failure: Error | undefined;
+  readonly #lost = Promise.withResolvers<Error>();
   #closing: Promise<void> | undefined;
   #secondHand: ReturnType<typeof setTimeout> | undefined;
 
@@ -118,6 +119,10 @@ export class ChildTeam<T extends RankTypes> implements Team<T> {
       await team.close();
       throw error;
     }
+  }
+
+  get lost(): Promise<Error> {
+    return this.#lost.promise;
   }
 
   /** What the ranks answered to `init`, by rank. */
@@ -271,6 +276,7 @@ export class ChildTeam<T extends RankTypes> implements Team<T> {
     this.#closing.then(() => {
       round?.done.reject(error);
       this.#flights.fail(error);
+      this.#lost.resolve(error);
     });
   }
 
