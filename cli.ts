@@ -233,7 +233,7 @@ async function demoModel(): Promise<string> {
   const local = "models/starx-tiny";
   if (await Deno.stat(local).then(({ isDirectory }) => isDirectory, () => false)) return local;
   throw new UsageError(
-    `--model_path: is required when this program runs from ${url.protocol}// as a model has to ` +
+    `--model_path is required when this program runs from ${url.protocol}// as a model has to ` +
       "lie on this machine",
   );
 }

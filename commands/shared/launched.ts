@@ -10,7 +10,7 @@ import { EXIT_CODES, invariant, UsageError, WorkerError } from "../../lib/errors
 import { RankGroup } from "../../lib/team/group.ts";
 import { readJobSecret } from "../../lib/team/job_key.ts";
 import type { Launch } from "../../lib/team/launch.ts";
-import { loadModel } from "../../lib/engine/load_model.ts";
+import { loadLaunchedModel } from "../../lib/engine/load_model.ts";
 import { STAR_PROGRAM } from "../../lib/engine/star_program.ts";
 import { endFollowers, followLeader } from "../../lib/team/follow.ts";
 import type { RankProgram, RankTypes } from "../../lib/team/program.ts";
@@ -78,7 +78,7 @@ export async function runLaunched(
         ...context,
         group,
         launchedRanks: group.size,
-        loadModel: (folder, load) => loadModel(folder, { ...load, group }),
+        loadModel: (folder, options = {}) => loadLaunchedModel(group, { folder, options }),
       });
       await endFollowers(group);
       tellDone(log);

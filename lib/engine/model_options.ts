@@ -7,7 +7,6 @@ import type { PlanOptions } from "../attention/plan.ts";
 import type { DeviceWish } from "../device/open.ts";
 import type { ComputeDType, Precision } from "../model/precision.ts";
 import type { TextTokenizer } from "../model/tokenizer.ts";
-import type { RankGroup } from "../team/group.ts";
 import type { Progress } from "../star/request.ts";
 
 /** How to load a model and what to compute with it. */
@@ -69,8 +68,6 @@ export interface LoadOptions extends PlanOptions {
    * and outlives the model.
    */
   readonly tokenizer?: TextTokenizer | undefined;
-  /** The processes that a launcher started with this one: all of them share the blocks. */
-  readonly group?: RankGroup | undefined;
   /** Gets a line about anything unusual that does not stop the run. */
   readonly onWarning?: ((line: string) => void) | undefined;
 }
@@ -100,6 +97,13 @@ export interface GenerateOptions {
   readonly endIds?: readonly number[] | undefined;
   /** Whether to return which tiles were selected; not in the ring's modes. @default {false} */
   readonly withMasks?: boolean | undefined;
+  /**
+   * Whether the next prompts are likely to have the same context: it stays encoded, and they take it
+   * as it is, until one comes without this option. No result depends on it.
+   *
+   * @default {false}
+   */
+  readonly keepContext?: boolean | undefined;
   /** How many of the first position's logits to return; 0 for none. @default {0} */
   readonly topLogits?: number | undefined;
   /** Told where the run stands. */

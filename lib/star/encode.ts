@@ -6,6 +6,7 @@
 import type { RandomSelection } from "../attention/random_selection.ts";
 import { type CheckedPlan, mergeOf } from "../attention/plan.ts";
 import type { TileMasks } from "../attention/tile_masks.ts";
+import { copyHeadRows } from "../attention/head_rows.ts";
 import type { Stage } from "../device/stages.ts";
 import type { Transformer } from "../model/forward.ts";
 import type { KvArena, KvRows } from "../model/kv_cache.ts";
@@ -14,10 +15,12 @@ import type { RopeLengths } from "../model/rope_frequencies.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { BlockLayout } from "./blocks.ts";
+import { isAnchorSent } from "./anchor_stream.ts";
 import { encodeBlocks, type Phase1Result } from "./phase1.ts";
 import { encodePart } from "./ring.ts";
 import { Sequence, sequenceTokens } from "./sequence.ts";
-import type { Turns } from "./turns.ts";
+import { chunkCount } from "./sequence_chunk.ts";
+import { Pauses, type Turns } from "./turns.ts";
 
 /** What contexts are encoded with. */
 export interface EncodeOptions {
@@ -47,7 +50,8 @@ export interface EncodedContext extends Disposable {
 /**
  * Takes the pages of a sequence.
  *
- * @param options `room`: tokens of query and answer. `lengths`: what rotations may depend on.
+ * @param options `room`: tokens of query and answer; pages have `spareRoom` more. `lengths`: what
+ * rotations may depend on.
  * @throws {KernelError} If there is not enough memory.
  */
 export async function reserveSequence(
@@ -57,10 +61,12 @@ export async function reserveSequence(
     rank: number;
     contextTokens: number;
     room: number;
+    spareRoom?: number;
     lengths: RopeLengths;
   },
 ): Promise<Sequence> {
-  const { own, anchor } = sequenceTokens(options.layout, options);
+  const { layout, rank, spareRoom = 0 } = options;
+  const { own, anchor } = sequenceTokens(layout, { rank, room: options.room + spareRoom });
   using owned = new DisposableStack();
   const take = async (tokens: number): Promise<KvRows> => owned.use(await arena.reserve(tokens));
   const rows = await take(own);
@@ -85,20 +91,75 @@ export async function encodeContext(
   const { config } = transformer;
   using owned = new DisposableStack();
   owned.use(sequence);
-  const common = { ...options, layout, contextIds, rows, lengths };
+  const pauses = await Pauses.agree(options.turns, chunksOf(sequence, options));
+  const common = { ...options, layout, contextIds, rows, lengths, pauses };
   const isRing = plan.cut.kind === "parts";
   using phase1 = isRing
     ? await encodePart({ ...common, config })
     : await encodeBlocks({ ...common, blocks, anchorRows });
+  await pauses.finish();
   const { anchor, anchorPasses, selected } = phase1;
   await sequence.prepareMerge(anchor, { stages, config, merge: mergeOf(plan) });
   // Whoever measures phase 1 wants its end, not that of its start; what only it needs is freed then.
   for (const { device } of stages) await device.kernels.idle();
   await options.turns.turn();
+  // Whoever frees it without a question has measured, on weights that are known.
+  sequence.isSuspect = false;
   owned.move();
   return {
     sequence,
     phase1: { anchorPasses, selected },
     [Symbol.dispose]: () => sequence[Symbol.dispose](),
   };
+}
+
+/**
+ * Copies an encoded context into a sequence of its own, so that two queries can be asked about it at
+ * the same time.
+ *
+ * @param options `sequence`: new, of the same context; it is disposed of if that fails.
+ */
+export async function copyContext(
+  source: EncodedContext,
+  options: { sequence: Sequence; stages: readonly Stage[] },
+): Promise<EncodedContext> {
+  const { sequence, stages } = options;
+  using owned = new DisposableStack();
+  owned.use(sequence);
+  const { rows: from, cachedTokens: tokens } = source.sequence;
+  const { rows: to } = sequence;
+  for (const { firstLayer, endLayer } of stages) {
+    for (let layer = firstLayer; layer < endLayer; layer++) {
+      const { keys, values } = to.layer(layer);
+      for (const tensor of [keys, values]) {
+        await copyHeadRows(tokens, {
+          out: { tensor, start: to.first },
+          from: { tensor, start: from.first },
+        });
+      }
+    }
+  }
+  await sequence.copyAnchorMeans(source.sequence);
+  owned.move();
+  return {
+    sequence,
+    phase1: source.phase1,
+    [Symbol.dispose]: () => sequence[Symbol.dispose](),
+  };
+}
+
+/**
+ * The chunks of this rank between which others may go on. While the anchor is sent, the ranks follow
+ * each other layer by layer: the first block, in which that happens, counts as one.
+ */
+function chunksOf(
+  sequence: Sequence,
+  options: Pick<EncodeOptions, "collective" | "stages" | "transformer">,
+): number {
+  const { collective, stages, transformer } = options;
+  const { layout, blocks, anchorRows } = sequence;
+  const chunks = blocks.map(({ start, end }) => chunkCount(end - start, transformer));
+  if (isAnchorSent(collective, { layout, stages })) chunks[0] = 1;
+  else if (anchorRows !== undefined) chunks.push(chunkCount(layout.anchorTokens, transformer));
+  return chunks.reduce((sum, count) => sum + count, 0);
 }

@@ -45,7 +45,7 @@ import {
 import type { BlockLayout, ContextBlock } from "./blocks.ts";
 import { type Lane, runSideBySide } from "./lanes.ts";
 import { sequenceChunk } from "./sequence_chunk.ts";
-import type { Turns } from "./turns.ts";
+import type { Pauses, Turns } from "./turns.ts";
 
 /** What phase 1 works with. */
 export interface Phase1Options {
@@ -76,6 +76,8 @@ export interface Phase1Options {
   readonly onProgress: (fraction: number) => void;
   /** Asked before a chunk whose end no other rank waits for. */
   readonly turns: Turns;
+  /** Made between chunks, but not while the anchor is sent. */
+  readonly pauses: Pauses;
 }
 
 /** What phase 1 leaves behind besides keys and values; disposal frees what only it needed. */
@@ -177,6 +179,7 @@ class SequenceEncoder implements Disposable {
   readonly #windowOf: WindowOf;
   /** Tokens times layers, done and to do. */
   #done = 0;
+  #chunksBegun = 0;
   readonly #total: number;
 
   constructor(options: Phase1Options, work: { encodesAnchor: boolean }) {
@@ -232,6 +235,7 @@ class SequenceEncoder implements Disposable {
     let isAnchorAwaited = stream !== undefined;
     const one = async (chunk: ChunkRange, index = 0, lane?: Lane): Promise<void> => {
       if (!isAnchorAwaited) this.#options.turns.checkpoint();
+      if (this.#chunksBegun++ > 0 && stream === undefined) await this.#options.pauses.next();
       await this.#run(sequence, { chunk, transformer: this.#lane(index), counts: selected, lane });
     };
     const { before, together, after } = stream === undefined

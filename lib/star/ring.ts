@@ -22,7 +22,7 @@ import type { RopeLengths } from "../model/rope_frequencies.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import { type BlockLayout, tokensIn } from "./blocks.ts";
 import type { Phase1Result } from "./phase1.ts";
-import type { Turns } from "./turns.ts";
+import type { Pauses, Turns } from "./turns.ts";
 
 /** What it works with. */
 export interface RingPhaseOptions {
@@ -45,6 +45,8 @@ export interface RingPhaseOptions {
   readonly onProgress: (fraction: number) => void;
   /** Asked before each exchange, on all ranks. */
   readonly turns: Turns;
+  /** Made behind layers: all ranks are in the same one. */
+  readonly pauses: Pauses;
 }
 
 /** Encodes this rank's part. */
@@ -57,6 +59,7 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
   // The last layer's attention is not needed: only its keys and values are kept.
   const exchanges = layout.blocksByRank.length > 1 ? layerCount - 1 : 0;
   let layersDone = 0;
+  let exchanged = 0;
   const ring = {
     collective,
     partTokens: layout.blocksByRank.map(tokensIn),
@@ -68,7 +71,10 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
     scale: config.attentionScale,
     windowOf: windowsOf(config),
     onProgress: (fraction: number) => onProgress(Math.min(1, (layersDone + fraction) / layerCount)),
-    beforeExchange: () => options.turns.turn(),
+    beforeExchange: async () => {
+      const isPaused = await options.pauses.spread({ done: exchanged++, all: layerCount });
+      if (!isPaused) await options.turns.turn();
+    },
   };
   const { plan: { selection }, randomTiles } = options;
   using attention = selection === undefined

@@ -36,6 +36,11 @@ export async function drawRandomTiles(
   }
 }
 
+/** How many chunks some tokens are. */
+export function chunkCount(tokens: number, options: { maxTokens: number }): number {
+  return Math.ceil(tokens / sequenceChunk(options.maxTokens));
+}
+
 /** Chunks end at tile edges, so that a row of tiles is never split between two of them. */
 export function sequenceChunk(maxTokens: number): number {
   const whole = Math.floor(maxTokens / TILE_TOKENS) * TILE_TOKENS;
