@@ -12,6 +12,7 @@ import { type Command, defineCommand } from "./commands/shared/command.ts";
 import { INFER } from "./commands/infer/command.ts";
 import { FORMATS } from "./commands/results/formats.ts";
 import { REPORT } from "./commands/report/command.ts";
+import { PERPLEXITY } from "./commands/perplexity/command.ts";
 import { EVALUATE, GATHER, PREPARE } from "./commands/ruler/tools.ts";
 import { ENGINE_FLAGS, MODE_HELP, MODES } from "./commands/shared/engine_flags.ts";
 import {
@@ -211,6 +212,7 @@ const COMMANDS: readonly Command[] = [
   ruler,
   babilongCommand(new URL(import.meta.url)),
   INFER,
+  PERPLEXITY,
   SERVE,
   PREPARE,
   EVALUATE,
