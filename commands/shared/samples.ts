@@ -37,6 +37,8 @@ export interface SampleSurvey {
   readonly digests: readonly string[];
   /** Each sample's {@linkcode sampleKey}. */
   readonly keys: readonly string[];
+  /** Of each sample's context: where two are the same, so are the contexts. */
+  readonly contexts: readonly string[];
 }
 
 const NO_INDEX = new JsonNumber("-1", { isWhole: true });
@@ -107,12 +109,14 @@ export async function surveySamples(
   const hash = createHash("sha256");
   const digests: string[] = [];
   const keys: string[] = [];
+  const contexts: string[] = [];
   let prefixSha256: string | undefined;
   for await (const { text, line } of readTextLines(path)) {
     const sample = parseSample(text, { ...options, place: `${path}: line ${line}` });
     hash.update(text).update("\n");
     digests.push(lineDigest(text));
     keys.push(sampleKey(sample));
+    contexts.push(lineDigest(sample.context));
     if (digests.length === prefixCount) prefixSha256 = hash.copy().digest("hex");
   }
   return {
@@ -121,6 +125,7 @@ export async function surveySamples(
     ...(prefixSha256 === undefined ? {} : { prefixSha256 }),
     digests,
     keys,
+    contexts,
   };
 }
 

@@ -13,11 +13,17 @@ import { Transformer } from "../model/forward.ts";
 import { KvArena } from "../model/kv_cache.ts";
 import { BatchWidth, hostBudget, type SequenceSize } from "./batch_size.ts";
 import type { ModelShape } from "../model/model_shape.ts";
+import type { RopeLengths } from "../model/rope_frequencies.ts";
 import { readModel } from "../model/read_model.ts";
 import { loadWeights } from "../model/weights.ts";
 import { layOutBlocks } from "../star/blocks.ts";
 import { type Answer, type AnswerCall, decode, startAnswer } from "../star/decoder.ts";
-import { encodeContext, type EncodedContext, reserveSequence } from "../star/encode.ts";
+import {
+  copyContext,
+  encodeContext,
+  type EncodedContext,
+  reserveSequence,
+} from "../star/encode.ts";
 import { NO_HOOKS, type RunHooks } from "./hooks.ts";
 import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
 import { drawRandomTiles } from "../star/sequence_chunk.ts";
@@ -25,6 +31,7 @@ import { openRankDevices } from "./rank_device.ts";
 import { RankMemory } from "./rank_memory.ts";
 import type { RankOptions, RankParts, RankPlace } from "./rank_types.ts";
 import { checkRequest, type GenerateRequest } from "../star/request.ts";
+import { Sequence, sequenceTokens } from "../star/sequence.ts";
 import { queryChunk, Stepper } from "../star/step.ts";
 
 export type { RankOptions, RankParts, RankPlace } from "./rank_types.ts";
@@ -165,6 +172,8 @@ export class RankModel implements Disposable {
       collective: Collective;
       room: number;
       queryTokens?: number | undefined;
+      /** Tokens that the pages have room for besides, for a longer query about the same context. */
+      spareRoom?: number;
       /** Contexts that are to be encoded besides, likely to be as long: their pages are made now. */
       others?: number;
       masks?: TileMasks | undefined;
@@ -172,20 +181,19 @@ export class RankModel implements Disposable {
       hooks?: RunHooks;
     },
   ): Promise<EncodedContext> {
-    const { collective, room, queryTokens = room, masks, others = 0 } = options;
+    const { collective, room, spareRoom = 0, masks, others = 0 } = options;
     const { onProgress, hooks = NO_HOOKS } = options;
     const { rank, size: ranks } = collective;
     const { plan } = this.#parts;
     const contextTokens = contextIds.length;
     const layout = layOutBlocks(plan, { contextTokens, ranks });
-    const lengths = {
-      promptTokens: contextTokens + queryTokens,
-      totalTokens: contextTokens + room,
-    };
+    const lengths = lengthsOf(contextTokens, options);
     const sequence = await hooks.agree(async () => {
-      this.#memory.check({ contextTokens, room, ranks, rank });
-      await this.#memory.makePages(1 + others, { contextTokens, room, ranks, rank });
-      return await reserveSequence(this.#arena, { layout, rank, contextTokens, room, lengths });
+      const sizes = { contextTokens, room: room + spareRoom, ranks, rank };
+      this.#memory.check(sizes);
+      await this.#memory.makePages(1 + others, sizes);
+      const pages = { layout, rank, contextTokens, room, spareRoom, lengths };
+      return await reserveSequence(this.#arena, pages);
     });
     return await encodeContext(contextIds, {
       ...this.#parts,
@@ -197,6 +205,37 @@ export class RankModel implements Disposable {
       masks,
       turns: hooks,
     });
+  }
+
+  /**
+   * Copies a context that is encoded, so that two queries can be asked about it at the same time.
+   *
+   * @param options As of `encode()`.
+   * @throws {DeviceError} If there is not enough memory.
+   */
+  async copy(
+    source: EncodedContext,
+    options: {
+      collective: Collective;
+      room: number;
+      queryTokens?: number | undefined;
+      hooks?: RunHooks;
+    },
+  ): Promise<EncodedContext> {
+    const { collective: { rank, size: ranks }, room, hooks = NO_HOOKS } = options;
+    const { layout, contextTokens } = source.sequence;
+    const lengths = lengthsOf(contextTokens, options);
+    const sequence = await hooks.agree(async () => {
+      this.#memory.check({ contextTokens, room, ranks, rank });
+      const { own } = sequenceTokens(layout, { rank, room });
+      const rows = await this.#arena.reserve(own);
+      // What comes behind the context sees the anchor by its means alone.
+      return new Sequence({
+        ...{ rank, layout, contextTokens, room, lengths, rows },
+        anchorRows: undefined,
+      });
+    });
+    return await copyContext(source, { sequence, stages: this.#parts.stages });
   }
 
   /**
@@ -320,6 +359,18 @@ export class RankModel implements Disposable {
     this.#randomTiles?.[Symbol.dispose]();
     this.#owned.dispose();
   }
+}
+
+/** What rotations may depend on: `queryTokens` of the room are the query's, by default all. */
+export function lengthsOf(
+  contextTokens: number,
+  options: { room: number; queryTokens?: number | undefined },
+): RopeLengths {
+  const { room, queryTokens = room } = options;
+  return {
+    promptTokens: contextTokens + queryTokens,
+    totalTokens: contextTokens + room,
+  };
 }
 
 async function prepareTransformer(parts: RankParts): Promise<Transformer> {

@@ -1,5 +1,5 @@
 /**
- * The memory of a rank's sequences: whether there is enough for one more, and pages for several.
+ * The memory of a rank's sequences: refused before it is taken, and taken for several at once.
  *
  * @module
  */
@@ -20,7 +20,7 @@ export interface SequenceSizes {
   readonly rank: number;
 }
 
-/** What a rank's sequences may take. */
+/** Looks at memory for a rank. */
 export class RankMemory {
   readonly #parts: RankParts;
   readonly #arena: KvArena;
