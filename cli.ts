@@ -12,6 +12,7 @@ import { type Command, defineCommand } from "./commands/shared/command.ts";
 import { INFER } from "./commands/infer/command.ts";
 import { FORMATS } from "./commands/results/formats.ts";
 import { REPORT } from "./commands/report/command.ts";
+import { PERPLEXITY } from "./commands/perplexity/command.ts";
 import { EVALUATE, GATHER, PREPARE } from "./commands/ruler/tools.ts";
 import { ENGINE_FLAGS, MODE_HELP, MODES } from "./commands/shared/engine_flags.ts";
 import {
@@ -209,6 +210,7 @@ const COMMANDS: readonly Command[] = [
   ruler,
   babilongCommand(new URL(import.meta.url)),
   INFER,
+  PERPLEXITY,
   SERVE,
   PREPARE,
   EVALUATE,
@@ -231,7 +233,7 @@ async function demoModel(): Promise<string> {
   const local = "models/starx-tiny";
   if (await Deno.stat(local).then(({ isDirectory }) => isDirectory, () => false)) return local;
   throw new UsageError(
-    `--model_path: is required when this program runs from ${url.protocol}// as a model has to ` +
+    `--model_path is required when this program runs from ${url.protocol}// as a model has to ` +
       "lie on this machine",
   );
 }

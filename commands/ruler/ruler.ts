@@ -232,7 +232,7 @@ function checkProcesses(
   const processCount = context.launchedRanks ?? options.processCount;
   if (processCount !== undefined) return usableProcesses(plan, processCount, context);
   if (!sharesContext(plan)) return 1;
-  throw new UsageError(`--nproc_per_node: is required with --attn_type ${modeOf(plan)}`);
+  throw new UsageError(`--nproc_per_node is required with --attn_type ${modeOf(plan)}`);
 }
 
 /** Whether block and anchor fit; as in the original, an anchor that is not given counts as -1. */

@@ -6,15 +6,15 @@
  * step that reads W bytes for all and K for each of b sequences, a token takes W / b + K. It pays to add
  * one until
  *
- * - the products compute for longer than they read: b rows make 2 b operations of each weight, and from
- *   some number of operations a byte on a device is no faster for reading less often; or
+ * - the products compute for longer than they read: b rows make 2 b operations of each weight, and a
+ *   device does only so many while it reads a byte; or
  * - the keys outweigh the weights: when those of all sequences are `KEYS_LIMIT` times W, W / b is a fifth
  *   of a token's bytes, and any number of further ones could gain no more than that; or
  * - there is no memory for it, which depends on the lengths: the scheduler finds that out as they come.
  *
  * On an H200 a step of Llama-3.1-8B's shape after 32,768 tokens takes 27.3 ms for 16 sequences
- * (docs/performance.md), 1.7 ms a token. By the rule it is 15, by a limit of once the weights 4, whose
- * tokens would take 2.7 ms.
+ * (docs/performance.md), 1.7 ms a token. The rule takes 15; keys that weigh as much as the weights would
+ * be 4 sequences, whose tokens take 2.7 ms by what they read.
  *
  * @module
  */
@@ -33,10 +33,6 @@ export const BATCH_RANGE = { min: 1, max: 128 } as const;
 /** How many copies of a model may share the samples. */
 export const REPLICA_RANGE = { min: 1, max: 64 } as const;
 
-/** Operations on a byte of weights from which a step is no longer bound by reading them. */
-const FLOPS_PER_BYTE = { host: 16, gpu: 64 } as const;
-/** What a layer takes beside its bytes, as bytes: the starts of its ops. */
-const LAYER_BYTES = { host: 2 ** 20, gpu: 2 ** 24 } as const;
 /** The keys and values of a batch pay up to so many times what a step reads for all. */
 const KEYS_LIMIT = 4;
 /** The share of a machine's available memory that keys and values of a batch may take. */
@@ -59,7 +55,7 @@ export interface SequenceSize {
 
 /** Bytes that a step takes once, however many sequences it has. */
 export function sharedStepBytes(
-  device: Pick<DeviceTraits, "hasHostMemory">,
+  device: Pick<DeviceTraits, "decoding">,
   options: { config: ModelShape; precision: Precision },
 ): number {
   const { config, precision } = options;
@@ -67,8 +63,7 @@ export function sharedStepBytes(
   const [rows = 0, columns = 0] = config.embedding.shape;
   // Of an embedding that is not the head, too, a token reads a row.
   const unread = isTied(config) ? 0 : rows * columns * DTYPE_BYTES[precision.weights];
-  const layerBytes = device.hasHostMemory ? LAYER_BYTES.host : LAYER_BYTES.gpu;
-  return all - unread + config.layerCount * layerBytes;
+  return all - unread + config.layerCount * device.decoding.layerBytes;
 }
 
 /** Bytes of a sequence's keys and values, on the rank that has most of them. */
@@ -95,12 +90,11 @@ export class BatchWidth {
   /** What the keys of a batch may take; infinite where a number of sequences was asked for. */
   readonly #keyBytes: number;
 
-  constructor(device: Pick<DeviceTraits, "hasHostMemory">, options: BatchOptions) {
+  constructor(device: Pick<DeviceTraits, "decoding">, options: BatchOptions) {
     const { precision, batchSize = 1 } = options;
     this.#options = options;
     const isAuto = batchSize === "auto";
-    const balance = device.hasHostMemory ? FLOPS_PER_BYTE.host : FLOPS_PER_BYTE.gpu;
-    const widest = balance * DTYPE_BYTES[precision.weights] / 2;
+    const widest = device.decoding.flopsPerByte * DTYPE_BYTES[precision.weights] / 2;
     this.places = isAuto ? Math.min(BATCH_RANGE.max, widest) : batchSize;
     this.#keyBytes = isAuto ? KEYS_LIMIT * sharedStepBytes(device, options) : Infinity;
   }
