@@ -78,9 +78,10 @@ export async function runRuler(
   });
   const template = await openTemplate(options, { tokenizer, screen });
   const guard = await WeightGuard.open(modelPath);
-  const own = await readTasksFile(options.tasksFile);
+  const { generators } = options;
+  const own = await readTasksFile(options.tasksFile, { generators });
   if (context.openDataMaker === undefined) {
-    for (const task of options.tasks) taskNamed(task, { flag: "--tasks", own });
+    for (const task of options.tasks) taskNamed(task, { flag: "--tasks", own, generators });
   }
   const openMaker: OpenDataMaker = context.openDataMaker ?? RULER.openMaker;
   const maker = await openMaker({
@@ -88,6 +89,7 @@ export async function runRuler(
     sourceDir,
     template,
     own,
+    generators,
   });
   await using session = new ModelSession({
     folder: modelPath,
