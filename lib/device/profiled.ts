@@ -7,6 +7,7 @@ import type { Bytes } from "../ffi/memory.ts";
 import type { MatmulParams, OpParams } from "../ffi/params.ts";
 import type { OpName } from "../ffi/symbols.ts";
 import type {
+  DecodingTraits,
   Device,
   DeviceLink,
   DeviceMemory,
@@ -92,6 +93,18 @@ export class ProfiledDevice implements Device {
 
   get hasHostMemory(): boolean {
     return this.#inner.hasHostMemory;
+  }
+
+  get chunkTokens(): number {
+    return this.#inner.chunkTokens;
+  }
+
+  get decoding(): DecodingTraits {
+    return this.#inner.decoding;
+  }
+
+  get flushBytes(): number {
+    return this.#inner.flushBytes;
   }
 
   get stream(): DeviceStream | undefined {
