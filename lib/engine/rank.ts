@@ -4,6 +4,7 @@
  * @module
  */
 import { RandomSelection } from "../attention/random_selection.ts";
+import type { CheckedPlan } from "../attention/plan.ts";
 import type { TileMasks } from "../attention/tile_masks.ts";
 import type { Collective } from "../parallel/collective.ts";
 import { type Device, DEVICE_TRAITS } from "../device/device.ts";
@@ -165,19 +166,21 @@ export class RankModel implements Disposable {
       /** Contexts that are to be encoded besides, likely to be as long: their pages are made now. */
       others?: number;
       masks?: TileMasks | undefined;
+      /** In place of the model's, whose merge it has. */
+      plan?: CheckedPlan | undefined;
       onProgress: (fraction: number) => void;
       hooks?: RunHooks;
     },
   ): Promise<EncodedContext> {
     const { collective, room, spareRoom = 0, masks, others = 0 } = options;
+    const { plan = this.#parts.plan } = options;
     const { onProgress, hooks = NO_HOOKS } = options;
     const { rank, size: ranks } = collective;
-    const { plan } = this.#parts;
     const contextTokens = contextIds.length;
     const layout = layOutBlocks(plan, { contextTokens, ranks });
     const lengths = lengthsOf(contextTokens, options);
     const sequence = await hooks.agree(async () => {
-      const sizes = { contextTokens, room: room + spareRoom, ranks, rank };
+      const sizes = { plan, contextTokens, room: room + spareRoom, ranks, rank };
       this.#memory.check(sizes);
       await this.#memory.makePages(1 + others, sizes);
       const pages = { layout, rank, contextTokens, room, spareRoom, lengths };
@@ -185,6 +188,7 @@ export class RankModel implements Disposable {
     });
     return await encodeContext(contextIds, {
       ...this.#parts,
+      plan,
       transformer: this.#transformer,
       collective,
       sequence,
@@ -214,7 +218,7 @@ export class RankModel implements Disposable {
     const { layout, contextTokens } = source.sequence;
     const lengths = lengthsOf(contextTokens, options);
     const sequence = await hooks.agree(async () => {
-      this.#memory.check({ contextTokens, room, ranks, rank });
+      this.#memory.check({ plan: this.#parts.plan, contextTokens, room, ranks, rank });
       const { own } = sequenceTokens(layout, { rank, room });
       const rows = await this.#arena.reserve(own);
       // What comes behind the context sees the anchor by its means alone.
