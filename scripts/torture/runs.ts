@@ -22,7 +22,7 @@ const WHOLE_MS = 120_000;
 /** Where the records come that are written first. */
 const FIRST_OUTPUT = {
   infer: "out.jsonl",
-  ruler: "results/x_star_b256a256/768/vt.jsonl",
+  ruler: "results/x_star_b256a256/1024/vt.jsonl",
 } as const;
 
 /** What is compared: everything that holds no time and no path. */
@@ -55,7 +55,7 @@ export function argsOf(setup: Setup, flags: readonly string[] = []): string[] {
       ...["--input_path", "in.jsonl", "--output_path", "out.jsonl"],
     ]
     : [
-      ...["ruler", ...common, "-n", "x", "-pc", "base", "-bs", "256", "-l", "768", "1024"],
+      ...["ruler", ...common, "-n", "x", "-pc", "base", "-bs", "256", "-l", "1024", "1200"],
       ...["-t", "vt", "--num_samples_per_task", String(SAMPLES.ruler), "--output_dir", "results"],
       "--no_report",
     ];
