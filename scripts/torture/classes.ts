@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { buildFaults, drawCrashes, runCrash } from "./crashes.ts";
 import { Dice } from "./dice.ts";
 import { drawKill, runKill } from "./kills.ts";
 import { References } from "./runs.ts";
@@ -39,5 +40,27 @@ async function kills(options: TortureOptions, tally: Tally): Promise<void> {
   }
 }
 
+/** Crashes and errors of the file system. */
+async function crashes(options: TortureOptions, tally: Tally): Promise<void> {
+  const { seed, first, count = 200, print } = options;
+  const folder = await Deno.makeTempDir({ prefix: "starx-torture-" });
+  try {
+    const library = await buildFaults(folder);
+    const references = new References();
+    const trials = await drawCrashes(new Dice(`${seed} crashes`), library);
+    print(`crashes: ${trials.length} points`);
+    for (const [at, trial] of trials.slice(first, first + count).entries()) {
+      const { setup: { command, ranks }, call, how } = trial;
+      const kind = /^\d+$/.test(how) ? "error" : "crash";
+      const what = `${command} -np ${ranks}: ${how} at ${call.name} ${call.path}`;
+      const name = { class: "crashes", kind, seed, index: first + at, what };
+      tally.add(name, await runCrash(trial, { library, references }));
+      if ((at + 1) % REPORT === 0) print(`crashes: ${at + 1} of ${count}`);
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
 /** All classes, by the name of `--class`. */
-export const CLASSES: Readonly<Record<string, TrialClass>> = { kills };
+export const CLASSES: Readonly<Record<string, TrialClass>> = { kills, crashes };
