@@ -7,6 +7,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { BENCH_HELP, benchOptions } from "./commands/bench/flags.ts";
+import { doctorCommand } from "./commands/doctor/command.ts";
 import { type Command, defineCommand } from "./commands/shared/command.ts";
 import { INFER } from "./commands/infer/command.ts";
 import { FORMATS } from "./commands/results/formats.ts";
@@ -185,35 +186,21 @@ const ruler = defineCommand({
 const bench = defineCommand({
   ...BENCH_HELP,
   ranks: "first",
-  run: async (flags, { screen, group }) => {
-    const options = benchOptions(flags);
+  run: async (flags, context) => {
+    const { screen } = context;
+    const options = await benchOptions(flags);
     const note = (line: string) => screen.log(line);
     const output = { print: (text: string) => screen.print(text), note };
-    if (!options.kernels) {
+    if (options.input !== undefined) {
+      const { runPromptBench } = await import("./commands/bench/prompts.ts");
+      await runPromptBench({ ...options, input: options.input }, output, context);
+    } else if (!options.kernels) {
       const { runBench } = await import("./commands/bench/bench.ts");
-      await runBench(options, output, { group });
+      await runBench(options, output, context);
     } else {
       const { runKernelBench } = await import("./commands/bench/kernels.ts");
       await runKernelBench(options, output);
     }
-  },
-});
-
-const doctor = defineCommand({
-  name: "doctor",
-  summary: "show what was found on this machine, and what is missing",
-  flags: {
-    model_path: textFlag({
-      short: "-p",
-      value: "FOLDER",
-      help: "the model to look at (default: the model of this repository)",
-    }),
-    source_dir: textFlag({ value: "FOLDER", help: SOURCE_HELP }),
-  },
-  run: async (flags, { screen }) => {
-    const { runDoctor } = await import("./commands/doctor.ts");
-    const modelPath = await modelOr(demoModel, flags.model_path);
-    await runDoctor({ modelPath, sourceDir: flags.source_dir }, screen);
   },
 });
 
@@ -228,7 +215,7 @@ const COMMANDS: readonly Command[] = [
   GATHER,
   REPORT,
   bench,
-  doctor,
+  doctorCommand(() => demoModel().catch(() => undefined)),
 ];
 
 /** The folder of a model that was named, or another one's. */

@@ -30,13 +30,21 @@ export {
   type Selection,
   type SelectionInput,
 } from "./lib/attention/selection.ts";
-export { readConfig } from "./lib/model/config.ts";
+export { type ConfigOptions, readConfig } from "./lib/model/config.ts";
 export type { LayerShape, ModelShape, ProductShape, WeightSpec } from "./lib/model/model_shape.ts";
 export { type ComputeDType, type Precision, PRECISIONS } from "./lib/model/precision.ts";
 export { loadTokenizer, type TextTokenizer, type Tokenizer } from "./lib/model/tokenizer.ts";
 export type { TileMask } from "./lib/attention/tile_masks.ts";
 export type { DeviceWish } from "./lib/device/open.ts";
-export type { Llama3RopeScaling, RopeShape } from "./lib/model/rope_frequencies.ts";
+export type {
+  DynamicRopeScaling,
+  LinearRopeScaling,
+  Llama3RopeScaling,
+  LongRopeScaling,
+  RopeScaling,
+  RopeShape,
+  YarnRopeScaling,
+} from "./lib/model/rope_frequencies.ts";
 export { type BlockLayout, type ContextBlock, layOutBlocks } from "./lib/star/blocks.ts";
 export { type Generation, loadModel, type Model } from "./lib/engine/load_model.ts";
 export type {

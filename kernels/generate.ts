@@ -59,7 +59,7 @@ function symbolsSource(header: Header): string {
 export const ABI_VERSION = ${header.constant("SX_ABI_VERSION")};
 
 /** Tokens along a side of a tile of block-sparse attention: \`SX_TILE\`. */
-export const SX_TILE = ${header.constant("SX_TILE")};
+export const TILE_TOKENS = ${header.constant("SX_TILE")};
 
 /** Library, context and memory. Each parameter is commented with its C declaration. */
 export const SETUP_SYMBOLS = {

@@ -146,6 +146,16 @@ async function loadEssay(folder: string): Promise<string[]> {
   return json["text"].replace(SPACES, " ").split(" ");
 }
 
+/**
+ * RULER's essays as one text with single spaces, for whoever needs natural text.
+ *
+ * @returns Undefined where they are not in the folder.
+ * @throws {FileError} If the file is damaged.
+ */
+export async function readEssay(folder: string): Promise<string | undefined> {
+  return await isFile(`${folder}/${ESSAYS}`) ? (await loadEssay(folder)).join(" ") : undefined;
+}
+
 async function loadSplitter(folder: string): Promise<SplitSentences> {
   const [abbrevTypes = "", collocations = "", orthoContext = "", sentStarters = ""] = await Promise
     .all(PUNKT_FILES.map((name) => readTextFile(`${folder}/${name}`, { maxBytes: MAX_BYTES })));

@@ -3,8 +3,8 @@
  * a float64 reference: `deno run -A scripts/bench_attention.ts [--device=cpu] [--lengths=8192,...]`.
  *
  * Floating-point operations are 4 * head size for every pair of a query head's row and a key that it
- * reads: the causal half, or the visible pairs of the chosen blocks. Blocks are block 0, the diagonal
- * and others drawn uniformly for every head and row block. Ends with 1 if a result is wrong.
+ * reads: the causal half, or the visible pairs of the selected tiles. Tiles are tile 0, the diagonal
+ * and others drawn uniformly for every head and row of tiles. Ends with 1 if a result is wrong.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { openCpuDevice } from "../lib/device/cpu.ts";
 import { openCudaDevice } from "../lib/device/cuda.ts";
 import type { Device } from "../lib/device/device.ts";
 import { Tensor } from "../lib/device/tensor.ts";
-import { SX_TILE } from "../lib/ffi/symbols.ts";
+import { TILE_TOKENS } from "../lib/ffi/symbols.ts";
 import { copy } from "../lib/ops/convert.ts";
 import { attentionBlockSparse } from "../lib/ops/attention_block_sparse.ts";
 import { attentionDense } from "../lib/ops/attention_dense.ts";
@@ -63,14 +63,14 @@ interface Inputs extends Disposable {
   readonly values: Tensor;
 }
 
-/** The chosen blocks of every head and row block. */
+/** The selected tiles of every head and row of tiles. */
 interface Choice extends Disposable {
   readonly counts: Tensor;
   readonly indices: Tensor;
   /** Pairs of a row and a key that is read, all heads. */
   readonly pairs: number;
-  /** The list of a head's row block. */
-  readonly list: (head: number, block: number) => readonly number[];
+  /** The list of a head's row of tiles. */
+  readonly list: (head: number, tile: number) => readonly number[];
 }
 
 /** Fills a tensor with normal numbers: a pool that does not repeat with the rows, over and over. */
@@ -118,46 +118,46 @@ function attentionArguments({ shape, q, out, lse, keys, values }: Inputs) {
   };
 }
 
-/** Draws blocks: `density` of each row block's causal ones, ascending. */
+/** Draws tiles: `density` of the causal ones of each row, ascending. */
 async function choose(device: Device, shape: Shape, density: number): Promise<Choice> {
   const random = uniformNumbers(4);
   const { tokens, queries, qHeads } = shape;
-  const first = (tokens - queries) / SX_TILE;
-  const blocks = Math.ceil(queries / SX_TILE);
-  const countOf = (block: number): number =>
-    Math.max(Math.min(2, block + 1), Math.round(density * (block + 1)));
-  const stride = countOf(first + blocks - 1);
-  const counts = new Int32Array(qHeads * blocks);
-  const indices = new Int32Array(qHeads * blocks * stride);
+  const first = (tokens - queries) / TILE_TOKENS;
+  const tiles = Math.ceil(queries / TILE_TOKENS);
+  const countOf = (tile: number): number =>
+    Math.max(Math.min(2, tile + 1), Math.round(density * (tile + 1)));
+  const stride = countOf(first + tiles - 1);
+  const counts = new Int32Array(qHeads * tiles);
+  const indices = new Int32Array(qHeads * tiles * stride);
   let pairs = 0;
   for (let row = 0; row < counts.length; row++) {
-    const last = first + row % blocks;
+    const last = first + row % tiles;
     const count = countOf(last);
-    const rows = Math.min(SX_TILE, tokens - last * SX_TILE);
-    pairs += (count - 1) * SX_TILE * rows + rows * (rows + 1) / 2;
+    const rows = Math.min(TILE_TOKENS, tokens - last * TILE_TOKENS);
+    pairs += (count - 1) * TILE_TOKENS * rows + rows * (rows + 1) / 2;
     let at = row * stride;
     let wanted = count;
-    for (let block = 0; block <= last; block++) {
-      const isFixed = block === 0 || block === last;
+    for (let tile = 0; tile <= last; tile++) {
+      const isFixed = tile === 0 || tile === last;
       // Of those in between, each as likely as the next.
-      const left = last - block;
+      const left = last - tile;
       if (!isFixed && random() * left >= wanted - 1) continue;
-      indices[at++] = block;
+      indices[at++] = tile;
       wanted--;
     }
     counts[row] = count;
   }
   const make = async (data: Int32Array, ...sizes: number[]): Promise<Tensor> => {
-    const tensor = Tensor.allocate(device, { dtype: "i32", shape: sizes, label: "blocks" });
+    const tensor = Tensor.allocate(device, { dtype: "i32", shape: sizes, label: "tiles" });
     await tensor.writeFrom(data);
     return tensor;
   };
   const tensors = {
-    counts: await make(counts, qHeads, blocks),
-    indices: await make(indices, qHeads, blocks, stride),
+    counts: await make(counts, qHeads, tiles),
+    indices: await make(indices, qHeads, tiles, stride),
   };
-  const list = (head: number, block: number): readonly number[] => {
-    const row = head * blocks + block;
+  const list = (head: number, tile: number): readonly number[] => {
+    const row = head * tiles + tile;
     return [...indices.subarray(row * stride, row * stride + (counts[row] ?? 0))];
   };
   const dispose = (): void => Object.values(tensors).forEach((tensor) => tensor[Symbol.dispose]());
@@ -167,12 +167,12 @@ async function choose(device: Device, shape: Shape, density: number): Promise<Ch
 /** One row of attention in float64. */
 function exactRow(
   row: { q: Float32Array; keys: Float32Array; values: Float32Array },
-  options: { visible: number; scale: number; blocks: readonly number[] | undefined },
+  options: { visible: number; scale: number; tiles: readonly number[] | undefined },
 ): { out: Float64Array; lse: number } {
   const { q, keys, values } = row;
-  const { visible, scale, blocks } = options;
+  const { visible, scale, tiles } = options;
   const dim = q.length;
-  const ranges = blocks?.map((block) => [block * SX_TILE, (block + 1) * SX_TILE] as const) ??
+  const ranges = tiles?.map((tile) => [tile * TILE_TOKENS, (tile + 1) * TILE_TOKENS] as const) ??
     [[0, visible] as const];
   const logits = new Float64Array(visible).fill(-Infinity);
   for (const [begin, end] of ranges) {
@@ -223,7 +223,7 @@ async function errorsOf(inputs: Inputs, choice?: Choice): Promise<RowErrors> {
       const exact = exactRow({ q: query, keys: k, values: v }, {
         visible: tokens - queries + t + 1,
         scale: 1 / Math.sqrt(headDim),
-        blocks: choice?.list(head, Math.floor(t / SX_TILE)),
+        tiles: choice?.list(head, Math.floor(t / TILE_TOKENS)),
       });
       exact.out.forEach((value, d) => {
         faults += ((found[d] ?? NaN) - value) ** 2;
@@ -284,8 +284,8 @@ async function runCase(
 async function runBuild(build: string, device: Device, lengths: number[]): Promise<boolean> {
   let areRight = true;
   for (const shape of ODD_SHAPES) {
-    const isWhole = (shape.tokens - shape.queries) % SX_TILE === 0 &&
-      shape.prefix % SX_TILE === 0;
+    const isWhole = (shape.tokens - shape.queries) % TILE_TOKENS === 0 &&
+      shape.prefix % TILE_TOKENS === 0;
     for (const density of isWhole ? [undefined, 0.4] : [undefined]) {
       const isRight = await runCase(device, { build, shape, density, timed: false });
       areRight &&= isRight;

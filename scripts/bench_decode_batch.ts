@@ -11,7 +11,7 @@
  */
 import { parseArgs } from "node:util";
 import { CaseTensors } from "../commands/bench/kernel_cases.ts";
-import { median } from "../commands/bench/report.ts";
+import { median } from "../commands/bench/timings.ts";
 import { openDevice } from "../lib/device/open.ts";
 import { ProfiledDevice } from "../lib/device/profiled.ts";
 import type { Tensor } from "../lib/device/tensor.ts";

@@ -9,7 +9,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { median } from "../commands/bench/report.ts";
+import { median } from "../commands/bench/timings.ts";
 import { errorText, EXIT_CODES, FileError, UsageError } from "../lib/errors.ts";
 import { writeGguf } from "./gguf.ts";
 
@@ -23,7 +23,7 @@ Usage: deno task bench:peer --llama PATH --model_path FOLDER [flags]
   --lengths N,...       tokens to prefill (default 512,2048)
   --decode N,...        context lengths at which to time decoding (default 512)
   --starx N,...         lengths at which starx is compared with llama.cpp's dense (default none)
-  --density X           forced share of blocks in starx (default 0.25)
+  --density X           share of tiles, drawn at random, in starx (default 0.25)
   --block_size N        block and anchor of starx (default 4096)
   --threads N           default 2
   --rounds N            default 5
@@ -191,6 +191,7 @@ async function runOwn(options: PeerOptions): Promise<Times> {
   const { modelPath, threads, lengths, decode, starx, density, blockSize } = options;
   const base = ["bench", "--device", "cpu", "--model_path", modelPath, "--threads", threads];
   base.push("--repeats", "1", "--decode_tokens", String(DECODE_TOKENS), "--json");
+  base.push("--prompt", "random");
   const seconds = new Map<string, number>();
   let rssMib = 0;
   const runs = [

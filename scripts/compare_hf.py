@@ -73,35 +73,36 @@ def run_starx(arguments, folder, prompts):
              "--output", target, "--device", arguments.device)
         with open(target) as file:
             answers = json.load(file)
-    for answer in answers:
-        logits = torch.empty(len(answer["logits"]))
-        for token, value in answer["logits"]:
-            logits[token] = value
-        answer["logits"] = logits
+    for entry in answers:
+        tokens, values = zip(*entry["logits"])
+        logits = torch.empty(len(values))
+        logits[torch.tensor(tokens)] = torch.tensor(values)
+        entry["logits"] = logits
     return answers
 
 
 @torch.inference_mode()
+def answer(model, prompt):
+    """Logits behind a prompt, greedy ids, and by how much each id led."""
+    ids = torch.tensor([prompt["ids"]], device=model.device)
+    output = model(input_ids=ids, use_cache=True, logits_to_keep=1)
+    first, chosen, leads = None, [], []
+    while True:
+        logits = output.logits[0, -1].float()
+        first = logits.cpu() if first is None else first
+        best = torch.topk(logits, 2)
+        chosen.append(int(best.indices[0]))
+        leads.append(float(best.values[0] - best.values[1]))
+        if len(chosen) == prompt["tokens_to_generate"]:
+            return {"ids": chosen, "leads": leads, "logits": first}
+        output = model(input_ids=best.indices[:1][None], use_cache=True,
+                       past_key_values=output.past_key_values)
+
+
 def run_transformers(arguments, folder, prompts, dtype):
-    """Logits behind each prompt, greedy ids, and by how much each id led."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa")
     model = model.to(arguments.device).eval()
-    answers = []
-    for prompt in prompts:
-        ids = torch.tensor([prompt["ids"]], device=arguments.device)
-        output = model(input_ids=ids, use_cache=True, logits_to_keep=1)
-        first, chosen, leads = None, [], []
-        while True:
-            logits = output.logits[0, -1].float()
-            first = logits.cpu() if first is None else first
-            best = torch.topk(logits, 2)
-            chosen.append(int(best.indices[0]))
-            leads.append(float(best.values[0] - best.values[1]))
-            if len(chosen) == prompt["tokens_to_generate"]:
-                break
-            output = model(input_ids=best.indices[:1][None], use_cache=True,
-                           past_key_values=output.past_key_values)
-        answers.append({"ids": chosen, "leads": leads, "logits": first})
+    answers = [answer(model, prompt) for prompt in prompts]
     del model
     if arguments.device == "cuda":
         torch.cuda.empty_cache()

@@ -4,8 +4,8 @@
 #
 #   scripts/gpu_session.sh OUT [SECTION...]
 #
-# OUT takes at most 8 files. Sections, by default all but the last three, in this order:
-#   doctor reference tests bench attention long kernels sanitize peers hf
+# OUT takes at most 8 files. Sections, by default all but the last four, in this order:
+#   doctor reference tests bench attention long kernels sanitize peers hf families
 # DENO names the executable, DENO_DIR its cache (nothing is fetched if it is complete), SHAPE the
 # shape of the benchmarks, LIMIT_S the seconds that all of it may take. Each section has a time limit
 # of its own, too, and a failure stops nothing.
@@ -53,6 +53,7 @@ run_section() {
         --lengths 8192 32768 131072 --decode 8192 131072
       ;;
     hf) part transformers 150 peers.jsonl python3 scripts/compare_hf.py --deno "$deno" ;;
+    families) part families 200 families.txt python3 scripts/compare_families.py --deno "$deno" ;;
     *) echo "$1: no such section" | tee -a "$summary" ;;
   esac
 }
@@ -69,4 +70,5 @@ for name in "${sections[@]}"; do run_section "$name"; done
     "$out/bench.txt" 2>/dev/null
   tail -n 40 "$out/attention.txt" 2>/dev/null
   tail -n 40 "$out/peers.jsonl" 2>/dev/null
+  grep -E '^[|]|transformers' "$out/families.txt" 2>/dev/null
 } | tee -a "$summary"

@@ -1,6 +1,7 @@
 /**
  * Runs prompts of token ids through a model and writes logits and greedy ids as JSON, for comparisons
- * with other programs: `scripts/compare_hf.py` calls it. The model needs no tokenizer.
+ * with other programs: `scripts/compare_hf.py` and `scripts/compare_families.py` call it. The model
+ * needs no tokenizer.
  *
  * A prompt's last token is its query, the others are its context, so that prefill and decoding both
  * take part.
@@ -16,7 +17,7 @@ const HELP = `Writes the logits and greedy ids of prompts.
 
 Usage: deno run -A scripts/logits.ts --model_path FOLDER --input FILE --output FILE [flags]
 
-  --model_path FOLDER  a Llama model in Hugging Face's format
+  --model_path FOLDER  a model in Hugging Face's format
   --input FILE         JSON: [{"ids": [...], "tokens_to_generate": N, "top_logits": K}, ...]
   --output FILE        JSON: [{"ids": [...], "logits": [[id, logit], ...]}, ...]
   --device NAME        auto, cpu or cuda (default auto)

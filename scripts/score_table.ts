@@ -1,6 +1,6 @@
 /**
  * Makes the README's table of scores: runs RULER in every attention mode and shows mean scores, the
- * share of blocks computed and seconds per sample as Markdown. What is finished is kept.
+ * share of tiles computed and seconds per sample as Markdown. What is finished is kept.
  *
  *     deno task table --source_dir FOLDER [--output_dir FOLDER] [--jobs N] [-d FOLDER]
  *
@@ -146,7 +146,7 @@ function formatTable(outcomes: readonly Outcome[]): string {
   const lines: string[] = [];
   for (const length of LENGTHS) {
     lines.push("", `${length} tokens:`, "");
-    lines.push(`| mode | mean | blocks computed | s per sample | ${TASKS.join(" | ")} |`);
+    lines.push(`| mode | mean | tiles computed | s per sample | ${TASKS.join(" | ")} |`);
     lines.push(`| --- |${" --: |".repeat(3 + TASKS.length)}`);
     for (const row of ROWS) {
       const outcome = outcomes.find((other) => other.row === row && other.length === length);
@@ -157,13 +157,13 @@ function formatTable(outcomes: readonly Outcome[]): string {
 }
 
 function formatRow({ row, scores, statistics }: Outcome): string {
-  const { seconds, sampleCount, blocksComputed, blocksCausal } = statistics;
+  const { seconds, sampleCount, selectedTiles, causalTiles } = statistics;
   const values = [...scores.values()];
   const mean = values.reduce((sum, score) => sum + score, 0) / values.length;
   const cells = [
     row.label,
     mean.toFixed(1),
-    blocksCausal === 0 ? "1" : (blocksComputed / blocksCausal).toFixed(2),
+    causalTiles === 0 ? "1" : (selectedTiles / causalTiles).toFixed(2),
     (seconds / sampleCount).toFixed(2),
     ...values.map((score) => score.toFixed(0)),
   ];

@@ -1,4 +1,4 @@
-# What the scripts that try a whole machine share: sourced by gpu_session.sh and hosts_session.sh, from
+# What the scripts that try a whole machine share: sourced by gpu_session.sh and nodes_session.sh, from
 # the repository's root, after `out`, `deno`, `device`, `shape` and `total` are set.
 # shellcheck shell=bash
 export NO_COLOR=1

@@ -256,10 +256,16 @@ const RULER = [
   ...["-a", "xattn", "-t", "vt"],
 ];
 
+/** All that `prepare` needs. */
+const PREPARE = [
+  ...["prepare", "--save_dir", "x", "--task", "vt", "--tokenizer_path", "models/starx-tiny"],
+  ...["--max_seq_length", "1000"],
+];
+
 const FLAGS: readonly (readonly [args: readonly string[], line: RegExp])[] = [
   [
-    ["ruler", "-bs", "1024", "--block_size", "2048"],
-    /^error: --block_size: is given more than once/,
+    ["ruler", "--seq", "4096", "--n", "2"],
+    /^error: --n: must be longer, as it may be one of --num_samples_per_task, --num_nodes, /,
   ],
   [["ruler", "-l", "4096", "4096"], /^error: --seq_lengths: must not name a value twice/],
   [[...RULER, "--threshold", "1.5"], /'--threshold' must be above 0 and at most 1: .* 1\.5/],
@@ -271,6 +277,12 @@ const FLAGS: readonly (readonly [args: readonly string[], line: RegExp])[] = [
     ["ruler", "--cwe_freq", "30"],
     /^error: --cwe_freq: must be 2 whole numbers: current value is '30'/,
   ],
+  [
+    [...PREPARE, "--tokenizer_type", "nemo"],
+    /^error: --tokenizer_type: must be hf, .* 'nemo' \(it is SentencePiece's model: .* a tokenizer\.json/,
+  ],
+  [[...PREPARE, "--tokenizer_t", "openai"], /'openai' \(it is tiktoken's vocabulary: .*Xenova/],
+  [[...PREPARE, "--tokenizer_type", "slow"], /must be hf, .* current value is 'slow'$/m],
   [["infer"], /^error: --model_path, --attn_type, .*--output_path: are required/],
   [
     [
@@ -280,7 +292,6 @@ const FLAGS: readonly (readonly [args: readonly string[], line: RegExp])[] = [
     /^error: --task: must be one of niah_single_1, /,
   ],
   [["prepare", "--num_samples", "0"], /^error: --num_samples: must be a whole number from 1 to/],
-  [["prepare", "--tokenizer_type", "nemo"], /^error: --tokenizer_type: must be one of hf/],
   [["evaluate"], /^error: --data_dir: is required/],
   [["evaluate", "--data_dir", "x", "--benchmark", "y"], /^error: --benchmark: must be 'synthetic'/],
   [["gather"], /^error: --exp: is required/],

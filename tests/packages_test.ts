@@ -54,10 +54,10 @@ Deno.test("the tasks for users have their permissions from sets, which are writt
       [];
     assertEquals(named, set, task);
   }
-  assertEquals(Object.keys(permissions).sort(), ["data", "download", "hosts", "program", "serve"]);
+  assertEquals(Object.keys(permissions).sort(), ["data", "download", "nodes", "program", "serve"]);
   assertEquals("net" in permissions.program, false);
   // Ranks without MPI may do what the program may, talk to each other, and read their key.
-  const { net, env, ...rest } = permissions.hosts;
+  const { net, env, ...rest } = permissions.nodes;
   const { env: programs, ...others } = permissions.program;
   assertEquals(net, true);
   assertEquals(env.filter((name: string) => name !== "STARX_JOB_KEY"), programs);

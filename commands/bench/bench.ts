@@ -2,40 +2,51 @@
  * The `bench` command: times prefill and decoding of a model, or of random weights of a shape, on
  * one process or on several that share the context.
  *
- * Token ids come from a linear congruential generator, so that every run computes the same.
+ * Every run prefills the same tokens: those of a text, or of a linear congruential generator.
  *
  * @module
  */
-import { checkPlan, sharesContext } from "../../lib/attention/plan.ts";
+import { type CheckedPlan, checkPlan, sharesContext } from "../../lib/attention/plan.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
 import { invariant, UsageError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import type { RankGroup } from "../../lib/team/group.ts";
 import { openTeam } from "../../lib/team/open_team.ts";
-import type { TeamPlace } from "../../lib/team/team.ts";
-import { appendLine, type BenchOptions, type BenchOutput } from "./options.ts";
-import type { RankTimes } from "./rank.ts";
-import { detailsJson, detailsText, type ModeReport, timesJson } from "./report.ts";
-import { BENCH_PROGRAM } from "./team.ts";
+import type { Team, TeamPlace } from "../../lib/team/team.ts";
+import { encodeInt32 } from "../../lib/team/protocol.ts";
+import type { Cleanup } from "../shared/model_session.ts";
+import type { BenchOptions, BenchOutput } from "./options.ts";
+import { BenchPrinter, type ModeMemory } from "./printer.ts";
+import type { BenchRequest, RankMemory, RankTimes } from "./rank.ts";
+import type { ModeReport } from "./report.ts";
+import { BENCH_PROGRAM, type BenchTypes } from "./team.ts";
+import { benchText } from "./text.ts";
+import type { DecodeTiming, PrefillTiming } from "./timings.ts";
+
+/** What a bench runs with. */
+export interface BenchContext {
+  /** The processes that a launcher started, this one being rank 0 of them, in place of children. */
+  readonly group?: RankGroup | undefined;
+  /** @default {Cleanup} Nothing is printed for whoever interrupts the bench. */
+  readonly cleanup?: Cleanup | undefined;
+}
 
 /**
- * Times every mode and prints a report of each.
+ * Times every mode and prints each measurement when it is there.
  *
- * @param ranks `group`: the processes that a launcher started, this one being rank 0 of them; they
- * take the place of children.
  * @returns The reports, in the order of the modes.
  * @throws {UsageError} If sizes, stride, threshold or a mode cannot be used.
  * @throws {FileError} If the model is missing or damaged.
  * @throws {DeviceError} If the device cannot be used.
- * @throws {WorkerError} If a rank is lost.
+ * @throws {WorkerError} If a rank is lost; what was measured is printed.
  */
 export async function runBench(
   options: BenchOptions,
   output: BenchOutput,
-  ranks: { group?: RankGroup | undefined } = {},
+  context: BenchContext = {},
 ): Promise<ModeReport[]> {
-  const { group } = ranks;
-  const { model, decodeContexts } = options;
+  const { group } = context;
+  const { model, decodeContexts, batchSize } = options;
   const processCount = group?.size ?? options.processCount;
   const modes = options.modes.map((mode) => ({ mode, plan: checkPlan({ ...options, mode }) }));
   const plans = modes.map(({ plan }) => plan);
@@ -50,31 +61,58 @@ export async function runBench(
   const { kind: device, note } = await chooseDevice(options.device, options);
   if (note !== undefined) output.note(note);
   const { threads } = options;
+  const count = Math.max(...options.lengths, ...decodeContexts.map((n) => n + batchSize - 1));
+  const text = await benchText(options, { count, ...config });
   output.note(`${device}: loading`);
-  const init = { options, plans, device, threads };
-  await using team = await openTeam(
-    BENCH_PROGRAM,
-    init,
-    placeOf(processCount, { ...options, group }),
-  );
+  const textIds = text && encodeInt32(text.ids);
+  const place = placeOf(processCount, { ...options, group });
+  await using team = await openTeam(BENCH_PROGRAM, {
+    ...{ options, plans, device, threads, textIds },
+  }, place);
   const [facts] = team.ready;
   invariant(facts !== undefined, "a team has a rank 0");
-  const reports: ModeReport[] = [];
-  for (const [i, { mode, plan }] of modes.entries()) {
-    const withCopy = decodeContexts.length > 0 && i === plans.length - 1;
-    const times = await team.run({ plan, withCopy }, {
+  const printer = new BenchPrinter(options, output);
+  using _interrupted = context.cleanup?.onInterrupt(() => printer.end());
+  try {
+    for (const [i, { mode, plan }] of modes.entries()) {
+      const promptName = text?.name ?? "random tokens";
+      const withCopy = decodeContexts.length > 0 && i === plans.length - 1;
+      printer.open({ mode, plan, options, config, processCount, promptName, ...facts });
+      await timeMode(team, { plan, options, output, printer, withCopy });
+    }
+  } finally {
+    await printer.end();
+  }
+  return printer.reports;
+}
+
+/** Asks the ranks for every measurement of a mode. */
+async function timeMode(
+  team: Team<BenchTypes>,
+  run: {
+    plan: CheckedPlan;
+    options: BenchOptions;
+    output: BenchOutput;
+    printer: BenchPrinter;
+    withCopy: boolean;
+  },
+): Promise<void> {
+  const { plan, options, output, printer, withCopy } = run;
+  const ask = async (request: BenchRequest): Promise<RankTimes[]> =>
+    await team.run(request, {
       onProgress: (line, rank) => rank === 0 && output.note(line),
     });
-    reports.push({ mode, plan, options, config, processCount, ...facts, ...joinTimes(times) });
+  await ask({ kind: "open", plan });
+  for (const tokens of options.lengths) {
+    const times = await ask({ kind: "prefill", tokens });
+    printer.addPrefill(joinPrefills(times.flatMap(({ prefill }) => prefill ?? [])));
   }
-  const copyGbPerS = reports.at(-1)?.copyGbPerS ?? NaN;
-  const full = reports.map((report) => ({ ...report, copyGbPerS }));
-  for (const report of full) {
-    const json = detailsJson(report);
-    output.print(options.json ? `${json}\n${timesJson(report)}\n` : detailsText(report));
-    await appendLine(options.jsonPath, json);
+  for (const context of options.decodeContexts) {
+    const times = await ask({ kind: "decode", context });
+    printer.addDecode(joinDecodes(times.flatMap(({ decode }) => decode ?? [])));
   }
-  return full;
+  const closed = await ask({ kind: "close", withCopy });
+  printer.close(joinMemory(closed.flatMap(({ memory }) => memory ?? [])));
 }
 
 /** How long a rank may make no progress. */
@@ -91,30 +129,30 @@ function placeOf(
 }
 
 /** The slowest rank counts; where the time went is that of the rank whose ops took longest. */
-function joinTimes(
-  times: readonly RankTimes[],
-): Pick<ModeReport, "prefill" | "decode" | "rssMib" | "deviceMib" | "copyGbPerS"> {
-  const [first] = times;
-  const slowest = (of: (rank: RankTimes) => number | undefined) =>
-    Math.max(...times.map((rank) => of(rank) ?? 0));
+function joinPrefills(all: readonly PrefillTiming[]): PrefillTiming {
+  const [first] = all;
+  invariant(first !== undefined, "every rank timed the prefill");
+  const opSeconds = ({ costs }: PrefillTiming) => costs.matmulS + costs.attentionS;
+  const busiest = all.reduce((a, b) => opSeconds(b) > opSeconds(a) ? b : a);
+  const seconds = first.seconds.map((_, run) => slowest(all, (rank) => rank.seconds[run]));
+  return { ...busiest, seconds };
+}
+
+function joinDecodes(all: readonly DecodeTiming[]): DecodeTiming {
+  const [first] = all;
+  invariant(first !== undefined, "every rank timed the decoding");
+  const longest = all.reduce((a, b) => b.seconds > a.seconds ? b : a);
+  return { ...longest, sampleSeconds: slowest(all, ({ sampleSeconds }) => sampleSeconds) };
+}
+
+function joinMemory(all: readonly RankMemory[]): ModeMemory {
   return {
-    prefill: (first?.prefill ?? []).map((timing, i) => {
-      const all = times.flatMap(({ prefill }) => prefill[i] ?? []);
-      const opSeconds = ({ costs }: typeof timing) => costs.matmulS + costs.attentionS;
-      const busiest = all.reduce((a, b) => opSeconds(b) > opSeconds(a) ? b : a);
-      const seconds = timing.seconds.map((_, run) =>
-        Math.max(...all.map((rank) => rank.seconds[run] ?? 0))
-      );
-      return { ...busiest, seconds };
-    }),
-    decode: (first?.decode ?? []).map(({ context, batch }, i) => ({
-      context,
-      batch,
-      seconds: slowest(({ decode }) => decode[i]?.seconds),
-      sampleSeconds: slowest(({ decode }) => decode[i]?.sampleSeconds),
-    })),
-    rssMib: slowest(({ rssMib }) => rssMib),
-    deviceMib: slowest(({ deviceMib }) => deviceMib),
-    copyGbPerS: first?.copyGbPerS ?? NaN,
+    rssMib: slowest(all, ({ rssMib }) => rssMib),
+    deviceMib: slowest(all, ({ deviceMib }) => deviceMib),
+    copyGbPerS: all[0]?.copyGbPerS ?? NaN,
   };
+}
+
+function slowest<T>(all: readonly T[], of: (rank: T) => number | undefined): number {
+  return Math.max(...all.map((rank) => of(rank) ?? 0));
 }

@@ -9,7 +9,11 @@ import { BATCH_RANGE } from "../../lib/engine/batch_size.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { COMPUTE_DTYPES } from "../../lib/model/precision.ts";
 import { modelShape, SHAPE_NAMES } from "../../lib/model/shapes.ts";
-import type { BenchOptions } from "./options.ts";
+import { readConfig, readConfigFile } from "../../lib/model/config.ts";
+import { findModelFolder } from "../../lib/model/model_folder.ts";
+import type { ModelShape } from "../../lib/model/model_shape.ts";
+import { BENCH_FORMATS, type BenchOptions, PROMPT_KINDS } from "./options.ts";
+import { SOURCE_HELP } from "../shared/run_flags.ts";
 import {
   GPUS_FLAG,
   gpusPerRank,
@@ -35,11 +39,31 @@ export const BENCH_FLAGS = {
   model_path: textFlag({
     short: "-p",
     value: "FOLDER",
-    help: "a Llama model in Hugging Face's format; or else --shape",
+    help: "a model in Hugging Face's format, or its name on the hub if it was fetched; or else " +
+      "--shape",
   }),
-  shape: choiceFlag(SHAPE_NAMES, {
-    help: "takes random weights of this shape instead of a model's",
+  shape: textFlag({
+    value: "NAME|FILE",
+    help: `takes random weights instead of a model's: of ${SHAPE_NAMES.join(", ")}, or of any ` +
+      "config.json (a path with a slash or an ending, or its folder)",
   }),
+  input_path: textFlag({
+    value: "FILE",
+    help:
+      "times one's own prompts instead, one after the other (JSON lines as infer takes them): " +
+      "seconds, tokens per second, time to the first token",
+  }),
+  num_samples: wholeFlag({
+    min: -1,
+    default: -1,
+    help: "only the first N prompts of --input_path; -1 for all",
+  }),
+  prompt: choiceFlag(PROMPT_KINDS, {
+    help: "what is prefilled: text (RULER's essays, or sentences as in its niah_multikey_2 where " +
+      "they are not there) or random tokens, of which selection takes another share of the tiles " +
+      "(default: text where there is a tokenizer)",
+  }),
+  source_dir: textFlag({ value: "FOLDER", help: SOURCE_HELP }),
   device: choiceFlag(DEVICE_WISHES, { default: "auto", help: "where to compute" }),
   dtype: choiceFlag(COMPUTE_DTYPES, {
     default: "bf16",
@@ -59,7 +83,11 @@ export const BENCH_FLAGS = {
   attn_type: choicesFlag(MODES, { short: "-a", default: ["dense"], help: "attention modes" }),
   lengths: wholesFlag({ short: "-l", min: 1, default: [512, 2048], help: "tokens to prefill" }),
   decode: wholesFlag({ min: 1, default: [], help: "context lengths at which to time decoding" }),
-  decode_tokens: wholeFlag({ min: 2, default: 32, help: "generated tokens per context length" }),
+  decode_tokens: wholeFlag({
+    min: 2,
+    default: 32,
+    help: "generated tokens per context length, or per prompt of --input_path",
+  }),
   batch_size: wholeFlag({
     short: "-b",
     ...BATCH_RANGE,
@@ -79,13 +107,13 @@ export const BENCH_FLAGS = {
   }),
   threshold: decimalFlag({
     default: PLAN_DEFAULTS.threshold,
-    help: "share of the mass that selected blocks hold",
+    help: "share of the mass that selected tiles hold",
   }),
   density: decimalFlag({
-    help: "forces the share of selected blocks, above 0 and at most 1; they are drawn at random, " +
+    help: "sets the share of selected tiles, above 0 and at most 1; they are drawn at random, " +
       "mass and selection still run",
   }),
-  repeats: wholeFlag({ min: 1, max: 1000, default: 3, help: "timed runs per length" }),
+  repeats: wholeFlag({ min: 1, max: 1000, default: 3, help: "timed runs per length or prompt" }),
   kernels: switchFlag({
     help:
       "times each op at the model's shape and these lengths instead, beside what the measured " +
@@ -93,6 +121,10 @@ export const BENCH_FLAGS = {
   }),
   start_timeout: START_TIMEOUT_FLAG,
   job_key: JOB_KEY_FLAG,
+  format: choiceFlag(BENCH_FORMATS, {
+    default: "table",
+    help: "how measurements are printed, each when it is there",
+  }),
   json: switchFlag({ help: "prints JSON: per mode a line of details, then a line of times" }),
   json_path: textFlag({ value: "FILE", help: "appends the lines of details to a file, too" }),
 } as const;
@@ -106,8 +138,11 @@ export const BENCH_HELP = {
     "With --kernels, products have at most 16,384 rows (512 on a CPU), attention as many queries as " +
     "keys, and block-sparse attention a share of --density, or else 0.1.",
     "A prefill's time is from an empty context to the last token's logits. A token's time in " +
-    "decoding is the median of those generated after the context. Without natural text, blocks " +
-    "are not sparse: give --density for xattn, starx and ringx.",
+    "decoding is the median of those generated after the context; ± is the standard deviation of " +
+    "the runs, or of the steps. With random weights nothing is sparse by itself: give --density " +
+    "for xattn, starx and ringx.",
+    "What was measured is printed and kept, whatever fails or is interrupted later; --json and " +
+    "--json_path have their lines at the end.",
     "Several processes start together, and the slowest one counts. Decoding spreads the context's " +
     "keys and values over them in whole blocks, so take a --block_size that gives each one some.",
   ],
@@ -116,11 +151,15 @@ export const BENCH_HELP = {
 /**
  * Turns flags into options.
  *
- * @throws {UsageError} If neither or both of model and shape are given, or density is out of range.
+ * @throws {UsageError} If neither or both of model and shape are given, or flags do not go together.
+ * @throws {FileError} If a shape's file cannot be read.
  */
-export function benchOptions(values: FlagValues<typeof BENCH_FLAGS>): BenchOptions {
+export async function benchOptions(
+  values: FlagValues<typeof BENCH_FLAGS>,
+): Promise<BenchOptions> {
   const { density } = values;
-  const model = benchModel(values);
+  checkTogether(values);
+  const model = await benchModel(values);
   if (density !== undefined && !(density > 0 && density <= 1)) {
     throw new UsageError(
       `--density: must be above 0 and at most 1: current value is '${density}'`,
@@ -146,17 +185,65 @@ export function benchOptions(values: FlagValues<typeof BENCH_FLAGS>): BenchOptio
     density,
     repeats: values.repeats,
     kernels: values.kernels,
+    prompt: values.prompt,
+    sourceDir: values.source_dir,
+    format: values.format,
     json: values.json,
     jsonPath: values.json_path,
+    ...(values.input_path === undefined
+      ? {}
+      : { input: { path: values.input_path, limit: values.num_samples } }),
   };
 }
 
-function benchModel(values: FlagValues<typeof BENCH_FLAGS>): BenchOptions["model"] {
-  const { model_path: folder, shape: name = "" } = values;
-  const config = modelShape(name);
-  if (folder !== undefined && config === undefined) return { kind: "folder", folder };
-  if (folder === undefined && config !== undefined) return { kind: "shape", name, config };
+/** @throws {UsageError} If a flag has no meaning beside another one. */
+function checkTogether(values: FlagValues<typeof BENCH_FLAGS>): void {
+  const refuse = (flag: string, rule: string, value: unknown): never => {
+    throw new UsageError(`${flag}: ${rule}: current value is '${value}'`);
+  };
+  const { input_path: input, format, json, json_path: jsonPath, kernels, prompt } = values;
+  if (json && format !== "table") refuse("--format", "must be absent with --json", format);
+  if (kernels && format !== "table") refuse("--format", "must be absent with --kernels", format);
+  if (prompt === "text" && values.shape !== undefined) {
+    refuse("--prompt", "must be random with --shape, which has no tokenizer", prompt);
+  }
+  if (input === undefined) return;
+  if (kernels) refuse("--input_path", "must be absent with --kernels", input);
+  if (values.shape !== undefined) refuse("--input_path", "needs --model_path, not --shape", input);
+  if (json || jsonPath !== undefined) refuse("--input_path", "goes with --format jsonl", input);
+  if (values.batch_size > 1) {
+    refuse("--batch_size", "must be 1 with --input_path", values.batch_size);
+  }
+  if (values.density !== undefined) {
+    refuse("--density", "must be absent with --input_path", values.density);
+  }
+}
+
+async function benchModel(
+  values: FlagValues<typeof BENCH_FLAGS>,
+): Promise<BenchOptions["model"]> {
+  const { model_path: folder, shape: name } = values;
+  if (folder !== undefined && name === undefined) {
+    return { kind: "folder", folder: await findModelFolder(folder) };
+  }
+  if (folder === undefined && name !== undefined) {
+    return { kind: "shape", name, config: await shapeNamed(name) };
+  }
   throw new UsageError(
     `--model_path: either it or --shape must be given: current value is '${folder ?? ""}'`,
   );
+}
+
+/** A shape of the table, or of a `config.json`. */
+async function shapeNamed(name: string): Promise<ModelShape> {
+  const known = modelShape(name);
+  if (known !== undefined) return known;
+  if (!/[./]/.test(name)) {
+    throw new UsageError(
+      `--shape: must be one of ${SHAPE_NAMES.join(", ")}, or a config.json (a path with a slash ` +
+        `or an ending): current value is '${name}'`,
+    );
+  }
+  const isFolder = await Deno.stat(name).then(({ isDirectory }) => isDirectory, () => false);
+  return isFolder ? await readConfig(name) : await readConfigFile(name);
 }

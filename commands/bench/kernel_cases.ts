@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { ForcedSelection } from "../../lib/attention/forced_selection.ts";
-import { SPARSE_BLOCK_TOKENS } from "../../lib/attention/plan.ts";
+import { RandomSelection } from "../../lib/attention/random_selection.ts";
+import { TILE_TOKENS } from "../../lib/ffi/symbols.ts";
 import { selectionTensors } from "../../lib/attention/xattention.ts";
 import type { Device, DType } from "../../lib/device/device.ts";
 import type { KvSegment } from "../../lib/device/kv_segment.ts";
@@ -205,18 +205,18 @@ function chunkedCases(
       },
     },
     {
-      name: name("select blocks"),
+      name: name("select tiles"),
       run: async () => {
         for (const { counts, indices, mass, qOffset } of chunks) {
-          const firstBlock = qOffset / SPARSE_BLOCK_TOKENS;
-          await selectTiles(device, { counts, indices, mass, firstTile: firstBlock, threshold });
+          const firstTile = qOffset / TILE_TOKENS;
+          await selectTiles(device, { counts, indices, mass, firstTile: firstTile, threshold });
         }
       },
     },
   ];
 }
 
-/** Causal attention of all tokens, mass, selection, chosen blocks; and one token's. */
+/** Causal attention of all tokens, mass, selection, selected tiles; and one token's. */
 export async function attentionCases(
   tensors: CaseTensors,
   options: CaseOptions,
@@ -234,12 +234,12 @@ export async function attentionCases(
     tokens,
   };
   const shape = selectionTensors({ queryHeads, queryTokens: tokens, keyTokens: tokens }).mass;
-  const [, queryBlocks = 0] = shape;
+  const [, queryTiles = 0] = shape;
   const mass = tensors.empty("f32", ...shape);
-  const counts = tensors.empty("i32", queryHeads, queryBlocks);
+  const counts = tensors.empty("i32", queryHeads, queryTiles);
   const indices = tensors.empty("i32", ...shape);
-  const forced = tensors.own(new ForcedSelection([device], density));
-  const chosen = await forced.blocks({ heads: queryHeads, firstBlock: 0, queryBlocks }, device);
+  const random = tensors.own(new RandomSelection([device], density));
+  const chosen = await random.of({ heads: queryHeads, firstTile: 0, queryTiles }, device);
   const scale = 1 / Math.sqrt(headDim);
   const keyCount = tensors.empty("i32", 1);
   await keyCount.writeFrom(Int32Array.of(tokens));
@@ -257,7 +257,7 @@ export async function attentionCases(
       run: () => antidiagonalScore(device, { mass, stride, ...common }),
     },
     {
-      name: `select blocks ${tokens}`,
+      name: `select tiles ${tokens}`,
       run: () => selectTiles(device, { counts, indices, mass, firstTile: 0, threshold }),
     },
     ...chunkedCases(device, { ...common, mass, counts, indices, stride, threshold }),

@@ -12,7 +12,7 @@ import { matmul } from "../../lib/ops/matmul.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import { copyRate } from "./machine.ts";
 import { appendLine, type BenchOptions, type BenchOutput } from "./options.ts";
-import { median } from "./report.ts";
+import { median } from "./timings.ts";
 import {
   attentionCases,
   type CaseOptions,

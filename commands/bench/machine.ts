@@ -7,7 +7,7 @@ import type { Device } from "../../lib/device/device.ts";
 import { Tensor } from "../../lib/device/tensor.ts";
 import { Libc } from "../../lib/ffi/libc.ts";
 import { copy } from "../../lib/ops/convert.ts";
-import { median } from "./report.ts";
+import { median } from "./timings.ts";
 
 /** Larger than the caches. */
 const COPY_BYTES = 2 ** 28;

@@ -9,6 +9,15 @@ import { errorText, FileError } from "../../lib/errors.ts";
 import type { ModelShape } from "../../lib/model/model_shape.ts";
 import type { ComputeDType } from "../../lib/model/precision.ts";
 
+/** How measurements are printed. */
+export const BENCH_FORMATS = ["table", "md", "csv", "json", "jsonl"] as const;
+
+/** One of {@linkcode BENCH_FORMATS}. */
+export type BenchFormat = typeof BENCH_FORMATS[number];
+
+/** What is prefilled. */
+export const PROMPT_KINDS = ["text", "random"] as const;
+
 /** Options of the `bench` command; the defaults are the command line's. */
 export interface BenchOptions {
   readonly model:
@@ -36,12 +45,21 @@ export interface BenchOptions {
   readonly anchorTokens: number;
   readonly stride: number;
   readonly threshold: number;
-  /** Share of the causal blocks that sparse modes take; undefined leaves the choice to the mass. */
+  /** Share of the causal tiles that modes with selection compute; undefined leaves the choice to the mass. */
   readonly density: number | undefined;
   /** Timed runs per length. */
   readonly repeats: number;
   /** Whether to time ops one by one instead. */
   readonly kernels: boolean;
+  /** What is prefilled. @default {string} `text` where there is a tokenizer, else `random` */
+  readonly prompt?: typeof PROMPT_KINDS[number] | undefined;
+  /** RULER's source data, whose essays are the text; undefined for the usual folder. */
+  readonly sourceDir?: string | undefined;
+  /** Prompts of one's own that are timed instead, the first ones or all (-1). */
+  readonly input?: { readonly path: string; readonly limit: number } | undefined;
+  /** @default {"table"} */
+  readonly format?: BenchFormat | undefined;
+  /** A line of details, then a line of times, for each mode; in place of a format. */
   readonly json: boolean;
   /** A file that gets lines of JSON, too. */
   readonly jsonPath: string | undefined;

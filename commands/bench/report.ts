@@ -1,35 +1,13 @@
 /**
- * What a bench prints: a table for people, or lines of JSON.
+ * What a bench says of a mode: lines of a table for people, or lines of JSON.
  *
  * @module
  */
 import type { AttentionMode, CheckedPlan } from "../../lib/attention/plan.ts";
 import { allWeights, isTied, type ModelShape } from "../../lib/model/model_shape.ts";
-import { hostTokens, layOutBlocks } from "../../lib/star/blocks.ts";
+import { layOutBlocks, tokensIn } from "../../lib/star/blocks.ts";
 import type { BenchOptions } from "./options.ts";
-import type { CostSplit } from "./split.ts";
-
-/** The runs of one length. */
-export interface PrefillTiming {
-  readonly tokens: number;
-  /** One number per run; that of the slowest process. */
-  readonly seconds: readonly number[];
-  /** Of the last run, on the process whose ops took longest. */
-  readonly costs: CostSplit;
-  /** Share of the causal blocks that was computed; 1 in dense modes. */
-  readonly density: number;
-}
-
-/** Decoding after a context. */
-export interface DecodeTiming {
-  readonly context: number;
-  /** Sequences that were decoded together. */
-  readonly batch: number;
-  /** Of a step, which gives each sequence a token: the median. */
-  readonly seconds: number;
-  /** Of a sequence from its empty context to its last token: the batch's time shared out. */
-  readonly sampleSeconds: number;
-}
+import { type DecodeTiming, median, type PrefillTiming, spread } from "./timings.ts";
 
 /** All about one mode. */
 export interface ModeReport {
@@ -43,22 +21,16 @@ export interface ModeReport {
   readonly processCount: number;
   /** What carries the processes' parts. */
   readonly exchange: string;
+  /** What is prefilled, for people. */
+  readonly promptName: string;
   readonly prefill: readonly PrefillTiming[];
   readonly decode: readonly DecodeTiming[];
-  /** Peak of a process, in MiB. */
+  /** Peak of a process, in MiB; NaN of a mode that was cut off. */
   readonly rssMib: number;
-  /** Peak of what was allocated on the device, in MiB. */
+  /** Peak of what was allocated on the device, in MiB; NaN as above. */
   readonly deviceMib: number;
   /** Of a large copy, read and written bytes; NaN if it was not measured. */
   readonly copyGbPerS: number;
-}
-
-/** The middle value; the mean of the two middle ones. */
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const half = Math.floor(sorted.length / 2);
-  const [low = NaN, high = NaN] = [sorted[half - 1], sorted[half]];
-  return sorted.length % 2 === 1 ? high : (low + high) / 2;
 }
 
 /** `{"prefill":[{"n","s_min","s_med"}],"decode":[{"ctx","s_med"}],"rss_mib"}`. */
@@ -84,6 +56,7 @@ export function detailsJson(report: ModeReport): string {
   return JSON.stringify({
     mode,
     model: modelName(options),
+    prompt: report.promptName,
     device: report.device,
     dtype: options.dtype,
     threads: report.threads,
@@ -99,6 +72,7 @@ export function detailsJson(report: ModeReport): string {
       return {
         n: tokens,
         seconds: timing.seconds.map((value) => rounded(value, 6)),
+        s_spread: rounded(spread(timing.seconds), 6),
         tokens_per_s: rounded(tokensPerS, 1),
         tflops: rounded(tflops, 3),
         density: rounded(density, 4),
@@ -115,6 +89,7 @@ export function detailsJson(report: ModeReport): string {
       batch: timing.batch,
       tokens_per_s: rounded(timing.batch / timing.seconds, 2),
       ms_per_step: rounded(1000 * timing.seconds, 4),
+      ms_spread: rounded(1000 * timing.spread, 4),
       s_per_sample: rounded(timing.sampleSeconds, 6),
       gb_per_s: rounded(decodeRate(report, timing), 1),
     })),
@@ -123,8 +98,8 @@ export function detailsJson(report: ModeReport): string {
   });
 }
 
-/** A table for people. */
-export function detailsText(report: ModeReport): string {
+/** What stands above a mode's lines. */
+export function headText(report: ModeReport): string {
   const { options, mode, plan: { cut, selection } } = report;
   const blocks = cut.kind === "blocks"
     ? `, block ${cut.blockTokens}, anchor ${cut.anchorTokens}`
@@ -138,48 +113,66 @@ export function detailsText(report: ModeReport): string {
     : "";
   const { processCount: ranks, exchange } = report;
   const shared = ranks > 1 ? `, ${ranks} processes over ${exchange}` : "";
-  const lines = [
-    `${modelName(options)}, ${report.device}${shared}, ${options.dtype}, ${mode}${blocks}${sparse}`,
-    row(["prefill", "s (min)", "s (med)", "tokens/s", "TFLOP/s", "density"], [
-      "matmul s",
-      "attention s",
-      "selection s",
-      "rest s",
-    ]),
-    ...report.prefill.map(prefillRow),
-  ];
-  if (report.decode.length > 0) {
-    lines.push(
-      row(["decode at", "ms/step", "tokens/s", "GB/s", "of copy"], ["at once", "s/sample"]),
-    );
-  }
-  for (const timing of report.decode) {
-    const rate = decodeRate(report, timing);
-    lines.push(row([
-      String(timing.context),
-      (timing.seconds * 1000).toFixed(3),
-      (timing.batch / timing.seconds).toFixed(2),
-      rate.toFixed(1),
-      `${(100 * rate / report.copyGbPerS).toFixed(0)}%`,
-    ], [String(timing.batch), timing.sampleSeconds.toFixed(3)]));
-  }
-  const memory = `peak memory: ${report.rssMib.toFixed(0)} MiB resident, ` +
-    `${report.deviceMib.toFixed(0)} MiB allocated on the device`;
-  return `${[...lines, memory].join("\n")}\n\n`;
+  return `${
+    modelName(options)
+  }, ${report.device}${shared}, ${options.dtype}, ${mode}${blocks}${sparse}\n` +
+    `prompt: ${report.promptName}; ± is the standard deviation\n`;
 }
 
-function prefillRow(timing: PrefillTiming): string {
+/** The header of the prefills. */
+export const PREFILL_HEADER = `${
+  row(["prefill", "s (min)", "s (med)", "±", "tokens/s", "TFLOP/s", "density"], [
+    "matmul s",
+    "attention s",
+    "selection s",
+    "rest s",
+  ])
+}\n`;
+
+/** A prefill's line. */
+export function prefillText(timing: PrefillTiming): string {
   const { tokens, seconds, costs, density } = timing;
   const { tokensPerS, tflops } = prefillRates(timing);
   const parts = [costs.matmulS, costs.attentionS, costs.selectionS, restSeconds(timing)];
-  return row([
+  const cells = [
     String(tokens),
     Math.min(...seconds).toFixed(3),
     median(seconds).toFixed(3),
+    spreadText(spread(seconds)),
     tokensPerS.toFixed(1),
     tflops.toFixed(3),
     density.toFixed(3),
-  ], parts.map((part) => part.toFixed(3)));
+  ];
+  return `${row(cells, parts.map((part) => part.toFixed(3)))}\n`;
+}
+
+/** The header of decoding. */
+export const DECODE_HEADER = `${
+  row(["decode at", "ms/step", "±", "tokens/s", "GB/s"], ["at once", "s/sample"])
+}\n`;
+
+/** A line of decoding. */
+export function decodeText(report: ModeReport, timing: DecodeTiming): string {
+  const cells = [
+    String(timing.context),
+    (timing.seconds * 1000).toFixed(3),
+    spreadText(timing.spread * 1000),
+    (timing.batch / timing.seconds).toFixed(2),
+    decodeRate(report, timing).toFixed(1),
+  ];
+  return `${row(cells, [String(timing.batch), timing.sampleSeconds.toFixed(3)])}\n`;
+}
+
+/** What stands below a mode's lines. */
+export function memoryText(report: ModeReport): string {
+  const memory = `peak memory: ${report.rssMib.toFixed(0)} MiB resident, ` +
+    `${report.deviceMib.toFixed(0)} MiB allocated on the device\n`;
+  if (Number.isNaN(report.copyGbPerS)) return `${memory}\n`;
+  return `${memory}a large copy reads and writes ${report.copyGbPerS.toFixed(1)} GB/s\n\n`;
+}
+
+function spreadText(value: number): string {
+  return Number.isNaN(value) ? "-" : value.toFixed(3);
 }
 
 function row(numbers: readonly string[], parts: readonly string[]): string {
@@ -187,7 +180,8 @@ function row(numbers: readonly string[], parts: readonly string[]): string {
     .join("");
 }
 
-function prefillRates(timing: PrefillTiming): { tokensPerS: number; tflops: number } {
+/** By the median. */
+export function prefillRates(timing: PrefillTiming): { tokensPerS: number; tflops: number } {
   const seconds = median(timing.seconds);
   const { matmulFlops, attentionFlops } = timing.costs;
   return {
@@ -197,31 +191,33 @@ function prefillRates(timing: PrefillTiming): { tokensPerS: number; tflops: numb
 }
 
 /** What matrix products, attention and selection leave of a run. */
-function restSeconds({ seconds, costs }: PrefillTiming): number {
+export function restSeconds({ seconds, costs }: PrefillTiming): number {
   const named = costs.matmulS + costs.attentionS + costs.selectionS;
   return Math.max(costs.otherS, (seconds.at(-1) ?? 0) - named);
 }
 
 /** Bytes of weights and caches that a step reads on one process, per nanosecond. */
-function decodeRate(report: ModeReport, timing: DecodeTiming): number {
+export function decodeRate(report: ModeReport, timing: DecodeTiming): number {
   const { config, options } = report;
   const elements = allWeights(config)
     .filter((spec) => spec.name !== config.embedding.name || isTied(config))
     .reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
   const { layerCount, kvHeads, headDim } = config;
-  const { hosts } = layOutBlocks(report.plan, {
+  const { blocksByRank } = layOutBlocks(report.plan, {
     contextTokens: timing.context,
     ranks: report.processCount,
   });
-  const tokens = Math.max(...hosts.map(hostTokens)) + options.decodeTokens / 2;
+  const tokens = Math.max(...blocksByRank.map(tokensIn)) + options.decodeTokens / 2;
   const cache = 2 * layerCount * kvHeads * headDim * tokens * (options.dtype === "f32" ? 4 : 2);
   return (2 * elements + timing.batch * cache) / timing.seconds / 1e9;
 }
 
-function modelName({ model }: BenchOptions): string {
+/** What the model is called. */
+export function modelName({ model }: BenchOptions): string {
   return model.kind === "folder" ? model.folder : `${model.name} (random weights)`;
 }
 
-function rounded(value: number, digits: number): number | null {
+/** With so many digits; null of what is no number. */
+export function rounded(value: number, digits: number): number | null {
   return Number.isFinite(value) ? Number(value.toFixed(digits)) : null;
 }

@@ -29,7 +29,7 @@ const SELECTION: readonly OpName[] = ["sx_antidiagonal_score", "sx_select_tiles"
 /**
  * Adds up what was counted.
  *
- * @param costs By op. @param density The share of blocks that block-sparse attention computed.
+ * @param costs By op. @param density The share of tiles that block-sparse attention computed.
  */
 export function splitCosts(costs: ReadonlyMap<OpName, OpCost>, density: number): CostSplit {
   const sum = (ops: readonly OpName[], of: (cost: OpCost) => number): number =>

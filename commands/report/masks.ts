@@ -5,7 +5,7 @@
  * @module
  */
 import type { ContextCut } from "../../lib/attention/plan.ts";
-import { SPARSE_BLOCK_TOKENS } from "../../lib/attention/plan.ts";
+import { TILE_TOKENS } from "../../lib/ffi/symbols.ts";
 import { maskBits, type TileMask } from "../../lib/attention/tile_masks.ts";
 import { readJsonFile } from "../../lib/text_file.ts";
 import type { Experiment } from "../results/experiment.ts";
@@ -76,7 +76,7 @@ export function layOut(
   names: { experiment: string; length: number; task: string },
 ): MaskSet {
   const { sample, contextTokens, cut, masks: parts } = file;
-  const tilesOf = (tokens: number) => Math.ceil(tokens / SPARSE_BLOCK_TOKENS);
+  const tilesOf = (tokens: number) => Math.ceil(tokens / TILE_TOKENS);
   const tiles = tilesOf(contextTokens);
   const blockTiles = cut.kind === "blocks" ? tilesOf(cut.blockTokens) : tiles;
   const blockStarts = Array.from(

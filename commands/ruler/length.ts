@@ -11,7 +11,7 @@ import type { EventLog } from "../results/harness.ts";
 import { computedShare } from "../shared/computed_share.ts";
 import { makeFolder } from "../shared/folder.ts";
 import { FinishedSamples } from "../shared/output_records.ts";
-import { blockCounts, predictFile } from "../shared/predict.ts";
+import { predictFile, tileCounts } from "../shared/predict.ts";
 import { RUN_FILE, type RunRecord, writeRunFile } from "../shared/run_record.ts";
 import { currentSession } from "../shared/run_session.ts";
 import type { InputSample } from "../shared/samples.ts";
@@ -20,9 +20,9 @@ import { MASKS_FILE } from "./masks_file.ts";
 import { mendLog, readStatistics } from "./log.ts";
 import type { Ledger } from "./ledger.ts";
 import {
-  hostCount,
   type PreparedLength,
   type PreparedTask,
+  rankCount,
   type RulerRun,
 } from "./prepare_length.ts";
 import type { Metric } from "../../ruler/metrics.ts";
@@ -144,7 +144,7 @@ class TaskRun {
     this.#showScore();
     using log = await JsonLinesWriter.open(this.#logPath);
     await predictFile(async () => {
-      const model = await session.open({ processCount: hostCount(maxTokens, this.#run) });
+      const model = await session.open({ processCount: rankCount(maxTokens, this.#run) });
       await this.#sessions.keep(model);
       return model;
     }, {
@@ -240,15 +240,15 @@ class TaskRun {
     number: number,
   ): Record<string, unknown> {
     const { contextTokens, queryTokens, seconds, ids, result } = generation;
-    const { taken, causal } = blockCounts(generation);
+    const { selected, causal } = tileCounts(generation);
     return {
       sample: number,
       seconds,
       contextTokens,
       queryTokens,
       generatedTokens: ids.length,
-      blocksComputed: taken,
-      blocksCausal: causal,
+      selectedTiles: selected,
+      causalTiles: causal,
       share: computedShare(this.#run.plan, generation),
       ...depthsOf(sample),
       ...(result.headShares.length === 0 ? {} : { headShares: roundedShares(result.headShares) }),

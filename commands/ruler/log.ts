@@ -16,12 +16,12 @@ export interface Statistics {
   readonly seconds: number;
   /** Samples whose line was lost when a run was cut off: what it said is not known. */
   readonly unknownCount: number;
-  /** The share of the whole context's causal blocks that was computed, summed over the samples. */
+  /** The share of the whole context's causal tiles that was computed, summed over the samples. */
   readonly share: number;
-  /** Blocks of the attention matrix that phase 1 computed, in modes with selection. */
-  readonly blocksComputed: number;
+  /** Tiles of the attention matrix that phase 1 selected, in modes with selection. */
+  readonly selectedTiles: number;
   /** Those that it would have computed without selection. */
-  readonly blocksCausal: number;
+  readonly causalTiles: number;
 }
 
 /** Of no samples. */
@@ -30,8 +30,8 @@ export const EMPTY_STATISTICS: Statistics = {
   seconds: 0,
   unknownCount: 0,
   share: 0,
-  blocksComputed: 0,
-  blocksCausal: 0,
+  selectedTiles: 0,
+  causalTiles: 0,
 };
 
 /** The sums of two sets of samples. */
@@ -41,8 +41,8 @@ export function addStatistics(a: Statistics, b: Statistics): Statistics {
     seconds: a.seconds + b.seconds,
     unknownCount: a.unknownCount + b.unknownCount,
     share: a.share + b.share,
-    blocksComputed: a.blocksComputed + b.blocksComputed,
-    blocksCausal: a.blocksCausal + b.blocksCausal,
+    selectedTiles: a.selectedTiles + b.selectedTiles,
+    causalTiles: a.causalTiles + b.causalTiles,
   };
 }
 
@@ -88,18 +88,20 @@ export async function readStatistics(
       sum = addStatistics(sum, { ...EMPTY_STATISTICS, unknownCount: 1 });
       continue;
     }
-    const { seconds, blocksComputed, blocksCausal } = entry;
-    const isEntry = typeof seconds === "number" && typeof blocksComputed === "number" &&
-      typeof blocksCausal === "number";
+    const { seconds } = entry;
+    // Runs made before these names were given called tiles blocks.
+    const { selectedTiles = entry.blocksComputed, causalTiles = entry.blocksCausal } = entry;
+    const isEntry = typeof seconds === "number" && typeof selectedTiles === "number" &&
+      typeof causalTiles === "number";
     if (!isEntry) throw new FileError(`Cannot read ${path}: line ${line} is not about a sample`);
     const share = typeof entry.share === "number"
       ? entry.share
-      : blocksCausal === 0
+      : causalTiles === 0
       ? 1
-      : blocksComputed / blocksCausal;
+      : selectedTiles / causalTiles;
     sum = addStatistics(sum, {
       ...{ sampleCount: 1, seconds, unknownCount: 0, share },
-      ...{ blocksComputed, blocksCausal },
+      ...{ selectedTiles, causalTiles },
     });
   }
   return sum;

@@ -120,7 +120,7 @@ export async function prepareLength(maxTokens: number, run: RulerRun): Promise<P
     progress.expect({ moreCount: sampleCount - run.sampleCount });
     tasks.push({ task, ...found, sampleCount });
     // A new run will need the model: it is loaded while the other tasks' data is made.
-    if (before === undefined) run.session.prepare({ processCount: hostCount(maxTokens, run) });
+    if (before === undefined) run.session.prepare({ processCount: rankCount(maxTokens, run) });
   }
   return { maxTokens, folder, tasks, record: record(), notes };
 }
@@ -132,7 +132,7 @@ async function removeResults(folder: string): Promise<void> {
 }
 
 function runRecord(maxTokens: number, run: RulerRun): RunRecord {
-  const processCount = hostCount(maxTokens, run);
+  const processCount = rankCount(maxTokens, run);
   const { model: sha256, tokenizer, kernels } = run.digests;
   return {
     version: VERSION,
@@ -194,6 +194,6 @@ async function finishedTask(folder: string): Promise<string | undefined> {
 }
 
 /** The processes for a length: no more than it has blocks. */
-export function hostCount(maxTokens: number, run: Pick<RulerRun, "plan" | "processCount">): number {
+export function rankCount(maxTokens: number, run: Pick<RulerRun, "plan" | "processCount">): number {
   return usedRanks(run.plan, { ranks: run.processCount, contextTokens: maxTokens });
 }

@@ -8,7 +8,7 @@ import type { LengthResult } from "./ledger.ts";
 import type { Statistics } from "./log.ts";
 
 /**
- * Formats the scores of all lengths, the share of blocks computed, and the time per sample.
+ * Formats the scores of all lengths, the share of tiles computed, and the time per sample.
  *
  * @param results The lengths in the order of the columns.
  * @param options What stands above.
@@ -21,7 +21,7 @@ export function formatResults(
   const scored = results.filter(({ scores }) => scores.length > 0);
   const notes = [...wordsNote(results), ...results.flatMap(({ notes }) => notes)];
   const rows = [
-    ["blocks computed", ...scored.map(({ statistics }) => shareCell(statistics))],
+    ["tiles computed", ...scored.map(({ statistics }) => shareCell(statistics))],
     ["s per sample", ...scored.map(({ statistics }) => secondsCell(statistics))],
   ];
   const table = formatReport(scored, { notes, rows });
@@ -29,7 +29,7 @@ export function formatResults(
   return `${options.title}\n\n${lines}`;
 }
 
-/** The share of the whole context's causal blocks, as a mean over the samples. */
+/** The share of the whole context's causal tiles, as a mean over the samples. */
 function shareCell({ share, sampleCount }: Statistics): string {
   return sampleCount === 0 ? "" : (share / sampleCount).toFixed(2);
 }

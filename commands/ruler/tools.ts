@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { UsageError } from "../../lib/errors.ts";
 import { findModelFolder } from "../../lib/model/model_folder.ts";
 import { METRICS } from "../../ruler/metrics.ts";
 import { FORMATS } from "../results/formats.ts";
@@ -34,7 +35,8 @@ export const PREPARE = defineCommand({
       required: true,
       help: "a folder with a tokenizer.json",
     }),
-    tokenizer_type: choiceFlag(["hf"], {
+    tokenizer_type: textFlag({
+      value: "hf",
       default: "hf",
       help:
         "the kind of tokenizer; for those of NeMo and OpenAI take a tokenizer.json that Hugging " +
@@ -56,6 +58,7 @@ export const PREPARE = defineCommand({
     cwe_freq: CWE_FLAG,
   },
   run: async (flags, { screen }) => {
+    checkTokenizerType(flags.tokenizer_type);
     const { runPrepare } = await import("./prepare.ts");
     await runPrepare({
       saveDir: flags.save_dir,
@@ -74,6 +77,25 @@ export const PREPARE = defineCommand({
     }, (line) => screen.log(line));
   },
 });
+
+/** The kinds of tokenizer that the originals know, and what stands for those that are no files. */
+const OTHER_TOKENIZERS: Readonly<Record<string, string>> = {
+  nemo: "SentencePiece's model: transformers' convert_slow_tokenizer makes a tokenizer.json of it",
+  nemo_tiktoken:
+    "tiktoken's vocabulary: transformers' TikTokenConverter makes a tokenizer.json of it",
+  openai: "tiktoken's vocabulary: the hub has it as a tokenizer.json, as in Xenova/gpt-4 " +
+    "(cl100k_base) and Xenova/gpt-4o (o200k_base)",
+  gemini: "a service that counts, of which there is no file",
+};
+
+/** @throws {UsageError} If it is not a `tokenizer.json`; the message says what to take. */
+function checkTokenizerType(kind: string): void {
+  if (kind === "hf") return;
+  const way = Object.hasOwn(OTHER_TOKENIZERS, kind) ? ` (it is ${OTHER_TOKENIZERS[kind]})` : "";
+  throw new UsageError(
+    `--tokenizer_type: must be hf, a folder with a tokenizer.json: current value is '${kind}'${way}`,
+  );
+}
 
 /** `evaluate`. */
 export const EVALUATE = defineCommand({

@@ -13,7 +13,7 @@ import {
   WorkerError,
 } from "../../lib/errors.ts";
 import { withFlagNames } from "./engine_flags.ts";
-import { type FlagTable, type FlagValues, parseFlags } from "./flags.ts";
+import { expandNames, type FlagTable, type FlagValues, parseFlags } from "./flags.ts";
 import { type CommandHelp, commandHelp } from "./help.ts";
 import type { CommandContext } from "../infer/infer.ts";
 
@@ -53,7 +53,7 @@ export function defineCommand<T extends FlagTable>(spec: CommandSpec<T>): Comman
     help: spec,
     ranks: spec.ranks ?? "alone",
     run: async (args, context) => {
-      if (args.includes("--help") || args.includes("-h")) {
+      if (args.includes("-h") || expandNames(flags, args).includes("--help")) {
         return context.screen.print(commandHelp(spec));
       }
       const [first] = args;

@@ -3,11 +3,12 @@
  *
  * @module
  */
-import { type CheckedPlan, SPARSE_BLOCK_TOKENS } from "../../lib/attention/plan.ts";
+import type { CheckedPlan } from "../../lib/attention/plan.ts";
+import { TILE_TOKENS } from "../../lib/ffi/symbols.ts";
 import type { Generation } from "../../lib/engine/load_model.ts";
 import { layOutBlocks } from "../../lib/star/blocks.ts";
 
-const tiles = (tokens: number): number => Math.ceil(tokens / SPARSE_BLOCK_TOKENS);
+const tiles = (tokens: number): number => Math.ceil(tokens / TILE_TOKENS);
 /** Tiles on and below the diagonal. */
 const triangle = (count: number): number => count * (count + 1) / 2;
 
@@ -15,7 +16,7 @@ const triangle = (count: number): number => count * (count + 1) / 2;
  * The 128 x 128 tiles that phase 1 computed, over the causal tiles of the whole context: 1 in dense
  * modes. Star Attention leaves out what lies between a block and its anchor, and computes the anchor
  * once more on each rank that does not own block 0; with selection, each block counts with the share
- * that was taken of it, and the anchor with that of block 0, whose beginning it is.
+ * that was selected of it, and the anchor with that of block 0, whose beginning it is.
  *
  * @param generation What was computed; its context, the ranks' work and what was selected.
  */
@@ -26,16 +27,16 @@ export function computedShare(
   const { contextTokens, result } = generation;
   const whole = triangle(tiles(contextTokens));
   if (whole === 0) return 1;
-  const { anchorTokens, hosts } = layOutBlocks(plan, {
+  const { anchorTokens, blocksByRank } = layOutBlocks(plan, {
     contextTokens,
     ranks: Math.max(1, result.ranks.length),
   });
-  const blocks = hosts.flat();
-  if (plan.cut.kind !== "blocks") return takenShare(result.selectedBlocks);
+  const blocks = blocksByRank.flat();
+  if (plan.cut.kind !== "blocks") return selectedShare(result.selectedTiles);
   // The counts stand block by block, each with the same number of layers.
-  const layers = result.selectedBlocks.length / blocks.length;
+  const layers = result.selectedTiles.length / blocks.length;
   const shareOf = (block: number): number =>
-    takenShare(result.selectedBlocks.slice(block * layers, (block + 1) * layers));
+    selectedShare(result.selectedTiles.slice(block * layers, (block + 1) * layers));
   const anchorTiles = tiles(anchorTokens);
   const computed = blocks.reduce((sum, { index, start, end }) => {
     const rows = tiles(end - start);
@@ -46,13 +47,13 @@ export function computedShare(
   return (computed + passes * shareOf(0) * triangle(anchorTiles)) / whole;
 }
 
-/** Without selection everything is taken. */
-function takenShare(counts: readonly (readonly [number, number])[]): number {
-  let taken = 0;
+/** Without selection all tiles are. */
+function selectedShare(counts: readonly (readonly [number, number])[]): number {
+  let selected = 0;
   let causal = 0;
   for (const [some, all] of counts) {
-    taken += some;
+    selected += some;
     causal += all;
   }
-  return causal === 0 ? 1 : taken / causal;
+  return causal === 0 ? 1 : selected / causal;
 }

@@ -16,7 +16,15 @@ import { UsageError } from "../../lib/errors.ts";
 import { type CheckedLoad, LOAD_DEFAULTS, LOAD_RANGES } from "../../lib/engine/options.ts";
 import { COMPUTE_DTYPES, type ComputeDType } from "../../lib/model/precision.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
-import { choiceFlag, decimalFlag, switchFlag, textFlag, wholeFlag } from "./flags.ts";
+import {
+  choiceFlag,
+  decimalFlag,
+  expandNames,
+  type FlagTable,
+  switchFlag,
+  textFlag,
+  wholeFlag,
+} from "./flags.ts";
 
 /** What `-a` takes. */
 export const MODES: readonly AttentionMode[] = ATTENTION_MODES;
@@ -238,8 +246,8 @@ export function startTimeoutMsOf(seconds: number): number {
  * The start's time-out of a command line that is not parsed yet: the ranks of a launcher meet before
  * one of them runs the command, which then says what is wrong with its flags.
  */
-export function startTimeoutOf(args: readonly string[]): number {
-  const seconds = Number(textOf(args, "--start_timeout") ?? NaN);
+export function startTimeoutOf(args: readonly string[], table: FlagTable): number {
+  const seconds = Number(textOf(args, { table, name: "start_timeout" }) ?? NaN);
   const { min, max } = LOAD_RANGES.startTimeoutMs;
   const isUsable = seconds * 1000 >= min && seconds * 1000 <= max;
   return isUsable ? Math.round(seconds * 1000) : LOAD_DEFAULTS.startTimeoutMs;
@@ -261,13 +269,25 @@ export function batchSizeOf(text: string): number | "auto" {
 }
 
 /** The file of `--job_key`; as `startTimeoutOf()`. */
-export function jobKeyFileOf(args: readonly string[]): string | undefined {
-  return textOf(args, "--job_key");
+export function jobKeyFileOf(args: readonly string[], table: FlagTable): string | undefined {
+  return textOf(args, { table, name: "job_key" });
 }
 
-function textOf(args: readonly string[], flag: string): string | undefined {
-  const at = args.findIndex((word) => word === flag || word.startsWith(`${flag}=`));
-  return at < 0 ? undefined : args[at]?.slice(flag.length + 1) || args[at + 1];
+/** What a flag was last given; undefined where the command says that the flags cannot be used. */
+function textOf(
+  args: readonly string[],
+  options: { table: FlagTable; name: string },
+): string | undefined {
+  const flag = `--${options.name}`;
+  let words: string[];
+  try {
+    words = expandNames(options.table, args);
+  } catch (error) {
+    if (error instanceof UsageError) return undefined;
+    throw error;
+  }
+  const at = words.findLastIndex((word) => word === flag || word.startsWith(`${flag}=`));
+  return at < 0 ? undefined : words[at]?.slice(flag.length + 1) || words[at + 1];
 }
 
 function milliseconds(

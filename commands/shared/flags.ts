@@ -2,8 +2,10 @@
  * Flags of the command line: what each takes, and how a list of arguments becomes typed values.
  *
  * Spellings follow `run_ruler.py` and `run_star_attn_inference.py` of NVIDIA/Star-Attention, which
- * have names of two letters behind one dash (`-bs 1024`, `-bs=1024`) and flags that take several
- * values (`-l 4096 8192`). `parseArgs` cuts the arguments apart; these two things are added here.
+ * have names of two letters behind one dash (`-bs 1024`, `-bs=1024`), flags that take several values
+ * (`-l 4096 8192`), and what Python's argparse allows: a long name may be cut short as long as it
+ * stands for one flag (`--block 1024`), and of a repeated flag the last one counts. `parseArgs` cuts
+ * the arguments apart; these things are added here.
  *
  * @module
  */
@@ -213,8 +215,8 @@ export interface ParseOptions {
  * @param table The flags that there are.
  * @param args The arguments behind the subcommand.
  * @returns A value for each flag.
- * @throws {UsageError} If a flag is unknown, repeated, required and absent, or has a value that it
- * does not take; the message starts with the flag.
+ * @throws {UsageError} If a flag is unknown, cut so short that it may be one of several, required and
+ * absent, or has a value that it does not take; the message starts with the flag.
  */
 export function parseFlags<T extends FlagTable>(
   table: T,
@@ -250,7 +252,7 @@ function collectFlags(
   options: ParseOptions,
 ): Map<string, string[]> {
   const { tokens } = parseArgs({
-    args: args.map((arg) => expandShort(arg, table)),
+    args: expandNames(table, args),
     options: Object.fromEntries(
       Object.entries(table).map(([key, { value }]) => [
         key,
@@ -272,7 +274,7 @@ function collectFlags(
         );
       }
       const texts = optionTexts(token, flag);
-      if (given.has(token.name)) throw new UsageError(`--${token.name}: is given more than once`);
+      // Of a repeated flag the last values count.
       given.set(token.name, texts);
       open = flag.several ? texts : undefined;
     } else if (token.kind === "positional" && open !== undefined) {
@@ -300,7 +302,27 @@ function optionTexts(
   return [value];
 }
 
-/** Writes a short name out: `-bs=1024` becomes `--block_size=1024`. */
+/**
+ * Writes short and shortened names out: `-bs=1024` and `--block=1024` become `--block_size=1024`.
+ *
+ * @param table The flags that there are; `--help` is one of every command.
+ * @throws {UsageError} If a shortened name may be one of several; the message names them.
+ */
+export function expandNames(table: FlagTable, args: readonly string[]): string[] {
+  return args.map((arg) => arg.startsWith("--") ? expandLong(arg, table) : expandShort(arg, table));
+}
+
+function expandLong(arg: string, table: FlagTable): string {
+  const [name = ""] = arg.slice(2).split("=", 1);
+  if (name === "" || Object.hasOwn(table, name)) return arg;
+  const found = [...Object.keys(table), "help"].filter((key) => key.startsWith(name));
+  const [only, other] = found;
+  if (only === undefined) return arg;
+  if (other === undefined) return `--${only}${arg.slice(2 + name.length)}`;
+  const names = found.map((key) => `--${key}`).join(", ");
+  throw new UsageError(`--${name}: must be longer, as it may be one of ${names}`);
+}
+
 function expandShort(arg: string, table: FlagTable): string {
   if (!/^-[A-Za-z]/.test(arg)) return arg;
   const [name = ""] = arg.split("=", 1);

@@ -22,6 +22,10 @@ export interface CommandHelp {
 const WIDTH = 100;
 const LEFT = 34;
 
+const SHORT_NAMES =
+  "A long name may be cut short while it stands for one flag; of a flag that is " +
+  "repeated, the last one counts.";
+
 const EXIT_TABLE = `Exit codes:
     0  done
     1  a bug in this program
@@ -38,7 +42,8 @@ export function commandHelp(help: CommandHelp): string {
   const rows = Object.entries(flags).map(([key, flag]) => flagRow(key, flag, { demoUnless }));
   const below = notes.map((note) => `${wrap(note, { indent: 0 })}\n\n`).join("");
   return `starx ${name}: ${summary}\n\nUsage: ${call} [flags]\n\nFlags:\n${rows.join("")}` +
-    `  -h, --help${" ".repeat(LEFT - 12)}this text\n${detachRow(call)}\n${below}${EXIT_TABLE}`;
+    `  -h, --help${" ".repeat(LEFT - 12)}this text\n${detachRow(call)}\n` +
+    `${wrap(SHORT_NAMES, { indent: 0 })}\n\n${below}${EXIT_TABLE}`;
 }
 
 /** Only cli.ts ends with the process that started it. */

@@ -10,13 +10,14 @@ import { EXIT_CODES, invariant, UsageError, WorkerError } from "../../lib/errors
 import { RankGroup } from "../../lib/team/group.ts";
 import { readJobSecret } from "../../lib/team/job_key.ts";
 import type { Launch } from "../../lib/team/launch.ts";
-import { loadModel } from "../../lib/engine/load_model.ts";
+import { loadLaunchedModel } from "../../lib/engine/load_model.ts";
 import { STAR_PROGRAM } from "../../lib/engine/star_program.ts";
 import { endFollowers, followLeader } from "../../lib/team/follow.ts";
 import type { RankProgram, RankTypes } from "../../lib/team/program.ts";
 import { endingOf } from "./command.ts";
 import { tellDone } from "./done.ts";
 import { jobKeyFileOf, startTimeoutOf } from "./engine_flags.ts";
+import type { FlagTable } from "./flags.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import { VERSION } from "./version.ts";
 
@@ -25,6 +26,8 @@ export interface LaunchedOptions {
   readonly launch: Launch;
   /** The command line, which must be the same on all ranks. */
   readonly args: readonly string[];
+  /** The command's flags. */
+  readonly flags: FlagTable;
   readonly context: CommandContext;
   /** Ends the process. */
   readonly exit: (code: number) => never;
@@ -46,15 +49,15 @@ export async function runLaunched(
   options: LaunchedOptions,
   run: (context: CommandContext) => Promise<number | void>,
 ): Promise<number> {
-  const { launch, args, context, exit } = options;
+  const { launch, args, flags, context, exit } = options;
   const { screen } = context;
   const log = (line: string) => screen.log(line);
   const identity = { "version": VERSION, "command line": args.join(" ") };
   let group: RankGroup;
   try {
     const timeoutMs = JOIN_TIMEOUT_MS;
-    const startTimeoutMs = startTimeoutOf(args);
-    const jobSecret = await readJobSecret(jobKeyFileOf(args));
+    const startTimeoutMs = startTimeoutOf(args, flags);
+    const jobSecret = await readJobSecret(jobKeyFileOf(args, flags));
     const times = { timeoutMs, startTimeoutMs };
     group = await RankGroup.join(launch, { identity, ...times, jobSecret, log, exit });
   } catch (error) {
@@ -75,7 +78,7 @@ export async function runLaunched(
         ...context,
         group,
         launchedRanks: group.size,
-        loadModel: (folder, load) => loadModel(folder, { ...load, group }),
+        loadModel: (folder, options = {}) => loadLaunchedModel(group, { folder, options }),
       });
       await endFollowers(group);
       tellDone(log);

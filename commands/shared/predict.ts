@@ -139,13 +139,13 @@ async function generate(
   }
 }
 
-/** Query-key blocks of phase 1 that were computed, and those that dense attention computes. */
-export function blockCounts(generation: Generation): { taken: number; causal: number } {
-  let taken = 0;
+/** Tiles that phase 1 selected, and those that dense attention would have computed. */
+export function tileCounts(generation: Generation): { selected: number; causal: number } {
+  let selected = 0;
   let causal = 0;
-  for (const [some, all] of generation.result.selectedBlocks) {
-    taken += some;
+  for (const [some, all] of generation.result.selectedTiles) {
+    selected += some;
     causal += all;
   }
-  return { taken, causal };
+  return { selected, causal };
 }

@@ -99,7 +99,7 @@ async function runCommand(
   const { runLaunched } = await import("./launched.ts");
   const exit = (code: number) => Deno.exit(code);
   return await runLaunched(
-    { launch, args, context, exit },
+    { launch, args, flags: command.help.flags, context, exit },
     (context) => command.run(rest, context),
   );
 }

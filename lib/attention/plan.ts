@@ -8,10 +8,8 @@
  * @module
  */
 import { invariant } from "../errors.ts";
+import { TILE_TOKENS } from "../ffi/symbols.ts";
 import { checkChoice, optionError } from "../options.ts";
-
-/** Tokens in a row or column of a tile: the unit of the selection. */
-export const SPARSE_BLOCK_TOKENS = 128;
 
 /** What each mode stands for, and what its results are called in folders and records. */
 const MODES = {
@@ -149,15 +147,15 @@ function isMode(mode: string): mode is AttentionMode {
 
 function checkSelection(options: PlanOptions): TileSelection {
   const { stride = PLAN_DEFAULTS.stride, threshold = PLAN_DEFAULTS.threshold } = options;
-  if (!Number.isInteger(stride) || stride < 1 || SPARSE_BLOCK_TOKENS % stride !== 0) {
-    throw optionError({ action: "select blocks", name: "stride" }, {
+  if (!Number.isInteger(stride) || stride < 1 || TILE_TOKENS % stride !== 0) {
+    throw optionError({ action: "select tiles", name: "stride" }, {
       rule: "a divisor of 128",
       value: stride,
     });
   }
   // Kernels take it as a number of 32 bits, in which the smallest ones are 0.
   if (!(typeof threshold === "number" && Math.fround(threshold) > 0 && threshold <= 1)) {
-    throw optionError({ action: "select blocks", name: "threshold" }, {
+    throw optionError({ action: "select tiles", name: "threshold" }, {
       rule: "above 0 and at most 1",
       value: threshold,
     });
@@ -189,7 +187,7 @@ function checkBlockSize(
   if (value === undefined || !Number.isInteger(value) || value < 1) {
     throw optionError(place, { rule: "a whole number above 0", value });
   }
-  if (mode.selects && value % SPARSE_BLOCK_TOKENS !== 0) {
+  if (mode.selects && value % TILE_TOKENS !== 0) {
     throw optionError(place, { rule: "a multiple of 128 in starx", value });
   }
   return value;
@@ -228,7 +226,7 @@ function partCount({ cut, selection }: Plan, contextTokens: number): number {
     case "blocks":
       return Math.ceil(contextTokens / cut.blockTokens);
     case "parts":
-      return Math.ceil(contextTokens / (selection === undefined ? 1 : SPARSE_BLOCK_TOKENS));
+      return Math.ceil(contextTokens / (selection === undefined ? 1 : TILE_TOKENS));
   }
 }
 

@@ -19,7 +19,7 @@ import { attentionDense } from "../ops/attention_dense.ts";
 import { mergeStates, partElements } from "../ops/merge_states.ts";
 import type { AttentionStrategy, LayerQueries } from "./strategy.ts";
 import type { WindowOf } from "./window.ts";
-import type { BlockCount } from "./xattention.ts";
+import type { TileCount } from "./xattention.ts";
 
 /** Queries that are attended at once: bounds the memory of the parts. */
 export const QUERY_TOKENS = 512;
@@ -152,8 +152,8 @@ export class RingAttention implements AttentionStrategy, Disposable {
     await this.#keys.exchange(layer);
   }
 
-  /** The tiles taken per layer: none are selected here. */
-  counts(): Promise<BlockCount[]> {
+  /** The tiles selected per layer: none are selected here. */
+  counts(): Promise<TileCount[]> {
     return Promise.resolve([]);
   }
 

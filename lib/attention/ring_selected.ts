@@ -13,19 +13,20 @@ import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
-import type { ForcedSelection } from "./forced_selection.ts";
+import type { RandomSelection } from "./random_selection.ts";
 import { copyHeadRows } from "./head_rows.ts";
-import { SPARSE_BLOCK_TOKENS, type TileSelection } from "./plan.ts";
+import type { TileSelection } from "./plan.ts";
+import { TILE_TOKENS } from "../ffi/symbols.ts";
 import { QUERY_TOKENS, RingKeys, type RingOptions } from "./ring.ts";
 import type { AttentionStrategy, LayerQueries } from "./strategy.ts";
-import { addCounts, type BlockCount, selectedAttention, selectionTensors } from "./xattention.ts";
+import { addCounts, selectedAttention, selectionTensors, type TileCount } from "./xattention.ts";
 
 /** What stays the same over all layers. */
 export interface SelectedRingOptions extends RingOptions {
   readonly selection: TileSelection;
   readonly layerCount: number;
-  /** Taken in place of the tiles that the mass selects; for benchmarks. */
-  readonly forced: ForcedSelection | undefined;
+  /** Used in place of the tiles that the mass selects; for benchmarks. */
+  readonly randomTiles: RandomSelection | undefined;
 }
 
 /** What the attention has on the device of some layers. */
@@ -64,7 +65,7 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
     this.#partTokens = partTokens[rank] ?? 0;
     const before = partTokens.slice(0, this.#partTokens === 0 ? 0 : rank);
     this.#startTokens = before.reduce((sum, tokens) => sum + tokens, 0);
-    invariant(this.#startTokens % SPARSE_BLOCK_TOKENS === 0, "a part begins with a tile");
+    invariant(this.#startTokens % TILE_TOKENS === 0, "a part begins with a tile");
     using owned = new DisposableStack();
     this.#ring = owned.use(new RingKeys(stages, options));
     const { dtype, kvHeads } = options;
@@ -95,7 +96,7 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
   async attend({ layer, q, out }: LayerQueries): Promise<void> {
     await this.exchange(layer);
     await this.#assemble(layer);
-    const { onProgress, scale, selection, forced, layerCount, windowOf } = this.#options;
+    const { onProgress, scale, selection, randomTiles, layerCount, windowOf } = this.#options;
     const { keys, values, scratch, counts } = this.#buffers.of(layer);
     for (let begin = 0; begin < this.#partTokens; begin += QUERY_TOKENS) {
       const count = Math.min(QUERY_TOKENS, this.#partTokens - begin);
@@ -104,7 +105,7 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
       const chunk = counts.rows(begin / QUERY_TOKENS * layerCount, layerCount);
       const strategy = selectedAttention(q.device, {
         keys: { prefix: undefined, own: () => seen, qOffset, prefixGap: 0, windowOf, scale },
-        selection: { ...selection, scratch, counts: chunk, forced },
+        selection: { ...selection, scratch, counts: chunk, randomTiles },
       });
       await strategy.attend({ layer, q: q.rows(begin, count), out: out.rows(begin, count) });
       onProgress((begin + count) / this.#partTokens);
@@ -134,12 +135,12 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
     }
   }
 
-  /** The tiles taken in each layer but the last; to be called when all layers are started. */
-  async counts(): Promise<BlockCount[]> {
+  /** The tiles selected in each layer but the last; to be called when all layers are started. */
+  async counts(): Promise<TileCount[]> {
     const { layerCount, queryHeads, windowOf } = this.#options;
     const total = Array.from(
       { length: layerCount - 1 },
-      () => ({ taken: 0, causal: 0, heads: [] }),
+      () => ({ selected: 0, causal: 0, heads: [] }),
     );
     for (const { counts, stage: { firstLayer, endLayer } } of this.#buffers.all) {
       for (let begin = 0; begin < this.#partTokens; begin += QUERY_TOKENS) {

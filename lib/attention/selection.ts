@@ -1,5 +1,5 @@
 /**
- * Antidiagonal block selection on plain arrays (XAttention, arXiv 2503.16428, section 2), so that
+ * Antidiagonal selection of tiles on plain arrays (XAttention, arXiv 2503.16428, section 2), so that
  * one can look at masses and masks.
  *
  * @module
@@ -8,7 +8,7 @@ import { openCpuDevice } from "../device/cpu.ts";
 import { Tensor } from "../device/tensor.ts";
 import { antidiagonalScore } from "../ops/antidiagonal_score.ts";
 import { selectTiles as selectOnDevice } from "../ops/select_tiles.ts";
-import { SPARSE_BLOCK_TOKENS } from "./plan.ts";
+import { TILE_TOKENS } from "../ffi/symbols.ts";
 
 /** Queries and keys of one layer after RoPE, and how to select. */
 export interface SelectionInput {
@@ -24,19 +24,19 @@ export interface SelectionInput {
   readonly headDim: number;
   /** Tokens per group of the antidiagonal sums, a divisor of 128. */
   readonly stride: number;
-  /** Share of a row's mass that the chosen blocks must hold, above 0; 1 takes all causal ones. */
+  /** Share of a row's mass that the selected tiles must hold, above 0; 1 takes all causal ones. */
   readonly threshold: number;
 }
 
-/** What was selected. A cell is (head, row block, key block), row by row. */
+/** What was selected. A tile is (head, row of tiles, column of tiles), row by row. */
 export interface Selection {
-  /** [queryHeads, blocks, blocks]. */
+  /** [queryHeads, tiles, tiles]. */
   readonly shape: readonly [number, number, number];
-  /** The share of each row of groups that falls into a cell, summed over the rows of the block. */
+  /** The share of each row of groups that falls into a tile, summed over the rows of the tile. */
   readonly mass: Float32Array<ArrayBuffer>;
-  /** 1 where the block is computed. */
+  /** 1 where the tile is computed. */
   readonly mask: Uint8Array<ArrayBuffer>;
-  /** Chosen cells over causal cells, 0 to 1. */
+  /** Selected tiles over causal tiles, 0 to 1. */
   readonly density: number;
 }
 
@@ -63,8 +63,8 @@ export interface Selection {
 export async function selectAttentionBlocks(input: SelectionInput): Promise<Selection> {
   const { queryHeads, kvHeads, headDim, stride, threshold } = input;
   const tokens = countTokens(input);
-  const blocks = Math.ceil(tokens / SPARSE_BLOCK_TOKENS);
-  const shape = [queryHeads, blocks, blocks] as const;
+  const tiles = Math.ceil(tokens / TILE_TOKENS);
+  const shape = [queryHeads, tiles, tiles] as const;
   using device = await openCpuDevice({ threads: 1 });
   using owned = new DisposableStack();
   const allocate = (dtype: "f32" | "i32", shape: readonly number[], label: string): Tensor =>
@@ -74,17 +74,17 @@ export async function selectAttentionBlocks(input: SelectionInput): Promise<Sele
   const keys = allocate("f32", [kvHeads, tokens, headDim], "keys");
   await keys.writeFrom(headsFirst(input, tokens));
   const mass = allocate("f32", shape, "mass");
-  const counts = allocate("i32", [queryHeads, blocks], "counts");
+  const counts = allocate("i32", [queryHeads, tiles], "counts");
   const indices = allocate("i32", shape, "indices");
   const segment = { keys, values: keys, start: 0, tokens };
   const scale = 1 / Math.sqrt(headDim);
   await antidiagonalScore(device, { mass, q, keys: segment, qOffset: 0, stride, scale });
   await selectOnDevice(device, { counts, indices, mass, firstTile: 0, threshold });
-  const chosen = await counts.toInts();
-  const mask = drawMask({ counts: chosen, indices: await indices.toInts(), blocks });
-  const taken = chosen.reduce((sum, count) => sum + count, 0);
-  const causal = queryHeads * blocks * (blocks + 1) / 2;
-  return { shape, mass: await mass.toFloats(), mask, density: taken / causal };
+  const numbers = await counts.toInts();
+  const mask = drawMask({ counts: numbers, indices: await indices.toInts(), tiles });
+  const selected = numbers.reduce((sum, count) => sum + count, 0);
+  const causal = queryHeads * tiles * (tiles + 1) / 2;
+  return { shape, mass: await mass.toFloats(), mask, density: selected / causal };
 }
 
 /** @throws {RangeError} If queries and keys do not hold the same whole number of tokens. */
@@ -93,13 +93,13 @@ function countTokens(input: SelectionInput): number {
   const tokens = queries.length / (queryHeads * headDim);
   if (!Number.isInteger(tokens) || tokens < 1) {
     throw new RangeError(
-      `Cannot select blocks as 'queries' must hold a multiple of ${queryHeads} x ${headDim} ` +
+      `Cannot select tiles as 'queries' must hold a multiple of ${queryHeads} x ${headDim} ` +
         `numbers: current value is ${queries.length}`,
     );
   }
   if (keys.length !== tokens * kvHeads * headDim) {
     throw new RangeError(
-      `Cannot select blocks as 'keys' must hold ${tokens} x ${kvHeads} x ${headDim} numbers: ` +
+      `Cannot select tiles as 'keys' must hold ${tokens} x ${kvHeads} x ${headDim} numbers: ` +
         `current value is ${keys.length}`,
     );
   }
@@ -120,13 +120,13 @@ function headsFirst(input: SelectionInput, tokens: number): Float32Array<ArrayBu
 }
 
 function drawMask(
-  lists: { counts: Int32Array; indices: Int32Array; blocks: number },
+  lists: { counts: Int32Array; indices: Int32Array; tiles: number },
 ): Uint8Array<ArrayBuffer> {
-  const { counts, indices, blocks } = lists;
+  const { counts, indices, tiles } = lists;
   const mask = new Uint8Array(indices.length);
   counts.forEach((count, row) => {
-    for (const block of indices.subarray(row * blocks, row * blocks + count)) {
-      mask[row * blocks + block] = 1;
+    for (const tile of indices.subarray(row * tiles, row * tiles + count)) {
+      mask[row * tiles + tile] = 1;
     }
   });
   return mask;

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { SPARSE_BLOCK_TOKENS } from "./plan.ts";
+import { TILE_TOKENS } from "../ffi/symbols.ts";
 
 /** The window of each layer in tokens, a query's own position included; 0 for none. */
 export type WindowOf = (layer: number) => number;
@@ -52,6 +52,6 @@ export function visibleRows(
 
 /** How many tiles a row of tiles sees, its own included. */
 export function visibleTiles(place: WindowPlace, rowTile: number): number {
-  const first = firstVisibleKey(place, rowTile * SPARSE_BLOCK_TOKENS);
-  return rowTile + 1 - Math.floor(first / SPARSE_BLOCK_TOKENS);
+  const first = firstVisibleKey(place, rowTile * TILE_TOKENS);
+  return rowTile + 1 - Math.floor(first / TILE_TOKENS);
 }

@@ -1,5 +1,5 @@
 /**
- * Antidiagonal block selection, then attention over the selected blocks only (XAttention,
+ * Antidiagonal selection of tiles, then attention over the selected tiles only (XAttention,
  * arXiv 2503.16428, section 2).
  *
  * @module
@@ -11,24 +11,24 @@ import { antidiagonalScore } from "../ops/antidiagonal_score.ts";
 import { attentionBlockSparse } from "../ops/attention_block_sparse.ts";
 import { copy } from "../ops/convert.ts";
 import { selectTiles } from "../ops/select_tiles.ts";
-import { SPARSE_BLOCK_TOKENS } from "./plan.ts";
-import type { ForcedSelection } from "./forced_selection.ts";
+import { TILE_TOKENS } from "../ffi/symbols.ts";
+import type { RandomSelection } from "./random_selection.ts";
 import type { SequenceKeys } from "./sequence.ts";
 import type { AttentionStrategy } from "./strategy.ts";
 import { visibleTiles, type WindowPlace } from "./window.ts";
 
-/** How many 128 x 128 blocks were taken, of how many causal ones, over all query heads. */
-export interface BlockCount {
-  taken: number;
+/** How many 128 x 128 tiles were selected, of how many causal ones, over all query heads. */
+export interface TileCount {
+  selected: number;
   causal: number;
-  /** `taken` of each query head; as many of the causal ones fall to each. */
+  /** `selected` of each query head; as many of the causal ones fall to each. */
   readonly heads: number[];
 }
 
 /** What a chunk selected in a layer. */
 export interface SelectedTiles {
   readonly layer: number;
-  /** [heads, query tiles] i32: how many key tiles each row takes. */
+  /** [heads, query tiles] i32: how many key tiles each row selects. */
   readonly counts: Tensor;
   /** [heads, query tiles, key tiles] i32: which ones, the first `counts` of each row. */
   readonly indices: Tensor;
@@ -38,29 +38,29 @@ export interface SelectedTiles {
 export interface SelectionOptions {
   /** Tokens per group of the antidiagonal sums. */
   readonly stride: number;
-  /** Share of a row's mass that the selected blocks must hold. */
+  /** Share of a row's mass that the selected tiles must hold. */
   readonly threshold: number;
   /** Has room for `selectionTensors()`. */
   readonly scratch: Workspace;
-  /** [layers, heads * query blocks] i32, at least: how many blocks each row of a layer takes. */
+  /** [layers, heads * query tiles] i32, at least: how many tiles each row of a layer selects. */
   readonly counts: Tensor;
   /** Told what each layer selects; what it returns is waited for. */
   readonly onTiles?: ((tiles: SelectedTiles) => Promise<void>) | undefined;
-  /** Taken in place of the blocks that the mass selects; mass and selection still run. */
-  readonly forced?: ForcedSelection | undefined;
+  /** Used in place of the tiles that the mass selects; mass and selection still run. */
+  readonly randomTiles?: RandomSelection | undefined;
 }
 
 /** The scratch tensors of one selection, for sizing a workspace. */
 export function selectionTensors(
   options: { queryHeads: number; queryTokens: number; keyTokens: number },
 ): { mass: readonly number[]; indices: readonly number[] } {
-  const qBlocks = Math.ceil(options.queryTokens / SPARSE_BLOCK_TOKENS);
-  const keyBlocks = Math.ceil(options.keyTokens / SPARSE_BLOCK_TOKENS);
-  const cells = [options.queryHeads, qBlocks, keyBlocks];
+  const queryTiles = Math.ceil(options.queryTokens / TILE_TOKENS);
+  const keyTiles = Math.ceil(options.keyTokens / TILE_TOKENS);
+  const cells = [options.queryHeads, queryTiles, keyTiles];
   return { mass: cells, indices: cells };
 }
 
-/** Every query block sees the key blocks that its antidiagonal mass selects. */
+/** Every row of tiles sees the key tiles that its antidiagonal mass selects. */
 export function selectedAttention(
   device: Device,
   options: { keys: SequenceKeys; selection: SelectionOptions },
@@ -83,17 +83,17 @@ export function selectedAttention(
         keyTokens: qOffset + queryTokens,
       });
       const mass = scratch.take({ dtype: "f32", shape: shapes.mass, label: "mass" });
-      const [, queryBlocks = 0] = shapes.mass;
-      const rows = queryHeads * queryBlocks;
+      const [, queryTiles = 0] = shapes.mass;
+      const rows = queryHeads * queryTiles;
       const counts = selection.counts.rows(layer, 1).reshape([selection.counts.size / layers])
-        .rows(0, rows).reshape([queryHeads, queryBlocks]);
+        .rows(0, rows).reshape([queryHeads, queryTiles]);
       const indices = scratch.take({ dtype: "i32", shape: shapes.indices, label: "indices" });
       await antidiagonalScore(device, { mass, q, ...common, stride });
-      const firstBlock = qOffset / SPARSE_BLOCK_TOKENS;
-      const tiles = { counts, indices, mass, firstTile: firstBlock, threshold };
+      const firstTile = qOffset / TILE_TOKENS;
+      const tiles = { counts, indices, mass, firstTile: firstTile, threshold };
       await selectTiles(device, { ...tiles, window, prefixTokens, prefixGap });
       const chosen =
-        await selection.forced?.blocks({ heads: queryHeads, firstBlock, queryBlocks }, device) ??
+        await selection.randomTiles?.of({ heads: queryHeads, firstTile, queryTiles }, device) ??
           { counts, indices };
       await selection.onTiles?.({ layer, ...chosen });
       await attentionBlockSparse(device, { out, q, ...common, ...chosen });
@@ -103,14 +103,14 @@ export function selectedAttention(
 }
 
 /**
- * Adds what a chunk took to the counts of its layers.
+ * Adds what a chunk selected to the counts of its layers.
  *
  * To be called when all chunks are started: on a GPU, reading waits for what was started before.
  *
  * @param total One per layer. @param chunk `counts` as the selection had it.
  */
 export async function addCounts(
-  total: readonly BlockCount[],
+  total: readonly TileCount[],
   chunk: {
     counts: Tensor;
     queryHeads: number;
@@ -122,19 +122,19 @@ export async function addCounts(
   },
 ): Promise<void> {
   const { counts, queryHeads, qOffset, queryTokens, placeOf, firstLayer } = chunk;
-  const queryBlocks = Math.ceil(queryTokens / SPARSE_BLOCK_TOKENS);
-  const firstBlock = qOffset / SPARSE_BLOCK_TOKENS;
+  const queryTiles = Math.ceil(queryTokens / TILE_TOKENS);
+  const firstTile = qOffset / TILE_TOKENS;
   const width = counts.shape[1] ?? 0;
-  const taken = await counts.toInts();
+  const selected = await counts.toInts();
   for (const [layer, count] of total.entries()) {
     for (let head = 0; head < queryHeads; head++) {
-      const begin = layer * width + head * queryBlocks;
-      const sum = taken.subarray(begin, begin + queryBlocks).reduce((sum, row) => sum + row, 0);
-      count.taken += sum;
+      const begin = layer * width + head * queryTiles;
+      const sum = selected.subarray(begin, begin + queryTiles).reduce((sum, row) => sum + row, 0);
+      count.selected += sum;
       count.heads[head] = (count.heads[head] ?? 0) + sum;
     }
     const place = placeOf(firstLayer + layer);
-    for (let row = firstBlock; row < firstBlock + queryBlocks; row++) {
+    for (let row = firstTile; row < firstTile + queryTiles; row++) {
       count.causal += queryHeads * visibleTiles(place, row);
     }
   }

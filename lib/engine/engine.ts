@@ -125,9 +125,9 @@ export function describeTeam(team: Team<StarTypes>): string {
 }
 
 function generatedOf({ generated }: StarResult): RankResult {
-  const { selectedBlocks, counters } = generated ?? {};
-  invariant(generated && selectedBlocks && counters, "a rank that generated says what it took");
-  return { headTiles: [], masks: [], ...generated, selectedBlocks, counters };
+  const { selectedTiles, counters } = generated ?? {};
+  invariant(generated && selectedTiles && counters, "a rank that generated says what it took");
+  return { headTiles: [], masks: [], ...generated, selectedTiles, counters };
 }
 
 function nameSample(error: unknown, sample: string): unknown {

@@ -52,13 +52,44 @@ export function checkHostMemory(question: HostQuestion): void {
 export function longestContext(question: HostQuestion, options: { maxTokens: number }): number {
   const availableBytes = question.availableBytes ?? hostMemory()?.availableBytes ?? Infinity;
   const freeBytes = [availableBytes / question.processCount];
-  const fits = (contextTokens: number): boolean =>
-    fitsOn([CPU], { question: memoryQuestion({ ...question, contextTokens }), freeBytes });
-  let [low, high] = [0, options.maxTokens];
-  if (fits(high)) return high;
+  return longestOf(
+    options.maxTokens,
+    (contextTokens) =>
+      fitsOn([CPU], { question: memoryQuestion({ ...question, contextTokens }), freeBytes }),
+  );
+}
+
+/** A run on GPUs. */
+export interface GpuQuestion
+  extends Pick<HostQuestion, "config" | "precision" | "plan" | "processCount" | "room"> {
+  /** What a process may use of each of its GPUs, which the layers are spread over as need be. */
+  readonly freeBytes: readonly number[];
+}
+
+/** As {@linkcode longestContext}, on the GPUs of a process; `gpuCount`: the fewest that hold it. */
+export function longestGpuContext(
+  question: GpuQuestion,
+  options: { maxTokens: number },
+): { tokens: number; gpuCount: number } {
+  const { freeBytes, processCount: ranks, ...rest } = question;
+  const fits = (contextTokens: number, gpuCount: number): boolean =>
+    fitsOn(Array.from({ length: gpuCount }, () => DEVICE_TRAITS.cuda), {
+      question: { ...rest, ranks, contextTokens },
+      freeBytes: freeBytes.slice(0, gpuCount),
+    });
+  const counts = Array.from({ length: freeBytes.length }, (_, i) => i + 1);
+  const fitsSomehow = (tokens: number) => counts.some((count) => fits(tokens, count));
+  const tokens = longestOf(options.maxTokens, fitsSomehow);
+  return { tokens, gpuCount: counts.find((count) => fits(tokens, count)) ?? counts.length };
+}
+
+/** The largest number up to a limit that passes; 0 if none does. */
+function longestOf(limit: number, passes: (tokens: number) => boolean): number {
+  let [low, high] = [0, limit];
+  if (passes(high)) return high;
   while (high - low > 1) {
     const middle = Math.floor((low + high) / 2);
-    if (fits(middle)) low = middle;
+    if (passes(middle)) low = middle;
     else high = middle;
   }
   return low;

@@ -18,6 +18,7 @@ import { checkGenerateOptions, checkLoadOptions } from "./options.ts";
 import { cutAtStopWord, idsToStopWord, promptIds, stopCheck, stopIds } from "./prompt_ids.ts";
 import { joinScores, type ScoreOptions, scoreRequest, type Scores } from "./score.ts";
 import type { Engine, GenerateResult } from "../star/request.ts";
+import type { RankGroup } from "../team/group.ts";
 
 /** What was generated. */
 export interface Generation {
@@ -104,9 +105,30 @@ const OVERSHOOT = 0.02;
  * ```
  */
 export async function loadModel(folder: string, options: LoadOptions = {}): Promise<Model> {
+  return await loadModelOn(undefined, { folder, options });
+}
+
+/**
+ * As {@linkcode loadModel}, on the processes that a launcher started with this one: all of them
+ * share the blocks of a context.
+ *
+ * @throws As `loadModel()`.
+ */
+export async function loadLaunchedModel(
+  group: RankGroup,
+  model: { folder: string; options: LoadOptions },
+): Promise<Model> {
+  return await loadModelOn(group, model);
+}
+
+async function loadModelOn(
+  group: RankGroup | undefined,
+  model: { folder: string; options: LoadOptions },
+): Promise<Model> {
+  const { folder, options } = model;
   const checked = checkLoadOptions(folder, options);
   const { plan, threads, processCount: wanted, replicas, ...common } = checked;
-  const { tokenizer: given, group, onWarning } = options;
+  const { tokenizer: given, onWarning } = options;
   const { kind: device, note } = await chooseDevice(checked.device, {
     dtype: widest(checked.precision),
   });

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { type CheckedPlan, checkPlan, modeOf, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
+import { type CheckedPlan, checkPlan, modeOf } from "../attention/plan.ts";
+import { TILE_TOKENS } from "../ffi/symbols.ts";
 import { QUERY_TOKENS } from "../attention/ring.ts";
 import { selectedRingShapes } from "../attention/ring_selected.ts";
 import { selectionTensors } from "../attention/xattention.ts";
@@ -17,7 +18,7 @@ import type { Precision } from "../model/precision.ts";
 import { weightBytes } from "../model/weight_upload.ts";
 import { partElements } from "../ops/merge_states.ts";
 import { MAX_LANES, sendingPays } from "../star/anchor_stream.ts";
-import { type BlockLayout, type ContextBlock, hostTokens, layOutBlocks } from "../star/blocks.ts";
+import { type BlockLayout, type ContextBlock, layOutBlocks, tokensIn } from "../star/blocks.ts";
 import { sequenceTokens } from "../star/sequence.ts";
 
 /** What is to run. */
@@ -93,7 +94,7 @@ export function memoryNeeds(device: DeviceTraits, question: MemoryQuestion): Mem
   const { config, precision, plan, contextTokens, ranks, gpuCount = 1 } = question;
   const layout = layOutBlocks(plan, { contextTokens, ranks });
   return splitLayers(config.layerCount, { count: gpuCount }).map((range) => {
-    const needs = layout.hosts.map((blocks, rank) =>
+    const needs = layout.blocksByRank.map((blocks, rank) =>
       rankNeed(device, { question, layout, blocks, rank, range })
     );
     const largest = needs.reduce((a, b) => sum(b) > sum(a) ? b : a);
@@ -122,7 +123,7 @@ function rankNeed(
   const layers = range.endLayer - range.firstLayer;
   const { cut, selection } = plan;
   const isRing = cut.kind === "parts";
-  const longest = Math.max(...layout.hosts.map(hostTokens));
+  const longest = Math.max(...layout.blocksByRank.map(tokensIn));
   const { own, anchor } = sequenceTokens(layout, { rank, room });
   const cacheOf = (tokens: number) =>
     cacheBytes({ layers, kvHeads, headDim, tokens, dtype: precision.cache });
@@ -137,24 +138,24 @@ function rankNeed(
       working += (MAX_LANES - 1) * activations;
     }
   }
-  if (layout.hosts.length > 1) working += (question.ranks + 1) * part;
+  if (layout.blocksByRank.length > 1) working += (question.ranks + 1) * part;
   if (question.ranks > 1) {
     const row = 4 * partElements({ tokens: 1, heads: queryHeads, headDim });
     working += (question.ranks + 1) * batchSize * row;
   }
   if (isRing) {
     working += transformerBytes(device, { config, precision, tokens: Math.max(1, longest) }) +
-      (layout.hosts.length + 1) * cacheOf(longest) / layers;
+      (layout.blocksByRank.length + 1) * cacheOf(longest) / layers;
   }
   if (isRing && selection === undefined) {
     const sizes = { tokens: QUERY_TOKENS, heads: queryHeads, headDim };
-    working += 4 * layout.hosts.length * partElements(sizes);
+    working += 4 * layout.blocksByRank.length * partElements(sizes);
   }
   if (isRing && selection !== undefined) {
     const endTokens = blocks.at(-1)?.end ?? 0;
     const shapes = selectedRingShapes({ kvHeads, queryHeads, headDim, endTokens });
     working += cacheOf(endTokens) / layers + 8 * elements(shapes.cells) +
-      4 * Math.ceil(longest / SPARSE_BLOCK_TOKENS) * config.layerCount * queryHeads;
+      4 * Math.ceil(longest / TILE_TOKENS) * config.layerCount * queryHeads;
   } else if (selection !== undefined) {
     const lengths = blocks.map(({ start, end }) => end - start);
     const { mass } = selectionTensors({
@@ -163,8 +164,8 @@ function rankNeed(
       keyTokens: layout.anchorTokens + Math.max(...lengths),
     });
     working += 8 * elements(mass);
-    const queryBlocks = Math.ceil(Math.max(layout.anchorTokens, ...lengths) / SPARSE_BLOCK_TOKENS);
-    working += 4 * config.layerCount * queryHeads * queryBlocks;
+    const queryTiles = Math.ceil(Math.max(layout.anchorTokens, ...lengths) / TILE_TOKENS);
+    working += 4 * config.layerCount * queryHeads * queryTiles;
   }
   return {
     weights: 0,
@@ -297,11 +298,11 @@ function whatFits(question: MemoryQuestion, fits: (other: MemoryQuestion) => boo
 /** The largest multiple of 128 below a limit that passes; 0 if none does. */
 function largest(limit: number, passes: (tokens: number) => boolean): number {
   let low = 0;
-  let high = Math.ceil(limit / SPARSE_BLOCK_TOKENS);
+  let high = Math.ceil(limit / TILE_TOKENS);
   while (high - low > 1) {
     const middle = Math.floor((low + high) / 2);
-    if (passes(middle * SPARSE_BLOCK_TOKENS)) low = middle;
+    if (passes(middle * TILE_TOKENS)) low = middle;
     else high = middle;
   }
-  return low * SPARSE_BLOCK_TOKENS;
+  return low * TILE_TOKENS;
 }

@@ -7,7 +7,6 @@ import type { PlanOptions } from "../attention/plan.ts";
 import type { DeviceWish } from "../device/open.ts";
 import type { ComputeDType, Precision } from "../model/precision.ts";
 import type { TextTokenizer } from "../model/tokenizer.ts";
-import type { RankGroup } from "../team/group.ts";
 import type { Progress } from "../star/request.ts";
 
 /** How to load a model and what to compute with it. */
@@ -69,8 +68,6 @@ export interface LoadOptions extends PlanOptions {
    * and outlives the model.
    */
   readonly tokenizer?: TextTokenizer | undefined;
-  /** The processes that a launcher started with this one: all of them share the blocks. */
-  readonly group?: RankGroup | undefined;
   /** Gets a line about anything unusual that does not stop the run. */
   readonly onWarning?: ((line: string) => void) | undefined;
 }

@@ -82,7 +82,6 @@ const LOAD_NAMES = [
   "replicas",
   "ropeScaling",
   "tokenizer",
-  "group",
   "onWarning",
 ] as const satisfies readonly (keyof LoadOptions)[];
 const PHASES_NAMES = [

@@ -35,8 +35,8 @@ export interface Encoded extends Disposable {
   readonly layout: BlockLayout;
   /** Times that the anchor block was encoded on its own, over all processes. */
   readonly anchorPasses: number;
-  /** Per context block and layer, `taken` of `causal` 128 x 128 blocks; empty in dense modes. */
-  readonly selected: readonly (readonly { readonly taken: number; readonly causal: number }[])[];
+  /** Per context block and layer, `selected` of `causal` 128 x 128 tiles; empty in dense modes. */
+  readonly selected: readonly (readonly { readonly selected: number; readonly causal: number }[])[];
 }
 
 /** What one query gave. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ForcedSelection } from "../attention/forced_selection.ts";
+import { RandomSelection } from "../attention/random_selection.ts";
 import type { TileMasks } from "../attention/tile_masks.ts";
 import type { Collective } from "../parallel/collective.ts";
 import { type Device, DEVICE_TRAITS } from "../device/device.ts";
@@ -21,7 +21,7 @@ import { type Answer, type AnswerCall, decode, startAnswer } from "../star/decod
 import { encodeContext, type EncodedContext, reserveSequence } from "../star/encode.ts";
 import { NO_HOOKS, type RunHooks } from "./hooks.ts";
 import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
-import { drawForcedBlocks } from "../star/sequence_chunk.ts";
+import { drawRandomTiles } from "../star/sequence_chunk.ts";
 import { openRankDevices } from "./rank_device.ts";
 import type { RankOptions, RankParts, RankPlace } from "./rank_types.ts";
 import { checkRequest, type GenerateRequest } from "../star/request.ts";
@@ -49,7 +49,7 @@ export class RankModel implements Disposable {
   readonly #devices: readonly Device[];
   readonly #parts: RankParts;
   readonly #owned: DisposableStack;
-  readonly #forced: ForcedSelection | undefined;
+  readonly #randomTiles: RandomSelection | undefined;
   readonly #arena: KvArena;
   #transformer: Transformer;
   #stepper: Stepper | undefined;
@@ -58,7 +58,7 @@ export class RankModel implements Disposable {
     parts: RankParts,
     made: { transformer: Transformer; owned: DisposableStack },
   ) {
-    const { config, stages, forcedDensity } = parts;
+    const { config, stages, density } = parts;
     const { transformer, owned } = made;
     this.#parts = parts;
     this.#owned = owned;
@@ -67,9 +67,9 @@ export class RankModel implements Disposable {
     this.#transformer = transformer;
     const { kvHeads, headDim } = config;
     this.#arena = new KvArena(stages, { kvHeads, headDim, dtype: parts.precision.cache });
-    this.#forced = forcedDensity === undefined
+    this.#randomTiles = density === undefined
       ? undefined
-      : new ForcedSelection(this.#devices, forcedDensity);
+      : new RandomSelection(this.#devices, density);
     this.deviceDescription = this.#devices.map(({ description }) => description).join(" and ");
   }
 
@@ -145,11 +145,11 @@ export class RankModel implements Disposable {
   }
 
   /**
-   * Phase 1 of one host: encodes its blocks.
+   * Phase 1 of one rank: encodes its blocks.
    *
-   * @param contextIds The whole context; its length is every host's.
+   * @param contextIds The whole context; its length is every rank's.
    * @param options `collective`: asked for rank and size; carries keys and values in mode ring, and
-   * the anchor between GPUs. `room` in the query host's cache, in tokens, for a query and what is
+   * the anchor between GPUs. `room` in the query rank's cache, in tokens, for a query and what is
    * generated; `queryTokens` of it are the query's, as far as that is known: by default all.
    * `masks` takes the tiles that are selected.
    * @throws {WorkerError} If another rank is lost.
@@ -187,7 +187,7 @@ export class RankModel implements Disposable {
       transformer: this.#transformer,
       collective,
       sequence,
-      forced: this.#forced,
+      randomTiles: this.#randomTiles,
       onProgress,
       masks,
       turns: hooks,
@@ -255,19 +255,26 @@ export class RankModel implements Disposable {
   }
 
   /**
-   * Draws the blocks of a forced density for a context ahead of its run; else does nothing.
+   * Draws the tiles of a given density for a context ahead of its run; else does nothing.
    *
-   * @param host Which of how many hosts this is.
+   * @param place Which of how many ranks this is.
    */
-  async drawBlocks(contextTokens: number, host: { rank: number; size: number }): Promise<void> {
+  async drawTiles(contextTokens: number, place: { rank: number; size: number }): Promise<void> {
     const { plan, config: { queryHeads } } = this.#parts;
-    if (this.#forced === undefined || plan.selection === undefined) return;
-    const layout = layOutBlocks(plan, { contextTokens, ranks: host.size });
-    const blocks = layout.hosts[host.rank] ?? [];
+    if (this.#randomTiles === undefined || plan.selection === undefined) return;
+    const layout = layOutBlocks(plan, { contextTokens, ranks: place.size });
+    const blocks = layout.blocksByRank[place.rank] ?? [];
     const { maxTokens } = this.#transformer;
     const [device] = this.#devices;
     if (device === undefined) return;
-    await drawForcedBlocks(this.#forced, { plan, layout, blocks, device, maxTokens, queryHeads });
+    await drawRandomTiles(this.#randomTiles, {
+      plan,
+      layout,
+      blocks,
+      device,
+      maxTokens,
+      queryHeads,
+    });
   }
 
   /** @throws {DeviceError} If the sequences of that size do not fit beside what is there. */
@@ -376,7 +383,7 @@ export class RankModel implements Disposable {
     this.#stepper?.[Symbol.dispose]();
     this.#arena[Symbol.dispose]();
     this.#transformer[Symbol.dispose]();
-    this.#forced?.[Symbol.dispose]();
+    this.#randomTiles?.[Symbol.dispose]();
     this.#owned.dispose();
   }
 }

@@ -52,8 +52,8 @@ export interface RankParts {
   readonly weights: ModelWeights;
   readonly plan: CheckedPlan;
   readonly precision: Precision;
-  /** Share of the blocks that sparse modes take in place of those that the mass selects. */
-  readonly forcedDensity?: number | undefined;
+  /** Share of the tiles that modes with selection compute at random in place of those that the mass selects. */
+  readonly density?: number | undefined;
   /** The longest chunk of tokens that runs through the layers at once. */
   readonly chunkTokens: number;
   /** Sequences that are decoded at once, at most. @default {1} */

@@ -26,6 +26,7 @@ export interface ScoreOptions {
 
 /** A token with its score. */
 export interface ScoredToken extends TokenScore {
+  /** The token. */
   readonly id: number;
 }
 

@@ -2,15 +2,17 @@
  * The scheduler of a rank: many samples at once, in steps that all ranks make alike.
  *
  * What comes first is begun first: as long as there is a place in the batch and there are pages, a step
- * encodes the next sample; else it is a token, or a few, of all samples that are under way. Everything
- * is decided from what all ranks know (the order of requests, their ids and lengths), so that nobody has
- * to be asked; only what may fail on one rank, taking memory, is agreed on.
+ * encodes the next sample; else it is a token, or a few, of all samples that are under way. Between two
+ * chunks of what is encoded the others get a token, too: a long prompt keeps nobody waiting for longer
+ * than a chunk takes, and that token would have to be made anyway. Everything is decided from what all
+ * ranks know (the order of requests, their ids and lengths), so that nobody has to be asked; only what
+ * may fail on one rank, taking memory, and how many chunks the rank with most of them has, is agreed on.
  *
  * @module
  */
 import { InvariantError, RequestError, WorkerError } from "../errors.ts";
 import type { Collective } from "../parallel/collective.ts";
-import { hostTokens } from "../star/blocks.ts";
+import { tokensIn } from "../star/blocks.ts";
 import type { Answer } from "../star/decoder.ts";
 import type { EncodedContext } from "../star/encode.ts";
 import { countWork, sumHeads } from "../star/work.ts";
@@ -19,6 +21,7 @@ import { checkRequest, type GenerateRequest } from "../star/request.ts";
 import { CancelledError } from "../team/one_at_a_time.ts";
 import { type RankContext, type RankService, RefusedError } from "../team/program.ts";
 import { decodeInt32 } from "../team/protocol.ts";
+import { gatherNumbers } from "../team/words.ts";
 import type { RunHooks } from "./hooks.ts";
 import type { RankModel } from "./rank.ts";
 import { fromWire, type StarResult, type StarTask, type StarTypes } from "./wire.ts";
@@ -55,6 +58,8 @@ export class StarService implements RankService<StarTypes> {
   #current: { readonly id: number; isEnding: boolean } | undefined;
   /** Whether what waits first has found no memory: it is tried again when a sample is done. */
   #isFull = false;
+  /** What went wrong with those that are under way while another one was begun. */
+  #fault: unknown;
 
   constructor(
     model: RankModel,
@@ -108,11 +113,27 @@ export class StarService implements RankService<StarTypes> {
       await this.#begin(first);
     } else if (this.#running.length > 0) {
       this.#context.status.enter("phase 2");
-      await this.#model.decode(this.#running.map(({ answer }) => answer), {
-        collective: this.#collective,
-        onLayer: () => this.#context.status.advance(),
-        maxSteps: this.#model.runsAhead ? STEPS_AHEAD : 1,
-      });
+      await this.#decode(this.#model.runsAhead ? STEPS_AHEAD : 1);
+    }
+    this.#finish();
+  }
+
+  async #decode(maxSteps: number): Promise<void> {
+    await this.#model.decode(this.#running.map(({ answer }) => answer), {
+      collective: this.#collective,
+      onLayer: () => this.#context.status.advance(),
+      maxSteps,
+    });
+  }
+
+  /** A token of all that are under way, in the midst of what is begun; the phase stays that one's. */
+  async #stepOthers(): Promise<void> {
+    if (this.#running.length === 0) return;
+    try {
+      await this.#decode(1);
+    } catch (error) {
+      this.#fault = error;
+      throw error;
     }
     this.#finish();
   }
@@ -244,11 +265,21 @@ export class StarService implements RankService<StarTypes> {
   }
 
   #hooks(id: number): RunHooks {
-    const { desk } = this.#context;
+    const { desk, collective } = this.#context;
+    const turn = async (): Promise<void> => {
+      await desk.turn();
+      if (this.#current?.isEnding) throw new CancelledError({ isAgreed: true });
+    };
     return {
-      turn: async () => {
-        await desk.turn();
-        if (this.#current?.isEnding) throw new CancelledError({ isAgreed: true });
+      turn,
+      pause: async () => {
+        await turn();
+        await this.#stepOthers();
+      },
+      agreeOnPauses: async (chunks) => {
+        if (this.#running.length === 0) return 0;
+        const counts = await gatherNumbers(collective, [chunks]);
+        return Math.max(0, ...counts.flat().map((count) => count - 1));
       },
       checkpoint: () => {
         if (!desk.isCancelled(id)) return;
@@ -279,7 +310,7 @@ export class StarService implements RankService<StarTypes> {
     if (error instanceof RefusedError) return desk.refuse(id, error.reason);
     const isOut = error instanceof WorkerError || error instanceof InvariantError;
     const isSurvived = error instanceof RequestError || size === 1 && !isOut;
-    if (!isSurvived || !(error instanceof Error)) throw error;
+    if (!isSurvived || !(error instanceof Error) || error === this.#fault) throw error;
     desk.refuse(id, error);
   }
 
@@ -301,14 +332,14 @@ export class StarService implements RankService<StarTypes> {
     const own = {
       rank: this.#context.rank,
       blocks: blocks.length,
-      blockTokens: hostTokens(blocks),
+      blockTokens: tokensIn(blocks),
     };
     return {
       ids,
       topLogits,
       scores,
-      selectedBlocks: phase1.selected.flatMap((layers) =>
-        layers.map(({ taken, causal }) => [taken, causal] as const)
+      selectedTiles: phase1.selected.flatMap((layers) =>
+        layers.map(({ selected, causal }) => [selected, causal] as const)
       ),
       headTiles: sumHeads(phase1.selected),
       masks: masks?.all ?? [],

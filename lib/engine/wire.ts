@@ -15,13 +15,13 @@ import type { TileMask } from "../attention/tile_masks.ts";
 /** What one rank found. */
 export interface RankResult {
   readonly ids: readonly number[];
-  /** Only from the query host. */
+  /** Only from the query rank. */
   readonly topLogits: readonly (readonly [number, number])[];
-  /** As in `GenerateResult`; only from the query host. */
+  /** As in `GenerateResult`; only from the query rank. */
   readonly scores?: readonly TokenScore[];
   /** As in `GenerateResult`, for this rank's blocks. */
-  readonly selectedBlocks: readonly (readonly [number, number])[];
-  /** Tiles that each query head took, by layer, over this rank's blocks. */
+  readonly selectedTiles: readonly (readonly [number, number])[];
+  /** Tiles that each query head selected, by layer, over this rank's blocks. */
   readonly headTiles: readonly (readonly number[])[];
   /** As in `GenerateResult`, for this rank's blocks. */
   readonly masks: readonly TileMask[];
@@ -64,7 +64,7 @@ export interface EncodedFacts {
   /** Times that this rank encoded the anchor block on its own. */
   readonly anchorPasses: number;
   /** Per block of this rank and layer. */
-  readonly selected: readonly (readonly { readonly taken: number; readonly causal: number }[])[];
+  readonly selected: readonly (readonly { readonly selected: number; readonly causal: number }[])[];
 }
 
 /** The bodies that an engine and its ranks exchange. */
@@ -85,7 +85,7 @@ export interface StarTypes {
 
 /** What a rank found; which of them depends on the task. */
 export interface StarResult {
-  /** Of `generate`; of `answer` without `selectedBlocks` and `counters`. */
+  /** Of `generate`; of `answer` without `selectedTiles` and `counters`. */
   readonly generated?: Pick<RankResult, "ids" | "topLogits"> & Partial<RankResult>;
   /** Of `encode`. */
   readonly encoded?: EncodedFacts;
@@ -103,7 +103,7 @@ export function fromWire(wire: WireRequest): GenerateRequest {
   return { ...rest, contextIds: decodeInt32(context), queryIds: decodeInt32(query) };
 }
 
-/** What all ranks have learnt: the same tokens; only the query host has logits. */
+/** What all ranks have learnt: the same tokens; only the query rank has logits. */
 export function joinAnswers(
   results: readonly Pick<RankResult, "ids" | "topLogits">[],
 ): Pick<GenerateResult, "ids" | "topLogits"> {
@@ -121,7 +121,7 @@ export function joinResults(results: readonly RankResult[]): GenerateResult {
   return {
     ...joinAnswers(results),
     scores: results.flatMap(({ scores = [] }) => scores),
-    selectedBlocks: results.flatMap((result) => result.selectedBlocks),
+    selectedTiles: results.flatMap((result) => result.selectedTiles),
     headShares: headShares(results),
     masks: results.flatMap((result) => result.masks),
     ranks: results.map((result) => result.counters),
@@ -134,8 +134,8 @@ function headShares(results: readonly RankResult[]): readonly (readonly number[]
   return Array.from({ length: layers }, (_, layer) => {
     const heads = Math.max(0, ...results.map(({ headTiles }) => headTiles[layer]?.length ?? 0));
     // The counts stand block by block, each with all layers.
-    const causal = results.flatMap(({ selectedBlocks }) =>
-      selectedBlocks.filter((_, place) => place % layers === layer)
+    const causal = results.flatMap(({ selectedTiles }) =>
+      selectedTiles.filter((_, place) => place % layers === layer)
     ).reduce((sum, [, all]) => sum + all, 0);
     return Array.from({ length: heads }, (_, head) => {
       const taken = results.reduce(

@@ -13,7 +13,7 @@
 export const ABI_VERSION = 4;
 
 /** Tokens along a side of a tile of block-sparse attention: `SX_TILE`. */
-export const SX_TILE = 128;
+export const TILE_TOKENS = 128;
 
 /** Library, context and memory. Each parameter is commented with its C declaration. */
 export const SETUP_SYMBOLS = {

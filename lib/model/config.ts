@@ -77,7 +77,14 @@ export async function readConfig(
   folder: string,
   options: ConfigOptions = {},
 ): Promise<ModelShape> {
-  const path = join(folder, CONFIG_FILE);
+  return await readConfigFile(join(folder, CONFIG_FILE), options);
+}
+
+/** As {@linkcode readConfig}, of a file of any name. @throws {FileError} As there. */
+export async function readConfigFile(
+  path: string,
+  options: ConfigOptions = {},
+): Promise<ModelShape> {
   const values = await readJsonFile(path, { maxBytes: MAX_CONFIG_BYTES });
   return parseConfig(values, { path, ...options });
 }

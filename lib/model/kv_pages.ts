@@ -5,9 +5,10 @@
  * @module
  */
 import { invariant } from "../errors.ts";
+import { TILE_TOKENS } from "../ffi/symbols.ts";
 
 /** Tokens of a page: a tile of block-sparse attention, so that no tile is split between sequences. */
-export const PAGE_TOKENS = 128;
+export const PAGE_TOKENS = TILE_TOKENS;
 
 /** Consecutive pages. */
 export interface PageRun {

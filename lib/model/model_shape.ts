@@ -10,7 +10,9 @@ import type { RopeShape } from "./rope_frequencies.ts";
 
 /** A weight's name in the file and its shape; a matrix is [outputs, inputs]. */
 export interface WeightSpec {
+  /** As the file of weights has it. */
   readonly name: string;
+  /** Its extents. */
   readonly shape: readonly number[];
   /** What the values are multiplied by when they are loaded. @default {1} */
   readonly scale?: number;
@@ -69,9 +71,13 @@ export type LayerPart = typeof LAYER_PARTS[number];
 export interface ModelShape {
   /** As transformers names it: `model_type`. */
   readonly family: string;
+  /** Width of the residual stream. */
   readonly hiddenSize: number;
+  /** Width of the feed-forward part. */
   readonly intermediateSize: number;
+  /** Number of layers. */
   readonly layerCount: number;
+  /** Query heads of a layer. */
   readonly queryHeads: number;
   /** A divisor of `queryHeads`. */
   readonly kvHeads: number;
@@ -79,7 +85,9 @@ export interface ModelShape {
   readonly headDim: number;
   /** As the weights have it; need not be `hiddenSize / queryHeads`. Behind it are zeros. */
   readonly ownHeadDim: number;
+  /** Tokens of the vocabulary: rows of embedding and head. */
   readonly vocabularySize: number;
+  /** Positions that the model was made for: tokens of a prompt with its answer, at most. */
   readonly maxPositions: number;
   /** Added to the mean square by norms of anything but the residual stream. */
   readonly normEps: number;
@@ -89,14 +97,17 @@ export interface ModelShape {
   readonly attentionScale: number;
   /** Factor of the embedding's rows. */
   readonly embeddingScale: number;
+  /** The rotations that layers name by their number here. */
   readonly ropes: readonly RopeShape[];
   /** [vocabulary, hidden]. */
   readonly embedding: WeightSpec;
+  /** The layers, from the first one on. */
   readonly layers: readonly LayerShape[];
   /** [hidden], over what the last layer leaves. */
   readonly norm: WeightSpec;
   /** [vocabulary, hidden]; the embedding where the two are tied. */
   readonly head: WeightSpec;
+  /** What a text begins with; undefined where the configuration names none. */
   readonly bosTokenId: number | undefined;
   /** Empty when the configuration names none. */
   readonly eosTokenIds: readonly number[];

@@ -9,13 +9,17 @@
 
 /** All frequencies divided by a factor: positions are interpolated. */
 export interface LinearRopeScaling {
+  /** Tells the scalings apart. */
   readonly kind: "linear";
+  /** Divisor of all frequencies. */
   readonly factor: number;
 }
 
 /** The base grows with the length (dynamic NTK). */
 export interface DynamicRopeScaling {
+  /** Tells the scalings apart. */
   readonly kind: "dynamic";
+  /** How many times the original length is reached. */
   readonly factor: number;
   /** Up to this length nothing is scaled. */
   readonly originalMaxPositions: number;
@@ -23,8 +27,11 @@ export interface DynamicRopeScaling {
 
 /** YaRN (arXiv 2309.00071): low frequencies are interpolated, high ones are left alone. */
 export interface YarnRopeScaling {
+  /** Tells the scalings apart. */
   readonly kind: "yarn";
+  /** Divisor of the low frequencies. */
   readonly factor: number;
+  /** Positions that the model knew before it was extended. */
   readonly originalMaxPositions: number;
   /** Dimensions that turn more often than this in the original positions are left alone. */
   readonly betaFast: number;
@@ -38,11 +45,13 @@ export interface YarnRopeScaling {
 
 /** LongRoPE (arXiv 2402.13753): a divisor per dimension, one set for short texts, one for long. */
 export interface LongRopeScaling {
+  /** Tells the scalings apart. */
   readonly kind: "longrope";
   /** [dims / 2], up to the original length. */
   readonly shortFactors: readonly number[];
   /** [dims / 2], beyond it. */
   readonly longFactors: readonly number[];
+  /** Positions that the model knew before it was extended. */
   readonly originalMaxPositions: number;
   /** Factor of cosines and sines. */
   readonly attentionFactor: number;
@@ -50,6 +59,7 @@ export interface LongRopeScaling {
 
 /** Llama 3.1's scaling of the rotary frequencies. */
 export interface Llama3RopeScaling {
+  /** Tells the scalings apart. */
   readonly kind: "llama3";
   /** Divisor of the low frequencies. */
   readonly factor: number;
@@ -73,7 +83,9 @@ export type RopeScaling =
 export interface RopeShape {
   /** Dimensions of a head that are rotated, from the first one on; even. */
   readonly dims: number;
+  /** The base of the frequencies: `rope_theta`. */
   readonly theta: number;
+  /** How the frequencies are scaled; absent where they are not. */
   readonly scaling?: RopeScaling | undefined;
 }
 

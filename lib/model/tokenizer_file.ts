@@ -8,7 +8,8 @@ import { join } from "node:path";
 import { errorText, FileError } from "../errors.ts";
 import { describeValue, isJsonObject, readJsonFile } from "../text_file.ts";
 
-const TOKENIZER_FILE = "tokenizer.json";
+/** The name of the tokenizer inside a model folder. */
+export const TOKENIZER_FILE = "tokenizer.json";
 const CONFIG_FILE = "tokenizer_config.json";
 /** Llama 3's has 9 MB, Gemma 3's 33 MB; from some 200 MB on the library runs out of memory. */
 const MAX_BYTES = 64 * 2 ** 20;

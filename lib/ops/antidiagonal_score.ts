@@ -7,7 +7,7 @@
 import type { Device } from "../device/device.ts";
 import type { Tensor } from "../device/tensor.ts";
 import { DTYPE_CODES } from "../ffi/status.ts";
-import { SX_TILE } from "../ffi/symbols.ts";
+import { TILE_TOKENS } from "../ffi/symbols.ts";
 import { type AttentionArguments, checkAttention, tileCount } from "./attention_arguments.ts";
 import { checkWholeTiles } from "./attention_block_sparse.ts";
 import { bytesOf, F32, OpCheck, shapesOf } from "./op_check.ts";
@@ -70,8 +70,8 @@ export async function antidiagonalScore(
 /** Checks the tokens of a group. */
 export function checkStride(check: OpCheck, stride: number): number {
   check.extent(
-    Number.isInteger(stride) && stride >= 1 && SX_TILE % stride === 0,
-    `'stride' must be a divisor of ${SX_TILE}`,
+    Number.isInteger(stride) && stride >= 1 && TILE_TOKENS % stride === 0,
+    `'stride' must be a divisor of ${TILE_TOKENS}`,
     stride,
   );
   return stride;

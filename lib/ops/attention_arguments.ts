@@ -8,7 +8,7 @@ import type { KvSegment, SegmentLayout } from "../device/kv_segment.ts";
 import type { Tensor } from "../device/tensor.ts";
 import type { KeyValues } from "../ffi/params.ts";
 import { DTYPE_CODES } from "../ffi/status.ts";
-import { SX_TILE } from "../ffi/symbols.ts";
+import { TILE_TOKENS } from "../ffi/symbols.ts";
 import { F32, F32_OR_BF16, type OpCheck } from "./op_check.ts";
 
 /** What dense and block-sparse attention read and write. */
@@ -51,7 +51,7 @@ export interface AttentionSizes {
 
 /** The number of tiles that some tokens fill, the last one partly. */
 export function tileCount(tokens: number): number {
-  return Math.ceil(tokens / SX_TILE);
+  return Math.ceil(tokens / TILE_TOKENS);
 }
 
 /**

@@ -5,7 +5,7 @@
  */
 import type { Device } from "../device/device.ts";
 import type { Tensor } from "../device/tensor.ts";
-import { SX_TILE } from "../ffi/symbols.ts";
+import { TILE_TOKENS } from "../ffi/symbols.ts";
 import { type AttentionArguments, checkAttention, tileCount } from "./attention_arguments.ts";
 import { denseParams } from "./attention_dense.ts";
 import { bytesOf, I32, OpCheck, shapesOf } from "./op_check.ts";
@@ -58,13 +58,13 @@ export function checkWholeTiles(
 ): void {
   const prefixTokens = args.prefix?.tokens ?? 0;
   check.extent(
-    args.qOffset % SX_TILE === 0,
-    `'qOffset' must be a multiple of ${SX_TILE}`,
+    args.qOffset % TILE_TOKENS === 0,
+    `'qOffset' must be a multiple of ${TILE_TOKENS}`,
     args.qOffset,
   );
   check.extent(
-    prefixTokens % SX_TILE === 0,
-    `the tokens of 'prefix' must be a multiple of ${SX_TILE}`,
+    prefixTokens % TILE_TOKENS === 0,
+    `the tokens of 'prefix' must be a multiple of ${TILE_TOKENS}`,
     prefixTokens,
   );
 }

@@ -207,7 +207,7 @@ function deniedError(what: string, options: MeetOptions): UsageError {
   const place = addressText(options.address, options.port);
   const everywhere = options.rank === 0 ? `,${addressText("::", options.port)}` : "";
   return new RankUsageError(
-    `Cannot ${what} ${place} as the network is not granted: use 'deno task hosts', or add ` +
+    `Cannot ${what} ${place} as the network is not granted: use 'deno task nodes', or add ` +
       `--allow-net=${place}${everywhere}`,
   );
 }

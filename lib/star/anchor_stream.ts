@@ -36,9 +36,9 @@ export interface ChunkRange {
  * one. With one more it would be the last to end already, and sending slows its first block down.
  */
 export function sendingPays(layout: BlockLayout, options: { ranks: number }): boolean {
-  const { hosts, anchorTokens } = layout;
-  const [first, second] = hosts;
-  return anchorTokens > 0 && hosts.length === options.ranks && second !== undefined &&
+  const { blocksByRank, anchorTokens } = layout;
+  const [first, second] = blocksByRank;
+  return anchorTokens > 0 && blocksByRank.length === options.ranks && second !== undefined &&
     first?.length === second.length && isOn("STARX_ANCHOR_STREAM");
 }
 

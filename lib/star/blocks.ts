@@ -1,17 +1,13 @@
 /**
- * How a context is cut into blocks and dealt to hosts (Star Attention, arXiv 2411.17116, 2.1).
+ * How a context is cut into blocks and dealt to ranks (Star Attention, arXiv 2411.17116, 2.1).
  *
  * Pure arithmetic: the same numbers on every rank, without a word between them. Modes without
- * blocks are the case of one block, one host and no anchor; mode ring has one block per host.
+ * blocks are the case of one block, one rank and no anchor; mode ring has one block per rank.
  *
  * @module
  */
-import {
-  anchorTokensOf,
-  type CheckedPlan,
-  SPARSE_BLOCK_TOKENS,
-  usedRanks,
-} from "../attention/plan.ts";
+import { anchorTokensOf, type CheckedPlan, usedRanks } from "../attention/plan.ts";
+import { TILE_TOKENS } from "../ffi/symbols.ts";
 import { invariant } from "../errors.ts";
 
 /** A run of context tokens that is encoded as one local sequence. */
@@ -28,14 +24,14 @@ export interface ContextBlock {
 export interface BlockLayout {
   /** Anchor tokens in front of every block but the first; at most the context's length. */
   readonly anchorTokens: number;
-  /** The blocks of each host that has any; its length is the number of hosts. */
-  readonly hosts: readonly (readonly ContextBlock[])[];
-  /** The last host: it also holds the keys and values of query and generated tokens. */
-  readonly queryHost: number;
+  /** The blocks of each rank that has any; its length is the number of those ranks. */
+  readonly blocksByRank: readonly (readonly ContextBlock[])[];
+  /** The last of these ranks: it also holds the keys and values of query and generated tokens. */
+  readonly queryRank: number;
 }
 
 /**
- * Lays a context out over hosts. Blocks are dealt in order, the first hosts getting one more when
+ * Lays a context out over ranks. Blocks are dealt in order, the first ranks getting one more when
  * the number does not divide, as numpy's `array_split` deals them; ranks beyond the number of
  * blocks get none.
  *
@@ -47,8 +43,8 @@ export interface BlockLayout {
  * import { checkPlan, layOutBlocks } from "@starx/starx";
  * import { deepEqual } from "node:assert/strict";
  * const plan = checkPlan({ mode: "star", blockTokens: 100 });
- * const { hosts } = layOutBlocks(plan, { contextTokens: 450, ranks: 2 });
- * deepEqual(hosts.map((blocks) => blocks.map(({ index }) => index)), [[0, 1, 2], [3, 4]]);
+ * const { blocksByRank } = layOutBlocks(plan, { contextTokens: 450, ranks: 2 });
+ * deepEqual(blocksByRank.map((blocks) => blocks.map(({ index }) => index)), [[0, 1, 2], [3, 4]]);
  * ```
  */
 export function layOutBlocks(
@@ -61,12 +57,12 @@ export function layOutBlocks(
   if (cut.kind === "parts") return layOutParts(plan, options);
   const size = cut.kind === "blocks" ? cut.blockTokens : Math.max(1, contextTokens);
   const blockCount = Math.max(1, Math.ceil(contextTokens / size));
-  const hostCount = usedRanks(plan, options);
-  const hosts: ContextBlock[][] = [];
+  const rankCount = usedRanks(plan, options);
+  const blocksByRank: ContextBlock[][] = [];
   let next = 0;
-  for (let host = 0; host < hostCount; host++) {
-    const share = Math.floor(blockCount / hostCount) + (host < blockCount % hostCount ? 1 : 0);
-    hosts.push(Array.from({ length: share }, (_, i) => {
+  for (let rank = 0; rank < rankCount; rank++) {
+    const share = Math.floor(blockCount / rankCount) + (rank < blockCount % rankCount ? 1 : 0);
+    blocksByRank.push(Array.from({ length: share }, (_, i) => {
       const index = next + i;
       return { index, start: index * size, end: Math.min((index + 1) * size, contextTokens) };
     }));
@@ -74,8 +70,8 @@ export function layOutBlocks(
   }
   return {
     anchorTokens: blockCount > 1 ? anchorTokensOf(plan) : 0,
-    hosts,
-    queryHost: hostCount - 1,
+    blocksByRank,
+    queryRank: rankCount - 1,
   };
 }
 
@@ -88,20 +84,20 @@ function layOutParts(
   options: { contextTokens: number; ranks: number },
 ): BlockLayout {
   const { contextTokens } = options;
-  const hostCount = usedRanks(plan, options);
-  const unit = plan.selection === undefined ? 1 : SPARSE_BLOCK_TOKENS;
+  const rankCount = usedRanks(plan, options);
+  const unit = plan.selection === undefined ? 1 : TILE_TOKENS;
   const units = Math.ceil(contextTokens / unit);
-  const short = Math.floor(units / hostCount);
-  const long = units % hostCount;
-  const hosts = Array.from({ length: hostCount }, (_, index) => {
+  const short = Math.floor(units / rankCount);
+  const long = units % rankCount;
+  const blocksByRank = Array.from({ length: rankCount }, (_, index) => {
     const first = index * short + Math.min(index, long);
     const last = first + short + (index < long ? 1 : 0);
     return [{ index, start: first * unit, end: Math.min(last * unit, contextTokens) }];
   });
-  return { anchorTokens: 0, hosts, queryHost: hostCount - 1 };
+  return { anchorTokens: 0, blocksByRank, queryRank: rankCount - 1 };
 }
 
-/** Context tokens that a host holds in its cache. */
-export function hostTokens(blocks: readonly ContextBlock[]): number {
+/** Context tokens of some blocks: what a rank that has them holds in its cache. */
+export function tokensIn(blocks: readonly ContextBlock[]): number {
   return blocks.reduce((sum, block) => sum + block.end - block.start, 0);
 }

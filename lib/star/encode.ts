@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ForcedSelection } from "../attention/forced_selection.ts";
+import type { RandomSelection } from "../attention/random_selection.ts";
 import { type CheckedPlan, mergeOf } from "../attention/plan.ts";
 import type { TileMasks } from "../attention/tile_masks.ts";
 import type { Stage } from "../device/stages.ts";
@@ -14,10 +14,12 @@ import type { RopeLengths } from "../model/rope_frequencies.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { BlockLayout } from "./blocks.ts";
+import { isAnchorSent } from "./anchor_stream.ts";
 import { encodeBlocks, type Phase1Result } from "./phase1.ts";
 import { encodePart } from "./ring.ts";
 import { Sequence, sequenceTokens } from "./sequence.ts";
-import type { Turns } from "./turns.ts";
+import { chunkCount } from "./sequence_chunk.ts";
+import { Pauses, type Turns } from "./turns.ts";
 
 /** What contexts are encoded with. */
 export interface EncodeOptions {
@@ -27,8 +29,8 @@ export interface EncodeOptions {
   readonly precision: Precision;
   readonly plan: CheckedPlan;
   readonly collective: Collective;
-  /** Taken in place of the tiles that the mass selects; for benchmarks. */
-  readonly forced: ForcedSelection | undefined;
+  /** Used in place of the tiles that the mass selects; for benchmarks. */
+  readonly randomTiles: RandomSelection | undefined;
   /** Gets the tiles that this rank's blocks take, where it is asked for them. */
   readonly masks: TileMasks | undefined;
   /** Called with the share of this rank's work that is done. */
@@ -85,11 +87,13 @@ export async function encodeContext(
   const { config } = transformer;
   using owned = new DisposableStack();
   owned.use(sequence);
-  const common = { ...options, layout, contextIds, rows, lengths };
+  const pauses = await Pauses.agree(options.turns, chunksOf(sequence, options));
+  const common = { ...options, layout, contextIds, rows, lengths, pauses };
   const isRing = plan.cut.kind === "parts";
   using phase1 = isRing
     ? await encodePart({ ...common, config })
     : await encodeBlocks({ ...common, blocks, anchorRows });
+  await pauses.finish();
   const { anchor, anchorPasses, selected } = phase1;
   await sequence.prepareMerge(anchor, { stages, config, merge: mergeOf(plan) });
   // Whoever measures phase 1 wants its end, not that of its start; what only it needs is freed then.
@@ -101,4 +105,20 @@ export async function encodeContext(
     phase1: { anchorPasses, selected },
     [Symbol.dispose]: () => sequence[Symbol.dispose](),
   };
+}
+
+/**
+ * The chunks of this rank between which others may go on. While the anchor is sent, the ranks follow
+ * each other layer by layer: the first block, in which that happens, counts as one.
+ */
+function chunksOf(
+  sequence: Sequence,
+  options: Pick<EncodeOptions, "collective" | "stages" | "transformer">,
+): number {
+  const { collective, stages, transformer } = options;
+  const { layout, blocks, anchorRows } = sequence;
+  const chunks = blocks.map(({ start, end }) => chunkCount(end - start, transformer));
+  if (isAnchorSent(collective, { layout, stages })) chunks[0] = 1;
+  else if (anchorRows !== undefined) chunks.push(chunkCount(layout.anchorTokens, transformer));
+  return chunks.reduce((sum, count) => sum + count, 0);
 }

@@ -1,26 +1,27 @@
 /**
- * Phase 1 of Star Attention (arXiv 2411.17116, section 2.1): this host encodes its own blocks, each
+ * Phase 1 of Star Attention (arXiv 2411.17116, section 2.1): this rank encodes its own blocks, each
  * with the anchor block in front, without a word to the others; or, between GPUs, with the anchor as
- * host 0 sends it.
+ * rank 0 sends it.
  *
  * The anchor's keys and values do not depend on the block behind it, so they are computed once: on
- * the host of block 0 they are that block's first rows, elsewhere they get pages of their own.
+ * the rank of block 0 they are that block's first rows, elsewhere they get pages of their own.
  *
  * @module
  */
 import { denseAttention } from "../attention/dense.ts";
-import type { ForcedSelection } from "../attention/forced_selection.ts";
-import { type CheckedPlan, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
+import type { RandomSelection } from "../attention/random_selection.ts";
+import type { CheckedPlan } from "../attention/plan.ts";
+import { TILE_TOKENS } from "../ffi/symbols.ts";
 import { attentionOf, type AttentionStrategy } from "../attention/strategy.ts";
 import type { SequenceKeys } from "../attention/sequence.ts";
 import type { TileMasks } from "../attention/tile_masks.ts";
 import type { WindowOf } from "../attention/window.ts";
 import {
   addCounts,
-  type BlockCount,
   selectedAttention,
   type SelectedTiles,
   selectionTensors,
+  type TileCount,
 } from "../attention/xattention.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
@@ -44,7 +45,7 @@ import {
 import type { BlockLayout, ContextBlock } from "./blocks.ts";
 import { type Lane, runSideBySide } from "./lanes.ts";
 import { sequenceChunk } from "./sequence_chunk.ts";
-import type { Turns } from "./turns.ts";
+import type { Pauses, Turns } from "./turns.ts";
 
 /** What phase 1 works with. */
 export interface Phase1Options {
@@ -57,7 +58,7 @@ export interface Phase1Options {
   readonly collective: Collective;
   readonly plan: CheckedPlan;
   readonly layout: BlockLayout;
-  /** This host's blocks; none on a rank that is no host. */
+  /** This rank's blocks; none on a rank that has none. */
   readonly blocks: readonly ContextBlock[];
   readonly contextIds: Int32Array;
   /** The lengths of the whole sequence, for rotations that depend on them. */
@@ -67,24 +68,26 @@ export interface Phase1Options {
   /** Where the anchor's go on a rank that has blocks, but not block 0. */
   readonly anchorRows: KvRows | undefined;
   readonly precision: Precision;
-  /** Taken in place of the blocks that the mass selects; for benchmarks. */
-  readonly forced?: ForcedSelection | undefined;
+  /** Used in place of the tiles that the mass selects; for benchmarks. */
+  readonly randomTiles?: RandomSelection | undefined;
   /** Takes the tiles that each block's rows select. */
   readonly masks?: TileMasks | undefined;
-  /** Called after every layer of every chunk with the share of this host's work that is done. */
+  /** Called after every layer of every chunk with the share of this rank's work that is done. */
   readonly onProgress: (fraction: number) => void;
-  /** Asked before a chunk whose end no other host waits for. */
+  /** Asked before a chunk whose end no other rank waits for. */
   readonly turns: Turns;
+  /** Made between chunks, but not while the anchor is sent. */
+  readonly pauses: Pauses;
 }
 
 /** What phase 1 leaves behind besides keys and values; disposal frees what only it needed. */
 export interface Phase1Result extends Disposable {
   /** The anchor's keys of a layer; undefined without an anchor or without blocks. */
   readonly anchor: ((layer: number) => KvSegment) | undefined;
-  /** Times that the anchor was encoded on its own: not where host 0 sends it. */
+  /** Times that the anchor was encoded on its own: not where rank 0 sends it. */
   readonly anchorPasses: number;
-  /** Blocks taken, per local sequence and layer. */
-  readonly selected: readonly (readonly BlockCount[])[];
+  /** Tiles selected, per local sequence and layer. */
+  readonly selected: readonly (readonly TileCount[])[];
 }
 
 /** A run of tokens to encode as, or as part of, one local sequence. */
@@ -100,9 +103,9 @@ interface LocalSequence {
 }
 
 /**
- * Encodes this host's blocks.
+ * Encodes this rank's blocks.
  *
- * @throws {WorkerError} If the anchor is sent and a host is lost.
+ * @throws {WorkerError} If the anchor is sent and a rank is lost.
  */
 export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result> {
   const { blocks, layout, transformer, contextIds, rows, anchorRows, stages, collective } = options;
@@ -133,7 +136,7 @@ export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result
       prefixTokens: 0,
     });
   }
-  const selected: BlockCount[][] = [];
+  const selected: TileCount[][] = [];
   let firstRow = 0;
   for (const { index, start, end } of blocks) {
     const ids = contextIds.subarray(start, end);
@@ -154,7 +157,7 @@ export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result
 }
 
 /**
- * The blocks taken in the layers of a stage: [chunks * layers of the model, heads * query blocks] i32,
+ * The tiles selected in the layers of a stage: [chunks * layers of the model, heads * query tiles] i32,
  * a place for each chunk, so that none has to be waited for before the next one is started.
  */
 interface StageCounts {
@@ -167,7 +170,7 @@ class SequenceEncoder implements Disposable {
   readonly #options: Phase1Options;
   readonly #owned = new DisposableStack();
   readonly #scratch: PerStage<Workspace> | undefined;
-  /** Heads times query blocks of a chunk. */
+  /** Heads times query tiles of a chunk. */
   readonly #countWidth: number;
   /** For chunks that run side by side. */
   readonly #lanes: Transformer[] = [];
@@ -176,6 +179,7 @@ class SequenceEncoder implements Disposable {
   readonly #windowOf: WindowOf;
   /** Tokens times layers, done and to do. */
   #done = 0;
+  #chunksBegun = 0;
   readonly #total: number;
 
   constructor(options: Phase1Options, work: { encodesAnchor: boolean }) {
@@ -194,8 +198,8 @@ class SequenceEncoder implements Disposable {
       queryTokens: this.#chunkTokens,
       keyTokens: layout.anchorTokens + Math.max(...lengths),
     });
-    const [heads = 0, rowBlocks = 0] = shapes.mass;
-    this.#countWidth = heads * rowBlocks;
+    const [heads = 0, rowTiles = 0] = shapes.mass;
+    this.#countWidth = heads * rowTiles;
     if (plan.selection !== undefined) {
       const scratch = [
         { dtype: "f32", shape: shapes.mass },
@@ -213,25 +217,26 @@ class SequenceEncoder implements Disposable {
    * Encodes one sequence.
    *
    * @param stream Of the anchor, which is sent or received meanwhile.
-   * @returns The blocks taken per layer, or nothing in dense modes.
+   * @returns The tiles selected per layer, or nothing in dense modes.
    */
-  async encode(sequence: LocalSequence, stream?: AnchorStream): Promise<BlockCount[]> {
+  async encode(sequence: LocalSequence, stream?: AnchorStream): Promise<TileCount[]> {
     const { transformer, collective: { rank }, layout: { anchorTokens } } = this.#options;
     // The last layer's attention is not needed: only its keys and values are kept.
     const layers = transformer.config.layerCount - 1;
     const counts = this.#scratch === undefined
       ? []
-      : Array.from({ length: layers }, () => ({ taken: 0, causal: 0, heads: [] }));
+      : Array.from({ length: layers }, () => ({ selected: 0, causal: 0, heads: [] }));
     const chunks: ChunkRange[] = [];
     for (let begin = 0; begin < sequence.ids.length; begin += this.#chunkTokens) {
       chunks.push({ begin, end: Math.min(begin + this.#chunkTokens, sequence.ids.length) });
     }
     using owned = new DisposableStack();
-    const taken = this.#newCounts(chunks.length, owned);
+    const selected = this.#newCounts(chunks.length, owned);
     let isAnchorAwaited = stream !== undefined;
     const one = async (chunk: ChunkRange, index = 0, lane?: Lane): Promise<void> => {
       if (!isAnchorAwaited) this.#options.turns.checkpoint();
-      await this.#run(sequence, { chunk, transformer: this.#lane(index), counts: taken, lane });
+      if (this.#chunksBegun++ > 0 && stream === undefined) await this.#options.pauses.next();
+      await this.#run(sequence, { chunk, transformer: this.#lane(index), counts: selected, lane });
     };
     const { before, together, after } = stream === undefined
       ? { before: chunks, together: [], after: [] }
@@ -247,7 +252,7 @@ class SequenceEncoder implements Disposable {
     }
     for (const chunk of after) await one(chunk);
     for (const chunk of chunks) {
-      await this.#addCounts(sequence, { ...chunk, counts: taken, total: counts });
+      await this.#addCounts(sequence, { ...chunk, counts: selected, total: counts });
     }
     return counts;
   }
@@ -302,7 +307,7 @@ class SequenceEncoder implements Disposable {
     if (this.#scratch === undefined) return undefined;
     const { stages, transformer: { config: { layerCount } } } = this.#options;
     const shape = [chunkCount * layerCount, this.#countWidth];
-    const label = "selected blocks per row";
+    const label = "selected tiles per row";
     return new PerStage(stages, (stage) => ({
       stage,
       counts: owned.use(Tensor.allocate(stage.device, { dtype: "i32", shape, label })),
@@ -318,7 +323,7 @@ class SequenceEncoder implements Disposable {
     sequence: LocalSequence,
     chunk: ChunkRange & {
       counts: PerStage<StageCounts> | undefined;
-      total: readonly BlockCount[];
+      total: readonly TileCount[];
     },
   ): Promise<void> {
     const { begin, end, total } = chunk;
@@ -343,9 +348,9 @@ class SequenceEncoder implements Disposable {
     sequence: LocalSequence,
     chunk: ChunkRange & { counts: PerStage<StageCounts> | undefined },
   ): AttentionStrategy {
-    const { stages, plan, forced, transformer, masks } = this.#options;
+    const { stages, plan, randomTiles, transformer, masks } = this.#options;
     const { block } = sequence;
-    const firstRow = chunk.begin / SPARSE_BLOCK_TOKENS;
+    const firstRow = chunk.begin / TILE_TOKENS;
     const onTiles = masks === undefined || block === undefined
       ? undefined
       : (tiles: SelectedTiles) => masks.add(tiles, { block, firstRow });
@@ -362,12 +367,12 @@ class SequenceEncoder implements Disposable {
     return attentionOf(
       new PerStage(stages, ({ device, firstLayer }) => {
         const scratch = this.#scratch?.of(firstLayer);
-        const taken = chunk.counts?.of(firstLayer).counts;
-        if (plan.selection === undefined || scratch === undefined || taken === undefined) {
+        const selected = chunk.counts?.of(firstLayer).counts;
+        if (plan.selection === undefined || scratch === undefined || selected === undefined) {
           return denseAttention(device, keys);
         }
-        const counts = taken.rows(this.#countsRow(chunk), layerCount);
-        const selection = { ...plan.selection, scratch, counts, forced, onTiles };
+        const counts = selected.rows(this.#countsRow(chunk), layerCount);
+        const selection = { ...plan.selection, scratch, counts, randomTiles, onTiles };
         return selectedAttention(device, { keys, selection });
       }),
     );

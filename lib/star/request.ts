@@ -42,10 +42,10 @@ export interface RankCounters {
   readonly blockTokens: number;
   /** Times that this rank encoded the anchor block on its own: 0 (it owns block 0) or 1. */
   readonly anchorPasses: number;
-  /** Query-key blocks of 128 x 128 that sparse attention computed, over all layers and heads. */
-  readonly selectedBlocks: number;
-  /** Causal 128 x 128 blocks that dense attention would have computed in their place. */
-  readonly causalBlocks: number;
+  /** Tiles of 128 x 128 that were selected, and so computed, over all layers and heads. */
+  readonly selectedTiles: number;
+  /** Causal tiles that dense attention would have computed in their place. */
+  readonly causalTiles: number;
   /** The most memory that the process had resident so far, in MiB; mapped weights count. */
   readonly residentMib: number;
   /** Seconds from the request's arrival to the end of phase 1. */
@@ -61,18 +61,18 @@ export interface GenerateResult {
   /** `[id, logit]` of the first generated position, largest first. */
   readonly topLogits: readonly (readonly [number, number])[];
   /**
-   * Blocks of the attention matrix per context block and layer: layer 0 of block 0, layer 1 of
-   * block 0, ...; `[taken, causal]` over all query heads and the block's own rows (the anchor's rows
+   * Tiles of the attention matrix per context block and layer: layer 0 of block 0, layer 1 of
+   * block 0, ...; `[selected, causal]` over all query heads and the block's own rows (the anchor's rows
    * are counted nowhere). The last layer is missing: phase 1 needs only its keys and values. Empty
    * in modes without selection.
    */
-  readonly selectedBlocks: readonly (readonly [number, number])[];
+  readonly selectedTiles: readonly (readonly [number, number])[];
   /**
-   * Of each layer, the share of the causal tiles that each query head took, over all context blocks;
+   * Of each layer, the share of the causal tiles that each query head selected, over all context blocks;
    * empty in modes without selection.
    */
   readonly headShares: readonly (readonly number[])[];
-  /** The tiles that each block's rows took, if that was asked for and is not too much. */
+  /** The tiles that each block's rows selected, if that was asked for and is not too much. */
   readonly masks: readonly TileMask[];
   /** Of the query's tokens from the second one on and of the first generated one, if asked for. */
   readonly scores?: readonly TokenScore[] | undefined;

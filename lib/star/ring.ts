@@ -8,7 +8,7 @@
  *
  * @module
  */
-import type { ForcedSelection } from "../attention/forced_selection.ts";
+import type { RandomSelection } from "../attention/random_selection.ts";
 import type { CheckedPlan } from "../attention/plan.ts";
 import { RingAttention } from "../attention/ring.ts";
 import { SelectedRingAttention } from "../attention/ring_selected.ts";
@@ -20,9 +20,9 @@ import { type ModelShape, windowsOf } from "../model/model_shape.ts";
 import type { Precision } from "../model/precision.ts";
 import type { RopeLengths } from "../model/rope_frequencies.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
-import { type BlockLayout, hostTokens } from "./blocks.ts";
+import { type BlockLayout, tokensIn } from "./blocks.ts";
 import type { Phase1Result } from "./phase1.ts";
-import type { Turns } from "./turns.ts";
+import type { Pauses, Turns } from "./turns.ts";
 
 /** What it works with. */
 export interface RingPhaseOptions {
@@ -39,27 +39,30 @@ export interface RingPhaseOptions {
   readonly collective: Collective;
   /** Where this rank's keys and values go, from row 0 on. */
   readonly rows: KvRows;
-  /** Taken in place of the tiles that the mass selects; for benchmarks. */
-  readonly forced?: ForcedSelection | undefined;
+  /** Used in place of the tiles that the mass selects; for benchmarks. */
+  readonly randomTiles?: RandomSelection | undefined;
   /** Called with the share of this rank's work that is done. */
   readonly onProgress: (fraction: number) => void;
   /** Asked before each exchange, on all ranks. */
   readonly turns: Turns;
+  /** Made behind layers: all ranks are in the same one. */
+  readonly pauses: Pauses;
 }
 
 /** Encodes this rank's part. */
 export async function encodePart(options: RingPhaseOptions): Promise<Phase1Result> {
   const { stages, config, layout, collective, rows, contextIds, onProgress, precision } = options;
   const { queryHeads, kvHeads, headDim, layerCount } = config;
-  const [part] = layout.hosts[collective.rank] ?? [];
-  const ownTokens = part === undefined ? 0 : hostTokens([part]);
+  const [part] = layout.blocksByRank[collective.rank] ?? [];
+  const ownTokens = part === undefined ? 0 : tokensIn([part]);
   const base = { anchor: undefined, anchorPasses: 0, [Symbol.dispose]() {} };
   // The last layer's attention is not needed: only its keys and values are kept.
-  const exchanges = layout.hosts.length > 1 ? layerCount - 1 : 0;
+  const exchanges = layout.blocksByRank.length > 1 ? layerCount - 1 : 0;
   let layersDone = 0;
+  let exchanged = 0;
   const ring = {
     collective,
-    partTokens: layout.hosts.map(hostTokens),
+    partTokens: layout.blocksByRank.map(tokensIn),
     keys: (layer: number) => rows.segment(layer, { start: 0, tokens: ownTokens }),
     queryHeads,
     kvHeads,
@@ -68,12 +71,15 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
     scale: config.attentionScale,
     windowOf: windowsOf(config),
     onProgress: (fraction: number) => onProgress(Math.min(1, (layersDone + fraction) / layerCount)),
-    beforeExchange: () => options.turns.turn(),
+    beforeExchange: async () => {
+      const isPaused = await options.pauses.spread({ done: exchanged++, all: layerCount });
+      if (!isPaused) await options.turns.turn();
+    },
   };
-  const { plan: { selection }, forced } = options;
+  const { plan: { selection }, randomTiles } = options;
   using attention = selection === undefined
     ? new RingAttention(stages, ring)
-    : new SelectedRingAttention(stages, { ...ring, layerCount, selection, forced });
+    : new SelectedRingAttention(stages, { ...ring, layerCount, selection, randomTiles });
   if (part === undefined || part.end === part.start) {
     for (let layer = 0; layer < exchanges; layer++) await attention.exchange(layer);
     return { ...base, selected: [] };

@@ -15,7 +15,7 @@ import type { KvRows } from "../model/kv_cache.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import type { RopeLengths } from "../model/rope_frequencies.ts";
 import { keyMean } from "../ops/rank_score.ts";
-import { type BlockLayout, type ContextBlock, hostTokens } from "./blocks.ts";
+import { type BlockLayout, type ContextBlock, tokensIn } from "./blocks.ts";
 
 /** What a sequence is made of. */
 export interface SequenceOptions {
@@ -38,10 +38,10 @@ export function sequenceTokens(
   options: { rank: number; room: number },
 ): { own: number; anchor: number } {
   const { rank, room } = options;
-  const blocks = layout.hosts[rank] ?? [];
+  const blocks = layout.blocksByRank[rank] ?? [];
   const [first] = blocks;
   return {
-    own: hostTokens(blocks) + (rank === layout.queryHost ? room : 0),
+    own: tokensIn(blocks) + (rank === layout.queryRank ? room : 0),
     anchor: first === undefined || first.index === 0 ? 0 : layout.anchorTokens,
   };
 }
@@ -64,23 +64,23 @@ export class Sequence implements Disposable {
   constructor(options: SequenceOptions) {
     const { rank, layout } = options;
     this.layout = layout;
-    this.blocks = layout.hosts[rank] ?? [];
+    this.blocks = layout.blocksByRank[rank] ?? [];
     this.contextTokens = options.contextTokens;
     this.room = options.room;
     this.lengths = options.lengths;
     this.rows = options.rows;
     this.anchorRows = options.anchorRows;
-    this.isQueryRank = rank === layout.queryHost;
+    this.isQueryRank = rank === layout.queryRank;
   }
 
   /** The rank that keeps the keys of query and answer. */
   get queryRank(): number {
-    return this.layout.queryHost;
+    return this.layout.queryRank;
   }
 
   /** Ranks 0 to `rankCount - 1` have keys of it. */
   get rankCount(): number {
-    return this.layout.hosts.length;
+    return this.layout.blocksByRank.length;
   }
 
   /** Tokens behind the context: of the query and of the answer, as far as they were computed. */
@@ -90,7 +90,7 @@ export class Sequence implements Disposable {
 
   /** Context tokens whose keys this rank has. */
   get cachedTokens(): number {
-    return hostTokens(this.blocks);
+    return tokensIn(this.blocks);
   }
 
   /** Keys that this rank has. */

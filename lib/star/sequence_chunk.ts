@@ -3,15 +3,16 @@
  *
  * @module
  */
-import type { ForcedSelection } from "../attention/forced_selection.ts";
-import { type CheckedPlan, SPARSE_BLOCK_TOKENS } from "../attention/plan.ts";
+import type { RandomSelection } from "../attention/random_selection.ts";
+import type { CheckedPlan } from "../attention/plan.ts";
+import { TILE_TOKENS } from "../ffi/symbols.ts";
 import { QUERY_TOKENS } from "../attention/ring.ts";
 import type { Device } from "../device/device.ts";
 import type { BlockLayout, ContextBlock } from "./blocks.ts";
 
-/** Draws the blocks that a host's chunks will take, so that no timed run does. */
-export async function drawForcedBlocks(
-  forced: ForcedSelection,
+/** Draws the tiles that a rank's chunks will use, so that no timed run does. */
+export async function drawRandomTiles(
+  randomTiles: RandomSelection,
   options: {
     plan: CheckedPlan;
     layout: BlockLayout;
@@ -28,15 +29,20 @@ export async function drawForcedBlocks(
     const prefixTokens = isRing ? start : index === 0 ? 0 : layout.anchorTokens;
     for (let begin = 0; begin < end - start; begin += chunkTokens) {
       const count = Math.min(chunkTokens, end - start - begin);
-      const firstBlock = (prefixTokens + begin) / SPARSE_BLOCK_TOKENS;
-      const queryBlocks = Math.ceil(count / SPARSE_BLOCK_TOKENS);
-      await forced.blocks({ heads, firstBlock, queryBlocks }, device);
+      const firstTile = (prefixTokens + begin) / TILE_TOKENS;
+      const queryTiles = Math.ceil(count / TILE_TOKENS);
+      await randomTiles.of({ heads, firstTile, queryTiles }, device);
     }
   }
 }
 
-/** Chunks end at block edges, so that a row of blocks is never split between two of them. */
+/** How many chunks some tokens are. */
+export function chunkCount(tokens: number, options: { maxTokens: number }): number {
+  return Math.ceil(tokens / sequenceChunk(options.maxTokens));
+}
+
+/** Chunks end at tile edges, so that a row of tiles is never split between two of them. */
 export function sequenceChunk(maxTokens: number): number {
-  const whole = Math.floor(maxTokens / SPARSE_BLOCK_TOKENS) * SPARSE_BLOCK_TOKENS;
-  return Math.max(whole, SPARSE_BLOCK_TOKENS);
+  const whole = Math.floor(maxTokens / TILE_TOKENS) * TILE_TOKENS;
+  return Math.max(whole, TILE_TOKENS);
 }

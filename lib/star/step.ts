@@ -26,7 +26,7 @@ import type { Sequence } from "./sequence.ts";
 import { rowGroups, TokenBoard } from "./token_board.ts";
 import { StepRecords } from "./step_records.ts";
 import { scoreRows, type TokenScore } from "./token_scores.ts";
-import type { Turns } from "./turns.ts";
+import { Pauses, type Turns } from "./turns.ts";
 
 /** What steps are made with. */
 export interface StepperOptions {
@@ -155,8 +155,9 @@ export class Stepper implements Disposable {
     });
     let row = 0;
     const scores: TokenScore[] = [];
+    const pauses = await Pauses.agree(turns, Math.ceil(ids.length / maxTokens));
     for (let begin = 0; begin < ids.length; begin += maxTokens) {
-      if (begin > 0) await turns.turn();
+      if (begin > 0 && !await pauses.next()) await turns.turn();
       const part = ids.subarray(begin, begin + maxTokens);
       sequence.extend(part.length);
       const keys = batchKeys(sequence, this.#options.arena);

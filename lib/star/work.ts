@@ -3,28 +3,28 @@
  *
  * @module
  */
-import type { BlockCount } from "../attention/xattention.ts";
+import type { TileCount } from "../attention/xattention.ts";
 import { Libc } from "../ffi/libc.ts";
 import type { Phase1Result } from "./phase1.ts";
 import type { RankCounters } from "./request.ts";
 
-/** What the encoding of a host's blocks took. */
+/** What the encoding of a rank's blocks took. */
 export function countWork(
   encoded: Pick<Phase1Result, "anchorPasses" | "selected">,
   own: { rank: number; blocks: number; blockTokens: number },
 ): Omit<RankCounters, "prefillSeconds" | "decodeSeconds"> {
-  const { taken: selectedBlocks, causal: causalBlocks } = totalCount(encoded);
+  const { selected: selectedTiles, causal: causalTiles } = totalCount(encoded);
   const { anchorPasses } = encoded;
-  return { ...own, anchorPasses, selectedBlocks, causalBlocks, residentMib: peakResidentMib() };
+  return { ...own, anchorPasses, selectedTiles, causalTiles, residentMib: peakResidentMib() };
 }
 
-/** The blocks of all sequences and layers together. */
+/** The tiles of all sequences and layers together. */
 export function totalCount(
   encoded: Pick<Phase1Result, "selected">,
-): Pick<BlockCount, "taken" | "causal"> {
+): Pick<TileCount, "selected" | "causal"> {
   const counts = encoded.selected.flat();
   return {
-    taken: counts.reduce((sum, { taken }) => sum + taken, 0),
+    selected: counts.reduce((sum, { selected }) => sum + selected, 0),
     causal: counts.reduce((sum, { causal }) => sum + causal, 0),
   };
 }
@@ -36,7 +36,7 @@ function peakResidentMib(): number {
 
 /** The tiles that each query head took, by layer, over all sequences. */
 export function sumHeads(
-  selected: readonly (readonly Pick<BlockCount, "heads">[])[],
+  selected: readonly (readonly Pick<TileCount, "heads">[])[],
 ): readonly (readonly number[])[] {
   const [first = []] = selected;
   return first.map(({ heads }, layer) =>

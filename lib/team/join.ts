@@ -85,7 +85,7 @@ async function joinTcp(launch: Launch, options: JoinOptions): Promise<LaunchedCo
   if (jobSecret === undefined) {
     throw new UsageError(
       `Cannot join ${size} ranks over TCP as they need a key in common: set STARX_JOB_KEY for ` +
-        "all ranks, and let them read it ('deno task hosts'), or give --job_key FILE",
+        "all ranks, and let them read it ('deno task nodes'), or give --job_key FILE",
     );
   }
   const key = await importJobKey(jobSecret);

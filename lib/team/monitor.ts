@@ -1,5 +1,5 @@
 /**
- * Watches the ranks of a pool for one that hangs: it has work, gets nowhere and waits for nobody.
+ * Watches the ranks of a team for one that hangs: it has work, gets nowhere and waits for nobody.
  *
  * @module
  */

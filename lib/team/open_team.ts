@@ -5,7 +5,7 @@
  * @module
  */
 import { openAlone, openLaunched } from "./leader.ts";
-import { WorkerPool } from "./pool.ts";
+import { ChildTeam } from "./child_team.ts";
 import type { RankProgram, RankTypes } from "./program.ts";
 import type { Team, TeamPlace } from "./team.ts";
 
@@ -30,7 +30,7 @@ export async function openTeam<T extends RankTypes>(
       const { size, timeoutMs, startTimeoutMs } = place;
       const env = program.environment?.(init, size);
       const options = { entry, permissions, size, timeoutMs, startTimeoutMs, env };
-      return await WorkerPool.start<T>(init, options);
+      return await ChildTeam.start<T>(init, options);
     }
   }
 }

@@ -4,7 +4,7 @@
  * Order: hello from both sides, init answered by ready, then requests, as many as one likes, each
  * with a number. Every request is answered once by each rank: by a result, by refused (all ranks
  * found the same fault and go on), or by dropped after a cancel; progress at any time before. An
- * error ends the pool. The end of its input ends a rank.
+ * error ends the team. The end of its input ends a rank.
  *
  * @module
  */

@@ -28,10 +28,10 @@ const BEAT_MS = 100;
 const GRACE_MS = 3_000;
 
 /**
- * Makes this process a rank of the pool that started it; returns never.
+ * Makes this process a rank of the team that started it; returns never.
  *
  * Standard output belongs to the protocol: nothing else may write there. Any error is sent to the
- * parent, which ends the pool and throws it.
+ * parent, which ends the team and throws it.
  */
 export async function serveRank<T extends RankTypes>(
   program: RankProgram<T>,

@@ -4,9 +4,26 @@
  * @module
  */
 import { runBench } from "../../commands/bench/bench.ts";
+import { BENCH_FLAGS, benchOptions } from "../../commands/bench/flags.ts";
+import { runPromptBench } from "../../commands/bench/prompts.ts";
+import { RowPrinter } from "../../commands/bench/rows.ts";
+import { benchText } from "../../commands/bench/text.ts";
+import { median, spread } from "../../commands/bench/timings.ts";
+import { parseFlags } from "../../commands/shared/flags.ts";
+import { FileError, UsageError } from "../../lib/errors.ts";
+import { readConfig } from "../../lib/model/config.ts";
+import { loadTokenizer } from "../../lib/model/tokenizer.ts";
 import type { BenchOptions } from "../../commands/bench/options.ts";
-import { benchIds } from "../../commands/bench/rank.ts";
-import { assert, assertEquals } from "../helpers/assert.ts";
+import { benchIds } from "../../commands/bench/mode_bench.ts";
+import {
+  assert,
+  assertAlmostEquals,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+} from "../helpers/assert.ts";
+import { fakeModels, fakeScreen, NO_INTERRUPTS } from "../helpers/fake_model.ts";
+import { inFolder } from "../helpers/folder.ts";
 import { MODEL } from "../helpers/prompts.ts";
 
 const OPTIONS: BenchOptions = {
@@ -100,4 +117,179 @@ Deno.test("bench counts no buffers of its own as the model's memory", async () =
   const { rss_mib: rssMib } = JSON.parse(last) as { rss_mib: number };
   // The copy that tells the memory's rate takes 512 MiB; Deno and the tiny model less than 150.
   assert(rssMib < 400, `less than 400 MiB must be resident: found ${rssMib}`);
+});
+
+/** Options as the command line gives them. */
+async function optionsOf(line: string): Promise<BenchOptions> {
+  return await benchOptions(parseFlags(BENCH_FLAGS, line.split(" "), { command: "bench" }));
+}
+
+async function printed(options: BenchOptions): Promise<string> {
+  let text = "";
+  await runBench(options, { print: (part) => void (text += part), note: () => {} });
+  return text;
+}
+
+Deno.test("bench has the spread of a sample beside its median", () => {
+  assertEquals(median([4, 1, 3]), 3);
+  // Squares of the distances from 5: 9, 1, 1, 1, 0, 0, 4, 16; over 7.
+  assertAlmostEquals(spread([2, 4, 4, 4, 5, 5, 7, 9]), Math.sqrt(32 / 7), 1e-12);
+  assertEquals(spread([3]), NaN);
+});
+
+Deno.test("benchText() takes the essays, or sentences like RULER's, and repeats what is short", async () => {
+  await inFolder({ "PaulGrahamEssays.json": '{"text": "One \\n two. Three"}' }, async (folder) => {
+    using tokenizer = await loadTokenizer(MODEL);
+    const text = async (sourceDir: string, count: number) =>
+      await benchText({ ...OPTIONS, sourceDir }, { count, vocabularySize: 4096 });
+    const essays = await text(folder, 1000);
+    const once = tokenizer.encode("One two. Three");
+    assertEquals(essays?.name, "RULER's essays");
+    assertEquals(essays?.ids.length, 1000);
+    assertEquals([...essays?.ids.slice(0, 2 * once.length) ?? []], [...once, ...once]);
+    const sentences = await text(`${folder}/none`, 200);
+    const words = tokenizer.decode([...sentences?.ids ?? []]);
+    assertMatch(words, /^(One of the special magic numbers for [a-z]+-[a-z]+ is: \d{7}\.\n)+/);
+    const { vocabularySize } = await readConfig(MODEL);
+    assertEquals(vocabularySize, 4096);
+    await assertRejects(
+      () => benchText(OPTIONS, { count: 1000, vocabularySize: 5 }),
+      FileError,
+      "ids must be below vocab_size of config.json, which is 5",
+    );
+    const random = { ...OPTIONS, prompt: "random" } as const;
+    assertEquals(await benchText(random, { count: 9, vocabularySize }), undefined);
+  });
+});
+
+Deno.test("runBench() selects other tiles of text than of random tokens", async () => {
+  const density = async (prompt: "text" | "random"): Promise<number> => {
+    const one = { modes: ["xattn"], lengths: [2048], decodeContexts: [], repeats: 1 } as const;
+    const text = await printed({
+      ...OPTIONS,
+      ...one,
+      prompt,
+      sourceDir: "none",
+      json: false,
+      format: "jsonl",
+    });
+    const row = JSON.parse(text);
+    assertEquals(row.prompt === "random tokens", prompt === "random");
+    return row.density;
+  };
+  const [text, random] = [await density("text"), await density("random")];
+  assert(text > 0 && text < 1 && text !== random, `${text} of text, ${random} of random tokens`);
+});
+
+Deno.test("runBench() prints rows in every form, and a table with the spread", async () => {
+  const options = { ...OPTIONS, json: false, modes: ["dense", "xattn"] } as const;
+  const table = await printed(options);
+  assertMatch(table, / prefill +s \(min\) +s \(med\) +± .*\n +5 +\d.*\n +9 .*\n +decode at/);
+  const lines = (await printed({ ...options, format: "jsonl" })).trim().split("\n");
+  const rows = lines.map((line) => JSON.parse(line));
+  const names = rows.map(({ mode, test, tokens }) => `${mode} ${test} ${tokens}`);
+  const each = ["prefill 5", "prefill 9", "decode 5"];
+  assertEquals(names, ["dense", "xattn"].flatMap((mode) => each.map((test) => `${mode} ${test}`)));
+  for (const { seconds, spread: off, tokens_per_s: rate, tokens, test } of rows) {
+    assert(seconds > 0 && off >= 0 && rate > 0);
+    if (test === "prefill") assertAlmostEquals(rate * seconds / tokens, 1, 0.01);
+  }
+  const json = JSON.parse(await printed({ ...options, format: "json" }));
+  assertEquals(json.map((row: object) => Object.keys(row)), rows.map((row) => Object.keys(row)));
+  const csv = (await printed({ ...options, format: "csv" })).trim().split("\n");
+  assertEquals(csv[0], Object.keys(rows[0]).join(","));
+  assertEquals(csv.length, 7);
+  const md = (await printed({ ...options, format: "md" })).trim().split("\n");
+  assertEquals(md.slice(2, 4), [
+    "| mode | test | tokens | at once | s | ± | tokens/s | first token s | density |",
+    "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+  ]);
+  assertEquals(md.length, 10);
+});
+
+Deno.test("RowPrinter ends JSON that has no row", () => {
+  let text = "";
+  const printer = new RowPrinter("json", (part) => void (text += part));
+  printer.end();
+  printer.end();
+  assertEquals(JSON.parse(text), []);
+});
+
+Deno.test("bench takes any configuration as a shape, in its own family", async () => {
+  const { model } = await optionsOf(`--shape ${MODEL}/config.json`);
+  const config = await readConfig(MODEL);
+  assertEquals(model, { kind: "shape", name: `${MODEL}/config.json`, config });
+  const qwen = {
+    ...{ architectures: ["Qwen3ForCausalLM"], model_type: "qwen3", hidden_size: 128 },
+    ...{ intermediate_size: 192, num_hidden_layers: 2, num_attention_heads: 4, head_dim: 32 },
+    ...{ num_key_value_heads: 2, vocab_size: 512, max_position_embeddings: 1024 },
+    ...{ rms_norm_eps: 1e-6, rope_theta: 10000, tie_word_embeddings: true, hidden_act: "silu" },
+  };
+  await inFolder({ "a.json": JSON.stringify(qwen) }, async (folder) => {
+    const options = await optionsOf(`--shape ${folder}/a.json --device cpu -l 40 --format jsonl`);
+    const row = JSON.parse(await printed(options));
+    assertEquals(row.model, `${folder}/a.json (random weights)`);
+    assertEquals([row.prompt, row.tokens], ["random tokens", 40]);
+  });
+  for (
+    const [line, message] of [
+      ["--shape 8b", "--shape: must be one of small, "],
+      ["--shape small -p x", "--model_path: either it or --shape must be given"],
+      ["--shape small --prompt text", "--prompt: must be random with --shape"],
+      ["--shape small --input_path x", "--input_path: needs --model_path, not --shape"],
+      ["--shape small --json --format md", "--format: must be absent with --json"],
+    ] as const
+  ) await assertRejects(() => optionsOf(line), UsageError, message);
+});
+
+Deno.test("runPromptBench() times one's own prompts", async () => {
+  const lines = ["a", "b", "c"].map((input_query) =>
+    `${JSON.stringify({ input_context: "The sky is blue.", input_query })}\n`
+  );
+  await inFolder({ "in.jsonl": lines.join("") }, async (folder) => {
+    const run = async (changes: Partial<BenchOptions>) => {
+      const models = fakeModels(() => "an answer");
+      const input = { path: `${folder}/in.jsonl`, limit: 2 };
+      let text = "";
+      await runPromptBench(
+        { ...OPTIONS, modes: ["dense", "xattn"], ...changes, input },
+        { print: (part) => void (text += part), note: () => {} },
+        { screen: fakeScreen(), cleanup: NO_INTERRUPTS, loadModel: models.load },
+      );
+      return { models, text };
+    };
+    const { models, text } = await run({ format: "jsonl" });
+    const rows = text.trim().split("\n").map((line) => JSON.parse(line));
+    const tests = ["prompt 1", "prompt 2", "all 2"];
+    assertEquals(rows.map(({ test }) => test), [...tests, ...tests]);
+    // A run that is not timed, and two of each prompt.
+    assertEquals(models.asked.map(({ prompt }) => prompt.query).join(""), "aaabb".repeat(2));
+    assert(models.asked.every(({ options }) => options.tokensToGenerate === 3));
+    assertEquals(models.openCount, 0);
+    for (const row of rows) {
+      assertEquals([row.tokens, row.generated, row.runs], [12, 2, 2]);
+      assert(row.first_token_s >= 0 && row.first_token_s <= row.seconds && row.tokens_per_s > 0);
+    }
+    const { text: table } = await run({});
+    assertMatch(
+      table,
+      /tokens +generated +s +± +tokens\/s +first token s +± +density\nprompt 1 +12 +2 /,
+    );
+  });
+});
+
+Deno.test("runPromptBench() has the first token before the last one", async () => {
+  const line = { input_context: "The grass is green. ".repeat(60), input_query: "The grass is" };
+  await inFolder({ "in.jsonl": `${JSON.stringify(line)}\n` }, async (folder) => {
+    let text = "";
+    const input = { path: `${folder}/in.jsonl`, limit: -1 };
+    await runPromptBench(
+      { ...OPTIONS, input, decodeTokens: 40, format: "jsonl", repeats: 1 },
+      { print: (part) => void (text += part), note: () => {} },
+      { screen: fakeScreen(), cleanup: NO_INTERRUPTS },
+    );
+    const [row] = text.trim().split("\n").map((line) => JSON.parse(line));
+    assertEquals(row.generated, 40);
+    assert(row.first_token_s > 0 && row.first_token_s < row.seconds, text);
+  });
 });

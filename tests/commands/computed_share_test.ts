@@ -6,7 +6,7 @@ import { STAR } from "../helpers/prompts.ts";
 
 function rank(anchorPasses: number): RankCounters {
   return {
-    ...{ rank: 0, blocks: 0, blockTokens: 0, selectedBlocks: 0, causalBlocks: 0 },
+    ...{ rank: 0, blocks: 0, blockTokens: 0, selectedTiles: 0, causalTiles: 0 },
     ...{ prefillSeconds: 0, decodeSeconds: 0, residentMib: 0, anchorPasses },
   };
 }
@@ -15,10 +15,10 @@ function share(
   plan: PlanOptions,
   facts: { tokens: number; ranks: RankCounters[]; selected?: [number, number][] },
 ): number {
-  const { tokens: contextTokens, ranks, selected: selectedBlocks = [] } = facts;
+  const { tokens: contextTokens, ranks, selected: selectedTiles = [] } = facts;
   return computedShare(checkPlan(plan), {
     contextTokens,
-    result: { ids: [], topLogits: [], selectedBlocks, headShares: [], masks: [], ranks },
+    result: { ids: [], topLogits: [], selectedTiles, headShares: [], masks: [], ranks },
   });
 }
 

@@ -6,7 +6,7 @@
 import { runBench } from "../../commands/bench/bench.ts";
 import { runKernelBench } from "../../commands/bench/kernels.ts";
 import type { BenchOptions } from "../../commands/bench/options.ts";
-import { runDoctor } from "../../commands/doctor.ts";
+import { runDoctor } from "../../commands/doctor/doctor.ts";
 import { modelShape } from "../../lib/model/shapes.ts";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "../helpers/assert.ts";
 import { buildFakeGpu, withFakeGpu } from "../helpers/fake_gpu.ts";

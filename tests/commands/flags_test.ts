@@ -47,6 +47,30 @@ Deno.test("parseFlags() takes negative numbers as values", () => {
   assertEquals(parse("-n", "x", "-bs", "-1", "--anchor=-1").block_size, -1);
 });
 
+Deno.test("parseFlags() takes names cut short, as argparse does", () => {
+  const { name, block_size, threads, lengths } = parse(
+    ..."--na x --block=64 --threa 2 --len 4k 8k".split(" "),
+  );
+  assertEquals({ name, block_size, threads, lengths }, {
+    ...{ name: "x", block_size: 64, threads: 2, lengths: [4096, 8192] },
+  });
+  // A whole name is that flag, though another one begins with it.
+  const table = { task: textFlag({ help: "" }), tasks: textFlag({ help: "" }) };
+  const { task, tasks } = parseFlags(table, ["--task", "a", "--tasks=b"], { command: "test" });
+  assertEquals([task, tasks], ["a", "b"]);
+});
+
+Deno.test("parseFlags() takes the last of a repeated flag, as argparse does", () => {
+  const { name, block_size, lengths, use_cache } = parse(
+    ..."-n x -l 1 2 -bs 1 -n y --block 3 -l 4 --use_cache --use_cache".split(" "),
+  );
+  assertEquals({ name, block_size, lengths, use_cache }, {
+    ...{ name: "y", block_size: 3, lengths: [4], use_cache: true },
+  });
+  // What follows another flag belongs to the last one, not to the first of its name.
+  assertEquals(parse(..."-n x -l 1 -n y -l 2 3".split(" ")).lengths, [2, 3]);
+});
+
 Deno.test("parseFlags() splits stop words at commas and leaves out empty ones", () => {
   assertEquals(parse("-n", "x", "--stop_words", "<|eot_id|>,,a b").stop_words, [
     "<|eot_id|>",
@@ -101,9 +125,13 @@ const REFUSED: readonly (readonly [args: string, message: string])[] = [
   ["--foo", "--foo: is not a flag of 'test' (see --help)"],
   ["--foo=1", "--foo: is not a flag of 'test' (see --help)"],
   ["-q 1", "-q: is not a flag of 'test' (see --help)"],
-  ["-n x -n y", "--name: is given more than once"],
-  ["-bs 1 --block_size 1", "--block_size: is given more than once"],
-  ["-l 1 -l 2", "--lengths: is given more than once"],
+  ["--t 1", "--t: must be longer, as it may be one of --tasks, --threshold, --threads"],
+  ["--thre=1", "--thre: must be longer, as it may be one of --threshold, --threads"],
+  ["--lengthy 1", "--lengthy: is not a flag of 'test'"],
+  ["--na", "--name: needs a value"],
+  ["--block x", "--block_size: must be a whole number from -1 to 2147483647: current value is 'x'"],
+  ["-n x --use=1", "--use_cache: takes no value"],
+  ["-n x -n=", "--name: must not be empty: current value is ''"],
   ["-n", "--name: needs a value"],
   ["-n -bs 1", "--name: needs a value"],
   ["-n=", "--name: must not be empty: current value is ''"],

@@ -14,14 +14,14 @@ Deno.test("runRuler() ends in a table over all lengths", async () => {
     assertEquals(
       table,
       "tiny, starx, block 256, anchor 256, stride 16, threshold 0.95, bf16, llama3 prompts\n\n" +
-        "task                     512         1024\n" +
-        "---------------  -----------  -----------\n" +
-        "niah_single_1    100.0 ± 0.0  100.0 ± 0.0\n" +
-        "vt               100.0 ± 0.0    0.0 ± 0.0\n" +
-        "---------------  -----------  -----------\n" +
-        "mean             100.0 ± 0.0   50.0 ± 0.0\n" +
-        "blocks computed         0.38         0.38\n" +
-        "s per sample            0.50         0.50\n",
+        "task                    512         1024\n" +
+        "--------------  -----------  -----------\n" +
+        "niah_single_1   100.0 ± 0.0  100.0 ± 0.0\n" +
+        "vt              100.0 ± 0.0    0.0 ± 0.0\n" +
+        "--------------  -----------  -----------\n" +
+        "mean            100.0 ± 0.0   50.0 ± 0.0\n" +
+        "tiles computed         0.38         0.38\n" +
+        "s per sample           0.50         0.50\n",
     );
     assertEquals(models.loads, [2, 3]);
     assertEquals(models.openCount, 0);
@@ -60,7 +60,7 @@ Deno.test("runRuler() skips a task whose data is missing and says what to do", a
     const line = "niah_single_2 at 512: skipped, the essays are missing";
     assert(logged.includes(line));
     assertStringIncludes(table, `\n${line}\n`);
-    assertStringIncludes(table, "vt               100.0 ± 0.0\n");
+    assertStringIncludes(table, "vt              100.0 ± 0.0\n");
   });
 });
 

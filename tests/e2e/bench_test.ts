@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals, assertMatch } from "../helpers/assert.ts";
 import { inFolder } from "../helpers/folder.ts";
-import { type Ended, runAlone, runRanks } from "../helpers/hosts.ts";
+import { type Ended, runAlone, runRanks } from "../helpers/nodes.ts";
 import { MODEL } from "../helpers/prompts.ts";
 import { hasMpirun } from "../helpers/remote_group.ts";
 
@@ -93,4 +93,28 @@ Deno.test({
       await runRanks(["bench", "--shape", "small", "-a", "dense"], { flavour: "openmpi", size: 2 }),
     );
   },
+});
+
+Deno.test("bench keeps what it measured when it is interrupted", async () => {
+  const cli = new URL("../../cli.ts", import.meta.url).pathname;
+  // The second length takes minutes.
+  const flags = ["--shape", "small", "-a", "dense", "-l", "64", "200000", "--repeats", "2"];
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "-q", cli, "bench", "--device", "cpu", ...flags, "--format", "json"],
+    stdout: "piped",
+    stderr: "null",
+  }).spawn();
+  let text = "";
+  let isInterrupted = false;
+  for await (const part of child.stdout.pipeThrough(new TextDecoderStream())) {
+    text += part;
+    if (isInterrupted || !text.includes("}")) continue;
+    isInterrupted = true;
+    child.kill("SIGINT");
+  }
+  assertEquals((await child.status).code, 130);
+  const rows = JSON.parse(text);
+  assertEquals(rows.map(({ test, tokens }: Record<string, unknown>) => [test, tokens]), [
+    ["prefill", 64],
+  ]);
 });

@@ -16,7 +16,7 @@ async function run(mode: "xattn" | "starx", processCount: number): Promise<Gener
 
 for (const [mode, processCount] of [["xattn", 1], ["starx", 1], ["starx", 2]] as const) {
   Deno.test(`generate() returns the tiles that ${mode} took on ${processCount} processes`, async () => {
-    const { masks, selectedBlocks, headShares } = await run(mode, processCount);
+    const { masks, selectedTiles, headShares } = await run(mode, processCount);
     assert(masks.length > 0);
     const layers = headShares.length;
     const taken = new Map<string, number>();
@@ -32,11 +32,11 @@ for (const [mode, processCount] of [["xattn", 1], ["starx", 1], ["starx", 2]] as
         row[head] = (row[head] ?? 0) + sum;
       }
     }
-    for (const [place, [some]] of selectedBlocks.entries()) {
+    for (const [place, [some]] of selectedTiles.entries()) {
       assertEquals(taken.get(`${Math.floor(place / layers)} ${place % layers}`), some);
     }
     for (const [layer, shares] of headShares.entries()) {
-      const causal = selectedBlocks.filter((_, place) => place % layers === layer)
+      const causal = selectedTiles.filter((_, place) => place % layers === layer)
         .reduce((sum, [, all]) => sum + all, 0);
       for (const [head, share] of shares.entries()) {
         assertAlmostEquals(share, (heads[layer]?.[head] ?? 0) * shares.length / causal);

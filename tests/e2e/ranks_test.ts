@@ -46,7 +46,7 @@ for (const { name, plan } of PLANS) {
         const result = await run(plan, { processCount, dtype });
         first ??= result;
         assertEquals(result.ids, first.ids, `with ${processCount} ranks`);
-        assertEquals(result.selectedBlocks, first.selectedBlocks, `with ${processCount} ranks`);
+        assertEquals(result.selectedTiles, first.selectedTiles, `with ${processCount} ranks`);
         if (dtype === "f32") assertSameLogits(result, first);
       }
     });

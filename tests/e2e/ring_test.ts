@@ -87,17 +87,17 @@ Deno.test("generate() in ringx leaves ranks without a tile of the context idle",
 
 /** [taken, causal] of each layer, over all parts. */
 function tilesPerLayer(result: GenerateResult): number[][] {
-  const { selectedBlocks, ranks } = result;
+  const { selectedTiles, ranks } = result;
   const parts = ranks.filter(({ blocks }) => blocks > 0).length;
-  const layers = selectedBlocks.length / parts;
+  const layers = selectedTiles.length / parts;
   return Array.from({ length: layers }, (_, layer) => {
-    const own = selectedBlocks.filter((_, i) => i % layers === layer);
+    const own = selectedTiles.filter((_, i) => i % layers === layer);
     return [0, 1].map((at) => own.reduce((sum, tiles) => sum + (tiles[at] ?? 0), 0));
   });
 }
 
 function density(result: GenerateResult): number {
-  const sum = (at: 0 | 1) => result.selectedBlocks.reduce((all, tiles) => all + tiles[at], 0);
+  const sum = (at: 0 | 1) => result.selectedTiles.reduce((all, tiles) => all + tiles[at], 0);
   return sum(0) / sum(1);
 }
 

@@ -6,7 +6,7 @@
  */
 import { assert, assertEquals, assertMatch } from "../helpers/assert.ts";
 import { inFolder } from "../helpers/folder.ts";
-import { inferArgs, readOutput, runAlone, writeInput } from "../helpers/hosts.ts";
+import { inferArgs, readOutput, runAlone, writeInput } from "../helpers/nodes.ts";
 import { descendants, isRunning, waitUntilEnded } from "../helpers/processes.ts";
 import { MODEL } from "../helpers/prompts.ts";
 import { hasMpirun } from "../helpers/remote_group.ts";

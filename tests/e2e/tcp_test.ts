@@ -6,14 +6,14 @@
  */
 import { assertEquals, assertMatch } from "../helpers/assert.ts";
 import { inFolder } from "../helpers/folder.ts";
-import { inferArgs, runAlone, writeInput } from "../helpers/hosts.ts";
+import { inferArgs, runAlone, writeInput } from "../helpers/nodes.ts";
 import {
   hasNamespaces,
   type RankEnd,
   type RankPlaces,
   TcpRanks,
   TwoNodes,
-} from "../helpers/tcp_hosts.ts";
+} from "../helpers/tcp_ranks.ts";
 
 /** Far longer than a busy machine keeps a rank from running. */
 const HANG_MS = 8_000;

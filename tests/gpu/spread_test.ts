@@ -66,7 +66,7 @@ for (const entry of await goldenEntries()) {
       const two = await generate(entry, { name, gpusPerRank: 2 });
       assertEquals(two.ids, one.ids);
       assertEquals(two.topLogits, one.topLogits);
-      assertEquals(two.selectedBlocks, one.selectedBlocks);
+      assertEquals(two.selectedTiles, one.selectedTiles);
       if (name === "dense" || name === "star") assertEquals(two.ids, entry.modes[name]?.greedy_ids);
     });
   }
@@ -85,7 +85,7 @@ async function runLarge(devices: readonly Device[], mode: AttentionMode): Promis
   using model = await RankModel.assemble({
     ...{ config, stages, weights, plan, chunkTokens },
     precision: PRECISIONS.bf16,
-    forcedDensity: 0.3,
+    density: 0.3,
   });
   using collective = new SelfCollective();
   const ids = Int32Array.from(

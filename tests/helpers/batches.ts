@@ -6,12 +6,14 @@
 import { type CheckedPlan, checkPlan } from "../../lib/attention/plan.ts";
 import type { DeviceKind } from "../../lib/device/open.ts";
 import { PRECISIONS } from "../../lib/model/precision.ts";
+import { NO_HOOKS } from "../../lib/engine/hooks.ts";
 import { RankModel } from "../../lib/engine/rank.ts";
 import type { Collective } from "../../lib/parallel/collective.ts";
 import { SelfCollective } from "../../lib/parallel/self.ts";
 import { ShmCollective, ShmGroup } from "../../lib/parallel/shm.ts";
 import type { Answer } from "../../lib/star/decoder.ts";
 import type { GenerateRequest } from "../../lib/star/request.ts";
+import { gatherNumbers } from "../../lib/team/words.ts";
 import { assert, assertEquals } from "./assert.ts";
 import { goldenEntries, goldenPlan } from "./golden.ts";
 import { MODEL } from "./prompts.ts";
@@ -34,19 +36,29 @@ export interface BatchRun {
   readonly width: number;
   /** The numbers of the samples, in the order in which they begin. */
   readonly order: readonly number[];
+  /** Called on rank 0 when others have had a token between two chunks of a sample. */
+  readonly onPause?: () => void;
 }
 
-/** Samples of different lengths, of contexts, queries and answers. */
-export async function batchSamples(count: number): Promise<GenerateRequest[]> {
+/**
+ * Samples of different lengths, of contexts, queries and answers.
+ *
+ * @param options `times` as long contexts.
+ */
+export async function batchSamples(
+  count: number,
+  options: { times?: number } = {},
+): Promise<GenerateRequest[]> {
+  const { times = 1 } = options;
   const entries = await goldenEntries();
   return Array.from({ length: count }, (_, i) => {
     const entry = entries[i % entries.length];
     assert(entry !== undefined);
-    const ids = [...entry.context_ids, ...entry.context_ids];
+    const ids = Array.from({ length: 2 * times }, () => entry.context_ids).flat();
     const from = 13 * i % 97;
     return {
       sample: String(i),
-      contextIds: Int32Array.from(ids.slice(from, from + 130 + 71 * i % 517)),
+      contextIds: Int32Array.from(ids.slice(from, from + times * (130 + 71 * i % 517))),
       queryIds: Int32Array.from(entry.query_ids.slice(-(1 + 5 * i % 23))),
       tokensToGenerate: 1 + 5 * i % 9,
       stopIds: [],
@@ -101,19 +113,33 @@ async function runOnRank(
   const waiting = [...order];
   let active: { index: number; answer: Answer }[] = [];
   const onLayer = () => {};
+  const decode = async (maxSteps: number): Promise<void> => {
+    const going = active.map(({ answer }) => answer).filter(({ isDone }) => !isDone);
+    if (going.length > 0) await model.decode(going, { collective, onLayer, maxSteps });
+  };
+  const hooks = {
+    ...NO_HOOKS,
+    agreeOnPauses: async (chunks: number) => {
+      const counts = await gatherNumbers(collective, [active.length === 0 ? 1 : chunks]);
+      return Math.max(0, ...counts.flat().map((count) => count - 1));
+    },
+    pause: async () => {
+      await decode(1);
+      if (collective.rank === 0) options.run.onPause?.();
+    },
+  };
   while (waiting.length > 0 || active.length > 0) {
     while (active.length < width && waiting.length > 0) {
       const index = waiting.shift() ?? 0;
       const request = samples[index];
       assert(request !== undefined);
       const room = request.queryIds.length + request.tokensToGenerate;
-      const common = { collective, onProgress: () => {} };
+      const common = { collective, onProgress: () => {}, hooks };
       const encoded = await model.encode(request.contextIds, { ...common, room });
-      const call = { request, collective, onLayer, onToken: () => {} };
+      const call = { request, collective, onLayer, onToken: () => {}, hooks };
       active.push({ index, answer: await model.begin(encoded, call) });
     }
-    const going = active.map(({ answer }) => answer).filter(({ isDone }) => !isDone);
-    if (going.length > 0) await model.decode(going, { collective, onLayer, maxSteps: 3 });
+    await decode(3);
     for (const { index, answer: { isDone, ids, topLogits, sequence } } of active) {
       if (!isDone) continue;
       results[index] = { ids: [...ids], topLogits };
@@ -148,20 +174,27 @@ export async function batchPlan(name: string): Promise<CheckedPlan> {
   return checkPlan(options);
 }
 
-/** Runs the samples one by one, and then together in another order: the same bits must come. */
+/**
+ * Runs the samples one by one, and then together in another order, a token of those under way between
+ * two chunks of one that begins: the same bits must come.
+ */
 export async function checkWidths(
   widths: readonly number[],
-  run: Omit<BatchRun, "width" | "order"> & { count: number },
+  run: Omit<BatchRun, "width" | "order"> & { count: number; times?: number },
 ): Promise<void> {
-  const { count } = run;
-  const samples = await batchSamples(count);
+  const { count, times = 1 } = run;
+  const samples = await batchSamples(count, { times });
   const order = samples.map((_, i) => i);
   const expected = await runBatches(samples, { ...run, width: 1, order });
   assertEquals(expected.map(({ ids }) => ids.length), samples.map((s) => s.tokensToGenerate));
   // They are no copies of each other.
   assert(new Set(expected.map(({ topLogits }) => String(topLogits))).size === count);
   for (const width of widths) {
-    const found = await runBatches(samples, { ...run, width, order: shuffled(count) });
+    let pauses = 0;
+    const onPause = () => void pauses++;
+    const found = await runBatches(samples, { ...run, width, order: shuffled(count), onPause });
     assertEquals(found, expected);
+    // The chunks of a GPU are longer than most of the samples.
+    if (run.device !== "cuda") assert(pauses > 0, "some sample has several chunks");
   }
 }

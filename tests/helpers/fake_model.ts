@@ -77,7 +77,7 @@ function generationOf(text: string): Generation {
     result: {
       ids: [5, 6],
       topLogits,
-      selectedBlocks: [[1, 4], [2, 4]],
+      selectedTiles: [[1, 4], [2, 4]],
       headShares: [[0.25, 0.25], [0.5, 0.5]],
       masks: [],
       ranks: [],

@@ -1,16 +1,16 @@
 /**
- * A program that starts a pool, prints the ranks' process numbers, and runs one request.
+ * A program that starts a team, prints the ranks' process numbers, and runs one request.
  *
  * Arguments: the entry's address, the number of ranks, the request as JSON.
  *
  * @module
  */
-import { WorkerPool } from "../../lib/team/pool.ts";
+import { ChildTeam } from "../../lib/team/child_team.ts";
 import type { FakeTypes } from "./fake_rank.ts";
 
 if (import.meta.main) {
   const [entry = "", size = "", request = ""] = Deno.args;
-  await using pool = await WorkerPool.start<FakeTypes>({ greeting: "hello" }, {
+  await using team = await ChildTeam.start<FakeTypes>({ greeting: "hello" }, {
     entry: new URL(entry),
     size: Number(size),
     permissions: [],
@@ -18,6 +18,6 @@ if (import.meta.main) {
   });
   const write = (value: unknown) =>
     Deno.stdout.writeSync(new TextEncoder().encode(`${JSON.stringify(value)}\n`));
-  write(pool.ready.map(({ pid }) => pid));
-  write(await pool.run(JSON.parse(request)));
+  write(team.ready.map(({ pid }) => pid));
+  write(await team.run(JSON.parse(request)));
 }

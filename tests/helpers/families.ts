@@ -74,7 +74,7 @@ export async function runFamily(
 
 /** The errors of a result's logits, in units of the reference's standard deviation. */
 export function logitErrors(
-  result: GenerateResult,
+  result: Pick<GenerateResult, "topLogits">,
   expected: FamilyCase,
 ): { largest: number; rootMeanSquare: number } {
   const errors = result.topLogits.map(([id, logit]) =>
@@ -91,4 +91,22 @@ export function logitErrors(
 export function decidedIds(expected: FamilyCase, error: number): number {
   const unsure = expected.margins.findIndex((margin) => margin <= 2 * error * expected.std);
   return unsure === -1 ? expected.greedy.length : unsure;
+}
+
+/** The README's figures of an architecture. */
+export interface DocumentedErrors {
+  /** The largest error in f32. */
+  readonly f32: number;
+  /** Root of the mean square in bf16. */
+  readonly bf16: number;
+  /** The largest error in bf16. */
+  readonly largest: number;
+}
+
+/** The errors that the README's table of families tells of an architecture. */
+export function documentedErrors(architecture: string): DocumentedErrors {
+  const readme = Deno.readTextFileSync(new URL("../../README.md", import.meta.url));
+  const row = readme.split("\n").find((line) => line.startsWith(`| \`${architecture}\``)) ?? "";
+  const [largest = NaN, bf16 = NaN, f32 = NaN] = row.split("|").slice(0, -1).reverse().map(Number);
+  return { f32, bf16, largest };
 }

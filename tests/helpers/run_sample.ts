@@ -13,7 +13,7 @@ export interface SampleResult {
   /** Only on the query rank. */
   readonly topLogits: readonly (readonly [number, number])[];
   /** Per block of this rank and layer. */
-  readonly selectedBlocks: readonly (readonly [number, number])[];
+  readonly selectedTiles: readonly (readonly [number, number])[];
 }
 
 /** Encodes and answers; all ranks of the collective must run the same sample. */
@@ -34,8 +34,8 @@ export async function runSample(
     onLayer: () => {},
     onToken: () => {},
   });
-  const selectedBlocks = encoded.phase1.selected.flatMap((layers) =>
-    layers.map(({ taken, causal }) => [taken, causal] as const)
+  const selectedTiles = encoded.phase1.selected.flatMap((layers) =>
+    layers.map(({ selected, causal }) => [selected, causal] as const)
   );
-  return { ids, topLogits, selectedBlocks };
+  return { ids, topLogits, selectedTiles };
 }

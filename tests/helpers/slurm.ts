@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Ended } from "./hosts.ts";
+import type { Ended } from "./nodes.ts";
 import { allProcesses, environmentOf } from "./processes.ts";
 
 const SCRIPT = new URL("./slurm_cluster.sh", import.meta.url).pathname;

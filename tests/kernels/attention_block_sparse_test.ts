@@ -5,6 +5,7 @@ import type { DType } from "../../lib/device/device.ts";
 import { elementsToFloats } from "../../lib/device/elements.ts";
 import type { Tensor } from "../../lib/device/tensor.ts";
 import { KernelError } from "../../lib/errors.ts";
+import { TILE_TOKENS } from "../../lib/ffi/symbols.ts";
 import { attentionBlockSparse } from "../../lib/ops/attention_block_sparse.ts";
 import { attentionDense } from "../../lib/ops/attention_dense.ts";
 import { assert, assertEquals, assertRejects } from "../helpers/assert.ts";
@@ -16,23 +17,21 @@ import { refusalTest } from "../helpers/refusal.ts";
 import { BF16_INPUTS, BF16_STEP, F32_SUMS, GPU_ATTENTION } from "../helpers/tolerances.ts";
 import { Bench, BF16_PRODUCTS, type TwinCase, twinTest } from "../helpers/twin.ts";
 
-const BLOCK = 128;
-
 interface Sizes extends SequenceSizes {
   readonly qOffset: number;
   readonly outDtype?: DType;
   readonly window?: number;
   readonly prefixGap?: number;
-  /** Which causal key blocks a row block takes. */
+  /** Which causal key tiles a row of tiles takes. */
   readonly takes: (head: number, row: number, column: number) => boolean;
 }
 
-/** A pattern without order, about `percent` of the blocks, block 0 and the diagonal not always. */
+/** A pattern without order, about `percent` of the tiles, tile 0 and the diagonal not always. */
 function scattered(percent: number): Sizes["takes"] {
   return (head, row, column) => (head * 31 + row * 17 + column * 29 + 11) % 100 < percent;
 }
 
-/** Block 0 and the diagonal. */
+/** Tile 0 and the diagonal. */
 const slim: Sizes["takes"] = (_, row, column) => column === 0 || column === row;
 
 const SIZES: readonly Sizes[] = [
@@ -114,7 +113,7 @@ const SIZES: readonly Sizes[] = [
   },
 ];
 
-/** More row blocks and longer lists, with and without a prefix. */
+/** More rows of tiles and longer lists, with and without a prefix. */
 const GPU_SIZES: readonly Sizes[] = [
   {
     tokens: 900,
@@ -138,43 +137,43 @@ const GPU_SIZES: readonly Sizes[] = [
   },
 ];
 
-/** The block list as the op takes it; numbers beyond a row's count are out of range. */
-function blockList(sizes: Sizes): {
+/** The tile list as the op takes it; numbers beyond a row's count are out of range. */
+function tileList(sizes: Sizes): {
   counts: Int32Array<ArrayBuffer>;
   indices: Int32Array<ArrayBuffer>;
-  qBlocks: number;
+  queryTiles: number;
   indexStride: number;
 } {
   const { tokens, qOffset, qHeads, keyTokens, prefixTokens = 0, takes } = sizes;
-  const qBlocks = Math.ceil(tokens / BLOCK);
-  const keyBlocks = Math.ceil((keyTokens + prefixTokens) / BLOCK);
-  const indexStride = keyBlocks + 2;
-  const counts = new Int32Array(qHeads * qBlocks);
-  const indices = new Int32Array(qHeads * qBlocks * indexStride).fill(2 ** 31 - 1);
+  const queryTiles = Math.ceil(tokens / TILE_TOKENS);
+  const keyTiles = Math.ceil((keyTokens + prefixTokens) / TILE_TOKENS);
+  const indexStride = keyTiles + 2;
+  const counts = new Int32Array(qHeads * queryTiles);
+  const indices = new Int32Array(qHeads * queryTiles * indexStride).fill(2 ** 31 - 1);
   for (let head = 0; head < qHeads; head++) {
-    for (let block = 0; block < qBlocks; block++) {
-      const row = qOffset / BLOCK + block;
-      const taken = Array.from({ length: Math.min(row + 1, keyBlocks) }, (_, column) => column)
+    for (let tile = 0; tile < queryTiles; tile++) {
+      const row = qOffset / TILE_TOKENS + tile;
+      const taken = Array.from({ length: Math.min(row + 1, keyTiles) }, (_, column) => column)
         .filter((column) => takes(head, row, column));
-      const at = head * qBlocks + block;
+      const at = head * queryTiles + tile;
       counts[at] = taken.length;
       indices.set(taken, at * indexStride);
     }
   }
-  return { counts, indices, qBlocks, indexStride };
+  return { counts, indices, queryTiles, indexStride };
 }
 
-/** Runs the op; keys and values of blocks that no query head of a key head takes are NaN. */
+/** Runs the op; keys and values of tiles that no query head of a key head takes are NaN. */
 async function runSparse(bench: Bench, sizes: Sizes): Promise<Tensor> {
   const { tokens, qOffset, qHeads, kvHeads, outDtype = "f32", takes } = sizes;
   const { window, prefixGap } = sizes;
-  const { counts, indices, qBlocks, indexStride } = blockList(sizes);
+  const { counts, indices, queryTiles, indexStride } = tileList(sizes);
   const group = qHeads / kvHeads;
   const unread = (token: number, kvHead: number): boolean => {
-    const column = Math.floor(token / BLOCK);
+    const column = Math.floor(token / TILE_TOKENS);
     for (let head = kvHead * group; head < (kvHead + 1) * group; head++) {
-      for (let block = 0; block < qBlocks; block++) {
-        const row = qOffset / BLOCK + block;
+      for (let tile = 0; tile < queryTiles; tile++) {
+        const row = qOffset / TILE_TOKENS + tile;
         if (column <= row && takes(head, row, column)) return false;
       }
     }
@@ -191,12 +190,12 @@ async function runSparse(bench: Bench, sizes: Sizes): Promise<Tensor> {
     prefixGap,
     counts: await bench.data("counts", {
       dtype: "i32",
-      shape: [qHeads, qBlocks],
+      shape: [qHeads, queryTiles],
       make: () => counts,
     }),
     indices: await bench.data("indices", {
       dtype: "i32",
-      shape: [qHeads, qBlocks, indexStride],
+      shape: [qHeads, queryTiles, indexStride],
       make: () => indices,
     }),
   });
@@ -217,7 +216,7 @@ function sparseCases(all: readonly Sizes[]): TwinCase[] {
       const out = await runSparse(bench, sizes);
       const dtype = sizes.outDtype === "bf16" ? "bf16" : "f32";
       const finite = elementsToFloats(await out.toBytes(), dtype).every(Number.isFinite);
-      assert(finite, "blocks that are not selected must not reach the output");
+      assert(finite, "tiles that are not selected must not reach the output");
     },
   }));
 }
@@ -229,8 +228,8 @@ twinTest("attentionBlockSparse()", {
 });
 
 Deno.test("attentionBlockSparse() reads no block that only another head takes", async () => {
-  // One key head, so that its blocks are needed, but never by query head 0: it takes block 0 only,
-  // and all of its results must stay those of a run without the other blocks.
+  // One key head, so that its tiles are needed, but never by query head 0: it takes tile 0 only,
+  // and all of its results must stay those of a run without the other tiles.
   const base = { tokens: 384, qOffset: 0, keyTokens: 384, qHeads: 2, kvHeads: 1 } as const;
   const run = (keep: (column: number) => boolean): Promise<Float32Array> =>
     withCpu(async (device) => {
@@ -246,7 +245,7 @@ Deno.test("attentionBlockSparse() reads no block that only another head takes", 
   assertEquals(await run(() => true), await run((column) => column === 0));
 });
 
-Deno.test("attentionBlockSparse() over all causal blocks equals attentionDense()", async () => {
+Deno.test("attentionBlockSparse() over all causal tiles equals attentionDense()", async () => {
   await withCpu(async (device) => {
     using bench = new Bench(device, { inputs: new Map(), random: new Random(6) });
     const sizes: Sizes = {
@@ -266,7 +265,7 @@ Deno.test("attentionBlockSparse() over all causal blocks equals attentionDense()
     await attentionDense(device, { out: dense, ...sequence, qOffset: 128 });
     assertClose(await actual.toFloats(), {
       expected: await dense.toFloats(),
-      // Blocks and dense attention cut the keys differently, so that weights are rounded differently.
+      // Block-sparse and dense attention cut the keys differently, so that weights are rounded differently.
       tolerance: BF16_PRODUCTS.includes(device.instructionSet) ? BF16_INPUTS : F32_SUMS,
       subject: { name: "out", shape: actual.shape },
     });
@@ -286,8 +285,8 @@ Deno.test("attentionBlockSparse() throws if the block list is out of range", asy
   const faults: [string, number[], number[]][] = [
     ["a count above the row's room", [1, 5], [0, 9, 9, 9, 0, 1, 9, 9]],
     ["a negative count", [-1, 1], [0, 9, 9, 9, 0, 9, 9, 9]],
-    ["a block beyond the keys", [1, 2], [0, 9, 9, 9, 0, 2, 9, 9]],
-    ["a negative block", [1, 2], [0, 9, 9, 9, -1, 1, 9, 9]],
+    ["a tile beyond the keys", [1, 2], [0, 9, 9, 9, 0, 2, 9, 9]],
+    ["a negative tile", [1, 2], [0, 9, 9, 9, -1, 1, 9, 9]],
     ["the smallest number", [1, 1], [0, 9, 9, 9, -(2 ** 31), 9, 9, 9]],
   ];
   for (const [name, counts, indices] of faults) {

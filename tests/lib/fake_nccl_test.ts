@@ -13,8 +13,8 @@ import { addFakeNccl, buildFakeGpu, withFakeGpu } from "../helpers/fake_gpu.ts";
 import { checkPlan } from "../../lib/attention/plan.ts";
 import { goldenEntries, goldenPlan } from "../helpers/golden.ts";
 import { inFolder } from "../helpers/folder.ts";
-import { runAlone, writeInput } from "../helpers/hosts.ts";
-import { TcpRanks } from "../helpers/tcp_hosts.ts";
+import { runAlone, writeInput } from "../helpers/nodes.ts";
+import { TcpRanks } from "../helpers/tcp_ranks.ts";
 import { childrenOf, waitUntilEnded } from "../helpers/processes.ts";
 import { goldenRequest, MODEL, openTiny, STAR } from "../helpers/prompts.ts";
 
@@ -97,7 +97,7 @@ for (const [name, processCount] of [["star", 2], ["star", 3], [STARX, 2], ["ring
 }
 
 for (const name of ["star", STARX]) {
-  const test = `host 0 sends the anchor, and nobody else encodes it: ${name}`;
+  const test = `rank 0 sends the anchor, and nobody else encodes it: ${name}`;
   Deno.test({ name: test, ignore }, async () => {
     const run = async (anchorStream: "on" | "off") => {
       let result: GenerateResult | undefined;
@@ -115,7 +115,7 @@ for (const name of ["star", STARX]) {
     assertEquals(sent.ranks.map(({ blocks }) => blocks), [1, 1]);
     assertEquals(sent.ids, encoded.ids);
     assertEquals(sent.topLogits, encoded.topLogits);
-    assertEquals(sent.selectedBlocks, encoded.selectedBlocks);
+    assertEquals(sent.selectedTiles, encoded.selectedTiles);
   });
 }
 
@@ -155,7 +155,7 @@ Deno.test(
   },
 );
 
-/** Stopped ranks: host 1 waits for the anchor that host 0 does not send, host 0 for host 1's part. */
+/** Stopped ranks: rank 1 waits for the anchor that rank 0 does not send, rank 0 for rank 1's part. */
 const STOPS = [{ phase: "phase 1", victim: 0 }, { phase: "phase 2", victim: 1 }] as const;
 /** Far longer than a busy machine keeps a rank from running. */
 const HANG_MS = 8_000;

@@ -53,12 +53,12 @@ Deno.test("selectAttentionBlocks() refuses arrays that do not fit", async () => 
   await assertRejects(
     () => selectAttentionBlocks({ ...input, queries: input.queries.slice(1) }),
     RangeError,
-    "Cannot select blocks as 'queries' must hold a multiple of 4 x 64 numbers: current value is 33279",
+    "Cannot select tiles as 'queries' must hold a multiple of 4 x 64 numbers: current value is 33279",
   );
   await assertRejects(
     () => selectAttentionBlocks({ ...input, keys: input.keys.slice(1) }),
     RangeError,
-    "Cannot select blocks as 'keys' must hold 130 x 2 x 64 numbers: current value is 16639",
+    "Cannot select tiles as 'keys' must hold 130 x 2 x 64 numbers: current value is 16639",
   );
   await assertRejects(() => selectAttentionBlocks({ ...input, stride: 3 }), RangeError, "'stride'");
 });

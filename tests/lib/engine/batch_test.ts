@@ -8,12 +8,12 @@ import { RequestError } from "../../../lib/errors.ts";
 import type { Engine, GenerateResult } from "../../../lib/star/request.ts";
 import { assert, assertEquals, assertLess, assertRejects } from "../../helpers/assert.ts";
 import { batchSamples } from "../../helpers/batches.ts";
-import { openTiny, STAR } from "../../helpers/prompts.ts";
+import { goldenRequest, openTiny, STAR } from "../../helpers/prompts.ts";
 
-const answerOf = ({ ids, topLogits, selectedBlocks }: GenerateResult) => ({
+const answerOf = ({ ids, topLogits, selectedTiles }: GenerateResult) => ({
   ids,
   topLogits,
-  selectedBlocks,
+  selectedTiles,
 });
 
 async function oneByOne(engine: Engine): Promise<ReturnType<typeof answerOf>[]> {
@@ -23,6 +23,31 @@ async function oneByOne(engine: Engine): Promise<ReturnType<typeof answerOf>[]> 
   }
   return results;
 }
+
+Deno.test("samples get tokens between the chunks of one that begins", async () => {
+  await using engine = await openTiny({ plan: { mode: "dense" }, processCount: 1, batchSize: 3 });
+  const [short] = await batchSamples(1);
+  assert(short !== undefined);
+  const long = await goldenRequest({ task: "vt", repeat: 5 });
+  const first = { ...short, tokensToGenerate: 60 };
+  const expected = [answerOf(await engine.generate(first)), answerOf(await engine.generate(long))];
+  const chunks = Math.ceil(long.contextIds.length / 512);
+  assert(chunks >= 3);
+  let tokens = 0;
+  const seen = new Set<number>();
+  const [one, two] = await Promise.all([
+    engine.generate(first, {
+      onProgress: ({ generatedTokens }) => void (tokens = generatedTokens),
+    }),
+    engine.generate(long, {
+      onProgress: ({ phase }) => {
+        if (phase === "phase 1") seen.add(tokens);
+      },
+    }),
+  ]);
+  assertEquals([one, two].map(answerOf), expected);
+  assertEquals([...seen], Array.from({ length: chunks }, (_, i) => 1 + i));
+});
 
 for (const processCount of [1, 2]) {
   const where = processCount === 1 ? "in this process" : `on ${processCount} processes`;

@@ -67,7 +67,7 @@ Deno.test("memoryNeeds() shares the cache among ranks and adds their anchors", (
   const base = question("star", { contextTokens: 65536, blockTokens: 16384 });
   const alone = needOf(base);
   const shared = needOf({ ...base, ranks: 4 });
-  // Of four hosts each has one block; all but the first one have the anchor as well.
+  // Of four ranks each has one block; all but the first one have the anchor as well.
   const row = 2 * 2 * 32 * 8 * 128;
   assertEquals(alone.cache, (65536 + 128) * row);
   assertEquals(shared.cache, (2 * 16384 + 128) * row);

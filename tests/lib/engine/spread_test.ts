@@ -82,7 +82,7 @@ for (const name of ["dense", "xattn_S16_t0.9", "star", "starx_p1_S16_t0.9"]) {
       const found = await generate(name, count);
       assertEquals(found.ids, expected.ids);
       assertEquals(found.topLogits, expected.topLogits);
-      assertEquals(found.selectedBlocks, expected.selectedBlocks);
+      assertEquals(found.selectedTiles, expected.selectedTiles);
     }
     if (name === "dense" || name === "star") {
       assertEquals(expected.ids, golden.modes[name]?.greedy_ids.slice(0, 12));
@@ -176,14 +176,14 @@ gpuTest("layers on two GPUs leave nothing behind", 2, async () => {
       precision: PRECISIONS.bf16,
       chunkTokens: 512,
     } as const;
-    using model = await RankModel.assemble({ ...parts, forcedDensity: 0.5 });
+    using model = await RankModel.assemble({ ...parts, density: 0.5 });
     using collective = new SelfCollective();
     return await runSample(model, REQUEST, { collective });
   };
   const expected = await run([first]);
   const found = await run([first, second]);
   assertEquals(found.topLogits, expected.topLogits);
-  assertEquals(found.selectedBlocks, expected.selectedBlocks);
+  assertEquals(found.selectedTiles, expected.selectedTiles);
   assertEquals([first.liveAllocations, second.liveAllocations], [0, 0]);
   assert(second.peakBytes > 0, "the second GPU must have been used");
 });

@@ -14,17 +14,17 @@ function pays(contextTokens: number, ranks: number, plan: PlanOptions = STAR): b
   return sendingPays(layOutBlocks(checkPlan(plan), { contextTokens, ranks }), { ranks });
 }
 
-Deno.test("sendingPays() is true where host 0 has as many blocks as the next host", () => {
+Deno.test("sendingPays() is true where rank 0 has as many blocks as the next rank", () => {
   assertEquals(pays(8 * 256, 2), true);
   assertEquals(pays(8 * 256, 8), true);
   assertEquals(pays(5 * 256, 3), true, "2, 2 and 1 blocks");
   assertEquals(pays(7 * 256, 2), false, "4 and 3 blocks");
   assertEquals(pays(3 * 256, 4), false, "a rank without blocks");
-  assertEquals(pays(8 * 256, 1), false, "one host");
+  assertEquals(pays(8 * 256, 1), false, "one rank");
   assertEquals(pays(2048, 2, { ...STAR, mode: "ring" }), false, "no anchor");
 });
 
-Deno.test("arrangeChunks() takes the anchor's last chunks at host 0, the first ones elsewhere", () => {
+Deno.test("arrangeChunks() takes the anchor's last chunks at rank 0, the first ones elsewhere", () => {
   const chunks = [0, 1, 2, 3].map((i) => ({ begin: 100 * i, end: 100 * (i + 1) }));
   const arrange = (rank: number, anchorTokens: number) => {
     const { before, together, after } = arrangeChunks(chunks, { rank, anchorTokens });

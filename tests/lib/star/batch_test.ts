@@ -24,6 +24,9 @@ for (
 ) {
   const where = ranks === 1 ? "alone" : `on ${ranks} ranks`;
   Deno.test(`a sample has the same bits in batches of 1 and 5: ${name} ${where} (seed ${BATCH_SEED})`, async () => {
-    await checkWidths([5], { plan: await batchPlan(name), dtype: "bf16", ranks, count: 10 });
+    // A ring's parts are long enough for several chunks only where contexts are.
+    const times = name.startsWith("ring") ? 3 : 1;
+    const plan = await batchPlan(name);
+    await checkWidths([5], { plan, dtype: "bf16", ranks, count: 10, times });
   });
 }

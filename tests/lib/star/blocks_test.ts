@@ -1,5 +1,5 @@
 import { type AttentionMode, type CheckedPlan, checkPlan } from "../../../lib/attention/plan.ts";
-import { hostTokens, layOutBlocks } from "../../../lib/star/blocks.ts";
+import { layOutBlocks, tokensIn } from "../../../lib/star/blocks.ts";
 import { assertEquals } from "../../helpers/assert.ts";
 
 function plan(mode: AttentionMode, blockTokens: number, anchorTokens = blockTokens): CheckedPlan {
@@ -10,12 +10,12 @@ Deno.test("layOutBlocks() cuts the context into blocks, the last one shorter", (
   const layout = layOutBlocks(plan("star", 300, 100), { contextTokens: 700, ranks: 1 });
   assertEquals(layout, {
     anchorTokens: 100,
-    hosts: [[
+    blocksByRank: [[
       { index: 0, start: 0, end: 300 },
       { index: 1, start: 300, end: 600 },
       { index: 2, start: 600, end: 700 },
     ]],
-    queryHost: 0,
+    queryRank: 0,
   });
 });
 
@@ -29,22 +29,25 @@ Deno.test("layOutBlocks() deals blocks as numpy's array_split does", () => {
     ] as const
   ) {
     const layout = layOutBlocks(plan("starx", 128), { contextTokens: blocks * 128, ranks });
-    assertEquals(layout.hosts.map((host) => host.length), [...expected]);
-    assertEquals(layout.queryHost, expected.length - 1);
+    assertEquals(layout.blocksByRank.map((blocks) => blocks.length), [...expected]);
+    assertEquals(layout.queryRank, expected.length - 1);
     assertEquals(
-      layout.hosts.flat().map((block) => block.index),
+      layout.blocksByRank.flat().map((block) => block.index),
       Array.from({ length: blocks }, (_, i) => i),
     );
-    assertEquals(layout.hosts.reduce((sum, host) => sum + hostTokens(host), 0), blocks * 128);
+    assertEquals(
+      layout.blocksByRank.reduce((sum, blocks) => sum + tokensIn(blocks), 0),
+      blocks * 128,
+    );
   }
 });
 
-Deno.test("layOutBlocks() gives modes without blocks one block on one host", () => {
+Deno.test("layOutBlocks() gives modes without blocks one block on one rank", () => {
   const layout = layOutBlocks(plan("dense", 0), { contextTokens: 1000, ranks: 3 });
   assertEquals(layout, {
     anchorTokens: 0,
-    hosts: [[{ index: 0, start: 0, end: 1000 }]],
-    queryHost: 0,
+    blocksByRank: [[{ index: 0, start: 0, end: 1000 }]],
+    queryRank: 0,
   });
 });
 
@@ -53,7 +56,7 @@ Deno.test("layOutBlocks() has no anchor when there is one block, and an empty bl
     layOutBlocks(plan("star", 512), { contextTokens: 512, ranks: 2 }).anchorTokens,
     0,
   );
-  assertEquals(layOutBlocks(plan("star", 512), { contextTokens: 0, ranks: 2 }).hosts, [
+  assertEquals(layOutBlocks(plan("star", 512), { contextTokens: 0, ranks: 2 }).blocksByRank, [
     [{ index: 0, start: 0, end: 0 }],
   ]);
 });
@@ -62,20 +65,23 @@ Deno.test("layOutBlocks() cuts the context into one contiguous part per rank in 
   const layout = layOutBlocks(plan("ring", 0), { contextTokens: 11, ranks: 3 });
   assertEquals(layout, {
     anchorTokens: 0,
-    hosts: [
+    blocksByRank: [
       [{ index: 0, start: 0, end: 4 }],
       [{ index: 1, start: 4, end: 8 }],
       [{ index: 2, start: 8, end: 11 }],
     ],
-    queryHost: 2,
+    queryRank: 2,
   });
 });
 
 Deno.test("layOutBlocks() uses no more ranks than the context has tokens in ring", () => {
-  for (const [contextTokens, hosts] of [[0, 1], [1, 1], [2, 2], [5, 4]] as const) {
+  for (const [contextTokens, ranks] of [[0, 1], [1, 1], [2, 2], [5, 4]] as const) {
     const layout = layOutBlocks(plan("ring", 0), { contextTokens, ranks: 4 });
-    assertEquals(layout.hosts.length, hosts);
-    assertEquals(layout.queryHost, hosts - 1);
-    assertEquals(layout.hosts.reduce((sum, host) => sum + hostTokens(host), 0), contextTokens);
+    assertEquals(layout.blocksByRank.length, ranks);
+    assertEquals(layout.queryRank, ranks - 1);
+    assertEquals(
+      layout.blocksByRank.reduce((sum, blocks) => sum + tokensIn(blocks), 0),
+      contextTokens,
+    );
   }
 });

@@ -8,7 +8,7 @@ import { RequestError } from "../../../lib/errors.ts";
 import { openTeam } from "../../../lib/team/open_team.ts";
 import type { Team, TeamPlace } from "../../../lib/team/team.ts";
 import { assert, assertEquals, assertRejects } from "../../helpers/assert.ts";
-import { sleep } from "../../helpers/fake_pool.ts";
+import { sleep } from "../../helpers/fake_team.ts";
 import { FAKE_PROGRAM, type FakeTypes } from "../../helpers/fake_rank.ts";
 
 const PLACES: readonly (readonly [string, TeamPlace])[] = [

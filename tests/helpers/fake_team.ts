@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type PoolOptions, WorkerPool } from "../../lib/team/pool.ts";
+import { ChildTeam, type ChildTeamOptions } from "../../lib/team/child_team.ts";
 import { assert, assertEquals } from "./assert.ts";
 import type { FakeRequest, FakeTypes } from "./fake_rank.ts";
 import { isRunning, leftovers } from "./processes.ts";
@@ -14,12 +14,12 @@ const PARENT = new URL("fake_parent.ts", import.meta.url);
 /** Processes that do not end by themselves are waited for no longer. */
 export const PATIENCE_MS = 60_000;
 
-/** Starts a pool of fake ranks. */
-export function startPool(
+/** Starts a team of fake ranks. */
+export function startTeam(
   size: number,
-  options: Partial<PoolOptions> = {},
-): Promise<WorkerPool<FakeTypes>> {
-  return WorkerPool.start<FakeTypes>({ greeting: "hello" }, {
+  options: Partial<ChildTeamOptions> = {},
+): Promise<ChildTeam<FakeTypes>> {
+  return ChildTeam.start<FakeTypes>({ greeting: "hello" }, {
     entry: ENTRY,
     size,
     permissions: [],
@@ -40,17 +40,17 @@ export interface Working {
   readonly done: number[];
 }
 
-/** Gives a pool a request and waits until all its ranks are at it. */
+/** Gives a team a request and waits until all its ranks are at it. */
 export async function untilWorking(
-  pool: WorkerPool<FakeTypes>,
+  team: ChildTeam<FakeTypes>,
   request: FakeRequest,
 ): Promise<Working> {
   const done: number[] = [];
   const all = Promise.withResolvers<void>();
-  const results = pool.run(request, {
+  const results = team.run(request, {
     onProgress: (progress, rank) => {
       done[rank] = progress.done;
-      if (Object.keys(done).length === pool.size) all.resolve();
+      if (Object.keys(done).length === team.size) all.resolve();
     },
   });
   // Whoever asks for the results hears of it.
@@ -60,24 +60,24 @@ export async function untilWorking(
 }
 
 /** The processes of all ranks. */
-export function pidsOf(pool: WorkerPool<FakeTypes>): number[] {
-  return pool.ready.map(({ pid }) => pid);
+export function pidsOf(team: ChildTeam<FakeTypes>): number[] {
+  return team.ready.map(({ pid }) => pid);
 }
 
 /** The process of a rank. */
-export function pidOf(pool: WorkerPool<FakeTypes>, rank: number): number {
-  const pid = pidsOf(pool)[rank];
+export function pidOf(team: ChildTeam<FakeTypes>, rank: number): number {
+  const pid = pidsOf(team)[rank];
   assert(pid !== undefined, `there is no rank ${rank}`);
   return pid;
 }
 
-/** Checks that nothing is left of a pool that failed. */
-export function assertNothingLeft(pool: WorkerPool<FakeTypes>): void {
-  assertEquals(pidsOf(pool).filter(isRunning), []);
+/** Checks that nothing is left of a team that failed. */
+export function assertNothingLeft(team: ChildTeam<FakeTypes>): void {
+  assertEquals(pidsOf(team).filter(isRunning), []);
   assertEquals(leftovers("memfd:starx"), []);
 }
 
-/** Starts the program that owns a pool, with exactly the permissions that it needs. */
+/** Starts the program that owns a team, with exactly the permissions that it needs. */
 export async function startParent(
   entry: URL,
   options: { request: FakeRequest; program?: URL },

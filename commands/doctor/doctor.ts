@@ -4,36 +4,30 @@
  * @module
  */
 import { cpus } from "node:os";
-import { describeCpu } from "../lib/device/cpu_description.ts";
+import { describeCpu } from "../../lib/device/cpu_description.ts";
 import {
   type CudaDescription,
   describeCuda,
   type LibraryFinding,
-} from "../lib/device/cuda_description.ts";
-import { dataFolder } from "../lib/data_folder.ts";
-import { DeviceError, errorText, FileError, UsageError } from "../lib/errors.ts";
-import { readConfig } from "../lib/model/config.ts";
-import { listWeightFiles } from "../lib/model/weight_files.ts";
-import { describeLaunch, launchEnvironment, recognizeLaunch } from "../lib/team/launch.ts";
-import { gpusOf } from "../lib/engine/rank_device.ts";
-import type { Screen } from "./shared/screen.ts";
-import { VERSION } from "./shared/version.ts";
+} from "../../lib/device/cuda_description.ts";
+import { dataFolder } from "../../lib/data_folder.ts";
+import { DeviceError, UsageError } from "../../lib/errors.ts";
+import { hostMemory } from "../../lib/device/host_memory.ts";
+import { describeLaunch, launchEnvironment, recognizeLaunch } from "../../lib/team/launch.ts";
+import { gpusOf } from "../../lib/engine/rank_device.ts";
+import { type Finding, INDENT } from "./finding.ts";
+import { lookAtModel, type RunWish } from "./model.ts";
+import type { Screen } from "../shared/screen.ts";
+import { VERSION } from "../shared/version.ts";
 
 /** Options of {@linkcode runDoctor}. */
 export interface DoctorOptions {
-  readonly modelPath: string;
+  /** Its folder; undefined where there is none to look at. */
+  readonly modelPath: string | undefined;
+  /** What is to run on it: whether it fits is looked at, too. */
+  readonly run?: RunWish | undefined;
   /** RULER's source data; undefined for the usual folder. */
   readonly sourceDir: string | undefined;
-}
-
-/** One line of the report. */
-interface Finding {
-  readonly name: string;
-  readonly text: string;
-  /** What is to be done about it, if something is. */
-  readonly remedy?: string;
-  /** Set if nothing runs without it. */
-  readonly error?: Error;
 }
 
 const GIB = 2 ** 30;
@@ -51,28 +45,31 @@ const SOURCES: readonly (readonly [file: string, tasks: string])[] = [
 /**
  * Looks at this machine and prints what it found.
  *
- * @throws {DeviceError} If the kernel library cannot be used, after everything was printed.
+ * @throws {DeviceError} If the kernel library cannot be used, or what is to run does not fit, after
+ * everything was printed.
  * @throws {FileError} If the model cannot be used, after everything was printed.
  */
 export async function runDoctor(options: DoctorOptions, screen: Screen): Promise<void> {
-  const findings = [
+  const { modelPath, run } = options;
+  const cuda = await describeCuda();
+  const findings: Finding[] = [
     { name: "StarX", text: `${VERSION} on Deno ${Deno.version.deno} (V8 ${Deno.version.v8})` },
     lookAtMachine(),
     lookAtMemory(),
     await lookAtLibrary(),
-    lookAtGpus(await describeCuda()),
-    await lookAtModel(options.modelPath),
+    lookAtGpus(cuda),
+    ...(modelPath === undefined ? [] : await lookAtModel(modelPath, { run, cuda })),
     await lookAtData(options.sourceDir),
     lookAtLauncher(),
   ];
   const lines = findings.flatMap(({ name, text, remedy }) => [
     `${remedy === undefined ? "ok" : "!!"}  ${name.padEnd(9)} ${text}`,
-    ...(remedy === undefined ? [] : [`${" ".repeat(14)}-> ${remedy}`]),
+    ...(remedy === undefined ? [] : [`${INDENT}-> ${remedy}`]),
   ]);
   screen.print(`${lines.join("\n")}\n`);
   const fatal = findings.find(({ error }) => error !== undefined)?.error;
   if (fatal !== undefined) throw fatal;
-  screen.print("\nThe demonstration can run: deno task ruler\n");
+  if (run === undefined) screen.print("\nThe demonstration can run: deno task ruler\n");
 }
 
 function lookAtMachine(): Finding {
@@ -85,13 +82,18 @@ function lookAtMachine(): Finding {
 
 function lookAtLauncher(): Finding {
   const lines = describeLaunch(launchEnvironment());
-  return { name: "Launcher", text: lines.join(`\n${" ".repeat(14)}`) };
+  return { name: "Launcher", text: lines.join(`\n${INDENT}`) };
 }
 
 function lookAtMemory(): Finding {
-  const { total, available } = Deno.systemMemoryInfo();
+  const name = "Memory";
+  const found = hostMemory();
   const gib = (bytes: number) => (bytes / GIB).toFixed(1);
-  return { name: "Memory", text: `${gib(available)} GiB available of ${gib(total)} GiB` };
+  if (found === undefined) return { name, text: "unknown, as the program may not ask" };
+  const { totalBytes, availableBytes, limitBytes } = found;
+  const text = `${gib(availableBytes)} GiB available of ${gib(totalBytes)} GiB`;
+  if (limitBytes === undefined) return { name, text };
+  return { name, text: `${text}, as the limit of the control group is ${gib(limitBytes)} GiB` };
 }
 
 async function lookAtLibrary(): Promise<Finding> {
@@ -102,7 +104,7 @@ async function lookAtLibrary(): Promise<Finding> {
     if (best !== "") {
       return {
         name,
-        text: `${text}\n${" ".repeat(14)}uses ${best} of ${instructionSets.join(", ")}`,
+        text: `${text}\n${INDENT}uses ${best} of ${instructionSets.join(", ")}`,
       };
     }
     const error = new DeviceError("Cannot compute on this CPU as it must have AVX2");
@@ -115,7 +117,6 @@ async function lookAtLibrary(): Promise<Finding> {
 
 /** Longer reasons fill the screen: the search for a library names all its folders. */
 const REASON_CHARS = 200;
-const INDENT = " ".repeat(14);
 
 /** GPUs and what they need; a machine without an NVIDIA driver lacks nothing. */
 function lookAtGpus(found: CudaDescription): Finding {
@@ -177,27 +178,6 @@ function libraryLines(libraries: Readonly<Record<string, LibraryFinding>>): stri
 
 function shortened(text: string): string {
   return text.length <= REASON_CHARS ? text : `${text.slice(0, REASON_CHARS)}...`;
-}
-
-async function lookAtModel(folder: string): Promise<Finding> {
-  const name = "Model";
-  try {
-    const config = await readConfig(folder);
-    const { paths } = await listWeightFiles(folder);
-    let bytes = 0;
-    for (const path of paths) bytes += (await Deno.stat(path)).size;
-    const text = `${folder}: ${config.layerCount} layers, hidden size ${config.hiddenSize}, ` +
-      `${config.maxPositions} positions, ${(bytes / 2 ** 20).toFixed(1)} MiB in ` +
-      `${paths.length} weight file${paths.length === 1 ? "" : "s"}`;
-    return { name, text };
-  } catch (error) {
-    const remedy = "give a model's folder with --model_path, or fetch one: deno task model";
-    return { name, text: errorText(error), remedy, error: asFileError(error) };
-  }
-}
-
-function asFileError(error: unknown): Error {
-  return error instanceof Error ? error : new FileError(String(error));
 }
 
 async function lookAtData(sourceDir: string | undefined): Promise<Finding> {

@@ -13,9 +13,9 @@ import {
   pidsOf,
   sleep,
   startParent,
-  startPool,
+  startTeam,
   untilWorking,
-} from "../../helpers/fake_pool.ts";
+} from "../../helpers/fake_team.ts";
 import type { FakeRequest } from "../../helpers/fake_rank.ts";
 import { isRunning, waitUntilEnded } from "../../helpers/processes.ts";
 
@@ -43,102 +43,102 @@ const LOSSES: { name: string; request: FakeRequest; where: RegExp }[] = [
 ];
 
 for (const { name, request, where } of LOSSES) {
-  Deno.test(`WorkerPool.run() ends all ranks when one is killed while it ${name}`, async () => {
-    const pool = await startPool(3, { timeoutMs: LONG_MS });
-    const { results } = await untilWorking(pool, request);
-    Deno.kill(pidOf(pool, 1), "SIGKILL");
+  Deno.test(`ChildTeam.run() ends all ranks when one is killed while it ${name}`, async () => {
+    const team = await startTeam(3, { timeoutMs: LONG_MS });
+    const { results } = await untilWorking(team, request);
+    Deno.kill(pidOf(team, 1), "SIGKILL");
     const error = await assertRejects(() => results, WorkerError);
     assertMatch(error.message, where);
     assertMatch(error.message, /: its process was ended by SIGKILL$/);
     assertEquals(error.rank, 1);
-    assertNothingLeft(pool);
+    assertNothingLeft(team);
   });
 
-  Deno.test(`WorkerPool.run() ends all ranks when one is stopped while it ${name}`, async () => {
-    const pool = await startPool(3, { timeoutMs: HANG_MS });
-    const { results } = await untilWorking(pool, request);
-    Deno.kill(pidOf(pool, 1), "SIGSTOP");
+  Deno.test(`ChildTeam.run() ends all ranks when one is stopped while it ${name}`, async () => {
+    const team = await startTeam(3, { timeoutMs: HANG_MS });
+    const { results } = await untilWorking(team, request);
+    Deno.kill(pidOf(team, 1), "SIGSTOP");
     const error = await assertRejects(() => results, WorkerError);
     assertMatch(error.message, where);
     assertMatch(error.message, /: it made no progress for 3000 ms$/);
     assertEquals(error.rank, 1);
-    assertNothingLeft(pool);
+    assertNothingLeft(team);
   });
 }
 
-Deno.test("WorkerPool.run() notices a stopped rank that had been waiting", async () => {
-  const pool = await startPool(2, { timeoutMs: HANG_MS });
+Deno.test("ChildTeam.run() notices a stopped rank that had been waiting", async () => {
+  const team = await startTeam(2, { timeoutMs: HANG_MS });
   const durationMs = 2 * HANG_MS;
   const request = { kind: "wait", sample: 6, rank: 0, durationMs } as const;
-  const { results, done } = await untilWorking(pool, request);
+  const { results, done } = await untilWorking(team, request);
   // It says so in the moment in which it begins to wait.
   while (done[1] !== 1) await sleep(10);
-  Deno.kill(pidOf(pool, 1), "SIGSTOP");
+  Deno.kill(pidOf(team, 1), "SIGSTOP");
   const error = await assertRejects(() => results, WorkerError);
   assertEquals(done[0], 1, "as long as rank 0 computes, rank 1 rightly waits");
   assertEquals(
     error.message,
     "Lost rank 1 in phase 1 of sample 6: it made no progress for 3000 ms",
   );
-  assertNothingLeft(pool);
+  assertNothingLeft(team);
 });
 
-Deno.test("WorkerPool.run() has patience with a rank that waits for one that computes", async () => {
-  await using pool = await startPool(2, { timeoutMs: HANG_MS });
+Deno.test("ChildTeam.run() has patience with a rank that waits for one that computes", async () => {
+  await using team = await startTeam(2, { timeoutMs: HANG_MS });
   const durationMs = 2 * HANG_MS;
-  const results = await pool.run({ kind: "wait", sample: 0, rank: 1, durationMs });
+  const results = await team.run({ kind: "wait", sample: 0, rank: 1, durationMs });
   assertEquals(results.length, 2);
   // Nobody has to get on between requests.
   await sleep(HANG_MS + 1_000);
-  await pool.run({ kind: "gather", sample: 0, rounds: 1 });
+  await team.run({ kind: "gather", sample: 0, rounds: 1 });
 });
 
-Deno.test("WorkerPool.run() throws if a rank was killed between requests", async () => {
-  const pool = await startPool(2);
-  Deno.kill(pidOf(pool, 0), "SIGKILL");
-  await waitUntilEnded(pidsOf(pool), { timeoutMs: PATIENCE_MS });
+Deno.test("ChildTeam.run() throws if a rank was killed between requests", async () => {
+  const team = await startTeam(2);
+  Deno.kill(pidOf(team, 0), "SIGKILL");
+  await waitUntilEnded(pidsOf(team), { timeoutMs: PATIENCE_MS });
   await assertRejects(
-    () => pool.run({ kind: "echo", value: "" }),
+    () => team.run({ kind: "echo", value: "" }),
     WorkerError,
     "Lost rank 0 in idle: its process was ended by SIGKILL",
   );
-  await pool.close();
-  assertNothingLeft(pool);
+  await team.close();
+  assertNothingLeft(team);
 });
 
-Deno.test("WorkerPool.close() ends computing, blocked and stopped ranks", async () => {
+Deno.test("ChildTeam.close() ends computing, blocked and stopped ranks", async () => {
   const requests: FakeRequest[] = [
     { kind: "compute", sample: 0, durationMs: LONG_MS },
     { kind: "block", durationMs: LONG_MS },
   ];
   for (const request of requests) {
-    const pool = await startPool(2);
-    const { results } = await untilWorking(pool, request);
+    const team = await startTeam(2);
+    const { results } = await untilWorking(team, request);
     const run = assertRejects(
       () => results,
       DOMException,
       "Cannot finish the request as the team was closed",
     );
-    Deno.kill(pidOf(pool, 1), "SIGSTOP");
-    await pool.close();
+    Deno.kill(pidOf(team, 1), "SIGSTOP");
+    await team.close();
     await run;
-    assertNothingLeft(pool);
+    assertNothingLeft(team);
   }
 });
 
-Deno.test("WorkerPool.kill() ends a running request and all ranks", async () => {
-  const pool = await startPool(2);
+Deno.test("ChildTeam.kill() ends a running request and all ranks", async () => {
+  const team = await startTeam(2);
   const run = assertRejects(
-    () => pool.run({ kind: "compute", sample: 0, durationMs: LONG_MS }),
+    () => team.run({ kind: "compute", sample: 0, durationMs: LONG_MS }),
     DOMException,
     "Cannot finish the request as the team was closed",
   );
   await sleep(50);
-  pool.kill();
-  pool.kill();
+  team.kill();
+  team.kill();
   await run;
-  await pool.close();
-  assertNothingLeft(pool);
+  await team.close();
+  assertNothingLeft(team);
 });
 
 const ORPHANED: [string, FakeRequest][] = [

@@ -19,7 +19,7 @@ import { closedTeamError, closingReason, type RunOptions, type Team } from "./te
 import { encodeFrame } from "./transport.ts";
 
 /** How to start the children. */
-export interface PoolOptions {
+export interface ChildTeamOptions {
   /** The module that calls `serveRank()` with the program. */
   readonly entry: URL;
   /** The number of ranks. */
@@ -61,9 +61,9 @@ interface Round {
 }
 
 /** Worker processes that serve requests of one kind. */
-export class WorkerPool<T extends RankTypes> implements Team<T> {
+export class ChildTeam<T extends RankTypes> implements Team<T> {
   readonly size: number;
-  readonly #options: PoolOptions;
+  readonly #options: ChildTeamOptions;
   readonly #group: ShmGroup;
   readonly #children: Child[] = [];
   readonly #monitor: Monitor;
@@ -76,7 +76,7 @@ export class WorkerPool<T extends RankTypes> implements Team<T> {
   #closing: Promise<void> | undefined;
   #secondHand: ReturnType<typeof setTimeout> | undefined;
 
-  private constructor(options: PoolOptions) {
+  private constructor(options: ChildTeamOptions) {
     const { size, slotBytes = DEFAULT_SLOT_BYTES, timeoutMs } = options;
     const { startTimeoutMs = DEFAULT_START_TIMEOUT_MS } = options;
     this.size = size;
@@ -99,23 +99,23 @@ export class WorkerPool<T extends RankTypes> implements Team<T> {
    * Starts the children and waits until all are ready.
    *
    * @param init Given to every rank's `load` function.
-   * @returns The pool; its owner closes it.
+   * @returns The team; its owner closes it.
    * @throws {RangeError} If a size or a time is not positive.
    * @throws {WorkerError} If a child is lost.
    * @throws What `load` throws, as the same class.
    */
   static async start<T extends RankTypes>(
     init: T["init"],
-    options: PoolOptions,
-  ): Promise<WorkerPool<T>> {
+    options: ChildTeamOptions,
+  ): Promise<ChildTeam<T>> {
     checkOptions(options);
-    const pool = new WorkerPool<T>(options);
+    const team = new ChildTeam<T>(options);
     try {
-      await pool.#start(init);
-      return pool;
+      await team.#start(init);
+      return team;
     } catch (error) {
-      pool.kill();
-      await pool.close();
+      team.kill();
+      await team.close();
       throw error;
     }
   }
@@ -251,7 +251,7 @@ export class WorkerPool<T extends RankTypes> implements Team<T> {
     this.#fail(lostRankError(rank, { position, cause }));
   }
 
-  /** Ends the pool because of an error; the first one counts. */
+  /** Ends the team because of an error; the first one counts. */
   #fail(error: Error): void {
     if (this.#closing !== undefined || this.#failure !== undefined) return;
     if (error instanceof AbortedError) {
@@ -293,7 +293,7 @@ export class WorkerPool<T extends RankTypes> implements Team<T> {
   }
 }
 
-function checkOptions(options: PoolOptions): void {
+function checkOptions(options: ChildTeamOptions): void {
   const { size, timeoutMs, startTimeoutMs = 1, slotBytes = 1 } = options;
   for (const [name, value] of Object.entries({ size, slotBytes })) {
     if (!Number.isInteger(value) || value < 1) {

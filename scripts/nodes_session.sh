@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# What several hosts promise, on a machine with two GPUs, in about four minutes: what was found, the
+# What several ranks promise, on a machine with two GPUs, in about four minutes: what was found, the
 # reference prompts over NCCL, lost ranks, and the benchmarks on one GPU and on two.
 #
-#   scripts/hosts_session.sh OUT [SECTION...]
+#   scripts/nodes_session.sh OUT [SECTION...]
 #
 # OUT takes at most 8 files. Sections, by default all but spread and extra, in this order:
 #   doctor reference decode star ring loss
 # spread runs one process whose layers lie on one GPU, then on two. extra adds dense on one GPU, and
-# star and decoding without what docs/hosts.md can turn off. DENO names the executable, DENO_DIR its
+# star and decoding without what docs/nodes.md can turn off. DENO names the executable, DENO_DIR its
 # cache (loss needs the tokenizer's package in it), SHAPE the shape of the benchmarks, TOKENS the long
 # context, BLOCK its blocks, DEVICE cuda or cpu, RANKS the processes, LIMIT_S the seconds that all of
 # it may take. Each part has a time limit of its own, too, and a failure stops nothing.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-out=${1:?usage: scripts/hosts_session.sh OUT [SECTION...]}
+out=${1:?usage: scripts/nodes_session.sh OUT [SECTION...]}
 shift
 sections=("$@")
 [[ ${#sections[@]} -gt 0 ]] || sections=(doctor reference decode star ring loss)

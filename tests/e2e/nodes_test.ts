@@ -14,7 +14,7 @@ import {
   RunningRanks,
   runRanks,
   writeInput,
-} from "../helpers/hosts.ts";
+} from "../helpers/nodes.ts";
 import { MODEL } from "../helpers/prompts.ts";
 import { hasMpirun } from "../helpers/remote_group.ts";
 
