@@ -21,10 +21,11 @@ Usage: deno task torture [flags]
   --seed TEXT       repeats a run or tries another one (default: today)
   --processes N     processes of a run, at most (default 4)
 
-Each line of the counts is a class, or a kind of trials of it: how many were tried, refused in one line
-with the right exit code, ended well, were ended by what was done to them; and what must not happen:
-an end by a signal that nobody sent, no end for 20 s, records that are lost, doubled or different from
-those of an undisturbed run, stack traces, anything else.
+Each line of the counts is a class, or a kind of trials of it: how many were tried, refused in one
+line with the right exit code, ended well, were ended by what was done to them; and what must not
+happen: an end by a signal that nobody sent, no end for 20 s (longer by the load of each core),
+records that are lost, doubled or different from those of an undisturbed run, stack traces, anything
+else. Crashes need g++.
 `;
 
 if (import.meta.main) Deno.exit(await main(Deno.args));
@@ -61,7 +62,7 @@ async function main(args: readonly string[]): Promise<number> {
     if (values.user !== undefined) return await serveUser(values.user, options);
     return await torture(values.class ?? Object.keys(CLASSES), options);
   } catch (error) {
-    write(`torture: ${errorText(error)}\n`);
+    write(`torture: ${errorText(error)}\n`, Deno.stderr);
     return EXIT_CODES.usage;
   }
 }
@@ -89,7 +90,7 @@ function wholeNumber(flag: string, text: string): number {
   throw new Error(`${flag}: must be a whole number: current value is '${text}'`);
 }
 
-function write(text: string): void {
+function write(text: string, to: { writeSync(bytes: Uint8Array): number } = Deno.stdout): void {
   const bytes = new TextEncoder().encode(text);
-  for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
+  for (let at = 0; at < bytes.length;) at += to.writeSync(bytes.subarray(at));
 }

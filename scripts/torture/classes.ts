@@ -3,11 +3,12 @@
  *
  * @module
  */
-import { buildFaults, drawCrashes, runCrash } from "./crashes.ts";
+import { buildFaults, Crashes, runCrash } from "./crashes.ts";
 import { Dice } from "./dice.ts";
 import { drawKill, runKill } from "./kills.ts";
 import { References } from "./runs.ts";
-import type { Tally } from "./tally.ts";
+import type { Outcome, Tally } from "./tally.ts";
+import { driveUsers } from "./user.ts";
 
 /** How many trials of which kind. */
 export interface TortureOptions {
@@ -47,20 +48,39 @@ async function crashes(options: TortureOptions, tally: Tally): Promise<void> {
   try {
     const library = await buildFaults(folder);
     const references = new References();
-    const trials = await drawCrashes(new Dice(`${seed} crashes`), library);
-    print(`crashes: ${trials.length} points`);
-    for (const [at, trial] of trials.slice(first, first + count).entries()) {
+    const drawn = new Crashes(seed, library);
+    for (let index = first; index < first + count; index++) {
+      const trial = await drawn.draw(index);
+      if (trial === undefined) break;
       const { setup: { command, ranks }, call, how } = trial;
       const kind = /^\d+$/.test(how) ? "error" : "crash";
       const what = `${command} -np ${ranks}: ${how} at ${call.name} ${call.path}`;
-      const name = { class: "crashes", kind, seed, index: first + at, what };
+      const name = { class: "crashes", kind, seed, index, what };
       tally.add(name, await runCrash(trial, { library, references }));
-      if ((at + 1) % REPORT === 0) print(`crashes: ${at + 1} of ${count}`);
+      if ((index + 1 - first) % REPORT === 0) print(`crashes: ${index + 1 - first} of ${count}`);
     }
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
 }
 
+/** Trials that processes of their own make. */
+function users(name: string, usual: number): TrialClass {
+  return async ({ seed, first, count = usual, print }, tally) => {
+    let done = 0;
+    const onTrial = (line: { index: number; kind: string; what: string; outcome: Outcome }) => {
+      const { outcome, ...trial } = line;
+      tally.add({ class: name, seed, ...trial }, outcome);
+      if (++done % (10 * REPORT) === 0) print(`${name}: ${done} of ${count}`);
+    };
+    await driveUsers(name, { seed, first, count, onTrial });
+  };
+}
+
 /** All classes, by the name of `--class`. */
-export const CLASSES: Readonly<Record<string, TrialClass>> = { kills, crashes };
+export const CLASSES: Readonly<Record<string, TrialClass>> = {
+  kills,
+  crashes,
+  calls: users("calls", 300),
+  inputs: users("inputs", 10_000),
+};

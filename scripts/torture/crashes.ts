@@ -6,7 +6,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { Dice } from "./dice.ts";
-import { startProgram } from "./programs.ts";
+import { startProgram, wholeMs } from "./programs.ts";
 import {
   argsOf,
   compareBeginning,
@@ -33,7 +33,6 @@ export interface CrashTrial {
 }
 
 const SOURCE = fileURLToPath(new URL("./faults.cpp", import.meta.url));
-const WHOLE_MS = 120_000;
 /** Calls that change something on a disk. */
 const CHANGES = ["create", "write", "truncate", "rename", "unlink", "mkdir", "fsync", "fdatasync"];
 /** `errno.h`. */
@@ -78,22 +77,42 @@ export function parseCalls(text: string): FileCall[] {
   });
 }
 
-/** All points of all setups, in an order by chance. */
-export async function drawCrashes(dice: Dice, library: string): Promise<CrashTrial[]> {
-  const trials: CrashTrial[] = [];
-  for (const setup of SETUPS) {
-    for (const call of await callsOf(setup, library)) {
+/** Draws the points of crashes; trials go through the setups in turn. */
+export class Crashes {
+  readonly #seed: string;
+  readonly #library: string;
+  readonly #points = new Map<Setup, Promise<CrashTrial[]>>();
+
+  /** @param library What `buildFaults()` built. */
+  constructor(seed: string, library: string) {
+    this.#seed = seed;
+    this.#library = library;
+  }
+
+  /** A trial by its number; undefined behind the last point. */
+  async draw(index: number): Promise<CrashTrial | undefined> {
+    const setup = SETUPS[index % SETUPS.length];
+    if (setup === undefined) return undefined;
+    const points = this.#points.get(setup) ?? this.#pointsOf(setup);
+    this.#points.set(setup, points);
+    return (await points)[Math.floor(index / SETUPS.length)];
+  }
+
+  /** All points of a setup, in an order by chance. */
+  async #pointsOf(setup: Setup): Promise<CrashTrial[]> {
+    const dice = new Dice(`${this.#seed} crashes ${JSON.stringify(setup)}`);
+    const trials = (await callsOf(setup, this.#library)).flatMap((call) => {
       const isChange = CHANGES.includes(call.name);
       const ways = [
         ...(isChange ? ["before", "after", ENOSPC] : []),
         ...(call.name === "write" ? ["half"] : []),
         EIO,
       ];
-      trials.push(...ways.map((how) => ({ setup, call, how })));
-    }
+      return ways.map((how) => ({ setup, call, how }));
+    });
+    const ranked = trials.map((trial) => ({ trial, rank: dice.unit() }));
+    return ranked.sort((a, b) => a.rank - b.rank).map(({ trial }) => trial);
   }
-  const ranked = trials.map((trial) => ({ trial, rank: dice.unit() }));
-  return ranked.sort((a, b) => a.rank - b.rank).map(({ trial }) => trial);
 }
 
 async function callsOf(setup: Setup, library: string): Promise<FileCall[]> {
@@ -102,7 +121,7 @@ async function callsOf(setup: Setup, library: string): Promise<FileCall[]> {
   try {
     await writeInput(folder);
     const env = faultVariables(library, { folder, log });
-    const running = startProgram(argsOf(setup), { cwd: folder, timeoutMs: WHOLE_MS, env });
+    const running = startProgram(argsOf(setup), { cwd: folder, timeoutMs: wholeMs(), env });
     const { code, stderr } = await running.ended;
     if (code !== 0) throw new Error(`A run that is counted ends with ${code}: ${stderr}`);
     return parseCalls(await Deno.readTextFile(log));
@@ -125,7 +144,7 @@ export async function runCrash(
   try {
     await writeInput(folder);
     const env = faultVariables(library, { folder, at: call.number, how });
-    const place = { cwd: folder, timeoutMs: WHOLE_MS };
+    const place = { cwd: folder, timeoutMs: wholeMs() };
     const hit = await startProgram(argsOf(setup), { ...place, env }).ended;
     const isCrash = !/^\d+$/.test(how);
     const { how: ending, faults: found } = judge(hit, isCrash ? ["SIGKILL"] : []);

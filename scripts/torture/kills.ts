@@ -4,8 +4,18 @@
  *
  * @module
  */
-import { Dice } from "./dice.ts";
-import { family, pause, type Running, send, startProgram, stillRunning } from "./programs.ts";
+import type { Dice } from "./dice.ts";
+import {
+  family,
+  hangMs,
+  pause,
+  type Running,
+  send,
+  slowness,
+  startProgram,
+  stillRunning,
+  wholeMs,
+} from "./programs.ts";
 import {
   argsOf,
   compareBeginning,
@@ -36,16 +46,12 @@ export interface KillTrial {
   readonly what: string;
 }
 
-/** A run has ended so long after a signal, or it hangs. */
-const HANG_MS = 20_000;
 /** How long the program waits for a rank that is stopped. */
 const TIMEOUT_S = 3;
 /** All processes are gone so long after the first one. */
 const GONE_MS = 10_000;
 /** Looks after records and workers. */
 const LOOK_MS = 4;
-/** A run that goes on to its end. */
-const WHOLE_MS = 120_000;
 
 /** Draws a trial. */
 export function drawKill(dice: Dice, options: { ranks: number; withBatch: boolean }): KillTrial {
@@ -93,7 +99,7 @@ export async function runKill(trial: KillTrial, references: References): Promise
       counts.signals_sent += Number(one.isSent);
       counts.in_flight = Math.max(counts.in_flight, Number(one.isInFlight));
     }
-    const running = startProgram(argsOf(setup), { cwd: folder, timeoutMs: WHOLE_MS });
+    const running = startProgram(argsOf(setup), { cwd: folder, timeoutMs: wholeMs() });
     const ended = await running.ended;
     faults.push(...judge(ended).faults);
     if (ended.code !== 0) {
@@ -116,7 +122,7 @@ async function strike(
 ): Promise<{ faults: Fault[]; isSent: boolean; isInFlight: boolean }> {
   const { folder, setup, reference } = run;
   const times = ["--timeout", String(TIMEOUT_S), "--start_timeout", String(2 * TIMEOUT_S)];
-  const running = startProgram(argsOf(setup, times), { cwd: folder, timeoutMs: WHOLE_MS });
+  const running = startProgram(argsOf(setup, times), { cwd: folder, timeoutMs: wholeMs() });
   await waitForMoment(blow, { ...run, running });
   const below = running.isOver ? [] : family(running.pid);
   const { count, of } = await recordCount(folder, setup);
@@ -124,7 +130,7 @@ async function strike(
   const target = blow.target === "parent" ? running.pid : worker;
   const isSent = !running.isOver && target !== undefined && send(target, blow.signal);
   if (isSent) {
-    running.limit(HANG_MS + (blow.continueMs ?? 0));
+    running.limit(hangMs() + (blow.continueMs ?? 0));
     if (blow.continueMs !== undefined) {
       await pause(blow.continueMs);
       send(target, "SIGCONT");
@@ -162,7 +168,7 @@ async function waitForMoment(
 
 async function leftBehind(pids: readonly number[]): Promise<Fault[]> {
   if (pids.length === 0) return [];
-  const endMs = performance.now() + GONE_MS;
+  const endMs = performance.now() + GONE_MS * slowness();
   for (;;) {
     const left = stillRunning(pids);
     if (left.length === 0) return [];

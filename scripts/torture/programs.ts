@@ -12,6 +12,27 @@ export const CLI = `${ROOT}cli.ts`;
 /** The model of the repository. */
 export const TINY = `${ROOT}models/starx-tiny`;
 
+/** What ends by itself does so within this time on an idle machine. */
+const HANG_MS = 20_000;
+/** A run that is not disturbed. */
+const WHOLE_MS = 60_000;
+
+/** How much longer everything takes as others use the machine, too. */
+export function slowness(): number {
+  const [load = 0] = Deno.loadavg();
+  return Math.max(1, load / navigator.hardwareConcurrency);
+}
+
+/** A process that takes longer hangs; on a busy machine it has as much more time. */
+export function hangMs(): number {
+  return HANG_MS * slowness();
+}
+
+/** A whole run has ended so long after its start. */
+export function wholeMs(): number {
+  return WHOLE_MS * slowness();
+}
+
 /** How a process ended. */
 export interface Ended {
   readonly code: number;

@@ -4,7 +4,7 @@
  * @module
  */
 import { compareResults, readTexts, type Texts, wholeLines } from "./records.ts";
-import { startProgram, TINY } from "./programs.ts";
+import { startProgram, TINY, wholeMs } from "./programs.ts";
 import type { Fault } from "./tally.ts";
 
 /** How to run. */
@@ -16,8 +16,6 @@ export interface Setup {
 
 /** Samples of `infer`, and of each length of `ruler`. */
 const SAMPLES = { infer: 7, ruler: 4 } as const;
-/** A run that nobody disturbs ends within this time on any machine. */
-const WHOLE_MS = 120_000;
 
 /** Where the records come that are written first. */
 const FIRST_OUTPUT = {
@@ -95,7 +93,7 @@ async function makeReference(setup: Setup): Promise<Reference> {
   try {
     await writeInput(folder);
     const startMs = performance.now();
-    const running = startProgram(argsOf(setup), { cwd: folder, timeoutMs: WHOLE_MS });
+    const running = startProgram(argsOf(setup), { cwd: folder, timeoutMs: wholeMs() });
     const { code, stderr } = await running.ended;
     if (code !== 0) throw new Error(`A run that nobody disturbs ends with ${code}: ${stderr}`);
     const ms = performance.now() - startMs;
