@@ -12,6 +12,7 @@ import { type Command, defineCommand } from "./commands/shared/command.ts";
 import { INFER } from "./commands/infer/command.ts";
 import { FORMATS } from "./commands/results/formats.ts";
 import { REPORT } from "./commands/report/command.ts";
+import { PERPLEXITY } from "./commands/perplexity/command.ts";
 import { EVALUATE, GATHER, PREPARE } from "./commands/ruler/tools.ts";
 import { ENGINE_FLAGS, MODE_HELP, MODES } from "./commands/shared/engine_flags.ts";
 import {
@@ -27,6 +28,7 @@ import {
   CONTINUE_NOTE,
   CWE_FLAG,
   DEMO_TASKS,
+  GENERATORS_FLAG,
   MAX_LENGTH,
   NODES_HELP,
   PROCESSES_HELP,
@@ -87,10 +89,10 @@ const ruler = defineCommand({
       value: "NAME...",
       default: TASKS,
       demo: DEMO_TASKS,
-      TASKS_FILE_FLAG,
       help: "RULER's tasks, or those of --tasks_file",
     }),
     tasks_file: TASKS_FILE_FLAG,
+    generators: GENERATORS_FLAG,
     pregen_data_dir: textFlag({
       short: "-d",
       value: "FOLDER",
@@ -173,6 +175,7 @@ const ruler = defineCommand({
       outputDir: flags.output_dir,
       sourceDir: flags.source_dir,
       cweFrequencies: flags.cwe_freq,
+      generators: flags.generators,
       stopAtEos: flags.stop_at_eos,
       tasksFile: flags.tasks_file,
       overwrite: flags.overwrite,
@@ -209,6 +212,7 @@ export const COMMANDS: readonly Command[] = [
   ruler,
   babilongCommand(new URL(import.meta.url)),
   INFER,
+  PERPLEXITY,
   SERVE,
   PREPARE,
   EVALUATE,
@@ -231,7 +235,7 @@ async function demoModel(): Promise<string> {
   const local = "models/starx-tiny";
   if (await Deno.stat(local).then(({ isDirectory }) => isDirectory, () => false)) return local;
   throw new UsageError(
-    `--model_path: is required when this program runs from ${url.protocol}// as a model has to ` +
+    `--model_path is required when this program runs from ${url.protocol}// as a model has to ` +
       "lie on this machine",
   );
 }

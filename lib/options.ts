@@ -13,13 +13,19 @@ export interface OptionPlace {
   readonly name: string;
 }
 
-/** The error about an option: `Cannot <action> as '<name>' must be <rule>: current value is <value>`. */
+/**
+ * The error about an option: `Cannot <action> as '<name>' must be <rule>: current value is <value>`,
+ * or that it is missing.
+ */
 export function optionError(
   place: OptionPlace,
   fault: { rule: string; value: unknown },
 ): UsageError {
   const { action, name } = place;
   const { rule, value } = fault;
+  if (value === undefined) {
+    return new UsageError(`Cannot ${action} as '${name}' is missing: it must be ${rule}`);
+  }
   return new UsageError(
     `Cannot ${action} as '${name}' must be ${rule}: current value is ${describe(value)}`,
   );

@@ -2,7 +2,7 @@
  * Times StarX and llama.cpp in turn on the same model and cores, and prints the ratios:
  * `deno task bench:peer --llama PATH --model_path FOLDER`.
  *
- * Each round runs `llama-bench` and `cli.ts bench` once; the ratios are of medians over the rounds.
+ * Each round runs `llama-bench`, or `llama-batched-bench` for many sequences, and `cli.ts bench` once; the ratios are of medians over the rounds.
  * llama.cpp has no sparse attention: StarX's sparse mode is compared with its dense one.
  *
  * @module
@@ -17,11 +17,13 @@ const HELP = `Times StarX and llama.cpp in turn.
 
 Usage: deno task bench:peer --llama PATH --model_path FOLDER [flags]
 
-  --llama PATH          llama-bench, or a folder that holds it
+  --llama PATH          a folder that holds llama-bench (and llama-batched-bench)
   --model_path FOLDER   a Llama model in Hugging Face's format
   --gguf FILE           the same model for llama.cpp (default: written to a temporary file, bf16)
   --lengths N,...       tokens to prefill (default 512,2048)
   --decode N,...        context lengths at which to time decoding (default 512)
+  --batch_size N        sequences that decode together after each --decode length, beside one
+                        (default 1)
   --starx N,...         lengths at which starx is compared with llama.cpp's dense (default none)
   --density X           share of tiles, drawn at random, in starx (default 0.25)
   --block_size N        block and anchor of starx (default 4096)
@@ -45,6 +47,7 @@ interface PeerOptions {
   readonly gguf: string | undefined;
   readonly lengths: readonly number[];
   readonly decode: readonly number[];
+  readonly batchSize: number;
   readonly starx: readonly number[];
   readonly density: string;
   readonly blockSize: string;
@@ -90,6 +93,7 @@ function readFlags(args: string[]): PeerOptions | undefined {
       gguf: text,
       lengths: { ...text, default: "512,2048" },
       decode: { ...text, default: "512" },
+      batch_size: { ...text, default: "1" },
       starx: { ...text, default: "" },
       density: { ...text, default: "0.25" },
       block_size: { ...text, default: "4096" },
@@ -100,14 +104,16 @@ function readFlags(args: string[]): PeerOptions | undefined {
   });
   if (values.help === true) return undefined;
   const { llama, model_path: modelPath } = values;
-  if (llama === undefined) throw new UsageError("--llama: is required");
-  if (modelPath === undefined) throw new UsageError("--model_path: is required");
+  if (llama === undefined) throw new UsageError("--llama is required");
+  if (modelPath === undefined) throw new UsageError("--model_path is required");
   const numbers = (list: string) => list.split(",").filter((part) => part !== "").map(Number);
   const [lengths, decode, starx] = [values.lengths, values.decode, values.starx].map(numbers);
-  const rounds = Number(values.rounds);
-  for (const number of [...lengths ?? [], ...decode ?? [], ...starx ?? [], rounds]) {
-    if (Number.isInteger(number) && number >= 1) continue;
-    throw new UsageError(`--lengths: must be whole numbers above 0: current value is '${number}'`);
+  const [rounds, batchSize] = [Number(values.rounds), Number(values.batch_size)];
+  const given = { lengths, decode, starx, rounds: [rounds], batch_size: [batchSize] };
+  for (const [flag, numbers = []] of Object.entries(given)) {
+    const wrong = numbers.find((number) => !Number.isInteger(number) || number < 1);
+    if (wrong === undefined) continue;
+    throw new UsageError(`--${flag}: must be whole numbers above 0: current value is '${wrong}'`);
   }
   const { gguf, density, block_size: blockSize, threads } = values;
   return {
@@ -116,6 +122,7 @@ function readFlags(args: string[]): PeerOptions | undefined {
     gguf,
     lengths: lengths ?? [],
     decode: decode ?? [],
+    batchSize,
     starx: starx ?? [],
     density,
     blockSize,
@@ -126,7 +133,10 @@ function readFlags(args: string[]): PeerOptions | undefined {
 
 /** Runs all rounds and prints the table. */
 async function comparePeer(options: PeerOptions): Promise<void> {
-  const binary = await findBench(options.llama);
+  const binary = await findProgram(options.llama, "llama-bench");
+  const batched = options.batchSize === 1
+    ? undefined
+    : await findProgram(options.llama, "llama-batched-bench");
   const gguf = options.gguf ?? await Deno.makeTempFile({ suffix: ".gguf" });
   try {
     if (options.gguf === undefined) {
@@ -137,7 +147,7 @@ async function comparePeer(options: PeerOptions): Promise<void> {
     const peer: Times[] = [];
     for (let round = 1; round <= options.rounds; round++) {
       write(`round ${round} of ${options.rounds}\n`);
-      peer.push(await runLlama({ ...options, binary, gguf }));
+      peer.push(await runLlama({ ...options, binary, batched, gguf }));
       own.push(await runOwn(options));
     }
     write(table(options, { own, peer }));
@@ -146,19 +156,18 @@ async function comparePeer(options: PeerOptions): Promise<void> {
   }
 }
 
-async function findBench(path: string): Promise<string> {
-  const candidates = [path, `${path}/llama-bench`, `${path}/bin/llama-bench`];
-  candidates.push(`${path}/build/bin/llama-bench`);
+async function findProgram(folder: string, name: string): Promise<string> {
+  const candidates = ["", "/bin", "/build/bin"].map((place) => `${folder}${place}/${name}`);
   for (const candidate of candidates) {
     if (await Deno.stat(candidate).then(({ isFile }) => isFile, () => false)) return candidate;
   }
-  throw new FileError(`Cannot find llama-bench: none of ${candidates.join(", ")} is a file`);
+  throw new FileError(`Cannot find ${name}: none of ${candidates.join(", ")} is a file`);
 }
 
 async function runLlama(
-  options: PeerOptions & { binary: string; gguf: string },
+  options: PeerOptions & { binary: string; batched: string | undefined; gguf: string },
 ): Promise<Times> {
-  const { binary, gguf, threads, lengths, decode, starx } = options;
+  const { binary, batched, gguf, threads, lengths, decode, batchSize, starx } = options;
   const base = ["-m", gguf, "-t", threads, "-fa", "1", "-r", "1", "-o", "json", "-ngl", "0"];
   const seconds = new Map<string, number>();
   const prompts = [...new Set([...lengths, ...starx])];
@@ -184,11 +193,22 @@ async function runLlama(
       else seconds.set(`decode ${depth}`, ns / 1e9 / DECODE_TOKENS);
     }
   }
+  for (const depth of batched === undefined ? [] : decode) {
+    const context = batchSize * (depth + DECODE_TOKENS);
+    const args = ["-m", gguf, "-t", threads, "-tb", threads, "-fa", "on", "-ngl", "0"];
+    args.push("-c", String(context), "-b", "2048", "-ub", "512", "--output-format", "jsonl");
+    args.push("-npp", String(depth), "-ntg", String(DECODE_TOKENS), "-npl", String(batchSize));
+    const { text } = await runMeasured(batched ?? "", args);
+    const line = text.split("\n").find((line) => line.includes(`"speed_tg"`)) ?? "";
+    const { t_tg } = JSON.parse(line.slice(line.indexOf("{"))) as { t_tg: number };
+    seconds.set(`decode ${depth} of ${batchSize}`, t_tg / DECODE_TOKENS / batchSize);
+  }
   return { seconds, rssMib };
 }
 
 async function runOwn(options: PeerOptions): Promise<Times> {
-  const { modelPath, threads, lengths, decode, starx, density, blockSize } = options;
+  const { modelPath, threads, lengths, decode, batchSize, starx, density, blockSize } = options;
+  const batch = ["-b", String(batchSize)];
   const base = ["bench", "--device", "cpu", "--model_path", modelPath, "--threads", threads];
   base.push("--repeats", "1", "--decode_tokens", String(DECODE_TOKENS), "--json");
   base.push("--prompt", "random");
@@ -196,6 +216,8 @@ async function runOwn(options: PeerOptions): Promise<Times> {
   let rssMib = 0;
   const runs = [
     { mode: "dense", lengths, decode, more: [] },
+    // The length that is asked for has to be one; its prefill is not looked at.
+    { mode: "dense", lengths: batchSize === 1 ? [] : [1], decode, more: batch },
     { mode: "starx", lengths: starx, decode: [], more: ["--density", density, "-bs", blockSize] },
   ];
   for (const run of runs) {
@@ -213,13 +235,17 @@ async function runOwn(options: PeerOptions): Promise<Times> {
     ]);
     const times = JSON.parse(text.trimEnd().split("\n").at(-1) ?? "") as {
       prefill: { n: number; s_med: number }[];
-      decode: { ctx: number; s_med: number }[];
+      decode: { ctx: number; s_med: number; batch?: number }[];
       rss_mib: number;
     };
+    const isBatch = run.more === batch;
     const name = run.mode === "dense" ? "prefill" : run.mode;
-    for (const { n, s_med } of times.prefill) seconds.set(`${name} ${n}`, s_med);
-    for (const { ctx, s_med } of times.decode) seconds.set(`decode ${ctx}`, s_med);
-    if (run.mode === "dense") rssMib = times.rss_mib;
+    for (const { n, s_med } of isBatch ? [] : times.prefill) seconds.set(`${name} ${n}`, s_med);
+    for (const { ctx, s_med } of times.decode) {
+      if (isBatch) seconds.set(`decode ${ctx} of ${batchSize}`, s_med / batchSize);
+      else seconds.set(`decode ${ctx}`, s_med);
+    }
+    if (run.mode === "dense" && !isBatch) rssMib = times.rss_mib;
   }
   return { seconds, rssMib };
 }
@@ -260,11 +286,11 @@ function table(
       peer: `prefill ${n}`,
     })),
     ...options.starx.map((n) => ({ name: `starx ${n}`, own: `starx ${n}`, peer: `prefill ${n}` })),
-    ...options.decode.map((n) => ({
-      name: `decode ${n}`,
-      own: `decode ${n}`,
-      peer: `decode ${n}`,
-    })),
+    ...options.decode.flatMap((n) => {
+      const names = [`decode ${n}`];
+      if (options.batchSize > 1) names.push(`decode ${n} of ${options.batchSize}`);
+      return names.map((name) => ({ name, own: name, peer: name }));
+    }),
   ];
   const of = (runs: readonly Times[], key: string) =>
     median(runs.map(({ seconds }) => seconds.get(key) ?? NaN));

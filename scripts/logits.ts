@@ -92,7 +92,7 @@ function readFlags(args: string[]): LogitsOptions | undefined {
   if (values.help === true) return undefined;
   const { model_path: folder, input, output, device, dtype } = values;
   if (folder === undefined || input === undefined || output === undefined) {
-    throw new UsageError("--model_path, --input and --output: are required");
+    throw new UsageError("--model_path, --input and --output are required");
   }
   if (device !== "auto" && device !== "cpu" && device !== "cuda") {
     throw new UsageError(`--device: must be auto, cpu or cuda: current value is '${device}'`);

@@ -113,7 +113,7 @@ function readFlags(): Comparison | undefined {
   if (values.help === true) return undefined;
   const { before, output } = values;
   if (before === undefined || output === undefined) {
-    throw new UsageError("--before and --output: are required");
+    throw new UsageError("--before and --output are required");
   }
   const tasks = values.tasks.split(",");
   const unknown = tasks.find((task) => RULER_TASKS[task] === undefined);

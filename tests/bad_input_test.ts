@@ -283,7 +283,7 @@ const FLAGS: readonly (readonly [args: readonly string[], line: RegExp])[] = [
   ],
   [[...PREPARE, "--tokenizer_t", "openai"], /'openai' \(it is tiktoken's vocabulary: .*Xenova/],
   [[...PREPARE, "--tokenizer_type", "slow"], /must be hf, .* current value is 'slow'$/m],
-  [["infer"], /^error: --model_path, --attn_type, .*--output_path: are required/],
+  [["infer"], /^error: --model_path, --attn_type, .*and --output_path are required/],
   [
     [
       ...["prepare", "--task", "jokes", "--save_dir", "x", "--tokenizer_path", "x"],
@@ -292,9 +292,9 @@ const FLAGS: readonly (readonly [args: readonly string[], line: RegExp])[] = [
     /^error: --task: must be one of niah_single_1, /,
   ],
   [["prepare", "--num_samples", "0"], /^error: --num_samples: must be a whole number from 1 to/],
-  [["evaluate"], /^error: --data_dir: is required/],
+  [["evaluate"], /^error: --data_dir is required/],
   [["evaluate", "--data_dir", "x", "--benchmark", "y"], /^error: --benchmark: must be 'synthetic'/],
-  [["gather"], /^error: --exp: is required/],
+  [["gather"], /^error: --exp is required/],
 ];
 
 for (const [args, line] of FLAGS) {

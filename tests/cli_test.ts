@@ -81,6 +81,7 @@ const ONE_LINE: readonly (readonly [args: readonly string[], code: number, stder
   [["foo"], 2, /^error: 'foo': is not a command: must be one of ruler, /],
   [["ruler", "--foo"], 2, /^error: --foo: is not a flag of 'ruler'/],
   [[...RULER, "-bs", "0"], 2, /'--block_size' must be a whole number above 0: current value is 0/],
+  [[...RULER, "-a", "star"], 2, /'--block_size' is missing: it must be a whole number above 0/],
   [[...RULER, "-bs", "100"], 2, /'--block_size' must be a multiple of 128 in starx/],
   [[...RULER, "-bs", "1k", "-as", "2k"], 2, /'--anchor_block_size' must be at most '--block_size'/],
   [
@@ -98,8 +99,8 @@ const ONE_LINE: readonly (readonly [args: readonly string[], code: number, stder
     /--tasks: must be one of niah_single_1, .*, qa_2: current value/,
   ],
   [["ruler", "--timeout", "0"], 2, /--timeout: must be from 0\.1 to 2000000 seconds/],
-  [["ruler", "-a", "dense"], 2, /--model_name, --model_path, .*--seq_lengths: are required/],
-  [["ruler", "-p", MODEL], 2, /--model_name, --prompt_config, --seq_lengths: are required/],
+  [["ruler", "-a", "dense"], 2, /--model_name, --model_path, .* and --seq_lengths are required/],
+  [["ruler", "-p", MODEL], 2, /--model_name, --prompt_config and --seq_lengths are required/],
   [["ruler", "--constructor"], 2, /--constructor: is not a flag of 'ruler'/],
   [["toString"], 2, /'toString': is not a command/],
   [["evaluate", "--data_dir", "/nowhere"], 3, /Cannot read \/nowhere: it does not exist/],

@@ -44,8 +44,6 @@ interface Rates {
 /** The most rows of products, and a side of the product whose rate is a floor. */
 const ROWS = { cpu: 512, cuda: 16_384 } as const;
 const SQUARE = { cpu: 1024, cuda: 8192 } as const;
-/** Larger than the caches, which it clears between two runs. */
-const FLUSH_BYTES = { cpu: 2 ** 26, cuda: 2 ** 28 } as const;
 const RATE_RUNS = 5;
 
 /**
@@ -105,7 +103,7 @@ async function timeCase(
 ): Promise<KernelTiming> {
   const { each, rates, density, repeats } = options;
   using tensors = new CaseTensors(device);
-  const flushed = () => tensors.empty("f32", FLUSH_BYTES[device.kind] / 8);
+  const flushed = () => tensors.empty("f32", device.flushBytes / 8);
   const [from, to] = [flushed(), flushed()];
   await each.run();
   const times: number[] = [];

@@ -47,7 +47,7 @@ export async function runPromptBench(
   context: CommandContext,
 ): Promise<void> {
   const { model, input, modes } = options;
-  if (model.kind !== "folder") throw new UsageError("--model_path: is required with --input_path");
+  if (model.kind !== "folder") throw new UsageError("--model_path is required with --input_path");
   const plans = modes.map((mode) => ({ mode, plan: checkPlan({ ...options, mode }) }));
   await readConfig(model.folder);
   const survey = await surveySamples(input.path);

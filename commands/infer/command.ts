@@ -68,6 +68,8 @@ export const INFER = defineCommand({
     ...ENGINE_FLAGS,
   },
   notes: [
+    "Consecutive lines with the same context encode it once; their records are the same as if each " +
+    "line did.",
     `${CONTINUE_NOTE} run.json lies in the folder of --output_path and has an entry for each ` +
     "output file there.",
   ],

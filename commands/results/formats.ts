@@ -6,6 +6,7 @@
 import { formatCsv } from "../../ruler/csv.ts";
 import { codePointCount } from "../../ruler/python/text.ts";
 import { formatMean, meanOverTasks, type MeanScore } from "../../ruler/scores.ts";
+import { markdownTable, type TextTable } from "../shared/text_table.ts";
 import type { Experiment, LengthResults, TaskResult } from "./experiment.ts";
 
 /** The forms that scores can have. */
@@ -62,7 +63,7 @@ export function formatExperiments(experiments: readonly Experiment[], format: Fo
   if (format === "json") return `${JSON.stringify(tidyRows(experiments), null, 2)}\n`;
   if (format === "csv") return tidyCsv(experiments);
   const table = scoreTable(experiments);
-  return format === "md" ? markdown(table) : aligned(table);
+  return format === "md" ? markdownTable(table) : aligned(table);
 }
 
 /** A header and one line per task of an experiment at one length. */
@@ -78,11 +79,8 @@ export function tidyCsv(experiments: readonly Experiment[]): string {
   return formatCsv([header, ...rows]);
 }
 
-/** Rows of cells; the first is the header. */
-type Table = readonly (readonly string[])[];
-
 /** Tasks in rows, experiments and their lengths in columns, means below. */
-function scoreTable(experiments: readonly Experiment[]): Table {
+function scoreTable(experiments: readonly Experiment[]): TextTable {
   const columns = experiments.flatMap((experiment) =>
     experiment.lengths.map((length) => ({ experiment, length }))
   );
@@ -143,14 +141,7 @@ function numberCell(values: readonly (number | undefined)[]): string {
   return (known.reduce((sum, value) => sum + value, 0) / known.length).toFixed(2);
 }
 
-function markdown(table: Table): string {
-  const [header = [], ...rows] = table;
-  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |\n`;
-  const rule = header.map((_, column) => column === 0 ? "---" : "---:");
-  return [header, rule, ...rows].map(line).join("");
-}
-
-function aligned(table: Table): string {
+function aligned(table: TextTable): string {
   const [header = []] = table;
   const widths = header.map((_, column) =>
     Math.max(...table.map((row) => codePointCount(row[column] ?? "")))

@@ -78,9 +78,10 @@ export async function runRuler(
   });
   const template = await openTemplate(options, { tokenizer, screen });
   const guard = await WeightGuard.open(modelPath);
-  const own = await readTasksFile(options.tasksFile);
+  const { generators } = options;
+  const own = await readTasksFile(options.tasksFile, { generators });
   if (context.openDataMaker === undefined) {
-    for (const task of options.tasks) taskNamed(task, { flag: "--tasks", own });
+    for (const task of options.tasks) taskNamed(task, { flag: "--tasks", own, generators });
   }
   const openMaker: OpenDataMaker = context.openDataMaker ?? RULER.openMaker;
   const maker = await openMaker({
@@ -88,6 +89,7 @@ export async function runRuler(
     sourceDir,
     template,
     own,
+    generators,
   });
   await using session = new ModelSession({
     folder: modelPath,
@@ -232,7 +234,7 @@ function checkProcesses(
   const processCount = context.launchedRanks ?? options.processCount;
   if (processCount !== undefined) return usableProcesses(plan, processCount, context);
   if (!sharesContext(plan)) return 1;
-  throw new UsageError(`--nproc_per_node: is required with --attn_type ${modeOf(plan)}`);
+  throw new UsageError(`--nproc_per_node is required with --attn_type ${modeOf(plan)}`);
 }
 
 /** Whether block and anchor fit; as in the original, an anchor that is not given counts as -1. */

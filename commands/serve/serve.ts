@@ -53,7 +53,7 @@ export async function runServe(options: ServeOptions, context: CommandContext): 
   const plan = checkPlan(options.plan);
   if (!LOOPBACK.test(hostname) && apiKey === undefined) {
     throw new UsageError(
-      `--api_key: is required as --host is not of this machine alone: current value is ${hostname}`,
+      `--api_key is required as --host is not of this machine alone: current value is ${hostname}`,
     );
   }
   const asked = context.launchedRanks ?? options.processCount;

@@ -190,7 +190,8 @@ export function gpusPerRank(flags: Pick<EngineFlags, "gpus_per_rank">): number |
 
 /** What the plan's flags ask for; `checkPlan()` has still to look at it. */
 export function planOf(flags: PlanFlags): PlanOptions {
-  const { attn_type: mode, block_size: blockTokens, anchor_block_size: anchor } = flags;
+  const { attn_type: mode, block_size: block, anchor_block_size: anchor } = flags;
+  const blockTokens = block === -1 ? undefined : block;
   return {
     mode,
     blockTokens,

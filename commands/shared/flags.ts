@@ -237,9 +237,12 @@ export function parseFlags<T extends FlagTable>(
     if (value === undefined && isRequired) missing.push(`--${key}`);
     values[key] = value;
   }
-  if (missing.length > 0) {
+  const last = missing.pop();
+  if (last !== undefined) {
     throw new UsageError(
-      `${missing.join(", ")}: ${missing.length === 1 ? "is" : "are"} required`,
+      missing.length === 0
+        ? `${last} is required`
+        : `${missing.join(", ")} and ${last} are required`,
     );
   }
   return values as FlagValues<T>;

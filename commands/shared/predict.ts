@@ -28,6 +28,8 @@ export interface PredictOptions {
   readonly stopWords: readonly string[];
   /** Ids that end an answer and do not belong to its text. */
   readonly endIds?: readonly number[];
+  /** See `SampleRules`. @default {false} */
+  readonly cutsQuestion?: boolean;
   /** What stands around each prompt; the records hold the prompts without it. */
   readonly frame?: { readonly before: string; readonly after: string };
   readonly topLogits: number;
@@ -120,6 +122,7 @@ async function generate(
   const { sample, number, name, signal, options } = run;
   const withMasks = number - 1 === options.maskedSample;
   const { tokensToGenerate, stopWords, topLogits, progress, endIds } = options;
+  const keepContext = isContextNext(number - 1, options);
   const { before = "", after = "" } = options.frame ?? {};
   const prompt = { context: before + sample.context, query: sample.query + after, sample: name };
   try {
@@ -130,6 +133,7 @@ async function generate(
       signal,
       ...(endIds === undefined ? {} : { endIds }),
       ...(withMasks ? { withMasks } : {}),
+      ...(keepContext ? { keepContext } : {}),
       onProgress: (now) => progress.update(now, name),
     });
   } catch (error) {
@@ -137,6 +141,17 @@ async function generate(
     if (!(error instanceof RequestError)) throw error;
     throw new FileError(`${error.message} (${options.inputPath})`, { cause: error });
   }
+}
+
+/** Whether the next sample that is to run has the same context; samples are counted from 0 on. */
+function isContextNext(
+  number: number,
+  { survey: { contexts }, sampleLimit, finished }: PredictOptions,
+): boolean {
+  const end = sampleLimit > 0 ? Math.min(sampleLimit, contexts.length) : contexts.length;
+  let next = number + 1;
+  while (next < end && finished.has(next)) next++;
+  return next < end && contexts[next] === contexts[number];
 }
 
 /** Tiles that phase 1 selected, and those that dense attention would have computed. */

@@ -17,6 +17,11 @@
  * a captured graph stays right while sequences grow. Rows outside of the cache, which the host cannot
  * see, give NaN.
  *
+ * Copies ask for whole lines of 128 bytes, which leave L2 first: 2.90 -> 3.21 TB/s at 16 sequences of
+ * 8,192 keys on an H200 (two lanes' 16 bytes apart are requests of half a line each). Discarded there:
+ * 256 bytes instead (2.89), blocks that take one split after the other with copies across the borders
+ * (2.77), copies of whole keys by 16 lanes (3.17), longer queues with fewer blocks (2.29 to 3.07).
+ *
  * Discarded: queries as the factor of 16 rows, keys and values in registers a tile ahead: with the
  * four heads a group of the 8B shape three quarters of the products were empty, and registers left
  * room for 8 warps a multiprocessor.

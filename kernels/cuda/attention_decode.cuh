@@ -108,9 +108,9 @@ __device__ inline void load_queries(WarpState<kDim, kTiles>& state, const Decode
 
 /* Copies 16 bytes a lane to the lane's own place. */
 template <bool kAligned>
-__device__ inline void fetch(uint4* to, const bf16* from, bool valid) {
+__device__ inline void fetch(uint4* to, const bf16* from, bool valid, uint64_t policy) {
   if (kAligned) {
-    copy_async16(shared_address(to), from, valid);
+    copy_stream16<128>(shared_address(to), from, valid, policy);
   } else {
     *to = valid ? load_raw8(from, false) : make_uint4(0, 0, 0, 0);
   }
@@ -126,6 +126,7 @@ template <int kDim, bool kAligned>
 __device__ inline void fetch_tile(uint4* to, const bf16* keys, const bf16* values, int64_t first,
                                   int64_t end, int64_t stride) {
   const int lane = threadIdx.x % 32;
+  const uint64_t policy = evict_first();
   if (first < end) {
 #pragma unroll
     for (int half = 0; half < 2; half++) {
@@ -133,7 +134,7 @@ __device__ inline void fetch_tile(uint4* to, const bf16* keys, const bf16* value
       const bf16* from = keys + (key < end ? key : first) * stride + lane % 4 * 8;
 #pragma unroll
       for (int i = 0; i < kDim / 32; i++, to += 32) {
-        fetch<kAligned>(to, from + 32 * i, key < end);
+        fetch<kAligned>(to, from + 32 * i, key < end, policy);
       }
     }
 #pragma unroll
@@ -142,7 +143,7 @@ __device__ inline void fetch_tile(uint4* to, const bf16* keys, const bf16* value
       const bf16* from = values + (key < end ? key : first) * stride + lane / 4 * 8;
 #pragma unroll
       for (int half = 0; half < kDim / 64; half++) {
-        fetch<kAligned>(to + (half * 4 + i) * 32, from + 64 * half, key < end);
+        fetch<kAligned>(to + (half * 4 + i) * 32, from + 64 * half, key < end, policy);
       }
     }
   }

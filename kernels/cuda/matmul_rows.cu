@@ -43,9 +43,11 @@ struct Product {
 };
 
 /* How a block works; no bit of a result depends on it.
- * rows: 16 * kRowTiles weight rows; columns: 8 * kColumnTiles rows of x; a step: kRuns runs. */
-template <int row_tiles, int column_tiles, int runs, int stages, int resident>
+ * rows: 16 * kRowTiles weight rows; columns: 8 * kColumnTiles rows of x; a step: kRuns runs; line: bytes
+ * that come to L2 with each 16 of a weight row. */
+template <int row_tiles, int column_tiles, int runs, int stages, int resident, int line>
 struct Shape {
+  static constexpr int kLine = line;
   static constexpr int kRowTiles = row_tiles, kColumnTiles = column_tiles, kRuns = runs;
   static constexpr int kStages = stages, kResident = resident;
   static constexpr int kRows = 16 * row_tiles, kColumns = 8 * column_tiles;
@@ -58,37 +60,34 @@ struct Shape {
   static_assert(kPart % (runs * kRun) == 0, "a part is whole steps");
 };
 
-/* Hopper's 227 KiB of shared memory, two blocks a multiprocessor where x takes little of it. */
+/* Hopper's 227 KiB of shared memory. Measured on an H200 at the 8B shape, with all shapes of 1 to 8 row
+ * tiles, 1 to 4 runs, 2 to 6 stages and 1 or 2 blocks that fit; the product of gate and up takes 63.5,
+ * 63.9, 71.4 and 103 us with 8, 16, 32 and 64 rows of x. What matters most is that whole lines come to
+ * L2: without it 67.7, 80.6, 88.7 and 110 us. */
 template <int kColumns>
 struct Deep;
 template <>
-struct Deep<8> : Shape<1, 1, 2, 4, 2> {};
+struct Deep<8> : Shape<1, 1, 4, 3, 1, 256> {};
 template <>
-struct Deep<16> : Shape<2, 2, 1, 4, 2> {};
+struct Deep<16> : Shape<2, 2, 1, 5, 1, 256> {};
 template <>
-struct Deep<32> : Shape<2, 4, 1, 3, 2> {};
+struct Deep<32> : Shape<2, 4, 1, 4, 1, 128> {};
 template <>
-struct Deep<64> : Shape<2, 8, 1, 4, 1> {};
+struct Deep<64> : Shape<3, 8, 1, 2, 1, 256> {};
 /* The 99 KiB of every GPU from Ampere on. */
 template <int kColumns>
 struct Shallow;
 template <>
-struct Shallow<8> : Shape<1, 1, 2, 3, 2> {};
+struct Shallow<8> : Shape<1, 1, 2, 3, 2, 128> {};
 template <>
-struct Shallow<16> : Shape<2, 2, 1, 3, 2> {};
+struct Shallow<16> : Shape<2, 2, 1, 3, 2, 128> {};
 template <>
-struct Shallow<32> : Shape<2, 4, 1, 2, 2> {};
+struct Shallow<32> : Shape<2, 4, 1, 2, 2, 128> {};
 constexpr int kDeepBytes = 227 << 10;
-static_assert(Deep<64>::kSharedBytes <= kDeepBytes, "a block fits");
-static_assert(Deep<32>::kSharedBytes + 1024 <= 114 << 10, "two blocks and what they reserve fit");
+static_assert(Deep<8>::kSharedBytes <= kDeepBytes && Deep<16>::kSharedBytes <= kDeepBytes &&
+                  Deep<32>::kSharedBytes <= kDeepBytes && Deep<64>::kSharedBytes <= kDeepBytes,
+              "a block fits");
 static_assert(Shallow<32>::kSharedBytes <= 99 << 10 && Shallow<8>::kSharedBytes <= 99 << 10, "");
-
-/* 16 bytes of weights to shared memory, which pass through L2 once; zeros if `valid` is false. */
-__device__ inline void copy_weight16(uint32_t to, const void* from, bool valid, uint64_t policy) {
-  asm volatile("cp.async.cg.shared.global.L2::cache_hint [%0], [%1], 16, %2, %3;" ::"r"(to),
-               "l"(from), "r"(valid ? 16 : 0), "l"(policy)
-               : "memory");
-}
 
 /* Eight elements of a row from column `at` on, zeros behind its end at `k`, from any address. */
 __device__ inline uint4 gather8(const bf16* row, int64_t at, int64_t k) {
@@ -107,8 +106,11 @@ template <class S, bool kAligned>
 class Loader {
  public:
   __device__ Loader(const Product& product, uint4* queue)
-      : product_(product), queue_(queue), tile_(blockIdx.x), at_(first_part()) {
-    asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy_));
+      : product_(product),
+        queue_(queue),
+        tile_(blockIdx.x),
+        at_(first_part()),
+        policy_(evict_first()) {
     begin_tile();
   }
 
@@ -164,7 +166,8 @@ class Loader {
     if (!kAligned) {
       *to = valid ? gather8(row, column, product_.k) : make_uint4(0, 0, 0, 0);
     } else if (kWeight) {
-      copy_weight16(shared_address(to), valid ? row + column : product_.weight, valid, policy_);
+      copy_stream16<S::kLine>(shared_address(to), valid ? row + column : product_.weight, valid,
+                              policy_);
     } else {
       copy_async16(shared_address(to), valid ? row + column : product_.x, valid);
     }
@@ -172,9 +175,10 @@ class Loader {
 
   const Product& product_;
   uint4* queue_; /* [kStages][kLoads], 32 apart */
-  int64_t tile_, at_, row_ = 0;
-  const bf16* weight_ = nullptr;
+  int64_t tile_, at_;
   uint64_t policy_;
+  int64_t row_ = 0;
+  const bf16* weight_ = nullptr;
 };
 
 template <class S>

@@ -31,6 +31,29 @@ __device__ inline void copy_async16(uint32_t to, const void* from, bool valid) {
                "r"(valid ? 16 : 0)
                : "memory");
 }
+/* As copy_async16(), of what is read once: it leaves L2 first, and the rest of its line of 128 bytes,
+ * or of 256 bytes, comes to L2 with it. kBytes: 128 or 256. */
+template <int kBytes>
+__device__ inline void copy_stream16(uint32_t to, const void* from, bool valid, uint64_t policy) {
+  static_assert(kBytes == 128 || kBytes == 256, "what the instruction has");
+  if (kBytes == 128) {
+    asm volatile(
+        "cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2, %3;" ::"r"(to),
+        "l"(from), "r"(valid ? 16 : 0), "l"(policy)
+        : "memory");
+  } else {
+    asm volatile(
+        "cp.async.cg.shared.global.L2::cache_hint.L2::256B [%0], [%1], 16, %2, %3;" ::"r"(to),
+        "l"(from), "r"(valid ? 16 : 0), "l"(policy)
+        : "memory");
+  }
+}
+/* The policy of what is read once. */
+__device__ inline uint64_t evict_first() {
+  uint64_t policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+  return policy;
+}
 __device__ inline void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /* Waits until at most kPending groups of this thread's copies are under way. */
 template <int kPending>

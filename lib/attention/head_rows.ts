@@ -1,5 +1,5 @@
 /**
- * Copies some tokens of each head from one cache to another, on the device.
+ * Copies some tokens of each head from one cache to another, on the device, or overwrites them.
  *
  * @module
  */
@@ -21,10 +21,27 @@ export async function copyHeadRows(
   const [heads = 0] = out.tensor.shape;
   if (tokens === 0) return;
   for (let head = 0; head < heads; head++) {
-    const rowsOf = ({ tensor, start }: HeadRows) => {
-      const [, rows = 0, headDim = 0] = tensor.shape;
-      return tensor.rows(head, 1).reshape([rows, headDim]).rows(start, tokens);
-    };
-    await copy(out.tensor.device, { out: rowsOf(out), in: rowsOf(from) });
+    const part = { head, tokens };
+    await copy(out.tensor.device, { out: rowsOfHead(out, part), in: rowsOfHead(from, part) });
   }
+}
+
+/** Overwrites `tokens` tokens of all heads with zeros, behind the ops that were started. */
+export async function zeroHeadRows(tokens: number, out: HeadRows): Promise<void> {
+  const [heads = 0] = out.tensor.shape;
+  if (tokens === 0) return;
+  // From the host's memory, so that it can be done when the device's is full.
+  let zeros: Uint8Array | undefined;
+  for (let head = 0; head < heads; head++) {
+    const rows = rowsOfHead(out, { head, tokens });
+    zeros ??= new Uint8Array(rows.byteLength);
+    await rows.writeFrom(zeros);
+  }
+}
+
+/** [tokens, head_dim]: the tokens of one head, side by side. */
+function rowsOfHead(rows: HeadRows, part: { head: number; tokens: number }): Tensor {
+  const { tensor, start } = rows;
+  const [, count = 0, headDim = 0] = tensor.shape;
+  return tensor.rows(part.head, 1).reshape([count, headDim]).rows(start, part.tokens);
 }

@@ -125,6 +125,9 @@ class CpuDevice implements Device {
   readonly kind = DEVICE_TRAITS.cpu.kind;
   readonly queryDtype = DEVICE_TRAITS.cpu.queryDtype;
   readonly hasHostMemory = DEVICE_TRAITS.cpu.hasHostMemory;
+  readonly chunkTokens = DEVICE_TRAITS.cpu.chunkTokens;
+  readonly widestBatch = DEVICE_TRAITS.cpu.widestBatch;
+  readonly flushBytes = DEVICE_TRAITS.cpu.flushBytes;
   readonly cacheDtypes = ["f32", "bf16"] as const;
   readonly instructionSet: string;
   readonly threads: number;

@@ -122,6 +122,9 @@ class CudaDevice implements Device {
   readonly kind = DEVICE_TRAITS.cuda.kind;
   readonly queryDtype = DEVICE_TRAITS.cuda.queryDtype;
   readonly hasHostMemory = DEVICE_TRAITS.cuda.hasHostMemory;
+  readonly chunkTokens = DEVICE_TRAITS.cuda.chunkTokens;
+  readonly widestBatch = DEVICE_TRAITS.cuda.widestBatch;
+  readonly flushBytes = DEVICE_TRAITS.cuda.flushBytes;
   readonly cacheDtypes = ["bf16"] as const;
   readonly instructionSet: string;
   readonly threads = 1;

@@ -15,47 +15,48 @@ export interface LinkedGpu {
 
 /** One GPU's end. */
 export class CudaLink implements DeviceLink, Disposable {
-  readonly #gpu: LinkedGpu;
+  readonly ordinal: number;
+  readonly stream: bigint;
+  readonly #runtime: CudaRuntime;
   /** Set anew for every copy: who waits for it waits for what it stood for when it was asked. */
   readonly #event: bigint;
   readonly #known = new Set<number>();
 
   /** @param gpu Outlives the link. */
   constructor(gpu: LinkedGpu) {
-    this.#gpu = gpu;
+    this.ordinal = gpu.ordinal;
+    this.stream = gpu.stream;
+    this.#runtime = gpu.runtime;
     this.#event = gpu.runtime.createEvent();
+  }
+
+  mark(): bigint {
+    this.#runtime.recordEvent(this.#event, this.stream);
+    return this.#event;
   }
 
   send(source: Region, to: { readonly link: DeviceLink; readonly target: Region }): void {
     const { link, target } = to;
-    if (!(link instanceof CudaLink)) {
-      throw new TypeError(`Cannot send '${source.label}' as the other device must be a GPU`);
-    }
     if (!source.contiguous || !target.contiguous || source.byteLength !== target.byteLength) {
       throw new RangeError(
         `Cannot send '${source.label}' to '${target.label}' as both must have as many bytes in one ` +
           `piece: current value is ${source.byteLength} and ${target.byteLength}`,
       );
     }
-    const { runtime, stream } = this.#gpu;
-    const { ordinal: peer, stream: otherStream } = link.#gpu;
+    const { stream } = this;
+    const { ordinal: peer } = link;
+    const runtime = this.#runtime;
     if (!this.#known.has(peer)) runtime.enablePeer(peer);
     this.#known.add(peer);
     // What the other GPU still does with the place comes first; what it is told later comes after.
-    link.#mark();
-    runtime.waitInStream(stream, link.#event);
+    runtime.waitInStream(stream, link.mark());
     const { byteLength, address: from } = source;
     runtime.copyToPeer({ to: target.address, peer, from, byteLength, stream });
-    this.#mark();
-    runtime.waitInStream(otherStream, this.#event);
-  }
-
-  #mark(): void {
-    this.#gpu.runtime.recordEvent(this.#event, this.#gpu.stream);
+    runtime.waitInStream(link.stream, this.mark());
   }
 
   /** Destroys the event; no copy may be under way. */
   [Symbol.dispose](): void {
-    this.#gpu.runtime.destroyEvent(this.#event);
+    this.#runtime.destroyEvent(this.#event);
   }
 }

@@ -117,8 +117,14 @@ export interface OpClock {
   read(): Promise<Float64Array>;
 }
 
-/** A device's end of the copies between devices of one kind. */
+/** A GPU's end of the copies between the GPUs of a process. */
 export interface DeviceLink {
+  /** The GPU's number in this process. */
+  readonly ordinal: number;
+  /** `cudaStream_t`: where its ops are put. */
+  readonly stream: bigint;
+  /** Sets this end's event behind what was started. @returns The event, until the next mark. */
+  mark(): bigint;
   /**
    * Starts a copy to another device's memory: after the ops that were started on either of the two,
    * and before those that are started on them later.
@@ -146,30 +152,51 @@ export interface DeviceStream {
   mark(): StreamMark | undefined;
 }
 
-/** What a device computes with, and how long its chunks are: what memory plans depend on. */
-export type DeviceTraits = Pick<Device, "kind" | "queryDtype" | "hasHostMemory">;
+/** What is known of a device before it is opened: plans of memory depend on nothing else. */
+export interface DeviceTraits {
+  readonly kind: "cpu" | "cuda";
+  /** The dtype of queries that attention takes. */
+  readonly queryDtype: "f32" | "bf16";
+  /** Whether device memory is host memory, so that the host may look at it between ops. */
+  readonly hasHostMemory: boolean;
+  /** Tokens of a chunk of a prompt: what caches like, or so many rows that products reach their rate. */
+  readonly chunkTokens: number;
+  /** Sequences that are decoded together, as long as more of them pay: a GPU computes more while it reads. */
+  readonly widestBatch: number;
+  /** Bytes that leave nothing of what was read before in any cache, for timings. */
+  readonly flushBytes: number;
+}
 
-/** The traits of each kind of device, for plans that are made before one is opened. */
-export const DEVICE_TRAITS = {
-  cpu: { kind: "cpu", queryDtype: "f32", hasHostMemory: true },
-  cuda: { kind: "cuda", queryDtype: "bf16", hasHostMemory: false },
-} as const satisfies Readonly<Record<Device["kind"], DeviceTraits>>;
+/** The traits of each kind of device. */
+export const DEVICE_TRAITS: Readonly<Record<DeviceTraits["kind"], DeviceTraits>> = {
+  cpu: {
+    kind: "cpu",
+    queryDtype: "f32",
+    hasHostMemory: true,
+    chunkTokens: 512,
+    widestBatch: 16,
+    flushBytes: 2 ** 26,
+  },
+  cuda: {
+    kind: "cuda",
+    queryDtype: "bf16",
+    hasHostMemory: false,
+    chunkTokens: 8192,
+    widestBatch: 64,
+    flushBytes: 2 ** 28,
+  },
+};
 
 /** A device that is opened. Disposal frees its memory after the op under way. */
-export interface Device extends Disposable {
-  readonly kind: "cpu" | "cuda";
+export interface Device extends DeviceTraits, Disposable {
   /** One line for people, for example `cpu avx2, 2 threads`. */
   readonly description: string;
   /** What the ops are compiled for, for example `avx2`. */
   readonly instructionSet: string;
   /** Threads that an op uses. */
   readonly threads: number;
-  /** The dtype of queries that attention takes. */
-  readonly queryDtype: "f32" | "bf16";
   /** The dtypes of keys and values that attention takes. */
   readonly cacheDtypes: readonly DType[];
-  /** Whether device memory is host memory, so that the host may look at it between ops. */
-  readonly hasHostMemory: boolean;
   readonly kernels: Kernels;
   /** Absent where an op ends when its promise settles. */
   readonly stream?: DeviceStream | undefined;

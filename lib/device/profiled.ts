@@ -94,6 +94,18 @@ export class ProfiledDevice implements Device {
     return this.#inner.hasHostMemory;
   }
 
+  get chunkTokens(): number {
+    return this.#inner.chunkTokens;
+  }
+
+  get widestBatch(): number {
+    return this.#inner.widestBatch;
+  }
+
+  get flushBytes(): number {
+    return this.#inner.flushBytes;
+  }
+
   get stream(): DeviceStream | undefined {
     return this.#inner.stream;
   }

@@ -17,7 +17,6 @@ export class Workspace implements Disposable {
   readonly #memory: DeviceMemory;
   #lease: Lease;
   #takenBytes = 0;
-  #highWaterBytes = 0;
 
   private constructor(device: Device, memory: DeviceMemory) {
     this.device = device;
@@ -42,16 +41,6 @@ export class Workspace implements Disposable {
     return this.#memory.byteLength;
   }
 
-  /** Bytes that are taken now. */
-  get takenBytes(): number {
-    return this.#takenBytes;
-  }
-
-  /** The most bytes that were ever taken at once. */
-  get highWaterBytes(): number {
-    return this.#highWaterBytes;
-  }
-
   /**
    * A tensor of undefined content, 64-byte aligned.
    *
@@ -73,7 +62,6 @@ export class Workspace implements Disposable {
     const memory = this.#lease;
     const tensor = Tensor.within(this.device, { dtype, shape, label, memory, byteOffset: begin });
     this.#takenBytes = end;
-    this.#highWaterBytes = Math.max(this.#highWaterBytes, end);
     return tensor;
   }
 

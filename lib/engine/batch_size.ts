@@ -16,15 +16,12 @@ export const BATCH_RANGE = { min: 1, max: 128 } as const;
 /** How many copies of a model may share the samples. */
 export const REPLICA_RANGE = { min: 1, max: 64 } as const;
 
-/** The widest batches that pay: of a CPU, and of a GPU, which computes far more while it reads. */
-const WIDEST = { host: 16, gpu: 64 } as const;
 /** The share of a machine's available memory that keys and values of a batch may take. */
 const HOST_SHARE = 1 / 2;
 
 /** The widest batch on a kind of device. */
 export function batchSizeOn(device: DeviceTraits, wanted: number | "auto"): number {
-  if (wanted !== "auto") return wanted;
-  return device.hasHostMemory ? WIDEST.host : WIDEST.gpu;
+  return wanted === "auto" ? device.widestBatch : wanted;
 }
 
 /** Bytes of host memory that each of some ranks may fill with a batch; infinite if none may ask. */

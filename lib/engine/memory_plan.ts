@@ -53,8 +53,8 @@ export interface MemoryNeed {
   readonly working: number;
 }
 
-/** Chunks on a CPU: what its caches like; on a GPU: so many rows that products reach their rate. */
-const CHUNK_TOKENS = { cpu: 512, cuda: 8192 } as const;
+/** No chunk is made shorter for want of memory: below it products are far from their rate. */
+const SHORTEST_CHUNK = 512;
 /** What the libraries take besides: kernels' working memory, graphs, code. */
 export const RESERVE_BYTES = 256 * 2 ** 20;
 /** The largest share of what the weights leave that a chunk's activations may take. */
@@ -76,14 +76,14 @@ export function chunkTokensFor(
   },
 ): number {
   const { config, precision, freeBytes } = options;
-  let tokens: number = CHUNK_TOKENS[device.kind];
+  let tokens = device.chunkTokens;
   if (freeBytes === undefined) return tokens;
   const ranges = splitLayers(config.layerCount, { count: freeBytes.length });
   const left = ranges.map((range, gpu) =>
     Math.max(0, (freeBytes[gpu] ?? 0) - weightBytes(config, { precision, range }))
   );
   while (
-    tokens > CHUNK_TOKENS.cpu &&
+    tokens > SHORTEST_CHUNK &&
     transformerBytes(device, { config, precision, tokens }) > Math.min(...left) * WORKING_SHARE
   ) tokens /= 2;
   return tokens;

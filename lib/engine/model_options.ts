@@ -97,6 +97,13 @@ export interface GenerateOptions {
   readonly endIds?: readonly number[] | undefined;
   /** Whether to return which tiles were selected; not in the ring's modes. @default {false} */
   readonly withMasks?: boolean | undefined;
+  /**
+   * Whether the next prompts are likely to have the same context: it stays encoded, and they take it
+   * as it is, until one comes without this option. No result depends on it.
+   *
+   * @default {false}
+   */
+  readonly keepContext?: boolean | undefined;
   /** How many of the first position's logits to return; 0 for none. @default {0} */
   readonly topLogits?: number | undefined;
   /** Told where the run stands. */

@@ -97,6 +97,7 @@ const GENERATE_NAMES = [
   "topLogits",
   "endIds",
   "withMasks",
+  "keepContext",
   "onProgress",
   "onIds",
   "signal",

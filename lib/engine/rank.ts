@@ -8,38 +8,36 @@ import type { TileMasks } from "../attention/tile_masks.ts";
 import type { Collective } from "../parallel/collective.ts";
 import { type Device, DEVICE_TRAITS } from "../device/device.ts";
 import { stagesOn } from "../device/stages.ts";
-import { DeviceError, RequestError } from "../errors.ts";
+import { RequestError } from "../errors.ts";
 import { Transformer } from "../model/forward.ts";
-import { cacheBytes, KvArena } from "../model/kv_cache.ts";
-import { PAGE_TOKENS, pagesFor } from "../model/kv_pages.ts";
+import { KvArena } from "../model/kv_cache.ts";
 import { batchSizeOn, hostBudget } from "./batch_size.ts";
 import type { ModelShape } from "../model/model_shape.ts";
+import type { RopeLengths } from "../model/rope_frequencies.ts";
 import { readModel } from "../model/read_model.ts";
 import { loadWeights } from "../model/weights.ts";
 import { layOutBlocks } from "../star/blocks.ts";
 import { type Answer, type AnswerCall, decode, startAnswer } from "../star/decoder.ts";
-import { encodeContext, type EncodedContext, reserveSequence } from "../star/encode.ts";
+import {
+  copyContext,
+  encodeContext,
+  type EncodedContext,
+  reserveSequence,
+} from "../star/encode.ts";
 import { NO_HOOKS, type RunHooks } from "./hooks.ts";
 import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
 import { drawRandomTiles } from "../star/sequence_chunk.ts";
+import { RankMemory } from "./rank_memory.ts";
 import { openRankDevices } from "./rank_device.ts";
 import type { RankOptions, RankParts, RankPlace } from "./rank_types.ts";
 import { checkRequest, type GenerateRequest } from "../star/request.ts";
-import { sequenceTokens } from "../star/sequence.ts";
+import { Sequence, sequenceTokens } from "../star/sequence.ts";
 import { queryChunk, Stepper } from "../star/step.ts";
 
 export type { RankOptions, RankParts, RankPlace } from "./rank_types.ts";
 
 /** Steps of a lone answer between two looks at what has come. */
 const STEPS = 8;
-
-/** How much of a context is to be kept, and by which of how many ranks. */
-interface SequenceSizes {
-  readonly contextTokens: number;
-  readonly room: number;
-  readonly ranks: number;
-  readonly rank: number;
-}
 
 /** A loaded model with its device. */
 export class RankModel implements Disposable {
@@ -51,6 +49,7 @@ export class RankModel implements Disposable {
   readonly #owned: DisposableStack;
   readonly #randomTiles: RandomSelection | undefined;
   readonly #arena: KvArena;
+  readonly #memory: RankMemory;
   #transformer: Transformer;
   #stepper: Stepper | undefined;
 
@@ -67,6 +66,7 @@ export class RankModel implements Disposable {
     this.#transformer = transformer;
     const { kvHeads, headDim } = config;
     this.#arena = new KvArena(stages, { kvHeads, headDim, dtype: parts.precision.cache });
+    this.#memory = new RankMemory(parts, this.#arena);
     this.#randomTiles = density === undefined
       ? undefined
       : new RandomSelection(this.#devices, density);
@@ -160,6 +160,8 @@ export class RankModel implements Disposable {
       collective: Collective;
       room: number;
       queryTokens?: number | undefined;
+      /** Tokens that the pages have room for besides, for a longer query about the same context. */
+      spareRoom?: number;
       /** Contexts that are to be encoded besides, likely to be as long: their pages are made now. */
       others?: number;
       masks?: TileMasks | undefined;
@@ -167,20 +169,19 @@ export class RankModel implements Disposable {
       hooks?: RunHooks;
     },
   ): Promise<EncodedContext> {
-    const { collective, room, queryTokens = room, masks, others = 0 } = options;
+    const { collective, room, spareRoom = 0, masks, others = 0 } = options;
     const { onProgress, hooks = NO_HOOKS } = options;
     const { rank, size: ranks } = collective;
     const { plan } = this.#parts;
     const contextTokens = contextIds.length;
     const layout = layOutBlocks(plan, { contextTokens, ranks });
-    const lengths = {
-      promptTokens: contextTokens + queryTokens,
-      totalTokens: contextTokens + room,
-    };
+    const lengths = lengthsOf(contextTokens, options);
     const sequence = await hooks.agree(async () => {
-      this.#checkMemory({ contextTokens, room, ranks, rank });
-      await this.#makePages(1 + others, { contextTokens, room, ranks, rank });
-      return await reserveSequence(this.#arena, { layout, rank, contextTokens, room, lengths });
+      const sizes = { contextTokens, room: room + spareRoom, ranks, rank };
+      this.#memory.check(sizes);
+      await this.#memory.makePages(1 + others, sizes);
+      const pages = { layout, rank, contextTokens, room, spareRoom, lengths };
+      return await reserveSequence(this.#arena, pages);
     });
     return await encodeContext(contextIds, {
       ...this.#parts,
@@ -192,6 +193,37 @@ export class RankModel implements Disposable {
       masks,
       turns: hooks,
     });
+  }
+
+  /**
+   * Copies a context that is encoded, so that two queries can be asked about it at the same time.
+   *
+   * @param options As of `encode()`.
+   * @throws {DeviceError} If there is not enough memory.
+   */
+  async copy(
+    source: EncodedContext,
+    options: {
+      collective: Collective;
+      room: number;
+      queryTokens?: number | undefined;
+      hooks?: RunHooks;
+    },
+  ): Promise<EncodedContext> {
+    const { collective: { rank, size: ranks }, room, hooks = NO_HOOKS } = options;
+    const { layout, contextTokens } = source.sequence;
+    const lengths = lengthsOf(contextTokens, options);
+    const sequence = await hooks.agree(async () => {
+      this.#memory.check({ contextTokens, room, ranks, rank });
+      const { own } = sequenceTokens(layout, { rank, room });
+      const rows = await this.#arena.reserve(own);
+      // What comes behind the context sees the anchor by its means alone.
+      return new Sequence({
+        ...{ rank, layout, contextTokens, room, lengths, rows },
+        anchorRows: undefined,
+      });
+    });
+    return await copyContext(source, { sequence, stages: this.#parts.stages });
   }
 
   /**
@@ -277,77 +309,6 @@ export class RankModel implements Disposable {
     });
   }
 
-  /** @throws {DeviceError} If the sequences of that size do not fit beside what is there. */
-  #checkMemory(sizes: SequenceSizes & { batchSize?: number }): void {
-    const { config, precision, plan, chunkTokens, dealtGpus } = this.#parts;
-    const { contextTokens, room, ranks, batchSize = 1 } = sizes;
-    const base = { config, precision, plan, chunkTokens, contextTokens, room, ranks };
-    const freeBytes = this.#devices.flatMap((device) => device.freeBytes ?? []);
-    const { own, anchor } = sequenceTokens(layOutBlocks(plan, sizes), sizes);
-    const arena = this.#arena;
-    if (freeBytes.length === 0) {
-      return this.#checkHost(this.#growthFor(own, anchor));
-    }
-    const reusableTokens = batchSize > 1
-      ? arena.freeTokens
-      : own + anchor - this.#growthFor(own, anchor);
-    const question = { ...base, batchSize };
-    checkMemory(this.#devices, { question, freeBytes, loaded: true, reusableTokens, dealtGpus });
-  }
-
-  /** Tokens that the arena would grow by for a sequence and its anchor, if it has one here. */
-  #growthFor(own: number, anchor: number): number {
-    return this.#arena.growthFor(own) + (anchor === 0 ? 0 : this.#arena.growthFor(anchor));
-  }
-
-  /** In the host's memory a sequence alone may take what it needs, several together only a share. */
-  #checkHost(moreTokens: number): void {
-    const { config: { kvHeads, headDim, layerCount: layers }, precision } = this.#parts;
-    const arena = this.#arena;
-    const { hostBytes = Infinity } = this.#parts;
-    const tokens = arena.capacity + moreTokens;
-    const bytes = cacheBytes({ kvHeads, headDim, layers, tokens, dtype: precision.cache });
-    if (moreTokens === 0 || bytes <= hostBytes || arena.freeTokens === arena.capacity) return;
-    const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
-    throw new DeviceError(
-      `Cannot keep another sequence as all keys and values together must take at most ` +
-        `${gib(hostBytes)}, half of what was available: current value is ${gib(bytes)}`,
-    );
-  }
-
-  /**
-   * Where the arena has to grow, makes pages for several sequences of one size at once: growing for
-   * each would move what is there again and again. As many as there is memory for.
-   */
-  async #makePages(count: number, sizes: SequenceSizes): Promise<void> {
-    const arena = this.#arena;
-    const { own, anchor } = sequenceTokens(layOutBlocks(this.#parts.plan, sizes), sizes);
-    if (this.#growthFor(own, anchor) === 0) return;
-    const pages = pagesFor(own) + (anchor === 0 ? 0 : pagesFor(anchor));
-    let batchSize = count;
-    const { hostBytes = Infinity } = this.#parts;
-    const { kvHeads, headDim, layerCount: layers } = this.config;
-    const bytes = cacheBytes({
-      ...{ kvHeads, headDim, layers, dtype: this.#parts.precision.cache },
-      tokens: pages * PAGE_TOKENS,
-    });
-    if (this.#devices[0]?.hasHostMemory) {
-      batchSize = Math.min(batchSize, Math.floor(hostBytes / bytes));
-    }
-    while (batchSize > 1 && !this.#hasMemory({ ...sizes, batchSize })) batchSize--;
-    if (batchSize > 1) await arena.prepare(batchSize * pages * PAGE_TOKENS);
-  }
-
-  #hasMemory(sizes: SequenceSizes & { batchSize: number }): boolean {
-    try {
-      this.#checkMemory(sizes);
-      return true;
-    } catch (error) {
-      if (error instanceof DeviceError) return false;
-      throw error;
-    }
-  }
-
   /** Makes the transformer's chunks long enough for a query. */
   async #growFor(request: Pick<GenerateRequest, "queryIds">): Promise<undefined> {
     const { plan } = this.#parts;
@@ -386,6 +347,18 @@ export class RankModel implements Disposable {
     this.#randomTiles?.[Symbol.dispose]();
     this.#owned.dispose();
   }
+}
+
+/** What rotations may depend on: `queryTokens` of the room are the query's, by default all. */
+export function lengthsOf(
+  contextTokens: number,
+  options: { room: number; queryTokens?: number | undefined },
+): RopeLengths {
+  const { room, queryTokens = room } = options;
+  return {
+    promptTokens: contextTokens + queryTokens,
+    totalTokens: contextTokens + room,
+  };
 }
 
 async function prepareTransformer(parts: RankParts): Promise<Transformer> {

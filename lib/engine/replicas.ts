@@ -55,6 +55,8 @@ class ReplicaEngine implements Engine {
   readonly #engines: readonly Engine[];
   /** Samples that each has in flight. */
   readonly #loads: number[];
+  /** The context that the last request keeps, and where. */
+  #kept: { readonly ids: Int32Array; readonly index: number } | undefined;
 
   constructor(engines: readonly Engine[]) {
     const [first] = engines;
@@ -67,7 +69,7 @@ class ReplicaEngine implements Engine {
   }
 
   async generate(request: GenerateRequest, call?: GenerateCall): Promise<GenerateResult> {
-    const index = this.#loads.indexOf(Math.min(...this.#loads));
+    const index = this.#indexFor(request);
     const engine = this.#engines[index];
     invariant(engine !== undefined, "one of the replicas has the fewest samples");
     this.#loads[index] = (this.#loads[index] ?? 0) + 1;
@@ -81,6 +83,16 @@ class ReplicaEngine implements Engine {
     } finally {
       this.#loads[index] = (this.#loads[index] ?? 0) - 1;
     }
+  }
+
+  /** Where the request's context is kept, or the fewest samples are. */
+  #indexFor({ contextIds, keepContext }: GenerateRequest): number {
+    const kept = this.#kept;
+    const isSame = kept !== undefined && kept.ids.length === contextIds.length &&
+      contextIds.every((id, i) => id === kept.ids[i]);
+    const index = isSame ? kept.index : this.#loads.indexOf(Math.min(...this.#loads));
+    this.#kept = keepContext === true ? { ids: contextIds, index } : undefined;
+    return index;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

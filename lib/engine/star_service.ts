@@ -12,10 +12,7 @@
  */
 import { InvariantError, RequestError, WorkerError } from "../errors.ts";
 import type { Collective } from "../parallel/collective.ts";
-import { tokensIn } from "../star/blocks.ts";
-import type { Answer } from "../star/decoder.ts";
 import type { EncodedContext } from "../star/encode.ts";
-import { countWork, sumHeads } from "../star/work.ts";
 import { TileMasks } from "../attention/tile_masks.ts";
 import { checkRequest, type GenerateRequest } from "../star/request.ts";
 import { CancelledError } from "../team/one_at_a_time.ts";
@@ -23,25 +20,13 @@ import { type RankContext, type RankService, RefusedError } from "../team/progra
 import { decodeInt32 } from "../team/protocol.ts";
 import { gatherNumbers } from "../team/words.ts";
 import type { RunHooks } from "./hooks.ts";
-import type { RankModel } from "./rank.ts";
-import { fromWire, type StarResult, type StarTask, type StarTypes } from "./wire.ts";
+import { lengthsOf, type RankModel } from "./rank.ts";
+import { resultOf, type Running } from "./running.ts";
+import { SharedContext, SPARE_ROOM } from "./shared_context.ts";
+import { fromWire, type StarTask, type StarTypes } from "./wire.ts";
 
 /** Steps between two looks at what has come, where a step can be started ahead of the last one. */
 const STEPS_AHEAD = 8;
-
-/** A sample or a query whose tokens are being generated. */
-interface Running {
-  readonly id: number;
-  readonly encoded: EncodedContext;
-  readonly answer: Answer;
-  /** By which whoever asks can end it early. */
-  readonly key: number | undefined;
-  readonly masks: TileMasks | undefined;
-  /** The context's number where it outlives the answer. */
-  readonly kept: number | undefined;
-  readonly startMs: number;
-  readonly encodedMs: number;
-}
 
 /** The service of a model on one rank. */
 export class StarService implements RankService<StarTypes> {
@@ -49,7 +34,9 @@ export class StarService implements RankService<StarTypes> {
   readonly #model: RankModel;
   readonly #collective: Collective;
   readonly #context: RankContext<StarTypes>;
-  readonly #dispose: () => void;
+  readonly #disposeModel: () => void;
+  /** The context that the next prompts are likely to have, too. */
+  readonly #shared: SharedContext;
   readonly #waiting: { readonly id: number; readonly task: StarTask }[] = [];
   #running: Running[] = [];
   /** Contexts that are kept, by the numbers that whoever asks has given them. */
@@ -75,7 +62,8 @@ export class StarService implements RankService<StarTypes> {
     this.ready = parts.ready;
     this.#collective = parts.collective;
     this.#context = parts.context;
-    this.#dispose = parts.dispose;
+    this.#disposeModel = parts.dispose;
+    this.#shared = new SharedContext(model.config);
   }
 
   get hasWork(): boolean {
@@ -161,27 +149,12 @@ export class StarService implements RankService<StarTypes> {
 
   async #do(id: number, task: StarTask): Promise<void> {
     switch (task.kind) {
-      case "generate": {
-        const request = fromWire(task.request);
-        const startMs = performance.now();
-        const room = request.queryIds.length + request.tokensToGenerate;
-        const masks = request.withMasks === true ? new TileMasks() : undefined;
-        using owned = new DisposableStack();
-        const encoded = owned.use(
-          await this.#encode(id, {
-            ids: request.contextIds,
-            room,
-            queryTokens: request.queryIds.length,
-            masks,
-          }),
-        );
-        const { key } = task;
-        await this.#answer(id, { request, encoded, startMs, kept: undefined, key, masks });
-        owned.move();
-        return;
-      }
+      case "generate":
+        return await this.#generate(id, task);
       case "encode": {
         const encoded = await this.#encode(id, { ids: decodeInt32(task.ids), room: task.room });
+        // It may be freed without a question, which would show what is not finite.
+        encoded.sequence.isSuspect = true;
         this.#kept.set(task.context, encoded);
         const { sequence: { layout }, phase1: { anchorPasses, selected } } = encoded;
         return this.#context.desk.finish(id, { encoded: { layout, anchorPasses, selected } });
@@ -193,7 +166,7 @@ export class StarService implements RankService<StarTypes> {
         }
         const request = fromWire(task.request);
         const startMs = performance.now();
-        const rest = { kept: task.context, key: undefined, masks: undefined };
+        const rest = { kept: task.context, key: undefined, masks: undefined, isFresh: false };
         return await this.#answer(id, { request, encoded, startMs, ...rest });
       }
       case "free":
@@ -202,11 +175,57 @@ export class StarService implements RankService<StarTypes> {
     }
   }
 
+  async #generate(id: number, task: Extract<StarTask, { kind: "generate" }>): Promise<void> {
+    const request = fromWire(task.request);
+    const startMs = performance.now();
+    const masks = request.withMasks === true ? new TileMasks() : undefined;
+    const { encoded, isOwned, isFresh } = await this.#contextOf(id, { request, masks });
+    using owned = new DisposableStack();
+    if (isOwned) owned.use(encoded);
+    const { key } = task;
+    const rest = { kept: undefined, key, masks, isFresh };
+    await this.#answer(id, { request, encoded, startMs, ...rest });
+    owned.move();
+    const isShared = !isFresh || this.#shared.has(encoded);
+    if (request.keepContext !== true) {
+      if (isShared) this.#dispose(this.#shared.release());
+    } else if (!isShared) {
+      this.#dispose(this.#shared.keep(request.contextIds, encoded));
+    }
+  }
+
+  /** Encodes a request's context, or takes what is kept of it: itself, or a copy while it is in use. */
+  async #contextOf(
+    id: number,
+    options: { request: GenerateRequest; masks: TileMasks | undefined },
+  ): Promise<{ encoded: EncodedContext; isOwned: boolean; isFresh: boolean }> {
+    const { request, masks } = options;
+    const queryTokens = request.queryIds.length;
+    const room = queryTokens + request.tokensToGenerate;
+    const lengths = lengthsOf(request.contextIds.length, { room, queryTokens });
+    // Masks are told while a context is encoded.
+    const found = masks === undefined ? this.#shared.find(request, lengths) : undefined;
+    if (found === undefined) {
+      const spareRoom = request.keepContext === true ? SPARE_ROOM : 0;
+      const sizes = { ids: request.contextIds, room, spareRoom, queryTokens, masks };
+      return { encoded: await this.#encode(id, sizes), isOwned: true, isFresh: true };
+    }
+    const isAsked = this.#running.some(({ encoded }) => encoded === found);
+    if (!isAsked && found.sequence.reuse({ room, lengths })) {
+      return { encoded: found, isOwned: false, isFresh: false };
+    }
+    const copied = await this.#model.copy(found, {
+      ...{ collective: this.#collective, room, queryTokens, hooks: this.#hooks(id) },
+    });
+    return { encoded: copied, isOwned: true, isFresh: false };
+  }
+
   async #encode(
     id: number,
     options: {
       ids: Int32Array;
       room: number;
+      spareRoom?: number;
       queryTokens?: number;
       masks?: TileMasks | undefined;
     },
@@ -216,6 +235,7 @@ export class StarService implements RankService<StarTypes> {
     return await this.#model.encode(options.ids, {
       collective: this.#collective,
       room: options.room,
+      spareRoom: options.spareRoom ?? 0,
       queryTokens: options.queryTokens,
       masks: options.masks,
       // Others are likely to be as long: pages are made for those that wait, and for as many as there
@@ -241,6 +261,7 @@ export class StarService implements RankService<StarTypes> {
       kept: number | undefined;
       key: number | undefined;
       masks: TileMasks | undefined;
+      isFresh: boolean;
     },
   ): Promise<void> {
     const { request, encoded } = options;
@@ -307,7 +328,14 @@ export class StarService implements RankService<StarTypes> {
       this.#isFull = true;
       return;
     }
-    if (error instanceof RefusedError) return desk.refuse(id, error.reason);
+    if (error instanceof RefusedError) {
+      const shared = this.#shared.release();
+      if (shared === undefined) return desk.refuse(id, error.reason);
+      // There may be memory without what is kept in case it is asked about.
+      this.#dispose(shared);
+      this.#waiting.unshift(first);
+      return;
+    }
     const isOut = error instanceof WorkerError || error instanceof InvariantError;
     const isSurvived = error instanceof RequestError || size === 1 && !isOut;
     if (!isSurvived || !(error instanceof Error) || error === this.#fault) throw error;
@@ -320,42 +348,15 @@ export class StarService implements RankService<StarTypes> {
       this.#remove(running);
       const { id, answer: { failure } } = running;
       if (failure !== undefined) this.#context.desk.refuse(id, failure);
-      else this.#context.desk.finish(id, { generated: this.#resultOf(running) });
+      else this.#context.desk.finish(id, { generated: resultOf(running, this.#context.rank) });
     }
-  }
-
-  #resultOf(running: Running): NonNullable<StarResult["generated"]> {
-    const { answer, encoded: { phase1, sequence: { blocks } }, kept, masks } = running;
-    const { startMs, encodedMs } = running;
-    const { ids, topLogits, scores } = answer;
-    if (kept !== undefined) return { ids, topLogits };
-    const own = {
-      rank: this.#context.rank,
-      blocks: blocks.length,
-      blockTokens: tokensIn(blocks),
-    };
-    return {
-      ids,
-      topLogits,
-      scores,
-      selectedTiles: phase1.selected.flatMap((layers) =>
-        layers.map(({ selected, causal }) => [selected, causal] as const)
-      ),
-      headTiles: sumHeads(phase1.selected),
-      masks: masks?.all ?? [],
-      counters: {
-        ...countWork(phase1, own),
-        prefillSeconds: (encodedMs - startMs) / 1000,
-        decodeSeconds: (performance.now() - encodedMs) / 1000,
-      },
-    };
   }
 
   #remove(running: Running): void {
     this.#running = this.#running.filter((other) => other !== running);
     // A context that was freed meanwhile belongs to nobody else.
-    const isKept = running.kept !== undefined &&
-      this.#kept.get(running.kept) === running.encoded;
+    const isKept = this.#shared.has(running.encoded) ||
+      running.kept !== undefined && this.#kept.get(running.kept) === running.encoded;
     if (!isKept) running.encoded[Symbol.dispose]();
     this.#isFull = false;
   }
@@ -363,14 +364,20 @@ export class StarService implements RankService<StarTypes> {
   #free(context: number): void {
     const encoded = this.#kept.get(context);
     this.#kept.delete(context);
+    this.#dispose(encoded);
+    this.#isFull = false;
+  }
+
+  /** Frees what nobody keeps any more; one that is being asked about is freed behind the answer. */
+  #dispose(encoded: EncodedContext | undefined): void {
     const isAsked = this.#running.some((running) => running.encoded === encoded);
     if (!isAsked) encoded?.[Symbol.dispose]();
-    this.#isFull = false;
   }
 
   [Symbol.dispose](): void {
     for (const { encoded } of this.#running) encoded[Symbol.dispose]();
     for (const encoded of this.#kept.values()) encoded[Symbol.dispose]();
-    this.#dispose();
+    this.#shared.release()?.[Symbol.dispose]();
+    this.#disposeModel();
   }
 }

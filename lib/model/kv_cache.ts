@@ -4,9 +4,13 @@
  * A sequence has one contiguous run of pages, so that every kernel reads its keys as one segment. The
  * price: free pages that lie apart cannot be put together for a long sequence; then the arena grows.
  *
+ * What a page holds behind a sequence's last token must be finite: a GPU reads whole tiles and gives
+ * such keys the weight 0, which NaN and infinity would outlive. Pages begin as zeros; those of a
+ * sequence that may have others are zeroed before somebody else gets them.
+ *
  * @module
  */
-import { copyHeadRows } from "../attention/head_rows.ts";
+import { copyHeadRows, zeroHeadRows } from "../attention/head_rows.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import type { Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
@@ -43,6 +47,8 @@ export class KvArena implements Disposable {
   readonly #options: KvArenaOptions;
   #pages = new PageAllocator(0);
   readonly #layers: LayerCache[] = [];
+  /** Free pages that may hold what is not finite. */
+  readonly #suspects = new Set<number>();
   #version = 0;
   #disposed = false;
 
@@ -50,6 +56,11 @@ export class KvArena implements Disposable {
   constructor(stages: readonly Stage[], options: KvArenaOptions) {
     this.#stages = stages;
     this.#options = options;
+  }
+
+  /** Layers that there are; none before the first page. */
+  get layerCount(): number {
+    return this.#layers.length;
   }
 
   /** Tokens that it has pages for, taken or not. */
@@ -80,7 +91,8 @@ export class KvArena implements Disposable {
   }
 
   /**
-   * Pages for a sequence; the arena grows if none are free, which moves the keys of the others.
+   * Pages for a sequence; the arena grows if none are free, which moves the keys of the others. All
+   * numbers in them are finite.
    *
    * @throws {KernelError} If there is not enough memory; the arena is as it was.
    */
@@ -90,7 +102,28 @@ export class KvArena implements Disposable {
     if (missing > 0) await this.#grow(missing);
     const run = this.#pages.take(count);
     invariant(run !== undefined, "an arena that has grown has a run of pages");
-    return new KvRows(this, { run, release: () => this.#disposed || this.#pages.give(run) });
+    using owned = new DisposableStack();
+    const release = ({ isSuspect }: { isSuspect: boolean }) => this.#takeBack(run, isSuspect);
+    const rows = owned.use(new KvRows(this, { run, release }));
+    await this.#zeroSuspects(run, rows);
+    owned.move();
+    return rows;
+  }
+
+  #takeBack(run: PageRun, isSuspect: boolean): void {
+    if (this.#disposed) return;
+    this.#pages.give(run);
+    if (!isSuspect) return;
+    for (let page = run.first; page < run.first + run.count; page++) this.#suspects.add(page);
+  }
+
+  /** Zeroes those pages of a run that may hold what is not finite. */
+  async #zeroSuspects(run: PageRun, rows: KvRows): Promise<void> {
+    for (let page = 0; page < run.count; page++) {
+      if (!this.#suspects.has(run.first + page)) continue;
+      await rows.zero({ start: page * PAGE_TOKENS, tokens: PAGE_TOKENS });
+      this.#suspects.delete(run.first + page);
+    }
   }
 
   /** Adds pages so that `tokens` more fit in one run. @throws As `reserve()`. */
@@ -103,7 +136,10 @@ export class KvArena implements Disposable {
     const before = this.#layers.splice(0);
     this.#version++;
     // What nobody needs is freed first, so that the most at once is what is there in the end.
-    if (this.#pages.freeCount === this.#pages.pageCount) before.splice(0).forEach(disposeLayer);
+    if (this.#pages.freeCount === this.#pages.pageCount) {
+      before.splice(0).forEach(disposeLayer);
+      this.#suspects.clear();
+    }
     try {
       await this.#makeLayers(this.capacity + pages * PAGE_TOKENS, before);
       this.#pages.grow(pages);
@@ -167,11 +203,16 @@ export class KvRows implements Disposable {
   readonly first: number;
   /** Tokens that it has room for. */
   readonly capacity: number;
+  /** Whether what is in them may not be finite when they are given back. */
+  isSuspect = false;
   readonly #arena: KvArena;
-  readonly #release: () => void;
+  readonly #release: (state: { isSuspect: boolean }) => void;
   #disposed = false;
 
-  constructor(arena: KvArena, options: { run: PageRun; release: () => void }) {
+  constructor(
+    arena: KvArena,
+    options: { run: PageRun; release: (state: { isSuspect: boolean }) => void },
+  ) {
     const { run, release } = options;
     this.#arena = arena;
     this.first = run.first * PAGE_TOKENS;
@@ -192,10 +233,21 @@ export class KvRows implements Disposable {
     return { ...this.layer(layer), start: this.first + start, tokens };
   }
 
+  /** Overwrites tokens in all layers with zeros, behind the ops that were started. */
+  async zero(rows: { start: number; tokens: number }): Promise<void> {
+    const { start, tokens } = rows;
+    for (let layer = 0; layer < this.#arena.layerCount; layer++) {
+      const { keys, values } = this.segment(layer, { start, tokens });
+      for (const tensor of [keys, values]) {
+        await zeroHeadRows(tokens, { tensor, start: this.first + start });
+      }
+    }
+  }
+
   /** Gives the pages back; a second call does nothing. */
   [Symbol.dispose](): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    this.#release();
+    this.#release(this);
   }
 }

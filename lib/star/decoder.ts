@@ -84,12 +84,14 @@ export class Answer {
     if (id < 0) {
       const place = `${this.#ids.length} of the answer to sample "${this.#request.sample}"`;
       this.#isDone = true;
+      this.sequence.isSuspect = true;
       this.#failure = new FileError(
         `Cannot choose token ${place} as all logits must be finite: current value of some is NaN ` +
           "or infinite, so that the model's weights or their dtype are in doubt",
       );
       return;
     }
+    this.sequence.isSuspect = false;
     this.#ids.push(id);
     this.#isDone = this.#request.stopIds.includes(id) || this.tokensLeft === 0;
     this.#onToken(this.#ids);
@@ -117,7 +119,8 @@ export async function startAnswer(
   },
 ): Promise<Answer> {
   const { sequence, request, onToken, turns } = options;
-  sequence.rewind();
+  await sequence.rewind();
+  sequence.isSuspect = true;
   const { queryIds: ids, topLogits: count, tokenScores } = request;
   const first = await stepper.query(sequence, { ids, topLogits: count, tokenScores, turns });
   const { id, topLogits, scores } = first;

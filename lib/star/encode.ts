@@ -6,6 +6,7 @@
 import type { RandomSelection } from "../attention/random_selection.ts";
 import { type CheckedPlan, mergeOf } from "../attention/plan.ts";
 import type { TileMasks } from "../attention/tile_masks.ts";
+import { copyHeadRows } from "../attention/head_rows.ts";
 import type { Stage } from "../device/stages.ts";
 import type { Transformer } from "../model/forward.ts";
 import type { KvArena, KvRows } from "../model/kv_cache.ts";
@@ -49,7 +50,8 @@ export interface EncodedContext extends Disposable {
 /**
  * Takes the pages of a sequence.
  *
- * @param options `room`: tokens of query and answer. `lengths`: what rotations may depend on.
+ * @param options `room`: tokens of query and answer; pages have `spareRoom` more. `lengths`: what
+ * rotations may depend on.
  * @throws {KernelError} If there is not enough memory.
  */
 export async function reserveSequence(
@@ -59,10 +61,12 @@ export async function reserveSequence(
     rank: number;
     contextTokens: number;
     room: number;
+    spareRoom?: number;
     lengths: RopeLengths;
   },
 ): Promise<Sequence> {
-  const { own, anchor } = sequenceTokens(options.layout, options);
+  const { layout, rank, spareRoom = 0 } = options;
+  const { own, anchor } = sequenceTokens(layout, { rank, room: options.room + spareRoom });
   using owned = new DisposableStack();
   const take = async (tokens: number): Promise<KvRows> => owned.use(await arena.reserve(tokens));
   const rows = await take(own);
@@ -99,10 +103,47 @@ export async function encodeContext(
   // Whoever measures phase 1 wants its end, not that of its start; what only it needs is freed then.
   for (const { device } of stages) await device.kernels.idle();
   await options.turns.turn();
+  // Whoever frees it without a question has measured, on weights that are known.
+  sequence.isSuspect = false;
   owned.move();
   return {
     sequence,
     phase1: { anchorPasses, selected },
+    [Symbol.dispose]: () => sequence[Symbol.dispose](),
+  };
+}
+
+/**
+ * Copies an encoded context into a sequence of its own, so that two queries can be asked about it at
+ * the same time.
+ *
+ * @param options `sequence`: new, of the same context; it is disposed of if that fails.
+ */
+export async function copyContext(
+  source: EncodedContext,
+  options: { sequence: Sequence; stages: readonly Stage[] },
+): Promise<EncodedContext> {
+  const { sequence, stages } = options;
+  using owned = new DisposableStack();
+  owned.use(sequence);
+  const { rows: from, cachedTokens: tokens } = source.sequence;
+  const { rows: to } = sequence;
+  for (const { firstLayer, endLayer } of stages) {
+    for (let layer = firstLayer; layer < endLayer; layer++) {
+      const { keys, values } = to.layer(layer);
+      for (const tensor of [keys, values]) {
+        await copyHeadRows(tokens, {
+          out: { tensor, start: to.first },
+          from: { tensor, start: from.first },
+        });
+      }
+    }
+  }
+  await sequence.copyAnchorMeans(source.sequence);
+  owned.move();
+  return {
+    sequence,
+    phase1: source.phase1,
     [Symbol.dispose]: () => sequence[Symbol.dispose](),
   };
 }

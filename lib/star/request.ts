@@ -26,6 +26,13 @@ export interface GenerateRequest {
   /** Whether to return which tiles were selected; not in the ring's modes. @default {false} */
   readonly withMasks?: boolean | undefined;
   /**
+   * Whether the context stays encoded for the next requests with the same one: they take it as it
+   * is, until one comes that does not keep it.
+   *
+   * @default {false}
+   */
+  readonly keepContext?: boolean | undefined;
+  /**
    * Asks for the log-probabilities of the query's tokens, and for so many of the most likely ones at
    * each position.
    */

@@ -14,6 +14,8 @@ import { invariant } from "../errors.ts";
 import type { KvRows } from "../model/kv_cache.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import type { RopeLengths } from "../model/rope_frequencies.ts";
+import { PAGE_TOKENS, pagesFor } from "../model/kv_pages.ts";
+import { copy } from "../ops/convert.ts";
 import { keyMean } from "../ops/rank_score.ts";
 import { type BlockLayout, type ContextBlock, tokensIn } from "./blocks.ts";
 
@@ -24,6 +26,8 @@ export interface SequenceOptions {
   readonly contextTokens: number;
   /** Tokens for which the query rank has room behind the context. */
   readonly room: number;
+  /** Tokens for which its pages have room besides, for a longer query. @default {0} */
+  readonly spareRoom?: number | undefined;
   /** What rotations depend on that depend on a length. */
   readonly lengths: RopeLengths;
   /** Pages for this rank's blocks; on the query rank also for the room. */
@@ -52,13 +56,19 @@ export class Sequence implements Disposable {
   /** The blocks of this rank. */
   readonly blocks: readonly ContextBlock[];
   readonly contextTokens: number;
-  readonly room: number;
-  readonly lengths: RopeLengths;
   readonly rows: KvRows;
   readonly anchorRows: KvRows | undefined;
   /** Whether this rank keeps the keys of query and answer, and computes the logits. */
   readonly isQueryRank: boolean;
+  /**
+   * Whether its keys and values may hold what is not finite: nobody has seen a logit of them yet, or
+   * one was not. Its pages are zeroed then before others get them.
+   */
+  isSuspect = true;
   readonly #anchorMeans: Tensor[] = [];
+  readonly #pageRoom: number;
+  #room: number;
+  #lengths: RopeLengths;
   #length = 0;
 
   constructor(options: SequenceOptions) {
@@ -66,11 +76,24 @@ export class Sequence implements Disposable {
     this.layout = layout;
     this.blocks = layout.blocksByRank[rank] ?? [];
     this.contextTokens = options.contextTokens;
-    this.room = options.room;
-    this.lengths = options.lengths;
+    this.#room = options.room;
+    this.#lengths = options.lengths;
     this.rows = options.rows;
     this.anchorRows = options.anchorRows;
     this.isQueryRank = rank === layout.queryRank;
+    const queryRankTokens = tokensIn(layout.blocksByRank[layout.queryRank] ?? []);
+    const pages = pagesFor(queryRankTokens + options.room + (options.spareRoom ?? 0));
+    this.#pageRoom = pages * PAGE_TOKENS - queryRankTokens;
+  }
+
+  /** Tokens of query and answer, at most. */
+  get room(): number {
+    return this.#room;
+  }
+
+  /** What rotations depend on that depend on a length. */
+  get lengths(): RopeLengths {
+    return this.#lengths;
   }
 
   /** The rank that keeps the keys of query and answer. */
@@ -131,15 +154,48 @@ export class Sequence implements Disposable {
     this.#length += tokens;
   }
 
-  /** Forgets query and answer: the context can be asked anew. */
-  rewind(): void {
+  /** Forgets query and answer: the context can be asked anew, whatever they have left. */
+  async rewind(): Promise<void> {
+    if (this.#length > 0 && this.isSuspect) {
+      const start = this.cachedTokens;
+      await this.rows.zero({ start, tokens: this.rows.capacity - start });
+    }
     this.#length = 0;
+  }
+
+  /**
+   * Makes it ready for another query and answer, if its pages have room for them: all ranks find the
+   * same.
+   *
+   * @param options As when it was made.
+   * @returns Whether they have.
+   */
+  reuse(options: Pick<SequenceOptions, "room" | "lengths">): boolean {
+    if (options.room > this.#pageRoom) return false;
+    this.#room = options.room;
+    this.#lengths = options.lengths;
+    this.rewind();
+    return true;
+  }
+
+  /** Takes copies of another sequence's means of the anchor's keys. */
+  async copyAnchorMeans(from: Sequence): Promise<void> {
+    for (const mean of from.#anchorMeans) {
+      const { device, dtype, shape } = mean;
+      const label = "mean of the anchor's keys";
+      const own = Tensor.allocate(device, { dtype, shape, label });
+      this.#anchorMeans.push(own);
+      await copy(device, { out: own, in: mean });
+    }
   }
 
   /** Gives the pages back; a second call does nothing. */
   [Symbol.dispose](): void {
-    this.rows[Symbol.dispose]();
-    this.anchorRows?.[Symbol.dispose]();
+    for (const rows of [this.rows, this.anchorRows]) {
+      if (rows === undefined) continue;
+      rows.isSuspect = this.isSuspect;
+      rows[Symbol.dispose]();
+    }
     for (const mean of this.#anchorMeans) mean[Symbol.dispose]();
   }
 }

@@ -97,10 +97,10 @@ Deno.test("parseFlags() takes demonstration values only for the bare command", (
   const real = parseFlags(FLAGS, ["-p", "m", "-n", "x"], options);
   assertEquals([real.name, real.block_size], ["x", -1]);
   const cases = [
-    [["-p", "m"], "--name: is required"],
-    [["-n", "x"], "--model_path: is required"],
-    [["-as", "7"], "--model_path, --name: are required"],
-    [["-as", "7", "--threads", "2"], "--model_path, --name: are required"],
+    [["-p", "m"], "--name is required"],
+    [["-n", "x"], "--model_path is required"],
+    [["-as", "7"], "--model_path and --name are required"],
+    [["-as", "7", "--threads", "2"], "--model_path and --name are required"],
   ] as const;
   for (const [args, message] of cases) {
     assertThrows(() => parseFlags(FLAGS, args, options), UsageError, message);
@@ -121,7 +121,7 @@ Deno.test("parseFlags() knows no flags but its own, whatever every object has", 
 });
 
 const REFUSED: readonly (readonly [args: string, message: string])[] = [
-  ["", "--name: is required"],
+  ["", "--name is required"],
   ["--foo", "--foo: is not a flag of 'test' (see --help)"],
   ["--foo=1", "--foo: is not a flag of 'test' (see --help)"],
   ["-q 1", "-q: is not a flag of 'test' (see --help)"],

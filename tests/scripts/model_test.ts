@@ -253,7 +253,7 @@ Deno.test("download_model.ts fetches into the folder of the original, with HF_TO
 });
 
 const REFUSALS: readonly (readonly [args: readonly string[], code: number, line: RegExp])[] = [
-  [[], 2, /^error: --name: is required\n$/],
+  [[], 2, /^error: --name is required\n$/],
   [["-n", "a/b/c"], 2, /^error: --name: must be a model's name on the hub, as OWNER\/NAME/],
   [["-n", "../b"], 2, /^error: --name: must be a model's name on the hub/],
   [["-n", "a/b", "--token", "é"], 2, /^error: --token: must be visible ASCII characters/],

@@ -61,7 +61,11 @@ const foreign = (options: unknown) => options as Partial<PlanOptions>;
 const REFUSED: readonly [string, Partial<PlanOptions>, string][] = [
   ["a mode that there is not", foreign({ mode: "dens" }), "'mode' must be one of dense, xattn, "],
   ["a block size of 0", { blockTokens: 0 }, "'blockTokens' must be a whole number above 0"],
-  ["no block size", { blockTokens: undefined }, "must be a whole number above 0: current value is"],
+  [
+    "no block size",
+    { blockTokens: undefined },
+    "'blockTokens' is missing: it must be a whole number above 0",
+  ],
   ["a block size in a text", foreign({ blockTokens: "1024" }), "'blockTokens' must be a whole"],
   [
     "a block size that is no multiple of 128 in starx",

@@ -40,14 +40,17 @@ Deno.test("checkLoadOptions() has a default for every option", () => {
 const REFUSED: readonly [unknown, string][] = [
   [{ mode: "dens" }, "'mode' must be one of dense, xattn, star, starx, ring, ringx"],
   [{ mode: null }, "'mode' must be one of"],
-  [{ mode: "star" }, "'blockTokens' must be a whole number above 0"],
+  [{ mode: "star" }, "'blockTokens' is missing: it must be a whole number above 0"],
   [{ plan: { mode: "dense" } }, "'plan' is none of its options: mode, blockTokens"],
   [{ device: "gpu" }, "'device' must be one of auto, cpu, cuda: current value is gpu"],
   [{ batchSize: 0 }, "'batchSize' must be"],
   [{ ropeScaling: 4 }, "'ropeScaling' must be an object: current value is 4"],
   [{ precision: "f16" }, "'precision' must be one of bf16, f32: current value is f16"],
   [{ precision: { ...PRECISIONS.f32, cache: "f8" } }, "'precision.cache' must be one of"],
-  [{ precision: { activations: "f32" } }, "'precision.weights' must be one of bf16, f32"],
+  [
+    { precision: { activations: "f32" } },
+    "'precision.weights' is missing: it must be one of bf16, f32",
+  ],
   [{ precision: { ...PRECISIONS.bf16, weights: "f32" } }, "'precision.weights' must be bf16"],
   [{ processCount: 0 }, "'processCount' must be a whole number from 1 to 1024"],
   [{ processCount: "2" }, "'processCount' must be a whole number from 1 to 1024"],
@@ -70,7 +73,7 @@ for (const [options, message] of REFUSED) {
 }
 
 Deno.test("loadModel() and openPhases() refuse a folder that is no text", () => {
-  const message = "'folder' must be a text: current value is undefined";
+  const message = "'folder' is missing: it must be a text";
   assertThrows(() => checkLoadOptions(foreign(undefined), {}), UsageError, message);
   assertThrows(() => checkPhasesOptions(foreign(undefined), {}), UsageError, message);
   const options = foreign<Record<string, never>>({ expectedTokens: 1 });
@@ -87,7 +90,7 @@ Deno.test("checkGenerateOptions() has defaults and refuses what is none of its o
     endIds: [],
   });
   const refused: readonly [unknown, unknown, string][] = [
-    [{ context: "a" }, {}, "'query' must be a text"],
+    [{ context: "a" }, {}, "'query' is missing: it must be a text"],
     [
       { ...prompt, context: 5 },
       {},

@@ -1,9 +1,14 @@
 import { openCpuDevice } from "../../../lib/device/cpu.ts";
-import { checkStaleKeys, STALE_MODES } from "../../helpers/stale_keys.ts";
+import { checkFailedSequence, checkStaleKeys, STALE_MODES } from "../../helpers/stale_keys.ts";
 
 for (const options of STALE_MODES) {
   Deno.test(`what free pages hold changes nothing in ${options.mode}`, async () => {
     using device = await openCpuDevice({ threads: 1 });
     await checkStaleKeys(device, options);
+  });
+
+  Deno.test(`pages of a sequence with NaN are zeroed before others get them in ${options.mode}`, async () => {
+    using device = await openCpuDevice({ threads: 1 });
+    await checkFailedSequence(device, options);
   });
 }
