@@ -7,8 +7,9 @@
  */
 import { parseArgs } from "node:util";
 import { errorText, EXIT_CODES } from "../lib/errors.ts";
-import { CLASSES, type TortureOptions } from "./torture/classes.ts";
+import { CLASSES } from "./torture/classes.ts";
 import { Tally } from "./torture/tally.ts";
+import type { TortureOptions } from "./torture/trials.ts";
 import { serveUser } from "./torture/user.ts";
 
 const HELP = `Mistreats the program and counts what becomes of it.

@@ -16,7 +16,7 @@ import {
 import { Dice } from "./dice.ts";
 import { pause, TINY } from "./programs.ts";
 import type { Fault, Outcome } from "./tally.ts";
-import type { User, UserTrial } from "./user.ts";
+import type { User, UserTrial } from "./trials.ts";
 
 /** What is asked. */
 const PROMPTS = [4, 9, 17, 30, 50].map((repeats, i) => ({

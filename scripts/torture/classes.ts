@@ -8,18 +8,8 @@ import { Dice } from "./dice.ts";
 import { drawKill, runKill } from "./kills.ts";
 import { References } from "./runs.ts";
 import type { Outcome, Tally } from "./tally.ts";
+import type { TortureOptions } from "./trials.ts";
 import { driveUsers } from "./user.ts";
-
-/** How many trials of which kind. */
-export interface TortureOptions {
-  readonly seed: string;
-  readonly first: number;
-  /** Undefined for as many as a class is worth. */
-  readonly count: number | undefined;
-  /** Processes of a run, at most. */
-  readonly processes: number;
-  readonly print: (line: string) => void;
-}
 
 /** Runs trials of a class. */
 export type TrialClass = (options: TortureOptions, tally: Tally) => Promise<void>;

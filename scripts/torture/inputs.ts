@@ -11,7 +11,7 @@ import { drawInput, type Input } from "./input_kinds.ts";
 import { makeMaterial, writeAll } from "./material.ts";
 import { hangMs, startProgram } from "./programs.ts";
 import { judge, type Outcome } from "./tally.ts";
-import type { User, UserTrial } from "./user.ts";
+import type { User, UserTrial } from "./trials.ts";
 
 /** One of so many is given to a process. */
 const REAL = 50;

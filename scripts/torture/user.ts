@@ -9,19 +9,7 @@ import { runCalls } from "./calls.ts";
 import { openInputs } from "./inputs.ts";
 import { hangMs, slowness } from "./programs.ts";
 import type { Outcome } from "./tally.ts";
-import type { TortureOptions } from "./classes.ts";
-
-/** What a user does. */
-export interface UserTrial {
-  readonly kind: string;
-  readonly what: string;
-  run(): Promise<Outcome>;
-}
-
-/** Draws trials by their numbers. */
-export interface User extends AsyncDisposable {
-  draw(index: number): Promise<UserTrial>;
-}
+import type { TortureOptions } from "./trials.ts";
 
 /** A line of its output. */
 interface UserLine {
