@@ -8,10 +8,10 @@ import type { TileMasks } from "../attention/tile_masks.ts";
 import type { Collective } from "../parallel/collective.ts";
 import { type Device, DEVICE_TRAITS } from "../device/device.ts";
 import { stagesOn } from "../device/stages.ts";
-import { RequestError } from "../errors.ts";
+import { invariant, RequestError } from "../errors.ts";
 import { Transformer } from "../model/forward.ts";
 import { KvArena } from "../model/kv_cache.ts";
-import { batchSizeOn, hostBudget } from "./batch_size.ts";
+import { BatchWidth, hostBudget, type SequenceSize } from "./batch_size.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import type { RopeLengths } from "../model/rope_frequencies.ts";
 import { readModel } from "../model/read_model.ts";
@@ -27,8 +27,8 @@ import {
 import { NO_HOOKS, type RunHooks } from "./hooks.ts";
 import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
 import { drawRandomTiles } from "../star/sequence_chunk.ts";
-import { RankMemory } from "./rank_memory.ts";
 import { openRankDevices } from "./rank_device.ts";
+import { RankMemory } from "./rank_memory.ts";
 import type { RankOptions, RankParts, RankPlace } from "./rank_types.ts";
 import { checkRequest, type GenerateRequest } from "../star/request.ts";
 import { Sequence, sequenceTokens } from "../star/sequence.ts";
@@ -42,6 +42,8 @@ const STEPS = 8;
 /** A loaded model with its device. */
 export class RankModel implements Disposable {
   readonly config: ModelShape;
+  /** How many sequences are decoded at once. */
+  readonly batch: BatchWidth;
   /** One line for people. */
   readonly deviceDescription: string;
   readonly #devices: readonly Device[];
@@ -62,6 +64,7 @@ export class RankModel implements Disposable {
     this.#parts = parts;
     this.#owned = owned;
     this.config = config;
+    this.batch = batchOf(parts);
     this.#devices = stages.map(({ device }) => device);
     this.#transformer = transformer;
     const { kvHeads, headDim } = config;
@@ -106,7 +109,7 @@ export class RankModel implements Disposable {
     const weights = owned.use(
       await loadWeights(stages, { ...options, folder, config, onProgress }),
     );
-    const batchSize = batchSizeOn(DEVICE_TRAITS[kind], options.batchSize ?? 1);
+    const { batchSize } = options;
     const hostBytes = hostBudget(sizes.ranks * (options.replica?.count ?? 1));
     const base = { config, stages, weights, plan, precision, batchSize, hostBytes };
     const parts = { ...base, chunkTokens, hasOwnGpus, dealtGpus };
@@ -126,7 +129,16 @@ export class RankModel implements Disposable {
 
   /** Sequences that are decoded at once, at most. */
   get batchSize(): number {
-    return this.#parts.batchSize ?? 1;
+    return this.batch.places;
+  }
+
+  /** How many more sequences of a size may begin beside some: see `BatchWidth.left()`. */
+  left(
+    running: readonly SequenceSize[],
+    next: { contextTokens: number; room: number; ranks: number },
+  ): number {
+    const layout = layOutBlocks(this.#parts.plan, next);
+    return this.batch.left(running, { layout, room: next.room });
   }
 
   /** Whether steps run while the host goes on. */
@@ -362,12 +374,20 @@ export function lengthsOf(
 }
 
 async function prepareTransformer(parts: RankParts): Promise<Transformer> {
-  const { config, weights, precision, stages, chunkTokens: maxTokens, batchSize } = parts;
+  const { config, weights, precision, stages, chunkTokens: maxTokens } = parts;
+  const { places: logitRows } = batchOf(parts);
   using owned = new DisposableStack();
   const transformer = owned.use(
-    new Transformer(stages, { config, weights, precision, maxTokens, logitRows: batchSize ?? 1 }),
+    new Transformer(stages, { config, weights, precision, maxTokens, logitRows }),
   );
   await transformer.prepare();
   owned.move();
   return transformer;
+}
+
+/** All devices of a rank are of a kind. */
+function batchOf(parts: RankParts): BatchWidth {
+  const [first] = parts.stages;
+  invariant(first !== undefined, "a model has a stage");
+  return new BatchWidth(first.device, parts);
 }

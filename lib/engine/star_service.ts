@@ -13,6 +13,7 @@
 import { InvariantError, RequestError, WorkerError } from "../errors.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { EncodedContext } from "../star/encode.ts";
+import type { Sequence } from "../star/sequence.ts";
 import { TileMasks } from "../attention/tile_masks.ts";
 import { checkRequest, type GenerateRequest } from "../star/request.ts";
 import { CancelledError } from "../team/one_at_a_time.ts";
@@ -129,9 +130,13 @@ export class StarService implements RankService<StarTypes> {
   /** Whether there is a place for what has waited longest. */
   #canBegin(task: StarTask): boolean {
     if (task.kind === "free") return true;
-    if (this.#isFull || this.#running.length >= this.#model.batchSize) return false;
+    if (this.#isFull || this.#model.batch.left(this.#sequences) === 0) return false;
     // A sequence has one answer at a time.
     return task.kind !== "answer" || !this.#running.some(({ kept }) => kept === task.context);
+  }
+
+  get #sequences(): Sequence[] {
+    return this.#running.map(({ encoded }) => encoded.sequence);
   }
 
   /** Begins what has waited longest. */
@@ -230,7 +235,9 @@ export class StarService implements RankService<StarTypes> {
       masks?: TileMasks | undefined;
     },
   ): Promise<EncodedContext> {
-    const { status, desk } = this.#context;
+    const { status, desk, size: ranks } = this.#context;
+    const { ids: { length: contextTokens }, room } = options;
+    const left = this.#model.left(this.#sequences, { contextTokens, room, ranks });
     status.enter("phase 1");
     return await this.#model.encode(options.ids, {
       collective: this.#collective,
@@ -240,10 +247,7 @@ export class StarService implements RankService<StarTypes> {
       masks: options.masks,
       // Others are likely to be as long: pages are made for those that wait, and for as many as there
       // are, so that what is there is not moved for each of them.
-      others: Math.min(
-        Math.max(this.#waiting.length, this.#running.length),
-        this.#model.batchSize - 1 - this.#running.length,
-      ),
+      others: Math.min(Math.max(this.#waiting.length, this.#running.length), left - 1),
       onProgress: (fraction) => {
         status.advance();
         desk.progress(id, { phase: "phase 1", fraction, generatedTokens: 0 });
