@@ -37,9 +37,6 @@ import { queryChunk, Stepper } from "../star/step.ts";
 
 export type { RankOptions, RankParts, RankPlace } from "./rank_types.ts";
 
-/** Steps of a lone answer between two looks at what has come. */
-const STEPS = 8;
-
 /** A loaded model with its device. */
 export class RankModel implements Disposable {
   readonly config: ModelShape;
@@ -245,26 +242,6 @@ export class RankModel implements Disposable {
       });
     });
     return await copyContext(source, { sequence, stages: this.#parts.stages });
-  }
-
-  /**
-   * Phase 2 of one rank: encodes the query and generates. The context stays encoded: a later call
-   * answers another query about it.
-   *
-   * @throws {FileError} If a logit is not finite.
-   * @throws As `begin()`.
-   */
-  async answer(
-    encoded: EncodedContext,
-    options: AnswerCall & { hooks?: RunHooks },
-  ): Promise<Answer> {
-    const answer = await this.begin(encoded, options);
-    while (!answer.isDone) {
-      await options.hooks?.turn();
-      await this.decode([answer], { ...options, maxSteps: STEPS });
-    }
-    if (answer.failure !== undefined) throw answer.failure;
-    return answer;
   }
 
   /**
