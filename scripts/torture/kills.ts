@@ -57,10 +57,11 @@ const LOOK_MS = 4;
 export function drawKill(dice: Dice, options: { ranks: number; withBatch: boolean }): KillTrial {
   const setup: Setup = {
     command: dice.chance(0.7) ? "infer" : "ruler",
-    ranks: 1 + dice.below(options.ranks),
+    // Most with few: each process takes its time to start.
+    ranks: Math.min(options.ranks, dice.pick([1, 1, 1, 2, 2, 2, 3, 4])),
     batch: options.withBatch ? 2 + dice.below(3) : 1,
   };
-  const count = 1 + Number(dice.chance(0.4)) + Number(dice.chance(0.2));
+  const count = 1 + Number(dice.chance(0.3)) + Number(dice.chance(0.1));
   const blows = Array.from({ length: count }, () => drawBlow(dice, setup));
   const said = blows.map(({ target, signal, continueMs, records, delayMs }) =>
     `${signal}${continueMs === undefined ? "" : ` for ${continueMs} ms`} to ${target} ` +

@@ -49,7 +49,7 @@ export function argsOf(setup: Setup, flags: readonly string[] = []): string[] {
   ];
   return command === "infer"
     ? [
-      ...["infer", ...common, "-bs", "64", "--tokens_to_generate", "24", "--ignore_eos"],
+      ...["infer", ...common, "-bs", "64", "--tokens_to_generate", "16", "--ignore_eos"],
       ...["--input_path", "in.jsonl", "--output_path", "out.jsonl"],
     ]
     : [
