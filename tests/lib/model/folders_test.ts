@@ -10,7 +10,7 @@ import { makeModel } from "../../../scripts/make_model.ts";
 import { assert, assertEquals, assertNotEquals, assertRejects } from "../../helpers/assert.ts";
 import { runFamily } from "../../helpers/families.ts";
 import { inFolder } from "../../helpers/folder.ts";
-import type { TensorHeader, WeightsFile } from "../../helpers/fuzz_model.ts";
+import type { TensorHeader, WeightsFile } from "../../../scripts/torture/fuzz_model.ts";
 
 const CONFIG = {
   architectures: ["LlamaForCausalLM"],
