@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { TensorHeader, WeightsFile } from "./fuzz_model.ts";
+import type { TensorHeader, WeightsFile } from "../../scripts/torture/fuzz_model.ts";
 
 /** A tensor to be written. */
 export interface TensorBytes extends Omit<TensorHeader, "data_offsets"> {
