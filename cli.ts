@@ -28,6 +28,7 @@ import {
   CONTINUE_NOTE,
   CWE_FLAG,
   DEMO_TASKS,
+  GENERATORS_FLAG,
   MAX_LENGTH,
   NODES_HELP,
   PROCESSES_HELP,
@@ -88,10 +89,10 @@ const ruler = defineCommand({
       value: "NAME...",
       default: TASKS,
       demo: DEMO_TASKS,
-      TASKS_FILE_FLAG,
       help: "RULER's tasks, or those of --tasks_file",
     }),
     tasks_file: TASKS_FILE_FLAG,
+    generators: GENERATORS_FLAG,
     pregen_data_dir: textFlag({
       short: "-d",
       value: "FOLDER",
@@ -174,6 +175,7 @@ const ruler = defineCommand({
       outputDir: flags.output_dir,
       sourceDir: flags.source_dir,
       cweFrequencies: flags.cwe_freq,
+      generators: flags.generators,
       stopAtEos: flags.stop_at_eos,
       tasksFile: flags.tasks_file,
       overwrite: flags.overwrite,
@@ -206,7 +208,7 @@ const bench = defineCommand({
 });
 
 /** All subcommands, in the order of the help text. */
-const COMMANDS: readonly Command[] = [
+export const COMMANDS: readonly Command[] = [
   ruler,
   babilongCommand(new URL(import.meta.url)),
   INFER,

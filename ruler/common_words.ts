@@ -27,7 +27,7 @@ export async function* generateCommonWords(
   options: GeneratorOptions<CommonWordsSettings>,
 ): AsyncGenerator<RulerSample> {
   const { task, maxTokens, tokensToGenerate, sampleCount, countTokens } = options;
-  const lists = new CommonWords(options);
+  const lists = new CommonWords(options, { examples: 1, gap: "" });
   const size = await searchSize(() => lists.findSize(), { task, maxTokens });
   for (let index = 0; index < sampleCount; index++) {
     yield await drawUntilFits(async (size) => {
@@ -38,20 +38,38 @@ export async function* generateCommonWords(
   }
 }
 
-class CommonWords {
+/** How a prompt of cwe is made. */
+export interface CommonWordsStyle {
+  /** Worked examples in front of the list. */
+  readonly examples: number;
+  /** What stands between an example and its answer. */
+  readonly gap: string;
+  /** Words for lists that are longer than the word lists; none if there are no others. */
+  readonly moreWords?: readonly string[] | undefined;
+}
+
+/** Draws prompts; every draw moves the random stream on. */
+export class CommonWords {
   readonly #options: GeneratorOptions<CommonWordsSettings>;
   readonly #random: PythonRandom;
   readonly #shuffle: FreshShuffle;
   readonly #words: readonly string[];
+  readonly #style: CommonWordsStyle;
 
-  constructor(options: GeneratorOptions<CommonWordsSettings>) {
+  constructor(options: GeneratorOptions<CommonWordsSettings>, style: CommonWordsStyle) {
     this.#options = options;
+    this.#style = style;
     this.#random = new PythonRandom(options.seed);
     this.#shuffle = new FreshShuffle(options.seed);
     const { words } = options.sources;
     invariant(words !== undefined, "cwe needs word lists");
     const all = sortedSet([...words.nouns, ...words.adjectives, ...words.verbs]);
     this.#words = this.#shuffle.shuffled(all);
+  }
+
+  /** How many words the lists have together. */
+  get wordCount(): number {
+    return this.#words.length;
   }
 
   /** The original's search for the number of different words; every try draws. */
@@ -66,42 +84,51 @@ class CommonWords {
       growth.check(tokens);
       if (tokens + tokensToGenerate > maxTokens) return size - STEP;
       size += STEP;
-      if (size > this.#words.length) return this.#words.length;
+      if (size > this.#words.length) {
+        this.#options.onSourceEnd?.();
+        return this.#words.length;
+      }
     }
     return size;
   }
 
+  /** A prompt with `words` different words in its list. */
   draw(words: number): { context: string; query: string; answers: readonly string[] } {
     const { settings, maxTokens, contextTemplate, queryTemplate: query } = this.#options;
     const short = maxTokens < SHORT_TOKENS;
-    const example = this.#drawList(
-      short
-        ? { words: 20, commonFrequency: 3, otherFrequency: 1 }
-        : { words: 40, commonFrequency: 10, otherFrequency: 3 },
-    );
+    const sizes = short
+      ? { words: 20, commonFrequency: 3, otherFrequency: 1 }
+      : { words: 40, commonFrequency: 10, otherFrequency: 3 };
+    const { examples: count, gap } = this.#style;
+    const examples = Array.from({ length: count }, () => {
+      const { text, common } = this.#drawList(sizes);
+      return formatFields(contextTemplate, { context: text }) + query + gap + numbered(common);
+    });
     const list = this.#drawList(
       short ? { words, commonFrequency: 6, otherFrequency: 1 } : { words, ...settings },
     );
-    const shown = formatFields(contextTemplate, { context: example.text }) + query +
-      numbered(example.common);
     // The model's template stands around example and task alike: kept from the original.
-    const context = `${shown}\n${formatFields(contextTemplate, { context: list.text })}`;
+    const context = `${examples.join("\n")}\n${
+      formatFields(contextTemplate, { context: list.text })
+    }`;
     return { context, query, answers: list.common };
   }
 
   #drawList(sizes: ListSizes): { text: string; common: readonly string[] } {
-    const drawn = this.#random.sample(this.#words, sizes.words);
+    const { moreWords } = this.#style;
+    const isLong = moreWords !== undefined && sizes.words > this.#words.length;
+    const drawn = this.#random.sample(isLong ? moreWords : this.#words, sizes.words);
     const common = drawn.slice(0, this.#options.settings.commonCount);
     const others = drawn.slice(common.length);
     const list = [
-      ...repeated(common, sizes.commonFrequency),
-      ...repeated(others, sizes.otherFrequency),
+      ...copies(common, sizes.commonFrequency),
+      ...copies(others, sizes.otherFrequency),
     ];
     return { text: numbered(this.#shuffle.shuffled(list)), common };
   }
 }
 
-function repeated(items: readonly string[], times: number): string[] {
+function copies(items: readonly string[], times: number): string[] {
   return Array.from({ length: times }, () => items).flat();
 }
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { UsageError } from "../lib/errors.ts";
 import { GrowthWatch, tooShort } from "./attempts.ts";
 import type { FrequentWordsSettings, GeneratorOptions, RulerSample } from "./model.ts";
 import { inversePower, zeta } from "./python/numpy.ts";
@@ -33,11 +34,13 @@ export async function* generateFrequentWords(
   }
 }
 
-class FrequentWords {
+/** Draws texts; every draw moves the random stream on. */
+export class FrequentWords {
   readonly #options: GeneratorOptions<FrequentWordsSettings>;
   readonly #random: PythonRandom;
   readonly #shuffle: FreshShuffle;
   readonly #vocabularySize: number;
+  readonly #wordLetters: number;
   readonly #step: number;
   /** i ** -alpha for i from 1 on. */
   readonly #powers: readonly number[];
@@ -48,10 +51,18 @@ class FrequentWords {
     this.#options = options;
     this.#random = new PythonRandom(seed);
     this.#shuffle = new FreshShuffle(seed);
-    this.#vocabularySize = Math.floor(maxTokens / TOKENS_PER_WORD);
+    this.#vocabularySize = settings.vocabularySize ?? Math.floor(maxTokens / TOKENS_PER_WORD);
+    this.#wordLetters = settings.wordLetters ?? WORD_LETTERS;
     this.#step = Math.floor(maxTokens / STEPS);
     // Without words the original crashes, without steps it never ends.
     if (this.#vocabularySize < 1 || this.#step < 1) throw tooShort(task, maxTokens);
+    // With as many words as there are, drawing the last ones takes long.
+    if (this.#vocabularySize > LETTERS.length ** this.#wordLetters / 2) {
+      throw new UsageError(
+        `Cannot make samples of ${task} as words of ${this.#wordLetters} letters must be at least ` +
+          `twice as many as its ${this.#vocabularySize} different words`,
+      );
+    }
     this.#powers = Array.from(
       { length: this.#vocabularySize },
       (_, i) => inversePower(i + 1, settings.alpha),
@@ -79,7 +90,7 @@ class FrequentWords {
         if (found < -this.#step) throw tooShort(task, maxTokens);
       }
     } else {
-      found = Math.floor(maxTokens / WORD_LETTERS);
+      found = Math.floor(maxTokens / this.#wordLetters);
       const growth = new GrowthWatch(task);
       for (let count = await tokens(found); count < maxTokens; count = await tokens(found)) {
         growth.check(count);
@@ -92,7 +103,7 @@ class FrequentWords {
   }
 
   #drawVocabulary(): string[] {
-    const draw = (): string => this.#random.choices(LETTERS, WORD_LETTERS).join("");
+    const draw = (): string => this.#random.choices(LETTERS, this.#wordLetters).join("");
     const words = new Set<string>();
     for (let i = 0; i < this.#vocabularySize; i++) words.add(draw());
     while (words.size < this.#vocabularySize) words.add(draw());

@@ -7,6 +7,7 @@ export { evaluateFolder, type FolderScores } from "./evaluate.ts";
 export { gatherExperiment } from "./gather.ts";
 export type {
   CountTokens,
+  Generators,
   QuestionSet,
   RulerSample,
   SplitSentences,
@@ -14,6 +15,8 @@ export type {
   TaskSources,
   WordLists,
 } from "./model.ts";
+export { formatSample2026, prepareSamples2026 } from "./generators_2026/prepare.ts";
+export { cutQuestion, RULER_TASKS_2026 } from "./generators_2026/templates.ts";
 export { formatSample, type PrepareOptions, prepareSamples } from "./prepare.ts";
 export { loadSources, missingSources, type SourceOptions } from "./sources.ts";
 export { RULER_TASKS, type RulerTask } from "./tasks.ts";

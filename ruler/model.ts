@@ -8,6 +8,15 @@
  * @module
  */
 
+/**
+ * Whose generators make the data: those of NVIDIA/Star-Attention (c61059f), or those of NVIDIA/RULER
+ * as it is maintained (c3f5e3b of July 2026).
+ */
+export const GENERATORS = ["pinned", "2026"] as const;
+
+/** One of them. */
+export type Generators = typeof GENERATORS[number];
+
 /** How many tokens a text has, without added special tokens; special tokens in it count as one. */
 export type CountTokens = (text: string) => number | Promise<number>;
 
@@ -32,6 +41,8 @@ export interface WordLists {
   readonly nouns: readonly string[];
   readonly adjectives: readonly string[];
   readonly verbs: readonly string[];
+  /** Words for lists that are longer than all of these, with the generators of 2026. */
+  readonly more?: readonly string[];
 }
 
 /** A question and the documents that belong to it, by their numbers. */
@@ -80,6 +91,8 @@ export interface VariableTrackingSettings {
   readonly chains: number;
   /** Assignments per chain after the first. */
   readonly hops: number;
+  /** Where the assignments lie; essays only with the generators of 2026. @default {"noise"} */
+  readonly haystack?: "noise" | "essay";
 }
 
 /** Common words (`common_words_extraction.py`). */
@@ -88,6 +101,8 @@ export interface CommonWordsSettings {
   readonly commonFrequency: number;
   readonly otherFrequency: number;
   readonly commonCount: number;
+  /** Worked examples in front of the list, with the generators of 2026. @default {1} */
+  readonly examples?: number;
 }
 
 /** Frequent coded words (`freq_words_extraction.py`). */
@@ -95,6 +110,10 @@ export interface FrequentWordsSettings {
   readonly generator: "freq_words_extraction";
   /** The exponent of the words' zeta distribution. */
   readonly alpha: number;
+  /** Letters of a word, with the generators of 2026. @default {6} */
+  readonly wordLetters?: number;
+  /** Different words, with the generators of 2026; by default as many as fit the length. */
+  readonly vocabularySize?: number;
 }
 
 /** Questions about documents (`qa.py`). */
@@ -131,4 +150,6 @@ export interface GeneratorOptions<T extends TaskSettings = TaskSettings> {
   readonly removeNewlineTab: boolean;
   readonly countTokens: CountTokens;
   readonly sources: TaskSources;
+  /** Called where a haystack ends before the length is reached. */
+  readonly onSourceEnd?: (() => void) | undefined;
 }

@@ -9,7 +9,7 @@ import { drawUntilFits, GrowthWatch, searchSize } from "./attempts.ts";
 import type { GeneratorOptions, NeedleType, NiahSettings, RulerSample } from "./model.ts";
 import { DEPTHS } from "./python/numpy.ts";
 import { FreshShuffle, PythonRandom, randomUuid } from "./python/random.ts";
-import { formatFields } from "./python/strings.ts";
+import { formatFields, repeated } from "./python/strings.ts";
 import { strip } from "./python/text.ts";
 import { CompoundWords } from "./words.ts";
 
@@ -19,8 +19,11 @@ const REPEATED =
 /** Below this length the haystack of sentences grows in smaller steps. */
 const SHORT_TOKENS = 4096;
 
+/** Lengths of an essay whose sentences are kept. */
+const MAX_KEPT = 8;
+
 /** A prompt before its length is known. */
-interface Draft {
+export interface NiahDraft {
   readonly context: string;
   readonly query: string;
   readonly answers: readonly string[];
@@ -44,8 +47,10 @@ export async function* generateNiah(
   }
 }
 
-class Niah {
+/** Draws prompts; every draw moves the random stream on. */
+export class Niah {
   readonly #options: GeneratorOptions<NiahSettings>;
+  readonly #repeats: boolean;
   readonly #random: PythonRandom;
   readonly #shuffle: FreshShuffle;
   readonly #words: CompoundWords | undefined;
@@ -57,8 +62,10 @@ class Niah {
   /** The sentences of the first words of the essay, by how many words. */
   readonly #sentences = new Map<number, readonly string[]>();
 
-  constructor(options: GeneratorOptions<NiahSettings>) {
+  /** @param style Whether an essay that is too short is repeated, as the generators of 2026 do. */
+  constructor(options: GeneratorOptions<NiahSettings>, style: { repeats?: boolean } = {}) {
     this.#options = options;
+    this.#repeats = style.repeats ?? false;
     const { seed, settings, sources } = options;
     const { keys, values, queries, valueType } = settings;
     this.#random = new PythonRandom(seed);
@@ -84,14 +91,18 @@ class Niah {
       growth.check(tokens);
       if (tokens + tokensToGenerate > maxTokens) return size - step;
       const words = sources.essay?.length ?? 0;
-      if (settings.haystack === "essay" && size > words) return words;
+      if (settings.haystack === "essay" && size > words) {
+        this.#options.onSourceEnd?.();
+        return words;
+      }
       // With exactly the wanted length the loop ends one step later: kept from the original.
       size += step;
     }
     return size;
   }
 
-  draw(size: number): Draft {
+  /** A prompt of `size` words of an essay, or sentences. */
+  draw(size: number): NiahDraft {
     const { settings } = this.#options;
     const { keyType, valueType, values: valueCount } = settings;
     const keys: string[] = [];
@@ -159,7 +170,10 @@ class Niah {
     invariant(essay !== undefined && splitSentences !== undefined, "essays need their sources");
     let sentences = this.#sentences.get(words);
     if (sentences === undefined) {
-      sentences = splitSentences(strip(essay.slice(0, words).join(" ")));
+      const text = this.#repeats ? repeated(essay, words) : essay.slice(0, words);
+      sentences = splitSentences(strip(text.join(" ")));
+      // Searches pass through many lengths; only the last ones come back.
+      if (this.#sentences.size >= MAX_KEPT) this.#sentences.clear();
       this.#sentences.set(words, sentences);
     }
     return sentences;

@@ -18,7 +18,7 @@ import { generateNiah } from "./niah.ts";
 import { dumpJsonText } from "./python/json_text.ts";
 import { removeNewlines } from "./python/strings.ts";
 import { generateQa } from "./qa.ts";
-import { type ModelTemplate, TASK_TEMPLATES } from "./templates.ts";
+import { type ModelTemplate, TASK_TEMPLATES, type TaskTemplate } from "./templates.ts";
 import { generateVariableTracking } from "./variable_tracking.ts";
 
 /** The seed of the first chunk; the next has one more, and so on. */
@@ -42,6 +42,10 @@ export interface PrepareOptions {
   readonly removeNewlineTab: boolean;
   readonly countTokens: CountTokens;
   readonly sources: TaskSources;
+  /** The seed of the first chunk, with the generators of 2026; the others have a fixed one. */
+  readonly randomSeed?: number | undefined;
+  /** Called where a haystack ends before the length is reached. */
+  readonly onSourceEnd?: (() => void) | undefined;
 }
 
 /**
@@ -52,24 +56,9 @@ export interface PrepareOptions {
  */
 export async function* prepareSamples(options: PrepareOptions): AsyncGenerator<RulerSample> {
   checkNumbers(options);
-  const { task, settings, template, maxTokens, chunkIndex } = options;
-  const texts = TASK_TEMPLATES[settings.generator];
-  const { before, after } = template;
-  const { sampleCount, earlierSamples } = chunkOf(options);
-  const samples = generate({
-    task,
-    settings,
-    contextTemplate: before + texts.context,
-    queryTemplate: texts.query + after + texts.answerPrefix,
-    maxTokens,
-    tokensToGenerate: texts.tokensToGenerate,
-    sampleCount,
-    earlierSamples,
-    seed: SEED + chunkIndex,
-    removeNewlineTab: options.removeNewlineTab,
-    countTokens: options.countTokens,
-    sources: options.sources,
-  });
+  const samples = generate(
+    generatorOptions(options, { texts: TASK_TEMPLATES[options.settings.generator], seed: SEED }),
+  );
   for await (const sample of samples) {
     if (!options.removeNewlineTab) yield sample;
     else {
@@ -77,6 +66,30 @@ export async function* prepareSamples(options: PrepareOptions): AsyncGenerator<R
       yield { ...sample, context: removeNewlines(context), query: removeNewlines(query) };
     }
   }
+}
+
+/** What a generator is given. @param style The task's texts, and the seed of the first chunk. */
+export function generatorOptions(
+  options: PrepareOptions,
+  style: { texts: TaskTemplate; seed: number },
+): GeneratorOptions {
+  const { task, settings, template, maxTokens, chunkIndex } = options;
+  const { texts, seed } = style;
+  const { before, after } = template;
+  return {
+    task,
+    settings,
+    contextTemplate: before + texts.context,
+    queryTemplate: texts.query + after + texts.answerPrefix,
+    maxTokens,
+    tokensToGenerate: texts.tokensToGenerate,
+    ...chunkOf(options),
+    seed: seed + chunkIndex,
+    removeNewlineTab: options.removeNewlineTab,
+    countTokens: options.countTokens,
+    sources: options.sources,
+    onSourceEnd: options.onSourceEnd,
+  };
 }
 
 /** How many samples a chunk has, and how many those before it have together. */
@@ -116,7 +129,8 @@ function generate(options: GeneratorOptions): AsyncGenerator<RulerSample> {
   }
 }
 
-function checkNumbers(options: PrepareOptions): void {
+/** @throws {UsageError} If a number is out of its range. */
+export function checkNumbers(options: PrepareOptions): void {
   const { maxTokens, sampleCount, chunkIndex, chunkCount } = options;
   const check = (holds: boolean, rule: string, value: number): void => {
     if (holds) return;

@@ -8,7 +8,7 @@ import { invariant, UsageError } from "../lib/errors.ts";
 import { drawUntilFits, GrowthWatch, searchSize } from "./attempts.ts";
 import type { GeneratorOptions, QaSettings, Question, RulerSample } from "./model.ts";
 import { FreshShuffle, PythonRandom } from "./python/random.ts";
-import { formatFields } from "./python/strings.ts";
+import { formatFields, repeated } from "./python/strings.ts";
 import { listRepr } from "./python/text.ts";
 
 /** Documents are added or taken away in such steps. */
@@ -22,13 +22,7 @@ export async function* generateQa(
 ): AsyncGenerator<RulerSample> {
   const { task, maxTokens, tokensToGenerate, sampleCount, countTokens } = options;
   const qa = new Qa(options);
-  const last = options.earlierSamples + sampleCount;
-  if (last > qa.questionCount) {
-    throw new UsageError(
-      `Cannot make samples of ${task} as '--num_samples' must be at most its ` +
-        `${qa.questionCount} questions: current value is ${last}`,
-    );
-  }
+  qa.checkQuestions();
   const size = await searchSize(() => qa.findSize(), { task, maxTokens });
   for (let index = 0; index < sampleCount; index++) {
     yield await drawUntilFits(async (size) => {
@@ -39,27 +33,38 @@ export async function* generateQa(
   }
 }
 
-class Qa {
+/** Draws prompts; every draw moves the random stream on. */
+export class Qa {
   readonly #options: GeneratorOptions<QaSettings>;
   readonly #random: PythonRandom;
   readonly #shuffle: FreshShuffle;
   readonly #questions: readonly Question[];
+  readonly #repeats: boolean;
   /** In an order that changes for good once all of them are asked for: kept from the original. */
   #documents: readonly string[];
 
-  constructor(options: GeneratorOptions<QaSettings>) {
+  /** @param style Whether documents that are too few are repeated, as the generators of 2026 do. */
+  constructor(options: GeneratorOptions<QaSettings>, style: { repeats?: boolean } = {}) {
     this.#options = options;
+    this.#repeats = style.repeats ?? false;
     this.#random = new PythonRandom(options.seed);
     this.#shuffle = new FreshShuffle(options.seed);
     const set = options.sources.questions;
     invariant(set !== undefined, "qa needs questions");
     this.#questions = set.questions;
-    const copies = options.settings.dataset === "squad" ? SQUAD_COPIES : 1;
+    const copies = options.settings.dataset === "squad" && !this.#repeats ? SQUAD_COPIES : 1;
     this.#documents = Array.from({ length: copies }, () => set.documents).flat();
   }
 
-  get questionCount(): number {
-    return this.#questions.length;
+  /** @throws {UsageError} If there are more samples than questions. */
+  checkQuestions(): void {
+    const { task, earlierSamples, sampleCount } = this.#options;
+    const last = earlierSamples + sampleCount;
+    if (last <= this.#questions.length) return;
+    throw new UsageError(
+      `Cannot make samples of ${task} as '--num_samples' must be at most its ` +
+        `${this.#questions.length} questions: current value is ${last}`,
+    );
   }
 
   /** The original's search for the number of documents, with the first question; every try draws. */
@@ -74,7 +79,10 @@ class Qa {
       growth.check(tokens);
       if (tokens + tokensToGenerate > maxTokens) return size - STEP;
       size += STEP;
-      if (size > this.#documents.length) return this.#documents.length;
+      if (size > this.#documents.length) {
+        this.#options.onSourceEnd?.();
+        return this.#documents.length;
+      }
     }
     return size;
   }
@@ -88,8 +96,10 @@ class Qa {
     invariant(question !== undefined, `there must be a question ${index}`);
     const documents = size < this.#documents.length
       ? this.#shuffle.shuffled(this.#choose(question, size).map((i) => this.#documents[i] ?? ""))
-      : this.#shuffle.shuffled(this.#documents);
-    if (size >= this.#documents.length) this.#documents = documents;
+      : this.#shuffle.shuffled(
+        this.#repeats ? repeated(this.#documents, size) : this.#documents,
+      );
+    if (size >= this.#documents.length && !this.#repeats) this.#documents = documents;
     const context = documents.map((document, i) => `Document ${i + 1}:\n${document}`).join("\n\n");
     const { contextTemplate, queryTemplate } = this.#options;
     return {

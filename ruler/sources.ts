@@ -7,6 +7,7 @@
 import { errorText, FileError } from "../lib/errors.ts";
 import { describeValue, isJsonObject, readJsonFile, readTextFile } from "../lib/text_file.ts";
 import type {
+  Generators,
   QaSettings,
   Question,
   QuestionSet,
@@ -16,6 +17,7 @@ import type {
   WordLists,
 } from "./model.ts";
 import { loadPunkt, splitSentences } from "./punkt.ts";
+import { type JsonValue, parseJsonText } from "./python/json_text.ts";
 import { sortedSet, strippedLines } from "./python/strings.ts";
 import { SPACE } from "./python/text.ts";
 
@@ -25,6 +27,8 @@ const ESSAYS = "PaulGrahamEssays.json";
 const NOUNS = "nounlist.txt";
 const ADJECTIVES = "adjectivelist.txt";
 const VERBS = "verblist.txt";
+/** Newer RULER's words for lists that are longer than the others. */
+const MORE_WORDS = "english_words.json";
 const QUESTIONS = { squad: "squad.json", hotpotqa: "hotpotqa.json" } as const;
 /** Questions that RULER takes of the official files. */
 const OFFICIAL_QUESTIONS = { squad: 5928, hotpotqa: 7405 } as const;
@@ -42,6 +46,8 @@ const SPACES = new RegExp(`${SPACE}+`, "g");
 export interface SourceOptions {
   /** The folder of the source data. */
   readonly folder: string;
+  /** Whose generators work with them. @default {"pinned"} */
+  readonly generators?: Generators | undefined;
   /** Words for the tasks that need some but not RULER's own; absent if there shall be none. */
   readonly builtinWords?: () => Promise<Pick<WordLists, "nouns" | "adjectives">>;
 }
@@ -57,6 +63,11 @@ function neededFiles(settings: TaskSettings): { required: string[]; words: strin
         words: usesWords ? [NOUNS, ADJECTIVES] : [],
       };
     }
+    case "variable_tracking":
+      return {
+        required: settings.haystack === "essay" ? [ESSAYS, ...PUNKT_FILES] : [],
+        words: [],
+      };
     case "common_words_extraction":
       return { required: [NOUNS, ADJECTIVES, VERBS], words: [] };
     case "qa":
@@ -107,9 +118,11 @@ export async function loadSources(
     return { questions: await loadQuestions(folder, settings.dataset) };
   }
   if (settings.generator === "common_words_extraction") {
-    return { words: await loadWords(folder, true) };
+    const words = await loadWords(folder, true);
+    const hasMore = options.generators === "2026" && await isFile(`${folder}/${MORE_WORDS}`);
+    return { words: hasMore ? { ...words, more: await loadMoreWords(folder) } : words };
   }
-  if (settings.generator !== "niah") return {};
+  if (settings.generator !== "niah" && settings.generator !== "variable_tracking") return {};
   const { words } = neededFiles(settings);
   return {
     ...(words.length === 0 ? {} : { words: await findWords(options) }),
@@ -117,6 +130,24 @@ export async function loadSources(
       ? { essay: await loadEssay(folder), splitSentences: await loadSplitter(folder) }
       : {}),
   };
+}
+
+/** The values of an object, in the order of the file. */
+async function loadMoreWords(folder: string): Promise<string[]> {
+  const path = `${folder}/${MORE_WORDS}`;
+  const text = await readTextFile(path, { maxBytes: MAX_BYTES });
+  let words: JsonValue[] = [];
+  try {
+    // JavaScript's own objects bring keys that are numbers into another order.
+    const value = parseJsonText(text);
+    if (value instanceof Map) words = [...value.values()];
+  } catch (error) {
+    throw new FileError(`Cannot read ${path}: it is not JSON (${errorText(error)})`, {
+      cause: error,
+    });
+  }
+  if (words.length > 0 && words.every((word) => typeof word === "string")) return words;
+  throw new FileError(`Cannot use ${path} as it must be an object whose values are words`);
 }
 
 async function findWords(options: SourceOptions): Promise<WordLists> {

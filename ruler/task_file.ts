@@ -7,7 +7,8 @@
  */
 import { FileError } from "../lib/errors.ts";
 import { describeValue, isJsonObject } from "../lib/text_file.ts";
-import type { NeedleType, NiahSettings, TaskSettings } from "./model.ts";
+import { RULER_TASKS_2026 } from "./generators_2026/templates.ts";
+import type { Generators, NeedleType, NiahSettings, TaskSettings } from "./model.ts";
 import { RULER_TASKS, type RulerTask } from "./tasks.ts";
 import { TASK_TEMPLATES } from "./templates.ts";
 
@@ -17,33 +18,50 @@ const TASK_NAME = /^[A-Za-z][\w]*$/;
 const MAX_COUNT = 10_000;
 const MAX_TOKENS = 100_000;
 const HAYSTACKS = ["repeat", "essay", "needle"] as const satisfies NiahSettings["haystack"][];
+/** As the generators of 2026 call them. */
+const HAYSTACKS_2026 = ["noise", "essay", "needle"] as const;
+const PLACES_2026 = ["noise", "essay"] as const;
 const NEEDLES = ["numbers", "words", "uuids"] as const satisfies NeedleType[];
 const DATASETS = ["squad", "hotpotqa"] as const;
 /** The generators by the names that the file has for them. */
-const GENERATORS: Readonly<Record<string, (args: Arguments) => TaskSettings>> = {
-  niah: (args) => ({
+const SETTINGS: Readonly<Record<string, (args: Arguments, of: Generators) => TaskSettings>> = {
+  niah: (args, of) => ({
     generator: "niah",
-    haystack: args.choice("type_haystack", HAYSTACKS, "essay"),
+    haystack: of === "pinned"
+      ? args.choice("type_haystack", HAYSTACKS, "essay")
+      : haystackOf(args.choice("type_haystack", HAYSTACKS_2026, "essay")),
     keyType: args.choice("type_needle_k", NEEDLES, "words"),
     valueType: args.choice("type_needle_v", NEEDLES, "numbers"),
     keys: args.count("num_needle_k", 1),
     values: args.count("num_needle_v", 1),
     queries: args.count("num_needle_q", 1),
   }),
-  variable_tracking: (args) => ({
+  variable_tracking: (args, of) => ({
     generator: "variable_tracking",
     chains: args.count("num_chains", 1),
     hops: args.count("num_hops", 4),
+    ...(of === "2026" && args.choice("type_haystack", PLACES_2026, "noise") === "essay"
+      ? { haystack: "essay" }
+      : {}),
   }),
-  common_words_extraction: (args) => ({
+  common_words_extraction: (args, of) => ({
     generator: "common_words_extraction",
     commonFrequency: args.count("freq_cw", 30),
     otherFrequency: args.count("freq_ucw", 3),
     commonCount: args.count("num_cw", 10),
+    ...(of === "2026" && args.has("num_fewshot")
+      ? { examples: args.count("num_fewshot", 1, { min: 0 }) }
+      : {}),
   }),
-  freq_words_extraction: (args) => ({
+  freq_words_extraction: (args, of) => ({
     generator: "freq_words_extraction",
     alpha: args.number("alpha", { usual: 2, above: 1 }),
+    ...(of === "2026" && args.has("coded_wordlen")
+      ? { wordLetters: args.count("coded_wordlen", 6) }
+      : {}),
+    ...(of === "2026" && args.has("vocab_size")
+      ? { vocabularySize: args.count("vocab_size", 1) }
+      : {}),
   }),
   qa: (args) => ({ generator: "qa", dataset: args.choice("dataset", DATASETS, undefined) }),
 };
@@ -54,10 +72,17 @@ const GENERATORS: Readonly<Record<string, (args: Arguments) => TaskSettings>> = 
  * @param value The parsed file: an object of tasks, each with `task` (the generator), `args` and
  * perhaps `tokens_to_generate`; or with one `tokens_to_generate` by the tasks' names.
  * @param path Names the file in messages.
+ * @param options Whose generators make the tasks' data; by default the pinned ones.
  * @returns The tasks that RULER does not have, by their names.
  * @throws {FileError} If an entry is none, or is called as one of RULER's with other settings.
  */
-export function parseTasks(value: unknown, path: string): ReadonlyMap<string, RulerTask> {
+export function parseTasks(
+  value: unknown,
+  path: string,
+  options: { generators?: Generators | undefined } = {},
+): ReadonlyMap<string, RulerTask> {
+  const { generators = "pinned" } = options;
+  const known = tasksOf(generators);
   if (!isJsonObject(value)) {
     throw new FileError(`Cannot use ${path}: it must hold tasks by name: ${describeValue(value)}`);
   }
@@ -65,10 +90,10 @@ export function parseTasks(value: unknown, path: string): ReadonlyMap<string, Ru
   const tasks = new Map<string, RulerTask>();
   for (const [name, entry] of Object.entries(entries)) {
     const limit = isJsonObject(tokens) && Object.hasOwn(tokens, name) ? tokens[name] : undefined;
-    const task = parseTask(name, entry, { path, tokens: limit });
-    const known = Object.hasOwn(RULER_TASKS, name) ? RULER_TASKS[name] : undefined;
-    if (known === undefined) tasks.set(name, task);
-    else if (JSON.stringify(known) !== JSON.stringify({ ...known, settings: task.settings })) {
+    const task = parseTask(name, entry, { path, tokens: limit, generators });
+    const rulers = Object.hasOwn(known, name) ? known[name] : undefined;
+    if (rulers === undefined) tasks.set(name, task);
+    else if (JSON.stringify(rulers) !== JSON.stringify({ ...rulers, settings: task.settings })) {
       throw new FileError(
         `Cannot use ${path}: '${name}' must have the settings of RULER's task, or another name`,
       );
@@ -80,9 +105,9 @@ export function parseTasks(value: unknown, path: string): ReadonlyMap<string, Ru
 function parseTask(
   name: string,
   entry: unknown,
-  options: { path: string; tokens: unknown },
+  options: { path: string; tokens: unknown; generators: Generators },
 ): RulerTask {
-  const { path } = options;
+  const { path, generators } = options;
   const refuse = (key: string, rule: string, found: unknown): never => {
     throw new FileError(
       `Cannot use ${path}: '${name}${key}' must ${rule}: current value is ${describeValue(found)}`,
@@ -91,15 +116,15 @@ function parseTask(
   if (!TASK_NAME.test(name)) refuse("", "be a name of letters, digits and '_'", name);
   if (!isJsonObject(entry)) return refuse("", "be an object", entry);
   const { task: generator, args = {}, tokens_to_generate: own = options.tokens } = entry;
-  const read = typeof generator === "string" && Object.hasOwn(GENERATORS, generator)
-    ? GENERATORS[generator]
+  const read = typeof generator === "string" && Object.hasOwn(SETTINGS, generator)
+    ? SETTINGS[generator]
     : undefined;
   if (read === undefined) {
-    return refuse(".task", `be one of ${Object.keys(GENERATORS).join(", ")}`, generator);
+    return refuse(".task", `be one of ${Object.keys(SETTINGS).join(", ")}`, generator);
   }
   if (!isJsonObject(args)) return refuse(".args", "be an object", args);
   const reader = new Arguments(args, (key, rule, found) => refuse(`.args.${key}`, rule, found));
-  const settings = read(reader);
+  const settings = read(reader, generators);
   reader.finish();
   const { tokensToGenerate: usual } = TASK_TEMPLATES[settings.generator];
   const tokens = own ?? usual;
@@ -113,6 +138,15 @@ function parseTask(
     tokensToGenerate: tokens,
     metric: settings.generator === "qa" ? "part" : "all",
   };
+}
+
+/** RULER's own tasks as the generators have them. */
+export function tasksOf(generators: Generators): Readonly<Record<string, RulerTask>> {
+  return generators === "pinned" ? RULER_TASKS : RULER_TASKS_2026;
+}
+
+function haystackOf(name: typeof HAYSTACKS_2026[number]): NiahSettings["haystack"] {
+  return name === "noise" ? "repeat" : name;
 }
 
 /** Arguments of a generator, each checked when it is read. */
@@ -129,12 +163,16 @@ class Arguments {
     this.#refuse = refuse;
   }
 
-  count(key: string, usual: number): number {
+  has(key: string): boolean {
+    return Object.hasOwn(this.#values, key);
+  }
+
+  count(key: string, usual: number, limits: { min?: number } = {}): number {
+    const { min = 1 } = limits;
     const value = this.#take(key) ?? usual;
-    if (typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= MAX_COUNT) {
-      return value;
-    }
-    return this.#refuse(key, `be a whole number from 1 to ${MAX_COUNT}`, value);
+    const isWhole = typeof value === "number" && Number.isInteger(value);
+    if (isWhole && value >= min && value <= MAX_COUNT) return value;
+    return this.#refuse(key, `be a whole number from ${min} to ${MAX_COUNT}`, value);
   }
 
   number(key: string, options: { usual: number; above: number }): number {

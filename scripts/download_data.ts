@@ -10,7 +10,13 @@ import { dataFolder } from "../lib/data_folder.ts";
 import { UsageError } from "../lib/errors.ts";
 import { downloadBabilong } from "./download/babilong.ts";
 import { downloadData, importData } from "./download/data.ts";
-import { DATA_FILES, DATA_GROUPS, PUNKT_ARCHIVE } from "./download/data_files.ts";
+import {
+  DATA_FILES,
+  DATA_GROUPS,
+  EXTRA_FILES,
+  EXTRA_GROUPS,
+  PUNKT_ARCHIVE,
+} from "./download/data_files.ts";
 import { runScript } from "./download/entry.ts";
 import { DEFAULT_PATIENCE } from "./download/http.ts";
 import { stderrProgress } from "./download/progress.ts";
@@ -28,9 +34,10 @@ const data = defineCommand({
       value: "FOLDER",
       help: "copy the files from there instead; SQuAD and HotpotQA may be shortened ones",
     }),
-    only: choicesFlag(DATA_GROUPS, {
+    only: choicesFlag([...DATA_GROUPS, ...EXTRA_GROUPS], {
       default: DATA_GROUPS,
-      help: `some of the data: ${DATA_GROUPS.join(", ")}`,
+      help: `some of the data: ${DATA_GROUPS.join(", ")}; or english, which cwe needs above some ` +
+        "100,000 tokens with --generators 2026",
     }),
     benchmark: choiceFlag(["ruler", "babilong"], {
       default: "ruler",
@@ -59,7 +66,7 @@ const data = defineCommand({
   run: async ({ data_dir: named, from, only, mirror, ...flags }) => {
     const folder = dataFolder(named);
     if (flags.benchmark === "babilong") return await fetchBabilong(folder, flags);
-    const files = DATA_FILES.filter(({ group }) => only.includes(group));
+    const files = [...DATA_FILES, ...EXTRA_FILES].filter(({ group }) => only.includes(group));
     const progress = stderrProgress();
     if (from !== undefined && mirror !== undefined) {
       throw new UsageError("--mirror: goes with downloads only: --from is given, too");

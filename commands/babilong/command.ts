@@ -144,7 +144,6 @@ export function babilongCommand(entry: URL): Command {
         processCount: flags.nproc_per_node,
         outputDir: flags.output_dir,
         sourceDir: flags.source_dir,
-        cweFrequencies: [],
         stopAtEos: flags.stop_at_eos,
         overwrite: flags.overwrite,
         format: flags.format,

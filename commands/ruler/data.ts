@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { FileError } from "../../lib/errors.ts";
+import { FileError, invariant } from "../../lib/errors.ts";
 import { syncFolder } from "../../lib/sync_folder.ts";
 import { makeFolder } from "../shared/folder.ts";
-import type { CountTokens } from "../../ruler/model.ts";
+import type { CountTokens, Generators } from "../../ruler/model.ts";
 import type { RulerTask } from "../../ruler/tasks.ts";
 import type { ModelTemplate } from "../../ruler/templates.ts";
-import type { OwnTasks } from "./tasks_file.ts";
+import { type OwnTasks, taskNamed } from "./tasks_file.ts";
 import type { DataRecord } from "../shared/run_record.ts";
 import { hasContent, type SampleSurvey, surveySamples } from "../shared/samples.ts";
 
@@ -18,8 +18,8 @@ export interface DataRequest {
   readonly task: string;
   readonly maxTokens: number;
   readonly sampleCount: number;
-  /** How often cwe's common and other words occur. */
-  readonly cweFrequencies: readonly number[];
+  /** How often cwe's common and other words occur, if not as in its settings. */
+  readonly cweFrequencies?: readonly number[] | undefined;
   /** The file to write; written as a whole or not at all. */
   readonly path: string;
   /** Called with the number of each sample, from 0 on. */
@@ -64,6 +64,8 @@ export type OpenDataMaker = (options: {
   template: ModelTemplate;
   /** Tasks beside RULER's. */
   own?: OwnTasks | undefined;
+  /** Whose generators make RULER's data. @default {"pinned"} */
+  generators?: Generators | undefined;
 }) => Promise<DataMaker>;
 
 /** A task's data, or why there is none. */
@@ -89,6 +91,8 @@ export interface TaskDataOptions extends Omit<DataRequest, "path"> {
   readonly before: DataRecord | undefined;
   /** Tasks of one's own. */
   readonly own?: OwnTasks | undefined;
+  /** Whose generators made the data. @default {"pinned"} */
+  readonly generators?: Generators | undefined;
 }
 
 /**
@@ -103,14 +107,14 @@ export async function findTaskData(maker: DataMaker, options: TaskDataOptions): 
   const name = maker.pregenName?.(task, maxTokens) ?? `${maxTokens}/${task}/validation.jsonl`;
   const given = pregenDir && `${pregenDir}/${name}`;
   if (given !== undefined && await hasContent(given)) {
-    return await describe(given, { before, facts: own });
+    return await describe(given, { ...options, facts: own });
   }
   const path = `${folder}/data/${task}/validation.jsonl`;
-  const frequencies = { ...(task === "cwe" ? { cwe_freq: options.cweFrequencies } : {}), ...own };
+  const frequencies = { ...cweFacts(options), ...own };
   // Only what a run recorded is known to be whole and of these options.
   const isThere = before !== undefined && await hasContent(path);
   if (isThere && before.samples >= options.sampleCount) {
-    return await describe(path, { before, facts: { ...wordsOf(before), ...frequencies } });
+    return await describe(path, { ...options, facts: { ...wordsOf(before), ...frequencies } });
   }
   await makeFolder(`${folder}/data/${task}`);
   // More samples begin with the same ones; until that is seen, the data of the finished ones stays.
@@ -118,7 +122,7 @@ export async function findTaskData(maker: DataMaker, options: TaskDataOptions): 
   const outcome = await maker.make({ ...options, path: target });
   if (!outcome.isMade) return { reason: outcome.reason };
   const facts = { ...wordsOf(outcome), ...frequencies };
-  const data = { ...await describe(target, { before, facts }), note: outcome.note };
+  const data = { ...await describe(target, { ...options, facts }), note: outcome.note };
   if (!isThere) return data;
   if (!data.isLonger) {
     // The caller refuses: other options made these samples.
@@ -129,6 +133,16 @@ export async function findTaskData(maker: DataMaker, options: TaskDataOptions): 
   await Deno.rename(target, path);
   await syncFolder(`${folder}/data/${task}`);
   return { ...data, path };
+}
+
+/** What `run.json` keeps of cwe: the frequencies of its words. */
+function cweFacts(options: TaskDataOptions): Partial<DataRecord> {
+  const { task, generators, cweFrequencies } = options;
+  if (task !== "cwe") return {};
+  const { settings } = taskNamed(task, { generators });
+  invariant(settings.generator === "common_words_extraction", "cwe is one of its tasks");
+  const { commonFrequency, otherFrequency } = settings;
+  return { cwe_freq: cweFrequencies ?? [commonFrequency, otherFrequency] };
 }
 
 /** What `run.json` keeps of a task that is in no suite: its results are read by that. */
@@ -143,10 +157,14 @@ function wordsOf({ words }: { words?: "ruler" | "builtin" | undefined }): Partia
 
 async function describe(
   path: string,
-  options: { before: DataRecord | undefined; facts?: Partial<DataRecord> },
+  options: Pick<TaskDataOptions, "before" | "generators"> & { facts?: Partial<DataRecord> },
 ): Promise<Exclude<TaskData, { reason: string }>> {
   const { before, facts = {} } = options;
-  const survey = await surveySamples(path, { needsAnswers: true, prefixCount: before?.samples });
+  const survey = await surveySamples(path, {
+    needsAnswers: true,
+    cutsQuestion: options.generators === "2026",
+    prefixCount: before?.samples,
+  });
   const { sha256, sampleCount: samples, prefixSha256 } = survey;
   if (samples === 0) throw new FileError(`Cannot use ${path} as it must hold samples: found none`);
   const isLonger = before !== undefined && samples > before.samples &&

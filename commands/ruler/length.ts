@@ -151,6 +151,7 @@ class TaskRun {
       ...{ inputPath, survey, finished, progress, label: this.#label },
       outputPath: this.#outputPath,
       sampleLimit: sampleCount,
+      cutsQuestion: this.#run.generators === "2026",
       ...maker.setup(task),
       topLogits: 0,
       endIds: this.#run.endIds,

@@ -7,7 +7,8 @@ import { setImmediate } from "node:timers/promises";
 import { dataFolder } from "../../lib/data_folder.ts";
 import { builtinWords } from "../../lib/deps/words.ts";
 import { replaceFile } from "../../ruler/files.ts";
-import type { TaskSettings } from "../../ruler/model.ts";
+import type { Generators, TaskSettings } from "../../ruler/model.ts";
+import { formatSample2026, prepareSamples2026 } from "../../ruler/generators_2026/prepare.ts";
 import { chunkOf, formatSample, type PrepareOptions, prepareSamples } from "../../ruler/prepare.ts";
 import {
   loadSources,
@@ -20,8 +21,10 @@ import { type OwnTasks, taskNamed } from "./tasks_file.ts";
 
 /** What to make. */
 export interface MakeDataOptions extends Omit<PrepareOptions, "settings" | "sources"> {
-  /** How often cwe's common and other words occur. */
-  readonly cweFrequencies: readonly number[];
+  /** Whose generators make the data. @default {"pinned"} */
+  readonly generators?: Generators | undefined;
+  /** How often cwe's common and other words occur, if not as in its settings. */
+  readonly cweFrequencies?: readonly number[] | undefined;
   /** Tasks beside RULER's. */
   readonly own?: OwnTasks | undefined;
   /** The folder of RULER's source data; `undefined` for the usual one. */
@@ -43,8 +46,8 @@ export type MadeData =
   /** Source data is not on this machine; `reason` says how to get it. */
   | { readonly isMade: false; readonly reason: string };
 
-/** Samples whose sources suffice come closer to the length. */
-const FULL_SHARE = 0.8;
+/** Samples that end with their sources have fewer tokens than this share of the length. */
+const FULL_SHARE = 0.98;
 /** How often the event loop gets a turn while samples are made. */
 const TURN_MS = 20;
 
@@ -61,6 +64,7 @@ export async function makeData(options: MakeDataOptions): Promise<MadeData> {
     // What is made without files needs no folder to be known.
     folder: needsSources(settings) ? dataFolder(options.sourceDir) : "",
     builtinWords,
+    generators: options.generators,
   };
   const missing = await missingSources(settings, where);
   if (missing.length > 0) {
@@ -80,12 +84,17 @@ export async function makeData(options: MakeDataOptions): Promise<MadeData> {
       reason: `${shortage} in ${where.folder}: 'deno task data' fetches the official file`,
     };
   }
-  const samples = prepareSamples({ ...options, settings, sources });
+  let hasEnded = false;
+  const lines = sampleLines({
+    ...{ ...options, settings, sources },
+    onSourceEnd: () => {
+      hasEnded = true;
+    },
+  });
   const lengths = { longest: 0 };
-  await replaceFile(path, withTurns(samples, { ...options, lengths }));
+  await replaceFile(path, withTurns(lines, { ...options, lengths }));
   const { longest } = lengths;
-  const isShort = longest < FULL_SHARE * options.maxTokens && needsSources(settings);
-  const note = isShort
+  const note = hasEnded && longest < FULL_SHARE * options.maxTokens
     ? `the longest sample of ${task} has ${longest} of ${options.maxTokens} tokens, as its source ` +
       "texts end there (so does the original)"
     : undefined;
@@ -115,10 +124,10 @@ function questionShortage(
 
 function settingsOf(
   task: string,
-  options: { own?: OwnTasks | undefined; cweFrequencies: readonly number[] },
+  options: Pick<MakeDataOptions, "own" | "cweFrequencies" | "generators">,
 ): TaskSettings {
-  const { own, cweFrequencies } = options;
-  const { settings } = taskNamed(task, { own });
+  const { own, cweFrequencies = [] } = options;
+  const { settings } = taskNamed(task, options);
   // The flag is about RULER's own task; others have their frequencies in their file.
   if (settings.generator !== "common_words_extraction" || own?.has(task) === true) return settings;
   const { commonFrequency, otherFrequency } = settings;
@@ -126,16 +135,37 @@ function settingsOf(
   return { ...settings, commonFrequency: common, otherFrequency: other };
 }
 
+/** A sample's line, and how many tokens it has. */
+interface SampleLine {
+  readonly text: string;
+  readonly length: number;
+}
+
+async function* sampleLines(
+  options: PrepareOptions & Pick<MakeDataOptions, "generators">,
+): AsyncGenerator<SampleLine> {
+  if (options.generators === "2026") {
+    for await (const sample of prepareSamples2026(options)) {
+      yield { text: formatSample2026(sample), length: sample.length };
+    }
+    return;
+  }
+  for await (const sample of prepareSamples(options)) {
+    yield { text: formatSample(sample), length: sample.length };
+  }
+}
+
 /** The lines, with turns for progress and signals in between. */
 async function* withTurns(
-  samples: ReturnType<typeof prepareSamples>,
+  lines: AsyncIterable<SampleLine>,
   options: Pick<MakeDataOptions, "onSample"> & { lengths: { longest: number } },
 ): AsyncGenerator<string> {
   let turnMs = performance.now();
-  for await (const sample of samples) {
-    options.onSample?.(sample.index);
-    options.lengths.longest = Math.max(options.lengths.longest, sample.length);
-    yield formatSample(sample);
+  let count = 0;
+  for await (const { text, length } of lines) {
+    options.onSample?.(count++);
+    options.lengths.longest = Math.max(options.lengths.longest, length);
+    yield text;
     if (performance.now() - turnMs < TURN_MS) continue;
     await setImmediate();
     turnMs = performance.now();

@@ -4,6 +4,7 @@
  * @module
  */
 import type { PlanOptions } from "../../lib/attention/plan.ts";
+import type { Generators } from "../../ruler/model.ts";
 import type { Format } from "../results/formats.ts";
 import type { CheckedLoad } from "../../lib/engine/options.ts";
 import type { ComputeDType } from "../../lib/model/precision.ts";
@@ -24,7 +25,10 @@ export interface RulerOptions {
   readonly processCount: number | undefined;
   readonly outputDir: string;
   readonly sourceDir: string | undefined;
-  readonly cweFrequencies: readonly number[];
+  /** How often cwe's common and other words occur, if not as in its settings. */
+  readonly cweFrequencies?: readonly number[] | undefined;
+  /** Whose generators make RULER's data. @default {"pinned"} */
+  readonly generators?: Generators | undefined;
   /** Holds tasks beside RULER's. */
   readonly tasksFile?: string | undefined;
   readonly device: CheckedLoad["device"];

@@ -5,6 +5,7 @@
  * @module
  */
 import { FileError, UsageError } from "../../lib/errors.ts";
+import type { Generators } from "../../ruler/model.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { makeFolder } from "../shared/folder.ts";
 import { makeData } from "./make_data.ts";
@@ -21,20 +22,24 @@ export interface PrepareCommandOptions {
   readonly tokenizerPath: string;
   readonly maxTokens: number;
   readonly sampleCount: number;
-  /** Given by the user; has no effect. */
+  /** Given by the user; the pinned generators have a seed of their own. */
   readonly randomSeed: number | undefined;
+  /** Whose generators make the data. @default {"pinned"} */
+  readonly generators?: Generators | undefined;
+  /** The file's name without its ending. @default {"validation"} */
+  readonly subset?: string | undefined;
   readonly template: string;
   readonly removeNewlineTab: boolean;
   readonly chunkIndex: number;
   readonly chunkCount: number;
   readonly sourceDir: string | undefined;
-  readonly cweFrequencies: readonly number[];
+  readonly cweFrequencies?: readonly number[] | undefined;
   /** Holds tasks beside RULER's. */
   readonly tasksFile?: string | undefined;
 }
 
 /**
- * Writes `<saveDir>/<task>/validation.jsonl`.
+ * Writes `<saveDir>/<task>/<subset>.jsonl`.
  *
  * @param log Gets a line about anything that the user should know.
  * @throws {UsageError} If an option cannot be used; nothing is written then.
@@ -44,9 +49,10 @@ export async function runPrepare(
   options: PrepareCommandOptions,
   log: (line: string) => void,
 ): Promise<void> {
-  const { task, saveDir, chunkIndex, chunkCount, randomSeed } = options;
-  const own = await readTasksFile(options.tasksFile);
-  taskNamed(task, { own });
+  const { task, saveDir, chunkIndex, chunkCount, randomSeed, generators } = options;
+  const { subset = "validation" } = options;
+  const own = await readTasksFile(options.tasksFile, { generators });
+  taskNamed(task, { own, generators });
   checkTemplateName(options.template, TEMPLATE_FLAG);
   if (chunkIndex >= chunkCount) {
     throw new UsageError(
@@ -54,11 +60,14 @@ export async function runPrepare(
         `current value is ${chunkIndex}`,
     );
   }
-  if (randomSeed !== undefined) {
-    log("warning: --random_seed has no effect, as in the original: the seed is 42 + --chunk_idx");
+  if (randomSeed !== undefined && generators !== "2026") {
+    log(
+      "warning: --random_seed has no effect, as in the original: the seed is 42 + --chunk_idx " +
+        "(with --generators 2026 it has)",
+    );
   }
   using tokenizer = await openTokenizerThread(options.tokenizerPath);
-  const path = `${saveDir}/${task}/validation.jsonl`;
+  const path = `${saveDir}/${task}/${subset}.jsonl`;
   await makeFolder(`${saveDir}/${task}`);
   const template = await chooseTemplate(options.template, {
     folder: options.tokenizerPath,

@@ -141,7 +141,8 @@ function runRecord(maxTokens: number, run: RulerRun): RunRecord {
     options: {
       ...planOptions(run.plan, { ...run, processCount }),
       prompt_config: run.template,
-      // Earlier results were made without, and say nothing of it.
+      // Earlier results were made without these, and say nothing of them.
+      ...(run.generators === "2026" ? { generators: run.generators } : {}),
       ...(run.stopAtEos === true ? { stop_at_eos: true } : {}),
     },
     unchecked: {

@@ -23,7 +23,7 @@ import { makeFolder } from "../shared/folder.ts";
 import { RunLock } from "../shared/run_lock.ts";
 import { ModelSession, usableProcesses } from "../shared/model_session.ts";
 import { RunProgress } from "../shared/progress.ts";
-import type { OpenDataMaker } from "./data.ts";
+import type { DataMaker, OpenDataMaker } from "./data.ts";
 import { Ledger } from "./ledger.ts";
 import { runLength } from "./length.ts";
 import type { RulerOptions } from "./options.ts";
@@ -35,7 +35,7 @@ import {
   type ChosenTemplate,
   templateWarning,
 } from "./template.ts";
-import { readTasksFile, taskNamed } from "./tasks_file.ts";
+import { type OwnTasks, readTasksFile, taskNamed } from "./tasks_file.ts";
 import { RULER } from "../suites/ruler.ts";
 import type { Screen } from "../shared/screen.ts";
 
@@ -78,17 +78,7 @@ export async function runRuler(
   });
   const template = await openTemplate(options, { tokenizer, screen });
   const guard = await WeightGuard.open(modelPath);
-  const own = await readTasksFile(options.tasksFile);
-  if (context.openDataMaker === undefined) {
-    for (const task of options.tasks) taskNamed(task, { flag: "--tasks", own });
-  }
-  const openMaker: OpenDataMaker = context.openDataMaker ?? RULER.openMaker;
-  const maker = await openMaker({
-    countTokens: (text) => tokenizer.count(text),
-    sourceDir,
-    template,
-    own,
-  });
+  const { own, maker } = await openTasks(options, { ...context, tokenizer, template });
   await using session = new ModelSession({
     folder: modelPath,
     load: {
@@ -119,6 +109,26 @@ export async function runRuler(
     checkModel: options.copyWeights === true ? async () => {} : () => guard.check(),
   };
   await runLengths(run, { ...context, lengths });
+}
+
+/** Tasks of one's own, and what makes the data of all. @throws {UsageError} If a task is none. */
+async function openTasks(
+  options: RulerOptions,
+  context: {
+    tokenizer: TextTokenizer;
+    template: ChosenTemplate;
+    openDataMaker?: OpenDataMaker;
+  },
+): Promise<{ own: OwnTasks; maker: DataMaker }> {
+  const { generators, sourceDir, tasks } = options;
+  const { tokenizer, template, openDataMaker } = context;
+  const own = await readTasksFile(options.tasksFile, { generators });
+  if (openDataMaker === undefined) {
+    for (const task of tasks) taskNamed(task, { flag: "--tasks", own, generators });
+  }
+  const openMaker: OpenDataMaker = openDataMaker ?? RULER.openMaker;
+  const countTokens = (text: string) => tokenizer.count(text);
+  return { own, maker: await openMaker({ countTokens, sourceDir, template, own, generators }) };
 }
 
 /** The prompt template; what is odd about it is said. */

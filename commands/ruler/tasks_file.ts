@@ -6,8 +6,9 @@
 import { parseYaml } from "../../lib/deps/yaml.ts";
 import { errorText, FileError, UsageError } from "../../lib/errors.ts";
 import { readTextFile } from "../../lib/text_file.ts";
-import { parseTasks } from "../../ruler/task_file.ts";
-import { RULER_TASKS, type RulerTask } from "../../ruler/tasks.ts";
+import type { Generators } from "../../ruler/model.ts";
+import { parseTasks, tasksOf } from "../../ruler/task_file.ts";
+import type { RulerTask } from "../../ruler/tasks.ts";
 
 const MAX_BYTES = 2 ** 20;
 
@@ -20,7 +21,10 @@ export type OwnTasks = ReadonlyMap<string, RulerTask>;
  * @param path A YAML or JSON file; none if it is undefined.
  * @throws {FileError} If it cannot be read, or an entry is no task.
  */
-export async function readTasksFile(path: string | undefined): Promise<OwnTasks> {
+export async function readTasksFile(
+  path: string | undefined,
+  options: { generators?: Generators | undefined } = {},
+): Promise<OwnTasks> {
   if (path === undefined) return new Map();
   const text = await readTextFile(path, { maxBytes: MAX_BYTES });
   let value: unknown;
@@ -31,7 +35,7 @@ export async function readTasksFile(path: string | undefined): Promise<OwnTasks>
       cause: error,
     });
   }
-  return parseTasks(value, path);
+  return parseTasks(value, path, options);
 }
 
 /**
@@ -42,11 +46,17 @@ export async function readTasksFile(path: string | undefined): Promise<OwnTasks>
  */
 export function taskNamed(
   task: string,
-  options: { flag?: string; own?: OwnTasks | undefined } = {},
+  options: {
+    flag?: string;
+    own?: OwnTasks | undefined;
+    /** Whose settings RULER's tasks have. @default {"pinned"} */
+    generators?: Generators | undefined;
+  } = {},
 ): RulerTask {
-  const { flag = "--task", own = new Map() } = options;
-  const found = own.get(task) ?? (Object.hasOwn(RULER_TASKS, task) ? RULER_TASKS[task] : undefined);
+  const { flag = "--task", own = new Map(), generators = "pinned" } = options;
+  const tasks = tasksOf(generators);
+  const found = own.get(task) ?? (Object.hasOwn(tasks, task) ? tasks[task] : undefined);
   if (found !== undefined) return found;
-  const names = [...Object.keys(RULER_TASKS), ...own.keys()].join(", ");
+  const names = [...Object.keys(tasks), ...own.keys()].join(", ");
   throw new UsageError(`${flag}: must be one of ${names}: current value is '${task}'`);
 }

@@ -11,6 +11,7 @@ import { defineCommand } from "../shared/command.ts";
 import { choiceFlag, switchFlag, textFlag, textsFlag, wholeFlag } from "../shared/flags.ts";
 import {
   CWE_FLAG,
+  GENERATORS_FLAG,
   MAX_LENGTH,
   SOURCE_HELP,
   TASKS,
@@ -23,7 +24,7 @@ export const PREPARE = defineCommand({
   name: "prepare",
   summary: "make the data of one of RULER's tasks",
   flags: {
-    save_dir: textFlag({ value: "FOLDER", required: true, help: "takes <task>/validation.jsonl" }),
+    save_dir: textFlag({ value: "FOLDER", required: true, help: "takes <task>/<subset>.jsonl" }),
     task: textFlag({
       value: "NAME",
       required: true,
@@ -49,7 +50,15 @@ export const PREPARE = defineCommand({
       help: "tokens of a sample, those to be generated included",
     }),
     num_samples: wholeFlag({ min: 1, default: 500, help: "samples of all chunks together" }),
-    random_seed: wholeFlag({ help: "accepted; has no effect, as in the original" }),
+    generators: GENERATORS_FLAG,
+    random_seed: wholeFlag({
+      help: "the seed of the first chunk with --generators 2026 (default: 42); else it has no " +
+        "effect, as in the original",
+    }),
+    subset: choiceFlag(["validation", "test"], {
+      default: "validation",
+      help: "the name of the file that is written",
+    }),
     model_template_type: textFlag({ value: "TEMPLATE", default: "base", help: TEMPLATE_HELP }),
     remove_newline_tab: switchFlag({ help: "line feeds and tabs become spaces" }),
     chunk_idx: wholeFlag({ default: 0, help: "which chunk to make, from 0 on" }),
@@ -66,7 +75,9 @@ export const PREPARE = defineCommand({
       tokenizerPath: await findModelFolder(flags.tokenizer_path),
       maxTokens: flags.max_seq_length,
       sampleCount: flags.num_samples,
+      generators: flags.generators,
       randomSeed: flags.random_seed,
+      subset: flags.subset,
       template: flags.model_template_type,
       removeNewlineTab: flags.remove_newline_tab,
       chunkIndex: flags.chunk_idx,

@@ -28,6 +28,8 @@ export interface PredictOptions {
   readonly stopWords: readonly string[];
   /** Ids that end an answer and do not belong to its text. */
   readonly endIds?: readonly number[];
+  /** See `SampleRules`. @default {false} */
+  readonly cutsQuestion?: boolean;
   /** What stands around each prompt; the records hold the prompts without it. */
   readonly frame?: { readonly before: string; readonly after: string };
   readonly topLogits: number;

@@ -3,9 +3,10 @@
  *
  * @module
  */
+import { GENERATORS } from "../../ruler/model.ts";
 import { RULER_TASKS } from "../../ruler/tasks.ts";
 import { MODEL_TEMPLATES } from "../../ruler/templates.ts";
-import { textFlag, wholeFlag, wholesFlag } from "./flags.ts";
+import { choiceFlag, textFlag, wholeFlag, wholesFlag } from "./flags.ts";
 
 /** No model has so many positions; longer data would take hours to make and to tokenize. */
 export const MAX_LENGTH = 2 ** 24;
@@ -49,10 +50,16 @@ export const SOURCE_HELP =
 export const CWE_FLAG = wholesFlag({
   count: 2,
   min: 1,
-  default: [300, 30],
   value: "COMMON OTHER",
-  help: "how often cwe's common and other words occur; 300 30 leaves no answers below about " +
-    "15,500 tokens, 30 3 are newer RULER's values",
+  help: "how often cwe's common and other words occur (default: 300 30, which leaves no answers " +
+    "below about 15,500 tokens; 30 3 with --generators 2026)",
+});
+/** `--generators`. */
+export const GENERATORS_FLAG = choiceFlag(GENERATORS, {
+  default: "pinned",
+  help: "whose generators make RULER's data: pinned for NVIDIA/Star-Attention's (c61059f), 2026 " +
+    "for NVIDIA/RULER's main (c3f5e3b), which find a prompt's size by bisection and repeat texts " +
+    "that end (docs/tasks.md)",
 });
 
 /** The flags of Star Attention's blocks. */

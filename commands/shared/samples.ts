@@ -9,6 +9,7 @@
 import { createHash } from "node:crypto";
 import { errorText, FileError } from "../../lib/errors.ts";
 import { readLines } from "../../ruler/files.ts";
+import { cutQuestion } from "../../ruler/generators_2026/templates.ts";
 import {
   dumpJsonText,
   JsonNumber,
@@ -51,6 +52,13 @@ export interface SampleRules {
    * @default {false}
    */
   readonly needsAnswers?: boolean;
+  /**
+   * Whether a prompt in RULER's form is cut in front of its task's question, so that the question
+   * belongs to the query; else it is the context's end.
+   *
+   * @default {false}
+   */
+  readonly cutsQuestion?: boolean;
 }
 
 /**
@@ -63,16 +71,16 @@ export interface SampleRules {
  */
 export async function* readSamples(
   path: string,
-  options: { survey?: SampleSurvey | undefined } = {},
+  options: Pick<SampleRules, "cutsQuestion"> & { survey?: SampleSurvey | undefined } = {},
 ): AsyncGenerator<InputSample> {
-  const { survey } = options;
+  const { survey, cutsQuestion = false } = options;
   let count = 0;
   for await (const { text, line } of readTextLines(path)) {
     if (survey !== undefined && survey.digests[count] !== lineDigest(text)) {
       throw changedError(path, line);
     }
     count++;
-    yield parseSample(text, { place: `${path}: line ${line}` });
+    yield parseSample(text, { place: `${path}: line ${line}`, cutsQuestion });
   }
   if (survey !== undefined && count < survey.sampleCount) throw changedError(path, count + 1);
 }
@@ -164,7 +172,7 @@ export function parseSample(
     throw new FileError(`Cannot read ${place} lacks 'outputs' or 'output'`);
   }
   return {
-    ...promptOf(record, place),
+    ...promptOf(record, options),
     index: record.get("index") ?? NO_INDEX,
     record,
   };
@@ -173,15 +181,21 @@ export function parseSample(
 /** Context and query; in RULER's form the prompt is one text, and its answer's beginning another. */
 function promptOf(
   record: ReadonlyMap<string, JsonValue>,
-  place: string,
+  options: Pick<SampleRules, "cutsQuestion"> & { place: string },
 ): Pick<InputSample, "context" | "query"> {
+  const { place, cutsQuestion = false } = options;
   if (!record.has("input") || record.has("input_context")) {
     const context = textField(record, { name: "input_context", place });
     return { context, query: textField(record, { name: "input_query", place }) };
   }
   const context = textField(record, { name: "input", place });
   const query = record.get("answer_prefix");
-  if (typeof query === "string" && query !== "") return { context, query };
+  if (typeof query === "string" && query !== "") {
+    const cut = cutsQuestion ? cutQuestion(context) : undefined;
+    return cut === undefined
+      ? { context, query }
+      : { context: cut.context, query: cut.question + query };
+  }
   throw new FileError(
     `Cannot read ${place} needs a text in 'answer_prefix' beside 'input', or 'input_context' and ` +
       "'input_query' in place of both",

@@ -152,6 +152,14 @@ export interface DeviceStream {
   mark(): StreamMark | undefined;
 }
 
+/** What a step of decoding costs besides reading weights and keys. */
+export interface DecodingTraits {
+  /** Operations on a byte that was read from which products are bound by computing. */
+  readonly flopsPerByte: number;
+  /** What the starts of a layer's ops take, as bytes that could be read meanwhile. */
+  readonly layerBytes: number;
+}
+
 /** What is known of a device before it is opened: plans of memory depend on nothing else. */
 export interface DeviceTraits {
   readonly kind: "cpu" | "cuda";
@@ -161,8 +169,8 @@ export interface DeviceTraits {
   readonly hasHostMemory: boolean;
   /** Tokens of a chunk of a prompt: what caches like, or so many rows that products reach their rate. */
   readonly chunkTokens: number;
-  /** Sequences that are decoded together, as long as more of them pay: a GPU computes more while it reads. */
-  readonly widestBatch: number;
+  /** What decides how many sequences are decoded together; see `lib/engine/batch_size.ts`. */
+  readonly decoding: DecodingTraits;
   /** Bytes that leave nothing of what was read before in any cache, for timings. */
   readonly flushBytes: number;
 }
@@ -174,7 +182,7 @@ export const DEVICE_TRAITS: Readonly<Record<DeviceTraits["kind"], DeviceTraits>>
     queryDtype: "f32",
     hasHostMemory: true,
     chunkTokens: 512,
-    widestBatch: 16,
+    decoding: { flopsPerByte: 16, layerBytes: 2 ** 20 },
     flushBytes: 2 ** 26,
   },
   cuda: {
@@ -182,7 +190,7 @@ export const DEVICE_TRAITS: Readonly<Record<DeviceTraits["kind"], DeviceTraits>>
     queryDtype: "bf16",
     hasHostMemory: false,
     chunkTokens: 8192,
-    widestBatch: 64,
+    decoding: { flopsPerByte: 64, layerBytes: 2 ** 24 },
     flushBytes: 2 ** 28,
   },
 };

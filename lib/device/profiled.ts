@@ -7,6 +7,7 @@ import type { Bytes } from "../ffi/memory.ts";
 import type { MatmulParams, OpParams } from "../ffi/params.ts";
 import type { OpName } from "../ffi/symbols.ts";
 import type {
+  DecodingTraits,
   Device,
   DeviceLink,
   DeviceMemory,
@@ -98,8 +99,8 @@ export class ProfiledDevice implements Device {
     return this.#inner.chunkTokens;
   }
 
-  get widestBatch(): number {
-    return this.#inner.widestBatch;
+  get decoding(): DecodingTraits {
+    return this.#inner.decoding;
   }
 
   get flushBytes(): number {

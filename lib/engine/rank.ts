@@ -4,14 +4,15 @@
  * @module
  */
 import { RandomSelection } from "../attention/random_selection.ts";
+import type { CheckedPlan } from "../attention/plan.ts";
 import type { TileMasks } from "../attention/tile_masks.ts";
 import type { Collective } from "../parallel/collective.ts";
 import { type Device, DEVICE_TRAITS } from "../device/device.ts";
 import { stagesOn } from "../device/stages.ts";
-import { RequestError } from "../errors.ts";
+import { invariant, RequestError } from "../errors.ts";
 import { Transformer } from "../model/forward.ts";
 import { KvArena } from "../model/kv_cache.ts";
-import { batchSizeOn, hostBudget } from "./batch_size.ts";
+import { BatchWidth, hostBudget, type SequenceSize } from "./batch_size.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import type { RopeLengths } from "../model/rope_frequencies.ts";
 import { readModel } from "../model/read_model.ts";
@@ -27,8 +28,8 @@ import {
 import { NO_HOOKS, type RunHooks } from "./hooks.ts";
 import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
 import { drawRandomTiles } from "../star/sequence_chunk.ts";
-import { RankMemory } from "./rank_memory.ts";
 import { openRankDevices } from "./rank_device.ts";
+import { RankMemory } from "./rank_memory.ts";
 import type { RankOptions, RankParts, RankPlace } from "./rank_types.ts";
 import { checkRequest, type GenerateRequest } from "../star/request.ts";
 import { Sequence, sequenceTokens } from "../star/sequence.ts";
@@ -36,12 +37,11 @@ import { queryChunk, Stepper } from "../star/step.ts";
 
 export type { RankOptions, RankParts, RankPlace } from "./rank_types.ts";
 
-/** Steps of a lone answer between two looks at what has come. */
-const STEPS = 8;
-
 /** A loaded model with its device. */
 export class RankModel implements Disposable {
   readonly config: ModelShape;
+  /** How many sequences are decoded at once. */
+  readonly batch: BatchWidth;
   /** One line for people. */
   readonly deviceDescription: string;
   readonly #devices: readonly Device[];
@@ -62,6 +62,7 @@ export class RankModel implements Disposable {
     this.#parts = parts;
     this.#owned = owned;
     this.config = config;
+    this.batch = batchOf(parts);
     this.#devices = stages.map(({ device }) => device);
     this.#transformer = transformer;
     const { kvHeads, headDim } = config;
@@ -106,7 +107,7 @@ export class RankModel implements Disposable {
     const weights = owned.use(
       await loadWeights(stages, { ...options, folder, config, onProgress }),
     );
-    const batchSize = batchSizeOn(DEVICE_TRAITS[kind], options.batchSize ?? 1);
+    const { batchSize } = options;
     const hostBytes = hostBudget(sizes.ranks * (options.replica?.count ?? 1));
     const base = { config, stages, weights, plan, precision, batchSize, hostBytes };
     const parts = { ...base, chunkTokens, hasOwnGpus, dealtGpus };
@@ -126,7 +127,21 @@ export class RankModel implements Disposable {
 
   /** Sequences that are decoded at once, at most. */
   get batchSize(): number {
-    return this.#parts.batchSize ?? 1;
+    return this.batch.places;
+  }
+
+  /** How many more sequences of a size may begin beside some: see `BatchWidth.left()`. */
+  left(
+    running: readonly SequenceSize[],
+    next: {
+      contextTokens: number;
+      room: number;
+      ranks: number;
+      plan?: CheckedPlan | undefined;
+    },
+  ): number {
+    const layout = layOutBlocks(next.plan ?? this.#parts.plan, next);
+    return this.batch.left(running, { layout, room: next.room });
   }
 
   /** Whether steps run while the host goes on. */
@@ -165,19 +180,21 @@ export class RankModel implements Disposable {
       /** Contexts that are to be encoded besides, likely to be as long: their pages are made now. */
       others?: number;
       masks?: TileMasks | undefined;
+      /** In place of the model's, whose merge it has. */
+      plan?: CheckedPlan | undefined;
       onProgress: (fraction: number) => void;
       hooks?: RunHooks;
     },
   ): Promise<EncodedContext> {
     const { collective, room, spareRoom = 0, masks, others = 0 } = options;
+    const { plan = this.#parts.plan } = options;
     const { onProgress, hooks = NO_HOOKS } = options;
     const { rank, size: ranks } = collective;
-    const { plan } = this.#parts;
     const contextTokens = contextIds.length;
     const layout = layOutBlocks(plan, { contextTokens, ranks });
     const lengths = lengthsOf(contextTokens, options);
     const sequence = await hooks.agree(async () => {
-      const sizes = { contextTokens, room: room + spareRoom, ranks, rank };
+      const sizes = { plan, contextTokens, room: room + spareRoom, ranks, rank };
       this.#memory.check(sizes);
       await this.#memory.makePages(1 + others, sizes);
       const pages = { layout, rank, contextTokens, room, spareRoom, lengths };
@@ -185,6 +202,7 @@ export class RankModel implements Disposable {
     });
     return await encodeContext(contextIds, {
       ...this.#parts,
+      plan,
       transformer: this.#transformer,
       collective,
       sequence,
@@ -214,7 +232,7 @@ export class RankModel implements Disposable {
     const { layout, contextTokens } = source.sequence;
     const lengths = lengthsOf(contextTokens, options);
     const sequence = await hooks.agree(async () => {
-      this.#memory.check({ contextTokens, room, ranks, rank });
+      this.#memory.check({ plan: this.#parts.plan, contextTokens, room, ranks, rank });
       const { own } = sequenceTokens(layout, { rank, room });
       const rows = await this.#arena.reserve(own);
       // What comes behind the context sees the anchor by its means alone.
@@ -224,26 +242,6 @@ export class RankModel implements Disposable {
       });
     });
     return await copyContext(source, { sequence, stages: this.#parts.stages });
-  }
-
-  /**
-   * Phase 2 of one rank: encodes the query and generates. The context stays encoded: a later call
-   * answers another query about it.
-   *
-   * @throws {FileError} If a logit is not finite.
-   * @throws As `begin()`.
-   */
-  async answer(
-    encoded: EncodedContext,
-    options: AnswerCall & { hooks?: RunHooks },
-  ): Promise<Answer> {
-    const answer = await this.begin(encoded, options);
-    while (!answer.isDone) {
-      await options.hooks?.turn();
-      await this.decode([answer], { ...options, maxSteps: STEPS });
-    }
-    if (answer.failure !== undefined) throw answer.failure;
-    return answer;
   }
 
   /**
@@ -362,12 +360,20 @@ export function lengthsOf(
 }
 
 async function prepareTransformer(parts: RankParts): Promise<Transformer> {
-  const { config, weights, precision, stages, chunkTokens: maxTokens, batchSize } = parts;
+  const { config, weights, precision, stages, chunkTokens: maxTokens } = parts;
+  const { places: logitRows } = batchOf(parts);
   using owned = new DisposableStack();
   const transformer = owned.use(
-    new Transformer(stages, { config, weights, precision, maxTokens, logitRows: batchSize ?? 1 }),
+    new Transformer(stages, { config, weights, precision, maxTokens, logitRows }),
   );
   await transformer.prepare();
   owned.move();
   return transformer;
+}
+
+/** All devices of a rank are of a kind. */
+function batchOf(parts: RankParts): BatchWidth {
+  const [first] = parts.stages;
+  invariant(first !== undefined, "a model has a stage");
+  return new BatchWidth(first.device, parts);
 }

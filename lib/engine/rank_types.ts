@@ -56,8 +56,8 @@ export interface RankParts {
   readonly density?: number | undefined;
   /** The longest chunk of tokens that runs through the layers at once. */
   readonly chunkTokens: number;
-  /** Sequences that are decoded at once, at most. @default {1} */
-  readonly batchSize?: number | undefined;
+  /** Sequences that are decoded at once, at most; `auto` as many as pay and fit. @default {1} */
+  readonly batchSize?: number | "auto" | undefined;
   /** Where memory is the host's: bytes that keys and values of several sequences may take. */
   readonly hostBytes?: number | undefined;
   /** Whether every rank has GPUs of its own. */

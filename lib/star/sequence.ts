@@ -164,8 +164,7 @@ export class Sequence implements Disposable {
   }
 
   /**
-   * Makes it ready for another query and answer, if its pages have room for them: all ranks find the
-   * same.
+   * Makes room for another query and answer, if its pages have it: all ranks find the same.
    *
    * @param options As when it was made.
    * @returns Whether they have.
@@ -174,7 +173,6 @@ export class Sequence implements Disposable {
     if (options.room > this.#pageRoom) return false;
     this.#room = options.room;
     this.#lengths = options.lengths;
-    this.rewind();
     return true;
   }
 

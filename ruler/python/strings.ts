@@ -60,3 +60,8 @@ export function formatFields(
     return String(value);
   });
 }
+
+/** `(items * n)[:count]` with as many copies as are needed. @param items At least one. */
+export function repeated<T>(items: readonly T[], count: number): T[] {
+  return Array.from({ length: Math.max(0, count) }, (_, i) => items[i % items.length] as T);
+}

@@ -12,8 +12,11 @@ import type { FileCheck } from "./check.ts";
 /** What can be asked for by name. */
 export const DATA_GROUPS = ["essays", "words", "squad", "hotpotqa", "punkt"] as const;
 
-/** One of {@linkcode DATA_GROUPS}. */
-export type DataGroup = typeof DATA_GROUPS[number];
+/** What is fetched only if it is asked for. */
+export const EXTRA_GROUPS = ["english"] as const;
+
+/** One of {@linkcode DATA_GROUPS} or {@linkcode EXTRA_GROUPS}. */
+export type DataGroup = typeof DATA_GROUPS[number] | typeof EXTRA_GROUPS[number];
 
 /** A file of the data folder. */
 export interface DataFile {
@@ -125,6 +128,23 @@ export const DATA_FILES: readonly DataFile[] = [
     bytes: 241,
     hex: "f3f8535483e1dba487241b764945168123bca3209a9645e59acd1225dc76edac",
   }),
+];
+
+/** Files of {@linkcode EXTRA_GROUPS}. */
+export const EXTRA_FILES: readonly DataFile[] = [
+  {
+    // Newer RULER's words for lists of cwe that are longer than wonderwords'.
+    group: "english",
+    name: "english_words.json",
+    check: sha256(
+      8_564_991,
+      "affcd6d45fdf3cc843d585c99c97ad615094e760e6c4756b654bab6c73bc2eca",
+    ),
+    addresses: [
+      "https://media.githubusercontent.com/media/NVIDIA/RULER" +
+      "/c3f5e3b4f87f97e048793bb510a3a6b19a46bf3a/scripts/data/synthetic/json/english_words.json",
+    ],
+  },
 ];
 
 function sha256(bytes: number, hex: string): Required<FileCheck> {

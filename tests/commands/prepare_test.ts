@@ -274,3 +274,52 @@ Deno.test("runPrepare() warns where the essays end before the length is reached"
     assertMatch(warning, /^warning: the longest sample of niah_single_2 has \d+ of 4096 tokens/);
   });
 });
+
+Deno.test("runPrepare() makes newer RULER's data, its seed and its subset", async () => {
+  await inFolder({}, async (folder) => {
+    const read = async (changes: Partial<PrepareCommandOptions>): Promise<string> => {
+      const logged: string[] = [];
+      const options = optionsIn(folder, { task: "vt", generators: "2026", ...changes });
+      await runPrepare(options, (line) => logged.push(line));
+      assertEquals(logged.length, 1, logged.join("\n"));
+      return await Deno.readTextFile(
+        `${folder}/save/vt/${options.subset ?? "validation"}.jsonl`,
+      );
+    };
+    const usual = await read({});
+    const [first] = usual.split("\n");
+    assertEquals(Object.keys(JSON.parse(first ?? "")), [
+      ...["index", "input", "outputs", "length", "length_w_model_temp", "answer_prefix"],
+    ]);
+    assertMatch(first ?? "", /"answer_prefix": " Answer: According to .* are assigned the value/);
+    assertEquals(await read({ randomSeed: 42, subset: "test" }), usual);
+    assert(await read({ randomSeed: 43 }) !== usual);
+    // The second chunk has the next seed.
+    const [second] = (await read({ chunkIndex: 1, chunkCount: 2, sampleCount: 4 })).split("\n");
+    assertEquals((await read({ randomSeed: 43 })).split("\n")[0], second);
+  });
+});
+
+Deno.test({
+  name: "runPrepare() says of essays and questions that end before the length is reached",
+  ignore: shared === undefined,
+  async fn() {
+    await inFolder({}, async (folder) => {
+      for await (const { name } of Deno.readDir(DATA)) {
+        await Deno.symlink(`${DATA}/${name}`, `${folder}/${name}`);
+      }
+      await Deno.remove(`${folder}/PaulGrahamEssays.json`);
+      const text = "One sentence has five words. ".repeat(400);
+      await Deno.writeTextFile(`${folder}/PaulGrahamEssays.json`, JSON.stringify({ text }));
+      const run = { task: "niah_single_2", sourceDir: folder, sampleCount: 1, maxTokens: 3600 };
+      const { logged } = await prepare(run);
+      assertMatch(
+        logged[0] ?? "",
+        /^warning: the longest sample of niah_single_2 has \d+ of 3600 tokens, as its source texts end/,
+      );
+      // Newer generators repeat them.
+      assertEquals((await prepare({ ...run, generators: "2026" })).logged.length, 1);
+      assertEquals((await prepare({ ...run, maxTokens: 1600 })).logged.length, 1);
+    });
+  },
+});

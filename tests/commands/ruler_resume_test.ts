@@ -27,7 +27,7 @@ Deno.test("runRuler() continues after the finished samples", async () => {
     const { made, table } = await ruler(optionsIn(folder, { processCount: 1 }), models);
     assertEquals(models.asked.map(({ prompt }) => prompt.sample), ["vt at 512 2"]);
     assertEquals(made, []);
-    assertStringIncludes(table, "mean             100.0 ± 0.0\n");
+    assertStringIncludes(table, "mean            100.0 ± 0.0\n");
     const again = right();
     assertEquals((await ruler(optionsIn(folder), again)).table, table);
     assertEquals(again.loads, []);
@@ -93,7 +93,7 @@ Deno.test("runRuler() goes on with more samples as if they had been asked for at
     const root = `${folder}/results/tiny_starx_b256a256`;
     const half = fakeModels(({ query }) => query.endsWith("1") ? "no" : query);
     const two = await ruler(optionsIn(folder, { tasks: ["vt"] }), half);
-    assertStringIncludes(two.table, "vt               50.0 ± 35.3");
+    assertStringIncludes(two.table, "vt              50.0 ± 35.3");
     const more = fakeModels(({ query }) => query.endsWith("1") ? "no" : query);
     await ruler(optionsIn(folder, { tasks: ["vt"], sampleCount: 5 }), more);
     assertEquals(more.asked.length, 3);
@@ -146,7 +146,7 @@ Deno.test("runRuler() binds nobody by a run that finished no sample, and overwri
     await ruler(optionsIn(folder, { dtype: "f32" }), right());
     await assertRejects(() => ruler(optionsIn(folder), right()), UsageError, "--dtype");
     const { table } = await ruler(optionsIn(folder, { overwrite: true }), right());
-    assertStringIncludes(table, "mean             100.0 ± 0.0");
+    assertStringIncludes(table, "mean            100.0 ± 0.0");
   });
 });
 
@@ -204,7 +204,7 @@ Deno.test("runRuler() mends a log that lacks its last line, and says so", async 
       right(),
     );
     assertStringIncludes(logged.join("\n"), "vt at 512: what 1 of 4 finished samples took is not");
-    assertStringIncludes(table, "s per sample            0.50");
+    assertStringIncludes(table, "s per sample           0.50");
     assertEquals((await Deno.readTextFile(log)).trim().split("\n").length, 4);
   });
 });
@@ -233,7 +233,7 @@ Deno.test("runRuler() shows what it finished whatever happens later", async () =
       WorkerError,
     );
     const table = screen.printed.join("");
-    assertStringIncludes(table, "niah_single_1    100.0 ± 0.0\n");
+    assertStringIncludes(table, "niah_single_1   100.0 ± 0.0\n");
     assertStringIncludes(table, "vt at 512: 1 of 2 samples\n");
     // The first to be registered shows the same when the user interrupts the run.
     screen.printed.length = 0;

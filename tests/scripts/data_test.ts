@@ -281,7 +281,11 @@ Deno.test({
 
 const REFUSALS: readonly (readonly [args: readonly string[], code: number, line: RegExp])[] = [
   [["--foo"], 2, /^error: --foo: is not a flag of 'data' \(see --help\)\n$/],
-  [["--only", "jokes"], 2, /^error: --only: must be one of essays, words, squad, hotpotqa, punkt/],
+  [
+    ["--only", "jokes"],
+    2,
+    /^error: --only: must be one of essays, words, squad, hotpotqa, punkt, english/,
+  ],
   [["--mirror", "ftp://x"], 2, /^error: --mirror: must be an http address: current value is/],
   [["--mirror", "http://x", "--from", "x"], 2, /^error: --mirror: goes with downloads only/],
   [["--data_dir", ""], 2, /^error: --data_dir: must not be empty/],
