@@ -208,7 +208,7 @@ const bench = defineCommand({
 });
 
 /** All subcommands, in the order of the help text. */
-const COMMANDS: readonly Command[] = [
+export const COMMANDS: readonly Command[] = [
   ruler,
   babilongCommand(new URL(import.meta.url)),
   INFER,

@@ -57,6 +57,7 @@ export type { ScoredToken, ScoreOptions, Scores } from "./lib/engine/score.ts";
 export type { TokenScore } from "./lib/star/token_scores.ts";
 export {
   type Answer,
+  type EncodeCall,
   type Encoded,
   openPhases,
   type PhaseCall,

@@ -22,7 +22,12 @@ import {
 import { digestSources } from "./digest.ts";
 
 /** Compiled once: what does not depend on the instruction set. */
-const ONCE: readonly string[] = ["context.cpp", "memory.cpp", "thread_pool.cpp"];
+const ONCE: readonly string[] = [
+  "context.cpp",
+  "mapped_files.cpp",
+  "memory.cpp",
+  "thread_pool.cpp",
+];
 
 /** The compiler's flags of each instruction set. */
 const AVX2 = ["-mavx2", "-mfma", "-mf16c", "-mtune=znver3"];

@@ -6,7 +6,7 @@
  */
 import { assert, assertEquals, assertMatch } from "./helpers/assert.ts";
 import { inFolder } from "./helpers/folder.ts";
-import { fuzzModel, type ModelFiles, safetensorsBytes } from "./helpers/fuzz_model.ts";
+import { fuzzModel, type ModelFiles, safetensorsBytes } from "../scripts/torture/fuzz_model.ts";
 import { runScript, type ScriptOutput } from "./helpers/script.ts";
 
 const PERMISSIONS = ["--allow-sys", "--allow-ffi", `--allow-run=${Deno.execPath()}`];

@@ -8,7 +8,7 @@
  */
 import type { UserLine } from "./helpers/fake_user.ts";
 import { assert, assertEquals } from "./helpers/assert.ts";
-import { type Kind, KINDS } from "./helpers/mutations.ts";
+import { type Kind, KINDS } from "../scripts/torture/mutations.ts";
 
 const SEED = Deno.env.get("STARX_FUZZ_SEED") ?? "20260714";
 const COUNTS: Readonly<Record<Kind, number>> = {

@@ -5,6 +5,7 @@
  * @module
  */
 import { DTYPE_CODES, INSTRUCTION_SET_CODES, STATUS_NAMES } from "../lib/ffi/status.ts";
+import { GUARD_SYMBOLS } from "../lib/ffi/mapped_guard.ts";
 import { KERNEL_SYMBOLS } from "../lib/ffi/nonblocking.ts";
 import { PARAM_WRITERS } from "../lib/ffi/param_structs.ts";
 import { StructMemory } from "../lib/ffi/struct_views.ts";
@@ -17,12 +18,25 @@ import { exportedSymbols } from "./helpers/elf.ts";
 
 const TEXT = Deno.readTextFileSync(new URL("../kernels/sx_kernels.h", import.meta.url));
 const HEADER = parseHeader(TEXT);
+/** What the CPU library exports beside. */
+const MAPPED_FILES = parseHeader(
+  Deno.readTextFileSync(new URL("../kernels/cpu/mapped_files.h", import.meta.url)),
+);
 
 Deno.test("lib/ffi has what `deno task generate` makes of the header", async () => {
   for (const [name, text] of Object.entries(generate(TEXT))) {
     const found = await Deno.readTextFile(new URL(`../lib/ffi/${name}`, import.meta.url));
     assert(found === text, `lib/ffi/${name} is stale: run \`deno task generate\``);
   }
+});
+
+Deno.test("GUARD_SYMBOLS has the functions of mapped_files.h, with as many parameters", () => {
+  const found = Object.entries(GUARD_SYMBOLS).map(([name, { parameters }]) => [
+    name,
+    parameters.length,
+  ]);
+  const expected = MAPPED_FILES.prototypes.map(({ name, parameters }) => [name, parameters.length]);
+  assertEquals(found, expected);
 });
 
 Deno.test("every op takes its context and its own structure, and every structure is an op's", () => {
@@ -119,9 +133,11 @@ Deno.test("the constants of lib/ffi have the header's values", () => {
 
 const manifest = await readManifest(new URL("MANIFEST.json", kernelFolder()));
 for (const { file, backend, tests } of manifest.libraries) {
-  Deno.test(`${file} exports the header's functions and nothing else`, async () => {
+  Deno.test(`${file} exports the headers' functions and nothing else`, async () => {
     const bytes = await Deno.readFile(new URL(file, kernelFolder()));
-    assertEquals(exportedSymbols(bytes), HEADER.prototypes.map(({ name }) => name).sort());
+    const more = backend === "cpu" ? MAPPED_FILES.prototypes : [];
+    const names = [...HEADER.prototypes, ...more].map(({ name }) => name);
+    assertEquals(exportedSymbols(bytes), names.sort());
   });
 
   // Needs no GPU: the library looks for a driver only when it is asked for a device.

@@ -6,7 +6,9 @@
  *  - `==` and `!=` compare lists by identity, texts with numbers as JavaScript does, and take what is
  *    missing for `none`;
  *  - the remainder of a negative number is negative;
- *  - what is set in a loop lives on in its next iteration.
+ *  - what is set in a loop lives on in its next iteration;
+ *  - `in` compares as `==` does, and knows neither none nor lists in lists;
+ *  - true, false, none, lists and objects are written as JSON, or not at all.
  *
  * @module
  */
@@ -17,12 +19,23 @@ type Node = Readonly<Record<string, unknown>> & { readonly type: string };
 /** Functions under names that no template can have. */
 const EQUALS = "starx equals";
 const STRIP = "starx strip";
+const CONTAINS = "starx contains";
+const WRITE = "starx write";
+
+/** Nodes that are written where they stand in a body; a text is what it is. */
+const WRITTEN = new Set([
+  ...["MemberExpression", "CallExpression", "Identifier", "ArrayLiteral", "TupleLiteral"],
+  ...["ObjectLiteral", "BinaryExpression", "FilterExpression", "SelectExpression"],
+  ...["TestExpression", "UnaryExpression", "Ternary", "IntegerLiteral", "FloatLiteral"],
+]);
 
 /** What a rewritten template calls: to be given to it as variables. */
 export const PYTHON_FUNCTIONS: Readonly<Record<string, unknown>> = {
   [EQUALS]: (left: unknown, right: unknown, hasLeft: boolean, hasRight: boolean) =>
     hasLeft === hasRight && areEqual(left, right),
   [STRIP]: stripped,
+  [CONTAINS]: contains,
+  [WRITE]: (...items: readonly unknown[][]) => items.map(([item]) => written(item)).join(""),
 };
 
 /** Rewrites a parsed template. */
@@ -65,18 +78,34 @@ class Rewriter {
   }
 
   #children(node: Node): Node {
-    const entries = Object.entries(node).map(([key, value]) => [key, this.value(value)]);
+    const entries = Object.entries(node).map(([key, value]) => {
+      const changed = this.value(value);
+      const isBody = BODIES.has(key) && Array.isArray(changed);
+      return [key, isBody ? changed.map(asWritten) : changed];
+    });
     return { ...Object.fromEntries(entries), type: node.type };
   }
+}
+
+/** Keys of nodes that hold what is written. */
+const BODIES = new Set(["body", "alternate", "defaultBlock"]);
+
+/** An expression of a body as the text that Python makes of it. */
+function asWritten(node: unknown): unknown {
+  return isNode(node) && WRITTEN.has(node.type) ? call(WRITE, [list(node)]) : node;
 }
 
 function binary(node: Node): Node {
   const { operator, left, right } = node;
   const sign = isNode(operator) ? operator.value : undefined;
+  if (sign === "~") return call(WRITE, [list(left), list(right)]);
+  if (sign === "in" || sign === "not in") {
+    const within = call(CONTAINS, [left, right]);
+    return sign === "in" ? within : not(within);
+  }
   if (sign === "==" || sign === "!=") {
     const equal = call(EQUALS, [left, right, isDefined(left), isDefined(right)]);
-    const not = { type: "UnaryOperator", value: "not" };
-    return sign === "==" ? equal : { type: "UnaryExpression", operator: not, argument: equal };
+    return sign === "==" ? equal : not(equal);
   }
   if (sign !== "%") return node;
   // The divisor's sign, as in Python: ((a % b) + b) % b.
@@ -96,9 +125,12 @@ function method(node: Node): Node {
   return call(STRIP, [text(name), callee.object, ...args]);
 }
 
-/** `trim` is the filter for `strip()`. */
+/** `trim` is the filter for `strip()`, `string` that for `str()`. */
 function filter(node: Node): Node {
   const { filter, operand } = node;
+  if (isNode(filter) && filter.type === "Identifier" && filter.value === "string") {
+    return call(WRITE, [list(operand)]);
+  }
   if (!isNode(filter) || filter.type !== "CallExpression") return node;
   const { callee, args } = filter;
   if (!isNode(callee) || callee.value !== "trim" || !Array.isArray(args) || args.length === 0) {
@@ -139,6 +171,19 @@ function isNode(value: unknown): value is Node {
 
 function isDefined(operand: unknown): Node {
   return { type: "TestExpression", operand, negate: false, test: identifier("defined") };
+}
+
+function not(argument: Node): Node {
+  return {
+    type: "UnaryExpression",
+    operator: { type: "UnaryOperator", value: "not" },
+    argument,
+  };
+}
+
+/** A list of one, which keeps the kind of its item: a function sees whole numbers and others alike. */
+function list(item: unknown): Node {
+  return { type: "ArrayLiteral", value: [item] };
 }
 
 function identifier(value: string): Node {
@@ -184,6 +229,60 @@ function areAlike(left: object, right: unknown): boolean {
 /** What one of the package's values holds. */
 function held(item: unknown): unknown {
   return isNode(item) ? item.value : item;
+}
+
+/** Whether something is in a text, a list, or the keys of an object. */
+function contains(item: unknown, whole: unknown): boolean {
+  // What is missing holds nothing.
+  if (whole === undefined) return false;
+  if (typeof whole === "string" && typeof item === "string") return whole.includes(item);
+  if (Array.isArray(whole)) return whole.some((other) => areEqual(item, held(other)));
+  if (whole instanceof Map) return whole.has(item);
+  throw new TypeError(`Cannot look for ${String(item)} in ${String(whole)}`);
+}
+
+/** One of the package's values as `str()` gives it. */
+function written(item: unknown): string {
+  if (!isNode(item) || item.type === "UndefinedValue") return "";
+  return item.type === "StringValue" ? String(item.value) : represented(item);
+}
+
+/** One of the package's values as `repr()` gives it. */
+function represented(item: unknown): string {
+  if (!isNode(item)) return String(item);
+  const { type, value } = item;
+  const items = (values: unknown) => Array.isArray(values) ? values.map(represented) : [];
+  switch (type) {
+    case "NullValue":
+      return "None";
+    case "UndefinedValue":
+      return "Undefined";
+    case "BooleanValue":
+      return value === true ? "True" : "False";
+    case "StringValue":
+      return quoted(String(value));
+    case "ArrayValue":
+      return `[${items(value).join(", ")}]`;
+    case "TupleValue": {
+      const parts = items(value);
+      return `(${parts.join(", ")}${parts.length === 1 ? "," : ""})`;
+    }
+    case "ObjectValue": {
+      const entries = value instanceof Map ? [...value] : [];
+      const pairs = entries.map(([key, held]) => `${quoted(String(key))}: ${represented(held)}`);
+      return `{${pairs.join(", ")}}`;
+    }
+  }
+  return String(item);
+}
+
+/** A text between quotes, as Python chooses and escapes them. */
+function quoted(value: string): string {
+  const quote = value.includes("'") && !value.includes('"') ? '"' : "'";
+  const named: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+  const escaped = value.replace(/[\\\n\r\t]/g, (character) => named[character] ?? "\\\\")
+    .replaceAll(quote, `\\${quote}`);
+  return `${quote}${escaped}${quote}`;
 }
 
 function stripped(name: string, value: unknown, characters: unknown): string {

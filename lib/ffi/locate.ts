@@ -60,30 +60,56 @@ const STALE_MS = 3_600_000;
  * version, or cannot be loaded; the message names path, expected and found value.
  */
 export async function openKernelLibrary(options: KernelLibraryOptions): Promise<KernelLibrary> {
-  const folder = options.folder ?? kernelFolder();
-  const manifest = await readManifest(new URL("MANIFEST.json", folder));
-  const entry = chooseLibrary(manifest, options);
-  const url = new URL(entry.file, folder);
-  const open = (path: string) =>
+  let path = "";
+  const open = (named: string) =>
     options.backend === "cuda"
-      ? openResidentLibrary(path, KERNEL_SYMBOLS)
-      : openLibrary(path, KERNEL_SYMBOLS);
-  let path: string;
-  let library: ForeignLibrary<typeof KERNEL_SYMBOLS>;
-  if (url.protocol === "file:") {
-    path = await verifiedFile(url, entry);
-    library = open(path);
-  } else {
-    const cached = await cachedFile(url, entry);
-    ({ path } = cached);
-    library = Deno.build.os === "linux" ? openVerified(cached.bytes, { path, open }) : open(path);
-  }
+      ? openResidentLibrary(named, KERNEL_SYMBOLS)
+      : openLibrary(named, KERNEL_SYMBOLS);
+  const library = await openBackendLibrary(options, {
+    symbols: KERNEL_SYMBOLS,
+    open,
+    openCopy: open,
+    onPath: (found) => path = found,
+  });
   const abiVersion = library.symbols.sx_abi_version();
   if (abiVersion !== ABI_VERSION) {
     library.close();
     throw abiError(path, abiVersion);
   }
   return { path, abiVersion, functions: library.symbols, close: () => library.close() };
+}
+
+/**
+ * Opens the verified library of a backend with functions of one's own.
+ *
+ * @param ways `open` gives a file to the loader, `openCopy` a copy of it in memory, where it is from
+ * the network; `onPath` is told what the library is called.
+ * @throws {DeviceError} If there is none for this machine, or it is missing, damaged, or cannot be
+ * loaded.
+ */
+export async function openBackendLibrary<const T extends Deno.ForeignLibraryInterface>(
+  options: KernelLibraryOptions,
+  ways: {
+    symbols: T;
+    open: (path: string, symbols: T) => ForeignLibrary<T>;
+    openCopy: (path: string, symbols: T) => ForeignLibrary<T>;
+    onPath?: (path: string) => void;
+  },
+): Promise<ForeignLibrary<T>> {
+  const { symbols, open, openCopy, onPath } = ways;
+  const folder = options.folder ?? kernelFolder();
+  const manifest = await readManifest(new URL("MANIFEST.json", folder));
+  const entry = chooseLibrary(manifest, options);
+  const url = new URL(entry.file, folder);
+  if (url.protocol === "file:") {
+    const path = await verifiedFile(url, entry);
+    onPath?.(path);
+    return open(path, symbols);
+  }
+  const { path, bytes } = await cachedFile(url, entry);
+  onPath?.(path);
+  if (Deno.build.os !== "linux") return open(path, symbols);
+  return openVerified(bytes, { path, open: (copy) => openCopy(copy, symbols) });
 }
 
 /**

@@ -10,6 +10,7 @@
  */
 import { join } from "node:path";
 import { FileError } from "../errors.ts";
+import { MappedGuard } from "../ffi/mapped_guard.ts";
 import { copyFile, mapFile, type MappedFile } from "../ffi/memory.ts";
 import { describeValue, fileError, isJsonObject, readJsonFile } from "../text_file.ts";
 import { parseSafetensors, type TensorEntry } from "./safetensors.ts";
@@ -84,8 +85,10 @@ export async function openWeightFiles(
   const { paths, pathOfTensor } = await listWeightFiles(folder);
   using stack = new DisposableStack();
   const entries = new Map<string, WeightEntry>();
+  const guard = options.copy === true ? undefined : stack.use(await MappedGuard.open());
   for (const path of paths) {
     const file = stack.use(options.copy === true ? copyFile(path) : mapFile(path));
+    guard?.add({ address: file.pointer, byteLength: file.byteLength, path });
     for (const entry of locate(file, path)) {
       // Hugging Face's loaders read a tensor from the shard that the index names, too.
       if (pathOfTensor === undefined || pathOfTensor.get(entry.name) === path) {

@@ -19,8 +19,11 @@ export interface ChildOptions {
   onMessage(message: Message): void;
   /** A line that the child wrote to standard error. */
   onLine(line: string): void;
-  /** Called once, when nothing more can come, with the reason as a sentence's end. */
-  onEnd(cause: string): void;
+  /**
+   * Called once, when nothing more can come, with the reason as a sentence's end, and the exit code
+   * unless a signal or a fault ended it.
+   */
+  onEnd(cause: string, code?: number): void;
 }
 
 /** The longest wait for the last words of a child that has ended. */
@@ -89,7 +92,11 @@ export class Child {
       delay(LAST_WORDS_MS, timer.signal).then(() => [undefined]),
     ]);
     timer.abort();
-    options.onEnd(fault ?? statusText(status));
+    if (fault === undefined && status.signal === null) {
+      options.onEnd(statusText(status), status.code);
+    } else {
+      options.onEnd(fault ?? statusText(status));
+    }
   }
 
   /** The fault that ended the conversation, if it was one. */

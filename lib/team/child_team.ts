@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { EXIT_CODES, FileError } from "../errors.ts";
 import { AbortedError } from "../parallel/collective.ts";
 import { DEFAULT_SLOT_BYTES, ShmGroup } from "../parallel/shm.ts";
 import { lostRankError } from "../parallel/state.ts";
@@ -49,6 +50,8 @@ const CLOSE_MS = 2_000;
 const KILL_MS = 5_000;
 /** How long a rank's word that another rank failed waits for that rank's own word. */
 const SECOND_HAND_MS = 1_000;
+/** How a rank begins what it ends with (`lib/ffi/mapped_guard.ts`). */
+const LAST_WORDS = "error: ";
 const MAX_LOOK_MS = 250;
 const MIN_LOOK_MS = 20;
 
@@ -74,6 +77,8 @@ export class ChildTeam<T extends RankTypes> implements Team<T> {
   #joined = false;
   #failure: Error | undefined;
   #closing: Promise<void> | undefined;
+  /** A line of each rank that may be its last one. */
+  readonly #lastWords = new Map<number, string>();
   #secondHand: ReturnType<typeof setTimeout> | undefined;
 
   private constructor(options: ChildTeamOptions) {
@@ -166,8 +171,8 @@ export class ChildTeam<T extends RankTypes> implements Team<T> {
           env: this.#options.env?.(rank) ?? {},
           flags,
           onMessage: (message) => this.#receive(message, rank),
-          onLine: (line) => this.#forwardLine(line, rank),
-          onEnd: (cause) => this.#lose(rank, cause),
+          onLine: (line) => this.#hear(line, rank),
+          onEnd: (cause, code) => this.#bury(rank, { cause, code }),
         }),
       );
     }
@@ -285,6 +290,26 @@ export class ChildTeam<T extends RankTypes> implements Team<T> {
     for (const child of this.#children) child.kill();
     await settledWithin(ended, KILL_MS);
     this.#group[Symbol.dispose]();
+  }
+
+  /** Keeps a line that may be a rank's last words, and passes on all others. */
+  #hear(line: string, rank: number): void {
+    const held = this.#lastWords.get(rank);
+    this.#lastWords.delete(rank);
+    if (held !== undefined) this.#forwardLine(held, rank);
+    if (line.startsWith(LAST_WORDS)) this.#lastWords.set(rank, line);
+    else this.#forwardLine(line, rank);
+  }
+
+  /** A rank whose process has ended: because of a file, if it said so, or else it is lost. */
+  #bury(rank: number, end: { cause: string; code: number | undefined }): void {
+    const words = this.#lastWords.get(rank);
+    this.#lastWords.delete(rank);
+    if (words !== undefined && end.code === EXIT_CODES.file) {
+      return this.#fail(new FileError(words.slice(LAST_WORDS.length)));
+    }
+    if (words !== undefined) this.#forwardLine(words, rank);
+    this.#lose(rank, end.cause);
   }
 
   /** Ranks that are told to end stay quiet. */

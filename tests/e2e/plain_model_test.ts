@@ -5,6 +5,7 @@
  * @module
  */
 import type { PlanOptions } from "../../lib/attention/plan.ts";
+import type { ConfigValues } from "../../lib/model/shapes.ts";
 import { makeModel, type MakeModelOptions } from "../../scripts/make_model.ts";
 import { assert, assertEquals } from "../helpers/assert.ts";
 import {
@@ -18,105 +19,7 @@ import {
 import { inFolder } from "../helpers/folder.ts";
 import { PlainModel, toBf16 } from "../helpers/plain_model.ts";
 import { Random } from "../helpers/random.ts";
-
-const VOCABULARY = 97;
-const SIZES = {
-  hidden_size: 96,
-  intermediate_size: 64,
-  num_hidden_layers: 3,
-  num_attention_heads: 4,
-  num_key_value_heads: 2,
-  vocab_size: VOCABULARY,
-  max_position_embeddings: 1024,
-  rms_norm_eps: 1e-5,
-  hidden_act: "silu",
-  tie_word_embeddings: false,
-};
-const WINDOW = { sliding_window: 70 };
-const MIXED = ["full_attention", "sliding_attention", "full_attention"];
-
-function longRope(pairs: number): Record<string, unknown> {
-  const factors = (step: number) => Array.from({ length: pairs }, (_, i) => 1 + step * i);
-  return {
-    original_max_position_embeddings: 128,
-    rope_parameters: {
-      rope_type: "longrope",
-      rope_theta: 10_000,
-      partial_rotary_factor: 0.75,
-      short_factor: factors(0.01),
-      long_factor: factors(0.4),
-      original_max_position_embeddings: 128,
-    },
-  };
-}
-
-/** Shapes by what is unusual about them. */
-const MODELS: Readonly<Record<string, Record<string, unknown>>> = {
-  "Llama, heads of 100, biases, dynamic NTK": {
-    architectures: ["LlamaForCausalLM"],
-    head_dim: 100,
-    attention_bias: true,
-    mlp_bias: true,
-    rope_theta: 10_000,
-    max_position_embeddings: 200,
-    rope_scaling: { type: "dynamic", factor: 4 },
-  },
-  "Mistral, heads of 80, all layers with a window": {
-    architectures: ["MistralForCausalLM"],
-    head_dim: 80,
-    ...WINDOW,
-  },
-  "Qwen 2, heads of 16, a window from layer 1 on": {
-    architectures: ["Qwen2ForCausalLM"],
-    num_attention_heads: 6,
-    use_sliding_window: true,
-    max_window_layers: 1,
-    ...WINDOW,
-  },
-  "Qwen 2, heads of 24, a window in the middle": {
-    architectures: ["Qwen2ForCausalLM"],
-    use_sliding_window: true,
-    layer_types: MIXED,
-    ...WINDOW,
-  },
-  "Qwen 3, heads of 112, a window in the middle": {
-    architectures: ["Qwen3ForCausalLM"],
-    head_dim: 112,
-    use_sliding_window: true,
-    layer_types: MIXED,
-    ...WINDOW,
-  },
-  "Phi 3, heads of 96, LongRoPE on three quarters, a window": {
-    architectures: ["Phi3ForCausalLM"],
-    hidden_size: 192,
-    num_attention_heads: 2,
-    num_key_value_heads: 1,
-    ...longRope(36),
-    ...WINDOW,
-  },
-  "SmolLM 3, heads of 32, no rotation and no window in some layers": {
-    architectures: ["SmolLM3ForCausalLM"],
-    num_attention_heads: 3,
-    num_key_value_heads: 1,
-    no_rope_layers: [1, 0, 1],
-    use_sliding_window: true,
-    layer_types: MIXED,
-    ...WINDOW,
-  },
-  "Granite, heads of 24, all multipliers": {
-    architectures: ["GraniteForCausalLM"],
-    embedding_multiplier: 12,
-    attention_multiplier: 0.1,
-    residual_multiplier: 0.3,
-    logits_scaling: 5,
-    attention_bias: true,
-  },
-  "OLMo 2, heads of 24, YaRN": {
-    architectures: ["Olmo2ForCausalLM"],
-    rope_theta: 500_000,
-    rope_scaling: { rope_type: "yarn", factor: 4, original_max_position_embeddings: 256 },
-  },
-};
+import { SIZES, UNUSUAL_MODELS, VOCABULARY } from "../helpers/unusual_models.ts";
 
 /** Modes that leave nothing out. */
 const MODES: readonly (readonly [string, PlanOptions, number])[] = [
@@ -138,11 +41,11 @@ function caseOf(ids: readonly number[], logits: Float64Array): FamilyCase {
 }
 
 async function withModel(
-  config: Record<string, unknown>,
+  config: ConfigValues,
   use: (folder: string) => Promise<void>,
 ): Promise<void> {
   const options: MakeModelOptions = {
-    config: { ...SIZES, ...config },
+    config,
     dtype: "bf16",
     shards: 1,
     seed: 5,
@@ -155,7 +58,7 @@ async function withModel(
 
 Deno.test("generate() computes models of unusual shapes in every exact mode", async (t) => {
   const ids = [...new Random(6).ints(300, { low: 0, high: VOCABULARY - 1 })];
-  for (const [i, [name, config]] of Object.entries(MODELS).entries()) {
+  for (const [i, [name, config]] of Object.entries(UNUSUAL_MODELS).entries()) {
     await withModel(config, async (folder) => {
       const plain = await PlainModel.load(folder);
       const expected = caseOf(ids, plain.logits(ids));
@@ -176,7 +79,8 @@ Deno.test("generate() computes models of unusual shapes in every exact mode", as
 Deno.test("the README's errors of OLMo 2 are those of a model of published proportions", async () => {
   const ids = [...new Random(7).ints(300, { low: 0, high: VOCABULARY - 1 })];
   const sizes = { hidden_size: 128, intermediate_size: 128, num_attention_heads: 2 };
-  const config = { architectures: ["Olmo2ForCausalLM"], ...sizes, rope_theta: 500_000 };
+  const olmo = { architectures: ["Olmo2ForCausalLM"], ...sizes, rope_theta: 500_000 };
+  const config = { ...SIZES, ...olmo };
   await withModel(config, async (folder) => {
     const expected = caseOf(ids, (await PlainModel.load(folder)).logits(ids));
     const errorsIn = async (dtype: "f32" | "bf16") =>

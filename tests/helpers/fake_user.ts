@@ -20,8 +20,8 @@ import {
 import { readJsonLines, recoverJsonLines } from "../../lib/jsonl.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import { evaluateFolder } from "../../ruler/evaluate.ts";
-import { fuzzModel, safetensorsBytes } from "./fuzz_model.ts";
-import { type Kind, KINDS, mutate } from "./mutations.ts";
+import { fuzzModel, safetensorsBytes } from "../../scripts/torture/fuzz_model.ts";
+import { type Kind, KINDS, mutate } from "../../scripts/torture/mutations.ts";
 import { STAR } from "./prompts.ts";
 import { Random, seedOf } from "./random.ts";
 

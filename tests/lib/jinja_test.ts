@@ -6,7 +6,7 @@
 import { renderJinja } from "../../lib/deps/jinja.ts";
 import { assertEquals, assertRejects } from "../helpers/assert.ts";
 
-/** The texts are those of Python's jinja2 3.1.6, except that it writes True for true. */
+/** The texts are those of Python's jinja2 3.1.6. */
 const CASES: readonly {
   readonly name: string;
   readonly template: string;
@@ -40,7 +40,7 @@ const CASES: readonly {
     name: "remainders",
     template: "{{ -1 % 2 }} {{ (0 - 1) % 2 }} {{ 1 % -2 }} {{ (i - 1) % 2 == 1 }} {{ 7 % 3 }}",
     values: { "i": 0 },
-    text: "1 1 -1 true 1",
+    text: "1 1 -1 True 1",
   },
   {
     name: "equal lists",
@@ -49,7 +49,7 @@ const CASES: readonly {
       " {{ [1, 'a', [2]] == [1, 'a', [2]] }} {{ [1] == [2] }}",
     ].join(""),
     values: { "calls": [] },
-    text: "plain true true false",
+    text: "plain True True False",
   },
   {
     name: "equal objects, and what is no text",
@@ -58,7 +58,7 @@ const CASES: readonly {
       " {{ missing == other }}",
     ].join(""),
     values: {},
-    text: "true false true false true",
+    text: "True False True False True",
   },
   {
     name: "a flag that is set in a loop",
@@ -68,7 +68,7 @@ const CASES: readonly {
       "{% endif %}{% endfor %}then {{ seen }}",
     ].join(""),
     values: {},
-    text: "system user tool user then false",
+    text: "system user tool user then False",
   },
   {
     name: "loops in loops",
@@ -77,7 +77,7 @@ const CASES: readonly {
       "{{ x }} {% endfor %}{{ x }};{% endfor %}{{ x is defined }}",
     ].join(""),
     values: {},
-    text: "111 111 1;212 212 2;false",
+    text: "111 111 1;212 212 2;False",
   },
   {
     name: "a loop's own variable",
@@ -93,6 +93,32 @@ const CASES: readonly {
     ].join(""),
     values: {},
     text: "3",
+  },
+  {
+    name: "membership",
+    template: [
+      "{{ [1] in [[1], 2] }} {{ {'a': 1} in [{'a': 1}] }} {{ 1 in ['1'] }} {{ true in [1] }}",
+      " {{ none in [1, none] }} {{ 'b' in 'abc' }} {{ 'x' not in 'abc' }} {{ 'a' in {'a': 1} }}",
+      " {{ 'b' not in roles }} {{ 'b' in missing }} {{ missing in ['b'] }}",
+    ].join(""),
+    values: { "roles": ["a", "b"] },
+    text: "True True False True True True True True False False False",
+  },
+  {
+    name: "what is no text where it is written",
+    template: [
+      "{{ true }} {{ false }} {{ none }}{{ missing }} {{ [true, none, 1, 1.5, 'a'] }} {{ 1.0 }}",
+      " {{ {'a': 1, 'b': [true]} }} {{ 'a' ~ 1 ~ true ~ none }} {{ true | string }}",
+      " {{ \"it's\" }} {{ [\"it's\", 'a\\n\\\\b', 'a\"b', '\"\\''] }}",
+      "{% if m %} {{ m.a is defined }}{% endif %}{% for x in [none] %} {{ x }}{% endfor %}",
+      " {{ 'x' if true }}{{ 'x' if false }} {% set t %}{{ true }}{% endset %}{{ t }}",
+      "{% filter upper %} {{ none }}{% endfilter %}",
+      "{% macro f(x) %} {{ x }}{% endmacro %}{{ f(true) }} {{ m.get('z') }}",
+    ].join(""),
+    values: { "m": { "a": 1 } },
+    text:
+      "True False None [True, None, 1, 1.5, 'a'] 1.0 {'a': 1, 'b': [True]} a1TrueNone True it's " +
+      "[\"it's\", 'a\\n\\\\b', 'a\"b', '\"\\''] True None x True NONE True None",
   },
   {
     name: "a system message by default, as Qwen 2.5's",

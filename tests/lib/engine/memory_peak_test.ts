@@ -13,18 +13,21 @@ import { memoryNeeds, RESERVE_BYTES } from "../../../lib/engine/memory_plan.ts";
 import { RankModel } from "../../../lib/engine/rank.ts";
 import { PRECISIONS } from "../../../lib/model/precision.ts";
 import { randomWeights } from "../../../lib/model/random_weights.ts";
-import { modelShape } from "../../../lib/model/shapes.ts";
+import type { ModelShape } from "../../../lib/model/model_shape.ts";
+import { parseConfig } from "../../../lib/model/config.ts";
+import { type ConfigValues, modelShape } from "../../../lib/model/shapes.ts";
 import type { Collective } from "../../../lib/parallel/collective.ts";
 import { SelfCollective } from "../../../lib/parallel/self.ts";
 import { ShmCollective, ShmGroup } from "../../../lib/parallel/shm.ts";
 import type { Answer } from "../../../lib/star/decoder.ts";
 import { assert, assertEquals, assertLess } from "../../helpers/assert.ts";
+import { familiesFolder, familyCases } from "../../helpers/families.ts";
 import { buildFakeGpu, withFakeGpu } from "../../helpers/fake_gpu.ts";
+import { UNUSUAL_MODELS } from "../../helpers/unusual_models.ts";
 
 const folder = await buildFakeGpu();
-const shape = modelShape("small");
-assert(shape !== undefined);
-const config = shape;
+const small = modelShape("small");
+assert(small !== undefined);
 
 const CHUNK_TOKENS = 1024;
 /** So many that a run takes more than making the weights does. */
@@ -50,9 +53,9 @@ const MODES: readonly (readonly [PlanOptions, number])[] = [
 /** Runs a batch on one rank; what its device has allocated at most. */
 async function peakOf(
   device: Device,
-  run: { options: PlanOptions; batchSize: number; collective: Collective },
+  run: { config: ModelShape; options: PlanOptions; batchSize: number; collective: Collective },
 ): Promise<number> {
-  const { options, batchSize, collective } = run;
+  const { config, options, batchSize, collective } = run;
   const stages = stagesOn([device], config);
   using weights = await randomWeights(stages, config);
   using model = await RankModel.assemble({
@@ -63,7 +66,10 @@ async function peakOf(
   const answers: Answer[] = [];
   const call = { collective, onProgress: () => {}, onLayer: () => {}, onToken: () => {} };
   for (let i = 0; i < batchSize; i++) {
-    const ids = Int32Array.from({ length: CONTEXT_TOKENS }, (_, t) => (7 * t + i) % 4096);
+    const ids = Int32Array.from(
+      { length: CONTEXT_TOKENS },
+      (_, t) => (7 * t + i) % config.vocabularySize,
+    );
     const others = batchSize - 1 - i;
     const encoded = owned.use(await model.encode(ids, { ...call, room: ROOM, others }));
     const request = {
@@ -77,16 +83,24 @@ async function peakOf(
   return device.peakBytes;
 }
 
-async function checkMode(
-  [options, ranks]: readonly [PlanOptions, number],
+/** What is planned for, and in which batches. */
+interface PlannedRun {
+  readonly config: ModelShape;
+  readonly options: PlanOptions;
+  readonly ranks: number;
+  readonly batchSizes: readonly number[];
+}
+
+async function checkRun(
+  { config, options, ranks, batchSizes }: PlannedRun,
   open: (rank: number) => Promise<Device>,
 ): Promise<void> {
-  for (const batchSize of [1, 3]) {
+  for (const batchSize of batchSizes) {
     const peaks: number[] = [];
     let plannedBytes = 0;
     const run = async (rank: number, collective: Collective): Promise<void> => {
       using device = await open(rank);
-      peaks[rank] = await peakOf(device, { options, batchSize, collective });
+      peaks[rank] = await peakOf(device, { config, options, batchSize, collective });
       const [need] = memoryNeeds(device, {
         ...{ config, precision: PRECISIONS.bf16, plan: checkPlan(options), ranks, batchSize },
         ...{ chunkTokens: CHUNK_TOKENS, contextTokens: CONTEXT_TOKENS, room: ROOM },
@@ -113,18 +127,44 @@ async function checkMode(
   }
 }
 
-for (const mode of MODES) {
-  const [options, ranks] = mode;
+for (const [options, ranks] of MODES) {
+  const run = { config: small, options, ranks, batchSizes: [1, 3] };
   const name = [options.mode, options.merge ?? "", `${ranks} ranks`].filter(Boolean).join(", ");
   Deno.test(`the plan of memory holds on the CPU: ${name}`, async () => {
-    await checkMode(mode, () => openCpuDevice({ threads: 1 }));
+    await checkRun(run, () => openCpuDevice({ threads: 1 }));
   });
   Deno.test({
     name: `the plan of memory holds on a fake GPU: ${name}`,
     ignore: folder === undefined,
     fn: () =>
-      withFakeGpu(folder, () => checkMode(mode, (ordinal) => openCudaDevice({ ordinal })), {
+      withFakeGpu(folder, () => checkRun(run, (ordinal) => openCudaDevice({ ordinal })), {
         FAKE_GPUS: "2",
       }),
+  });
+}
+
+/** The configurations of the references, by their names. */
+function referenceConfigs(): Record<string, ConfigValues> {
+  return Object.fromEntries([...familyCases().keys()].map((name) => {
+    const text = Deno.readTextFileSync(`${familiesFolder()}/${name}/config.json`);
+    return [name, JSON.parse(text)];
+  }));
+}
+
+/** One that computes everything, one with anchors and selection, one that exchanges parts. */
+const FAMILY_MODES: readonly (readonly [PlanOptions, number])[] = [
+  [{ mode: "dense" }, 1],
+  [{ mode: "starx", ...BLOCKS }, 2],
+  [{ mode: "ringx" }, 2],
+];
+const FAMILIES = Object.entries({ ...UNUSUAL_MODELS, ...referenceConfigs() });
+
+for (const [i, [name, values]] of FAMILIES.entries()) {
+  // Every mode's turn comes; all of them for every family take minutes.
+  const [options, ranks] = FAMILY_MODES[i % FAMILY_MODES.length] ?? [{ mode: "dense" }, 1];
+  Deno.test(`the plan of memory holds on the CPU: ${options.mode}, ${name}`, async () => {
+    const config = parseConfig(values, { path: "config.json" });
+    const run = { config, options, ranks, batchSizes: [2] };
+    await checkRun(run, () => openCpuDevice({ threads: 1 }));
   });
 }

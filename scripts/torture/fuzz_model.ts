@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { MODEL } from "./prompts.ts";
-import { Random } from "./random.ts";
+import { normalNumber, uniformNumbers } from "../../lib/random.ts";
+import { TINY } from "./programs.ts";
 
 /** The files of a model's folder. */
 export interface ModelFiles {
@@ -79,7 +79,7 @@ function smallConfig(): Record<string, unknown> {
 
 /** The tokenizer of the repository's model with its first merges only. */
 function smallTokenizer(): TokenizerFile {
-  const file: TokenizerFile = JSON.parse(Deno.readTextFileSync(`${MODEL}/tokenizer.json`));
+  const file: TokenizerFile = JSON.parse(Deno.readTextFileSync(`${TINY}/tokenizer.json`));
   const limit = VOCABULARY - file.added_tokens.length;
   const vocab = Object.fromEntries(
     Object.entries(file.model.vocab).filter(([, id]) => id < limit),
@@ -117,7 +117,9 @@ function randomWeights(): WeightsFile {
     end += 2 * shape.reduce((product, extent) => product * extent, 1);
     header[name] = { dtype: "BF16", shape, data_offsets: [begin, end] };
   }
-  const values = new Uint32Array(new Random(1).floats(end / 2, 0.1).buffer);
+  const random = uniformNumbers(1);
+  const floats = Float32Array.from({ length: end / 2 }, () => 0.1 * normalNumber(random));
+  const values = new Uint32Array(floats.buffer);
   const data = new Uint8Array(end);
   const words = new DataView(data.buffer);
   // bf16 is the upper half of an f32.

@@ -4,7 +4,12 @@
  * @module
  */
 import { type ModelFiles, safetensorsBytes, type TensorHeader } from "./fuzz_model.ts";
-import type { Random } from "./random.ts";
+
+/** Where chance comes from. */
+export interface Random {
+  /** A whole number of [0, limit). */
+  below(limit: number): number;
+}
 
 /** A kind of input. */
 export const KINDS = ["safetensors", "config", "tokenizer", "jsonl"] as const;
@@ -22,7 +27,7 @@ export interface Mutation {
 }
 
 /** Numbers at which arithmetic goes wrong, as they stand in JSON. */
-const NUMBERS = [
+export const NUMBERS: readonly string[] = [
   ..."0 1 -1 2 3 7 63 64 65 127 128 255 256 1.5 1e-320 0.1 -0 1e15 1e16 1e308 1e400 -1e400".split(
     " ",
   ),
@@ -30,7 +35,18 @@ const NUMBERS = [
   ..."9007199254740991 9007199254740993 9223372036854775807 18446744073709551615".split(" "),
 ];
 /** Values of other types. */
-const VALUES = ["null", "true", "false", '""', '"x"', "[]", "[0]", "[null]", "{}", '{"a":{}}'];
+export const VALUES: readonly string[] = [
+  "null",
+  "true",
+  "false",
+  '""',
+  '"x"',
+  "[]",
+  "[0]",
+  "[null]",
+  "{}",
+  '{"a":{}}',
+];
 
 function pick<T>(random: Random, items: readonly T[]): T {
   return items[random.below(items.length)] as T;
@@ -41,7 +57,7 @@ function encode(text: string): Uint8Array {
 }
 
 /** Changes some bytes, takes some out, puts some in, or cuts the end off. */
-function damageBytes(random: Random, bytes: Uint8Array): Uint8Array {
+export function damageBytes(random: Random, bytes: Uint8Array): Uint8Array {
   const at = random.below(bytes.length);
   const count = 1 + random.below(8);
   const noise = Uint8Array.from({ length: count }, () => random.below(256));
@@ -61,7 +77,7 @@ function damageBytes(random: Random, bytes: Uint8Array): Uint8Array {
 }
 
 /** Puts another number in the place of one in a JSON text. */
-function damageNumber(random: Random, json: string): string {
+export function damageNumber(random: Random, json: string): string {
   const places = [...json.matchAll(/(?<=[:[,] ?)-?\d+(\.\d+)?([eE][-+]?\d+)?(?=[,\]}])/g)];
   const { 0: found = "", index = 0 } = places[random.below(places.length)] ?? {};
   const near = pick(random, [-8, -2, -1, 1, 2, 8]);
@@ -70,7 +86,7 @@ function damageNumber(random: Random, json: string): string {
 }
 
 /** Puts a value of another type in the place of a simple one. */
-function damageValue(random: Random, json: string): string {
+export function damageValue(random: Random, json: string): string {
   const places = [...json.matchAll(/(?<=: ?)("[^"]*"|-?\d[\d.e+-]*|true|false|null)(?=[,}])/g)];
   const { 0: found = "", index = 0 } = places[random.below(places.length)] ?? {};
   return json.slice(0, index) + pick(random, VALUES) + json.slice(index + found.length);
@@ -89,7 +105,7 @@ function damageMember(random: Random, object: Readonly<Record<string, unknown>>)
 }
 
 /** A text that nests deeper than parsers like. */
-function nested(random: Random): string {
+export function nested(random: Random): string {
   const depth = pick(random, [100, 1000, 20_000]);
   return pick(random, ["[", '{"a":']).repeat(depth);
 }
@@ -265,12 +281,12 @@ const LINES = [0, 1, 2].map((index) =>
 );
 
 /** Damages a file of JSON lines; some of it numbers and ends of lines. */
-function damageLines(random: Random): Mutation {
-  const text = `${LINES.join("\n")}\n`;
-  const at = random.below(LINES.length);
+export function damageLines(random: Random, lines: readonly string[] = LINES): Mutation {
+  const text = `${lines.join("\n")}\n`;
+  const at = random.below(lines.length);
   const withLine = (line: string): Uint8Array =>
-    encode(`${LINES.map((own, i) => i === at ? line : own).join("\n")}\n`);
-  const line = LINES[at] ?? "";
+    encode(`${lines.map((own, i) => i === at ? line : own).join("\n")}\n`);
+  const line = lines[at] ?? "";
   switch (random.below(7)) {
     case 0:
       return { bytes: withLine(damageNumber(random, line)), what: "a number", isStructural: true };
