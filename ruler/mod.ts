@@ -17,6 +17,7 @@ export type {
 } from "./model.ts";
 export { formatSample2026, prepareSamples2026 } from "./generators_2026/prepare.ts";
 export { cutQuestion, RULER_TASKS_2026 } from "./generators_2026/templates.ts";
+export type { Prediction, SampleRequest, TaskDefinition, TaskSample } from "./own_task.ts";
 export { formatSample, type PrepareOptions, prepareSamples } from "./prepare.ts";
 export { loadSources, missingSources, type SourceOptions } from "./sources.ts";
 export { RULER_TASKS, type RulerTask } from "./tasks.ts";

@@ -111,7 +111,9 @@ export async function prepareLength(maxTokens: number, run: RulerRun): Promise<P
     }
     if (found.note !== undefined) screen.log(`warning: ${found.note}`);
     if (before !== undefined && isFinished) {
-      const now = found.isLonger ? before.data[task] ?? found.record : found.record;
+      // Longer data begins with the same samples; how it is made and scored has to be the same.
+      const sha256 = found.isLonger ? before.data[task]?.sha256 : undefined;
+      const now = { ...found.record, ...(sha256 === undefined ? {} : { sha256 }) };
       checkSameRun(before, { ...fresh, data: { [task]: now } }, { folder, remedy: REMEDY });
     }
     data[task] = found.record;
