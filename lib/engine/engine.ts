@@ -88,6 +88,10 @@ class TeamEngine implements Engine {
     this.deviceDescription = describeTeam(team);
   }
 
+  get lost(): Promise<Error> | undefined {
+    return this.#team.lost;
+  }
+
   async generate(request: GenerateRequest, call: GenerateCall = {}): Promise<GenerateResult> {
     checkRequest(request, this.config);
     const { signal, onProgress, onIds, isDone } = call;

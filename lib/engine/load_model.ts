@@ -55,6 +55,10 @@ export interface Model extends AsyncDisposable {
   /** One line for people. */
   readonly deviceDescription: string;
   /**
+   * Settles when a worker process is lost, whether or not something runs; absent where there is none.
+   */
+  readonly lost?: Promise<Error> | undefined;
+  /**
    * Generates greedily.
    *
    * @throws {UsageError} If an option is out of its range.
@@ -210,6 +214,10 @@ class TextModel implements Model {
 
   get deviceDescription(): string {
     return this.#engine.deviceDescription;
+  }
+
+  get lost(): Promise<Error> | undefined {
+    return this.#engine.lost;
   }
 
   async generate(prompt: Prompt, options: GenerateOptions = {}): Promise<Generation> {
