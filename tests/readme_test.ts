@@ -40,6 +40,7 @@ Deno.test("the documents' links lead to files", async () => {
     const name of [
       "README.md",
       "ARCHITECTURE.md",
+      "docs/extend.md",
       "docs/nodes.md",
       "docs/gpu.md",
       "docs/models.md",

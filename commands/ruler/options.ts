@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { SelectModule } from "../../lib/attention/select_module.ts";
 import type { PlanOptions } from "../../lib/attention/plan.ts";
 import type { Generators } from "../../ruler/model.ts";
 import type { Format } from "../results/formats.ts";
@@ -48,6 +49,8 @@ export interface RulerOptions {
   readonly copyWeights?: boolean | undefined;
   /** Stands in place of the configuration's. */
   readonly ropeScaling?: CheckedLoad["ropeScaling"];
+  /** Selects tiles, or looks at them. */
+  readonly selectModule?: SelectModule | undefined;
   /** What is printed at the end. @default {"table"} */
   readonly format?: Format | undefined;
   /** Whether a file of samples per task is written, as lm-evaluation-harness has it. */

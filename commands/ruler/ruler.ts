@@ -22,6 +22,7 @@ import { EventLog, writeResults } from "../results/harness.ts";
 import { makeFolder } from "../shared/folder.ts";
 import { RunLock } from "../shared/run_lock.ts";
 import { ModelSession, usableProcesses } from "../shared/model_session.ts";
+import { checkSelects } from "../shared/run_options.ts";
 import { RunProgress } from "../shared/progress.ts";
 import { adoptResults } from "./adopt.ts";
 import type { DataMaker, OpenDataMaker } from "./data.ts";
@@ -59,6 +60,7 @@ export async function runRuler(
   const { screen, cleanup } = context;
   const { modelPath, sourceDir, dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs } = options;
   const plan = checkPlan(options.plan);
+  checkSelects([plan], options);
   const { kind: device, note } = await chooseDevice(options.device, options);
   if (note !== undefined) screen.log(note);
   checkTemplateName(options.template, TEMPLATE_FLAG);
@@ -89,6 +91,7 @@ export async function runRuler(
       batchSize: options.batchSize,
       replicas: options.replicas,
       ropeScaling: options.ropeScaling,
+      selectModule: options.selectModule,
       expectedTokens: Math.max(...lengths),
     },
     screen,
