@@ -8,6 +8,7 @@ import { launchEnvironment, recognizeLaunch } from "../../lib/team/launch.ts";
 import { type Command, endingOf } from "./command.ts";
 import { programHelp } from "./help.ts";
 import { Interrupts } from "./interrupts.ts";
+import { checkOpenFiles } from "./open_files.ts";
 import { ParentWatch } from "./parents.ts";
 import type { Screen } from "./screen.ts";
 import { VERSION } from "./version.ts";
@@ -87,6 +88,7 @@ async function runCommand(
 ): Promise<number> {
   const { screen, interrupts, args } = options;
   const context = { screen, cleanup: interrupts, args };
+  checkOpenFiles();
   const isShared = command.ranks !== "alone";
   const launch = isShared ? recognizeLaunch(launchEnvironment()) : undefined;
   // Ranks end as their launcher says.
