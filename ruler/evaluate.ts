@@ -10,7 +10,7 @@
 import { FileError, invariant } from "../lib/errors.ts";
 import { formatCsv, formatFrame, USUAL_COLUMNS } from "./csv.ts";
 import { replaceFile } from "./files.ts";
-import { type Metric, type Prediction, sampleScore, scorePredictions } from "./metrics.ts";
+import { type Prediction, sampleScore, scorePredictions, type TaskMetric } from "./metrics.ts";
 import { idCells, joinChunks, listPredictions, readRecords, readSamples } from "./predictions.ts";
 import { floatRepr } from "./python/float.ts";
 import { listRepr } from "./python/text.ts";
@@ -19,6 +19,7 @@ import type { JsonValue } from "./python/json_text.ts";
 
 /** What a task scored. */
 export interface TaskScore {
+  /** Its name. */
   readonly task: string;
   /** 0 to 100; undefined if there is nothing to compare with. */
   readonly score: number | undefined;
@@ -26,6 +27,7 @@ export interface TaskScore {
   readonly reason?: string;
   /** How many predictions are empty. */
   readonly nullCount: number;
+  /** How many predictions there are. */
   readonly sampleCount: number;
   /** What each sample scored, 0 to 100; absent where there is no score. */
   readonly values?: readonly number[];
@@ -44,16 +46,18 @@ export interface EvaluateFolderOptions {
   /** Only the first samples of each task; by default all. */
   readonly limit?: number | undefined;
   /** The metrics of tasks that RULER does not have. */
-  readonly metrics?: Readonly<Record<string, Metric>> | undefined;
+  readonly metrics?: Readonly<Record<string, TaskMetric>> | undefined;
   /** The metric of every task, in place of its own. Tasks that RULER does not have are scored, too. */
-  readonly metric?: Metric | undefined;
+  readonly metric?: TaskMetric | undefined;
 }
 
 /** What {@linkcode evaluateFolder} found and wrote. */
 export interface FolderScores {
+  /** In the order of the tasks. */
   readonly scores: readonly TaskScore[];
   /** `summary.csv`, or `summary-<task>.csv` if there is only one task. */
   readonly summaryPath: string;
+  /** `submission.csv`. */
   readonly submissionPath: string;
 }
 
@@ -111,7 +115,7 @@ export async function evaluateFolder(
 function knownTasks(
   options: Pick<EvaluateFolderOptions, "metric" | "metrics">,
   names: readonly string[],
-): readonly (readonly [string, Metric])[] {
+): readonly (readonly [string, TaskMetric])[] {
   const { metric, metrics = {} } = options;
   if (metric === undefined) return Object.entries({ ...TASK_METRICS, ...metrics });
   return [...new Set(names)].sort().map((name) => [name, metric] as const);
@@ -120,26 +124,32 @@ function knownTasks(
 async function evaluateTask(
   task: string,
   paths: readonly string[],
-  options: EvaluateFolderOptions & { metric: Metric },
+  options: EvaluateFolderOptions & { metric: TaskMetric },
 ): Promise<TaskResult> {
   const { print, metric, limit = Infinity } = options;
   const texts: string[] = [];
   const ids: JsonValue[] = [];
+  const queries: string[] = [];
   const answers: (readonly (string | null)[])[] = [];
   for await (const sample of readSamples(paths)) {
     if (texts.length >= limit) break;
     texts.push(sample.text);
     ids.push(sample.id);
+    queries.push(sample.query);
     answers.push(sample.answers);
   }
-  const outcome = scoreTask(task, texts, { metric, answers, path: paths.join(", ") });
+  const outcome = scoreTask(task, texts, {
+    ...{ metric, answers, queries },
+    path: paths.join(", "),
+  });
   if (outcome.reason !== undefined) print(`Task ${task} has no score: ${outcome.reason}\n`);
   const nullCount = texts.filter((text) => text === "").length;
   return { task, ...outcome, nullCount, sampleCount: texts.length, texts, ids };
 }
 
 interface ScoreTaskOptions {
-  readonly metric: Metric;
+  readonly metric: TaskMetric;
+  readonly queries: readonly string[];
   readonly answers: readonly (readonly (string | null)[])[];
   readonly path: string;
 }
@@ -149,7 +159,7 @@ function scoreTask(
   texts: readonly string[],
   options: ScoreTaskOptions,
 ): { score: number | undefined; reason?: string; values?: readonly number[] } {
-  const { metric, answers, path } = options;
+  const { metric, answers, queries, path } = options;
   // As in the original, a first answer of null means that the data is not labelled at all.
   if (answers.length === 0 || answers[0]?.[0] === null) return { score: 0 };
   const missing = answers.findIndex((list) => list.length === 0);
@@ -159,6 +169,7 @@ function scoreTask(
   }
   const predictions = texts.map((text, index): Prediction => ({
     text,
+    query: queries[index] ?? "",
     answers: (answers[index] ?? []).map((answer) => {
       if (answer !== null) return answer;
       throw new FileError(`Cannot read ${path}: sample ${index + 1} has an answer that is null`);

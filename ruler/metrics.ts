@@ -15,18 +15,35 @@ import { strip } from "./python/text.ts";
  */
 export type Metric = "all" | "part" | "exact" | "f1";
 
-/** The metrics by the names that the command line has for them. */
+/** What the command line calls the metrics. */
+export type MetricName = "contains_all" | "contains_any" | "exact" | "f1";
+
+/** The metrics by these names. */
 export const METRICS = {
   contains_all: "all",
   contains_any: "part",
   exact: "exact",
   f1: "f1",
-} as const satisfies Record<string, Metric>;
+} as const satisfies Record<MetricName, Metric>;
+
+/**
+ * A metric, or a task's own: what a sample scores, 0 to 1, by its prediction, its answers and its
+ * prompt's query.
+ */
+export type TaskMetric =
+  | Metric
+  | ((sample: {
+    readonly prediction: string;
+    readonly answers: readonly string[];
+    readonly query: string;
+  }) => number);
 
 /** A prediction, already cleaned, and the answers that it is matched against. */
 export interface Prediction {
   readonly text: string;
   readonly answers: readonly string[];
+  /** The prompt's query, for metrics of tasks of one's own. */
+  readonly query?: string;
 }
 
 /**
@@ -53,7 +70,7 @@ export function cleanPrediction(text: string): string {
  * @throws {RangeError} If there are no predictions, or one has no answers: the original divides by
  * zero there.
  */
-export function scorePredictions(metric: Metric, predictions: readonly Prediction[]): number {
+export function scorePredictions(metric: TaskMetric, predictions: readonly Prediction[]): number {
   if (predictions.length === 0) {
     throw new RangeError("Cannot score predictions as there must be at least one: found none");
   }
@@ -70,7 +87,11 @@ export function scorePredictions(metric: Metric, predictions: readonly Predictio
 }
 
 /** What one sample scores, 0 to 1. @param prediction With at least one answer. */
-export function sampleScore(metric: Metric, prediction: Prediction): number {
+export function sampleScore(metric: TaskMetric, prediction: Prediction): number {
+  if (typeof metric === "function") {
+    const { text, answers, query = "" } = prediction;
+    return metric({ prediction: text, answers, query });
+  }
   const text = prediction.text.toLowerCase();
   const answers = prediction.answers.map((answer) => answer.toLowerCase());
   if (metric === "exact") return answers.some((answer) => strip(answer) === strip(text)) ? 1 : 0;

@@ -26,6 +26,8 @@ export interface PredictedSample {
   readonly answers: readonly (string | null)[];
   /** `id` of the field `others`, else `index`. */
   readonly id: JsonValue;
+  /** The prompt's query; empty where the record has none. */
+  readonly query: string;
 }
 
 /**
@@ -115,6 +117,7 @@ function toSample(record: Map<string, JsonValue>, place: string): PredictedSampl
     text: cleanPrediction(prediction),
     answers: answers.map((answer) => answer === null ? null : textOf(answer)),
     id: others.get("id") ?? (others.has("id") ? null : index),
+    query: textOf(record.get("input_query")),
   };
 }
 

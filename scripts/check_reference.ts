@@ -16,6 +16,7 @@ import {
   mergeOf,
   sharesContext,
 } from "../lib/attention/plan.ts";
+import { BATCH_RANGE } from "../lib/engine/batch_size.ts";
 import { chooseDevice, type DeviceKind } from "../lib/device/open.ts";
 import { errorText, EXIT_CODES, UsageError } from "../lib/errors.ts";
 import { PRECISIONS } from "../lib/model/precision.ts";
@@ -28,8 +29,10 @@ Usage: deno run -A scripts/check_reference.ts [flags]
   --device NAME   auto, cpu or cuda (default auto)
   --golden FILE   default tests/golden/attention.json
   --prompts N     only the first N prompts (default: all)
-  --ranks A,B     numbers of processes (default: 1, 2 and the reference's own); mode ring, which
-                  must give dense's ids, runs on 2 and more
+  --ranks A,B     numbers of processes (default: 1, 2 and the reference's own); the ring's modes,
+                  which compute what dense and xattn do, run on 2 and more
+  --batch N       runs each prompt in the company of others, N at once, in the midst of them
+                  (default 1)
   --alone         does not run the CPU beside
 `;
 
@@ -73,6 +76,8 @@ interface Comparison {
   readonly ranks: readonly number[] | undefined;
   /** Whether the CPU runs beside. */
   readonly withCpu: boolean;
+  /** Prompts at once. */
+  readonly batch: number;
 }
 
 if (import.meta.main) Deno.exit(await main());
@@ -85,6 +90,7 @@ async function main(): Promise<number> {
         golden: { type: "string" },
         prompts: { type: "string", default: "1000" },
         ranks: { type: "string" },
+        batch: { type: "string", default: "1" },
         alone: { type: "boolean", default: false },
         help: { type: "boolean", short: "h" },
       },
@@ -95,6 +101,13 @@ async function main(): Promise<number> {
     }
     const { device } = values;
     const ranks = values.ranks?.split(",").map(Number);
+    const batch = Number(values.batch);
+    if (!Number.isInteger(batch) || batch < BATCH_RANGE.min || batch > BATCH_RANGE.max) {
+      const { min, max } = BATCH_RANGE;
+      throw new UsageError(
+        `--batch: must be a whole number from ${min} to ${max}: current value is '${values.batch}'`,
+      );
+    }
     if (device !== "auto" && device !== "cpu" && device !== "cuda") {
       throw new UsageError(`--device: must be auto, cpu or cuda: current value is '${device}'`);
     }
@@ -102,7 +115,7 @@ async function main(): Promise<number> {
       fileURLToPath(new URL("../tests/golden/attention.json", import.meta.url));
     const { kind } = await chooseDevice(device, { dtype: "bf16" });
     const prompts = JSON.parse(await Deno.readTextFile(golden)) as readonly ReferencePrompt[];
-    const comparison = { kind, ranks, withCpu: kind === "cuda" && !values.alone };
+    const comparison = { kind, ranks, withCpu: kind === "cuda" && !values.alone, batch };
     const faults = await compare(prompts.slice(0, Number(values.prompts)), comparison);
     write(`${faults} of the exact modes differ\n`);
     return faults === 0 ? EXIT_CODES.done : EXIT_CODES.bug;
@@ -125,11 +138,11 @@ async function compare(
       const plan = planOf(name, prompt);
       if (plan === undefined) continue;
       for (const ranks of rankNumbers(plan, { prompt, given: comparison.ranks })) {
-        const { kind, withCpu } = comparison;
-        const found = await distance({ prompt, mode, plan, kind, ranks });
-        const beside = withCpu
-          ? await distance({ prompt, mode, plan, kind: "cpu", ranks })
-          : undefined;
+        const { kind, withCpu, batch } = comparison;
+        const company = companyOf(prompt, { prompts, batch });
+        const run = { prompt, mode, plan, ranks, company };
+        const found = await distance({ ...run, kind });
+        const beside = withCpu ? await distance({ ...run, kind: "cpu" }) : undefined;
         devices.add(found.device);
         const total = mode.greedy_ids.length;
         const isWrong = EXACT_MODES.includes(name) && found.equalIds < total;
@@ -152,11 +165,23 @@ async function compare(
   return faults;
 }
 
-/** The reference's modes, and mode ring, which is exact as dense is. */
+/** The prompts that are run with one, the next ones of the file; as many as a batch has places. */
+function companyOf(
+  prompt: ReferencePrompt,
+  options: { prompts: readonly ReferencePrompt[]; batch: number },
+): ReferencePrompt[] {
+  const { prompts, batch } = options;
+  const place = prompts.indexOf(prompt);
+  return Array.from({ length: batch - 1 }, (_, i) => prompts[(place + i) % prompts.length])
+    .flatMap((other) => other ?? []);
+}
+
+/** The reference's modes, and the ring's, which compute what dense and xattn do. */
 function modesOf(prompt: ReferencePrompt): (readonly [string, ReferenceMode])[] {
-  const { dense } = prompt.modes;
+  const { dense, "xattn_S16_t0.9": xattn } = prompt.modes;
   const ring = dense === undefined ? [] : [["ring", dense] as const];
-  return [...Object.entries(prompt.modes), ...ring];
+  const ringx = xattn === undefined ? [] : [["ringx_S16_t0.9", xattn] as const];
+  return [...Object.entries(prompt.modes), ...ring, ...ringx];
 }
 
 function rankNumbers(
@@ -180,9 +205,11 @@ async function distance(
     plan: CheckedPlan;
     kind: DeviceKind;
     ranks: number;
+    /** What runs at the same time. */
+    company: readonly ReferencePrompt[];
   },
 ): Promise<Distance> {
-  const { prompt, mode, plan, kind: device, ranks: processCount } = options;
+  const { prompt, mode, plan, kind: device, ranks: processCount, company } = options;
   await using engine = await openEngine({
     modelFolder: fileURLToPath(new URL("../models/starx-tiny", import.meta.url)),
     plan,
@@ -191,15 +218,22 @@ async function distance(
     threads: THREADS,
     processCount,
     timeoutMs: 60_000,
+    batchSize: company.length + 1,
   });
-  const result = await engine.generate({
-    sample: prompt.task,
-    contextIds: Int32Array.from(prompt.context_ids),
-    queryIds: Int32Array.from(prompt.query_ids),
-    tokensToGenerate: mode.greedy_ids.length,
-    stopIds: [],
-    topLogits: 64,
-  });
+  const generate = ({ task: sample, context_ids, query_ids }: ReferencePrompt) =>
+    engine.generate({
+      sample,
+      contextIds: Int32Array.from(context_ids),
+      queryIds: Int32Array.from(query_ids),
+      tokensToGenerate: mode.greedy_ids.length,
+      stopIds: [],
+      topLogits: 64,
+    });
+  // Some begin before it, some behind it.
+  const before = company.slice(0, Math.ceil(company.length / 2)).map(generate);
+  const asked = generate(prompt);
+  const behind = company.slice(before.length).map(generate);
+  const [result] = await Promise.all([asked, ...before, ...behind]);
   const differing = mode.greedy_ids.findIndex((id, i) => id !== result.ids[i]);
   const logits = new Map(result.topLogits);
   const errors = mode.first_logits_top24.slice(0, COMPARED_LOGITS).map(([id, logit]) =>
@@ -214,7 +248,7 @@ async function distance(
 
 /** The plan behind a mode's name; undefined where the prompt's blocks do not allow it. */
 function planOf(name: string, prompt: ReferencePrompt): CheckedPlan | undefined {
-  const [, mode = "", suffix = ""] = /^(dense|xattn|starx|star|ring)_?(.*)$/.exec(name) ?? [];
+  const [, mode = "", suffix = ""] = /^(dense|xattn|starx|star|ringx|ring)_?(.*)$/.exec(name) ?? [];
   const stride = Number(/S(\d+)/.exec(suffix)?.[1] ?? 16);
   const threshold = Number(/t([\d.]+)/.exec(suffix)?.[1] ?? 0.9);
   const merge = suffix.startsWith("seedweights") ? "antidiagonal" : "lse";

@@ -28,6 +28,8 @@ run_section() {
     doctor) part doctor 20 doctor.txt "$deno" run --no-prompt -A cli.ts doctor ;;
     reference)
       part reference 80 reference.txt "$deno" run -A scripts/check_reference.ts --device cuda
+      part "reference, 5 at once" 80 reference.txt "$deno" run -A scripts/check_reference.ts \
+        --device cuda --batch 5 --alone
       ;;
     tests) part tests 120 tests.txt "$deno" task test:gpu --no-check ;;
     bench)

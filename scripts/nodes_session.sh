@@ -46,6 +46,8 @@ run_section() {
     reference)
       part reference 70 reference.txt "$deno" run --no-prompt -A scripts/check_reference.ts \
         --device "$device" --ranks "1,$ranks" --alone
+      part "reference, 5 at once" 70 reference.txt "$deno" run --no-prompt -A \
+        scripts/check_reference.ts --device "$device" --ranks "1,$ranks" --batch 5 --alone
       ;;
     decode)
       # Blocks of an eighth of the context, so that each process holds its half.

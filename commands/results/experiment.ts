@@ -166,6 +166,7 @@ function sampleOf(
   },
 ): SampleResult {
   const { task, number, logs, metric } = place;
+  const log = logs[number] ?? {};
   const prediction = textOf(record.get("pred"));
   const outputs = record.get("outputs");
   const answers = Array.isArray(outputs) ? outputs.filter((text) => typeof text === "string") : [];
@@ -178,13 +179,13 @@ function sampleOf(
       task,
       { prediction, answers, query: textOf(record.get("input_query")) },
       metric,
-    ),
+    ) ?? numberOf(log.score)[0],
     prediction,
     answers,
     query: textOf(record.get("input_query")),
     contextTail: textOf(record.get("input_context")).slice(-TAIL_CHARS),
     others: others instanceof Map ? others : new Map(),
-    log: logs[number] ?? {},
+    log,
   };
 }
 

@@ -7,9 +7,8 @@ import { FileError, invariant } from "../../lib/errors.ts";
 import { syncFolder } from "../../lib/sync_folder.ts";
 import { makeFolder } from "../shared/folder.ts";
 import type { CountTokens, Generators } from "../../ruler/model.ts";
-import type { RulerTask } from "../../ruler/tasks.ts";
 import type { ModelTemplate } from "../../ruler/templates.ts";
-import { type OwnTasks, taskNamed } from "./tasks_file.ts";
+import { type OwnTask, type OwnTasks, rulerTask } from "./tasks_file.ts";
 import type { DataRecord } from "../shared/run_record.ts";
 import { hasContent, type SampleSurvey, surveySamples } from "../shared/samples.ts";
 
@@ -139,15 +138,19 @@ export async function findTaskData(maker: DataMaker, options: TaskDataOptions): 
 function cweFacts(options: TaskDataOptions): Partial<DataRecord> {
   const { task, generators, cweFrequencies } = options;
   if (task !== "cwe") return {};
-  const { settings } = taskNamed(task, { generators });
+  const { settings } = rulerTask(task, generators);
   invariant(settings.generator === "common_words_extraction", "cwe is one of its tasks");
   const { commonFrequency, otherFrequency } = settings;
   return { cwe_freq: cweFrequencies ?? [commonFrequency, otherFrequency] };
 }
 
 /** What `run.json` keeps of a task that is in no suite: its results are read by that. */
-function ownFacts(task: RulerTask | undefined): Partial<DataRecord> {
+function ownFacts(task: OwnTask | undefined): Partial<DataRecord> {
   if (task === undefined) return {};
+  if ("samples" in task) {
+    const settings = `module ${task.module.sha256.slice(0, 16)}`;
+    return typeof task.metric === "function" ? { settings } : { metric: task.metric, settings };
+  }
   return { metric: task.metric, settings: JSON.stringify(task.settings) };
 }
 

@@ -4,9 +4,11 @@
  *
  * @module
  */
+import type { Generators } from "../../ruler/model.ts";
+import { readTasksFile } from "./tasks_file.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { evaluateFolder, type FolderScores } from "../../ruler/evaluate.ts";
-import type { Metric } from "../../ruler/metrics.ts";
+import type { TaskMetric } from "../../ruler/metrics.ts";
 
 /** Options of {@linkcode runEvaluate}; the defaults are the command line's. */
 export interface EvaluateOptions {
@@ -19,7 +21,11 @@ export interface EvaluateOptions {
   /** The width of the terminal that is printed to; `undefined` without one. */
   readonly terminalColumns: number | undefined;
   /** For every file of the folder, in place of the tasks' own. */
-  readonly metric?: Metric | undefined;
+  readonly metric?: TaskMetric | undefined;
+  /** Holds tasks beside RULER's. */
+  readonly tasksFile?: string | undefined;
+  /** Whose arguments that file has. @default {"pinned"} */
+  readonly generators?: Generators | undefined;
 }
 
 /** The one benchmark that RULER has. */
@@ -47,5 +53,7 @@ export async function runEvaluate(
     // The original reads the flag and does not pass it on.
     output.log("warning: --verbose has no effect, as in the original");
   }
-  return await evaluateFolder(dataDir, { print: output.print, terminalColumns, metric });
+  const own = await readTasksFile(options.tasksFile, options);
+  const metrics = Object.fromEntries([...own].map(([task, { metric }]) => [task, metric]));
+  return await evaluateFolder(dataDir, { print: output.print, terminalColumns, metric, metrics });
 }

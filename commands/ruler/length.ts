@@ -25,9 +25,10 @@ import {
   rankCount,
   type RulerRun,
 } from "./prepare_length.ts";
-import type { Metric } from "../../ruler/metrics.ts";
+import type { TaskMetric } from "../../ruler/metrics.ts";
 import { suiteOf } from "../suites/all.ts";
 import { RULER } from "../suites/ruler.ts";
+import { writeScripts } from "./scripts.ts";
 import { finishedScores, scoreOf } from "./sample_scores.ts";
 
 /** So many samples that all miss are no chance. */
@@ -51,6 +52,7 @@ export async function runLength(
   const sessions = new SessionKeeper(prepared, context);
   for (const [place, task] of tasks.entries()) {
     const withMasks = place === 0 && run.plan.selection !== undefined;
+    if (context.args.length > 0) await writeScripts(folder, { ...context, ...task, maxTokens });
     await new TaskRun(task, { ...context, prepared, sessions, withMasks }).run();
   }
   const text: string[] = [];
@@ -218,7 +220,7 @@ class TaskRun {
   }
 
   /** Of a task that no suite has. */
-  #metric(): Metric | undefined {
+  #metric(): TaskMetric | undefined {
     return this.#run.own.get(this.#task.task)?.metric;
   }
 
@@ -242,6 +244,8 @@ class TaskRun {
   ): Record<string, unknown> {
     const { contextTokens, queryTokens, seconds, ids, result } = generation;
     const { selected, causal } = tileCounts(generation);
+    const { task } = this.#task;
+    const metric = this.#metric();
     return {
       sample: number,
       seconds,
@@ -251,6 +255,10 @@ class TaskRun {
       selectedTiles: selected,
       causalTiles: causal,
       share: computedShare(this.#run.plan, generation),
+      // Whoever reads the results has no module that could score them.
+      ...(typeof metric === "function"
+        ? { score: scoreOf(sample, generation, { task, metric }) }
+        : {}),
       ...depthsOf(sample),
       ...(result.headShares.length === 0 ? {} : { headShares: roundedShares(result.headShares) }),
       ranks: result.ranks,

@@ -9,6 +9,8 @@ import { builtinWords } from "../../lib/deps/words.ts";
 import { replaceFile } from "../../ruler/files.ts";
 import type { Generators, TaskSettings } from "../../ruler/model.ts";
 import { formatSample2026, prepareSamples2026 } from "../../ruler/generators_2026/prepare.ts";
+import { moduleSamples, type ModuleTask } from "../../ruler/own_task.ts";
+import type { RulerTask } from "../../ruler/tasks.ts";
 import { chunkOf, formatSample, type PrepareOptions, prepareSamples } from "../../ruler/prepare.ts";
 import {
   loadSources,
@@ -58,8 +60,13 @@ const TURN_MS = 20;
  * @throws {FileError} If a source cannot be read or the file cannot be written.
  */
 export async function makeData(options: MakeDataOptions): Promise<MadeData> {
-  const { task, path } = options;
-  const settings = settingsOf(task, options);
+  const { task, path, own } = options;
+  const known = taskNamed(task, options);
+  if ("samples" in known) {
+    await replaceFile(path, withTurns(moduleLines(known, options), options));
+    return { isMade: true, words: undefined, note: undefined };
+  }
+  const settings = settingsOf(known, { ...options, isOwn: own?.has(task) === true });
   const where: SourceOptions = {
     // What is made without files needs no folder to be known.
     folder: needsSources(settings) ? dataFolder(options.sourceDir) : "",
@@ -123,13 +130,12 @@ function questionShortage(
 }
 
 function settingsOf(
-  task: string,
-  options: Pick<MakeDataOptions, "own" | "cweFrequencies" | "generators">,
+  { settings }: RulerTask,
+  options: Pick<MakeDataOptions, "cweFrequencies"> & { isOwn: boolean },
 ): TaskSettings {
-  const { own, cweFrequencies = [] } = options;
-  const { settings } = taskNamed(task, options);
+  const { isOwn, cweFrequencies = [] } = options;
   // The flag is about RULER's own task; others have their frequencies in their file.
-  if (settings.generator !== "common_words_extraction" || own?.has(task) === true) return settings;
+  if (settings.generator !== "common_words_extraction" || isOwn) return settings;
   const { commonFrequency, otherFrequency } = settings;
   const [common = commonFrequency, other = otherFrequency] = cweFrequencies;
   return { ...settings, commonFrequency: common, otherFrequency: other };
@@ -155,16 +161,27 @@ async function* sampleLines(
   }
 }
 
+async function* moduleLines(
+  task: ModuleTask,
+  options: MakeDataOptions,
+): AsyncGenerator<SampleLine> {
+  for await (const sample of moduleSamples(task, options)) {
+    yield { text: formatSample(sample), length: sample.length };
+  }
+}
+
 /** The lines, with turns for progress and signals in between. */
 async function* withTurns(
   lines: AsyncIterable<SampleLine>,
-  options: Pick<MakeDataOptions, "onSample"> & { lengths: { longest: number } },
+  options: Pick<MakeDataOptions, "onSample"> & { lengths?: { longest: number } },
 ): AsyncGenerator<string> {
   let turnMs = performance.now();
   let count = 0;
   for await (const { text, length } of lines) {
     options.onSample?.(count++);
-    options.lengths.longest = Math.max(options.lengths.longest, length);
+    if (options.lengths !== undefined) {
+      options.lengths.longest = Math.max(options.lengths.longest, length);
+    }
     yield text;
     if (performance.now() - turnMs < TURN_MS) continue;
     await setImmediate();

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Generation } from "../../lib/engine/load_model.ts";
-import type { Metric } from "../../ruler/metrics.ts";
+import type { TaskMetric } from "../../ruler/metrics.ts";
 import { readRecords } from "../../ruler/predictions.ts";
 import type { JsonValue } from "../../ruler/python/json_text.ts";
 import { hasContent, type InputSample } from "../shared/samples.ts";
@@ -12,12 +12,12 @@ import { scoreOfSample } from "../suites/all.ts";
 
 /** What a sample scored, 0 to 100; undefined if its data has no answers. */
 export function scoreOf(
-  sample: Pick<InputSample, "record">,
+  sample: Pick<InputSample, "record" | "query">,
   generation: Pick<Generation, "text">,
-  options: { task: string; metric?: Metric | undefined },
+  options: { task: string; metric?: TaskMetric | undefined },
 ): number | undefined {
   const answers = textsOf(sample.record.get("outputs") ?? [sample.record.get("output") ?? null]);
-  const query = textOf(sample.record.get("input_query"));
+  const { query } = sample;
   const { task, metric } = options;
   return scoreOfSample(task, { prediction: generation.text, answers, query }, metric);
 }
@@ -29,7 +29,7 @@ export function scoreOf(
  */
 export async function finishedScores(
   task: string,
-  options: { path: string; limit: number; metric?: Metric | undefined },
+  options: { path: string; limit: number; metric?: TaskMetric | undefined },
 ): Promise<number[]> {
   const values: number[] = [];
   if (!(await hasContent(options.path))) return values;

@@ -5,6 +5,7 @@
  */
 import { UsageError } from "../../lib/errors.ts";
 import { findModelFolder } from "../../lib/model/model_folder.ts";
+import { GENERATORS } from "../../ruler/model.ts";
 import { METRICS } from "../../ruler/metrics.ts";
 import { FORMATS } from "../results/formats.ts";
 import { defineCommand } from "../shared/command.ts";
@@ -118,14 +119,21 @@ export const EVALUATE = defineCommand({
       help: "scores every file of the folder by this metric, also those of one's own tasks; " +
         "without it RULER's tasks by their own",
     }),
+    tasks_file: TASKS_FILE_FLAG,
+    generators: choiceFlag(GENERATORS, {
+      default: "pinned",
+      help: "whose arguments --tasks_file has",
+    }),
     benchmark: textFlag({ value: "NAME", default: "synthetic", help: "there is only 'synthetic'" }),
     verbose: wholeFlag({ min: -1, help: "accepted; has no effect, as in the original" }),
   },
-  run: async ({ data_dir: dataDir, benchmark, verbose, metric: name }, { screen }) => {
+  run: async ({ data_dir: dataDir, benchmark, verbose, metric: name, ...flags }, { screen }) => {
     const metric = name && METRICS[name];
     const { runEvaluate } = await import("./evaluate.ts");
     const terminalColumns = Deno.stdout.isTerminal() ? Deno.consoleSize().columns : undefined;
-    await runEvaluate({ dataDir, benchmark, verbose, terminalColumns, metric }, screen);
+    const { tasks_file: tasksFile, generators } = flags;
+    const own = { tasksFile, generators };
+    await runEvaluate({ dataDir, benchmark, verbose, terminalColumns, metric, ...own }, screen);
   },
 });
 

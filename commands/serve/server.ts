@@ -40,6 +40,8 @@ const PATHS = [...Object.keys(POSTS), "/v1/models", "/health", "/metrics"];
 export function startServer(service: Service, options: ServerOptions): RunningServer {
   const { hostname, port } = options;
   const failure = Promise.withResolvers<never>();
+  // Streams fail behind their answer's beginning, and a process may be lost while nobody asks.
+  service.setup.model.lost?.then(failure.reject);
   // Whoever does not wait for it does not want to know.
   failure.promise.catch(() => {});
   const ending = new AbortController();

@@ -6,6 +6,7 @@
 import { EXIT_CODES, UsageError } from "../../lib/errors.ts";
 import { launchEnvironment, recognizeLaunch } from "../../lib/team/launch.ts";
 import { type Command, endingOf } from "./command.ts";
+import { checkDenoVersion } from "./deno_version.ts";
 import { programHelp } from "./help.ts";
 import { Interrupts } from "./interrupts.ts";
 import { checkOpenFiles } from "./open_files.ts";
@@ -53,6 +54,7 @@ export async function runProgram(
       screen.print(`${VERSION}\n`);
       return EXIT_CODES.done;
     }
+    checkDenoVersion(Deno.version.deno);
     const isDetached = given.includes(DETACH);
     const run = { args, interrupts, isDetached, ...options };
     return await runCommand(findCommand(commands, name), rest, run);

@@ -41,7 +41,8 @@ const ANCHOR_HELP = "tokens of the anchor block, at most the block size; -1 take
 export const TASKS_FILE_FLAG = textFlag({
   value: "FILE",
   help: "tasks of one's own beside RULER's, in YAML: NAME: {task: niah, args: {num_needle_k: 8}, " +
-    "tokens_to_generate: 128}, as in the original's synthetic_task_config.yaml (docs/tasks.md)",
+    "tokens_to_generate: 128}, as in the original's synthetic_task_config.yaml (docs/tasks.md); or " +
+    "a TypeScript module with generators and metrics, which is run (docs/extend.md)",
 });
 /** What `--source_dir` is. */
 export const SOURCE_HELP =

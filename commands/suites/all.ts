@@ -4,7 +4,7 @@
  * @module
  */
 import { BABILONG } from "./babilong.ts";
-import type { Metric } from "../../ruler/metrics.ts";
+import type { TaskMetric } from "../../ruler/metrics.ts";
 import { RULER, scoreByMetric } from "./ruler.ts";
 import type { ScoredSample, Suite } from "./suite.ts";
 
@@ -26,7 +26,7 @@ export function suiteOf(task: string): Suite | undefined {
 export function scoreOfSample(
   task: string,
   sample: ScoredSample,
-  own?: Metric,
+  own?: TaskMetric,
 ): number | undefined {
   const score = own === undefined
     ? suiteOf(task)?.scoreSample(task, sample)

@@ -5,7 +5,7 @@
  * @module
  */
 import type { TaskScore } from "../../ruler/evaluate.ts";
-import type { Metric } from "../../ruler/metrics.ts";
+import type { TaskMetric } from "../../ruler/metrics.ts";
 import type { OpenDataMaker } from "../ruler/data.ts";
 
 /** What a sample's score depends on. */
@@ -40,7 +40,7 @@ export interface Suite {
       limit: number;
       print: (text: string) => void;
       /** Metrics of tasks of one's own. */
-      metrics?: Readonly<Record<string, Metric>>;
+      metrics?: Readonly<Record<string, TaskMetric>>;
     },
   ): Promise<readonly TaskScore[]>;
 }

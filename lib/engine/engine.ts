@@ -51,10 +51,10 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
 /** The ranks of a model. */
 export async function openModelTeam(options: EngineOptions): Promise<Team<StarTypes>> {
   const { modelFolder, plan, device, precision, threads, gpusPerRank } = options;
-  const { expectedTokens, copyWeights, batchSize, replica, ropeScaling } = options;
+  const { expectedTokens, copyWeights, batchSize, replica, ropeScaling, select } = options;
   const init = {
     ...{ modelFolder, plan, device, precision, threads, gpusPerRank },
-    ...{ expectedTokens, copyWeights, batchSize, replica, ropeScaling },
+    ...{ expectedTokens, copyWeights, batchSize, replica, ropeScaling, select },
   };
   return await openTeam(STAR_PROGRAM, init, placeOf(options));
 }
@@ -86,6 +86,10 @@ class TeamEngine implements Engine {
     this.config = ready.config;
     this.batchSize = ready.batchSize;
     this.deviceDescription = describeTeam(team);
+  }
+
+  get lost(): Promise<Error> | undefined {
+    return this.#team.lost;
   }
 
   async generate(request: GenerateRequest, call: GenerateCall = {}): Promise<GenerateResult> {

@@ -6,11 +6,12 @@
 import { type CheckedPlan, usedRanks } from "../attention/plan.ts";
 import { hostMemory } from "../device/host_memory.ts";
 import { chooseDevice } from "../device/open.ts";
-import { invariant, RequestError } from "../errors.ts";
+import { invariant } from "../errors.ts";
 import { readConfig } from "../model/config.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import { widest } from "../model/precision.ts";
 import { loadTokenizer, type TextTokenizer, type Tokenizer } from "../model/tokenizer.ts";
+import { checkPositions } from "./positions.ts";
 import { openReplicas } from "./replicas.ts";
 import { checkHostMemory } from "./host_plan.ts";
 import type { GenerateOptions, LoadOptions, Prompt } from "./model_options.ts";
@@ -54,6 +55,10 @@ export interface Model extends AsyncDisposable {
   /** One line for people. */
   readonly deviceDescription: string;
   /**
+   * Settles when a worker process is lost, whether or not something runs; absent where there is none.
+   */
+  readonly lost?: Promise<Error> | undefined;
+  /**
    * Generates greedily.
    *
    * @throws {UsageError} If an option is out of its range.
@@ -78,9 +83,6 @@ export interface Model extends AsyncDisposable {
     options?: ScoreOptions,
   ): Promise<Scores>;
 }
-
-/** How far a prompt may exceed the model's positions: RULER's fwe overshoots its length. */
-const OVERSHOOT = 0.02;
 
 /**
  * Loads a model from a folder in Hugging Face's format.
@@ -214,6 +216,10 @@ class TextModel implements Model {
     return this.#engine.deviceDescription;
   }
 
+  get lost(): Promise<Error> | undefined {
+    return this.#engine.lost;
+  }
+
   async generate(prompt: Prompt, options: GenerateOptions = {}): Promise<Generation> {
     return await this.#call(options, () => this.#generate(prompt, options));
   }
@@ -298,20 +304,8 @@ class TextModel implements Model {
     sample: string,
     sizes: { promptTokens: number; tokensToGenerate: number },
   ): void {
-    const { promptTokens, tokensToGenerate } = sizes;
-    const { maxPositions } = this.config;
-    if (promptTokens <= maxPositions) return;
-    const limit = Math.floor(maxPositions * (1 + OVERSHOOT)) + tokensToGenerate;
-    if (promptTokens > limit) {
-      throw new RequestError(
-        `Cannot run sample ${sample} as a prompt must have at most ${maxPositions} tokens ` +
-          `(max_position_embeddings; up to ${limit} with a warning): current value is ${promptTokens}`,
-      );
-    }
-    this.#onWarning(
-      `Sample ${sample} has ${promptTokens} tokens, more than the model's ${maxPositions} ` +
-        "positions (max_position_embeddings)",
-    );
+    const warning = checkPositions(this.config.maxPositions, { sample, ...sizes });
+    if (warning !== undefined) this.#onWarning(warning);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

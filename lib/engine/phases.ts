@@ -6,12 +6,20 @@
  *
  * @module
  */
-import { usedRanks } from "../attention/plan.ts";
+import {
+  type CheckedPlan,
+  checkPlan,
+  mergeOf,
+  PLAN_OPTION_NAMES,
+  type PlanOptions,
+  usedRanks,
+} from "../attention/plan.ts";
 import { chooseDevice } from "../device/open.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import { widest } from "../model/precision.ts";
 import type { BlockLayout } from "../star/blocks.ts";
 import { invariant, RequestError } from "../errors.ts";
+import { checkNames, optionError } from "../options.ts";
 import { checkIds, checkRequest, type GenerateRequest } from "../star/request.ts";
 import { encodeInt32 } from "../team/protocol.ts";
 import type { Team } from "../team/team.ts";
@@ -24,6 +32,17 @@ import { joinAnswers, type StarTypes, toWire } from "./wire.ts";
 export interface PhaseCall {
   /** Ends the call: what it took is freed, then it fails with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
+}
+
+/** What a context is encoded with. */
+export interface EncodeCall extends PhaseCall {
+  /** Tokens of query and answer that the cache must take. */
+  readonly room: number;
+  /**
+   * The attention of this context in place of the model's, so that a sweep loads a model once. It may
+   * differ in all but its merge.
+   */
+  readonly plan?: PlanOptions | undefined;
 }
 
 /**
@@ -58,18 +77,21 @@ export interface Phases extends Disposable, AsyncDisposable {
    * Phase 1: encodes all blocks of a context.
    *
    * @param contextIds Token ids, tokenized without added special tokens.
-   * @param options `room`: tokens of query and answer that the cache must take.
-   * @throws {RequestError} If the ids or the room cannot be used.
+   * @param options What it is encoded with.
+   * @throws {UsageError} If an option of the plan is out of its range, or it merges in another way.
+   * @throws {RequestError} If the ids or the room cannot be used, or the context has more tokens than
+   * the model has positions.
    * @throws {KernelError} If there is not enough memory.
    * @throws {TypeError} If the model is disposed.
    * @throws The signal's reason; an `AbortError` if the model is disposed of meanwhile.
    */
-  encode(contextIds: Int32Array, options: { room: number } & PhaseCall): Promise<Encoded>;
+  encode(contextIds: Int32Array, options: EncodeCall): Promise<Encoded>;
   /**
    * Phase 2: encodes a query and generates greedily; the context can be asked again.
    *
    * @throws {TypeError} If `encoded` is from another model or disposed of.
-   * @throws {RequestError} If the query is empty or exceeds the room.
+   * @throws {RequestError} If the query is empty, exceeds the room, or would have its answer end beyond
+   * the model's positions.
    * @throws The signal's reason; an `AbortError` if the model is disposed of meanwhile.
    */
   answer(
@@ -108,25 +130,28 @@ export async function openPhases(folder: string, options: PhasesOptions = {}): P
   const { kind: device } = await chooseDevice(checked.device, { dtype: widest(checked.precision) });
   const processCount = usedRanks(checked.plan, { ranks: checked.processCount });
   const team = await openModelTeam({ ...checked, modelFolder: folder, device, processCount });
-  return new TeamPhases(team);
+  return new TeamPhases(team, checked.plan);
 }
 
 class TeamPhases implements Phases {
   readonly config: ModelShape;
   readonly #team: Team<StarTypes>;
+  readonly #plan: CheckedPlan;
   /** The contexts that are kept, with their numbers on the ranks. */
-  readonly #encoded = new Map<Encoded, number>();
+  readonly #encoded = new Map<Encoded, { readonly context: number; readonly tokens: number }>();
   #contexts = 0;
 
-  constructor(team: Team<StarTypes>) {
+  constructor(team: Team<StarTypes>, plan: CheckedPlan) {
     const [ready] = team.ready;
     invariant(ready !== undefined, "a team has a rank 0");
     this.#team = team;
+    this.#plan = plan;
     this.config = ready.config;
   }
 
-  async encode(contextIds: Int32Array, options: { room: number } & PhaseCall): Promise<Encoded> {
+  async encode(contextIds: Int32Array, options: EncodeCall): Promise<Encoded> {
     const { room, signal } = options;
+    const plan = options.plan === undefined ? undefined : this.#checkPlan(options.plan);
     if (!Number.isSafeInteger(room) || room < 0) {
       throw new RequestError(
         `Cannot encode a context as 'room' must be a whole number of at least 0: ` +
@@ -134,10 +159,13 @@ class TeamPhases implements Phases {
       );
     }
     checkIds(contextIds, { what: "encode a context", ...this.config });
+    this.#checkPositions("encode a context", contextIds.length);
     const context = ++this.#contexts;
-    const task = { kind: "encode", context, ids: encodeInt32(contextIds), room } as const;
+    const ids = encodeInt32(contextIds);
+    const task = { kind: "encode", context, ids, room, plan } as const;
     try {
-      return this.#keep(context, await this.#team.run(task, { signal }));
+      const results = await this.#team.run(task, { signal });
+      return this.#keep({ context, tokens: contextIds.length }, results);
     } catch (error) {
       // The word that it is not wanted may have come when it was there.
       this.#free(context);
@@ -150,20 +178,46 @@ class TeamPhases implements Phases {
     query: Pick<GenerateRequest, "queryIds" | "tokensToGenerate" | "stopIds" | "topLogits">,
     call: PhaseCall = {},
   ): Promise<Answer> {
-    const context = this.#encoded.get(encoded);
-    if (context === undefined) {
+    const known = this.#encoded.get(encoded);
+    if (known === undefined) {
       throw new TypeError(
         "Cannot answer as 'encoded' must be a context of this model that is not disposed",
       );
     }
     const request = { ...query, contextIds: new Int32Array(0), sample: "query" };
     checkRequest(request, this.config);
+    const { context, tokens } = known;
+    this.#checkPositions("answer", tokens + query.queryIds.length + query.tokensToGenerate);
     const task = { kind: "answer", context, request: toWire(request) } as const;
     const results = await this.#team.run(task, call);
     return joinAnswers(results.flatMap(({ generated }) => generated ?? []));
   }
 
-  #keep(context: number, results: readonly StarTypes["result"][]): Encoded {
+  /** Steps of all contexts are the same, whose merge is the model's. */
+  #checkPlan(options: PlanOptions): CheckedPlan {
+    const action = "encode a context";
+    checkNames(options, { action, known: PLAN_OPTION_NAMES });
+    const plan = checkPlan(options);
+    if (mergeOf(plan) === mergeOf(this.#plan)) return plan;
+    throw optionError({ action, name: "merge" }, {
+      rule: `the model's, ${mergeOf(this.#plan)}`,
+      value: mergeOf(plan),
+    });
+  }
+
+  #checkPositions(action: string, tokens: number): void {
+    const { maxPositions } = this.config;
+    if (tokens <= maxPositions) return;
+    throw new RequestError(
+      `Cannot ${action} as context, query and answer must have at most ${maxPositions} tokens ` +
+        `(max_position_embeddings): current value is ${tokens}`,
+    );
+  }
+
+  #keep(
+    place: { readonly context: number; readonly tokens: number },
+    results: readonly StarTypes["result"][],
+  ): Encoded {
     const facts = results.flatMap((result) => result.encoded ?? []);
     const [first] = facts;
     invariant(first !== undefined, "a rank that encoded says what it did");
@@ -172,10 +226,10 @@ class TeamPhases implements Phases {
       anchorPasses: facts.reduce((sum, { anchorPasses }) => sum + anchorPasses, 0),
       selected: facts.flatMap(({ selected }) => selected),
       [Symbol.dispose]: () => {
-        if (this.#encoded.delete(encoded)) this.#free(context);
+        if (this.#encoded.delete(encoded)) this.#free(place.context);
       },
     };
-    this.#encoded.set(encoded, context);
+    this.#encoded.set(encoded, place);
     return encoded;
   }
 

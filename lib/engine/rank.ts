@@ -4,6 +4,8 @@
  * @module
  */
 import { RandomSelection } from "../attention/random_selection.ts";
+import type { CheckedPlan } from "../attention/plan.ts";
+import { loadSelectModule } from "../attention/select_module.ts";
 import type { TileMasks } from "../attention/tile_masks.ts";
 import type { Collective } from "../parallel/collective.ts";
 import { type Device, DEVICE_TRAITS } from "../device/device.ts";
@@ -35,9 +37,6 @@ import { Sequence, sequenceTokens } from "../star/sequence.ts";
 import { queryChunk, Stepper } from "../star/step.ts";
 
 export type { RankOptions, RankParts, RankPlace } from "./rank_types.ts";
-
-/** Steps of a lone answer between two looks at what has come. */
-const STEPS = 8;
 
 /** A loaded model with its device. */
 export class RankModel implements Disposable {
@@ -88,6 +87,8 @@ export class RankModel implements Disposable {
   static async load(options: RankOptions, place?: RankPlace): Promise<RankModel> {
     const { modelFolder: folder, device: kind, precision, plan } = options;
     const config = await readModel(folder, options);
+    const { select } = options;
+    const hooks = select && await loadSelectModule(select);
     const { host, onProgress } = place ?? {};
     const contextTokens = options.expectedTokens ?? 0;
     const sizes = { config, precision, plan, ranks: host?.size ?? 1, contextTokens, room: 1 };
@@ -112,7 +113,7 @@ export class RankModel implements Disposable {
     const { batchSize } = options;
     const hostBytes = hostBudget(sizes.ranks * (options.replica?.count ?? 1));
     const base = { config, stages, weights, plan, precision, batchSize, hostBytes };
-    const parts = { ...base, chunkTokens, hasOwnGpus, dealtGpus };
+    const parts = { ...base, chunkTokens, hasOwnGpus, dealtGpus, hooks };
     const transformer = await prepareTransformer(parts);
     return new RankModel(parts, { transformer, owned: owned.move() });
   }
@@ -135,9 +136,14 @@ export class RankModel implements Disposable {
   /** How many more sequences of a size may begin beside some: see `BatchWidth.left()`. */
   left(
     running: readonly SequenceSize[],
-    next: { contextTokens: number; room: number; ranks: number },
+    next: {
+      contextTokens: number;
+      room: number;
+      ranks: number;
+      plan?: CheckedPlan | undefined;
+    },
   ): number {
-    const layout = layOutBlocks(this.#parts.plan, next);
+    const layout = layOutBlocks(next.plan ?? this.#parts.plan, next);
     return this.batch.left(running, { layout, room: next.room });
   }
 
@@ -177,19 +183,21 @@ export class RankModel implements Disposable {
       /** Contexts that are to be encoded besides, likely to be as long: their pages are made now. */
       others?: number;
       masks?: TileMasks | undefined;
+      /** In place of the model's, whose merge it has. */
+      plan?: CheckedPlan | undefined;
       onProgress: (fraction: number) => void;
       hooks?: RunHooks;
     },
   ): Promise<EncodedContext> {
     const { collective, room, spareRoom = 0, masks, others = 0 } = options;
+    const { plan = this.#parts.plan } = options;
     const { onProgress, hooks = NO_HOOKS } = options;
     const { rank, size: ranks } = collective;
-    const { plan } = this.#parts;
     const contextTokens = contextIds.length;
     const layout = layOutBlocks(plan, { contextTokens, ranks });
     const lengths = lengthsOf(contextTokens, options);
     const sequence = await hooks.agree(async () => {
-      const sizes = { contextTokens, room: room + spareRoom, ranks, rank };
+      const sizes = { plan, contextTokens, room: room + spareRoom, ranks, rank };
       this.#memory.check(sizes);
       await this.#memory.makePages(1 + others, sizes);
       const pages = { layout, rank, contextTokens, room, spareRoom, lengths };
@@ -197,6 +205,7 @@ export class RankModel implements Disposable {
     });
     return await encodeContext(contextIds, {
       ...this.#parts,
+      plan,
       transformer: this.#transformer,
       collective,
       sequence,
@@ -226,7 +235,7 @@ export class RankModel implements Disposable {
     const { layout, contextTokens } = source.sequence;
     const lengths = lengthsOf(contextTokens, options);
     const sequence = await hooks.agree(async () => {
-      this.#memory.check({ contextTokens, room, ranks, rank });
+      this.#memory.check({ plan: this.#parts.plan, contextTokens, room, ranks, rank });
       const { own } = sequenceTokens(layout, { rank, room });
       const rows = await this.#arena.reserve(own);
       // What comes behind the context sees the anchor by its means alone.
@@ -236,26 +245,6 @@ export class RankModel implements Disposable {
       });
     });
     return await copyContext(source, { sequence, stages: this.#parts.stages });
-  }
-
-  /**
-   * Phase 2 of one rank: encodes the query and generates. The context stays encoded: a later call
-   * answers another query about it.
-   *
-   * @throws {FileError} If a logit is not finite.
-   * @throws As `begin()`.
-   */
-  async answer(
-    encoded: EncodedContext,
-    options: AnswerCall & { hooks?: RunHooks },
-  ): Promise<Answer> {
-    const answer = await this.begin(encoded, options);
-    while (!answer.isDone) {
-      await options.hooks?.turn();
-      await this.decode([answer], { ...options, maxSteps: STEPS });
-    }
-    if (answer.failure !== undefined) throw answer.failure;
-    return answer;
   }
 
   /**

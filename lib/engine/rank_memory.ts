@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { CheckedPlan } from "../attention/plan.ts";
 import type { Device } from "../device/device.ts";
 import { DeviceError } from "../errors.ts";
 import { cacheBytes, type KvArena } from "../model/kv_cache.ts";
@@ -14,6 +15,7 @@ import type { RankParts } from "./rank_types.ts";
 
 /** How much of a context is to be kept, and by which of how many ranks. */
 export interface SequenceSizes {
+  readonly plan: CheckedPlan;
   readonly contextTokens: number;
   readonly room: number;
   readonly ranks: number;
@@ -34,8 +36,8 @@ export class RankMemory {
 
   /** @throws {DeviceError} If the sequences of that size do not fit beside what is there. */
   check(sizes: SequenceSizes & { batchSize?: number }): void {
-    const { config, precision, plan, chunkTokens, dealtGpus } = this.#parts;
-    const { contextTokens, room, ranks, batchSize = 1 } = sizes;
+    const { config, precision, chunkTokens, dealtGpus } = this.#parts;
+    const { plan, contextTokens, room, ranks, batchSize = 1 } = sizes;
     const base = { config, precision, plan, chunkTokens, contextTokens, room, ranks };
     const freeBytes = this.#devices.flatMap((device) => device.freeBytes ?? []);
     const { own, anchor } = sequenceTokens(layOutBlocks(plan, sizes), sizes);
@@ -76,7 +78,7 @@ export class RankMemory {
    */
   async makePages(count: number, sizes: SequenceSizes): Promise<void> {
     const arena = this.#arena;
-    const { own, anchor } = sequenceTokens(layOutBlocks(this.#parts.plan, sizes), sizes);
+    const { own, anchor } = sequenceTokens(layOutBlocks(sizes.plan, sizes), sizes);
     if (this.#growthFor(own, anchor) === 0) return;
     const pages = pagesFor(own) + (anchor === 0 ? 0 : pagesFor(anchor));
     let batchSize = count;

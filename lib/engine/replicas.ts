@@ -85,6 +85,11 @@ class ReplicaEngine implements Engine {
     }
   }
 
+  get lost(): Promise<Error> | undefined {
+    const all = this.#engines.flatMap(({ lost }) => lost ?? []);
+    return all.length === 0 ? undefined : Promise.race(all);
+  }
+
   /** Where the request's context is kept, or the fewest samples are. */
   #indexFor({ contextIds, keepContext }: GenerateRequest): number {
     const kept = this.#kept;

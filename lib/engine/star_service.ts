@@ -13,6 +13,7 @@
 import { InvariantError, RequestError, WorkerError } from "../errors.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { EncodedContext } from "../star/encode.ts";
+import type { CheckedPlan } from "../attention/plan.ts";
 import type { Sequence } from "../star/sequence.ts";
 import { TileMasks } from "../attention/tile_masks.ts";
 import { checkRequest, type GenerateRequest } from "../star/request.ts";
@@ -157,7 +158,8 @@ export class StarService implements RankService<StarTypes> {
       case "generate":
         return await this.#generate(id, task);
       case "encode": {
-        const encoded = await this.#encode(id, { ids: decodeInt32(task.ids), room: task.room });
+        const { room, plan } = task;
+        const encoded = await this.#encode(id, { ids: decodeInt32(task.ids), room, plan });
         // It may be freed without a question, which would show what is not finite.
         encoded.sequence.isSuspect = true;
         this.#kept.set(task.context, encoded);
@@ -233,11 +235,12 @@ export class StarService implements RankService<StarTypes> {
       spareRoom?: number;
       queryTokens?: number;
       masks?: TileMasks | undefined;
+      plan?: CheckedPlan | undefined;
     },
   ): Promise<EncodedContext> {
     const { status, desk, size: ranks } = this.#context;
-    const { ids: { length: contextTokens }, room } = options;
-    const left = this.#model.left(this.#sequences, { contextTokens, room, ranks });
+    const { ids: { length: contextTokens }, room, plan } = options;
+    const left = this.#model.left(this.#sequences, { contextTokens, room, ranks, plan });
     status.enter("phase 1");
     return await this.#model.encode(options.ids, {
       collective: this.#collective,
@@ -245,6 +248,7 @@ export class StarService implements RankService<StarTypes> {
       spareRoom: options.spareRoom ?? 0,
       queryTokens: options.queryTokens,
       masks: options.masks,
+      plan,
       // Others are likely to be as long: pages are made for those that wait, and for as many as there
       // are, so that what is there is not moved for each of them.
       others: Math.min(Math.max(this.#waiting.length, this.#running.length), left - 1),

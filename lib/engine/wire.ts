@@ -10,6 +10,7 @@ import type { RankOptions } from "./rank_types.ts";
 import type { GenerateRequest, GenerateResult, Progress, RankCounters } from "../star/request.ts";
 import { decodeInt32, encodeInt32 } from "../team/protocol.ts";
 import type { TokenScore } from "../star/token_scores.ts";
+import type { CheckedPlan } from "../attention/plan.ts";
 import type { TileMask } from "../attention/tile_masks.ts";
 
 /** What one rank found. */
@@ -52,6 +53,8 @@ export type StarTask =
     /** Base64 of 32-bit integers. */
     readonly ids: string;
     readonly room: number;
+    /** In place of the model's. */
+    readonly plan?: CheckedPlan | undefined;
   }
   /** Asks about a context that is kept; the request's own is empty. */
   | { readonly kind: "answer"; readonly context: number; readonly request: WireRequest }

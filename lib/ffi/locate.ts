@@ -3,10 +3,12 @@
  *
  * Nothing is given to the dynamic loader before its digest is checked: a truncated library would
  * end the process with a signal. Run from http(s), the library is fetched from beside this module
- * and kept in the user's cache folder under its digest.
+ * and kept in the user's cache folder under its digest; the manifest is a module like the others, so
+ * that Deno keeps it, and what has run once needs no network.
  *
  * @module
  */
+import ownManifest from "../../kernels/prebuilt/MANIFEST.json" with { type: "json" };
 import { cacheFolder } from "../cache_folder.ts";
 import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -46,6 +48,8 @@ export interface KernelLibraryOptions {
   readonly folder?: URL;
 }
 
+/** Beside the sources. */
+const OWN_FOLDER = new URL("../../kernels/prebuilt/", import.meta.url);
 /** It has some 300 bytes for each library. */
 const MAX_MANIFEST_BYTES = 2 ** 20;
 /** How long the manifest or the library may take to arrive. */
@@ -127,7 +131,7 @@ export async function kernelDigest(backend: "cpu" | "cuda"): Promise<string> {
 export function kernelFolder(): URL {
   const named = Deno.env.get("STARX_KERNELS");
   if (named === undefined || named === "") {
-    return new URL("../../kernels/prebuilt/", import.meta.url);
+    return OWN_FOLDER;
   }
   return pathToFileURL(`${resolve(named)}/`);
 }
@@ -135,7 +139,10 @@ export function kernelFolder(): URL {
 /** Reads and checks the manifest. @throws {DeviceError} If it is missing or of another version. */
 export async function readManifest(url: URL): Promise<Manifest> {
   const source = displayName(url);
-  const text = new TextDecoder().decode(await readBytes(url, MAX_MANIFEST_BYTES));
+  const isOwn = url.protocol !== "file:" && url.href === new URL("MANIFEST.json", OWN_FOLDER).href;
+  const text = isOwn
+    ? JSON.stringify(ownManifest)
+    : new TextDecoder().decode(await readBytes(url, MAX_MANIFEST_BYTES));
   const manifest = parseManifest(text, source);
   if (manifest.abi !== ABI_VERSION) throw abiError(source, manifest.abi);
   return manifest;

@@ -120,6 +120,8 @@ export interface Engine extends AsyncDisposable {
   readonly batchSize: number;
   /** One line for people: device and processes. */
   readonly deviceDescription: string;
+  /** Settles when a process is lost, without which nothing can be run; absent where there is none. */
+  readonly lost?: Promise<Error> | undefined;
   /**
    * Runs one sample.
    *

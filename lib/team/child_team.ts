@@ -76,6 +76,7 @@ export class ChildTeam<T extends RankTypes> implements Team<T> {
   #round: Round | undefined;
   #joined = false;
   #failure: Error | undefined;
+  readonly #lost = Promise.withResolvers<Error>();
   #closing: Promise<void> | undefined;
   /** A line of each rank that may be its last one. */
   readonly #lastWords = new Map<number, string>();
@@ -123,6 +124,10 @@ export class ChildTeam<T extends RankTypes> implements Team<T> {
       await team.close();
       throw error;
     }
+  }
+
+  get lost(): Promise<Error> {
+    return this.#lost.promise;
   }
 
   /** What the ranks answered to `init`, by rank. */
@@ -277,6 +282,7 @@ export class ChildTeam<T extends RankTypes> implements Team<T> {
     this.#closing.then(() => {
       round?.done.reject(error);
       this.#flights.fail(error);
+      this.#lost.resolve(error);
     });
   }
 

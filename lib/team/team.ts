@@ -37,6 +37,11 @@ export type TeamPlace =
 export interface Team<T extends RankTypes> extends AsyncDisposable {
   /** The number of ranks. */
   readonly size: number;
+  /**
+   * Settles when the team cannot go on, with the error, whether or not something is asked of it.
+   * Absent where this process ends with its team.
+   */
+  readonly lost?: Promise<Error> | undefined;
   /** What the ranks said when they were loaded, by rank. */
   readonly ready: readonly T["ready"][];
   /**

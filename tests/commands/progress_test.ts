@@ -38,3 +38,32 @@ Deno.test("RunProgress shows score, tokens and their rate while an answer is gen
     /^0\/4 samples, vt at 4096, 95\.0 ± 2\.2, phase 2, 9 tokens, \d+\.\d tokens\/s$/,
   );
 });
+
+Deno.test("RunProgress counts all samples that are under way, and what each has done", async () => {
+  const bars: string[] = [];
+  const screen = { ...fakeScreen(), isTerminal: true, bar: (text: string) => void bars.push(text) };
+  const progress = new RunProgress(screen, { totalCount: 4 });
+  const draw = async (update: () => void): Promise<string> => {
+    // No bar is drawn sooner than that.
+    await new Promise((resolve) => setTimeout(resolve, 120));
+    update();
+    return bars.at(-1) ?? "";
+  };
+  progress.update({ phase: "phase 2", fraction: 1, generatedTokens: 3 }, "first");
+  progress.update({ phase: "phase 2", fraction: 1, generatedTokens: 5 }, "second");
+  const three = await draw(() =>
+    progress.update({ phase: "phase 1", fraction: 0, generatedTokens: 0 }, "third")
+  );
+  // Two whole samples of four, though none is finished; five tokens came behind the first three.
+  assertMatch(three, /^\[#{12}-{12}\] 0\/4 samples, 3 at once, \d+\.\d tokens\/s$/);
+  progress.finishSample("second");
+  const two = await draw(() =>
+    progress.update({ phase: "phase 2", fraction: 1, generatedTokens: 9 }, "third")
+  );
+  assertMatch(two, /^\[#{18}-{6}\] 1\/4 samples, 2 at once, \d+\.\d tokens\/s, \d+ s left$/);
+  progress.finishSample("first");
+  const one = await draw(() =>
+    progress.update({ phase: "phase 2", fraction: 1, generatedTokens: 10 }, "third")
+  );
+  assertMatch(one, /^\[#{18}-{6}\] 2\/4 samples, phase 2, 10 tokens, /);
+});

@@ -14,20 +14,23 @@ import { inFolder } from "../helpers/folder.ts";
 import { goldenEntries } from "../helpers/golden.ts";
 import { leftovers } from "../helpers/processes.ts";
 import { MODEL, STAR } from "../helpers/prompts.ts";
+import { Random } from "../helpers/random.ts";
 import { optionsIn } from "../helpers/ruler_run.ts";
 
 /** Samples of different lengths; some have a stop word in their answers. */
-async function lines(): Promise<string> {
+async function lines(count = 6): Promise<string> {
   const entries = await goldenEntries();
+  const shares = [1, 0.7, 0.4, 0.9, 0.3];
+  const rounds = shares.slice(0, Math.ceil(count / entries.length) + 1);
   const samples = entries.flatMap(({ context, query }, i) =>
-    [1, 0.7, 0.4].map((share, j) => ({
-      index: 3 * i + j,
+    rounds.map((share, j) => ({
+      index: rounds.length * i + j,
       input_context: context.slice(0, Math.floor(context.length * share)),
       input_query: query,
       output: "",
     }))
   );
-  return samples.slice(0, 6).map((sample) => JSON.stringify(sample)).join("\n") + "\n";
+  return samples.slice(0, count).map((sample) => JSON.stringify(sample)).join("\n") + "\n";
 }
 
 function options(folder: string, more: Partial<InferOptions>): InferOptions {
@@ -73,6 +76,28 @@ Deno.test("runInfer() writes the same bytes for every batch size, on 1 and 2 pro
     assertEquals(texts(outputs[3]), texts(first));
   });
 });
+
+for (const plan of [STAR, { mode: "dense" }] as const) {
+  Deno.test(`runInfer() writes a sample's bytes in any order of the file, 1, 2, 5 or 16 at once, in ${plan.mode} (seed 11)`, async () => {
+    const inputs = (await lines(18)).trimEnd().split("\n");
+    await inFolder({}, async (folder) => {
+      const random = new Random(11);
+      let expected: string[] | undefined;
+      for (const batchSize of [1, 2, 5, 16]) {
+        const order = batchSize === 1 ? [...inputs.keys()] : random.shuffled(inputs.length);
+        const inputPath = `${folder}/in-${batchSize}.jsonl`;
+        const outputPath = `${folder}/out-${batchSize}.jsonl`;
+        await Deno.writeTextFile(inputPath, order.map((i) => `${inputs[i]}\n`).join(""));
+        await runInfer(options(folder, { plan, batchSize, inputPath, outputPath }), CONTEXT);
+        const records = (await Deno.readTextFile(outputPath)).trimEnd().split("\n");
+        assertEquals(records.map((line) => JSON.parse(line).index), order);
+        const found = inputs.map((_, index) => records[order.indexOf(index)] ?? "");
+        expected ??= found;
+        assertEquals(found, expected, `${batchSize} at once`);
+      }
+    });
+  });
+}
 
 Deno.test("runInfer() goes on with another batch size where a run was cut off", async () => {
   await inFolder({ "in.jsonl": await lines() }, async (folder) => {

@@ -29,6 +29,7 @@ function serveRepository(requested: string[]): Deno.HttpServer<Deno.NetAddr> {
 async function runDeno(
   args: readonly string[],
   folder: string,
+  env: Readonly<Record<string, string>> = {},
 ): Promise<{ code: number; stdout: string; stderr: string }> {
   const output = await new Deno.Command(Deno.execPath(), {
     args: [...args],
@@ -39,6 +40,7 @@ async function runDeno(
       // The library is to come from the web site.
       STARX_KERNELS: "",
       NO_COLOR: "1",
+      ...env,
     },
     cwd: folder,
   }).output();
@@ -110,5 +112,42 @@ Deno.test("cli.ts runs from a web site", async () => {
     assertEquals(code, 0, stderr);
     const [line = ""] = (await Deno.readTextFile(`${folder}/out.jsonl`)).split("\n");
     assertEquals(JSON.parse(line).generated_ids, ids);
+  });
+});
+
+Deno.test("ruler and report from a web site need no network once they have run", async () => {
+  await inFolder({}, async (folder) => {
+    const server = serveRepository([]);
+    const cli = `http://127.0.0.1:${server.addr.port}/cli.ts`;
+    const ruler = [
+      ...["ruler", "-p", MODEL, "-pc", "llama3", "-a", "starx", "-bs", "256", "-np", "2"],
+      ...["-l", "1024", "-t", "niah_single_1", "--num_samples_per_task", "2", "--device", "cpu"],
+    ];
+    try {
+      const { code, stderr } = await runDeno(["run", "-A", cli, ...ruler, "-n", "first"], folder);
+      assertEquals(code, 0, stderr);
+      assertMatch(stderr, /^Report: /m);
+    } finally {
+      await server.shutdown();
+    }
+    const offline = ["run", "-A", "--deny-net", "--cached-only", cli];
+    // The charts are drawn by a process that is not told so: its way to a registry is closed.
+    const nowhere = "http://127.0.0.1:9";
+    const env = { HTTPS_PROXY: nowhere, HTTP_PROXY: nowhere, NO_PROXY: "" };
+    const again = await runDeno([...offline, ...ruler, "-n", "second"], folder, env);
+    assertEquals(again.code, 0, again.stderr);
+    assertMatch(again.stderr, /^Report: /m);
+    assertMatch(again.stdout, /^niah_single_1 +\d+\.\d ± /m);
+    const experiments = ["first", "second"].map((name) => `results/${name}_starx_b256a256`);
+    const report = await runDeno(
+      [...offline, "report", ...experiments, "-o", "both.html"],
+      folder,
+      env,
+    );
+    assertEquals(report.code, 0, report.stderr);
+    const html = await Deno.readTextFile(`${folder}/both.html`);
+    assert(html.includes("<svg") && html.includes("second"), "it has its charts");
+    // What it was made with is not there to be asked for any more.
+    assert((await fetch(cli).then(({ status }) => status, () => 0)) === 0);
   });
 });

@@ -153,17 +153,6 @@ async function runOnRank(
 /** Of the order in which samples are run together. */
 export const BATCH_SEED = 7;
 
-/** The numbers below `count` in another order. */
-function shuffled(count: number): number[] {
-  const random = new Random(BATCH_SEED);
-  const order = Array.from({ length: count }, (_, i) => i);
-  for (let i = count - 1; i > 0; i--) {
-    const j = random.below(i + 1);
-    [order[i], order[j]] = [order[j] ?? 0, order[i] ?? 0];
-  }
-  return order;
-}
-
 /** The plan of a mode by the reference's names, or of the ring's modes. */
 export async function batchPlan(name: string): Promise<CheckedPlan> {
   const [entry] = await goldenEntries();
@@ -192,7 +181,12 @@ export async function checkWidths(
   for (const width of widths) {
     let pauses = 0;
     const onPause = () => void pauses++;
-    const found = await runBatches(samples, { ...run, width, order: shuffled(count), onPause });
+    const found = await runBatches(samples, {
+      ...run,
+      width,
+      order: new Random(BATCH_SEED).shuffled(count),
+      onPause,
+    });
     assertEquals(found, expected);
     // The chunks of a GPU are longer than most of the samples.
     if (run.device !== "cuda") assert(pauses > 0, "some sample has several chunks");

@@ -44,6 +44,16 @@ export class Random {
     return out;
   }
 
+  /** The numbers below `count` in another order (Fisher and Yates). */
+  shuffled(count: number): number[] {
+    const order = Array.from({ length: count }, (_, i) => i);
+    for (let i = count - 1; i > 0; i--) {
+      const j = this.below(i + 1);
+      [order[i], order[j]] = [order[j] ?? 0, order[i] ?? 0];
+    }
+    return order;
+  }
+
   /** Integers of [low, high). */
   ints(count: number, range: { low: number; high: number }): Int32Array<ArrayBuffer> {
     const { low, high } = range;

@@ -7,6 +7,9 @@ import type { RankModel } from "../../lib/engine/rank.ts";
 import type { Collective } from "../../lib/parallel/collective.ts";
 import type { GenerateRequest } from "../../lib/star/request.ts";
 
+/** Steps that are started at once. */
+const STEPS = 8;
+
 /** What a rank found. */
 export interface SampleResult {
   readonly ids: readonly number[];
@@ -28,12 +31,11 @@ export async function runSample(
     room: request.queryIds.length + request.tokensToGenerate,
     onProgress: () => {},
   });
-  const { ids, topLogits } = await model.answer(encoded, {
-    request,
-    collective,
-    onLayer: () => {},
-    onToken: () => {},
-  });
+  const call = { request, collective, onLayer: () => {}, onToken: () => {} };
+  const answer = await model.begin(encoded, call);
+  while (!answer.isDone) await model.decode([answer], { ...call, maxSteps: STEPS });
+  if (answer.failure !== undefined) throw answer.failure;
+  const { ids, topLogits } = answer;
   const selectedTiles = encoded.phase1.selected.flatMap((layers) =>
     layers.map(({ selected, causal }) => [selected, causal] as const)
   );

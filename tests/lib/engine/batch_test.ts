@@ -4,11 +4,12 @@
  *
  * @module
  */
+import { loadModel } from "../../../lib/engine/load_model.ts";
 import { RequestError } from "../../../lib/errors.ts";
-import type { Engine, GenerateResult } from "../../../lib/star/request.ts";
+import type { Engine, GenerateRequest, GenerateResult } from "../../../lib/star/request.ts";
 import { assert, assertEquals, assertLess, assertRejects } from "../../helpers/assert.ts";
 import { batchSamples } from "../../helpers/batches.ts";
-import { goldenRequest, openTiny, STAR } from "../../helpers/prompts.ts";
+import { goldenRequest, MODEL, openTiny, STAR } from "../../helpers/prompts.ts";
 
 const answerOf = ({ ids, topLogits, selectedTiles }: GenerateResult) => ({
   ids,
@@ -23,6 +24,57 @@ async function oneByOne(engine: Engine): Promise<ReturnType<typeof answerOf>[]> 
   }
   return results;
 }
+
+Deno.test("a sample that ends at a stop id waits for nobody, and the next one takes its place", async () => {
+  await using engine = await openTiny({ plan: STAR, processCount: 1, batchSize: 2 });
+  const [first, second, third] = await batchSamples(3);
+  assert(first !== undefined && second !== undefined && third !== undefined);
+  const { ids } = await engine.generate({ ...first, tokensToGenerate: 8 });
+  const stopId = ids[2] ?? -1;
+  const length = ids.indexOf(stopId) + 1;
+  const ended: string[] = [];
+  const run = async (name: string, request: GenerateRequest): Promise<GenerateResult> => {
+    const result = await engine.generate(request);
+    ended.push(name);
+    return result;
+  };
+  const [stopped, long] = await Promise.all([
+    run("stopped", { ...first, tokensToGenerate: 300, stopIds: [stopId] }),
+    run("long", { ...second, tokensToGenerate: 300 }),
+    run("next", { ...third, tokensToGenerate: 10 }),
+  ]);
+  assertEquals(stopped.ids, ids.slice(0, length));
+  assertEquals(long.ids.length, 300);
+  assertEquals(ended, ["stopped", "next", "long"]);
+});
+
+Deno.test("a stop word of several tokens ends its answer while others go on", async () => {
+  await using model = await loadModel(MODEL, { device: "cpu", threads: 1, batchSize: 2 });
+  const [first, second] = await batchSamples(2);
+  assert(first !== undefined && second !== undefined);
+  const promptOf = ({ contextIds, queryIds }: GenerateRequest) => ({
+    context: contextIds,
+    query: queryIds,
+  });
+  const whole = await model.generate(promptOf(first), { tokensToGenerate: 12 });
+  const stopWord = await model.tokenizer.decode([...whole.ids.slice(4, 7)]);
+  assert((await model.tokenizer.encode(stopWord)).length > 1);
+  const ended: string[] = [];
+  const run = async (name: string, request: GenerateRequest, stopWords: readonly string[]) => {
+    const generation = await model.generate(promptOf(request), {
+      ...{ tokensToGenerate: 600, stopWords },
+    });
+    ended.push(name);
+    return generation;
+  };
+  const [stopped, long] = await Promise.all([
+    run("stopped", first, [stopWord]),
+    run("long", second, []),
+  ]);
+  assertEquals(stopped.text, whole.text.slice(0, whole.text.indexOf(stopWord)));
+  assertEquals(long.ids.length, 600);
+  assertEquals(ended, ["stopped", "long"]);
+});
 
 Deno.test("samples get tokens between the chunks of one that begins", async () => {
   await using engine = await openTiny({ plan: { mode: "dense" }, processCount: 1, batchSize: 3 });

@@ -10,7 +10,8 @@ import { makeModel } from "../../../scripts/make_model.ts";
 import { assert, assertEquals, assertNotEquals, assertRejects } from "../../helpers/assert.ts";
 import { runFamily } from "../../helpers/families.ts";
 import { inFolder } from "../../helpers/folder.ts";
-import type { TensorHeader, WeightsFile } from "../../../scripts/torture/fuzz_model.ts";
+import { readWeights, writeWeights } from "../../helpers/safetensors.ts";
+import { UNUSUAL_MODELS } from "../../helpers/unusual_models.ts";
 
 const CONFIG = {
   architectures: ["LlamaForCausalLM"],
@@ -35,32 +36,6 @@ async function withModel(use: (folder: string) => Promise<void>): Promise<void> 
     await makeModel(folder, { config: CONFIG, dtype: "f32", shards: 1, seed: 1 });
     await use(folder);
   });
-}
-
-async function readWeights(path: string): Promise<WeightsFile> {
-  const bytes = await Deno.readFile(path);
-  const length = Number(new DataView(bytes.buffer).getBigUint64(0, true));
-  const { __metadata__: _, ...header } = JSON.parse(
-    new TextDecoder().decode(bytes.subarray(8, 8 + length)),
-  );
-  return { header, data: bytes.slice(8 + length) };
-}
-
-async function writeWeights(
-  path: string,
-  tensors: ReadonlyMap<string, Omit<TensorHeader, "data_offsets"> & { bytes: Uint8Array }>,
-): Promise<void> {
-  const header: Record<string, TensorHeader> = {};
-  let end = 0;
-  for (const [name, { dtype, shape, bytes }] of tensors) {
-    header[name] = { dtype, shape, data_offsets: [end, end + bytes.length] };
-    end += bytes.length;
-  }
-  const text = new TextEncoder().encode(JSON.stringify(header));
-  const length = new Uint8Array(8);
-  new DataView(length.buffer).setBigUint64(0, BigInt(text.length), true);
-  const parts = [...tensors.values()].map(({ bytes }) => bytes.slice());
-  await Deno.writeFile(path, new Blob([length, text, ...parts]).stream());
 }
 
 /** Writes the weights anew, each as a function makes it. */
@@ -188,4 +163,14 @@ Deno.test("parseConfig() gives layers the windows that layer_types says", () => 
     const { layers } = parseConfig(config, { path: "config.json" });
     assertEquals(layers.map(({ window }) => window), [40, undefined], name);
   }
+});
+
+Deno.test("parseConfig() gives each type of layer its own rotation", () => {
+  const config = UNUSUAL_MODELS["Qwen 3, a rotation for each type of layer"];
+  const { layers, ropes } = parseConfig(config, { path: "config.json" });
+  assertEquals(layers.map(({ rope = -1 }) => ropes[rope]), [
+    { dims: 64, theta: 1_000_000, scaling: { kind: "linear", factor: 4 } },
+    { dims: 64, theta: 10_000 },
+    { dims: 64, theta: 1_000_000, scaling: { kind: "linear", factor: 4 } },
+  ]);
 });
