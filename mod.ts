@@ -34,6 +34,12 @@ export { type ConfigOptions, readConfig } from "./lib/model/config.ts";
 export type { LayerShape, ModelShape, ProductShape, WeightSpec } from "./lib/model/model_shape.ts";
 export { type ComputeDType, type Precision, PRECISIONS } from "./lib/model/precision.ts";
 export { loadTokenizer, type TextTokenizer, type Tokenizer } from "./lib/model/tokenizer.ts";
+export type {
+  SelectionEvent,
+  SelectionHooks,
+  SelectionInfo,
+  SelectModule,
+} from "./lib/attention/select_module.ts";
 export type { TileMask } from "./lib/attention/tile_masks.ts";
 export type { DeviceWish } from "./lib/device/open.ts";
 export type {

@@ -19,6 +19,7 @@ import type { JsonValue } from "./python/json_text.ts";
 
 /** What a task scored. */
 export interface TaskScore {
+  /** Its name. */
   readonly task: string;
   /** 0 to 100; undefined if there is nothing to compare with. */
   readonly score: number | undefined;
@@ -26,6 +27,7 @@ export interface TaskScore {
   readonly reason?: string;
   /** How many predictions are empty. */
   readonly nullCount: number;
+  /** How many predictions there are. */
   readonly sampleCount: number;
   /** What each sample scored, 0 to 100; absent where there is no score. */
   readonly values?: readonly number[];
@@ -51,9 +53,11 @@ export interface EvaluateFolderOptions {
 
 /** What {@linkcode evaluateFolder} found and wrote. */
 export interface FolderScores {
+  /** In the order of the tasks. */
   readonly scores: readonly TaskScore[];
   /** `summary.csv`, or `summary-<task>.csv` if there is only one task. */
   readonly summaryPath: string;
+  /** `submission.csv`. */
   readonly submissionPath: string;
 }
 

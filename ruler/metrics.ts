@@ -15,13 +15,16 @@ import { strip } from "./python/text.ts";
  */
 export type Metric = "all" | "part" | "exact" | "f1";
 
-/** The metrics by the names that the command line has for them. */
+/** What the command line calls the metrics. */
+export type MetricName = "contains_all" | "contains_any" | "exact" | "f1";
+
+/** The metrics by these names. */
 export const METRICS = {
   contains_all: "all",
   contains_any: "part",
   exact: "exact",
   f1: "f1",
-} as const satisfies Record<string, Metric>;
+} as const satisfies Record<MetricName, Metric>;
 
 /**
  * A metric, or a task's own: what a sample scores, 0 to 1, by its prediction, its answers and its

@@ -3,19 +3,36 @@
  *
  * @module
  */
-export { evaluateFolder, type FolderScores } from "./evaluate.ts";
+export {
+  evaluateFolder,
+  type EvaluateFolderOptions,
+  type FolderScores,
+  type TaskScore,
+} from "./evaluate.ts";
 export { gatherExperiment } from "./gather.ts";
+export type { Metric, MetricName, TaskMetric } from "./metrics.ts";
 export type {
+  CommonWordsSettings,
   CountTokens,
+  FrequentWordsSettings,
   Generators,
+  NeedleType,
+  NiahSettings,
+  QaSettings,
+  Question,
   QuestionSet,
   RulerSample,
   SplitSentences,
   TaskSettings,
   TaskSources,
+  VariableTrackingSettings,
   WordLists,
 } from "./model.ts";
-export { formatSample2026, prepareSamples2026 } from "./generators_2026/prepare.ts";
+export {
+  formatSample2026,
+  prepareSamples2026,
+  type Sample2026,
+} from "./generators_2026/prepare.ts";
 export { cutQuestion, RULER_TASKS_2026 } from "./generators_2026/templates.ts";
 export type { Prediction, SampleRequest, TaskDefinition, TaskSample } from "./own_task.ts";
 export { formatSample, type PrepareOptions, prepareSamples } from "./prepare.ts";

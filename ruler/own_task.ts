@@ -5,7 +5,7 @@
  */
 import { errorText, FileError, RequestError, UsageError } from "../lib/errors.ts";
 import { describeValue, isJsonObject } from "../lib/text_file.ts";
-import { METRICS, type TaskMetric } from "./metrics.ts";
+import { type MetricName, METRICS, type TaskMetric } from "./metrics.ts";
 import type { RulerSample } from "./model.ts";
 import { chunkOf, type PrepareOptions } from "./prepare.ts";
 
@@ -13,6 +13,7 @@ import { chunkOf, type PrepareOptions } from "./prepare.ts";
 export interface SampleRequest {
   /** Tokens that context, query and answer prefix may have together. */
   readonly maxTokens: number;
+  /** How many samples to make. */
   readonly sampleCount: number;
   /** How many samples earlier chunks have. */
   readonly firstSample: number;
@@ -24,8 +25,11 @@ export interface SampleRequest {
 
 /** A sample of a task. The model's prompt template goes around context and query. */
 export interface TaskSample {
+  /** What is read. */
   readonly context: string;
+  /** What is asked about it. */
   readonly query: string;
+  /** What the answer should hold. */
   readonly answers: readonly string[];
   /** The beginning of the model's own turn. */
   readonly answerPrefix?: string;
@@ -35,6 +39,7 @@ export interface TaskSample {
 export interface Prediction {
   /** As it was generated, cut at the stop words, without white space at its ends. */
   readonly prediction: string;
+  /** The sample's own. */
   readonly answers: readonly string[];
   /** The prompt's query, with what the template puts behind it. */
   readonly query: string;
@@ -46,9 +51,10 @@ export interface TaskDefinition {
   readonly tokensToGenerate: number;
   /** Its samples, one by one. Sample i must be the same whatever the number of samples. */
   samples(request: SampleRequest): Iterable<TaskSample> | AsyncIterable<TaskSample>;
-  /** What a sample scores, 0 to 1; or `metric` is the name of one of `evaluate`'s metrics. */
+  /** What a sample scores, 0 to 1. */
   score?(sample: Prediction): number;
-  readonly metric?: keyof typeof METRICS;
+  /** In place of `score()`: one of `evaluate`'s metrics. */
+  readonly metric?: MetricName;
 }
 
 /** A task of a module, checked. */

@@ -28,6 +28,7 @@ const SEED = 42;
 export interface PrepareOptions {
   /** The task's name, for messages. */
   readonly task: string;
+  /** What its generator is set to. */
   readonly settings: TaskSettings;
   /** The model's prompt. */
   readonly template: Pick<ModelTemplate, "before" | "after">;
@@ -37,10 +38,13 @@ export interface PrepareOptions {
   readonly sampleCount: number;
   /** Which of `chunkCount` parts to make, from 0 on. */
   readonly chunkIndex: number;
+  /** Parts that are made one by one, each with a seed of its own. */
   readonly chunkCount: number;
   /** Whether line feeds and tabs become spaces, after the length was counted. */
   readonly removeNewlineTab: boolean;
+  /** The model's way to count. */
   readonly countTokens: CountTokens;
+  /** What the task's data is made of. */
   readonly sources: TaskSources;
   /** The seed of the first chunk, with the generators of 2026; the others have a fixed one. */
   readonly randomSeed?: number | undefined;

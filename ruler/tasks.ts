@@ -9,6 +9,7 @@ import type { NeedleType, NiahSettings, TaskSettings } from "./model.ts";
 
 /** A task. */
 export interface RulerTask {
+  /** What its generator is set to. */
   readonly settings: TaskSettings;
   /** Tokens that a model generates; for fwe more than its data leaves room for. */
   readonly tokensToGenerate: number;

@@ -8,8 +8,9 @@ import type { TaskSettings } from "./model.ts";
 
 /** A model's prompt. */
 export interface ModelTemplate {
-  /** In front of and behind the task. */
+  /** In front of the task, in the context. */
   readonly before: string;
+  /** Behind it, in the query. */
   readonly after: string;
   /** A generated text is cut at the first of them. */
   readonly stopWords: readonly string[];

@@ -40,10 +40,13 @@ Deno.test("the documents' links lead to files", async () => {
     const name of [
       "README.md",
       "ARCHITECTURE.md",
+      "docs/extend.md",
       "docs/nodes.md",
       "docs/gpu.md",
       "docs/models.md",
       "docs/scaling.md",
+      "docs/extend.md",
+      "docs/tasks.md",
     ]
   ) {
     const base = new URL(name, ROOT);

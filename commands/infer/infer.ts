@@ -21,6 +21,7 @@ import {
   ModelSession,
   usableProcesses,
 } from "../shared/model_session.ts";
+import { checkSelects } from "../shared/run_options.ts";
 import { predictFile } from "../shared/predict.ts";
 import { formatDuration, RunProgress } from "../shared/progress.ts";
 import { RunLock } from "../shared/run_lock.ts";
@@ -56,6 +57,7 @@ const TEMPLATE_FLAG = "--prompt_config";
 export async function runInfer(options: InferOptions, context: CommandContext): Promise<void> {
   const { screen, cleanup } = context;
   const plan = checkPlan(options.plan);
+  checkSelects([plan], options);
   const { kind: device, note } = await chooseDevice(options.device, options);
   if (note !== undefined) screen.log(note);
   if (options.template !== undefined) checkTemplateName(options.template, TEMPLATE_FLAG);
@@ -84,13 +86,13 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
     screen.log(`${options.outputPath}: ${finished.count} samples are finished, continuing`);
   }
   const { dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs, copyWeights } = options;
-  const { batchSize, replicas, ropeScaling } = options;
+  const { batchSize, replicas, ropeScaling, selectModule } = options;
   await using session = new ModelSession({
     folder,
     load: {
       ...options.plan,
       ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs },
-      ...{ tokenizer, copyWeights, batchSize, replicas, ropeScaling },
+      ...{ tokenizer, copyWeights, batchSize, replicas, ropeScaling, selectModule },
     },
     screen,
     cleanup,

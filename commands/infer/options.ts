@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { SelectModule } from "../../lib/attention/select_module.ts";
 import type { PlanOptions } from "../../lib/attention/plan.ts";
 import type { CheckedLoad } from "../../lib/engine/options.ts";
 import type { ComputeDType } from "../../lib/model/precision.ts";
@@ -39,6 +40,8 @@ export interface InferOptions {
   readonly copyWeights?: boolean | undefined;
   /** Stands in place of the configuration's. */
   readonly ropeScaling?: CheckedLoad["ropeScaling"];
+  /** Selects tiles, or looks at them. */
+  readonly selectModule?: SelectModule | undefined;
   /** Whether an earlier output is removed first. */
   readonly overwrite?: boolean | undefined;
 }

@@ -5,10 +5,12 @@
  */
 import {
   type AttentionMode,
+  type CheckedPlan,
   checkPlan,
   modeOf,
   type PlanOptions,
 } from "../../lib/attention/plan.ts";
+import type { SelectModule } from "../../lib/attention/select_module.ts";
 import { loadModel, type Model } from "../../lib/engine/load_model.ts";
 import { FileError, RequestError, UsageError } from "../../lib/errors.ts";
 import type { CheckedLoad } from "../../lib/engine/options.ts";
@@ -19,6 +21,7 @@ import { readTextFile } from "../../lib/text_file.ts";
 import { replaceFile } from "../../ruler/files.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import type { Format } from "../results/formats.ts";
+import { checkSelects } from "../shared/run_options.ts";
 import { ModelSession, usableProcesses } from "../shared/model_session.ts";
 import {
   formatPerplexities,
@@ -53,6 +56,8 @@ export interface PerplexityOptions {
   readonly startTimeoutMs?: number | undefined;
   readonly copyWeights?: boolean | undefined;
   readonly ropeScaling?: CheckedLoad["ropeScaling"];
+  /** Selects tiles in the modes that do so, or looks at them. */
+  readonly selectModule?: SelectModule | undefined;
   readonly format: Format;
   /** Gets the results as comma-separated values, too, as far as there are any. */
   readonly outputPath: string | undefined;
@@ -77,6 +82,7 @@ export async function runPerplexity(
   const { screen, cleanup } = context;
   const { modes, format, outputPath } = options;
   const plans = modes.map((mode) => checkPlan({ ...options.plan, mode }));
+  checkSelects(plans, options);
   await checkLengths(options);
   const text = await readTokens(options);
   const spans = placeSpans({ tokens: text.ids.length, name: options.inputPath }, {
@@ -100,7 +106,7 @@ export async function runPerplexity(
       const asked = context.launchedRanks ?? options.processCount;
       const processCount = usableProcesses(plan, asked, { screen });
       const mode = modeOf(plan);
-      await using session = openSession(options, { mode, context });
+      await using session = openSession(options, { plan, context });
       const model = await session.open({ processCount });
       for (const length of options.lengths) {
         const result = await scoreLength(model, { ...text, spans, length, options, mode });
@@ -147,9 +153,10 @@ async function readTokens(
 
 function openSession(
   options: PerplexityOptions,
-  run: { mode: AttentionMode; context: CommandContext },
+  run: { plan: CheckedPlan; context: CommandContext },
 ): ModelSession {
-  const { mode, context } = run;
+  const { plan: { selection }, context } = run;
+  const mode = modeOf(run.plan);
   const { modelPath: folder, plan, device, dtype: precision, threads, lengths } = options;
   const { gpusPerRank, timeoutMs, startTimeoutMs, copyWeights, ropeScaling } = options;
   return new ModelSession({
@@ -157,6 +164,7 @@ function openSession(
     load: {
       ...{ ...plan, mode, device, precision, threads, gpusPerRank, timeoutMs, startTimeoutMs },
       ...{ copyWeights, ropeScaling, expectedTokens: Math.max(...lengths) },
+      selectModule: selection === undefined ? undefined : options.selectModule,
     },
     ...context,
     loadModel: context.loadModel ?? loadModel,

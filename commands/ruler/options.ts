@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { SelectModule } from "../../lib/attention/select_module.ts";
 import type { PlanOptions } from "../../lib/attention/plan.ts";
 import type { Generators } from "../../ruler/model.ts";
 import type { Format } from "../results/formats.ts";
@@ -48,12 +49,16 @@ export interface RulerOptions {
   readonly copyWeights?: boolean | undefined;
   /** Stands in place of the configuration's. */
   readonly ropeScaling?: CheckedLoad["ropeScaling"];
+  /** Selects tiles, or looks at them. */
+  readonly selectModule?: SelectModule | undefined;
   /** What is printed at the end. @default {"table"} */
   readonly format?: Format | undefined;
   /** Whether a file of samples per task is written, as lm-evaluation-harness has it. */
   readonly logSamples?: boolean | undefined;
   /** Whether a report is written, too. @default {false} */
   readonly withReport?: boolean | undefined;
+  /** Whether results of NVIDIA/Star-Attention's program go on here. */
+  readonly adopt?: boolean | undefined;
   /** Whether results of these lengths are removed first. */
   readonly overwrite?: boolean | undefined;
 }

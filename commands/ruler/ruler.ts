@@ -22,7 +22,9 @@ import { EventLog, writeResults } from "../results/harness.ts";
 import { makeFolder } from "../shared/folder.ts";
 import { RunLock } from "../shared/run_lock.ts";
 import { ModelSession, usableProcesses } from "../shared/model_session.ts";
+import { checkSelects } from "../shared/run_options.ts";
 import { RunProgress } from "../shared/progress.ts";
+import { adoptResults } from "./adopt.ts";
 import type { DataMaker, OpenDataMaker } from "./data.ts";
 import { Ledger } from "./ledger.ts";
 import { runLength } from "./length.ts";
@@ -58,6 +60,7 @@ export async function runRuler(
   const { screen, cleanup } = context;
   const { modelPath, sourceDir, dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs } = options;
   const plan = checkPlan(options.plan);
+  checkSelects([plan], options);
   const { kind: device, note } = await chooseDevice(options.device, options);
   if (note !== undefined) screen.log(note);
   checkTemplateName(options.template, TEMPLATE_FLAG);
@@ -88,6 +91,7 @@ export async function runRuler(
       batchSize: options.batchSize,
       replicas: options.replicas,
       ropeScaling: options.ropeScaling,
+      selectModule: options.selectModule,
       expectedTokens: Math.max(...lengths),
     },
     screen,
@@ -99,6 +103,8 @@ export async function runRuler(
     ...{ ...options, plan, device, processCount, folder, pregenDir, maker, session, screen },
     own,
     template: template.name,
+    prompt: template,
+    templateName: options.template,
     endIds: options.stopAtEos === true ? config.eosTokenIds : [],
     digests: {
       model: await modelDigest(modelPath),
@@ -168,6 +174,7 @@ async function runLengths(
   using _interrupted = cleanup.onInterrupt(() => Promise.resolve(show()));
   try {
     for (const maxTokens of lengths) {
+      if (run.adopt === true) await adoptResults(maxTokens, run);
       await runLength(await prepareLength(maxTokens, run), { run, ledger, args, events });
     }
   } finally {

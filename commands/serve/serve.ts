@@ -12,6 +12,7 @@ import { type ChatRenderer, openChatTemplate } from "../../lib/model/chat_templa
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import { ModelSession, usableProcesses } from "../shared/model_session.ts";
+import { checkSelects } from "../shared/run_options.ts";
 import { Admission } from "./admission.ts";
 import { Metrics } from "./metrics.ts";
 import { type ServerOptions, startServer } from "./server.ts";
@@ -51,6 +52,7 @@ export async function runServe(options: ServeOptions, context: CommandContext): 
   const { screen, cleanup } = context;
   const { modelPath: folder, hostname, apiKey, load } = options;
   const plan = checkPlan(options.plan);
+  checkSelects([plan], load);
   if (!LOOPBACK.test(hostname) && apiKey === undefined) {
     throw new UsageError(
       `--api_key is required as --host is not of this machine alone: current value is ${hostname}`,

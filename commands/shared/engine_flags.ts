@@ -11,6 +11,7 @@ import {
   PLAN_DEFAULTS,
   type PlanOptions,
 } from "../../lib/attention/plan.ts";
+import { type SelectModule, selectModuleOf } from "../../lib/attention/select_module.ts";
 import { DEVICE_WISHES } from "../../lib/device/open.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { type CheckedLoad, LOAD_DEFAULTS, LOAD_RANGES } from "../../lib/engine/options.ts";
@@ -54,6 +55,7 @@ const FLAG_NAMES: Readonly<Record<string, string>> = {
   batchSize: "--batch_size",
   replicas: "--replicas",
   ropeScaling: "--rope_scaling",
+  selectModule: "--select",
 };
 
 /** A message of the library, with the names that options have on the command line. */
@@ -91,6 +93,7 @@ export interface EngineFlags {
   readonly start_timeout: number;
   readonly copy_weights: boolean;
   readonly rope_scaling: string | undefined;
+  readonly select: string | undefined;
 }
 
 /** How many GPUs a process spreads the layers over. */
@@ -168,6 +171,11 @@ export const ENGINE_FLAGS = {
     help: "stretches the model: stands in place of config.json's rope_scaling, for example " +
       `'{"rope_type": "yarn", "factor": 4}'`,
   }),
+  select: textFlag({
+    value: "MODULE",
+    help: "a module of one's own that selects tiles in place of the threshold, or looks at them " +
+      "(xattn, starx, ringx); docs/extend.md has one",
+  }),
   copy_weights: switchFlag({
     machine: true,
     help: "reads the weights into memory once, for files that may change meanwhile; otherwise " +
@@ -215,7 +223,7 @@ export function engineOptions(
     "device" | "threads" | "gpusPerRank" | "copyWeights" | "batchSize" | "replicas"
   >
   & Pick<CheckedLoad, "timeoutMs" | "startTimeoutMs" | "ropeScaling">
-  & { dtype: ComputeDType } {
+  & { dtype: ComputeDType; selectModule: SelectModule | undefined } {
   const { device, dtype, threads, timeout, start_timeout, copy_weights: copyWeights } = flags;
   const timeoutMs = milliseconds("timeoutMs", { flag: "--timeout", seconds: timeout });
   const startTimeoutMs = startTimeoutMsOf(start_timeout);
@@ -223,7 +231,10 @@ export function engineOptions(
   const batchSize = batchSizeOf(flags.batch_size);
   const base = { device, dtype, threads, gpusPerRank: gpusPerRank(flags), copyWeights };
   const ropeScaling = ropeScalingOf(flags.rope_scaling);
-  return { ...base, batchSize, replicas: flags.replicas, ...times, ropeScaling };
+  const selectModule = flags.select === undefined
+    ? undefined
+    : selectModuleOf({ action: "select tiles", name: "selectModule" }, flags.select);
+  return { ...base, batchSize, replicas: flags.replicas, ...times, ropeScaling, selectModule };
 }
 
 /** @throws {UsageError} If it is not a JSON object. */

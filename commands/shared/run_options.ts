@@ -4,6 +4,8 @@
  * @module
  */
 import { type CheckedPlan, mergeOf, modeOf } from "../../lib/attention/plan.ts";
+import type { SelectModule } from "../../lib/attention/select_module.ts";
+import { UsageError } from "../../lib/errors.ts";
 import type { CheckedLoad } from "../../lib/engine/options.ts";
 import type { OptionValue } from "./run_record.ts";
 
@@ -15,6 +17,7 @@ export function planOptions(
     dtype: string;
     processCount: number;
     ropeScaling?: Readonly<Record<string, unknown>> | undefined;
+    selectModule?: SelectModule | undefined;
   },
 ): Record<string, OptionValue> {
   const { cut, selection } = plan;
@@ -26,12 +29,25 @@ export function planOptions(
     ...blocks,
     ...selection,
     ...(run.ropeScaling === undefined ? {} : { rope_scaling: JSON.stringify(run.ropeScaling) }),
+    ...(run.selectModule === undefined ? {} : { select: run.selectModule.sha256 }),
     // The weights of this merge are one per process.
     ...(mergeOf(plan) === "antidiagonal" ? { nproc_per_node: run.processCount } : {}),
     // A GPU adds in another order: with bf16, close decisions can turn out otherwise.
     device: run.device,
     dtype: run.dtype,
   };
+}
+
+/** @throws {UsageError} If a module is to select tiles, and no mode does so. */
+export function checkSelects(
+  plans: readonly CheckedPlan[],
+  options: { selectModule?: unknown },
+): void {
+  if (options.selectModule === undefined || plans.some(({ selection }) => selection)) return;
+  throw new UsageError(
+    "--select: takes a mode that selects tiles (xattn, starx, ringx): " +
+      `current value of --attn_type is ${plans.map(modeOf).join(" ")}`,
+  );
 }
 
 /** The options that change no result. */

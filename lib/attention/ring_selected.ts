@@ -14,6 +14,7 @@ import { Tensor } from "../device/tensor.ts";
 import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
 import type { RandomSelection } from "./random_selection.ts";
+import type { LoadedHooks } from "./select_module.ts";
 import { copyHeadRows } from "./head_rows.ts";
 import type { TileSelection } from "./plan.ts";
 import { TILE_TOKENS } from "../ffi/symbols.ts";
@@ -27,6 +28,8 @@ export interface SelectedRingOptions extends RingOptions {
   readonly layerCount: number;
   /** Used in place of the tiles that the mass selects; for benchmarks. */
   readonly randomTiles: RandomSelection | undefined;
+  /** A selection of one's own. */
+  readonly hooks: LoadedHooks | undefined;
 }
 
 /** What the attention has on the device of some layers. */
@@ -96,7 +99,8 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
   async attend({ layer, q, out }: LayerQueries): Promise<void> {
     await this.exchange(layer);
     await this.#assemble(layer);
-    const { onProgress, scale, selection, randomTiles, layerCount, windowOf } = this.#options;
+    const { onProgress, scale, selection, randomTiles, hooks, layerCount, windowOf } =
+      this.#options;
     const { keys, values, scratch, counts } = this.#buffers.of(layer);
     for (let begin = 0; begin < this.#partTokens; begin += QUERY_TOKENS) {
       const count = Math.min(QUERY_TOKENS, this.#partTokens - begin);
@@ -105,7 +109,7 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
       const chunk = counts.rows(begin / QUERY_TOKENS * layerCount, layerCount);
       const strategy = selectedAttention(q.device, {
         keys: { prefix: undefined, own: () => seen, qOffset, prefixGap: 0, windowOf, scale },
-        selection: { ...selection, scratch, counts: chunk, randomTiles },
+        selection: { ...selection, scratch, counts: chunk, randomTiles, hooks },
       });
       await strategy.attend({ layer, q: q.rows(begin, count), out: out.rows(begin, count) });
       onProgress((begin + count) / this.#partTokens);

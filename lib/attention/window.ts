@@ -21,7 +21,7 @@ export interface WindowPlace {
 }
 
 /** The number of the first key that the query at a place sees. */
-export function firstVisibleKey(place: WindowPlace, query: number): number {
+function firstVisibleKey(place: WindowPlace, query: number): number {
   const { window, prefixTokens, prefixGap } = place;
   if (window === 0) return 0;
   const low = query + (query < prefixTokens ? 0 : prefixGap) - window + 1;
@@ -50,8 +50,12 @@ export function visibleRows(
   return { firstRow, keyCount: keyCount - firstRow };
 }
 
+/** The number of the first tile that a row of tiles sees. */
+export function firstVisibleTile(place: WindowPlace, rowTile: number): number {
+  return Math.floor(firstVisibleKey(place, rowTile * TILE_TOKENS) / TILE_TOKENS);
+}
+
 /** How many tiles a row of tiles sees, its own included. */
 export function visibleTiles(place: WindowPlace, rowTile: number): number {
-  const first = firstVisibleKey(place, rowTile * TILE_TOKENS);
-  return rowTile + 1 - Math.floor(first / TILE_TOKENS);
+  return rowTile + 1 - firstVisibleTile(place, rowTile);
 }

@@ -15,7 +15,9 @@ import { TILE_TOKENS } from "../ffi/symbols.ts";
 import type { RandomSelection } from "./random_selection.ts";
 import type { SequenceKeys } from "./sequence.ts";
 import type { AttentionStrategy } from "./strategy.ts";
-import { visibleTiles, type WindowPlace } from "./window.ts";
+import type { LoadedHooks } from "./select_module.ts";
+import { runHooks } from "./selection_hooks.ts";
+import { firstVisibleTile, visibleTiles, type WindowPlace } from "./window.ts";
 
 /** How many 128 x 128 tiles were selected, of how many causal ones, over all query heads. */
 export interface TileCount {
@@ -48,6 +50,9 @@ export interface SelectionOptions {
   readonly onTiles?: ((tiles: SelectedTiles) => Promise<void>) | undefined;
   /** Used in place of the tiles that the mass selects; mass and selection still run. */
   readonly randomTiles?: RandomSelection | undefined;
+  /** A selection of one's own, and the context block that it is told. */
+  readonly hooks?: LoadedHooks | undefined;
+  readonly block?: number | undefined;
 }
 
 /** The scratch tensors of one selection, for sizing a workspace. */
@@ -92,6 +97,15 @@ export function selectedAttention(
       const firstTile = qOffset / TILE_TOKENS;
       const tiles = { counts, indices, mass, firstTile: firstTile, threshold };
       await selectTiles(device, { ...tiles, window, prefixTokens, prefixGap });
+      const place = { window, prefixTokens, prefixGap };
+      if (selection.hooks !== undefined) {
+        await runHooks(selection.hooks, {
+          ...{ layer, block: selection.block ?? 0, mass, counts, indices, threshold },
+          diagonal: firstTile,
+          anchorColumns: prefixTokens / TILE_TOKENS,
+          firstColumn: (row) => firstVisibleTile(place, firstTile + row),
+        });
+      }
       const chosen =
         await selection.randomTiles?.of({ heads: queryHeads, firstTile, queryTiles }, device) ??
           { counts, indices };

@@ -51,10 +51,10 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
 /** The ranks of a model. */
 export async function openModelTeam(options: EngineOptions): Promise<Team<StarTypes>> {
   const { modelFolder, plan, device, precision, threads, gpusPerRank } = options;
-  const { expectedTokens, copyWeights, batchSize, replica, ropeScaling } = options;
+  const { expectedTokens, copyWeights, batchSize, replica, ropeScaling, select } = options;
   const init = {
     ...{ modelFolder, plan, device, precision, threads, gpusPerRank },
-    ...{ expectedTokens, copyWeights, batchSize, replica, ropeScaling },
+    ...{ expectedTokens, copyWeights, batchSize, replica, ropeScaling, select },
   };
   return await openTeam(STAR_PROGRAM, init, placeOf(options));
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import type { PlanOptions } from "../attention/plan.ts";
+import type { SelectModule } from "../attention/select_module.ts";
 import type { DeviceWish } from "../device/open.ts";
 import type { ComputeDType, Precision } from "../model/precision.ts";
 import type { TextTokenizer } from "../model/tokenizer.ts";
@@ -63,6 +64,12 @@ export interface LoadOptions extends PlanOptions {
    * example `{ rope_type: "yarn", factor: 4 }`.
    */
   readonly ropeScaling?: Readonly<Record<string, unknown>> | undefined;
+  /**
+   * A module that selects tiles in place of XAttention, or looks at them, in `xattn`, `starx` and
+   * `ringx`: a path, a `file:` URL, or a module whose text is known. It exports functions of
+   * {@linkcode SelectionHooks}, and every process loads it.
+   */
+  readonly selectModule?: string | URL | SelectModule | undefined;
   /**
    * The folder's tokenizer if it is loaded already, be it in another thread; it stays the caller's,
    * and outlives the model.
@@ -126,6 +133,8 @@ export interface PhasesOptions extends PlanOptions {
   readonly gpusPerRank?: number | undefined;
   /** Processes that share the blocks. @default {1} */
   readonly processCount?: number | undefined;
+  /** As in {@linkcode LoadOptions}. */
+  readonly selectModule?: string | URL | SelectModule | undefined;
   /** How long a process may make no progress, in milliseconds. @default {60000} */
   readonly timeoutMs?: number | undefined;
   /** How long a process may take to start and join, in milliseconds. @default {60000} */

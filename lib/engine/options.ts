@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { type CheckedPlan, checkPlan, PLAN_OPTION_NAMES } from "../attention/plan.ts";
+import { type CheckedPlan, checkPlan, modeOf, PLAN_OPTION_NAMES } from "../attention/plan.ts";
+import { type SelectModule, selectModuleOf } from "../attention/select_module.ts";
 import { BATCH_RANGE, REPLICA_RANGE } from "./batch_size.ts";
 import { DEVICE_WISHES } from "../device/open.ts";
 import {
@@ -74,6 +75,7 @@ const LOAD_NAMES = [
   ...PLAN_OPTION_NAMES,
   ...DEVICE_NAMES,
   "processCount",
+  "selectModule",
   "expectedTokens",
   "timeoutMs",
   "startTimeoutMs",
@@ -88,6 +90,7 @@ const PHASES_NAMES = [
   ...PLAN_OPTION_NAMES,
   ...DEVICE_NAMES,
   "processCount",
+  "selectModule",
   "timeoutMs",
   "startTimeoutMs",
 ] as const satisfies readonly (keyof PhasesOptions)[];
@@ -122,6 +125,8 @@ export interface CheckedDevice {
 /** Where the ranks are opened, in full. */
 export interface CheckedRanks extends CheckedDevice {
   readonly processCount: number;
+  /** Absent where nothing of one's own is selected. */
+  readonly select: SelectModule | undefined;
   readonly timeoutMs: number;
   readonly startTimeoutMs: number;
 }
@@ -179,12 +184,30 @@ function checkRanks(options: PhasesOptions, task: { action: string }): CheckedRa
   };
   const duration = (name: "timeoutMs" | "startTimeoutMs", value: number) =>
     checkNumber({ action, name }, { value, ...LOAD_RANGES[name] });
+  const checked = checkDevice(options, task);
   return {
-    ...checkDevice(options, task),
+    ...checked,
     processCount: inRange("processCount", processCount),
+    select: checkSelect(options, { action, plan: checked.plan }),
     timeoutMs: duration("timeoutMs", timeoutMs),
     startTimeoutMs: duration("startTimeoutMs", startTimeoutMs),
   };
+}
+
+/** A mode that computes all tiles would never ask the module. */
+function checkSelect(
+  { selectModule }: PhasesOptions,
+  task: { action: string; plan: CheckedPlan },
+): SelectModule | undefined {
+  if (selectModule === undefined) return undefined;
+  const place = { action: task.action, name: "selectModule" };
+  if (task.plan.selection === undefined) {
+    throw optionError(place, {
+      rule: "absent in a mode that selects no tiles",
+      value: modeOf(task.plan),
+    });
+  }
+  return selectModuleOf(place, selectModule);
 }
 
 function checkDevice(options: PhasesOptions, task: { action: string }): CheckedDevice {

@@ -5,6 +5,7 @@
  */
 import { RandomSelection } from "../attention/random_selection.ts";
 import type { CheckedPlan } from "../attention/plan.ts";
+import { loadSelectModule } from "../attention/select_module.ts";
 import type { TileMasks } from "../attention/tile_masks.ts";
 import type { Collective } from "../parallel/collective.ts";
 import { type Device, DEVICE_TRAITS } from "../device/device.ts";
@@ -86,6 +87,8 @@ export class RankModel implements Disposable {
   static async load(options: RankOptions, place?: RankPlace): Promise<RankModel> {
     const { modelFolder: folder, device: kind, precision, plan } = options;
     const config = await readModel(folder, options);
+    const { select } = options;
+    const hooks = select && await loadSelectModule(select);
     const { host, onProgress } = place ?? {};
     const contextTokens = options.expectedTokens ?? 0;
     const sizes = { config, precision, plan, ranks: host?.size ?? 1, contextTokens, room: 1 };
@@ -110,7 +113,7 @@ export class RankModel implements Disposable {
     const { batchSize } = options;
     const hostBytes = hostBudget(sizes.ranks * (options.replica?.count ?? 1));
     const base = { config, stages, weights, plan, precision, batchSize, hostBytes };
-    const parts = { ...base, chunkTokens, hasOwnGpus, dealtGpus };
+    const parts = { ...base, chunkTokens, hasOwnGpus, dealtGpus, hooks };
     const transformer = await prepareTransformer(parts);
     return new RankModel(parts, { transformer, owned: owned.move() });
   }

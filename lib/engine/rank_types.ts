@@ -4,6 +4,7 @@
  * @module
  */
 import type { CheckedPlan } from "../attention/plan.ts";
+import type { LoadedHooks, SelectModule } from "../attention/select_module.ts";
 import type { DeviceKind } from "../device/open.ts";
 import type { Stage } from "../device/stages.ts";
 import type { ConfigOptions } from "../model/config.ts";
@@ -32,6 +33,8 @@ export interface RankOptions extends ConfigOptions {
   readonly copyWeights?: boolean | undefined;
   /** Sequences that are decoded at once, at most; `auto` as many as pay and fit. @default {1} */
   readonly batchSize?: number | "auto" | undefined;
+  /** A module that selects tiles, or looks at them. */
+  readonly select?: SelectModule | undefined;
   /** Which copy of the model this is, of how many that share the machine. */
   readonly replica?: { readonly index: number; readonly count: number } | undefined;
 }
@@ -54,6 +57,8 @@ export interface RankParts {
   readonly precision: Precision;
   /** Share of the tiles that modes with selection compute at random in place of those that the mass selects. */
   readonly density?: number | undefined;
+  /** A selection of one's own. */
+  readonly hooks?: LoadedHooks | undefined;
   /** The longest chunk of tokens that runs through the layers at once. */
   readonly chunkTokens: number;
   /** Sequences that are decoded at once, at most; `auto` as many as pay and fit. @default {1} */

@@ -4,6 +4,7 @@
  * @module
  */
 import type { RandomSelection } from "../attention/random_selection.ts";
+import type { LoadedHooks } from "../attention/select_module.ts";
 import { type CheckedPlan, mergeOf } from "../attention/plan.ts";
 import type { TileMasks } from "../attention/tile_masks.ts";
 import { copyHeadRows } from "../attention/head_rows.ts";
@@ -32,6 +33,8 @@ export interface EncodeOptions {
   readonly collective: Collective;
   /** Used in place of the tiles that the mass selects; for benchmarks. */
   readonly randomTiles: RandomSelection | undefined;
+  /** A selection of one's own. */
+  readonly hooks?: LoadedHooks | undefined;
   /** Gets the tiles that this rank's blocks take, where it is asked for them. */
   readonly masks: TileMasks | undefined;
   /** Called with the share of this rank's work that is done. */

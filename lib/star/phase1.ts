@@ -12,6 +12,7 @@ import { denseAttention } from "../attention/dense.ts";
 import type { RandomSelection } from "../attention/random_selection.ts";
 import type { CheckedPlan } from "../attention/plan.ts";
 import { TILE_TOKENS } from "../ffi/symbols.ts";
+import type { LoadedHooks } from "../attention/select_module.ts";
 import { attentionOf, type AttentionStrategy } from "../attention/strategy.ts";
 import type { SequenceKeys } from "../attention/sequence.ts";
 import type { TileMasks } from "../attention/tile_masks.ts";
@@ -70,6 +71,8 @@ export interface Phase1Options {
   readonly precision: Precision;
   /** Used in place of the tiles that the mass selects; for benchmarks. */
   readonly randomTiles?: RandomSelection | undefined;
+  /** A selection of one's own. */
+  readonly hooks?: LoadedHooks | undefined;
   /** Takes the tiles that each block's rows select. */
   readonly masks?: TileMasks | undefined;
   /** Called after every layer of every chunk with the share of this rank's work that is done. */
@@ -348,7 +351,7 @@ class SequenceEncoder implements Disposable {
     sequence: LocalSequence,
     chunk: ChunkRange & { counts: PerStage<StageCounts> | undefined },
   ): AttentionStrategy {
-    const { stages, plan, randomTiles, transformer, masks } = this.#options;
+    const { stages, plan, randomTiles, hooks, transformer, masks } = this.#options;
     const { block } = sequence;
     const firstRow = chunk.begin / TILE_TOKENS;
     const onTiles = masks === undefined || block === undefined
@@ -372,7 +375,11 @@ class SequenceEncoder implements Disposable {
           return denseAttention(device, keys);
         }
         const counts = selected.rows(this.#countsRow(chunk), layerCount);
-        const selection = { ...plan.selection, scratch, counts, randomTiles, onTiles };
+        const selection = {
+          ...{ ...plan.selection, scratch, counts, randomTiles, onTiles, hooks },
+          // The anchor is the beginning of block 0, whoever encodes it.
+          block: block ?? 0,
+        };
         return selectedAttention(device, { keys, selection });
       }),
     );

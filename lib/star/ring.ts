@@ -10,6 +10,7 @@
  */
 import type { RandomSelection } from "../attention/random_selection.ts";
 import type { CheckedPlan } from "../attention/plan.ts";
+import type { LoadedHooks } from "../attention/select_module.ts";
 import { RingAttention } from "../attention/ring.ts";
 import { SelectedRingAttention } from "../attention/ring_selected.ts";
 import type { Collective } from "../parallel/collective.ts";
@@ -41,6 +42,8 @@ export interface RingPhaseOptions {
   readonly rows: KvRows;
   /** Used in place of the tiles that the mass selects; for benchmarks. */
   readonly randomTiles?: RandomSelection | undefined;
+  /** A selection of one's own. */
+  readonly hooks?: LoadedHooks | undefined;
   /** Called with the share of this rank's work that is done. */
   readonly onProgress: (fraction: number) => void;
   /** Asked before each exchange, on all ranks. */
@@ -76,10 +79,10 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
       if (!isPaused) await options.turns.turn();
     },
   };
-  const { plan: { selection }, randomTiles } = options;
+  const { plan: { selection }, randomTiles, hooks } = options;
   using attention = selection === undefined
     ? new RingAttention(stages, ring)
-    : new SelectedRingAttention(stages, { ...ring, layerCount, selection, randomTiles });
+    : new SelectedRingAttention(stages, { ...ring, layerCount, selection, randomTiles, hooks });
   if (part === undefined || part.end === part.start) {
     for (let layer = 0; layer < exchanges; layer++) await attention.exchange(layer);
     return { ...base, selected: [] };

@@ -23,9 +23,11 @@ export interface Sample2026 {
   readonly index: number;
   /** The prompt up to where its answer begins. */
   readonly input: string;
+  /** What the answer should hold. */
   readonly answers: readonly string[];
   /** Tokens of the prompt, and those to be generated. */
   readonly length: number;
+  /** The beginning of the answer, behind `input`. */
   readonly answerPrefix: string;
   /** Tokens in front of the first answer; of niah alone. */
   readonly answerTokens?: number;

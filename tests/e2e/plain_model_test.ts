@@ -76,6 +76,46 @@ Deno.test("generate() computes models of unusual shapes in every exact mode", as
   }
 });
 
+/** Star Attention's blocks: 300 tokens of which 280 are context make three, the last one shorter. */
+const STAR = { blockTokens: 128, anchorTokens: 128, contextTokens: 280 } as const;
+
+/** Each token of the context sees its block and the anchor, what follows sees everything. */
+function seesInStar(query: number, key: number): boolean {
+  const { blockTokens, anchorTokens, contextTokens } = STAR;
+  const blockOf = (token: number) => Math.floor(token / blockTokens);
+  return query >= contextTokens || key < anchorTokens || blockOf(key) === blockOf(query);
+}
+
+Deno.test("generate() in star with windows sees by position in the whole context", async (t) => {
+  const ids = [...new Random(8).ints(300, { low: 0, high: VOCABULARY - 1 })];
+  const { blockTokens, anchorTokens } = STAR;
+  const windowed = Object.entries(UNUSUAL_MODELS).filter(([, { sliding_window: window }]) =>
+    window !== undefined
+  );
+  for (const [i, [name, config]] of windowed.entries()) {
+    await withModel({ ...config, sliding_window: 150 }, async (folder) => {
+      const plain = await PlainModel.load(folder);
+      const expected = caseOf(ids, plain.logits(ids, { sees: seesInStar }));
+      const exact = caseOf(ids, plain.logits(ids));
+      // What is left out is seen in the result, else this test could not fail.
+      const topLogits = exact.last_logits.map((logit, id) => [id, logit] as const);
+      assert(logitErrors({ topLogits }, expected).largest > 10 * TOLERANCE);
+      const modes: (readonly ["star" | "starx", number])[] = [
+        ["star", 1],
+        i % 2 === 0 ? ["star", 3] : ["starx", 2],
+      ];
+      for (const [mode, processCount] of modes) {
+        await t.step(`${name}: ${mode}, ${processCount} ranks`, async () => {
+          const plan = { mode, blockTokens, anchorTokens, threshold: 1 };
+          const run = { ids, plan, processCount, tokensToGenerate: 1 };
+          const { largest } = logitErrors(await runFamily(folder, run), expected);
+          assert(largest <= TOLERANCE, `the error must be at most ${TOLERANCE}: it is ${largest}`);
+        });
+      }
+    });
+  }
+});
+
 Deno.test("the README's errors of OLMo 2 are those of a model of published proportions", async () => {
   const ids = [...new Random(7).ints(300, { low: 0, high: VOCABULARY - 1 })];
   const sizes = { hidden_size: 128, intermediate_size: 128, num_attention_heads: 2 };
@@ -116,10 +156,9 @@ Deno.test({
           const error = Math.abs(logit - (expected.last_logits[id] ?? NaN)) / std;
           assert(error <= 1e-4, `plain loops are off by ${error} at ${id}`);
         }
-        const rounded = plain.logits(
-          ids,
-          (place, values) => place === "result" ? values : toBf16(values),
-        );
+        const rounded = plain.logits(ids, {
+          round: (place, values) => place === "result" ? values : toBf16(values),
+        });
         const topLogits = [...rounded].map((logit, id) => [id, logit] as const);
         const cost = logitErrors({ topLogits }, expected);
         const found = logitErrors(

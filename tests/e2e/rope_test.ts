@@ -126,7 +126,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "generate() rotates each sequence by its own length, whatever runs beside it",
+  name: "generate() rotates and hides by each sequence's own length, whatever runs beside it",
   ignore: FOLDER === undefined,
   fn: async (t) => {
     const { ids } = longRope();
@@ -136,6 +136,7 @@ Deno.test({
     const kinds = [
       ["LongRoPE", "phi3-longrope", crossing, {}],
       ["dynamic NTK", "llama-default", dynamic, { ropeScaling: scaling }],
+      ["a window", "mistral-window", (config: Config) => config, {}],
     ] as const;
     for (const [label, name, change, options] of kinds) {
       await t.step(label, () =>

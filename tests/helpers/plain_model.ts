@@ -32,6 +32,17 @@ export type RoundingPlace =
 /** Rounds what is computed at some place. */
 export type Rounding = (place: RoundingPlace, values: Float64Array) => Float64Array;
 
+/** Whether a token sees an earlier one; its layer's window is kept in any case. */
+export type Sight = (query: number, key: number) => boolean;
+
+/** What a pass does otherwise than the model says. */
+export interface PlainPass {
+  /** By default nothing is rounded. */
+  readonly round?: Rounding;
+  /** By default a token sees all tokens before it. */
+  readonly sees?: Sight;
+}
+
 /** A loaded model. */
 export class PlainModel {
   readonly config: ModelShape;
@@ -60,7 +71,8 @@ export class PlainModel {
   }
 
   /** The logits behind the last token. */
-  logits(ids: readonly number[], round: Rounding = (_, values) => values): Float64Array {
+  logits(ids: readonly number[], pass: PlainPass = {}): Float64Array {
+    const { round = (_, values) => values, sees = () => true } = pass;
     const { hiddenSize, embeddingScale, layers, norm, head } = this.config;
     const table = this.#of(this.config.embedding);
     let x: Rows = ids.map((id) =>
@@ -69,14 +81,15 @@ export class PlainModel {
     const added = (update: Rows): Rows =>
       x.map((row, t) => round("result", row.map((value, i) => value + at(update[t], i))));
     for (const layer of layers) {
-      x = added(this.#normed(layer.outputNorm, this.#attention(layer, x, round), round));
+      x = added(this.#normed(layer.outputNorm, this.#attention(layer, x, { round, sees }), round));
       x = added(this.#normed(layer.downNorm, this.#feedForward(layer, x, round), round));
     }
     const last = this.#input(norm, x.slice(-1), round);
     return this.#product({ weights: [head] }, last, round)[0] ?? new Float64Array();
   }
 
-  #attention(layer: LayerShape, x: Rows, round: Rounding): Rows {
+  #attention(layer: LayerShape, x: Rows, pass: Required<PlainPass>): Rows {
+    const { round, sees } = pass;
     const { queryHeads, kvHeads, ownHeadDim: dim, attentionScale } = this.config;
     const all = this.#product(layer.qkv, this.#input(layer.inputNorm, x, round), round);
     const queries = queryHeads * dim;
@@ -97,7 +110,10 @@ export class PlainModel {
         const start = Math.floor(head * kvHeads / queryHeads) * dim;
         const scores = Float64Array.from(
           { length: t + 1 - first },
-          (_, j) => dot(query, at(k, first + j).subarray(start, start + dim)) * attentionScale,
+          (_, j) =>
+            sees(t, first + j)
+              ? dot(query, at(k, first + j).subarray(start, start + dim)) * attentionScale
+              : -Infinity,
         );
         const top = scores.reduce((a, b) => Math.max(a, b), -Infinity);
         const mass = scores.map((score) => Math.exp(score - top));

@@ -80,6 +80,18 @@ export const UNUSUAL_MODELS: Readonly<Record<string, ConfigValues>> = {
     layer_types: MIXED,
     ...WINDOW,
   },
+  "Qwen 3, a rotation for each type of layer": {
+    ...SIZES,
+    architectures: ["Qwen3ForCausalLM"],
+    head_dim: 64,
+    use_sliding_window: true,
+    layer_types: MIXED,
+    rope_parameters: {
+      full_attention: { rope_type: "linear", rope_theta: 1_000_000, factor: 4 },
+      sliding_attention: { rope_type: "default", rope_theta: 10_000 },
+    },
+    ...WINDOW,
+  },
   "Phi 3, heads of 96, LongRoPE on three quarters, a window": {
     ...SIZES,
     architectures: ["Phi3ForCausalLM"],

@@ -34,6 +34,7 @@ Deno.test("checkLoadOptions() has a default for every option", () => {
     batchSize: 1,
     replicas: 1,
     ropeScaling: undefined,
+    select: undefined,
   });
 });
 

@@ -26,7 +26,9 @@ import type { GenerateResult } from "../../../lib/star/request.ts";
 import { SelfCollective } from "../../../lib/parallel/self.ts";
 import { assert, assertEquals, assertMatch, assertRejects } from "../../helpers/assert.ts";
 import { addFakeNccl, buildFakeGpu, withFakeGpu } from "../../helpers/fake_gpu.ts";
+import { selectModuleOf } from "../../../lib/attention/select_module.ts";
 import { checkPlan } from "../../../lib/attention/plan.ts";
+import { inFolder } from "../../helpers/folder.ts";
 import { goldenEntries, goldenPlan } from "../../helpers/golden.ts";
 import { runSample, type SampleResult } from "../../helpers/run_sample.ts";
 import { MODEL } from "../../helpers/prompts.ts";
@@ -89,6 +91,34 @@ for (const name of ["dense", "xattn_S16_t0.9", "star", "starx_p1_S16_t0.9"]) {
     }
   });
 }
+
+gpuTest(
+  "a selection of one's own is asked on every GPU, and changes its tiles alone",
+  2,
+  async () => {
+    const code = `
+    export const layers = [];
+    export const select = (_mass, { layer, tiles }) => {
+      layers.push(layer);
+      return tiles;
+    };\n`;
+    await inFolder({ "same.js": code }, async (folder) => {
+      const url = new URL(`file://${folder}/same.js`);
+      const options = rankOptions("starx_p1_S16_t0.9", 2);
+      const select = selectModuleOf({ action: "test", name: "url" }, url);
+      await using engine = await openEngine({
+        ...{ ...options, select, processCount: 1, timeoutMs: 60_000 },
+      });
+      const found = await engine.generate(REQUEST);
+      const expected = await generate("starx_p1_S16_t0.9", 1);
+      assertEquals([found.ids, found.topLogits], [expected.ids, expected.topLogits]);
+      assertEquals(found.selectedTiles, expected.selectedTiles);
+      const { layers } = await import(url.href);
+      const all = Array.from({ length: engine.config.layerCount - 1 }, (_, layer) => layer);
+      assertEquals([...new Set(layers)].sort(), all);
+    });
+  },
+);
 
 /** Runs ranks in this process, each with its GPUs; they exchange by way of the host. */
 async function runRanks(name: string, ranks: number): Promise<SampleResult[]> {

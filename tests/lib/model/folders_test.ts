@@ -11,6 +11,7 @@ import { assert, assertEquals, assertNotEquals, assertRejects } from "../../help
 import { runFamily } from "../../helpers/families.ts";
 import { inFolder } from "../../helpers/folder.ts";
 import { readWeights, writeWeights } from "../../helpers/safetensors.ts";
+import { UNUSUAL_MODELS } from "../../helpers/unusual_models.ts";
 
 const CONFIG = {
   architectures: ["LlamaForCausalLM"],
@@ -162,4 +163,14 @@ Deno.test("parseConfig() gives layers the windows that layer_types says", () => 
     const { layers } = parseConfig(config, { path: "config.json" });
     assertEquals(layers.map(({ window }) => window), [40, undefined], name);
   }
+});
+
+Deno.test("parseConfig() gives each type of layer its own rotation", () => {
+  const config = UNUSUAL_MODELS["Qwen 3, a rotation for each type of layer"];
+  const { layers, ropes } = parseConfig(config, { path: "config.json" });
+  assertEquals(layers.map(({ rope = -1 }) => ropes[rope]), [
+    { dims: 64, theta: 1_000_000, scaling: { kind: "linear", factor: 4 } },
+    { dims: 64, theta: 10_000 },
+    { dims: 64, theta: 1_000_000, scaling: { kind: "linear", factor: 4 } },
+  ]);
 });
