@@ -103,7 +103,7 @@ Deno.test("runRuler() succeeds without its report where that cannot be drawn, an
       optionsIn(folder, { tasks: ["vt"], withReport: true }),
       models,
     );
-    assertStringIncludes(table, "vt               100.0 ± 0.0");
+    assertStringIncludes(table, "vt              100.0 ± 0.0");
     assert(logged.at(-1)?.startsWith("No report: "), logged.at(-1));
   });
 });
