@@ -125,6 +125,11 @@ const ruler = defineCommand({
       help: "ends an answer at the model's end-of-sequence ids; the original goes on to the last " +
         "token",
     }),
+    adopt: switchFlag({
+      machine: true,
+      help: "goes on with results that NVIDIA/Star-Attention's run_ruler.py left in the " +
+        "experiment's folder, after checking that commands and data agree",
+    }),
     overwrite: switchFlag({
       machine: true,
       help: "removes earlier results of these lengths, whatever they were made with",
@@ -178,6 +183,7 @@ const ruler = defineCommand({
       generators: flags.generators,
       stopAtEos: flags.stop_at_eos,
       tasksFile: flags.tasks_file,
+      adopt: flags.adopt,
       overwrite: flags.overwrite,
       format: flags.format,
       logSamples: flags.log_samples,

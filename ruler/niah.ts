@@ -196,7 +196,7 @@ export class Niah {
  * The template for one value. The original replaces in all of it, the chat template included, so
  * that the system prompt becomes "You is a helpful assistant": kept, as it is part of the data.
  */
-function singular(template: string): string {
+export function singular(template: string): string {
   return template.replaceAll("Some", "A").replaceAll("are all", "is").replaceAll("are", "is")
     .replaceAll("answers", "answer");
 }

@@ -150,7 +150,11 @@ async function compare(comparison: Comparison): Promise<void> {
       const pairs = await answers(run, comparison);
       const differing = pairs.filter((pair) => textOf(pair.before) !== textOf(pair.now));
       const same = pairs.length - differing.length;
-      write(`${mode}, ${task}: ${same} of ${pairs.length} texts are equal\n`);
+      const difference = Math.max(...pairs.map(logitDifference));
+      write(
+        `${mode}, ${task}: ${same} of ${pairs.length} texts are equal; the first two logits ` +
+          `differ by up to ${difference.toExponential(1)}\n`,
+      );
       await describe(differing, { run, comparison, tokenizer });
       equal += same;
       all += pairs.length;
@@ -248,6 +252,15 @@ async function describe(
 /** The answer without the white space around it, which only the later build takes away. */
 function textOf({ pred }: Answer): string {
   return pred.trim();
+}
+
+/** How far the two largest logits of the first token are apart; infinite if they are others. */
+function logitDifference({ before, now }: Pair): number {
+  const differences = before.top_logits.map(([id, logit], i) => {
+    const [otherId, other = Infinity] = now.top_logits[i] ?? [];
+    return id === otherId ? Math.abs(logit - other) : Infinity;
+  });
+  return Math.max(...differences);
 }
 
 /** The place of the first generated token that differs. */

@@ -1,6 +1,7 @@
 /**
  * Makes the README's table of scores: runs RULER in every attention mode and shows mean scores, the
- * share of tiles computed and seconds per sample as Markdown. What is finished is kept.
+ * share of the whole context's tiles that was computed, and seconds per sample as Markdown. What is
+ * finished is kept.
  *
  *     deno task table --source_dir FOLDER [--output_dir FOLDER] [--jobs N] [-d FOLDER]
  *
@@ -157,13 +158,13 @@ function formatTable(outcomes: readonly Outcome[]): string {
 }
 
 function formatRow({ row, scores, statistics }: Outcome): string {
-  const { seconds, sampleCount, selectedTiles, causalTiles } = statistics;
+  const { seconds, sampleCount, share } = statistics;
   const values = [...scores.values()];
   const mean = values.reduce((sum, score) => sum + score, 0) / values.length;
   const cells = [
     row.label,
     mean.toFixed(1),
-    causalTiles === 0 ? "1" : (selectedTiles / causalTiles).toFixed(2),
+    (share / sampleCount).toFixed(2),
     (seconds / sampleCount).toFixed(2),
     ...values.map((score) => score.toFixed(0)),
   ];

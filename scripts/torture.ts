@@ -77,12 +77,18 @@ async function torture(names: readonly string[], options: TortureOptions): Promi
   }
   print(`seed ${seed}`);
   const tally = new Tally(print);
+  const show = (): void => tally.lines().forEach((line) => print(line));
+  // Whoever stops it before its end sees what it counted.
+  Deno.addSignalListener("SIGINT", () => {
+    show();
+    Deno.exit(EXIT_CODES.interrupted);
+  });
   for (const name of names) {
     const startMs = performance.now();
     await CLASSES[name]?.(options, tally);
     print(`${name}: ${((performance.now() - startMs) / 1000).toFixed(0)} s`);
   }
-  for (const line of tally.lines()) print(line);
+  show();
   return tally.hasFaults ? EXIT_CODES.bug : EXIT_CODES.done;
 }
 

@@ -129,6 +129,36 @@ Deno.test("cli.ts ends with its code where standard error cannot be written", as
   );
 });
 
+Deno.test({
+  name: "cli.ts ends with 4 and one line where too few files may be open",
+  ignore: Deno.build.os !== "linux",
+  fn: () =>
+    inFolder({ "in.jsonl": SAMPLE }, async (folder) => {
+      const paths = ["--input_path", "in.jsonl", "--output_path", "out.jsonl"];
+      const args = [...INFER, "--tokens_to_generate", "1", ...paths, "-a", "star", "-np", "9"];
+      const run = async (limit: number) => {
+        const { code, stderr } = await new Deno.Command("bash", {
+          args: [
+            ...["-c", `ulimit -n ${limit}; exec "$@"`, "bash", Deno.execPath(), "run"],
+            ...[...PERMISSIONS, CLI, ...args],
+          ],
+          cwd: folder,
+          env: { NO_COLOR: "1" },
+        }).output();
+        return { code, stderr: new TextDecoder().decode(stderr) };
+      };
+      const early = await run(30);
+      assertEquals([early.code, early.stderr.trim().split("\n").length], [4, 1], early.stderr);
+      assertMatch(
+        early.stderr,
+        /^error: Cannot run as a process .* open files: .* is 30 \('ulimit/,
+      );
+      const late = await run(48);
+      assertEquals([late.code, late.stderr.trim().split("\n").length], [4, 1], late.stderr);
+      assertMatch(late.stderr, /^error: Cannot start rank \d: .*Too many open files/);
+    }),
+});
+
 Deno.test("cli.ts names the file and line of input that is not JSON", async () => {
   await inFolder({ "in.jsonl": `${SAMPLE}{"input\n` }, async (folder) => {
     const paths = ["--input_path", "in.jsonl", "--output_path", "out.jsonl"];

@@ -50,8 +50,9 @@ Deno.test("the tasks for users have their permissions from sets, which are writt
       model: "download",
     })
   ) {
-    const [, named] = /^deno run -q --no-prompt -P=(\w+) [\w/]+\.ts( \w+)?$/.exec(tasks[task]) ??
-      [];
+    const [, named] =
+      /^deno run -q --no-prompt --no-code-cache -P=(\w+) [\w/]+\.ts( \w+)?$/.exec(tasks[task]) ??
+        [];
     assertEquals(named, set, task);
   }
   assertEquals(Object.keys(permissions).sort(), ["data", "download", "nodes", "program", "serve"]);

@@ -45,6 +45,8 @@ Deno.test("the documents' links lead to files", async () => {
       "docs/gpu.md",
       "docs/models.md",
       "docs/scaling.md",
+      "docs/extend.md",
+      "docs/tasks.md",
     ]
   ) {
     const base = new URL(name, ROOT);

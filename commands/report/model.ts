@@ -205,17 +205,37 @@ export function timeRows(experiments: readonly Experiment[]): TimeRow[] {
       const times = tasks.flatMap(({ samples }) => samples).flatMap(({ log }) => timesOf(log));
       if (times.length === 0) return [];
       const mean = (of: (time: SampleTimes) => number) => meanOf(times.map(of)) ?? 0;
-      const [phase1, phase2] = [mean((time) => time.phase1), mean((time) => time.phase2)];
+      const seconds = mean((time) => time.seconds);
+      const [phase1, phase2] = sharedPhases(seconds, [
+        mean((time) => time.phase1),
+        mean((time) => time.phase2),
+      ]);
       const memory = times.flatMap(({ residentMib }) => residentMib ?? []);
       return [{
         ...{ experiment, length, phase1, phase2 },
-        rest: Math.max(0, mean(({ seconds }) => seconds) - phase1 - phase2),
+        rest: Math.max(0, seconds - phase1 - phase2),
         contextTokensPerS: mean(({ contextTokens }) => contextTokens) / phase1,
         generatedTokensPerS: mean(({ generatedTokens }) => generatedTokens) / phase2,
         residentMib: memory.length === 0 ? undefined : Math.max(...memory),
       }];
     })
   );
+}
+
+/**
+ * What the phases take of a sample's own time. Of samples that run at once each has its share of the
+ * time that passes, whereas its phases are measured from beginning to end: while one is encoded the
+ * others wait, so that it is their phase 2 which is longer than their own.
+ */
+function sharedPhases(
+  seconds: number,
+  [phase1, phase2]: readonly [number, number],
+): readonly [number, number] {
+  const whole = phase1 + phase2;
+  if (whole <= seconds) return [phase1, phase2];
+  if (phase1 < seconds) return [phase1, seconds - phase1];
+  // Copies of the model encode at once.
+  return [phase1 * seconds / whole, phase2 * seconds / whole];
 }
 
 interface SampleTimes {

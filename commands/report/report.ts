@@ -147,7 +147,8 @@ function chartsOf(experiments: readonly Experiment[]): Record<string, Chart> {
     charts.time = {
       spec: timeChart(times, names),
       name: "Seconds per sample by phase",
-      caption: "Means over the samples; of several processes the slowest counts.",
+      caption: "Means over the samples; of several processes the slowest counts, and of samples " +
+        "that run at once each has its share of the time.",
     };
   }
   return charts;

@@ -62,6 +62,7 @@ table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:ta
 th,td{padding:7px 14px;text-align:right;white-space:nowrap;border-top:1px solid var(--line)}
 thead th{border-top:0;color:var(--muted);font-weight:500;vertical-align:bottom}
 th:first-child,td:first-child{text-align:left}
+tbody tr>:first-child,thead tr:first-child>:first-child{position:sticky;left:0;background:var(--card)}
 tbody tr:last-child>*{border-bottom:0}
 tr.mean>*{font-weight:600;border-top:2px solid var(--line)}
 thead tr:nth-child(2) th:first-child{text-align:right}
@@ -104,7 +105,7 @@ mark{background:none;color:var(--good);font-weight:600}
 footer{margin-top:60px;color:var(--muted);font-size:13px;border-top:1px solid var(--line);padding-top:16px}
 @media (max-width:640px){
   .page{padding:0 14px 60px} header{padding-top:28px} h1{font-size:26px} h2{margin-top:42px}
-  .masks{grid-template-columns:1fr} .chart{padding:8px} .chart svg{min-width:460px;max-width:none}
+  .masks{grid-template-columns:1fr} .chart{padding:8px} .chart svg{min-width:460px;max-width:620px}
   .bar{position:static} .sample dl{grid-template-columns:1fr;gap:2px}
 }
 @media print{

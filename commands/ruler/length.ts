@@ -28,6 +28,7 @@ import {
 import type { TaskMetric } from "../../ruler/metrics.ts";
 import { suiteOf } from "../suites/all.ts";
 import { RULER } from "../suites/ruler.ts";
+import { writeScripts } from "./scripts.ts";
 import { finishedScores, scoreOf } from "./sample_scores.ts";
 
 /** So many samples that all miss are no chance. */
@@ -51,6 +52,7 @@ export async function runLength(
   const sessions = new SessionKeeper(prepared, context);
   for (const [place, task] of tasks.entries()) {
     const withMasks = place === 0 && run.plan.selection !== undefined;
+    if (context.args.length > 0) await writeScripts(folder, { ...context, ...task, maxTokens });
     await new TaskRun(task, { ...context, prepared, sessions, withMasks }).run();
   }
   const text: string[] = [];

@@ -57,6 +57,8 @@ export interface RulerOptions {
   readonly logSamples?: boolean | undefined;
   /** Whether a report is written, too. @default {false} */
   readonly withReport?: boolean | undefined;
+  /** Whether results of NVIDIA/Star-Attention's program go on here. */
+  readonly adopt?: boolean | undefined;
   /** Whether results of these lengths are removed first. */
   readonly overwrite?: boolean | undefined;
 }

@@ -24,6 +24,7 @@ import type { Screen } from "../shared/screen.ts";
 import { VERSION } from "../shared/version.ts";
 import { type DataMaker, findTaskData } from "./data.ts";
 import type { RulerOptions } from "./options.ts";
+import type { ModelTemplate } from "../../ruler/templates.ts";
 import type { OwnTasks } from "./tasks_file.ts";
 
 /** What a run's results are made with, as digests. */
@@ -48,6 +49,9 @@ export interface RulerRun extends Omit<RulerOptions, "plan"> {
   readonly progress: RunProgress;
   /** Ids that end an answer besides the stop words. */
   readonly endIds: readonly number[];
+  /** What stands around the prompts; `template` is its name in records, this one in commands. */
+  readonly prompt: ModelTemplate;
+  readonly templateName: string;
   /** Fails if the model's files are not what they were. */
   readonly checkModel: () => Promise<void>;
 }
@@ -133,7 +137,8 @@ async function removeResults(folder: string): Promise<void> {
   await Deno.remove(folder, { recursive: true });
 }
 
-function runRecord(maxTokens: number, run: RulerRun): RunRecord {
+/** What `run.json` would say of results of a run that have no data yet. */
+export function runRecord(maxTokens: number, run: RulerRun): RunRecord {
   const processCount = rankCount(maxTokens, run);
   const { model: sha256, tokenizer, kernels } = run.digests;
   return {
@@ -180,7 +185,7 @@ async function readRecord(
   if (finished !== undefined && run.tasks.includes(finished)) {
     throw new UsageError(
       `--output_dir: must not hold results without ${RUN_FILE}: current value has ` +
-        `${folder}/${finished}.jsonl (${REMEDY})`,
+        `${folder}/${finished}.jsonl (${REMEDY}; --adopt takes those of NVIDIA/Star-Attention)`,
     );
   }
   return undefined;

@@ -24,6 +24,7 @@ import { RunLock } from "../shared/run_lock.ts";
 import { ModelSession, usableProcesses } from "../shared/model_session.ts";
 import { checkSelects } from "../shared/run_options.ts";
 import { RunProgress } from "../shared/progress.ts";
+import { adoptResults } from "./adopt.ts";
 import type { DataMaker, OpenDataMaker } from "./data.ts";
 import { Ledger } from "./ledger.ts";
 import { runLength } from "./length.ts";
@@ -102,6 +103,8 @@ export async function runRuler(
     ...{ ...options, plan, device, processCount, folder, pregenDir, maker, session, screen },
     own,
     template: template.name,
+    prompt: template,
+    templateName: options.template,
     endIds: options.stopAtEos === true ? config.eosTokenIds : [],
     digests: {
       model: await modelDigest(modelPath),
@@ -171,6 +174,7 @@ async function runLengths(
   using _interrupted = cleanup.onInterrupt(() => Promise.resolve(show()));
   try {
     for (const maxTokens of lengths) {
+      if (run.adopt === true) await adoptResults(maxTokens, run);
       await runLength(await prepareLength(maxTokens, run), { run, ledger, args, events });
     }
   } finally {

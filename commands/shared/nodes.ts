@@ -28,7 +28,8 @@ export interface NodesOptions {
 
 /** What a rank reads, writes and calls; MPI and its launcher speak through the environment. */
 const PERMISSIONS = [
-  ...["--quiet", "--no-prompt", "--allow-read", "--allow-write", "--allow-env", "--allow-sys"],
+  ...["--quiet", "--no-prompt", "--no-code-cache", "--allow-read", "--allow-write", "--allow-env"],
+  "--allow-sys",
   ...["--allow-ffi", "--allow-run"],
 ];
 

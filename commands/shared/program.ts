@@ -9,6 +9,7 @@ import { type Command, endingOf } from "./command.ts";
 import { checkDenoVersion } from "./deno_version.ts";
 import { programHelp } from "./help.ts";
 import { Interrupts } from "./interrupts.ts";
+import { checkOpenFiles } from "./open_files.ts";
 import { ParentWatch } from "./parents.ts";
 import type { Screen } from "./screen.ts";
 import { VERSION } from "./version.ts";
@@ -89,6 +90,7 @@ async function runCommand(
 ): Promise<number> {
   const { screen, interrupts, args } = options;
   const context = { screen, cleanup: interrupts, args };
+  checkOpenFiles();
   const isShared = command.ranks !== "alone";
   const launch = isShared ? recognizeLaunch(launchEnvironment()) : undefined;
   // Ranks end as their launcher says.

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Metric } from "../../ruler/metrics.ts";
+import { type Metric, METRICS } from "../../ruler/metrics.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
 import { isJsonObject, readJsonFile } from "../../lib/text_file.ts";
 import { replaceFile } from "../../ruler/files.ts";
@@ -88,18 +88,73 @@ export async function readRunFile(path: string): Promise<Record<string, unknown>
 /**
  * Checks what `run.json` holds about one run.
  *
- * @throws {FileError} If it is not a record of a run.
+ * @throws {FileError} If it is not a record of a run; the message names the field.
  */
 export function parseRunRecord(value: unknown, path: string): RunRecord {
-  const isRecord = isJsonObject(value) && typeof value.version === "string" &&
-    isJsonObject(value.model) && typeof value.model.sha256 === "string" &&
-    isJsonObject(value.options) && isJsonObject(value.unchecked) && isJsonObject(value.data) &&
-    Object.values(value.data).every((data) =>
-      isJsonObject(data) && typeof data.sha256 === "string"
-    );
-  if (!isRecord) throw new FileError(`Cannot read ${path}: it does not describe a run`);
+  const fault = (field: string, rule: string): FileError =>
+    new FileError(`Cannot read ${path}: it does not describe a run, as '${field}' must be ${rule}`);
+  const check = (object: unknown, name: string, fields: Fields): void => {
+    if (!isJsonObject(object)) throw fault(name, "an object");
+    for (const [field, [rule, isRight]] of Object.entries(fields)) {
+      if (!isRight(object[field])) throw fault(name === "" ? field : `${name}.${field}`, rule);
+    }
+  };
+  check(value, "", RECORD);
+  const { model, data, sessions = [] } = value as Record<string, unknown>;
+  check(model, "model", MODEL);
+  for (const [name, one] of Object.entries(data as object)) check(one, `data.${name}`, DATA);
+  (sessions as unknown[]).forEach((session, i) => check(session, `sessions.${i}`, SESSION));
   return value as unknown as RunRecord;
 }
+
+/** What a field must be, in words and as a test. */
+type Fields = Readonly<
+  Record<string, readonly [rule: string, isRight: (value: unknown) => boolean]>
+>;
+
+const isText = (value: unknown): boolean => typeof value === "string";
+const isAbsentOr = (test: (value: unknown) => boolean) => (value: unknown): boolean =>
+  value === undefined || test(value);
+const isNumbers = (value: unknown): boolean =>
+  Array.isArray(value) && value.every((item) => typeof item === "number");
+const isSimple = (value: unknown): boolean =>
+  value === null || ["string", "number", "boolean"].includes(typeof value);
+const isOptions = (value: unknown): boolean =>
+  isJsonObject(value) &&
+  Object.values(value).every((one) => Array.isArray(one) ? one.every(isSimple) : isSimple(one));
+
+const METRIC_NAMES: readonly unknown[] = Object.values(METRICS);
+
+const TEXT = ["a text", isText] as const;
+const PERHAPS_TEXT = ["a text", isAbsentOr(isText)] as const;
+const OPTIONS = ["an object of texts and numbers", isOptions] as const;
+
+const RECORD: Fields = {
+  version: TEXT,
+  model: ["an object", isJsonObject],
+  kernels: PERHAPS_TEXT,
+  sessions: ["an array", isAbsentOr(Array.isArray)],
+  options: OPTIONS,
+  unchecked: OPTIONS,
+  data: ["an object", isJsonObject],
+};
+const MODEL: Fields = { path: TEXT, sha256: TEXT, tokenizer: PERHAPS_TEXT };
+const DATA: Fields = {
+  sha256: TEXT,
+  samples: ["a whole number", Number.isSafeInteger],
+  words: PERHAPS_TEXT,
+  cwe_freq: ["an array of numbers", isAbsentOr(isNumbers)],
+  metric: ["a metric", isAbsentOr((value) => METRIC_NAMES.includes(value))],
+  settings: PERHAPS_TEXT,
+};
+const SESSION: Fields = {
+  date: TEXT,
+  command: TEXT,
+  commit: PERHAPS_TEXT,
+  deno: TEXT,
+  host: TEXT,
+  device: TEXT,
+};
 
 /** Replaces `run.json`. @throws {FileError} If it cannot be written. */
 export async function writeRunFile(path: string, value: unknown): Promise<void> {

@@ -1,5 +1,6 @@
 /**
- * YAML, by the package of that name.
+ * YAML, by the package of that name. It looks at LOG_STREAM and LOG_TOKENS, which deno.json allows
+ * those tasks to read that take such files.
  *
  * @module
  */

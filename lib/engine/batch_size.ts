@@ -12,9 +12,9 @@
  *   of a token's bytes, and any number of further ones could gain no more than that; or
  * - there is no memory for it, which depends on the lengths: the scheduler finds that out as they come.
  *
- * On an H200 a step of Llama-3.1-8B's shape after 32,768 tokens takes 27.3 ms for 16 sequences
- * (docs/performance.md), 1.7 ms a token. The rule takes 15; keys that weigh as much as the weights would
- * be 4 sequences, whose tokens take 2.7 ms by what they read.
+ * On an H200 a step of Llama-3.1-8B's shape after 32,768 tokens takes 24.6 ms for 16 sequences
+ * (docs/performance.md), 1.5 ms a token. The rule takes 15; keys that weigh as much as the weights would
+ * be 4 sequences, whose tokens take 2.4 ms by what they read.
  *
  * @module
  */

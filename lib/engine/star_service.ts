@@ -118,6 +118,8 @@ export class StarService implements RankService<StarTypes> {
 
   /** A token of all that are under way, in the midst of what is begun; the phase stays that one's. */
   async #stepOthers(): Promise<void> {
+    // Some may have been stopped at the turn.
+    this.#finish();
     if (this.#running.length === 0) return;
     try {
       await this.#decode(1);

@@ -51,6 +51,13 @@ export function ignoresHangup(libc: Libc): boolean {
   return isIgnored || /(^|\/)nohup$/.test(readEnvironment(libc, "self")?.get("_") ?? "");
 }
 
+/** How many files this process may have open at once; undefined if that is not told. */
+export function openFilesLimit(libc: Libc): number | undefined {
+  const text = libc.readText("/proc/self/limits") ?? "";
+  const [, soft] = /^Max open files\s+(\d+)/m.exec(text) ?? [];
+  return soft === undefined ? undefined : Number(soft);
+}
+
 /** The environment that a process was started with; undefined if it is gone or somebody else's. */
 export function readEnvironment(
   libc: Libc,

@@ -15,8 +15,8 @@ export interface Turns {
    * Asked by all ranks at the same place, before a long piece of work that each does in chunks.
    *
    * @param chunks How many this rank has; others may have more or fewer.
-   * @returns How often all ranks are to call `pause()` on the way: less often than the rank with most
-   * chunks has some, and never where nobody else waits for a step.
+   * @returns How often each rank is to call `pause()` meanwhile: as often as the rank with most chunks
+   * has one before another; 0 where nobody else waits for a step.
    */
   agreeOnPauses(chunks: number): Promise<number>;
   /** A turn in which others have a step: it may change all that is not this run's own. */

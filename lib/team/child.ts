@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { errorText } from "../errors.ts";
+import { DeviceError, errorText } from "../errors.ts";
 import type { Message } from "./protocol.ts";
 import { readMessages } from "./transport.ts";
 
@@ -41,18 +41,25 @@ export class Child {
   readonly #writer: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
   #running = true;
 
-  /** Starts the process. */
+  /** Starts the process. @throws {DeviceError} If the system has no process or no pipe for it. */
   constructor(options: ChildOptions) {
     const { rank, entry, env, flags } = options;
     this.rank = rank;
-    this.#process = new Deno.Command(Deno.execPath(), {
+    const command = new Deno.Command(Deno.execPath(), {
       // The argument is for people who look at the list of processes.
       args: ["run", ...flags, entry.href, `--rank=${rank}`],
       env,
       stdin: "piped",
       stdout: "piped",
       stderr: "piped",
-    }).spawn();
+    });
+    try {
+      this.#process = command.spawn();
+    } catch (error) {
+      // Permissions are the caller's matter; what is left is that the system has none to give.
+      if (error instanceof Deno.errors.NotCapable) throw error;
+      throw new DeviceError(`Cannot start rank ${rank}: ${errorText(error)}`, { cause: error });
+    }
     this.pid = this.#process.pid;
     this.#writer = this.#process.stdin.getWriter();
     const messages = this.#readMessages(options);

@@ -167,7 +167,8 @@ export class ChildTeam<T extends RankTypes> implements Team<T> {
 
   async #start(init: T["init"]): Promise<void> {
     const permissions = checkPermissions(this.#options.permissions);
-    const flags = ["--quiet", "--no-prompt", "--allow-ffi", ...permissions];
+    // Deno 2.9's cache of compiled code breaks when many start at once, and saves no time.
+    const flags = ["--quiet", "--no-prompt", "--no-code-cache", "--allow-ffi", ...permissions];
     for (let rank = 0; rank < this.size; rank++) {
       this.#children.push(
         new Child({

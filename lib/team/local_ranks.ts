@@ -196,10 +196,13 @@ export function missingText(
     ...(absent.length > 0 ? [`${ranks(absent)} (node ${node}) did not start, or ended`] : []),
   ];
   if (parts.length > 0) return parts.join("; ");
-  const others = launch.size - here;
-  return others > 0
-    ? `all ${here} ranks of node ${node} came, not all of the ${others} of other nodes`
-    : `all ${launch.size} ranks came, and did not meet`;
+  if (here === launch.size) return `all ${launch.size} ranks came, and did not meet`;
+  // Whoever has not seen all of its own node does not know which ranks are elsewhere.
+  const isKnown = presence.come.length === here;
+  const elsewhere = Array.from({ length: launch.size }, (_, rank) => rank)
+    .filter((rank) => !presence.come.includes(rank));
+  const others = isKnown ? ranks(elsewhere) : `the ${launch.size - here}`;
+  return `all ${here} ranks of node ${node} came, not all of ${others} of other nodes`;
 }
 
 /**
@@ -221,6 +224,11 @@ function isBelowLauncher(libc: Libc, process: ProcessFacts): boolean {
   return false;
 }
 
+/** Names ranks; those in a row by the first and the last. */
 function ranks(numbers: readonly number[]): string {
-  return `${numbers.length === 1 ? "rank" : "ranks"} ${numbers.join(", ")}`;
+  const [first = 0] = numbers;
+  const last = numbers.at(-1) ?? first;
+  if (numbers.length === 1) return `rank ${first}`;
+  const isRow = numbers.length > 3 && numbers.every((rank, i) => rank === first + i);
+  return `ranks ${isRow ? `${first} to ${last}` : numbers.join(", ")}`;
 }

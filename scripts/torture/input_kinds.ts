@@ -162,7 +162,7 @@ function checkRecords(
 }
 
 function keyOf(line: string): string {
-  const { index, input_context, input_query } = JSON.parse(line);
+  const { index, input_context, input_query } = JSON.parse(line.replace(/^\ufeff/, ""));
   return JSON.stringify([index, input_context, input_query]);
 }
 

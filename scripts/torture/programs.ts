@@ -70,7 +70,8 @@ export function startProgram(args: readonly string[], options: StartOptions): Ru
   const process = new Deno.Command("env", {
     args: [
       ...variables,
-      ...[Deno.execPath(), "run", "-q", "--no-prompt", "--config", `${ROOT}deno.json`],
+      ...[Deno.execPath(), "run", "-q", "--no-prompt", "--no-code-cache", "--config"],
+      `${ROOT}deno.json`,
       ...["-P=program", CLI, ...args],
     ],
     cwd,

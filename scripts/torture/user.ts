@@ -82,7 +82,16 @@ async function driveOne(
   const numbers = ["--first", String(first), "--count", String(count)];
   const process = new Deno.Command(Deno.execPath(), {
     args: [
-      ...["run", "-q", "--no-prompt", "--no-check", "--allow-read", "--allow-write", "--allow-env"],
+      ...[
+        "run",
+        "-q",
+        "--no-prompt",
+        "--no-check",
+        "--no-code-cache",
+        "--allow-read",
+        "--allow-write",
+        "--allow-env",
+      ],
       ...["--allow-sys", "--allow-ffi", "--allow-run", ENTRY, "--user", name, "--seed", seed],
       ...numbers,
     ],

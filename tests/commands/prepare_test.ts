@@ -320,6 +320,15 @@ Deno.test({
       // Newer generators repeat them.
       assertEquals((await prepare({ ...run, generators: "2026" })).logged.length, 1);
       assertEquals((await prepare({ ...run, maxTokens: 1600 })).logged.length, 1);
+      await Deno.remove(`${folder}/hotpotqa.json`);
+      const questions = JSON.parse(await Deno.readTextFile(`${DATA}/hotpotqa.json`)).slice(0, 2);
+      await Deno.writeTextFile(`${folder}/hotpotqa.json`, JSON.stringify(questions));
+      const qa = { ...run, task: "qa_2", maxTokens: 9000 };
+      assertMatch(
+        (await prepare(qa)).logged[0] ?? "",
+        /^warning: the longest sample of qa_2 has \d+/,
+      );
+      assertEquals((await prepare({ ...qa, generators: "2026" })).logged.length, 1);
     });
   },
 });

@@ -1,6 +1,6 @@
 import { reportPage } from "../../commands/report/report.ts";
 import { layOut, maskPath } from "../../commands/report/masks.ts";
-import { deltaRows } from "../../commands/report/model.ts";
+import { deltaRows, timeRows } from "../../commands/report/model.ts";
 import type { Experiment, SampleResult } from "../../commands/results/experiment.ts";
 import { TileMasks } from "../../lib/attention/tile_masks.ts";
 import { meanScore } from "../../ruler/scores.ts";
@@ -44,6 +44,23 @@ Deno.test("deltaRows() pairs samples, so that what is hard for both runs drops o
   assert((row?.stderr ?? 0) < 4, `${row?.stderr}`);
   const others = experiment("others", [sample(0, 0, { query: "another" }), sample(1, 0)]);
   assertEquals(deltaRows(base, others).map(({ n }) => n), [1]);
+});
+
+Deno.test("timeRows() gives samples that run at once their share of the time", () => {
+  const timed = (seconds: number, prefillSeconds: number, decodeSeconds: number) => {
+    const ranks = [{ prefillSeconds, decodeSeconds, residentMib: 7 }];
+    const log = { seconds, contextTokens: 1000, generatedTokens: 10, ranks };
+    return timeRows([experiment("x", [sample(0, 100, { log })])])[0];
+  };
+  const parts = (row: ReturnType<typeof timed>) => [row?.phase1, row?.phase2, row?.rest];
+  // Alone: what the phases leave is the rest.
+  assertEquals(parts(timed(4, 1, 2)), [1, 2, 1]);
+  // In a batch a sample's answer takes longer than its share, as the others' tokens come with it.
+  const batch = timed(4, 1, 12);
+  assertEquals(parts(batch), [1, 3, 0]);
+  assertAlmostEquals(batch?.generatedTokensPerS ?? 0, 10 / 3, 1e-9);
+  // Copies of the model encode at once.
+  assertEquals(parts(timed(4, 6, 2)), [3, 1, 0]);
 });
 
 Deno.test("reportPage() shows answers as text, whatever they hold", async () => {

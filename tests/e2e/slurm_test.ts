@@ -129,6 +129,8 @@ Deno.test({
       await using cluster = await SlurmCluster.start();
       const { job, ranks } = await startLong(cluster, folder, { timeoutMs: 60_000 });
       await cluster.link(2, "down");
+      // srun passes on what ranks write, and may do so after they have ended.
+      await job.seen("Lost rank");
       await waitUntilEnded(pidsOf(ranks, 0), { timeoutMs: PATIENCE_MS });
       assertMatch(
         lossLines(job.errors)[0] ?? "",

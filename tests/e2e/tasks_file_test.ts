@@ -7,6 +7,7 @@ import { assert, assertEquals, assertMatch } from "../helpers/assert.ts";
 import { inFolder } from "../helpers/folder.ts";
 import { runScript, type ScriptOutput } from "../helpers/script.ts";
 import { sharedFolder } from "../helpers/shared.ts";
+import { ROOT } from "../helpers/sources.ts";
 
 const TINY = new URL("../../models/starx-tiny", import.meta.url).pathname;
 const PERMISSIONS = ["--allow-sys", "--allow-ffi", `--allow-run=${Deno.execPath()}`];
@@ -85,4 +86,47 @@ Deno.test({
       );
     });
   },
+});
+
+Deno.test("the tasks' permissions suffice for files of tasks of both kinds", async () => {
+  const module = "export const tasks = { mine: { tokensToGenerate: 4, metric: 'exact', " +
+    "*samples() { yield { context: 'a', query: 'b', answers: ['c'] }; } } };";
+  await inFolder({ "tasks.yaml": FILE, "tasks.ts": module }, async (folder) => {
+    const cases = [["two_chains", "tasks.yaml"], ["mine", "tasks.ts"]] as const;
+    for (const [task, file] of cases) {
+      const own = ["--tasks_file", `${folder}/${file}`];
+      const commands = [
+        [
+          ...["prepare", "--save_dir", folder, "--task", task, "--tokenizer_path", TINY],
+          ...["--max_seq_length", "1024", "--num_samples", "1"],
+        ],
+        [
+          ...[
+            "ruler",
+            "-n",
+            "x",
+            "-p",
+            TINY,
+            "-pc",
+            "base",
+            "-a",
+            "dense",
+            "-l",
+            "1024",
+            "-t",
+            task,
+          ],
+          ...["--num_samples", "1", "--output_dir", folder, "--no_report", "--device", "cpu"],
+        ],
+        ["evaluate", "--data_dir", `${folder}/x_dense/1024`],
+      ];
+      for (const command of commands) {
+        const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+          args: ["task", "-q", ...command, ...own],
+          cwd: ROOT.pathname,
+        }).output();
+        assertEquals(code, 0, new TextDecoder().decode(stderr));
+      }
+    }
+  });
 });

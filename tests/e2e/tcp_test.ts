@@ -136,6 +136,22 @@ Deno.test({
 });
 
 Deno.test({
+  name: "infer over TCP on two nodes meets rank 0 at its address of IPv6",
+  ignore: !canHaveNodes,
+  fn: () =>
+    withFiles({ samples: 1 }, async (files) => {
+      await using nodes = await TwoNodes.make();
+      await using ranks = new TcpRanks(inferArgs(files, { mode: "star" }), {
+        ...{ size: 2, nodes, address: nodes.addresses6[0] },
+      });
+      const ends = await ranks.allEnded();
+      const texts = ends.map(({ stderr }) => stderr).join("\n");
+      assertEquals(ends.map(({ code }) => code), [0, 0], texts);
+      assertMatch(texts, /2 processes, TCP \(MPI is faster\)/);
+    }),
+});
+
+Deno.test({
   name: "a node that is cut off ends the run over TCP on both sides, each in one line",
   ignore: !canHaveNodes,
   fn: () =>

@@ -24,6 +24,17 @@ for (
   });
 }
 
+for (const name of ["dense", "xattn_S16_t0.9"]) {
+  const test =
+    `a sample of several chunks has the same bits with steps of others between them on ` +
+    `a GPU: ${name} (seed ${BATCH_SEED})`;
+  Deno.test({ name: test, ignore: !HAS_GPU }, async () => {
+    const plan = await batchPlan(name);
+    // Contexts of 3,900 to 14,550 tokens, in chunks of up to 8,192.
+    await checkWidths([3], { plan, dtype: "bf16", device: "cuda", count: 6, times: 30 });
+  });
+}
+
 for (const options of STALE_MODES) {
   const what = `${options.mode}, what free pages hold on a GPU`;
   Deno.test({ name: `${what} changes nothing`, ignore: !HAS_GPU }, async () => {

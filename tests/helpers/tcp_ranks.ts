@@ -138,6 +138,8 @@ export async function hasNamespaces(): Promise<boolean> {
 /** Two nodes of this machine, `n1` and `n2`. */
 export class TwoNodes implements AsyncDisposable {
   readonly addresses: readonly [string, string];
+  /** The same in IPv6. */
+  readonly addresses6: readonly [string, string];
   /** Names of devices and addresses of these nodes alone. */
   readonly #id: string;
 
@@ -145,6 +147,7 @@ export class TwoNodes implements AsyncDisposable {
     this.#id = `t${crypto.getRandomValues(new Uint16Array(1))[0]?.toString(16)}`;
     const net = `10.214.${crypto.getRandomValues(new Uint8Array(1))[0]}`;
     this.addresses = [`${net}.11`, `${net}.12`];
+    this.addresses6 = ["fd00:214::11", "fd00:214::12"];
   }
 
   static async make(): Promise<TwoNodes> {
@@ -184,6 +187,9 @@ export class TwoNodes implements AsyncDisposable {
       await run(["ip", "link", "add", device, ...peer]);
       await run(["ip", "link", "set", device, "master", bridge, "up"]);
       await run(["ip", "-n", space, "addr", "add", `${address}/24`, "dev", "eth0"]);
+      // Without a search for twins an address can be used at once.
+      const address6 = [`${this.addresses6[node]}/64`, "dev", "eth0", "nodad"];
+      await run(["ip", "-n", space, "-6", "addr", "add", ...address6]);
       for (const name of ["lo", "eth0"]) await run(["ip", "-n", space, "link", "set", name, "up"]);
     }
   }

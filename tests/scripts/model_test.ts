@@ -252,6 +252,24 @@ Deno.test("download_model.ts fetches into the folder of the original, with HF_TO
   });
 });
 
+Deno.test("download_model.ts keeps HF_TOKEN from an endpoint that is not https", async () => {
+  await using server = serveFiles(hub);
+  await inFolder({}, async (root) => {
+    // This machine by an address that does not look so.
+    const endpoint = server.address.replace("127.0.0.1", "2130706433");
+    const args = ["-n", NAME, "-d", `${root}/hf`, "--endpoint", endpoint];
+    const env = { HF_TOKEN: "hf_variable" };
+    const { code, stderr } = await runScript("scripts/download_model.ts", args, { env });
+    assertEquals(code, 0, stderr);
+    assertMatch(stderr, /^HF_TOKEN is not sent, as --endpoint is not https \(--token sends one/);
+    assert(server.asked.length > 0);
+    for (const { headers } of server.asked) assertEquals(headers.get("Authorization"), null);
+    const named = [...args, "--token", "hf_flag"];
+    await runScript("scripts/download_model.ts", named, { env });
+    assertEquals(server.asked.at(-1)?.headers.get("Authorization"), "Bearer hf_flag");
+  });
+});
+
 const REFUSALS: readonly (readonly [args: readonly string[], code: number, line: RegExp])[] = [
   [[], 2, /^error: --name is required\n$/],
   [["-n", "a/b/c"], 2, /^error: --name: must be a model's name on the hub, as OWNER\/NAME/],

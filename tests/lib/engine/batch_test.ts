@@ -139,6 +139,28 @@ for (const processCount of [1, 2]) {
     assertEquals(await oneByOne(engine), expected);
   });
 
+  Deno.test(`an answer that is stopped while a long prompt begins leaves the others alone ${where}`, async () => {
+    await using engine = await openTiny({ plan: STAR, processCount, batchSize: 3 });
+    const [first, second] = await batchSamples(2);
+    assert(first !== undefined && second !== undefined);
+    const long = await goldenRequest({ task: "niah_multikey_2", repeat: 2 });
+    // Its last token comes while the long prompt begins.
+    const brief = { ...second, tokensToGenerate: 4 };
+    const expected = [
+      answerOf(await engine.generate(brief)),
+      answerOf(await engine.generate(long)),
+    ];
+    const [stopped, ...others] = await Promise.all([
+      engine.generate({ ...first, tokensToGenerate: 600 }, {
+        isDone: ({ length }) => Promise.resolve(length >= 2),
+      }),
+      engine.generate(brief),
+      engine.generate(long),
+    ]);
+    assertLess(stopped.ids.length, 600);
+    assertEquals(others.map(answerOf), expected);
+  });
+
   Deno.test(`an answer that is found to be done ends before its last token ${where}`, async () => {
     await using engine = await openTiny({ plan: STAR, processCount, batchSize: 2 });
     const [sample, other] = await batchSamples(2);

@@ -24,7 +24,14 @@ Deno.test("missingText() names the ranks of this node that are missing, or else 
   assertEquals(text([2], [3]), "rank 3 (node n2) did not come");
   assertEquals(text([2], [], [3]), "rank 3 (node n2) ended");
   assertEquals(text([2], [], [], [3]), "rank 3 (node n2) did not start, or ended");
-  assertEquals(text([2, 3]), "all 2 ranks of node n2 came, not all of the 2 of other nodes");
+  assertEquals(text([2, 3]), "all 2 ranks of node n2 came, not all of ranks 0, 1 of other nodes");
+  assertEquals(text([2]), "all 2 ranks of node n2 came, not all of the 2 of other nodes");
+  const many = { launch: { ...LAUNCH, size: 16, localSize: 2 }, node: "n2" };
+  const row = { come: [0, 1], late: [], ended: [], absent: [] };
+  assertEquals(
+    missingText(row, many),
+    "all 2 ranks of node n2 came, not all of ranks 2 to 15 of other nodes",
+  );
   const one = { ...LAUNCH, localSize: 4, localRank: 2 };
   const options = { launch: one, node: "n1" };
   const all = { come: [0, 1, 2, 3], late: [], ended: [], absent: [] };
