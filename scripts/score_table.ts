@@ -1,6 +1,7 @@
 /**
  * Makes the README's table of scores: runs RULER in every attention mode and shows mean scores, the
- * share of the whole context's tiles that was computed, and seconds per sample as Markdown. What is finished is kept.
+ * share of the whole context's tiles that was computed, and seconds per sample as Markdown. What is
+ * finished is kept.
  *
  *     deno task table --source_dir FOLDER [--output_dir FOLDER] [--jobs N] [-d FOLDER]
  *

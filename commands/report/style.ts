@@ -105,7 +105,7 @@ mark{background:none;color:var(--good);font-weight:600}
 footer{margin-top:60px;color:var(--muted);font-size:13px;border-top:1px solid var(--line);padding-top:16px}
 @media (max-width:640px){
   .page{padding:0 14px 60px} header{padding-top:28px} h1{font-size:26px} h2{margin-top:42px}
-  .masks{grid-template-columns:1fr} .chart{padding:8px} .chart svg{min-width:460px;max-width:none}
+  .masks{grid-template-columns:1fr} .chart{padding:8px} .chart svg{min-width:460px;max-width:620px}
   .bar{position:static} .sample dl{grid-template-columns:1fr;gap:2px}
 }
 @media print{
