@@ -12,7 +12,7 @@ import {
 } from "../../lib/device/cuda_description.ts";
 import { dataFolder } from "../../lib/data_folder.ts";
 import { DeviceError, UsageError } from "../../lib/errors.ts";
-import { hostMemory } from "../../lib/device/host_memory.ts";
+import { type HostMemory, hostMemory } from "../../lib/device/host_memory.ts";
 import { describeLaunch, launchEnvironment, recognizeLaunch } from "../../lib/team/launch.ts";
 import { gpusOf } from "../../lib/engine/rank_device.ts";
 import { type Finding, INDENT } from "./finding.ts";
@@ -55,7 +55,7 @@ export async function runDoctor(options: DoctorOptions, screen: Screen): Promise
   const findings: Finding[] = [
     { name: "StarX", text: `${VERSION} on Deno ${Deno.version.deno} (V8 ${Deno.version.v8})` },
     lookAtMachine(),
-    lookAtMemory(),
+    memoryFinding(hostMemory()),
     await lookAtLibrary(),
     lookAtGpus(cuda),
     ...(modelPath === undefined ? [] : await lookAtModel(modelPath, { run, cuda })),
@@ -85,9 +85,9 @@ function lookAtLauncher(): Finding {
   return { name: "Launcher", text: lines.join(`\n${INDENT}`) };
 }
 
-function lookAtMemory(): Finding {
+/** What is said of this machine's memory; undefined where the program may not ask. */
+export function memoryFinding(found: HostMemory | undefined): Finding {
   const name = "Memory";
-  const found = hostMemory();
   const gib = (bytes: number) => (bytes / GIB).toFixed(1);
   if (found === undefined) return { name, text: "unknown, as the program may not ask" };
   const { totalBytes, availableBytes, limitBytes } = found;

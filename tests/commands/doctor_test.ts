@@ -1,4 +1,4 @@
-import { type DoctorOptions, runDoctor } from "../../commands/doctor/doctor.ts";
+import { type DoctorOptions, memoryFinding, runDoctor } from "../../commands/doctor/doctor.ts";
 import { checkPlan } from "../../lib/attention/plan.ts";
 import { hostMemory } from "../../lib/device/host_memory.ts";
 import { longestContext, longestGpuContext } from "../../lib/engine/host_plan.ts";
@@ -61,6 +61,18 @@ Deno.test("runDoctor() says up to how many tokens a model fits, mode by mode", a
   assertStringIncludes(beyond.text, "4096 yes, 20000 no");
   const odd = await doctor(MODEL, { modes: ["starx"], blockTokens: 200 });
   assert(odd.error instanceof UsageError, `${odd.error}`);
+});
+
+Deno.test("runDoctor() names the limit of the control group", () => {
+  const gib = 2 ** 30;
+  const found = { totalBytes: 64 * gib, availableBytes: 3 * gib, limitBytes: 4 * gib };
+  assertEquals(
+    memoryFinding(found).text,
+    "3.0 GiB available of 64.0 GiB, as the limit of the control group is 4.0 GiB",
+  );
+  const { limitBytes: _limit, ...free } = found;
+  assertEquals(memoryFinding(free).text, "3.0 GiB available of 64.0 GiB");
+  assertMatch(memoryFinding(undefined).text, /^unknown/);
 });
 
 /** A model of so many positions and so many bytes of weights, which take no room on the disk. */
