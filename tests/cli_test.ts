@@ -5,6 +5,7 @@
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "./helpers/assert.ts";
 import { inFolder } from "./helpers/folder.ts";
+import { denoFolder } from "./helpers/script.ts";
 import { MODEL } from "./helpers/prompts.ts";
 import { childrenOf, isRunning, waitUntilEnded } from "./helpers/processes.ts";
 import { ROOT } from "./helpers/sources.ts";
@@ -157,6 +158,29 @@ Deno.test({
       assertEquals([late.code, late.stderr.trim().split("\n").length], [4, 1], late.stderr);
       assertMatch(late.stderr, /^error: Cannot start rank \d: .*Too many open files/);
     }),
+});
+
+Deno.test("cli.ts runs without HOME, and says which flag names data that it cannot find", async () => {
+  await inFolder({ "in.jsonl": SAMPLE }, async (folder) => {
+    const run = async (...args: readonly string[]) => {
+      const variables = { DENO_DIR: denoFolder(), NO_COLOR: "1" };
+      const options = { cwd: folder, clearEnv: true, env: variables };
+      const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: ["run", ...PERMISSIONS, CLI, ...args],
+        ...options,
+      }).output();
+      return { code, stderr: new TextDecoder().decode(stderr) };
+    };
+    const paths = ["--input_path", "in.jsonl", "--output_path", "out.jsonl"];
+    const inferred = await run(...INFER, "--tokens_to_generate", "1", ...paths);
+    assertEquals(inferred.code, 0, inferred.stderr);
+    const prepared = await run(
+      ...["prepare", "--task", "qa_1", "--save_dir", "made", "--tokenizer_path", MODEL],
+      ...["--max_seq_length", "4096", "--num_samples", "1"],
+    );
+    assertEquals([prepared.code, prepared.stderr.trim().split("\n").length], [2, 1]);
+    assertMatch(prepared.stderr, /^error: .*--source_dir/);
+  });
 });
 
 Deno.test("cli.ts names the file and line of input that is not JSON", async () => {

@@ -7,6 +7,9 @@ import { UsageError } from "../../lib/errors.ts";
 import { drawUntilFits, searchSize } from "../attempts.ts";
 import type { GeneratorOptions } from "../model.ts";
 
+/** No unit has fewer tokens: it is a word at least. */
+const MIN_TOKENS_PER_UNIT = 0.25;
+
 /** The text of a prompt, its answer's beginning included, and the answers. */
 export interface Draft {
   readonly text: string;
@@ -32,13 +35,16 @@ export interface Search {
   /** Tokens that stand beside the drawn text, the generated ones included. */
   readonly otherTokens: number;
   readonly maxTokens: number;
+  /** Whether haystacks end, so that larger sizes have no longer texts. @default {false} */
+  readonly ends?: boolean;
 }
 
 /**
  * The largest size that fits, by bisection; every try draws.
  *
  * @returns The step where none fits.
- * @throws {UsageError} If nothing can be drawn, or a text has no tokens.
+ * @throws {UsageError} If nothing can be drawn, or longer texts have no more tokens, as a tokenizer
+ * makes them that knows few words.
  */
 export async function findSize(
   options: Pick<GeneratorOptions, "task" | "countTokens">,
@@ -49,16 +55,22 @@ export async function findSize(
   const { most = (tokensPerUnit) => Math.trunc(maxTokens / tokensPerUnit * 3) } = search;
   return await searchSize(async () => {
     const tokens = await countTokens(draw(probe).text);
-    if (tokens === 0) {
-      throw new UsageError(`Cannot make samples of ${task} as texts must have tokens: found none`);
-    }
+    const idle = (size: number, tokens: number) =>
+      new UsageError(
+        `Cannot make samples of ${task} as longer texts must have more tokens: one of size ` +
+          `${size} has ${tokens} by this tokenizer`,
+      );
+    if (tokens < MIN_TOKENS_PER_UNIT * probe) throw idle(probe, tokens);
+    const largest = Math.max(most(tokens / probe), 2 * step);
     let low = step;
-    let high = Math.max(most(tokens / probe), 2 * step);
+    let high = largest;
     let found = step;
     while (low <= high) {
       const middle = Math.floor((low + high) / 2);
       const length = await countTokens(draw(middle).text) + otherTokens;
       if (length <= maxTokens) {
+        // Three times what should fit does.
+        if (middle === largest && search.ends !== true) throw idle(middle, length);
         found = middle;
         low = middle + 1;
       } else {

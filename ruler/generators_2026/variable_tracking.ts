@@ -45,6 +45,7 @@ export async function* drawVariableTracking(
   const size = await findSize(options, {
     ...{ step, maxTokens, draw: (size) => tracker.draw(round, size) },
     otherTokens: tokensToGenerate + await countTokens(example),
+    ends: isEssay,
   });
   // Essays are not repeated here.
   if (isEssay && size > (options.sources.essay?.length ?? 0)) options.onSourceEnd?.();
@@ -70,7 +71,8 @@ class Tracker {
   /** The worked example, which leaves no tokens for an answer. */
   async drawExample(round: Round): Promise<Draft> {
     const options = { ...this.#options, task: `${this.#options.task}'s worked example` };
-    const fixed = { step: round.step, maxTokens: EXAMPLE_TOKENS, otherTokens: 0 };
+    const ends = this.#options.settings.haystack === "essay";
+    const fixed = { step: round.step, maxTokens: EXAMPLE_TOKENS, otherTokens: 0, ends };
     const size = await findSize(options, { ...fixed, draw: (size) => this.draw(round, size) });
     return await drawFitting(options, {
       ...{ ...fixed, size },

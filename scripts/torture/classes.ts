@@ -6,6 +6,7 @@
 import { buildFaults, Crashes, runCrash } from "./crashes.ts";
 import { Dice } from "./dice.ts";
 import { drawKill, runKill } from "./kills.ts";
+import { countRequests, runMemory } from "./memory.ts";
 import { References } from "./runs.ts";
 import type { Outcome, Tally } from "./tally.ts";
 import type { TortureOptions } from "./trials.ts";
@@ -54,6 +55,24 @@ async function crashes(options: TortureOptions, tally: Tally): Promise<void> {
   }
 }
 
+/** Memory that is refused. */
+async function memory(options: TortureOptions, tally: Tally): Promise<void> {
+  const { seed, first } = options;
+  const folder = await Deno.makeTempDir({ prefix: "starx-torture-" });
+  try {
+    const library = await buildFaults(folder);
+    const references = new References();
+    const end = Math.min(await countRequests(library), first + (options.count ?? Infinity));
+    for (let index = first; index < end; index++) {
+      const what = `request ${index + 1} of a rank is refused`;
+      const name = { class: "memory", kind: "two ranks", seed, index, what };
+      tally.add(name, await runMemory(index + 1, { library, references }));
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
 /** Trials that processes of their own make. */
 function users(name: string, usual: number): TrialClass {
   return async ({ seed, first, count = usual, print }, tally) => {
@@ -71,6 +90,7 @@ function users(name: string, usual: number): TrialClass {
 export const CLASSES: Readonly<Record<string, TrialClass>> = {
   kills,
   crashes,
+  memory,
   calls: users("calls", 300),
   inputs: users("inputs", 10_000),
 };

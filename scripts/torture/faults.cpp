@@ -4,6 +4,9 @@
 //   TORTURE_FOLDER  the folder, without a slash at its end
 //   TORTURE_LOG     gets a line for each call: its number, its name, the path
 //   TORTURE_AT      the number of the call at which something happens, from 1 on; 0 for none
+//   TORTURE_MEMORY  the number of the CPU library's request for memory that is refused, from 1 on; 0
+//                   only writes them to the log
+//   TORTURE_RANK    the rank whose requests for memory are counted; -1 for all processes
 //   TORTURE_HOW     before, half, after: the process is killed there, `half` after half of a write;
 //                   or a number: the call fails with this errno
 #include <dirent.h>
@@ -15,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -246,4 +250,58 @@ extern "C" DIR* opendir(const char* path) {
   const Call call("list", path);
   if (call.fails()) return nullptr;
   return call.done(real(path));
+}
+
+namespace {
+
+/** Whether this is the rank whose memory is counted. */
+bool isCountedRank() {
+  static const bool is = [] {
+    const char* rank = getenv("TORTURE_RANK");
+    if (rank == nullptr) return false;
+    if (strcmp(rank, "-1") == 0) return true;
+    char line[kPath] = "";
+    const int fd = static_cast<int>(syscall(SYS_openat, AT_FDCWD, "/proc/self/cmdline", O_RDONLY));
+    const long length = syscall(SYS_read, fd, line, sizeof line - 1);
+    syscall(SYS_close, fd);
+    char wanted[32];
+    snprintf(wanted, sizeof wanted, "--rank=%s", rank);
+    for (long at = 0; at < length; at += static_cast<long>(strlen(line + at)) + 1) {
+      if (strcmp(line + at, wanted) == 0) return true;
+    }
+    return false;
+  }();
+  return is;
+}
+
+/** Whether a request for memory is the one that is refused. */
+bool isRefused(const void* caller, size_t bytes) {
+  static std::atomic<long> requests{0};
+  Dl_info info;
+  if (!isCountedRank() || dladdr(caller, &info) == 0 || info.dli_fname == nullptr) return false;
+  if (strstr(info.dli_fname, "libsx_cpu") == nullptr) return false;
+  const long number = ++requests;
+  char line[64];
+  const int length = snprintf(line, sizeof line, "%ld memory %zu\n", number, bytes);
+  if (settings().log >= 0)
+    (void)!syscall(SYS_write, settings().log, line, static_cast<size_t>(length));
+  const char* at = getenv("TORTURE_MEMORY");
+  return at != nullptr && atol(at) == number;
+}
+
+}  // namespace
+
+extern "C" void* aligned_alloc(size_t alignment, size_t bytes) noexcept {
+  NEXT(aligned_alloc);
+  return isRefused(__builtin_return_address(0), bytes) ? nullptr : real(alignment, bytes);
+}
+
+extern "C" void* mmap(void* address, size_t bytes, int access, int flags, int fd,
+                      off_t at) noexcept {
+  const bool isMemory = fd == -1 && (flags & MAP_ANONYMOUS) != 0;
+  if (isMemory && isRefused(__builtin_return_address(0), bytes)) {
+    errno = ENOMEM;
+    return MAP_FAILED;
+  }
+  return reinterpret_cast<void*>(syscall(SYS_mmap, address, bytes, access, flags, fd, at));
 }

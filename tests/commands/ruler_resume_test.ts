@@ -1,7 +1,7 @@
 import { runRuler } from "../../commands/ruler/ruler.ts";
 import type { RulerOptions } from "../../commands/ruler/options.ts";
 import type { DataMaker } from "../../commands/ruler/data.ts";
-import { DeviceError, UsageError, WorkerError } from "../../lib/errors.ts";
+import { DeviceError, FileError, UsageError, WorkerError } from "../../lib/errors.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../helpers/assert.ts";
 import { fakeModels, fakeScreen, NO_INTERRUPTS } from "../helpers/fake_model.ts";
 import { inFolder } from "../helpers/folder.ts";
@@ -206,6 +206,25 @@ Deno.test("runRuler() mends a log that lacks its last line, and says so", async 
     assertStringIncludes(logged.join("\n"), "vt at 512: what 1 of 4 finished samples took is not");
     assertStringIncludes(table, "s per sample           0.50");
     assertEquals((await Deno.readTextFile(log)).trim().split("\n").length, 4);
+  });
+});
+
+Deno.test("runRuler() notices that a later task's data changed while an earlier one ran", async () => {
+  await inFolder({}, async (folder) => {
+    const length = `${folder}/results/tiny_starx_b256a256/512`;
+    const data = `${length}/data/vt/validation.jsonl`;
+    const models = fakeModels(({ query }, index) => {
+      if (index === 0) {
+        const text = Deno.readTextFileSync(data);
+        Deno.writeTextFileSync(data, text.replaceAll("needle 1", "needle 7"));
+      }
+      return query;
+    });
+    const error = await assertRejects(() => ruler(optionsIn(folder), models), FileError);
+    assertStringIncludes(error.message, `${data} as it changed while the run went on: line 2`);
+    // What was asked for before is there, and nothing of other data.
+    const lines = (name: string) => Deno.readTextFileSync(`${length}/${name}.jsonl`).split("\n");
+    assertEquals([lines("niah_single_1").length, lines("vt").length], [3, 2]);
   });
 });
 

@@ -48,8 +48,8 @@ async function startTask(
   assertEquals(pids.length, 3, "the program and two workers");
   // A shell may stand above it.
   const taskPid = below.find(({ command }) => / task /.test(command))?.pid ?? task.pid;
-  const kill = async () => {
-    Deno.kill(taskPid, "SIGKILL");
+  const kill = async (victim: "task" | "wrapper" = "task") => {
+    Deno.kill(victim === "task" ? taskPid : task.pid, "SIGKILL");
     await task.status;
   };
   return { kill, pids, drained };
@@ -80,6 +80,36 @@ for (
       await drained;
     }));
 }
+
+/** As npx does: node starts another program and waits for its end. */
+const NODE = "require('child_process').spawn(process.argv[1], process.argv.slice(2), " +
+  "{ stdio: 'inherit' })";
+const hasNode = await new Deno.Command("node", { args: ["--version"] }).output()
+  .then(({ success }) => success, () => false);
+
+Deno.test({
+  name: "a program and its workers end when the node process above their deno task is killed",
+  ignore: !hasNode,
+  fn: () =>
+    inFolder({}, async (folder) => {
+      const { kill, pids, drained } = await startTask(folder, { wrapper: ["node", "-e", NODE] });
+      await kill("wrapper");
+      await waitUntilEnded(pids, { timeoutMs: PATIENCE_MS });
+      await drained;
+    }),
+});
+
+Deno.test("a program in a session of its own goes on without the shell that started it", () =>
+  inFolder({}, async (folder) => {
+    const wrapper = ["bash", "-c", 'setsid --wait "$@"; true', "bash"];
+    const { kill, pids, drained } = await startTask(folder, { wrapper });
+    await kill("wrapper");
+    await new Promise((resolve) => setTimeout(resolve, LOOKS_MS));
+    assertEquals(pids.filter(isRunning), pids);
+    for (const pid of pids) Deno.kill(pid, "SIGTERM");
+    await waitUntilEnded(pids, { timeoutMs: PATIENCE_MS });
+    await drained;
+  }));
 
 Deno.test("wrappersAbove() stops at a user's shell, a launcher and another session", () => {
   const table = (rows: readonly [name: string, session: number][]) => (pid: number) => {

@@ -37,8 +37,8 @@ export async function runScript(
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
 }
 
-/** Where the child finds what is cached of third-party packages. */
-function denoFolder(): string {
+/** Where a child finds what is cached of third-party packages. */
+export function denoFolder(): string {
   const home = Deno.env.get("HOME") ?? "";
   const cache = Deno.env.get("XDG_CACHE_HOME") ?? `${home}/.cache`;
   return Deno.env.get("DENO_DIR") ?? `${cache}/deno`;

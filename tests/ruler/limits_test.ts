@@ -9,7 +9,9 @@ import {
   loadSources,
   MODEL_TEMPLATES,
   prepareSamples,
+  prepareSamples2026,
   RULER_TASKS,
+  RULER_TASKS_2026,
   type TaskSources,
 } from "../../ruler/mod.ts";
 import { assert, assertEquals, assertRejects } from "../helpers/assert.ts";
@@ -17,8 +19,9 @@ import { inFolder } from "../helpers/folder.ts";
 
 const WORDS = Array.from({ length: 300 }, (_, i) => `word${i}`);
 const VERBS = Array.from({ length: 3000 }, (_, i) => `verb${i}`);
+const WORD_LISTS = { kind: "builtin", nouns: WORDS, adjectives: WORDS, verbs: VERBS } as const;
 const SOURCES: TaskSources = {
-  words: { kind: "builtin", nouns: WORDS, adjectives: WORDS, verbs: VERBS },
+  words: WORD_LISTS,
   essay: Array.from({ length: 200_000 }, () => "Word."),
   splitSentences: (text) => text.split(" "),
   questions: {
@@ -46,6 +49,23 @@ for (const [task, { settings }] of Object.entries(RULER_TASKS)) {
       "as longer texts must have more tokens: 100 longer ones have at most 100",
     );
     assert(counts < 300, `${counts} counts`);
+  });
+}
+
+for (const [task, { settings }] of Object.entries(RULER_TASKS_2026)) {
+  Deno.test(`prepareSamples2026() gives ${task} up if longer texts have no more tokens`, async () => {
+    const template = MODEL_TEMPLATES.base;
+    assert(template !== undefined, "there is a base template");
+    const samples = prepareSamples2026({
+      ...{ task, settings, template, maxTokens: 100_000, sampleCount: 1, chunkIndex: 0 },
+      ...{ chunkCount: 1, removeNewlineTab: false, countTokens: () => 100 },
+      sources: { ...SOURCES, words: { ...WORD_LISTS, more: [...VERBS, ...VERBS] } },
+    });
+    await assertRejects(
+      () => samples.next(),
+      UsageError,
+      "as longer texts must have more tokens",
+    );
   });
 }
 

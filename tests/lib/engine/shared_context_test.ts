@@ -5,6 +5,7 @@ import type { RopeLengths, RopeShape } from "../../../lib/model/rope_frequencies
 import type { EncodedContext } from "../../../lib/star/encode.ts";
 import { DeviceError } from "../../../lib/errors.ts";
 import { assert, assertEquals, assertRejects } from "../../helpers/assert.ts";
+import { buildFakeGpu, withFakeGpu } from "../../helpers/fake_gpu.ts";
 import { goldenEntries } from "../../helpers/golden.ts";
 import { goldenRequest, MODEL, openTiny } from "../../helpers/prompts.ts";
 
@@ -68,6 +69,23 @@ for (const [name, options] of CASES) {
     assertEquals((await ask(model, { keeps: true })).encodings, 4);
   });
 }
+
+const gpuFolder = await buildFakeGpu();
+
+Deno.test({
+  name: "a context that is kept is encoded once, and changes no bit: on a fake GPU in a batch",
+  ignore: gpuFolder === undefined,
+  fn: async () => {
+    await withFakeGpu(gpuFolder, async () => {
+      const plan = { mode: "starx", blockTokens: 256 } as const;
+      await using model = await loadModel(MODEL, { ...plan, device: "cuda", batchSize: 3 });
+      const fresh = await ask(model, { keeps: false });
+      const kept = await ask(model, { keeps: true });
+      assertEquals(kept.found, fresh.found);
+      assertEquals([fresh.encodings, kept.encodings], [7, 4]);
+    });
+  },
+});
 
 Deno.test("a context that is kept outlives a prompt that is cancelled or cannot be run", async () => {
   await using model = await loadModel(MODEL, { mode: "dense", device: "cpu", threads: 1 });
