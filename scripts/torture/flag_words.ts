@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { COMMANDS } from "../../cli.ts";
+import { COMMANDS } from "../../commands/all.ts";
 import type { Dice } from "./dice.ts";
 import { EXPERIMENT, INFER, RULER } from "./material.ts";
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { COMMANDS } from "../../cli.ts";
+import { COMMANDS } from "../../commands/all.ts";
 import { runProgram } from "../../commands/shared/program.ts";
 import { Dice } from "./dice.ts";
 import { drawInput, type Input } from "./input_kinds.ts";
