@@ -10,6 +10,7 @@ import { syncFolder } from "./sync_folder.ts";
 import { fileError, isJsonObject } from "./text_file.ts";
 
 const NEWLINE = 0x0a;
+const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
 
 /** Far above a context of a million tokens, and below what a JavaScript string can hold. */
 const MAX_LINE_BYTES = 1 << 28;
@@ -209,7 +210,11 @@ export async function recoverJsonLines(path: string): Promise<number> {
   try {
     using file = await Deno.open(path, { read: true, write: true });
     const { size } = await file.stat();
-    const textEnd = await lastTextEnd(file, size);
+    const lastEnd = await lastTextEnd(file, size);
+    // A byte order mark alone is a blank line, too.
+    const isMark = lastEnd === BYTE_ORDER_MARK.length &&
+      (await readRange(file, { begin: 0, end: lastEnd })).every((b, i) => b === BYTE_ORDER_MARK[i]);
+    const textEnd = isMark ? 0 : lastEnd;
     const newline = await nextNewline(file, { begin: textEnd, end: size });
     const isFinished = textEnd === 0 || newline !== undefined;
     const begin = isFinished ? 0 : await lastLineEnd(file, size);

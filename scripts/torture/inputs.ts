@@ -55,7 +55,8 @@ export async function openInputs(seed: string): Promise<User> {
       const folder = await enter();
       const input = drawInput(new Dice(`${seed} inputs ${index}`), { index, material });
       await writeAll(folder, input.files);
-      const isReal = index % REAL === REAL - 1;
+      // No process can be given a word with a zero in it.
+      const isReal = index % REAL === REAL - 1 && !input.args.some((word) => word.includes("\0"));
       const { kind, what, args } = input;
       return {
         kind: isReal ? `${kind}, in a process` : kind,

@@ -168,6 +168,15 @@ Deno.test("recoverJsonLines() cuts blank lines at the end, after which nothing c
     assertEquals(await recoverJsonLines(path), 3);
     assertEquals(await Deno.readTextFile(path), "");
   });
+  for (const mark of ["\ufeff", "\ufeff\n", "\ufeff \n\n"]) {
+    await withFile(mark, async (path) => {
+      await recoverJsonLines(path);
+      assertEquals(await Deno.readTextFile(path), "");
+    });
+  }
+  await withFile(`\ufeff${record}`, async (path) => {
+    assertEquals(await recoverJsonLines(path), 0);
+  });
 });
 
 Deno.test("JsonLinesWriter.append() refuses a file that was removed or replaced meanwhile", async () => {
