@@ -23,7 +23,7 @@ async function kills(options: TortureOptions, tally: Tally): Promise<void> {
   const { seed, first, count = 500, processes, print } = options;
   const references = new References();
   for (let index = first; index < first + count; index++) {
-    const withBatch = index % 2 === 1;
+    const withBatch = index % 3 !== 0;
     const trial = drawKill(new Dice(`${seed} kills ${index}`), { ranks: processes, withBatch });
     const kind = `${trial.setup.command}, ${withBatch ? "batch" : "one by one"}`;
     const name = { class: "kills", kind, seed, index, what: trial.what };

@@ -77,7 +77,7 @@ function drawBlow(dice: Dice, setup: Setup): Blow {
   const signal = dice.pick(signals);
   // A parent that stays stopped is a user's wish; a worker that does is lost.
   const isContinued = signal === "SIGSTOP" && (target === "parent" || dice.chance(0.5));
-  const records = dice.chance(0.6) ? 1 + dice.below(setup.command === "infer" ? 6 : 3) : 0;
+  const records = dice.chance(0.75) ? 1 + dice.below(setup.command === "infer" ? 5 : 2) : 0;
   return {
     ...{ target, signal, records },
     continueMs: isContinued ? 50 + dice.below(1500) : undefined,
