@@ -4,13 +4,14 @@
  *
  * @module
  */
-import { basename } from "node:path";
+import { basename, dirname } from "node:path";
 import { mergeOf, modeOf } from "../../lib/attention/plan.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
 import { recoverJsonLines } from "../../lib/jsonl.ts";
 import { readTextFile } from "../../lib/text_file.ts";
 import { singular } from "../../ruler/niah.ts";
 import { TASK_TEMPLATES } from "../../ruler/templates.ts";
+import { makeFolder } from "../shared/folder.ts";
 import { FinishedSamples } from "../shared/output_records.ts";
 import { type DataRecord, RUN_FILE, writeRunFile } from "../shared/run_record.ts";
 import { hasContent, readSamples, surveySamples } from "../shared/samples.ts";
@@ -186,7 +187,7 @@ async function makeAgain(
   path: string,
   { run, task, maxTokens }: Adoption & { task: string },
 ): Promise<string | undefined> {
-  await Deno.mkdir(path.replace(/\/[^/]*$/, ""), { recursive: true });
+  await makeFolder(dirname(path));
   const { sampleCount, cweFrequencies } = run;
   const outcome = await run.maker.make({ task, maxTokens, sampleCount, cweFrequencies, path });
   return outcome.isMade ? undefined : outcome.reason;
