@@ -29,7 +29,7 @@ import {
 import { NO_HOOKS, type RunHooks } from "./hooks.ts";
 import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
 import { drawRandomTiles } from "../star/sequence_chunk.ts";
-import { openRankDevices } from "./rank_device.ts";
+import { leastOf, openRankDevices } from "./rank_device.ts";
 import { RankMemory } from "./rank_memory.ts";
 import type { RankOptions, RankParts, RankPlace } from "./rank_types.ts";
 import { checkRequest, type GenerateRequest } from "../star/request.ts";
@@ -104,7 +104,9 @@ export class RankModel implements Disposable {
     for (const device of opened.devices) owned.use(device);
     const { devices, freeBytes, hasOwnGpus, dealtGpus } = opened;
     const stages = stagesOn(devices, config);
-    const chunkTokens = chunkTokensFor(DEVICE_TRAITS[kind], { config, precision, freeBytes });
+    const allowed = chunkTokensFor(DEVICE_TRAITS[kind], { config, precision, freeBytes });
+    // Ranks exchange after each chunk of a query.
+    const chunkTokens = host === undefined ? allowed : await leastOf(host, allowed);
     const question = { ...sizes, chunkTokens };
     checkMemory(devices, { question, freeBytes, loaded: false, dealtGpus });
     const weights = owned.use(

@@ -204,3 +204,15 @@ async function mostOf(host: Collective, own: number): Promise<number> {
   await host.allGather(Uint8Array.of(own), all);
   return Math.max(...all);
 }
+
+/**
+ * The smallest of the ranks' numbers, for what has to be alike on all: they must call it together.
+ *
+ * @param own A whole number below 2 ** 32.
+ * @throws {WorkerError} If another rank is lost.
+ */
+export async function leastOf(host: Collective, own: number): Promise<number> {
+  const all = new Uint32Array(host.size);
+  await host.allGather(new Uint8Array(Uint32Array.of(own).buffer), new Uint8Array(all.buffer));
+  return Math.min(...all);
+}
