@@ -10,6 +10,8 @@ import { syncFolder } from "./sync_folder.ts";
 import { fileError, isJsonObject } from "./text_file.ts";
 
 const NEWLINE = 0x0a;
+/** What a blank line and its end are made of; see {@linkcode isBlankLine}. */
+const BLANK_BYTES: readonly number[] = [0x20, 0x09, 0x0d, NEWLINE];
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
 
 /** Far above a context of a million tokens, and below what a JavaScript string can hold. */
@@ -45,13 +47,21 @@ export async function* readJsonLines(path: string): AsyncGenerator<JsonLine> {
       throw new FileError(`Cannot read ${path}: line ${line} is not UTF-8 text`, { cause: error });
     }
     if (line === 1 && text.startsWith("\ufeff")) text = text.slice(1);
-    if (text.trim() === "") {
+    if (isBlankLine(text)) {
       blankLine ||= line;
       continue;
     }
     if (blankLine > 0) throw new FileError(`Cannot read ${path}: line ${blankLine} is blank`);
     yield { line, value: parseLine(text, { path, line }) };
   }
+}
+
+/**
+ * Whether a line is blank, for those who read it as for {@linkcode recoverJsonLines}: it has JSON's
+ * white space and nothing else.
+ */
+export function isBlankLine(text: string): boolean {
+  return /^[ \t\r\n]*$/.test(text);
 }
 
 function parseLine(text: string, place: { path: string; line: number }): unknown {
@@ -254,7 +264,7 @@ async function lastTextEnd(file: Deno.FsFile, size: number): Promise<number> {
   for (let end = size; end > 0;) {
     const begin = Math.max(0, end - stepBytes);
     const bytes = await readRange(file, { begin, end });
-    const at = bytes.findLastIndex((byte) => byte !== NEWLINE && byte !== 0x0d && byte !== 0x20);
+    const at = bytes.findLastIndex((byte) => !BLANK_BYTES.includes(byte));
     if (at >= 0) return begin + at + 1;
     end = begin;
   }

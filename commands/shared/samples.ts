@@ -8,6 +8,7 @@
  */
 import { createHash } from "node:crypto";
 import { errorText, FileError } from "../../lib/errors.ts";
+import { isBlankLine } from "../../lib/jsonl.ts";
 import { readLines } from "../../ruler/files.ts";
 import { cutQuestion } from "../../ruler/generators_2026/templates.ts";
 import {
@@ -146,7 +147,7 @@ export async function* readTextLines(
   for await (const raw of readLines(path)) {
     line++;
     const text = line === 1 ? raw.replace(/^\ufeff/, "") : raw;
-    if (text.trim() === "") {
+    if (isBlankLine(text)) {
       blank ||= line;
       continue;
     }

@@ -179,6 +179,23 @@ Deno.test("recoverJsonLines() cuts blank lines at the end, after which nothing c
   });
 });
 
+Deno.test("what a reader takes for a blank line, recoverJsonLines() cuts; nothing else is one", async () => {
+  for (const blank of ["\n", " \n", "\t\n", "\r\n", " \t\r\n\n"]) {
+    await withFile(`[1]\n${blank}`, async (path) => {
+      assertEquals((await Array.fromAsync(readJsonLines(path))).length, 1, JSON.stringify(blank));
+      assertEquals(await recoverJsonLines(path), blank.length, JSON.stringify(blank));
+    });
+  }
+  // White space of JavaScript's trim(), but not of JSON.
+  for (const odd of ["\ufeff", "\u00a0", "\u2028", "\v", "\f"]) {
+    await withFile(`[1]\n${odd}\n`, async (path) => {
+      const error = await assertRejects(() => Array.fromAsync(readJsonLines(path)), FileError);
+      assertStringIncludes(error.message, "line 2 is not JSON");
+      assertEquals(await recoverJsonLines(path), 0, JSON.stringify(odd));
+    });
+  }
+});
+
 Deno.test("JsonLinesWriter.append() refuses a file that was removed or replaced meanwhile", async () => {
   const folder = await Deno.makeTempDir();
   const path = `${folder}/a.jsonl`;
