@@ -13,6 +13,7 @@ import { INFER } from "./infer/command.ts";
 import { FORMATS } from "./results/formats.ts";
 import { REPORT } from "./report/command.ts";
 import { PERPLEXITY } from "./perplexity/command.ts";
+import { runElsewhere, suiteOptions } from "./ruler/suite_run.ts";
 import { EVALUATE, GATHER, PREPARE } from "./ruler/tools.ts";
 import { ENGINE_FLAGS, MODE_HELP, MODES } from "./shared/engine_flags.ts";
 import {
@@ -30,6 +31,7 @@ import {
   DEMO_TASKS,
   GENERATORS_FLAG,
   MAX_LENGTH,
+  MODEL_HELP,
   NODES_HELP,
   PROCESSES_HELP,
   SOURCE_HELP,
@@ -41,7 +43,6 @@ import { UsageError } from "../lib/errors.ts";
 import { SERVE } from "./serve/command.ts";
 import { findModelFolder } from "../lib/model/model_folder.ts";
 import { babilongCommand } from "./babilong/command.ts";
-import { launchEnvironment } from "../lib/team/launch.ts";
 
 /** The program, which starts itself again on other nodes. */
 const CLI = new URL("../cli.ts", import.meta.url);
@@ -62,8 +63,7 @@ const ruler = defineCommand({
     model_path: textFlag({
       short: "-p",
       value: "FOLDER",
-      help:
-        "a model in Hugging Face's format, or its name on the hub if it was fetched; the bare command takes the model of this " +
+      help: `${MODEL_HELP}; the bare command takes the model of this ` +
         "repository, and demonstration values for all flags; with any flag that is not about the " +
         "machine it is required",
     }),
@@ -156,37 +156,16 @@ const ruler = defineCommand({
     CONTINUE_NOTE,
   ],
   run: async (flags, context) => {
+    const code = await runElsewhere(flags, { context, entry: CLI });
+    if (code !== undefined) return code;
     const { runRuler } = await import("./ruler/ruler.ts");
-    const { engineOptions, planOf } = await import("./shared/engine_flags.ts");
-    if (flags.num_nodes > 1 && context.launchedRanks === undefined) {
-      const { runOnNodes } = await import("./shared/nodes.ts");
-      const { num_nodes: nodes, nproc_per_node: tasksPerNode = 1 } = flags;
-      const env = launchEnvironment();
-      const { args = [], cleanup } = context;
-      return await runOnNodes({ nodes, tasksPerNode, env, entry: CLI, args, cleanup });
-    }
     return await runRuler({
-      ...engineOptions(flags),
-      modelName: flags.model_name,
+      ...suiteOptions(flags),
       modelPath: await modelOr(demoModel, flags.model_path),
-      template: flags.prompt_config,
-      plan: planOf(flags),
-      givenAnchorTokens: flags.anchor_block_size,
-      lengths: flags.seq_lengths,
-      tasks: flags.tasks,
-      pregenDir: flags.pregen_data_dir,
-      sampleCount: flags.num_samples_per_task,
-      processCount: flags.nproc_per_node,
-      outputDir: flags.output_dir,
-      sourceDir: flags.source_dir,
       cweFrequencies: flags.cwe_freq,
       generators: flags.generators,
-      stopAtEos: flags.stop_at_eos,
       tasksFile: flags.tasks_file,
       adopt: flags.adopt,
-      overwrite: flags.overwrite,
-      format: flags.format,
-      logSamples: flags.log_samples,
       withReport: !flags.no_report,
     }, context);
   },

@@ -7,8 +7,8 @@
 import { BABILONG_TASKS, SPLITS, USUAL_TASKS } from "../../babilong/tasks.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { findModelFolder } from "../../lib/model/model_folder.ts";
-import { launchEnvironment } from "../../lib/team/launch.ts";
 import { FORMATS } from "../results/formats.ts";
+import { runElsewhere, suiteOptions } from "../ruler/suite_run.ts";
 import { type Command, defineCommand } from "../shared/command.ts";
 import { ENGINE_FLAGS, MODE_HELP, MODES } from "../shared/engine_flags.ts";
 import {
@@ -22,6 +22,7 @@ import {
 import {
   BLOCK_FLAGS,
   CONTINUE_NOTE,
+  MODEL_FLAG,
   NODES_HELP,
   PROCESSES_HELP,
   TEMPLATE_HELP,
@@ -36,12 +37,7 @@ const FLAGS = {
     required: true,
     help: "the experiment's name, the first part of its folder's",
   }),
-  model_path: textFlag({
-    short: "-p",
-    value: "FOLDER",
-    required: true,
-    help: "a model in Hugging Face's format, or its name on the hub if it was fetched",
-  }),
+  model_path: MODEL_FLAG,
   prompt_config: textFlag({
     short: "-pc",
     value: "TEMPLATE",
@@ -116,38 +112,17 @@ export function babilongCommand(entry: URL): Command {
     flags: FLAGS,
     notes: NOTES,
     run: async (flags, context) => {
-      const { num_nodes: nodes, nproc_per_node: tasksPerNode = 1 } = flags;
       const other = flags.seq_lengths.find((length) => !SPLITS.has(length));
       if (other !== undefined) {
         throw new UsageError(`--seq_lengths: must be one of ${LENGTHS}: current value is ${other}`);
       }
-      if (nodes > 1 && context.launchedRanks === undefined) {
-        const { runOnNodes } = await import("../shared/nodes.ts");
-        const env = launchEnvironment();
-        const { args = [], cleanup } = context;
-        return await runOnNodes({ nodes, tasksPerNode, env, entry, args, cleanup });
-      }
+      const code = await runElsewhere(flags, { context, entry });
+      if (code !== undefined) return code;
       const { runRuler } = await import("../ruler/ruler.ts");
       const { BABILONG } = await import("../suites/babilong.ts");
-      const { engineOptions, planOf } = await import("../shared/engine_flags.ts");
       return await runRuler({
-        ...engineOptions(flags),
-        modelName: flags.model_name,
+        ...suiteOptions(flags),
         modelPath: await findModelFolder(flags.model_path),
-        template: flags.prompt_config,
-        plan: planOf(flags),
-        givenAnchorTokens: flags.anchor_block_size,
-        lengths: flags.seq_lengths,
-        tasks: flags.tasks,
-        pregenDir: flags.pregen_data_dir,
-        sampleCount: flags.num_samples_per_task,
-        processCount: flags.nproc_per_node,
-        outputDir: flags.output_dir,
-        sourceDir: flags.source_dir,
-        stopAtEos: flags.stop_at_eos,
-        overwrite: flags.overwrite,
-        format: flags.format,
-        logSamples: flags.log_samples,
       }, { ...context, openDataMaker: BABILONG.openMaker });
     },
   });

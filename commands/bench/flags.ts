@@ -13,7 +13,7 @@ import { readConfig, readConfigFile } from "../../lib/model/config.ts";
 import { findModelFolder } from "../../lib/model/model_folder.ts";
 import type { ModelShape } from "../../lib/model/model_shape.ts";
 import { BENCH_FORMATS, type BenchOptions, PROMPT_KINDS } from "./options.ts";
-import { SOURCE_HELP } from "../shared/run_flags.ts";
+import { MODEL_HELP, SOURCE_HELP } from "../shared/run_flags.ts";
 import {
   GPUS_FLAG,
   gpusPerRank,
@@ -39,8 +39,7 @@ export const BENCH_FLAGS = {
   model_path: textFlag({
     short: "-p",
     value: "FOLDER",
-    help: "a model in Hugging Face's format, or its name on the hub if it was fetched; or else " +
-      "--shape",
+    help: `${MODEL_HELP}; or else --shape`,
   }),
   shape: textFlag({
     value: "NAME|FILE",

@@ -7,7 +7,13 @@ import { findModelFolder } from "../../lib/model/model_folder.ts";
 import { defineCommand } from "../shared/command.ts";
 import { ENGINE_FLAGS, MODE_HELP, MODES } from "../shared/engine_flags.ts";
 import { choiceFlag, switchFlag, textFlag, wholeFlag, wordsFlag } from "../shared/flags.ts";
-import { BLOCK_FLAGS, CONTINUE_NOTE, PROCESSES_HELP, TEMPLATE_HELP } from "../shared/run_flags.ts";
+import {
+  BLOCK_FLAGS,
+  CONTINUE_NOTE,
+  MODEL_FLAG,
+  PROCESSES_HELP,
+  TEMPLATE_HELP,
+} from "../shared/run_flags.ts";
 
 /** `infer`. */
 export const INFER = defineCommand({
@@ -15,12 +21,7 @@ export const INFER = defineCommand({
   summary: "generate for the samples of a file of JSON lines",
   ranks: "first",
   flags: {
-    model_path: textFlag({
-      short: "-p",
-      value: "FOLDER",
-      required: true,
-      help: "a model in Hugging Face's format, or its name on the hub if it was fetched",
-    }),
+    model_path: MODEL_FLAG,
     attn_type: choiceFlag(MODES, { short: "-a", required: true, help: MODE_HELP }),
     ...BLOCK_FLAGS,
     tokens_to_generate: wholeFlag({

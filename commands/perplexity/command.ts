@@ -9,7 +9,7 @@ import { FORMATS } from "../results/formats.ts";
 import { defineCommand } from "../shared/command.ts";
 import { ENGINE_FLAGS, MODE_HELP, MODES } from "../shared/engine_flags.ts";
 import { choiceFlag, choicesFlag, textFlag, wholeFlag, wholesFlag } from "../shared/flags.ts";
-import { BLOCK_FLAGS, MAX_LENGTH, PROCESSES_HELP } from "../shared/run_flags.ts";
+import { BLOCK_FLAGS, MAX_LENGTH, MODEL_FLAG, PROCESSES_HELP } from "../shared/run_flags.ts";
 
 // Texts are scored one by one.
 const { batch_size: _batch, replicas: _replicas, ...engineFlags } = ENGINE_FLAGS;
@@ -20,12 +20,7 @@ export const PERPLEXITY = defineCommand({
   summary: "score a text against the length of what the model sees of it",
   ranks: "first",
   flags: {
-    model_path: textFlag({
-      short: "-p",
-      value: "FOLDER",
-      required: true,
-      help: "a model in Hugging Face's format, or its name on the hub if it was fetched",
-    }),
+    model_path: MODEL_FLAG,
     input_path: textFlag({ value: "FILE", required: true, help: "a text in UTF-8" }),
     seq_lengths: wholesFlag({
       short: "-l",

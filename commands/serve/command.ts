@@ -7,7 +7,7 @@ import { findModelFolder } from "../../lib/model/model_folder.ts";
 import { defineCommand } from "../shared/command.ts";
 import { ENGINE_FLAGS, engineOptions, MODE_HELP, MODES, planOf } from "../shared/engine_flags.ts";
 import { choiceFlag, textFlag, wholeFlag } from "../shared/flags.ts";
-import { BLOCK_FLAGS, PROCESSES_HELP } from "../shared/run_flags.ts";
+import { BLOCK_FLAGS, MODEL_FLAG, PROCESSES_HELP } from "../shared/run_flags.ts";
 
 const MIB = 2 ** 20;
 
@@ -17,12 +17,7 @@ export const SERVE = defineCommand({
   summary: "answer over HTTP, in OpenAI's form: completions, chats, log-probabilities",
   ranks: "first",
   flags: {
-    model_path: textFlag({
-      short: "-p",
-      value: "FOLDER",
-      required: true,
-      help: "a model in Hugging Face's format, or its name on the hub if it was fetched",
-    }),
+    model_path: MODEL_FLAG,
     model_name: textFlag({
       value: "NAME",
       help: "what clients call the model (default: its folder's name)",

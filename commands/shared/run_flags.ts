@@ -63,6 +63,18 @@ export const GENERATORS_FLAG = choiceFlag(GENERATORS, {
     "that end (docs/tasks.md)",
 });
 
+/** What can be named as a model. */
+export const MODEL_HELP =
+  "a model in Hugging Face's format, or its name on the hub if it was fetched";
+
+/** The model of a command that cannot do without one. */
+export const MODEL_FLAG = textFlag({
+  short: "-p",
+  value: "FOLDER",
+  required: true,
+  help: MODEL_HELP,
+});
+
 /** The flags of Star Attention's blocks. */
 export const BLOCK_FLAGS = {
   block_size: wholeFlag({
