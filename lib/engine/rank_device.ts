@@ -198,11 +198,9 @@ async function exchangeGpus(host: Collective, own: readonly string[]): Promise<s
   });
 }
 
-/** The largest of the ranks' numbers. */
+/** The largest of the ranks' numbers: see {@linkcode numbersOf}. */
 async function mostOf(host: Collective, own: number): Promise<number> {
-  const all = new Uint8Array(host.size);
-  await host.allGather(Uint8Array.of(own), all);
-  return Math.max(...all);
+  return Math.max(...await numbersOf(host, own));
 }
 
 /**
@@ -212,7 +210,12 @@ async function mostOf(host: Collective, own: number): Promise<number> {
  * @throws {WorkerError} If another rank is lost.
  */
 export async function leastOf(host: Collective, own: number): Promise<number> {
+  return Math.min(...await numbersOf(host, own));
+}
+
+/** The ranks' numbers, which are whole and below 2 ** 32. */
+async function numbersOf(host: Collective, own: number): Promise<Uint32Array> {
   const all = new Uint32Array(host.size);
   await host.allGather(new Uint8Array(Uint32Array.of(own).buffer), new Uint8Array(all.buffer));
-  return Math.min(...all);
+  return all;
 }

@@ -10,7 +10,7 @@ import { startProgram, wholeMs } from "./programs.ts";
 import {
   argsOf,
   compareBeginning,
-  compareRun,
+  continueRun,
   type References,
   type Setup,
   writeInput,
@@ -144,20 +144,12 @@ export async function runCrash(
   try {
     await writeInput(folder);
     const env = faultVariables(library, { folder, at: call.number, how });
-    const place = { cwd: folder, timeoutMs: wholeMs() };
-    const hit = await startProgram(argsOf(setup), { ...place, env }).ended;
+    const place = { cwd: folder, timeoutMs: wholeMs(), env };
+    const hit = await startProgram(argsOf(setup), place).ended;
     const isCrash = !/^\d+$/.test(how);
     const { how: ending, faults: found } = judge(hit, isCrash ? ["SIGKILL"] : []);
     faults.push(...found, ...await compareBeginning(folder, reference));
-    const ended = await startProgram(argsOf(setup), place).ended;
-    faults.push(...judge(ended).faults);
-    if (ended.code !== 0) {
-      faults.push({
-        kind: "other",
-        text: `Continued, it ends with ${ended.code}: ${ended.stderr}`,
-      });
-    }
-    faults.push(...await compareRun(folder, reference));
+    faults.push(...await continueRun(folder, { setup, reference }));
     const counts = { crashed: Number(hit.signal === "SIGKILL"), errors: Number(!isCrash) };
     return { how: ending, faults, counts };
   } finally {

@@ -19,7 +19,7 @@ import {
 import {
   argsOf,
   compareBeginning,
-  compareRun,
+  continueRun,
   recordCount,
   type Reference,
   type References,
@@ -100,16 +100,7 @@ export async function runKill(trial: KillTrial, references: References): Promise
       counts.signals_sent += Number(one.isSent);
       counts.in_flight = Math.max(counts.in_flight, Number(one.isInFlight));
     }
-    const running = startProgram(argsOf(setup), { cwd: folder, timeoutMs: wholeMs() });
-    const ended = await running.ended;
-    faults.push(...judge(ended).faults);
-    if (ended.code !== 0) {
-      faults.push({
-        kind: "other",
-        text: `Continued, it ends with ${ended.code}: ${ended.stderr}`,
-      });
-    }
-    faults.push(...await compareRun(folder, reference));
+    faults.push(...await continueRun(folder, { setup, reference }));
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

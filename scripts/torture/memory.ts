@@ -8,7 +8,7 @@ import { startProgram, wholeMs } from "./programs.ts";
 import {
   argsOf,
   compareBeginning,
-  compareRun,
+  continueRun,
   type References,
   type Setup,
   writeInput,
@@ -74,9 +74,7 @@ export async function runMemory(
     await writeInput(folder);
     const { code, stderr, outcome } = await run(folder, { library, refused });
     faults.push(...outcome.faults, ...await compareBeginning(folder, reference));
-    const place = { cwd: folder, timeoutMs: wholeMs() };
-    const ended = await startProgram(argsOf(SETUP), place).ended;
-    faults.push(...judge(ended).faults, ...await compareRun(folder, reference));
+    faults.push(...await continueRun(folder, { setup: SETUP, reference }));
     return { how: outcome.how, faults, code, stderr };
   } finally {
     await Deno.remove(folder, { recursive: true });

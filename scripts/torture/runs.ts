@@ -5,7 +5,7 @@
  */
 import { compareResults, readTexts, type Texts, wholeLines } from "./records.ts";
 import { startProgram, TINY, wholeMs } from "./programs.ts";
-import type { Fault } from "./tally.ts";
+import { type Fault, judge } from "./tally.ts";
 
 /** How to run. */
 export interface Setup {
@@ -104,8 +104,22 @@ async function makeReference(setup: Setup): Promise<Reference> {
   }
 }
 
+/** Runs the command again, which must end well and leave what the reference has. */
+export async function continueRun(
+  folder: string,
+  options: { setup: Setup; reference: Reference },
+): Promise<Fault[]> {
+  const { setup, reference } = options;
+  const ended = await startProgram(argsOf(setup), { cwd: folder, timeoutMs: wholeMs() }).ended;
+  const { faults } = judge(ended);
+  const failure: Fault[] = ended.code === 0
+    ? []
+    : [{ kind: "other", text: `Continued, it ends with ${ended.code}: ${ended.stderr}` }];
+  return [...faults, ...failure, ...await compareRun(folder, reference)];
+}
+
 /** Compares what a finished run left with its reference. */
-export async function compareRun(folder: string, reference: Reference): Promise<Fault[]> {
+async function compareRun(folder: string, reference: Reference): Promise<Fault[]> {
   const { texts: expected } = reference;
   const found = await readTexts(folder, (path) => expected.has(path));
   return [...expected].flatMap(([path, text]) => {
