@@ -6,16 +6,14 @@
  */
 import { UsageError } from "../lib/errors.ts";
 import { drawUntilFits, GrowthWatch, searchSize } from "./attempts.ts";
+import { Variables } from "./chains.ts";
 import type { GeneratorOptions, RulerSample, VariableTrackingSettings } from "./model.ts";
-import { LegacyRandom } from "./python/numpy.ts";
-import { PythonRandom } from "./python/random.ts";
 import { formatFields, removeNewlines, splitWords } from "./python/strings.ts";
 import { listRepr, strip } from "./python/text.ts";
 import { TASK_TEMPLATES } from "./templates.ts";
 
 const NOISE =
   "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again.\n";
-const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const TEMPLATE = TASK_TEMPLATES.variable_tracking;
 /** The example's length in tokens, and by how many noise lines its search grows. */
 const EXAMPLE_TOKENS = 500;
@@ -85,13 +83,11 @@ function nameOf(task: string, round: Round): string {
 
 class Tracker {
   readonly #options: GeneratorOptions<VariableTrackingSettings>;
-  readonly #random: PythonRandom;
-  readonly #values: LegacyRandom;
+  readonly #variables: Variables;
 
   constructor(options: GeneratorOptions<VariableTrackingSettings>) {
     this.#options = options;
-    this.#random = new PythonRandom(options.seed);
-    this.#values = new LegacyRandom(options.seed);
+    this.#variables = new Variables(options.seed);
   }
 
   /** The original's search for the number of noise lines; every try draws. */
@@ -139,14 +135,15 @@ class Tracker {
   randomizeExample(example: string): string {
     const names = splitWords(example.slice(example.indexOf(ANSWER_END) + ANSWER_END.length));
     let text = example;
-    for (const name of names) text = text.replaceAll(name, this.#name(name.length));
+    for (const name of names) text = text.replaceAll(name, this.#variables.name(name.length));
     return text;
   }
 
   /** `undefined` where names repeat. */
   #draft(round: Round, noiseLines: number): Draft | undefined {
     const { settings } = this.#options;
-    const drawn = this.#drawChains(round);
+    // The original's search ends there, and its sample loop takes it for a failed draw.
+    const drawn = this.#variables.drawChains({ ...settings, isExample: round.isExample });
     if (drawn === undefined) return undefined;
     const { names, chains } = drawn;
     let sentences = Array.from({ length: noiseLines }, () => NOISE);
@@ -159,11 +156,7 @@ class Tracker {
         shown = chains.map((chain) => chain.slice(0, sentences.length - 1));
       }
     }
-    for (const chain of shown) {
-      const places = this.#random.sampleIndices(sentences.length, chain.length)
-        .sort((a, b) => a - b);
-      for (const [i, place] of places.entries()) sentences.splice(place + i, 0, chain[i] ?? "");
-    }
+    this.#variables.hide(shown, sentences);
     const text = sentences.join(" ").replaceAll(". \n", ".\n");
     const { contextTemplate, queryTemplate } = round.isExample
       ? exampleTemplates(this.#options)
@@ -174,35 +167,6 @@ class Tracker {
       query: formatFields(queryTemplate, { query, num_v: settings.hops + 1 }),
       answers: names,
     };
-  }
-
-  /**
-   * The names of the first chain, and the sentences of all. Where names repeat the original raises
-   * IndexError, which ends its search, and which its sample loop takes for a failed draw.
-   */
-  #drawChains(round: Round): { names: readonly string[]; chains: string[][] } | undefined {
-    const { chains: chainCount } = this.#options.settings;
-    const hops = round.isExample
-      ? Math.min(10, this.#options.settings.hops)
-      : this.#options.settings.hops;
-    const letters = round.isExample ? 3 : 5;
-    const wanted = (hops + 1) * chainCount;
-    const names = Array.from({ length: wanted }, () => this.#name(letters));
-    while (new Set(names).size < wanted) names.push(this.#name(letters));
-    const chains: string[][] = [];
-    for (let start = 0; start < names.length; start += hops + 1) {
-      const own = names.slice(start, start + hops + 1);
-      const value = this.#values.randint({ low: 10000, high: 99999 });
-      // Names beyond a whole chain are there because some repeat.
-      if (own.length < hops + 1) return undefined;
-      const links = own.slice(1).map((name, i) => `VAR ${name} = VAR ${own[i]} `);
-      chains.push([`VAR ${own[0]} = ${value}`, ...links]);
-    }
-    return { names: names.slice(0, hops + 1), chains };
-  }
-
-  #name(letters: number): string {
-    return this.#random.choices(LETTERS, letters).join("");
   }
 }
 

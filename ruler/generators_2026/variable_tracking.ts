@@ -6,9 +6,9 @@
  * @module
  */
 import { invariant, UsageError } from "../../lib/errors.ts";
+import { Variables } from "../chains.ts";
 import type { GeneratorOptions, VariableTrackingSettings } from "../model.ts";
-import { DEPTHS, LegacyRandom } from "../python/numpy.ts";
-import { PythonRandom } from "../python/random.ts";
+import { DEPTHS } from "../python/numpy.ts";
 import { formatFields, removeNewlines, splitWords } from "../python/strings.ts";
 import { strip } from "../python/text.ts";
 import { type Draft, drawFitting, findSize, type FittingDraft } from "./search.ts";
@@ -16,7 +16,6 @@ import { TEMPLATES_2026 } from "./templates.ts";
 
 const NOISE =
   "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again.";
-const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const TEXTS = TEMPLATES_2026.variable_tracking;
 /** The example's length in tokens, and the value of its first variable until it is shown. */
 const EXAMPLE_TOKENS = 500;
@@ -59,13 +58,11 @@ export async function* drawVariableTracking(
 
 class Tracker {
   readonly #options: GeneratorOptions<VariableTrackingSettings>;
-  readonly #random: PythonRandom;
-  readonly #values: LegacyRandom;
+  readonly #variables: Variables;
 
   constructor(options: GeneratorOptions<VariableTrackingSettings>) {
     this.#options = options;
-    this.#random = new PythonRandom(options.seed);
-    this.#values = new LegacyRandom(options.seed);
+    this.#variables = new Variables(options.seed);
   }
 
   /** The worked example, which leaves no tokens for an answer. */
@@ -108,14 +105,15 @@ class Tracker {
   #changed(example: string): string {
     let text = example;
     for (const name of splitWords(example).slice(-this.#options.settings.hops - 1)) {
-      text = text.replaceAll(name, this.#name(name.length));
+      text = text.replaceAll(name, this.#variables.name(name.length));
     }
-    return text.replaceAll(EXAMPLE_VALUE, String(this.#value()));
+    return text.replaceAll(EXAMPLE_VALUE, String(this.#variables.value()));
   }
 
   #draft(round: Round, size: number): Draft | undefined {
     const { settings, contextTemplate, queryTemplate } = this.#options;
-    const drawn = this.#drawChains(round);
+    const value = round.isExample ? EXAMPLE_VALUE : undefined;
+    const drawn = this.#variables.drawChains({ ...settings, isExample: round.isExample, value });
     if (drawn === undefined) return undefined;
     const { names, chains } = drawn;
     const text = settings.haystack === "essay"
@@ -137,11 +135,7 @@ class Tracker {
 
   #hideInNoise(chains: readonly (readonly string[])[], lines: number): string {
     const sentences = Array.from({ length: lines }, () => NOISE);
-    for (const chain of chains) {
-      const places = this.#random.sampleIndices(sentences.length, chain.length)
-        .sort((a, b) => a - b);
-      for (const [i, place] of places.entries()) sentences.splice(place + i, 0, chain[i] ?? "");
-    }
+    this.#variables.hide(chains, sentences);
     return sentences.join("\n");
   }
 
@@ -150,7 +144,7 @@ class Tracker {
     invariant(essay !== undefined && splitSentences !== undefined, "essays need their sources");
     const sentences = splitSentences(strip(essay.slice(0, words).join(" ")));
     const links = this.#interleaved(chains);
-    const places = this.#random.sample(DEPTHS, links.length)
+    const places = this.#variables.random.sample(DEPTHS, links.length)
       .map((depth) => Math.trunc(sentences.length * (depth / 100))).sort((a, b) => a - b);
     const pieces: string[] = [];
     let last = 0;
@@ -164,48 +158,23 @@ class Tracker {
 
   /** All chains as one, each in its own order: the next link is that with the smallest number. */
   #interleaved(chains: readonly (readonly string[])[]): string[] {
-    const waiting = chains.map((_, chain) => ({ number: this.#random.random(), chain, link: 0 }));
+    const waiting = chains.map((_, chain) => ({
+      number: this.#variables.random.random(),
+      chain,
+      link: 0,
+    }));
     const links: string[] = [];
     while (waiting.length > 0) {
       const next = waiting.reduce((a, b) => b.number < a.number ? b : a);
       const { chain, link } = next;
       links.push(chains[chain]?.[link] ?? "");
       if (link + 1 < (chains[chain]?.length ?? 0)) {
-        next.number = this.#random.random();
+        next.number = this.#variables.random.random();
         next.link++;
       } else {
         waiting.splice(waiting.indexOf(next), 1);
       }
     }
     return links;
-  }
-
-  /** The names of the first chain, and the links of all; undefined where names repeat. */
-  #drawChains(round: Round): { names: readonly string[]; chains: string[][] } | undefined {
-    const { chains: chainCount, hops: wantedHops } = this.#options.settings;
-    const { isExample } = round;
-    const hops = isExample ? Math.min(10, wantedHops) : wantedHops;
-    const letters = isExample ? 3 : 5;
-    const wanted = (hops + 1) * chainCount;
-    const names = Array.from({ length: wanted }, () => this.#name(letters));
-    while (new Set(names).size < wanted) names.push(this.#name(letters));
-    const chains: string[][] = [];
-    for (let start = 0; start < names.length; start += hops + 1) {
-      const own = names.slice(start, start + hops + 1);
-      const value = isExample ? EXAMPLE_VALUE : this.#value();
-      // Names beyond a whole chain are there because some repeat.
-      if (own.length < hops + 1) return undefined;
-      const links = own.slice(1).map((name, i) => `VAR ${name} = VAR ${own[i]} `);
-      chains.push([`VAR ${own[0]} = ${value}`, ...links]);
-    }
-    return { names: names.slice(0, hops + 1), chains };
-  }
-
-  #name(letters: number): string {
-    return this.#random.choices(LETTERS, letters).join("");
-  }
-
-  #value(): number {
-    return this.#values.randint({ low: 10000, high: 99999 });
   }
 }
