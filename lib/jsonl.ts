@@ -10,7 +10,7 @@ import { syncFolder } from "./sync_folder.ts";
 import { fileError, isJsonObject } from "./text_file.ts";
 
 const NEWLINE = 0x0a;
-/** What a blank line and its end are made of; see {@linkcode isBlankLine}. */
+/** What a blank line and its end are made of; see {@linkcode withoutBlanks}. */
 const BLANK_BYTES: readonly number[] = [0x20, 0x09, 0x0d, NEWLINE];
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
 
@@ -35,9 +35,14 @@ export interface JsonLine {
  * the message names file and line.
  */
 export async function* readJsonLines(path: string): AsyncGenerator<JsonLine> {
+  for await (const { text, line } of withoutBlanks(decodeLines(path), path)) {
+    yield { line, value: parseLine(text, { path, line }) };
+  }
+}
+
+async function* decodeLines(path: string): AsyncGenerator<string> {
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   let line = 0;
-  let blankLine = 0;
   for await (const bytes of readLines(path)) {
     line++;
     let text: string;
@@ -46,22 +51,36 @@ export async function* readJsonLines(path: string): AsyncGenerator<JsonLine> {
     } catch (error) {
       throw new FileError(`Cannot read ${path}: line ${line} is not UTF-8 text`, { cause: error });
     }
-    if (line === 1 && text.startsWith("\ufeff")) text = text.slice(1);
-    if (isBlankLine(text)) {
-      blankLine ||= line;
-      continue;
-    }
-    if (blankLine > 0) throw new FileError(`Cannot read ${path}: line ${blankLine} is blank`);
-    yield { line, value: parseLine(text, { path, line }) };
+    yield text;
   }
 }
 
 /**
- * Whether a line is blank, for those who read it as for {@linkcode recoverJsonLines}: it has JSON's
- * white space and nothing else.
+ * The lines of a file with their numbers. Blank ones at the end are left out, and so is a byte order
+ * mark at the start.
+ *
+ * A blank line has JSON's white space and nothing else, as for {@linkcode recoverJsonLines}.
+ *
+ * @param lines All lines, without their newlines.
+ * @param path The file, for messages.
+ * @throws {FileError} If a line with text follows a blank one.
  */
-export function isBlankLine(text: string): boolean {
-  return /^[ \t\r\n]*$/.test(text);
+export async function* withoutBlanks(
+  lines: AsyncIterable<string>,
+  path: string,
+): AsyncGenerator<{ text: string; line: number }> {
+  let line = 0;
+  let blankLine = 0;
+  for await (const raw of lines) {
+    line++;
+    const text = line === 1 ? raw.replace(/^\ufeff/, "") : raw;
+    if (/^[ \t\r]*$/.test(text)) {
+      blankLine ||= line;
+      continue;
+    }
+    if (blankLine > 0) throw new FileError(`Cannot read ${path}: line ${blankLine} is blank`);
+    yield { text, line };
+  }
 }
 
 function parseLine(text: string, place: { path: string; line: number }): unknown {

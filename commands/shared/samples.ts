@@ -8,7 +8,7 @@
  */
 import { createHash } from "node:crypto";
 import { errorText, FileError } from "../../lib/errors.ts";
-import { isBlankLine } from "../../lib/jsonl.ts";
+import { withoutBlanks } from "../../lib/jsonl.ts";
 import { readLines } from "../../ruler/files.ts";
 import { cutQuestion } from "../../ruler/generators_2026/templates.ts";
 import {
@@ -138,22 +138,9 @@ export async function surveySamples(
   };
 }
 
-/** The lines of a file; blank ones are allowed at its end. */
-export async function* readTextLines(
-  path: string,
-): AsyncGenerator<{ text: string; line: number }> {
-  let line = 0;
-  let blank = 0;
-  for await (const raw of readLines(path)) {
-    line++;
-    const text = line === 1 ? raw.replace(/^\ufeff/, "") : raw;
-    if (isBlankLine(text)) {
-      blank ||= line;
-      continue;
-    }
-    if (blank > 0) throw new FileError(`Cannot read ${path}: line ${blank} is blank`);
-    yield { text, line };
-  }
+/** The lines of a file; blank ones are allowed at its end. @throws {FileError} As `readLines()`. */
+export function readTextLines(path: string): AsyncGenerator<{ text: string; line: number }> {
+  return withoutBlanks(readLines(path), path);
 }
 
 /** One line as a sample. @throws {FileError} If it is none; the message starts with its place. */
