@@ -1,9 +1,10 @@
 /**
- * Star Attention on many ranks, on paper: prints the tables of `docs/scaling.md` from the rates that
+ * Star Attention and the ring on many ranks, on paper: prints the tables of `docs/scaling.md` from the rates that
  * were measured on one GPU. `deno run scripts/scaling_model.ts`
  *
  * Each rank is one H100 with the whole of an 8B Llama. Phase 1 has no exchange (arXiv 2411.17116,
- * section 2), or rank 0 sends the anchor's keys and values; phase 2 has one all-gather per layer.
+ * section 2), or rank 0 sends the anchor's keys and values; phase 2 has one all-gather per layer. The
+ * ring gathers the keys and values of each layer in phase 1.
  *
  * @module
  */
@@ -30,6 +31,10 @@ const ASSUMED = { exchangeSeconds: 30e-6, linkBytesPerSecond: 50e9 } as const;
 const BLOCK_TOKENS = 16_384;
 const CONTEXTS = [131_072, 2 ** 20, 10 * 2 ** 20] as const;
 const RANKS = [1, 2, 8, 64, 1024] as const;
+/** Of the ring, which attends to everything: longer contexts take hours. */
+const RING_CONTEXTS = [131_072, 2 ** 20] as const;
+/** Of the ring: on more ranks pieces would be shorter than a chunk of queries. */
+const RING_RANKS = [1, 2, 8, 64] as const;
 
 interface Prediction {
   /** Every rank but 0 encodes the anchor. */
@@ -81,6 +86,33 @@ function predict(options: { tokens: number; ranks: number }): Prediction {
   };
 }
 
+/** Seconds of the ring's phase 1 on its slowest rank. */
+interface RingPrediction {
+  /** Rank r of H has the r-th of H parts: the last one has most to attend to. */
+  readonly contiguousSeconds: number;
+  /** Rank r has pieces r and 2 H - 1 - r of 2 H: all have the same. */
+  readonly zigZagSeconds: number;
+}
+
+/** One context of `tokens` on `ranks` ranks, in equal parts. */
+function predictRing(options: { tokens: number; ranks: number }): RingPrediction {
+  const { tokens, ranks } = options;
+  const config = modelShape("llama-3.1-8b");
+  invariant(config !== undefined, "the shape is in the list");
+  const { layerCount, kvHeads, headDim } = config;
+  const pairs = tokens ** 2 / 2;
+  const linear = tokens / ranks * MEASURED.linearSecondsPerToken;
+  const tokenBytes = layerCount * 2 * kvHeads * headDim * 2;
+  // Keys, then values; a rank waits for them in each layer.
+  const exchange = ranks === 1 ? 0 : layerCount * 2 * ASSUMED.exchangeSeconds +
+    tokens * (ranks - 1) / ranks * tokenBytes / ASSUMED.linkBytesPerSecond;
+  const attention = (share: number) => pairs * share * MEASURED.attentionSecondsPerPair;
+  return {
+    contiguousSeconds: linear + exchange + attention((2 * ranks - 1) / ranks ** 2),
+    zigZagSeconds: linear + exchange + attention(1 / ranks),
+  };
+}
+
 const lines = [
   "| context | ranks | phase 1, s | anchor sent, s | a token, ms | received a token, MB | fits |",
   "| --: | --: | --: | --: | --: | --: | --- |",
@@ -94,6 +126,20 @@ for (const tokens of CONTEXTS) {
         `${sentSeconds?.toFixed(2) ?? ""} | ` +
         `${(stepSeconds * 1e3).toFixed(1)} | ${(receivedBytes / 1e6).toFixed(1)} | ` +
         `${fits ? "yes" : "no"} |`,
+    );
+  }
+}
+lines.push(
+  "",
+  "| context | ranks | contiguous parts, s | zig-zag, s |",
+  "| --: | --: | --: | --: |",
+);
+for (const tokens of RING_CONTEXTS) {
+  for (const ranks of RING_RANKS) {
+    const { contiguousSeconds, zigZagSeconds } = predictRing({ tokens, ranks });
+    lines.push(
+      `| ${tokens.toLocaleString("en")} | ${ranks} | ${contiguousSeconds.toFixed(2)} | ` +
+        `${zigZagSeconds.toFixed(2)} |`,
     );
   }
 }

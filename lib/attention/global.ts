@@ -14,7 +14,7 @@ import { attentionDecode, DECODE_QUERY_TOKENS } from "../ops/attention_decode.ts
 import { attentionDense } from "../ops/attention_dense.ts";
 import { mergeStates, partElements } from "../ops/merge_states.ts";
 import type { Collective } from "../parallel/collective.ts";
-import type { WindowOf } from "./window.ts";
+import { type KeyPlace, queryNumber, type WindowOf } from "./window.ts";
 import { PartBuffers, splitPart } from "./parts.ts";
 import type { MergeRule } from "./plan.ts";
 import type { AttentionStrategy, LayerQueries } from "./strategy.ts";
@@ -42,13 +42,12 @@ export interface GlobalAttentionOptions {
 }
 
 /** The keys of one sequence on this rank, as a step's tokens see them. */
-export interface RankKeys {
+export interface RankKeys extends KeyPlace {
   /** The first `tokens` keys of a layer. */
   readonly keys: (layer: number, tokens: number) => KvSegment;
   /** Keys that the step's last token sees; those of the step are in the cache by then. */
   readonly keyCount: number;
-  /** Where the first of them stands in the sequence, and the step's last token. */
-  readonly firstPosition: number;
+  /** Where the step's last token stands in the sequence. */
   readonly lastPosition: number;
   /** Whether the step's own keys are the last ones. */
   readonly isQueryRank: boolean;
@@ -141,8 +140,9 @@ export class GlobalAttention implements Disposable {
     const keys = step.keys(layer, step.keyCount);
     const window = windowOf(layer);
     if (window > 0 && window <= step.lastPosition) {
-      const qOffset = step.lastPosition + 1 - tokens - step.firstPosition;
-      return await attentionDense(device, { out, lse, q, keys, qOffset, scale, window });
+      const qOffset = queryNumber(step, step.lastPosition + 1 - tokens);
+      const place = { ...splitKeys(keys, step), qOffset };
+      return await attentionDense(device, { out, lse, q, ...place, scale, window });
     }
     if (tokens <= DECODE_QUERY_TOKENS) {
       const keyCount = this.#keyCounts.of(layer);
@@ -157,4 +157,18 @@ export class GlobalAttention implements Disposable {
   [Symbol.dispose](): void {
     this.#owned.dispose();
   }
+}
+
+/** The keys before and behind the gap in their positions. */
+function splitKeys(
+  keys: KvSegment,
+  { prefixTokens, prefixGap }: KeyPlace,
+): { keys: KvSegment; prefix?: KvSegment; prefixGap?: number } {
+  if (prefixGap === 0) return { keys };
+  const { start, tokens } = keys;
+  return {
+    keys: { ...keys, start: start + prefixTokens, tokens: tokens - prefixTokens },
+    prefix: { ...keys, tokens: prefixTokens },
+    prefixGap,
+  };
 }

@@ -86,7 +86,7 @@ export interface BlockCut {
   readonly merge: MergeRule;
 }
 
-/** How the context is cut: not at all, in blocks, or in one part for each rank. */
+/** How the context is cut: not at all, in blocks, or in a part of two pieces for each rank. */
 export type ContextCut = { readonly kind: "whole" } | BlockCut | { readonly kind: "parts" };
 
 /** Which tiles are computed. */
@@ -218,15 +218,15 @@ export function usedRanks(
   return Math.max(1, Math.min(ranks, partCount(plan, contextTokens)));
 }
 
-/** Into how many pieces a context can be dealt. */
-function partCount({ cut, selection }: Plan, contextTokens: number): number {
+/** Among how many ranks a context can be dealt. */
+function partCount({ cut }: Plan, contextTokens: number): number {
   switch (cut.kind) {
     case "whole":
       return 1;
     case "blocks":
       return Math.ceil(contextTokens / cut.blockTokens);
     case "parts":
-      return Math.ceil(contextTokens / (selection === undefined ? 1 : TILE_TOKENS));
+      return Math.ceil(contextTokens / TILE_TOKENS);
   }
 }
 

@@ -1,11 +1,11 @@
 /**
- * Exact causal attention over a context that is spread over the ranks in contiguous parts: the
- * baseline that Star Attention is compared with (arXiv 2411.17116, section 3; Ring Attention, arXiv
- * 2310.01889).
+ * Exact causal attention over a context that is spread over the ranks, two pieces each (`blocks.ts`
+ * says which): the baseline that Star Attention is compared with (arXiv 2411.17116, section 3; Ring
+ * Attention, arXiv 2310.01889).
  *
  * Keys and values of a layer are gathered on all ranks, in place of travelling around a ring: as
- * many bytes go over each link, in one operation. A rank attends to each part on its own and merges
- * by log-sum-exp, in rank order, so that no gathered key is moved again.
+ * many bytes go over each link, in one operation. A rank attends to each rank's pieces on their own
+ * and merges by log-sum-exp, in rank order, so that no gathered key is moved again.
  *
  * @module
  */
@@ -14,26 +14,35 @@ import { exchangeOn, gatherTensors } from "../parallel/device_exchange.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
+import { invariant } from "../errors.ts";
 import { copyHeadRows } from "./head_rows.ts";
 import { attentionDense } from "../ops/attention_dense.ts";
 import { mergeStates, partElements } from "../ops/merge_states.ts";
+import {
+  type PiecesByRank,
+  pieceTokens,
+  QUERY_TOKENS,
+  type RingCall,
+  ringCalls,
+  type RingChunk,
+  ringChunks,
+} from "./ring_pieces.ts";
 import type { AttentionStrategy, LayerQueries } from "./strategy.ts";
 import type { WindowOf } from "./window.ts";
 import type { TileCount } from "./xattention.ts";
 
-/** Queries that are attended at once: bounds the memory of the parts. */
-export const QUERY_TOKENS = 512;
-
 /** Where the parts of the context lie. */
 export interface RingParts {
   readonly collective: Collective;
-  /** Context tokens of each rank, in the context's order. */
-  readonly partTokens: readonly number[];
-  /** This rank's part: the keys and values of a layer. */
+  /** Of all ranks that have any. */
+  readonly pieces: PiecesByRank;
+  /** This rank's part, one piece behind the other: the keys and values of a layer. */
   readonly keys: (layer: number) => KvSegment;
   readonly kvHeads: number;
   readonly headDim: number;
   readonly dtype: "bf16" | "f32";
+  /** Called before the exchange of a layer, on all ranks; what it throws ends the pass. */
+  readonly beforeExchange: () => Promise<void>;
 }
 
 /** What stays the same over all layers. */
@@ -41,30 +50,32 @@ export interface RingOptions extends RingParts {
   readonly queryHeads: number;
   readonly scale: number;
   readonly windowOf: WindowOf;
-  /** Called before the exchange of a layer, on all ranks; what it throws ends the pass. */
-  readonly beforeExchange: () => Promise<void>;
   /** Called with the share of a layer's attention that is done. */
   readonly onProgress: (fraction: number) => void;
+}
+
+/** What the exchange of some layers has on their device. */
+interface GatheredKeys {
+  readonly exchange: DeviceExchange;
+  /** This rank's part of a layer, all heads' rows side by side, as they are exchanged. */
+  readonly packed: Tensor;
+  readonly keys: Tensor;
+  readonly values: Tensor;
 }
 
 /** The keys and values of all ranks, of one layer at a time; owns the buffers of the exchange. */
 export class RingKeys implements Disposable {
   readonly #parts: RingParts;
   readonly #owned: DisposableStack;
-  readonly #gathered: PerStage<{
-    readonly exchange: DeviceExchange;
-    /** This rank's part of a layer, all heads' rows side by side, as they are exchanged. */
-    readonly packed: Tensor;
-    readonly keys: Tensor;
-    readonly values: Tensor;
-  }>;
+  /** Absent where one rank has all keys. */
+  readonly #gathered: PerStage<GatheredKeys> | undefined;
 
   constructor(stages: readonly Stage[], parts: RingParts) {
     this.#parts = parts;
-    const { collective: { size }, dtype, kvHeads, headDim } = parts;
-    const rows = Math.max(1, ...parts.partTokens);
+    const { collective: { size }, dtype, kvHeads, headDim, pieces } = parts;
+    const rows = Math.max(...pieces.map(pieceTokens));
     using owned = new DisposableStack();
-    this.#gathered = new PerStage(stages, ({ device }) => {
+    this.#gathered = pieces.length === 1 ? undefined : new PerStage(stages, ({ device }) => {
       const make = (label: string, ranks: number) => {
         const shape = [ranks * kvHeads, rows, headDim];
         return owned.use(Tensor.allocate(device, { dtype, shape, label }));
@@ -81,6 +92,8 @@ export class RingKeys implements Disposable {
 
   /** Takes part in the exchange of a layer; all that a rank without a part has to do. */
   async exchange(layer: number): Promise<void> {
+    await this.#parts.beforeExchange();
+    if (this.#gathered === undefined) return;
     const { keys, values, start, tokens } = this.#parts.keys(layer);
     const { exchange, packed, ...all } = this.#gathered.of(layer);
     for (const [tensor, out] of [[keys, all.keys], [values, all.values]] as const) {
@@ -90,16 +103,21 @@ export class RingKeys implements Disposable {
     }
   }
 
-  /** The keys of a rank's part: this rank's where they are, the others' as they were gathered. */
-  segment(rank: number, layer: number): KvSegment {
-    const { collective, partTokens, kvHeads } = this.#parts;
-    if (rank === collective.rank) return this.#parts.keys(layer);
-    const place = { start: 0, tokens: partTokens[rank] ?? 0 };
+  /** Some keys of a rank's part: this rank's where they are, the others' as they were gathered. */
+  segment(layer: number, part: { rank: number; row: number; tokens: number }): KvSegment {
+    const { collective, keys: ownKeys, kvHeads } = this.#parts;
+    const { rank, row, tokens } = part;
+    if (rank === collective.rank) {
+      const own = ownKeys(layer);
+      return { ...own, start: own.start + row, tokens };
+    }
+    invariant(this.#gathered !== undefined, "other ranks' keys are gathered");
     const { keys, values } = this.#gathered.of(layer);
     return {
       keys: keys.rows(rank * kvHeads, kvHeads),
       values: values.rows(rank * kvHeads, kvHeads),
-      ...place,
+      start: row,
+      tokens,
     };
   }
 
@@ -115,13 +133,11 @@ export class RingAttention implements AttentionStrategy, Disposable {
   readonly #owned: DisposableStack;
   readonly #keys: RingKeys;
   readonly #parts: PerStage<Tensor>;
-  readonly #partLength: number;
 
   constructor(stages: readonly Stage[], options: RingOptions) {
     this.#options = options;
-    const { collective: { rank }, queryHeads: heads, headDim } = options;
-    this.#partLength = partElements({ tokens: QUERY_TOKENS, heads, headDim });
-    const length = rank === 0 ? 0 : (rank + 1) * this.#partLength;
+    const { pieces } = options;
+    const length = pieces.length === 1 ? 0 : pieces.length * chunkElements(options);
     using owned = new DisposableStack();
     this.#keys = owned.use(new RingKeys(stages, options));
     this.#parts = new PerStage(stages, ({ device }) =>
@@ -133,22 +149,18 @@ export class RingAttention implements AttentionStrategy, Disposable {
 
   async attend({ layer, q, out }: LayerQueries): Promise<void> {
     await this.exchange(layer);
-    const [tokens = 0] = q.shape;
-    for (let begin = 0; begin < tokens; begin += QUERY_TOKENS) {
-      const count = Math.min(QUERY_TOKENS, tokens - begin);
-      await this.#attendChunk({
-        layer,
-        begin,
-        q: q.rows(begin, count),
-        out: out.rows(begin, count),
-      });
-      this.#options.onProgress((begin + count) / tokens);
+    const { pieces, collective: { rank }, onProgress } = this.#options;
+    const own = pieces[rank] ?? [];
+    for (const chunk of ringChunks(own)) {
+      const { row, tokens } = chunk;
+      const queries = { layer, q: q.rows(row, tokens), out: out.rows(row, tokens) };
+      await this.#attendChunk(queries, chunk);
+      onProgress((row + tokens) / pieceTokens(own));
     }
   }
 
   /** Takes part in the exchange of a layer; all that a rank without a part has to do. */
   async exchange(layer: number): Promise<void> {
-    await this.#options.beforeExchange();
     await this.#keys.exchange(layer);
   }
 
@@ -157,41 +169,59 @@ export class RingAttention implements AttentionStrategy, Disposable {
     return Promise.resolve([]);
   }
 
-  async #attendChunk(chunk: LayerQueries & { begin: number }): Promise<void> {
-    const { layer, begin, q, out } = chunk;
-    const { collective: { rank }, partTokens, queryHeads: heads, headDim, scale } = this.#options;
-    const window = this.#options.windowOf(layer);
-    const [tokens = 0] = q.shape;
-    const { device } = q;
-    if (rank === 0) {
-      const keys = this.#keys.segment(rank, layer);
-      return await attentionDense(device, { out, q, keys, qOffset: begin, scale, window });
+  async #attendChunk(queries: LayerQueries, chunk: RingChunk): Promise<void> {
+    const { layer, q, out } = queries;
+    const { pieces, windowOf, queryHeads: heads, headDim } = this.#options;
+    const calls = ringCalls(pieces, chunk, windowOf(layer));
+    const [first] = calls;
+    if (calls.length === 1 && first !== undefined) {
+      return await this.#attendTo(first, { layer, q, out });
     }
     const buffer = this.#parts.of(layer);
+    const { tokens } = chunk;
     const length = partElements({ tokens, heads, headDim });
     const rows = tokens * heads;
-    // All earlier parts are seen in full, or as far as a window reaches.
-    let qOffset = begin + partTokens.slice(0, rank).reduce((sum, tokens) => sum + tokens, 0);
-    for (let other = 0; other <= rank; other++) {
-      const part = buffer.rows(other * length, length);
-      const keys = this.#keys.segment(other, layer);
-      await attentionDense(device, {
+    for (const [i, call] of calls.entries()) {
+      const part = buffer.rows(i * length, length);
+      await this.#attendTo(call, {
+        layer,
+        q,
         out: part.rows(0, rows * headDim).reshape([tokens, heads, headDim]),
         lse: part.rows(rows * headDim, rows).reshape([tokens, heads]),
-        q,
-        keys,
-        qOffset: other === rank || window > 0 ? qOffset : keys.tokens,
-        scale,
-        window,
       });
-      qOffset -= partTokens[other] ?? 0;
     }
-    const parts = buffer.rows(0, (rank + 1) * length).reshape([rank + 1, length]);
-    await mergeStates(device, { out, parts, byScore: false, tokens, heads, headDim });
+    const parts = buffer.rows(0, calls.length * length).reshape([calls.length, length]);
+    await mergeStates(q.device, { out, parts, byScore: false, tokens, heads, headDim });
+  }
+
+  /** Attends to the keys of one rank. */
+  async #attendTo(call: RingCall, queries: LayerQueries & { lse?: Tensor }): Promise<void> {
+    const { layer, q, out, lse } = queries;
+    const { rank, row, tokens, prefixTokens, prefixGap, qOffset } = call;
+    const { scale, windowOf } = this.#options;
+    const segment = (row: number, tokens: number) =>
+      this.#keys.segment(layer, { rank, row, tokens });
+    await attentionDense(q.device, {
+      out,
+      lse,
+      q,
+      keys: segment(row + prefixTokens, tokens - prefixTokens),
+      prefix: prefixTokens === 0 ? undefined : segment(row, prefixTokens),
+      prefixGap,
+      qOffset,
+      scale,
+      window: windowOf(layer),
+    });
   }
 
   /** Frees the buffers; a second call does nothing. */
   [Symbol.dispose](): void {
     this.#owned.dispose();
   }
+}
+
+/** Numbers of what a chunk gets of one rank. */
+function chunkElements(sizes: { queryHeads: number; headDim: number }): number {
+  const { queryHeads: heads, headDim } = sizes;
+  return partElements({ tokens: QUERY_TOKENS, heads, headDim });
 }

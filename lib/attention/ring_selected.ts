@@ -3,7 +3,7 @@
  * (arXiv 2503.16428, section 2) where `ring.ts` is exact.
  *
  * A row's mass is a share of all that lies before it, whoever holds it, and tiles are those of the
- * whole context. So the gathered parts are laid one behind the other, and what follows is the
+ * whole context. So the gathered pieces are laid in the context's order, and what follows is the
  * selection of one process, of the rows that are this rank's.
  *
  * @module
@@ -18,7 +18,14 @@ import type { LoadedHooks } from "./select_module.ts";
 import { copyHeadRows } from "./head_rows.ts";
 import type { TileSelection } from "./plan.ts";
 import { TILE_TOKENS } from "../ffi/symbols.ts";
-import { QUERY_TOKENS, RingKeys, type RingOptions } from "./ring.ts";
+import { RingKeys, type RingOptions } from "./ring.ts";
+import {
+  type Piece,
+  pieceTokens,
+  QUERY_TOKENS,
+  type RingChunk,
+  ringChunks,
+} from "./ring_pieces.ts";
 import type { AttentionStrategy, LayerQueries } from "./strategy.ts";
 import { addCounts, selectedAttention, selectionTensors, type TileCount } from "./xattention.ts";
 
@@ -35,7 +42,7 @@ export interface SelectedRingOptions extends RingOptions {
 /** What the attention has on the device of some layers. */
 interface SelectedBuffers {
   readonly stage: Stage;
-  /** The context up to this part's end: [kv_heads, tokens, head_dim]. */
+  /** The context up to the end of this rank's last piece: [kv_heads, tokens, head_dim]. */
   readonly keys: Tensor;
   readonly values: Tensor;
   readonly scratch: Workspace;
@@ -58,28 +65,28 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
   readonly #owned: DisposableStack;
   readonly #ring: RingKeys;
   readonly #buffers: PerStage<SelectedBuffers>;
-  /** Context tokens before this rank's part; 0 if it has none. */
-  readonly #startTokens: number;
-  readonly #partTokens: number;
+  /** This rank's; none if it has no part. */
+  readonly #pieces: readonly Piece[];
+  readonly #chunks: readonly RingChunk[];
 
   constructor(stages: readonly Stage[], options: SelectedRingOptions) {
     this.#options = options;
-    const { collective: { rank }, partTokens, layerCount, queryHeads, headDim } = options;
-    this.#partTokens = partTokens[rank] ?? 0;
-    const before = partTokens.slice(0, this.#partTokens === 0 ? 0 : rank);
-    this.#startTokens = before.reduce((sum, tokens) => sum + tokens, 0);
-    invariant(this.#startTokens % TILE_TOKENS === 0, "a part begins with a tile");
+    const { collective: { rank }, pieces, layerCount, queryHeads, headDim } = options;
+    this.#pieces = pieces[rank] ?? [];
+    this.#chunks = ringChunks(this.#pieces);
+    const isTile = ({ start }: Piece) => start % TILE_TOKENS === 0;
+    invariant(this.#pieces.every(isTile), "a piece begins with a tile");
     using owned = new DisposableStack();
     this.#ring = owned.use(new RingKeys(stages, options));
     const { dtype, kvHeads } = options;
-    const endTokens = this.#startTokens + this.#partTokens;
+    const { endTokens } = this;
     const { keys, cells } = selectedRingShapes({ kvHeads, queryHeads, headDim, endTokens });
     const [heads = 0, rowTiles = 0] = cells;
     const scratch = [
       { dtype: "f32", shape: cells },
       { dtype: "i32", shape: cells },
     ] as const;
-    const rows = Math.ceil(this.#partTokens / QUERY_TOKENS) * layerCount;
+    const rows = this.#chunks.length * layerCount;
     this.#buffers = new PerStage(stages, (stage) => {
       const { device } = stage;
       const make = (label: string) =>
@@ -102,18 +109,21 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
     const { onProgress, scale, selection, randomTiles, hooks, layerCount, windowOf } =
       this.#options;
     const { keys, values, scratch, counts } = this.#buffers.of(layer);
-    for (let begin = 0; begin < this.#partTokens; begin += QUERY_TOKENS) {
-      const count = Math.min(QUERY_TOKENS, this.#partTokens - begin);
-      const qOffset = this.#startTokens + begin;
-      const seen: KvSegment = { keys, values, start: 0, tokens: qOffset + count };
-      const chunk = counts.rows(begin / QUERY_TOKENS * layerCount, layerCount);
+    for (const [index, { start: qOffset, tokens, row }] of this.#chunks.entries()) {
+      const seen: KvSegment = { keys, values, start: 0, tokens: qOffset + tokens };
+      const chunk = counts.rows(index * layerCount, layerCount);
       const strategy = selectedAttention(q.device, {
         keys: { prefix: undefined, own: () => seen, qOffset, prefixGap: 0, windowOf, scale },
         selection: { ...selection, scratch, counts: chunk, randomTiles, hooks },
       });
-      await strategy.attend({ layer, q: q.rows(begin, count), out: out.rows(begin, count) });
-      onProgress((begin + count) / this.#partTokens);
+      await strategy.attend({ layer, q: q.rows(row, tokens), out: out.rows(row, tokens) });
+      onProgress((row + tokens) / pieceTokens(this.#pieces));
     }
+  }
+
+  /** Tokens of the context up to the end of this rank's last piece. */
+  get endTokens(): number {
+    return this.#pieces.at(-1)?.end ?? 0;
   }
 
   /** Takes part in the exchange of a layer; all that a rank without a part has to do. */
@@ -121,21 +131,26 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
     await this.#ring.exchange(layer);
   }
 
-  /** Lays the parts up to this rank's one behind the other. */
+  /** Lays what this rank's queries see in the context's order. */
   async #assemble(layer: number): Promise<void> {
-    const { collective: { rank }, partTokens } = this.#options;
+    const { pieces } = this.#options;
     const buffers = this.#buffers.of(layer);
-    let start = 0;
-    for (let other = 0; other <= rank; other++) {
-      const tokens = partTokens[other] ?? 0;
-      const part = this.#ring.segment(other, layer);
-      for (const name of ["keys", "values"] as const) {
-        await copyHeadRows(tokens, {
-          out: { tensor: buffers[name], start },
-          from: { tensor: part[name], start: part.start },
-        });
+    for (const [rank, others] of pieces.entries()) {
+      let row = 0;
+      for (const piece of others) {
+        const tokens = pieceTokens([piece]);
+        const { start, end } = piece;
+        if (end <= this.endTokens) {
+          const part = this.#ring.segment(layer, { rank, row, tokens });
+          for (const name of ["keys", "values"] as const) {
+            await copyHeadRows(tokens, {
+              out: { tensor: buffers[name], start },
+              from: { tensor: part[name], start: part.start },
+            });
+          }
+        }
+        row += tokens;
       }
-      start += tokens;
     }
   }
 
@@ -147,13 +162,13 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
       () => ({ selected: 0, causal: 0, heads: [] }),
     );
     for (const { counts, stage: { firstLayer, endLayer } } of this.#buffers.all) {
-      for (let begin = 0; begin < this.#partTokens; begin += QUERY_TOKENS) {
-        const first = begin / QUERY_TOKENS * layerCount + firstLayer;
+      for (const [index, { start: qOffset, tokens: queryTokens }] of this.#chunks.entries()) {
+        const first = index * layerCount + firstLayer;
         await addCounts(total.slice(firstLayer, endLayer), {
           counts: counts.rows(first, endLayer - firstLayer),
           queryHeads,
-          qOffset: this.#startTokens + begin,
-          queryTokens: Math.min(QUERY_TOKENS, this.#partTokens - begin),
+          qOffset,
+          queryTokens,
           firstLayer,
           placeOf: (layer) => ({ window: windowOf(layer), prefixTokens: 0, prefixGap: 0 }),
         });

@@ -5,7 +5,7 @@
  */
 import { type CheckedPlan, checkPlan, modeOf } from "../attention/plan.ts";
 import { TILE_TOKENS } from "../ffi/symbols.ts";
-import { QUERY_TOKENS } from "../attention/ring.ts";
+import { QUERY_TOKENS, ringChunks } from "../attention/ring_pieces.ts";
 import { selectedRingShapes } from "../attention/ring_selected.ts";
 import { selectionTensors } from "../attention/xattention.ts";
 import type { Device, DeviceTraits } from "../device/device.ts";
@@ -144,18 +144,19 @@ function rankNeed(
     working += (question.ranks + 1) * batchSize * row;
   }
   if (isRing) {
-    working += transformerBytes(device, { config, precision, tokens: Math.max(1, longest) }) +
-      (layout.blocksByRank.length + 1) * cacheOf(longest) / layers;
+    working += transformerBytes(device, { config, precision, tokens: Math.max(1, longest) });
   }
-  if (isRing && selection === undefined) {
+  if (isRing && layout.blocksByRank.length > 1) {
+    working += (1 + 2 * question.ranks) * cacheOf(longest) / layers / 2;
     const sizes = { tokens: QUERY_TOKENS, heads: queryHeads, headDim };
-    working += 4 * layout.blocksByRank.length * partElements(sizes);
+    if (selection === undefined) working += 4 * layout.blocksByRank.length * partElements(sizes);
   }
   if (isRing && selection !== undefined) {
     const endTokens = blocks.at(-1)?.end ?? 0;
     const shapes = selectedRingShapes({ kvHeads, queryHeads, headDim, endTokens });
+    const [heads = 0, rowTiles = 0] = shapes.cells;
     working += cacheOf(endTokens) / layers + 8 * elements(shapes.cells) +
-      4 * Math.ceil(longest / TILE_TOKENS) * config.layerCount * queryHeads;
+      4 * ringChunks(blocks).length * config.layerCount * heads * rowTiles;
   } else if (selection !== undefined) {
     const lengths = blocks.map(({ start, end }) => end - start);
     const { mass } = selectionTensors({

@@ -2,7 +2,7 @@
  * How a context is cut into blocks and dealt to ranks (Star Attention, arXiv 2411.17116, 2.1).
  *
  * Pure arithmetic: the same numbers on every rank, without a word between them. Modes without
- * blocks are the case of one block, one rank and no anchor; mode ring has one block per rank.
+ * blocks are the case of one block, one rank and no anchor; the ring's modes have two per rank.
  *
  * @module
  */
@@ -24,9 +24,15 @@ export interface ContextBlock {
 export interface BlockLayout {
   /** Anchor tokens in front of every block but the first; at most the context's length. */
   readonly anchorTokens: number;
-  /** The blocks of each rank that has any; its length is the number of those ranks. */
+  /**
+   * The blocks of each rank that has any, in the context's order; its length is the number of those
+   * ranks.
+   */
   readonly blocksByRank: readonly (readonly ContextBlock[])[];
-  /** The last of these ranks: it also holds the keys and values of query and generated tokens. */
+  /**
+   * The rank that has the context's end: it also holds the keys and values of query and generated
+   * tokens.
+   */
   readonly queryRank: number;
 }
 
@@ -76,8 +82,10 @@ export function layOutBlocks(
 }
 
 /**
- * Contiguous parts, the first ones longer by a token, or with a selection by a tile, when the number
- * does not divide. Tiles are those of the whole context, so no part may begin within one.
+ * Of 2 H pieces, rank r of H takes pieces r and 2 H - 1 - r. The queries of a piece see all pieces
+ * before it, so that the second is dear where the first is cheap, and all ranks have as many pairs of
+ * query and key. Pieces are whole tiles, the first ones longer by one when the number does not
+ * divide; a short context leaves the last ones out.
  */
 function layOutParts(
   plan: CheckedPlan,
@@ -85,16 +93,30 @@ function layOutParts(
 ): BlockLayout {
   const { contextTokens } = options;
   const rankCount = usedRanks(plan, options);
-  const unit = plan.selection === undefined ? 1 : TILE_TOKENS;
-  const units = Math.ceil(contextTokens / unit);
-  const short = Math.floor(units / rankCount);
-  const long = units % rankCount;
-  const blocksByRank = Array.from({ length: rankCount }, (_, index) => {
+  // Both pieces of a rank alone would be one run of tokens.
+  const pieceCount = rankCount === 1 ? 1 : 2 * rankCount;
+  const tiles = Math.ceil(contextTokens / TILE_TOKENS);
+  const short = Math.floor(tiles / pieceCount);
+  const long = tiles % pieceCount;
+  const pieces = Array.from({ length: pieceCount }, (_, index) => {
     const first = index * short + Math.min(index, long);
     const last = first + short + (index < long ? 1 : 0);
-    return [{ index, start: first * unit, end: Math.min(last * unit, contextTokens) }];
+    const end = Math.min(last * TILE_TOKENS, contextTokens);
+    return { index, start: Math.min(first * TILE_TOKENS, contextTokens), end };
   });
-  return { anchorTokens: 0, blocksByRank, queryRank: rankCount - 1 };
+  const isTaken = ({ index, start, end }: ContextBlock) => index === 0 || end > start;
+  const rankOf = ({ index }: ContextBlock) => Math.min(index, 2 * rankCount - 1 - index);
+  const taken = pieces.filter(isTaken);
+  const last = taken.at(-1);
+  invariant(last !== undefined, "the first piece is always there");
+  return {
+    anchorTokens: 0,
+    blocksByRank: Array.from(
+      { length: rankCount },
+      (_, rank) => taken.filter((piece) => rankOf(piece) === rank),
+    ),
+    queryRank: rankOf(last),
+  };
 }
 
 /** Context tokens of some blocks: what a rank that has them holds in its cache. */

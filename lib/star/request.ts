@@ -43,7 +43,7 @@ export interface GenerateRequest {
 export interface RankCounters {
   /** Its number, from 0. */
   readonly rank: number;
-  /** Context blocks that this rank encoded. */
+  /** Context blocks that this rank encoded; pieces of the context in the ring's modes. */
   readonly blocks: number;
   /** Context tokens that this rank encoded as part of blocks, the anchor not included. */
   readonly blockTokens: number;
@@ -69,9 +69,9 @@ export interface GenerateResult {
   readonly topLogits: readonly (readonly [number, number])[];
   /**
    * Tiles of the attention matrix per context block and layer: layer 0 of block 0, layer 1 of
-   * block 0, ...; `[selected, causal]` over all query heads and the block's own rows (the anchor's rows
-   * are counted nowhere). The last layer is missing: phase 1 needs only its keys and values. Empty
-   * in modes without selection.
+   * block 0, ...; in `ringx` per rank and layer. `[selected, causal]` over all query heads and the
+   * block's own rows (the anchor's rows are counted nowhere). The last layer is missing: phase 1 needs
+   * only its keys and values. Empty in modes without selection.
    */
   readonly selectedTiles: readonly (readonly [number, number])[];
   /**

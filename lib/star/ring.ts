@@ -1,6 +1,6 @@
 /**
- * Phase 1 of modes `ring` and `ringx`: each rank runs its contiguous part of the context through the
- * model with attention to all that lies before it, exact or over selected tiles; phase 2 is Star
+ * Phase 1 of modes `ring` and `ringx`: each rank runs its two pieces of the context through the
+ * model with attention to all that lies before them, exact or over selected tiles; phase 2 is Star
  * Attention's.
  *
  * A rank needs the keys of a whole layer before it can go on, so its part goes through the layers as
@@ -56,16 +56,16 @@ export interface RingPhaseOptions {
 export async function encodePart(options: RingPhaseOptions): Promise<Phase1Result> {
   const { stages, config, layout, collective, rows, contextIds, onProgress, precision } = options;
   const { queryHeads, kvHeads, headDim, layerCount } = config;
-  const [part] = layout.blocksByRank[collective.rank] ?? [];
-  const ownTokens = part === undefined ? 0 : tokensIn([part]);
+  const pieces = layout.blocksByRank[collective.rank] ?? [];
+  const ownTokens = tokensIn(pieces);
   const base = { anchor: undefined, anchorPasses: 0, [Symbol.dispose]() {} };
   // The last layer's attention is not needed: only its keys and values are kept.
-  const exchanges = layout.blocksByRank.length > 1 ? layerCount - 1 : 0;
+  const exchanges = collective.size > 1 ? layerCount - 1 : 0;
   let layersDone = 0;
   let exchanged = 0;
   const ring = {
     collective,
-    partTokens: layout.blocksByRank.map(tokensIn),
+    pieces: layout.blocksByRank,
     keys: (layer: number) => rows.segment(layer, { start: 0, tokens: ownTokens }),
     queryHeads,
     kvHeads,
@@ -83,15 +83,22 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
   using attention = selection === undefined
     ? new RingAttention(stages, ring)
     : new SelectedRingAttention(stages, { ...ring, layerCount, selection, randomTiles, hooks });
-  if (part === undefined || part.end === part.start) {
+  if (ownTokens === 0) {
     for (let layer = 0; layer < exchanges; layer++) await attention.exchange(layer);
     return { ...base, selected: [] };
   }
-  const ids = contextIds.subarray(part.start, part.end);
+  const ids = new Int32Array(ownTokens);
+  const positions = new Int32Array(ownTokens);
+  let row = 0;
+  for (const { start, end } of pieces) {
+    ids.set(contextIds.subarray(start, end), row);
+    positions.set(consecutive(start, end - start), row);
+    row += end - start;
+  }
   using transformer = await wholePartTransformer(options, ids.length);
   await transformer.forward({
     ids,
-    positions: consecutive(part.start, ids.length),
+    positions,
     target: { layer: (layer) => rows.layer(layer), rows: consecutive(rows.first, ids.length) },
     attention,
     keysOnly: true,

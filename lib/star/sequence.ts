@@ -7,6 +7,7 @@
  * @module
  */
 import type { MergeRule } from "../attention/plan.ts";
+import { type KeyPlace, keyPlace } from "../attention/window.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import type { Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
@@ -55,6 +56,8 @@ export class Sequence implements Disposable {
   readonly layout: BlockLayout;
   /** The blocks of this rank. */
   readonly blocks: readonly ContextBlock[];
+  /** Where this rank's keys stand; those of query and answer follow on the context's end. */
+  readonly place: KeyPlace;
   readonly contextTokens: number;
   readonly rows: KvRows;
   readonly anchorRows: KvRows | undefined;
@@ -75,6 +78,7 @@ export class Sequence implements Disposable {
     const { rank, layout } = options;
     this.layout = layout;
     this.blocks = layout.blocksByRank[rank] ?? [];
+    this.place = keyPlace(this.blocks);
     this.contextTokens = options.contextTokens;
     this.#room = options.room;
     this.#lengths = options.lengths;

@@ -6,7 +6,7 @@
 import type { RandomSelection } from "../attention/random_selection.ts";
 import type { CheckedPlan } from "../attention/plan.ts";
 import { TILE_TOKENS } from "../ffi/symbols.ts";
-import { QUERY_TOKENS } from "../attention/ring.ts";
+import { QUERY_TOKENS } from "../attention/ring_pieces.ts";
 import type { Device } from "../device/device.ts";
 import type { BlockLayout, ContextBlock } from "./blocks.ts";
 

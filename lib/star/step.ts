@@ -326,7 +326,7 @@ function batchKeys(sequence: Sequence, arena: KvArena): BatchKeys {
   return {
     keys: (layer, tokens) => sequence.keys(layer, tokens),
     keyCount,
-    firstPosition: sequence.blocks[0]?.start ?? 0,
+    ...sequence.place,
     lastPosition: sequence.contextTokens + sequence.length - 1,
     isQueryRank,
     rankCount,

@@ -116,6 +116,38 @@ Deno.test("generate() in star with windows sees by position in the whole context
   }
 });
 
+/** Windows of no piece, of some, and of nearly all; the query's are longer and shorter than a step's. */
+const RING_RUNS = [
+  { mode: "ring", ranks: 2, window: 450, contextTokens: 630 },
+  { mode: "ring", ranks: 3, window: 200, contextTokens: 690 },
+  { mode: "ring", ranks: 2, window: 60, contextTokens: 690 },
+  { mode: "ringx", ranks: 2, window: 450, contextTokens: 630 },
+] as const;
+
+Deno.test("generate() in the ring's modes with windows sees by position", async (t) => {
+  const ids = [...new Random(9).ints(700, { low: 0, high: VOCABULARY - 1 })];
+  const windowed = Object.entries(UNUSUAL_MODELS).filter(([, { sliding_window: window }]) =>
+    window !== undefined
+  );
+  assert(windowed.length > 1);
+  for (const [i, { mode, ranks, window, contextTokens }] of RING_RUNS.entries()) {
+    const [name, config] = windowed[i % windowed.length] ?? ["none", {}];
+    await t.step(`${name}: ${mode}, ${ranks} ranks, window ${window}`, async () => {
+      await withModel({ ...config, sliding_window: window }, async (folder) => {
+        const plain = await PlainModel.load(folder);
+        const expected = caseOf(ids, plain.logits(ids));
+        const run = { ids, contextTokens, tokensToGenerate: 8 };
+        const dense = await runFamily(folder, run);
+        const plan: PlanOptions = { mode, threshold: 1 };
+        const found = await runFamily(folder, { ...run, plan, processCount: ranks });
+        const { largest } = logitErrors(found, expected);
+        assert(largest <= TOLERANCE, `the error must be at most ${TOLERANCE}: it is ${largest}`);
+        assertEquals(found.ids, dense.ids);
+      });
+    });
+  }
+});
+
 Deno.test("the README's errors of OLMo 2 are those of a model of published proportions", async () => {
   const ids = [...new Random(7).ints(300, { low: 0, high: VOCABULARY - 1 })];
   const sizes = { hidden_size: 128, intermediate_size: 128, num_attention_heads: 2 };

@@ -1,6 +1,6 @@
 /**
- * The reference's prompts several at once, in every mode, on one and two processes: each gets the ids
- * that the reference gives it.
+ * The reference's prompts several at once, in every mode, on one and two processes, in the ring's
+ * modes on up to four: each gets the ids that the reference gives it.
  *
  * @module
  */
@@ -24,7 +24,8 @@ interface BatchCase {
 
 /** What the reference says of a mode for some prompts; the ring's modes give those of one rank. */
 function casesOf(name: string, of: readonly GoldenEntry[], options: { mode?: "ring" | "ringx" }) {
-  return [1, 2].flatMap((processCount): BatchCase[] => {
+  const counts = options.mode === undefined ? [1, 2] : [1, 2, 3, 4];
+  return counts.flatMap((processCount): BatchCase[] => {
     const [first] = of;
     const base = first === undefined ? undefined : goldenPlan(name, first);
     if (first === undefined || base === undefined) return [];

@@ -34,19 +34,35 @@ for (const dtype of ["f32", "bf16"] as const) {
         found.ranks.reduce((sum, { blockTokens }) => sum + blockTokens, 0),
         request.contextIds.length,
       );
-      assertEquals(found.ranks.map(({ blocks }) => blocks), Array(processCount).fill(1));
+      const pieces = processCount === 1 ? 1 : 2;
+      assertEquals(found.ranks.map(({ blocks }) => blocks), Array(processCount).fill(pieces));
     }
   });
 }
 
-Deno.test("generate() in ring leaves ranks without a token of the context idle", async () => {
-  const request = await goldenRequest({ task: "niah_single_3", tokensToGenerate: 4 });
-  const short = { ...request, contextIds: request.contextIds.slice(0, 2) };
-  const expected = await run(short, { plan: DENSE, processCount: 1, dtype: "f32" });
-  const found = await run(short, { plan: RING, processCount: 3, dtype: "f32" });
-  assertEquals(found.ids, expected.ids);
-  assertEquals(found.ranks.map(({ blockTokens }) => blockTokens), [1, 1, 0]);
-});
+/** [context tokens, tokens of each of three ranks]. */
+const SHORT: readonly (readonly [number, readonly number[]])[] = [
+  [2, [2, 0, 0]],
+  [200, [128, 72, 0]],
+  [400, [128, 128, 144]],
+  [530, [128, 146, 256]],
+];
+
+for (const plan of [RING, { mode: "ringx", threshold: 1 }] as const) {
+  Deno.test(`generate() in ${plan.mode} leaves ranks idle where a context is short`, async () => {
+    const request = await goldenRequest({ task: "niah_single_3", tokensToGenerate: 4 });
+    await using dense = await openTiny({ plan: DENSE, processCount: 1, dtype: "f32" });
+    await using ring = await openTiny({ plan, processCount: 3, dtype: "f32" });
+    for (const [tokens, blockTokens] of SHORT) {
+      const short = { ...request, contextIds: request.contextIds.slice(0, tokens) };
+      const expected = await dense.generate(short);
+      const found = await ring.generate(short);
+      assertEquals(found.ids, expected.ids, `${tokens} tokens`);
+      assertSameLogits(found, expected);
+      assertEquals(found.ranks.map((rank) => rank.blockTokens), blockTokens);
+    }
+  });
+}
 
 Deno.test("generate() in ringx gives xattn's ids and tiles on 1 to 4 ranks", async () => {
   const request = await goldenRequest({ task: "niah_multikey_2" });
@@ -75,14 +91,16 @@ Deno.test("generate() in ringx with threshold 1 gives ring's ids and takes every
   }
 });
 
-Deno.test("generate() in ringx leaves ranks without a tile of the context idle", async () => {
-  const request = await goldenRequest({ task: "niah_single_3", tokensToGenerate: 4 });
-  const short = { ...request, contextIds: request.contextIds.slice(0, 200) };
-  const plan: PlanOptions = { mode: "ringx", threshold: 1 };
-  const expected = await run(short, { plan: DENSE, processCount: 1, dtype: "f32" });
-  const found = await run(short, { plan, processCount: 3, dtype: "f32" });
-  assertEquals(found.ids, expected.ids);
-  assertEquals(found.ranks.map(({ blockTokens }) => blockTokens), [128, 72, 0]);
+Deno.test("generate() in ringx gives each rank as many causal tiles where pieces are equal", async () => {
+  const request = await goldenRequest({ task: "niah_multikey_2", tokensToGenerate: 1 });
+  const even = { ...request, contextIds: request.contextIds.slice(0, 1536) };
+  for (const processCount of [2, 3]) {
+    const plan: PlanOptions = { mode: "ringx", threshold: 0.5 };
+    const { ranks } = await run(even, { plan, processCount, dtype: "bf16" });
+    const [first = NaN] = ranks.map(({ causalTiles }) => causalTiles);
+    assertEquals(ranks.map(({ causalTiles }) => causalTiles), ranks.map(() => first));
+    assert(ranks.every(({ selectedTiles }) => selectedTiles > 0 && selectedTiles < first));
+  }
 });
 
 /** [taken, causal] of each layer, over all parts. */

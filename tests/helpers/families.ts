@@ -30,6 +30,8 @@ export interface FamilyRun {
   readonly processCount?: number;
   readonly device?: "cpu" | "cuda";
   readonly tokensToGenerate?: number;
+  /** Tokens of the prompt that are the context; the others are the query. @default {280} */
+  readonly contextTokens?: number;
 }
 
 /** The folder of the models, where there is one. */
@@ -52,7 +54,7 @@ export async function runFamily(
   options: FamilyRun & { ids: readonly number[] },
 ): Promise<GenerateResult> {
   const { plan = { mode: "dense" }, dtype = "f32", processCount = 1, device = "cpu" } = options;
-  const { ids, tokensToGenerate = 16 } = options;
+  const { ids, tokensToGenerate = 16, contextTokens = CONTEXT_TOKENS } = options;
   await using engine = await openEngine({
     modelFolder,
     plan: checkPlan(plan),
@@ -64,8 +66,8 @@ export async function runFamily(
   });
   return await engine.generate({
     sample: "family",
-    contextIds: Int32Array.from(ids.slice(0, CONTEXT_TOKENS)),
-    queryIds: Int32Array.from(ids.slice(CONTEXT_TOKENS)),
+    contextIds: Int32Array.from(ids.slice(0, contextTokens)),
+    queryIds: Int32Array.from(ids.slice(contextTokens)),
     tokensToGenerate,
     stopIds: [],
     topLogits: engine.config.embedding.shape[0] ?? 0,

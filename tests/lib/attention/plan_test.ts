@@ -111,6 +111,6 @@ Deno.test("usedRanks() is at most the blocks, parts or tiles of the context", ()
     usedRanks(checkPlan({ ...GOOD, mode }), { ranks: 4, contextTokens });
   assertEquals([used("dense"), used("xattn", 9999)], [1, 1]);
   assertEquals([used("star"), used("star", 2049), used("star", 0)], [4, 3, 1]);
-  assertEquals([used("ring"), used("ring", 3), used("ring", 0)], [4, 3, 1]);
+  assertEquals([used("ring"), used("ring", 257), used("ring", 0)], [4, 3, 1]);
   assertEquals([used("ringx"), used("ringx", 257), used("ringx", 1)], [4, 3, 1]);
 });

@@ -46,6 +46,7 @@ const MODES: readonly (readonly [PlanOptions, number])[] = [
   [{ mode: "star", ...BLOCKS }, 2],
   [{ mode: "star", ...BLOCKS, merge: "antidiagonal" }, 2],
   [{ mode: "starx", ...BLOCKS }, 2],
+  [{ mode: "ring" }, 1],
   [{ mode: "ring" }, 2],
   [{ mode: "ringx" }, 2],
 ];

@@ -19,6 +19,7 @@ for (
     ["starx_p1_S16_t0.9", 2],
     ["star_seedweights_S16", 2],
     ["ring", 2],
+    ["ring", 3],
     ["ringx", 2],
   ] as const
 ) {
