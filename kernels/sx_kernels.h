@@ -38,7 +38,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 /* Raised whenever a signature or a meaning changes; checked when a library is loaded. */
-#define SX_ABI_VERSION 4u
+#define SX_ABI_VERSION 5u
 
 /* Tokens along a side of a tile of block-sparse attention (XAttention, arXiv 2503.16428, section 2),
  * where it is called a block. */
@@ -331,7 +331,8 @@ sx_status sx_antidiagonal_score(sx_context* context, const sx_antidiagonal_score
 /* Chooses tiles by their mass: the first tile that the row sees (0 without a window) and the diagonal
  * one always; of those between, in falling order of mass (equal: lower number first), each whose mass is
  * above 0, as long as the mass taken before it (the two included) is below threshold * (mass of the row).
- * threshold >= 1 takes every tile that the row sees. Row tile b of the call is number first_tile + b. */
+ * A threshold of 0 takes the two alone, one of 1 or more every tile that the row sees. Row tile b of the
+ * call is number first_tile + b. The CPU library refuses thresholds of heads that are below 0 or NaN. */
 typedef struct sx_select_tiles_params {
   int32_t* counts;   /* [heads, q_tiles], as in sx_attention_block_sparse */
   int32_t* indices;  /* [heads, q_tiles, index_stride], ascending */
@@ -339,7 +340,8 @@ typedef struct sx_select_tiles_params {
   int64_t heads, q_tiles, key_tiles, first_tile;
   int64_t index_stride;                      /* at least key_tiles */
   int64_t window, prefix_tokens, prefix_gap; /* as in sx_attention_dense and sx_key_values */
-  float threshold;
+  const float* head_thresholds;              /* [heads], in place of threshold; nullable */
+  float threshold;                           /* at least 0 */
 } sx_select_tiles_params;
 sx_status sx_select_tiles(sx_context* context, const sx_select_tiles_params* params);
 

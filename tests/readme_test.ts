@@ -45,6 +45,7 @@ Deno.test("the documents' links lead to files", async () => {
       "docs/gpu.md",
       "docs/models.md",
       "docs/scaling.md",
+      "docs/selection.md",
       "docs/extend.md",
       "docs/tasks.md",
     ]

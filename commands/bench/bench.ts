@@ -8,6 +8,7 @@
  */
 import { type CheckedPlan, checkPlan, sharesContext } from "../../lib/attention/plan.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
+import { checkPlanTable } from "../../lib/engine/threshold_check.ts";
 import { invariant, UsageError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import type { RankGroup } from "../../lib/team/group.ts";
@@ -58,6 +59,8 @@ export async function runBench(
     );
   }
   const config = model.kind === "folder" ? await readConfig(model.folder) : model.config;
+  const folder = model.kind === "folder" ? { folder: model.folder } : {};
+  for (const plan of plans) await checkPlanTable(plan, { ...folder, config });
   const { kind: device, note } = await chooseDevice(options.device, options);
   if (note !== undefined) output.note(note);
   const { threads } = options;

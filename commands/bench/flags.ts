@@ -33,6 +33,7 @@ import {
   wholesFlag,
 } from "../shared/flags.ts";
 import type { CommandHelp } from "../shared/help.ts";
+import { THRESHOLD_FLAG, thresholdOf } from "../shared/threshold_flag.ts";
 
 /** The flags; several of them take lists. */
 export const BENCH_FLAGS = {
@@ -104,10 +105,7 @@ export const BENCH_FLAGS = {
     default: PLAN_DEFAULTS.stride,
     help: "tokens per group of the antidiagonal sums",
   }),
-  threshold: decimalFlag({
-    default: PLAN_DEFAULTS.threshold,
-    help: "share of the mass that selected tiles hold",
-  }),
+  threshold: THRESHOLD_FLAG,
   density: decimalFlag({
     help: "sets the share of selected tiles, above 0 and at most 1; they are drawn at random, " +
       "mass and selection still run",
@@ -180,7 +178,7 @@ export async function benchOptions(
     blockTokens: values.block_size,
     anchorTokens: values.anchor_block_size ?? values.block_size,
     stride: values.stride,
-    threshold: values.threshold,
+    threshold: thresholdOf(values.threshold),
     density,
     repeats: values.repeats,
     kernels: values.kernels,

@@ -5,6 +5,7 @@
  * @module
  */
 import { chooseDevice, openDevice, threadsPerProcess } from "../../lib/device/open.ts";
+import { UsageError } from "../../lib/errors.ts";
 import { ProfiledDevice } from "../../lib/device/profiled.ts";
 import { ASSUMED_DENSITY } from "../../lib/ops/attention_block_sparse.ts";
 import { copy } from "../../lib/ops/convert.ts";
@@ -57,6 +58,9 @@ export async function runKernelBench(
   output: BenchOutput,
 ): Promise<KernelTiming[]> {
   const { model, dtype, stride, threshold, density = ASSUMED_DENSITY } = options;
+  if (typeof threshold !== "number") {
+    throw new UsageError("--threshold: must be a number with --kernels: current value is a file");
+  }
   const config = model.kind === "folder" ? await readConfig(model.folder) : model.config;
   using device = await openProfiled(options, output);
   output.note(`${device.description}: measuring rates`);

@@ -4,6 +4,7 @@
  * @module
  */
 import type { AttentionMode } from "../../lib/attention/plan.ts";
+import type { ThresholdTable } from "../../lib/attention/thresholds.ts";
 import type { DeviceWish } from "../../lib/device/open.ts";
 import { errorText, FileError } from "../../lib/errors.ts";
 import type { ModelShape } from "../../lib/model/model_shape.ts";
@@ -44,7 +45,8 @@ export interface BenchOptions {
   readonly blockTokens: number;
   readonly anchorTokens: number;
   readonly stride: number;
-  readonly threshold: number;
+  /** One for all heads, or a table of them. */
+  readonly threshold: number | ThresholdTable;
   /** Share of the causal tiles that modes with selection compute; undefined leaves the choice to the mass. */
   readonly density: number | undefined;
   /** Timed runs per length. */

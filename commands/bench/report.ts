@@ -4,6 +4,7 @@
  * @module
  */
 import type { AttentionMode, CheckedPlan } from "../../lib/attention/plan.ts";
+import { describeThreshold, thresholdRecord } from "../../lib/attention/thresholds.ts";
 import { allWeights, isTied, type ModelShape } from "../../lib/model/model_shape.ts";
 import { layOutBlocks, tokensIn } from "../../lib/star/blocks.ts";
 import type { BenchOptions } from "./options.ts";
@@ -65,7 +66,11 @@ export function detailsJson(report: ModeReport): string {
     ...(cut.kind === "blocks"
       ? { block_size: cut.blockTokens, anchor_block_size: cut.anchorTokens }
       : {}),
-    ...(selection === undefined ? {} : { ...selection, forced_density: options.density ?? null }),
+    ...(selection === undefined ? {} : {
+      stride: selection.stride,
+      threshold: thresholdRecord(selection.threshold),
+      forced_density: options.density ?? null,
+    }),
     prefill: report.prefill.map((timing) => {
       const { tokens, costs, density } = timing;
       const { tokensPerS, tflops } = prefillRates(timing);
@@ -107,7 +112,7 @@ export function headText(report: ModeReport): string {
   const sparse = selection !== undefined
     ? `, stride ${selection.stride}, ${
       options.density === undefined
-        ? `threshold ${selection.threshold}`
+        ? describeThreshold(selection.threshold)
         : `forced density ${options.density}`
     }`
     : "";

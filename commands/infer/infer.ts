@@ -12,6 +12,7 @@ import { readConfig } from "../../lib/model/config.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { WeightGuard } from "../../lib/model/weight_guard.ts";
 import { loadModel, type Model } from "../../lib/engine/load_model.ts";
+import { checkPlanTable } from "../../lib/engine/threshold_check.ts";
 import type { RankGroup } from "../../lib/team/group.ts";
 import { checkTemplateName, chooseTemplate } from "../ruler/template.ts";
 import { makeFolder } from "../shared/folder.ts";
@@ -63,7 +64,9 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   if (options.template !== undefined) checkTemplateName(options.template, TEMPLATE_FLAG);
   const asked = context.launchedRanks ?? options.processCount;
   const processCount = usableProcesses(plan, asked, { screen });
-  const { eosTokenIds } = await readConfig(options.modelPath);
+  const config = await readConfig(options.modelPath);
+  await checkPlanTable(plan, { folder: options.modelPath, config });
+  const { eosTokenIds } = config;
   const guard = await WeightGuard.open(options.modelPath);
   const survey = await surveySamples(options.inputPath);
   if (survey.sampleCount === 0) {

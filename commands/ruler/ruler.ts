@@ -6,6 +6,7 @@
  * @module
  */
 import { type CheckedPlan, checkPlan, modeOf, sharesContext } from "../../lib/attention/plan.ts";
+import { describeThreshold } from "../../lib/attention/thresholds.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
 import { errorText, FileError, UsageError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
@@ -14,6 +15,7 @@ import { WeightGuard } from "../../lib/model/weight_guard.ts";
 import { kernelDigest } from "../../lib/ffi/locate.ts";
 import type { TextTokenizer } from "../../lib/model/tokenizer.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
+import { checkPlanTable } from "../../lib/engine/threshold_check.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import { readExperiment } from "../results/experiment.ts";
@@ -67,6 +69,7 @@ export async function runRuler(
   const { launchedRanks } = context;
   const processCount = checkProcesses(options, { plan, screen, launchedRanks });
   const config = await readConfig(modelPath, options);
+  await checkPlanTable(plan, { folder: modelPath, config });
   await checkSourceDir(sourceDir);
   const lengths = usableLengths({ ...options, plan }, {
     screen,
@@ -298,7 +301,7 @@ function describeRun(run: RulerRun): string {
     if (cut.merge !== "lse") parts.push(`merge ${cut.merge}`);
   }
   if (selection !== undefined) {
-    parts.push(`stride ${selection.stride}`, `threshold ${selection.threshold}`);
+    parts.push(`stride ${selection.stride}`, describeThreshold(selection.threshold));
   }
   return [...parts, dtype, `${run.template} prompts`].join(", ");
 }

@@ -26,6 +26,7 @@ import {
   textFlag,
   wholeFlag,
 } from "./flags.ts";
+import { THRESHOLD_FLAG, thresholdOf } from "./threshold_flag.ts";
 
 /** What `-a` takes. */
 export const MODES: readonly AttentionMode[] = ATTENTION_MODES;
@@ -74,7 +75,8 @@ export interface PlanFlags {
   /** -1 for the block size. */
   readonly anchor_block_size: number;
   readonly stride: number;
-  readonly threshold: number;
+  /** A number, or a file. */
+  readonly threshold: string;
   readonly merge: MergeRule;
 }
 
@@ -126,11 +128,7 @@ export const ENGINE_FLAGS = {
     default: PLAN_DEFAULTS.stride,
     help: "tokens per group of the antidiagonal sums, a divisor of 128 (xattn, starx, ringx)",
   }),
-  threshold: decimalFlag({
-    default: PLAN_DEFAULTS.threshold,
-    help: "share of a row's antidiagonal mass that the selected tiles must hold, above 0 and at " +
-      "most 1; 1 selects every tile (xattn, starx, ringx)",
-  }),
+  threshold: THRESHOLD_FLAG,
   merge: choiceFlag(MERGE_RULES, {
     default: PLAN_DEFAULTS.merge,
     help: "how phase 2 merges the processes' parts; 'antidiagonal' is the per-process weighting " +
@@ -196,7 +194,12 @@ export function gpusPerRank(flags: Pick<EngineFlags, "gpus_per_rank">): number |
   return flags.gpus_per_rank === 0 ? undefined : flags.gpus_per_rank;
 }
 
-/** What the plan's flags ask for; `checkPlan()` has still to look at it. */
+/**
+ * What the plan's flags ask for; `checkPlan()` has still to look at it.
+ *
+ * @throws {UsageError} If the threshold is neither a number nor a file.
+ * @throws {FileError} If its file holds no thresholds.
+ */
 export function planOf(flags: PlanFlags): PlanOptions {
   const { attn_type: mode, block_size: block, anchor_block_size: anchor } = flags;
   const blockTokens = block === -1 ? undefined : block;
@@ -205,7 +208,7 @@ export function planOf(flags: PlanFlags): PlanOptions {
     blockTokens,
     anchorTokens: anchor === -1 ? blockTokens : anchor,
     stride: flags.stride,
-    threshold: flags.threshold,
+    threshold: thresholdOf(flags.threshold),
     merge: flags.merge,
   };
 }

@@ -145,12 +145,15 @@ export function wholesFlag<
   });
 }
 
+/** What counts as a decimal number. */
+export const DECIMAL = /^-?(\d+\.?\d*|\.\d+)(e-?\d{1,3})?$/i;
+
 /** A flag that takes a decimal number. */
 export function decimalFlag<const S extends FlagSpec<number>>(spec: S): Flag<ValueOf<number, S>> {
   return makeFlag(spec, {
     value: "X",
     read: ([text = ""], name) => {
-      if (!/^-?(\d+\.?\d*|\.\d+)(e-?\d{1,3})?$/i.test(text)) {
+      if (!DECIMAL.test(text)) {
         throw flagError(name, { rule: "must be a number", text });
       }
       return Number(text) as ValueOf<number, S>;

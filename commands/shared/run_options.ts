@@ -5,6 +5,7 @@
  */
 import { type CheckedPlan, mergeOf, modeOf } from "../../lib/attention/plan.ts";
 import type { SelectModule } from "../../lib/attention/select_module.ts";
+import { thresholdRecord } from "../../lib/attention/thresholds.ts";
 import { UsageError } from "../../lib/errors.ts";
 import type { CheckedLoad } from "../../lib/engine/options.ts";
 import type { OptionValue } from "./run_record.ts";
@@ -27,7 +28,9 @@ export function planOptions(
   return {
     attn_type: modeOf(plan),
     ...blocks,
-    ...selection,
+    ...(selection === undefined
+      ? {}
+      : { stride: selection.stride, threshold: thresholdRecord(selection.threshold) }),
     ...(run.ropeScaling === undefined ? {} : { rope_scaling: JSON.stringify(run.ropeScaling) }),
     ...(run.selectModule === undefined ? {} : { select: run.selectModule.sha256 }),
     // The weights of this merge are one per process.

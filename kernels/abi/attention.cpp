@@ -108,6 +108,13 @@ sx_status check_stride(const Call& call, int64_t stride) {
   return SX_OK;
 }
 
+/* NaN is refused, too. */
+sx_status check_threshold(const Call& call, float threshold) {
+  SX_CHECK(call, threshold >= 0, "threshold must be at least 0 (shown without its fraction)",
+           threshold > -1e18f ? threshold : 0);
+  return SX_OK;
+}
+
 }  // namespace
 
 sx_status sx_attention_dense(sx_context* context, const sx_attention_dense_params* params) {
@@ -208,8 +215,10 @@ sx_status sx_select_tiles(sx_context* context, const sx_select_tiles_params* par
   SX_CHECK_SIZE(call, p, window);
   SX_CHECK_SIZE(call, p, prefix_tokens);
   SX_CHECK_SIZE(call, p, prefix_gap);
-  SX_CHECK(call, p.threshold > 0, "threshold must be above 0 (shown without its fraction)",
-           p.threshold > -1e18f ? p.threshold : 0);
+  SX_PASS(check_threshold(call, p.threshold));
+  if (kSeesMemory && p.head_thresholds != nullptr) {
+    for (int64_t h = 0; h < p.heads; h++) SX_PASS(check_threshold(call, p.head_thresholds[h]));
+  }
   return SX_CALL(*context, select_tiles, p);
 }
 

@@ -80,9 +80,8 @@ int64_t take_largest(const float* mass, int64_t last, double sum, double wanted,
 }
 
 /* Chooses from the tiles 0..last, counted from the first one that the row sees. */
-int32_t select_seen(const sx_select_tiles_params& args, const float* mass, int64_t last,
-                    int32_t* list) {
-  if (args.threshold >= 1) {
+int32_t select_seen(float threshold, const float* mass, int64_t last, int32_t* list) {
+  if (threshold >= 1) {
     for (int64_t tile = 0; tile <= last; tile++) list[tile] = static_cast<int32_t>(tile);
     return static_cast<int32_t>(last + 1);
   }
@@ -90,18 +89,22 @@ int32_t select_seen(const sx_select_tiles_params& args, const float* mass, int64
   if (last == 0) return 1;
   double total = 0;
   for (int64_t tile = 0; tile <= last; tile++) total += mass[tile];
-  const double wanted = static_cast<double>(args.threshold) * total;
+  const double wanted = static_cast<double>(threshold) * total;
   const double sum = static_cast<double>(mass[0]) + mass[last];
   const int64_t count = take_largest(mass, last, sum, wanted, list);
   list[count + 1] = static_cast<int32_t>(last);
   return static_cast<int32_t>(count + 2);
 }
 
-int32_t select_row(const sx_select_tiles_params& args, const float* mass, int64_t last,
-                   int32_t* list) {
+int32_t select_row(const sx_select_tiles_params& args, int64_t row) {
+  const int64_t last = args.first_tile + row % args.q_tiles;
+  const float* mass = args.mass + row * args.key_tiles;
+  int32_t* list = args.indices + row * args.index_stride;
+  const float threshold =
+      args.head_thresholds == nullptr ? args.threshold : args.head_thresholds[row / args.q_tiles];
   const Window window = {args.window, args.prefix_tokens, args.prefix_gap};
   const int32_t first = static_cast<int32_t>(window.first_tile(last));
-  const int32_t count = select_seen(args, mass + first, last - first, list);
+  const int32_t count = select_seen(threshold, mass + first, last - first, list);
   for (int32_t i = 0; i < count; i++) list[i] += first;
   return count;
 }
@@ -112,9 +115,7 @@ sx_status select_tiles(Context& context, const sx_select_tiles_params& args) {
   parallel_for(context, args.heads * args.q_tiles, row_grain(args.key_tiles * 16),
                [&](int64_t begin, int64_t end, int32_t) {
                  for (int64_t row = begin; row < end; row++) {
-                   args.counts[row] = select_row(args, args.mass + row * args.key_tiles,
-                                                 args.first_tile + row % args.q_tiles,
-                                                 args.indices + row * args.index_stride);
+                   args.counts[row] = select_row(args, row);
                  }
                });
   return SX_OK;

@@ -136,12 +136,14 @@ __global__ void __launch_bounds__(kThreads)
     const int64_t row_tile = args.first_tile + row % args.q_tiles;
     const int first = static_cast<int>(window.first_tile(row_tile));
     const int last = static_cast<int>(row_tile) - first;
+    const float threshold =
+        args.head_thresholds == nullptr ? args.threshold : args.head_thresholds[row / args.q_tiles];
     int count = last + 1;
-    if (args.threshold >= 1) {
+    if (threshold >= 1) {
       for (int tile = lane; tile <= last; tile += 32) list[tile] = first + tile;
     } else {
       const Row<kHeld> masses(args.mass + row * args.key_tiles + first, last);
-      count = write_row(list, masses, choose(masses, args.threshold), first);
+      count = write_row(list, masses, choose(masses, threshold), first);
     }
     if (lane == 0) args.counts[row] = count;
   }

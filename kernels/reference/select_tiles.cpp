@@ -29,10 +29,9 @@ int64_t largest(const float* mass, int64_t last, const int32_t* list, int32_t co
   return best;
 }
 
-int32_t select_row(const sx_select_tiles_params& args, const float* mass, int64_t last,
-                   int32_t* list) {
+int32_t select_row(float threshold, const float* mass, int64_t last, int32_t* list) {
   int32_t count = 0;
-  if (args.threshold >= 1) {
+  if (threshold >= 1) {
     while (count <= last) {
       list[count] = count;
       count++;
@@ -41,7 +40,7 @@ int32_t select_row(const sx_select_tiles_params& args, const float* mass, int64_
   }
   double total = 0;
   for (int64_t tile = 0; tile <= last; tile++) total += mass[tile];
-  const double wanted = static_cast<double>(args.threshold) * total;
+  const double wanted = static_cast<double>(threshold) * total;
   list[count++] = 0;
   double sum = mass[0];
   if (last > 0) {
@@ -68,13 +67,15 @@ int32_t select_row(const sx_select_tiles_params& args, const float* mass, int64_
 
 sx_status select_tiles(Context&, const sx_select_tiles_params& args) {
   for (int64_t h = 0; h < args.heads; h++) {
+    const float threshold =
+        args.head_thresholds == nullptr ? args.threshold : args.head_thresholds[h];
     for (int64_t b = 0; b < args.q_tiles; b++) {
       const int64_t row = h * args.q_tiles + b;
       const Window window = {args.window, args.prefix_tokens, args.prefix_gap};
       const int64_t last = args.first_tile + b, first = window.first_tile(last);
       int32_t* list = args.indices + row * args.index_stride;
       const float* mass = args.mass + row * args.key_tiles;
-      args.counts[row] = select_row(args, mass + first, last - first, list);
+      args.counts[row] = select_row(threshold, mass + first, last - first, list);
       for (int32_t i = 0; i < args.counts[row]; i++) list[i] += static_cast<int32_t>(first);
     }
   }

@@ -10,6 +10,7 @@
 import { invariant } from "../errors.ts";
 import { TILE_TOKENS } from "../ffi/symbols.ts";
 import { checkChoice, optionError } from "../options.ts";
+import { readTable, type ThresholdTable } from "./thresholds.ts";
 
 /** What each mode stands for, and what its results are called in folders and records. */
 const MODES = {
@@ -55,11 +56,12 @@ export interface PlanOptions {
   /** Tokens per group of the antidiagonal sums, a divisor of 128. @default {16} */
   readonly stride?: number | undefined;
   /**
-   * Share of a row's antidiagonal mass that the selected tiles must hold, above 0 and at most 1.
+   * Share of a row's antidiagonal mass that the selected tiles must hold, above 0 and at most 1; or
+   * one for each layer and query head.
    *
    * @default {0.95}
    */
-  readonly threshold?: number | undefined;
+  readonly threshold?: number | ThresholdTable | undefined;
   /** How the parts of several ranks are merged, in `star` and `starx`. @default {"lse"} */
   readonly merge?: MergeRule | undefined;
 }
@@ -93,8 +95,11 @@ export type ContextCut = { readonly kind: "whole" } | BlockCut | { readonly kind
 export interface TileSelection {
   /** Tokens per group of the antidiagonal sums, a divisor of 128. */
   readonly stride: number;
-  /** Share of a row's antidiagonal mass that the selected tiles must hold, in (0, 1]. */
-  readonly threshold: number;
+  /**
+   * Share of a row's antidiagonal mass that the selected tiles must hold, in (0, 1]; or one for each
+   * layer and query head, in [0, 1].
+   */
+  readonly threshold: number | ThresholdTable;
 }
 
 /** The attention of one run: a cut, and with a selection or without. */
@@ -153,6 +158,9 @@ function checkSelection(options: PlanOptions): TileSelection {
       value: stride,
     });
   }
+  if (typeof threshold === "object" && threshold !== null) {
+    return { stride, threshold: checkTable(threshold, { stride }) };
+  }
   // Kernels take it as a number of 32 bits, in which the smallest ones are 0.
   if (!(typeof threshold === "number" && Math.fround(threshold) > 0 && threshold <= 1)) {
     throw optionError({ action: "select tiles", name: "threshold" }, {
@@ -161,6 +169,22 @@ function checkSelection(options: PlanOptions): TileSelection {
     });
   }
   return { stride, threshold };
+}
+
+/** Thresholds depend on the sums that they are compared with. */
+function checkTable(value: ThresholdTable, options: { stride: number }): ThresholdTable {
+  const action = "select tiles";
+  const table = readTable(value, ({ key, rule, value }) => {
+    return optionError({ action, name: key === "" ? "threshold" : `threshold.${key}` }, {
+      rule,
+      value,
+    });
+  });
+  if (table.stride === options.stride) return table;
+  throw optionError({ action, name: "threshold" }, {
+    rule: `of 'stride' ${options.stride}`,
+    value: table.stride,
+  });
 }
 
 function checkBlocks(options: PlanOptions, mode: { selects: boolean }): BlockCut {

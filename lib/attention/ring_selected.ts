@@ -17,6 +17,7 @@ import type { RandomSelection } from "./random_selection.ts";
 import type { LoadedHooks } from "./select_module.ts";
 import { copyHeadRows } from "./head_rows.ts";
 import type { TileSelection } from "./plan.ts";
+import { LayerThresholds } from "./thresholds.ts";
 import { TILE_TOKENS } from "../ffi/symbols.ts";
 import { RingKeys, type RingOptions } from "./ring.ts";
 import {
@@ -68,6 +69,7 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
   /** This rank's; none if it has no part. */
   readonly #pieces: readonly Piece[];
   readonly #chunks: readonly RingChunk[];
+  readonly #thresholds: LayerThresholds;
 
   constructor(stages: readonly Stage[], options: SelectedRingOptions) {
     this.#options = options;
@@ -78,6 +80,7 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
     invariant(this.#pieces.every(isTile), "a piece begins with a tile");
     using owned = new DisposableStack();
     this.#ring = owned.use(new RingKeys(stages, options));
+    this.#thresholds = owned.use(new LayerThresholds(stages, options.selection.threshold));
     const { dtype, kvHeads } = options;
     const { endTokens } = this;
     const { keys, cells } = selectedRingShapes({ kvHeads, queryHeads, headDim, endTokens });
@@ -109,12 +112,14 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
     const { onProgress, scale, selection, randomTiles, hooks, layerCount, windowOf } =
       this.#options;
     const { keys, values, scratch, counts } = this.#buffers.of(layer);
+    const { stride } = selection;
+    const thresholds = this.#thresholds;
     for (const [index, { start: qOffset, tokens, row }] of this.#chunks.entries()) {
       const seen: KvSegment = { keys, values, start: 0, tokens: qOffset + tokens };
       const chunk = counts.rows(index * layerCount, layerCount);
       const strategy = selectedAttention(q.device, {
         keys: { prefix: undefined, own: () => seen, qOffset, prefixGap: 0, windowOf, scale },
-        selection: { ...selection, scratch, counts: chunk, randomTiles, hooks },
+        selection: { stride, thresholds, scratch, counts: chunk, randomTiles, hooks },
       });
       await strategy.attend({ layer, q: q.rows(row, tokens), out: out.rows(row, tokens) });
       onProgress((row + tokens) / pieceTokens(this.#pieces));

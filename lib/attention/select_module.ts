@@ -29,7 +29,7 @@ export interface SelectionInfo {
   readonly diagonal: number;
   /** The first columns that are the anchor's, in front of the block's own; 0 without an anchor. */
   readonly anchorColumns: number;
-  /** The run's threshold. */
+  /** The run's threshold, or this head's where each has its own. */
   readonly threshold: number;
   /** [rows, columns], 1 where XAttention selects; the callee may change and return it. */
   readonly tiles: Uint8Array<ArrayBuffer>;

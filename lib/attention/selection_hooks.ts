@@ -15,7 +15,7 @@ export interface ChunkSelection {
   /** The column of the first row's own tile. */
   readonly diagonal: number;
   readonly anchorColumns: number;
-  readonly threshold: number;
+  readonly thresholdOf: (head: number) => number;
   /** [heads, rows, columns] f32. */
   readonly mass: Tensor;
   /** [heads, rows] i32: how many tiles each row selects. */
@@ -36,10 +36,11 @@ export async function runHooks(hooks: LoadedHooks, chunk: ChunkSelection): Promi
   const mass = await chunk.mass.toFloats();
   const counts = await chunk.counts.toInts();
   const indices = await chunk.indices.toInts();
-  const { layer, block, diagonal, anchorColumns, threshold } = chunk;
-  const place = { layer, block, rows, columns, diagonal, anchorColumns, threshold };
+  const { layer, block, diagonal, anchorColumns } = chunk;
+  const common = { layer, block, rows, columns, diagonal, anchorColumns };
   const cells = rows * columns;
   for (let head = 0; head < heads; head++) {
+    const place = { ...common, threshold: chunk.thresholdOf(head) };
     const lists = {
       counts: counts.subarray(head * rows, (head + 1) * rows),
       indices: indices.subarray(head * cells, (head + 1) * cells),

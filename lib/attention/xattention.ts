@@ -17,6 +17,7 @@ import type { SequenceKeys } from "./sequence.ts";
 import type { AttentionStrategy } from "./strategy.ts";
 import type { LoadedHooks } from "./select_module.ts";
 import { runHooks } from "./selection_hooks.ts";
+import type { LayerThresholds } from "./thresholds.ts";
 import { firstVisibleTile, visibleTiles, type WindowPlace } from "./window.ts";
 
 /** How many 128 x 128 tiles were selected, of how many causal ones, over all query heads. */
@@ -40,8 +41,8 @@ export interface SelectedTiles {
 export interface SelectionOptions {
   /** Tokens per group of the antidiagonal sums. */
   readonly stride: number;
-  /** Share of a row's mass that the selected tiles must hold. */
-  readonly threshold: number;
+  /** Share of a row's mass that the selected tiles must hold, of each layer. */
+  readonly thresholds: LayerThresholds;
   /** Has room for `selectionTensors()`. */
   readonly scratch: Workspace;
   /** [layers, heads * query tiles] i32, at least: how many tiles each row of a layer selects. */
@@ -80,7 +81,7 @@ export function selectedAttention(
       const prefixTokens = prefix?.tokens ?? 0;
       const window = keys.windowOf(layer);
       const common = { keys: keys.own(layer), prefix, qOffset, scale, window, prefixGap };
-      const { scratch, stride, threshold } = selection;
+      const { scratch, stride, thresholds } = selection;
       scratch.reset();
       const shapes = selectionTensors({
         queryHeads,
@@ -95,12 +96,14 @@ export function selectedAttention(
       const indices = scratch.take({ dtype: "i32", shape: shapes.indices, label: "indices" });
       await antidiagonalScore(device, { mass, q, ...common, stride });
       const firstTile = qOffset / TILE_TOKENS;
-      const tiles = { counts, indices, mass, firstTile: firstTile, threshold };
+      const threshold = await thresholds.of(layer);
+      const tiles = { counts, indices, mass, firstTile, threshold };
       await selectTiles(device, { ...tiles, window, prefixTokens, prefixGap });
       const place = { window, prefixTokens, prefixGap };
       if (selection.hooks !== undefined) {
         await runHooks(selection.hooks, {
-          ...{ layer, block: selection.block ?? 0, mass, counts, indices, threshold },
+          ...{ layer, block: selection.block ?? 0, mass, counts, indices },
+          thresholdOf: (head) => thresholds.ofHead(layer, head),
           diagonal: firstTile,
           anchorColumns: prefixTokens / TILE_TOKENS,
           firstColumn: (row) => firstVisibleTile(place, firstTile + row),

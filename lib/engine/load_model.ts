@@ -13,6 +13,7 @@ import { widest } from "../model/precision.ts";
 import { loadTokenizer, type TextTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { checkPositions } from "./positions.ts";
 import { openReplicas } from "./replicas.ts";
+import { checkPlanTable } from "./threshold_check.ts";
 import { checkHostMemory } from "./host_plan.ts";
 import type { GenerateOptions, LoadOptions, Prompt } from "./model_options.ts";
 import { checkGenerateOptions, checkLoadOptions } from "./options.ts";
@@ -137,6 +138,7 @@ async function loadModelOn(
   if (note !== undefined) onWarning?.(note);
   // Small files first: a mistake in them should not wait for the weights.
   const config = await readConfig(folder, checked);
+  await checkPlanTable(plan, { folder, config });
   const ownTokenizer = given === undefined ? await loadTokenizer(folder) : undefined;
   try {
     const processCount = usedRanks(plan, { ranks: group?.size ?? wanted });

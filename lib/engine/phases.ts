@@ -15,6 +15,7 @@ import {
   usedRanks,
 } from "../attention/plan.ts";
 import { chooseDevice } from "../device/open.ts";
+import { readConfig } from "../model/config.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import { widest } from "../model/precision.ts";
 import type { BlockLayout } from "../star/blocks.ts";
@@ -26,6 +27,7 @@ import type { Team } from "../team/team.ts";
 import { openModelTeam } from "./engine.ts";
 import type { PhasesOptions } from "./model_options.ts";
 import { checkPhasesOptions } from "./options.ts";
+import { checkPlanTable } from "./threshold_check.ts";
 import { joinAnswers, type StarTypes, toWire } from "./wire.ts";
 
 /** What a call may come with. */
@@ -128,30 +130,33 @@ export interface Phases extends Disposable, AsyncDisposable {
 export async function openPhases(folder: string, options: PhasesOptions = {}): Promise<Phases> {
   const checked = checkPhasesOptions(folder, options);
   const { kind: device } = await chooseDevice(checked.device, { dtype: widest(checked.precision) });
+  await checkPlanTable(checked.plan, { folder, config: await readConfig(folder) });
   const processCount = usedRanks(checked.plan, { ranks: checked.processCount });
   const team = await openModelTeam({ ...checked, modelFolder: folder, device, processCount });
-  return new TeamPhases(team, checked.plan);
+  return new TeamPhases(team, { plan: checked.plan, folder });
 }
 
 class TeamPhases implements Phases {
   readonly config: ModelShape;
   readonly #team: Team<StarTypes>;
   readonly #plan: CheckedPlan;
+  readonly #folder: string;
   /** The contexts that are kept, with their numbers on the ranks. */
   readonly #encoded = new Map<Encoded, { readonly context: number; readonly tokens: number }>();
   #contexts = 0;
 
-  constructor(team: Team<StarTypes>, plan: CheckedPlan) {
+  constructor(team: Team<StarTypes>, model: { plan: CheckedPlan; folder: string }) {
     const [ready] = team.ready;
     invariant(ready !== undefined, "a team has a rank 0");
     this.#team = team;
-    this.#plan = plan;
+    this.#plan = model.plan;
+    this.#folder = model.folder;
     this.config = ready.config;
   }
 
   async encode(contextIds: Int32Array, options: EncodeCall): Promise<Encoded> {
     const { room, signal } = options;
-    const plan = options.plan === undefined ? undefined : this.#checkPlan(options.plan);
+    const plan = options.plan === undefined ? undefined : await this.#checkPlan(options.plan);
     if (!Number.isSafeInteger(room) || room < 0) {
       throw new RequestError(
         `Cannot encode a context as 'room' must be a whole number of at least 0: ` +
@@ -194,10 +199,11 @@ class TeamPhases implements Phases {
   }
 
   /** Steps of all contexts are the same, whose merge is the model's. */
-  #checkPlan(options: PlanOptions): CheckedPlan {
+  async #checkPlan(options: PlanOptions): Promise<CheckedPlan> {
     const action = "encode a context";
     checkNames(options, { action, known: PLAN_OPTION_NAMES });
     const plan = checkPlan(options);
+    await checkPlanTable(plan, { folder: this.#folder, config: this.config });
     if (mergeOf(plan) === mergeOf(this.#plan)) return plan;
     throw optionError({ action, name: "merge" }, {
       rule: `the model's, ${mergeOf(this.#plan)}`,

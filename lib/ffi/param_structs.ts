@@ -49,7 +49,7 @@ export const PARAM_BYTES = {
   sx_attention_decode: 176,
   sx_merge_states: 72,
   sx_antidiagonal_score: 184,
-  sx_select_tiles: 96,
+  sx_select_tiles: 104,
   sx_key_mean: 64,
   sx_rank_score: 120,
   sx_argmax: 32,
@@ -301,7 +301,8 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 16, p.window);
     writeSize(to.i32, 18, p.prefixTokens);
     writeSize(to.i32, 20, p.prefixGap);
-    to.f32[22] = p.threshold;
+    to.u64[11] = p.headThresholds;
+    to.f32[24] = p.threshold;
   },
   sx_key_mean(to: StructViews, p: KeyMeanParams): void {
     to.u64[0] = p.out;

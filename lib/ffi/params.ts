@@ -241,6 +241,7 @@ export interface SelectTilesParams {
   readonly window: number; // int64_t window
   readonly prefixTokens: number; // int64_t prefix_tokens
   readonly prefixGap: number; // int64_t prefix_gap
+  readonly headThresholds: bigint; // const float* head_thresholds
   readonly threshold: number; // float threshold
 }
 

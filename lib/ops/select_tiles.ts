@@ -18,8 +18,11 @@ export interface SelectTilesArguments {
   readonly mass: Tensor;
   /** The number of the first row of tiles in the sequence. */
   readonly firstTile: number;
-  /** Share of a row's mass that the chosen tiles must hold, above 0; 1 takes every causal one. */
-  readonly threshold: number;
+  /**
+   * Share of a row's mass that the chosen tiles must hold, or [heads] f32, one for each head: 0 takes
+   * the first tile and the diagonal one alone, 1 every causal one.
+   */
+  readonly threshold: number | Tensor;
   /** As in `attentionDense()`: tiles before it are not there. @default {0} */
   readonly window?: number | undefined;
   /** Keys of the prefix, in whole tiles. @default {0} */
@@ -41,7 +44,11 @@ export async function selectTiles(device: Device, args: SelectTilesArguments): P
   const [heads, qTiles, keyTiles] = check.cube("mass", mass);
   const [, , indexStride] = check.cube("indices", indices);
   check.integer("firstTile", firstTile, { min: 0 });
-  check.extent(threshold > 0, "'threshold' must be above 0", threshold);
+  const ofHeads = typeof threshold === "number"
+    ? 0n
+    : check.input("threshold", threshold, { dtypes: F32, shape: [heads] });
+  const ofAll = typeof threshold === "number" ? threshold : 0;
+  check.extent(ofAll >= 0, "'threshold' must be at least 0", ofAll);
   check.extent(
     firstTile + qTiles <= keyTiles,
     `the rows of tiles must lie within ${keyTiles} key tiles`,
@@ -65,7 +72,8 @@ export async function selectTiles(device: Device, args: SelectTilesArguments): P
     window: check.integer("window", window, { min: 0 }),
     prefixTokens: check.integer("prefixTokens", prefixTokens, { min: 0 }),
     prefixGap: check.integer("prefixGap", prefixGap, { min: 0 }),
-    threshold,
+    headThresholds: ofHeads,
+    threshold: ofAll,
     // Sorting a row costs about log2(row) comparisons for each of its tiles.
   }, {
     flops: 4 * mass.size * Math.log2(keyTiles + 2),

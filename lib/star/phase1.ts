@@ -13,6 +13,7 @@ import type { RandomSelection } from "../attention/random_selection.ts";
 import type { CheckedPlan } from "../attention/plan.ts";
 import { TILE_TOKENS } from "../ffi/symbols.ts";
 import type { LoadedHooks } from "../attention/select_module.ts";
+import { SelectionBuffers } from "../attention/selection_buffers.ts";
 import { attentionOf, type AttentionStrategy } from "../attention/strategy.ts";
 import type { SequenceKeys } from "../attention/sequence.ts";
 import type { TileMasks } from "../attention/tile_masks.ts";
@@ -21,14 +22,12 @@ import {
   addCounts,
   selectedAttention,
   type SelectedTiles,
-  selectionTensors,
   type TileCount,
 } from "../attention/xattention.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
-import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
 import { consecutive, Transformer } from "../model/forward.ts";
 import type { KvRows } from "../model/kv_cache.ts";
@@ -172,9 +171,7 @@ interface StageCounts {
 class SequenceEncoder implements Disposable {
   readonly #options: Phase1Options;
   readonly #owned = new DisposableStack();
-  readonly #scratch: PerStage<Workspace> | undefined;
-  /** Heads times query tiles of a chunk. */
-  readonly #countWidth: number;
+  readonly #buffers: SelectionBuffers | undefined;
   /** For chunks that run side by side. */
   readonly #lanes: Transformer[] = [];
   readonly #chunkTokens: number;
@@ -196,23 +193,14 @@ class SequenceEncoder implements Disposable {
     const own = lengths.reduce((sum, length) => sum + length, 0);
     const tokens = own + (work.encodesAnchor ? layout.anchorTokens : 0);
     this.#total = Math.max(1, tokens * layerCount);
-    const shapes = selectionTensors({
+    const sizes = {
       queryHeads,
       queryTokens: this.#chunkTokens,
       keyTokens: layout.anchorTokens + Math.max(...lengths),
-    });
-    const [heads = 0, rowTiles = 0] = shapes.mass;
-    this.#countWidth = heads * rowTiles;
-    if (plan.selection !== undefined) {
-      const scratch = [
-        { dtype: "f32", shape: shapes.mass },
-        { dtype: "i32", shape: shapes.indices },
-      ] as const;
-      this.#scratch = new PerStage(
-        stages,
-        ({ device }) => this.#owned.use(Workspace.allocate(device, workspaceBytes(scratch))),
-      );
-    }
+    };
+    this.#buffers = plan.selection && this.#owned.use(
+      new SelectionBuffers(stages, plan.selection, sizes),
+    );
     this.#lanes.push(transformer);
   }
 
@@ -226,7 +214,7 @@ class SequenceEncoder implements Disposable {
     const { transformer, collective: { rank }, layout: { anchorTokens } } = this.#options;
     // The last layer's attention is not needed: only its keys and values are kept.
     const layers = transformer.config.layerCount - 1;
-    const counts = this.#scratch === undefined
+    const counts = this.#buffers === undefined
       ? []
       : Array.from({ length: layers }, () => ({ selected: 0, causal: 0, heads: [] }));
     const chunks: ChunkRange[] = [];
@@ -307,9 +295,9 @@ class SequenceEncoder implements Disposable {
   }
 
   #newCounts(chunkCount: number, owned: DisposableStack): PerStage<StageCounts> | undefined {
-    if (this.#scratch === undefined) return undefined;
+    if (this.#buffers === undefined) return undefined;
     const { stages, transformer: { config: { layerCount } } } = this.#options;
-    const shape = [chunkCount * layerCount, this.#countWidth];
+    const shape = [chunkCount * layerCount, this.#buffers.countWidth];
     const label = "selected tiles per row";
     return new PerStage(stages, (stage) => ({
       stage,
@@ -351,7 +339,7 @@ class SequenceEncoder implements Disposable {
     sequence: LocalSequence,
     chunk: ChunkRange & { counts: PerStage<StageCounts> | undefined },
   ): AttentionStrategy {
-    const { stages, plan, randomTiles, hooks, transformer, masks } = this.#options;
+    const { stages, randomTiles, hooks, transformer, masks } = this.#options;
     const { block } = sequence;
     const firstRow = chunk.begin / TILE_TOKENS;
     const onTiles = masks === undefined || block === undefined
@@ -369,14 +357,12 @@ class SequenceEncoder implements Disposable {
     };
     return attentionOf(
       new PerStage(stages, ({ device, firstLayer }) => {
-        const scratch = this.#scratch?.of(firstLayer);
+        const buffers = this.#buffers?.of(firstLayer);
         const selected = chunk.counts?.of(firstLayer).counts;
-        if (plan.selection === undefined || scratch === undefined || selected === undefined) {
-          return denseAttention(device, keys);
-        }
+        if (buffers === undefined || selected === undefined) return denseAttention(device, keys);
         const counts = selected.rows(this.#countsRow(chunk), layerCount);
         const selection = {
-          ...{ ...plan.selection, scratch, counts, randomTiles, onTiles, hooks },
+          ...{ ...buffers, counts, randomTiles, onTiles, hooks },
           // The anchor is the beginning of block 0, whoever encodes it.
           block: block ?? 0,
         };

@@ -8,9 +8,13 @@ import { inFolder } from "../helpers/folder.ts";
 import { STAR } from "../helpers/prompts.ts";
 import { fakeMaker, optionsIn, right, ruler } from "../helpers/ruler_run.ts";
 
+/** One threshold for each of the model's heads. */
+const TABLE = { stride: 16, layers: Array(6).fill(Array(8).fill(0.95)), model: null };
+
 const CHANGES: readonly (readonly [name: string, change: Partial<RulerOptions>])[] = [
   ["--stride", { plan: { ...STAR, mode: "starx", stride: 8 } }],
   ["--threshold", { plan: { ...STAR, mode: "starx", threshold: 1 } }],
+  ["--threshold", { plan: { ...STAR, mode: "starx", threshold: TABLE } }],
   ["--dtype", { dtype: "f32" }],
   ["--prompt_config", { template: "base" }],
   ["--cwe_freq", { cweFrequencies: [30, 3] }],
@@ -68,6 +72,25 @@ Deno.test("runRuler() refuses to continue with another option and names it", asy
       `data of cwe: cannot continue the results in ${root}`,
     );
     assertEquals(await Deno.readTextFile(`${root}/run.json`), before);
+  });
+});
+
+Deno.test("runRuler() goes on with the same table of thresholds, not with another one", async () => {
+  await inFolder({}, async (folder) => {
+    const plan = { ...STAR, mode: "starx", threshold: TABLE } as const;
+    await ruler(optionsIn(folder, { tasks: ["vt"], plan }), right());
+    const models = right();
+    await ruler(optionsIn(folder, { tasks: ["vt", "cwe"], plan }), models);
+    assertEquals(models.asked.length, 2);
+    const layers = TABLE.layers.with(2, Array(8).fill(0.9));
+    const other = { ...plan, threshold: { ...TABLE, layers } };
+    const refused = right();
+    await assertRejects(
+      () => ruler(optionsIn(folder, { tasks: ["vt"], plan: other }), refused),
+      UsageError,
+      "--threshold: cannot continue the results in",
+    );
+    assertEquals(refused.loads, []);
   });
 });
 

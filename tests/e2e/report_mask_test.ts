@@ -146,7 +146,7 @@ for (
       queries.set(call.queries, qOffset * queryHeads * HEAD_DIM);
       const { shape, mask } = await selectAttentionBlocks({
         ...{ queries, keys, queryHeads, kvHeads, headDim: HEAD_DIM },
-        ...selection,
+        ...{ stride: selection.stride, threshold: plan.threshold },
       });
       const layer = index % layers;
       const chunk = Math.floor(index / layers);

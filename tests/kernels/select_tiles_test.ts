@@ -2,7 +2,8 @@
  * @module
  */
 import { selectTiles } from "../../lib/ops/select_tiles.ts";
-import { assert, assertEquals } from "../helpers/assert.ts";
+import { KernelError } from "../../lib/errors.ts";
+import { assert, assertEquals, assertRejects } from "../helpers/assert.ts";
 import { withCpu } from "../helpers/device.ts";
 import { Random } from "../helpers/random.ts";
 import { refusalTest } from "../helpers/refusal.ts";
@@ -12,7 +13,8 @@ interface Sizes {
   readonly heads: number;
   readonly qTiles: number;
   readonly firstTile: number;
-  readonly threshold: number;
+  /** One for all heads, or one for each. */
+  readonly threshold: number | readonly number[];
   /** Room in a row of indices besides the key tiles. */
   readonly spare?: number;
   readonly window?: number;
@@ -38,6 +40,11 @@ const SIZES: readonly Sizes[] = [
   { heads: 3, qTiles: 24, firstTile: 0, threshold: 0.7, mass: ties, window: 700 },
   { heads: 2, qTiles: 20, firstTile: 6, threshold: 1, mass: steep, window: 300 },
   { heads: 8, qTiles: 300, firstTile: 0, threshold: 0.8, mass: steep },
+  { heads: 3, qTiles: 20, firstTile: 2, threshold: 0, mass: steep },
+  { heads: 5, qTiles: 33, firstTile: 4, threshold: [0, 0.3, 0.9, 0.999, 1], mass: steep },
+  { heads: 4, qTiles: 17, firstTile: 0, threshold: [1, 0, 1e-6, 0.6], spare: 5, mass: ties },
+  { heads: 3, qTiles: 24, firstTile: 3, threshold: [0.5, 0, 1], mass: steep, window: 700 },
+  { heads: 3, qTiles: 300, firstTile: 8, threshold: [0.8, 1, 0], mass: steep },
 ];
 
 async function runSelect(bench: Bench, sizes: Sizes): Promise<{ keyTiles: number }> {
@@ -57,7 +64,11 @@ async function runSelect(bench: Bench, sizes: Sizes): Promise<{ keyTiles: number
         }),
     }),
     firstTile,
-    threshold,
+    threshold: typeof threshold === "number" ? threshold : await bench.data("threshold", {
+      dtype: "f32",
+      shape: [heads],
+      make: () => Float32Array.from(threshold),
+    }),
     window: sizes.window,
   });
   return { keyTiles };
@@ -67,7 +78,7 @@ twinTest("selectTiles()", {
   tolerance: {},
   cases: SIZES.map((sizes): TwinCase => ({
     name: `${sizes.heads} heads, ${sizes.qTiles} rows from ${sizes.firstTile}, ` +
-      `threshold ${sizes.threshold}, window ${sizes.window ?? 0}`,
+      `threshold ${String(sizes.threshold)}, window ${sizes.window ?? 0}`,
     run: async (bench) => {
       await runSelect(bench, sizes);
       await clearUnused(bench);
@@ -103,6 +114,20 @@ Deno.test("selectTiles() takes every causal tile at threshold 1", async () => {
   });
 });
 
+Deno.test("sx_select_tiles refuses thresholds of heads that are below 0 or no numbers", async () => {
+  await withCpu(async (device) => {
+    for (const wrong of [-1, NaN]) {
+      using bench = new Bench(device, { inputs: new Map(), random: new Random(11) });
+      const sizes = { heads: 3, qTiles: 2, firstTile: 0, mass: steep };
+      await assertRejects(
+        () => runSelect(bench, { ...sizes, threshold: [0.5, 1, wrong] }),
+        KernelError,
+        "threshold must be at least 0",
+      );
+    }
+  });
+});
+
 refusalTest("sx_select_tiles", (scene) => ({
   params: {
     counts: scene.zeros("i32", [2, 2]),
@@ -116,10 +141,9 @@ refusalTest("sx_select_tiles", (scene) => ({
     window: 0,
     prefixTokens: 0,
     prefixGap: 0,
+    headThresholds: 0n,
     threshold: 0.9,
   },
-  faults: [["firstTile", 2], ["indexStride", 2], ["threshold", 0], ["threshold", -1], [
-    "threshold",
-    NaN,
-  ]],
+  unchecked: ["headThresholds"],
+  faults: [["firstTile", 2], ["indexStride", 2], ["threshold", -1], ["threshold", NaN]],
 }));

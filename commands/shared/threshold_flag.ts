@@ -1,0 +1,76 @@
+/**
+ * `--threshold`: a number for all heads, or a file with one for each layer and head.
+ *
+ * @module
+ */
+import { PLAN_DEFAULTS } from "../../lib/attention/plan.ts";
+import { readTable, type ThresholdTable } from "../../lib/attention/thresholds.ts";
+import { errorText, FileError, UsageError } from "../../lib/errors.ts";
+import { describeValue, fileError } from "../../lib/text_file.ts";
+import { DECIMAL, textFlag } from "./flags.ts";
+
+/** A larger file is none of thresholds. */
+const MAX_BYTES = 1 << 26;
+
+/** The flag; `thresholdOf()` reads its value. */
+export const THRESHOLD_FLAG = textFlag({
+  default: String(PLAN_DEFAULTS.threshold),
+  value: "X|FILE",
+  help: "share of a row's antidiagonal mass that the selected tiles must hold, above 0 and at " +
+    "most 1; 1 selects every tile (xattn, starx, ringx). Or a file with one for each layer and " +
+    "head (docs/selection.md)",
+});
+
+/**
+ * The threshold that the flag stands for.
+ *
+ * @throws {UsageError} If it is neither a number nor a file that is there.
+ * @throws {FileError} If the file holds no thresholds.
+ */
+export function thresholdOf(text: string): number | ThresholdTable {
+  return DECIMAL.test(text) ? Number(text) : readTableFile(text);
+}
+
+/**
+ * Reads a file of thresholds; it is small, and flags are read before anything else happens.
+ *
+ * @throws As `thresholdOf()`.
+ */
+export function readTableFile(path: string): ThresholdTable {
+  let text: string;
+  try {
+    const { isFile, size } = Deno.statSync(path);
+    if (!isFile) throw new FileError(`Cannot read ${path}: it is not a file`);
+    if (size > MAX_BYTES) {
+      throw new FileError(
+        `Cannot read ${path} as it may have at most ${MAX_BYTES} bytes: current value is ${size}`,
+      );
+    }
+    text = Deno.readTextFileSync(path);
+  } catch (error) {
+    // A number that is none is not looked for in vain as a file.
+    if (error instanceof Deno.errors.NotFound && !/[/]|\.json$/.test(path)) {
+      throw new UsageError(
+        `--threshold: must be a number or the file of a table: current value is '${path}'`,
+      );
+    }
+    throw fileError(path, error);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    const what = errorText(error);
+    throw new FileError(`Cannot read ${path}: it is not JSON (${what})`, { cause: error });
+  }
+  return readTable(value, ({ key, rule, value }) => {
+    // Not in the quotes that options have, which stand for flags.
+    const what = key === "" ? "its value" : `"${key}"`;
+    if (value === undefined) {
+      return new FileError(`Cannot use ${path} as ${what} is missing: it must be ${rule}`);
+    }
+    return new FileError(
+      `Cannot use ${path} as ${what} must be ${rule}: current value is ${describeValue(value)}`,
+    );
+  });
+}
