@@ -8,9 +8,8 @@
  * written. Sizes and strides are counted in elements unless "bytes" is written.
  *
  * An op sx_<op> takes one structure, sx_<op>_params, which it has read when it returns. Each pointer
- * has its shape beside it, and its dtype where the op takes several. Null means "none" where
- * "nullable" is written. lib/ffi/symbols.ts and lib/ffi/params.ts are generated from this file
- * (`deno task generate`), which is why a pointer stands on a line of its own.
+ * has its shape beside it, and its dtype where the op takes several. lib/ffi/symbols.ts and params.ts
+ * are generated from this file (`deno task generate`): a pointer stands on a line of its own.
  *
  * Letters in shapes: T query tokens, N keys (prefix and own together), P prefix keys, HQ query
  * heads, HK key/value heads (HQ is a multiple of HK; query head h reads key head h / (HQ / HK)),
@@ -40,8 +39,7 @@ extern "C" {
 /* Raised whenever a signature or a meaning changes; checked when a library is loaded. */
 #define SX_ABI_VERSION 5u
 
-/* Tokens along a side of a tile of block-sparse attention (XAttention, arXiv 2503.16428, section 2),
- * where it is called a block. */
+/* Tokens along a side of a tile of block-sparse attention (arXiv 2503.16428, section 2: a block). */
 #define SX_TILE 128
 
 typedef int32_t sx_status;
@@ -67,15 +65,14 @@ typedef int32_t sx_dtype;
 
 typedef struct sx_context sx_context;
 
-/* ------------------------------------------------------------------ library, context, memory */
+/* ---------------------------------------------------------- library, context, memory, copies */
 
 /* SX_ABI_VERSION of the library as it was built. */
 uint32_t sx_abi_version(void);
 
-/* Writes a JSON object that describes the library and this machine, NUL-terminated:
- * {"backend":"cpu","isa":["avx2",...],"best":"avx2","scalar":false}; isa lists what this machine
- * can run, best is what SX_ISA_AUTO takes ("" when the machine lacks AVX2).
- * out [size bytes]. SX_INVALID_ARGUMENT if size is too small. */
+/* Writes a JSON object about the library and this machine, NUL-terminated, to out [size bytes]:
+ * {"backend":"cpu","isa":["avx2",...],"best":"avx2","scalar":false}; isa: what the machine can run,
+ * best: what SX_ISA_AUTO takes ("" without AVX2). SX_INVALID_ARGUMENT if size is too small. */
 sx_status sx_describe(char* out, uint64_t size);
 
 /* Makes a context: a thread pool (CPU) or a device with a stream (CUDA).
@@ -95,8 +92,6 @@ sx_status sx_alloc(sx_context* context, uint64_t bytes, uint64_t* out);
 sx_status sx_free(sx_context* context, void* memory);
 /* Allocations of this context that are not freed yet; -1 for a null context. */
 int64_t sx_live_allocations(sx_context* context);
-
-/* -------------------------------------------------------------------------------------- copies */
 
 /* Copies rows of bytes between two places of this device. The ranges do not overlap. */
 typedef struct sx_copy_params {
@@ -158,9 +153,8 @@ typedef struct sx_matmul_params {
 } sx_matmul_params;
 sx_status sx_matmul(sx_context* context, const sx_matmul_params* params);
 
-/* The same product for the few rows of a decode step, whose sums have one order: a row of out is bit
- * for bit the same whatever m, and whatever the row's place among them. Weights are read once for up
- * to 64 rows (a CPU: for all), so that it is at its best where they are bound by memory. */
+/* The same product for the few rows of a decode step, in one order of sums: a row of out is bit for bit
+ * the same whatever m and the row's place. Weights are read once for up to 64 rows (a CPU: for all). */
 typedef struct sx_matmul_rows_params {
   sx_matmul_params product;
 } sx_matmul_rows_params;
@@ -223,7 +217,7 @@ typedef struct sx_swiglu_params {
 } sx_swiglu_params;
 sx_status sx_swiglu(sx_context* context, const sx_swiglu_params* params);
 
-/* ----------------------------------------------------------------------------------- attention */
+/* --------------------------------------------------------------- attention, choice of tiles */
 
 /* Keys and values in their two segments (see above). */
 typedef struct sx_key_values {
@@ -309,8 +303,6 @@ typedef struct sx_merge_states_params {
 } sx_merge_states_params;
 sx_status sx_merge_states(sx_context* context, const sx_merge_states_params* params);
 
-/* ------------------------------------------------------------------ antidiagonal choice of tiles */
-
 /* Antidiagonal mass of every tile (XAttention, arXiv 2503.16428, section 2.1).
  * Groups of S tokens: Kr[j] = concat over s of k[j*S + s], Qr[i] = concat of q[i*S + S-1-s], rows
  * past the end being zero; logits[i][j] = Qr[i] . Kr[j] * scale / S over j <= i (i counted in the
@@ -331,14 +323,13 @@ sx_status sx_antidiagonal_score(sx_context* context, const sx_antidiagonal_score
 /* Chooses tiles by their mass: the first tile that the row sees (0 without a window) and the diagonal
  * one always; of those between, in falling order of mass (equal: lower number first), each whose mass is
  * above 0, as long as the mass taken before it (the two included) is below threshold * (mass of the row).
- * A threshold of 0 takes the two alone, one of 1 or more every tile that the row sees. Row tile b of the
- * call is number first_tile + b. The CPU library refuses thresholds of heads that are below 0 or NaN. */
+ * A threshold of 0 takes the two alone, 1 or more every tile that the row sees. Row tile b of the call is
+ * number first_tile + b. The CPU library refuses thresholds of heads that are below 0 or NaN. */
 typedef struct sx_select_tiles_params {
   int32_t* counts;   /* [heads, q_tiles], as in sx_attention_block_sparse */
   int32_t* indices;  /* [heads, q_tiles, index_stride], ascending */
   const float* mass; /* [heads, q_tiles, key_tiles] */
-  int64_t heads, q_tiles, key_tiles, first_tile;
-  int64_t index_stride;                      /* at least key_tiles */
+  int64_t heads, q_tiles, key_tiles, first_tile, index_stride; /* a stride of at least key_tiles */
   int64_t window, prefix_tokens, prefix_gap; /* as in sx_attention_dense and sx_key_values */
   const float* head_thresholds;              /* [heads], in place of threshold; nullable */
   float threshold;                           /* at least 0 */
@@ -350,15 +341,14 @@ typedef struct sx_key_mean_params {
   float* out;       /* [kv_heads, head_dim] */
   const void* keys; /* a segment, [kv_heads, tokens, head_dim] F32, BF16 */
   sx_dtype kv_dtype;
-  int64_t tokens; /* at least 1 */
-  int64_t kv_heads, head_dim, token_stride, head_stride;
+  int64_t tokens, kv_heads, head_dim, token_stride, head_stride; /* tokens: at least 1 */
 } sx_key_mean_params;
 sx_status sx_key_mean(sx_context* context, const sx_key_mean_params* params);
 
 /* StarXAttention's score of a rank (phase 2, merge "antidiagonal"; zer0-data/StarXAttention c33af48):
  * K' = [anchor_mean, keys]; L = min(T, key_tokens + 1); rows past L are zero;
  * score[h] = scale * sum over g, r < S of q[g*S + r, h] . K'[g*S + S-1-r, h mod kv_heads].
- * Note the tiled, not grouped, key head. */
+ * S = stride, a divisor of 128. Note the tiled, not grouped, key head. */
 typedef struct sx_rank_score_params {
   float* score;  /* [q_heads] */
   const void* q; /* [q_tokens, q_heads, head_dim] F32 (CPU), BF16 (CUDA) */
@@ -366,8 +356,7 @@ typedef struct sx_rank_score_params {
   const float* anchor_mean; /* [kv_heads, head_dim] */
   const void* keys;         /* [kv_heads, key_tokens, head_dim] F32, BF16; null if empty */
   sx_dtype kv_dtype;
-  int64_t q_tokens, key_tokens, q_heads, kv_heads, head_dim, token_stride, head_stride;
-  int64_t stride; /* S, a divisor of 128 */
+  int64_t q_tokens, key_tokens, q_heads, kv_heads, head_dim, token_stride, head_stride, stride;
   float scale;
 } sx_rank_score_params;
 sx_status sx_rank_score(sx_context* context, const sx_rank_score_params* params);
@@ -388,8 +377,7 @@ typedef struct sx_top_k_params {
   int32_t* out_ids;    /* [k] */
   float* out_values;   /* [k] */
   const float* logits; /* [count] */
-  int64_t count;
-  int64_t k; /* 1 to count */
+  int64_t count, k;    /* k: 1 to count */
 } sx_top_k_params;
 sx_status sx_top_k(sx_context* context, const sx_top_k_params* params);
 
