@@ -1,6 +1,7 @@
 /**
  * Times attention on a GPU with each build of its kernels, and checks rows of every result against
- * a float64 reference: `deno run -A scripts/bench_attention.ts [--device=cpu] [--lengths=8192,...]`.
+ * a float64 reference: `deno run -A scripts/bench_attention.ts [--device=cpu] [--lengths=8192,...]
+ * [--json_path=FILE]`, which gets a line of JSON for each case.
  *
  * Floating-point operations are 4 * head size for every pair of a query head's row and a key that it
  * reads: the causal half, or the visible pairs of the selected tiles. Tiles are tile 0, the diagonal
@@ -250,12 +251,21 @@ async function timeRuns(device: Device, run: () => Promise<void>): Promise<numbe
   return times.sort((a, b) => a - b)[Math.floor(BATCHES / 2)] ?? NaN;
 }
 
+/** Which kernels are run, and who is told. */
+interface Run {
+  readonly build: string;
+  readonly device: Device;
+  readonly lengths: readonly number[];
+  /** A file to which a line of JSON is added for each case. */
+  readonly jsonPath: string | undefined;
+}
+
 /** Runs a case, prints its line. @returns Whether the result is right. */
 async function runCase(
-  device: Device,
-  options: { build: string; shape: Shape; density: number | undefined; timed: boolean },
+  { build, device, jsonPath }: Run,
+  options: { shape: Shape; density: number | undefined; timed: boolean },
 ): Promise<boolean> {
-  const { build, shape, density, timed } = options;
+  const { shape, density, timed } = options;
   const { tokens, queries, qHeads, headDim } = shape;
   using inputs = await makeInputs(device, shape);
   using choice = density === undefined ? undefined : await choose(device, shape, density);
@@ -272,29 +282,41 @@ async function runCase(
   let line = `${build} ${kind} ${queries} of ${tokens}, ${qHeads}/${shape.kvHeads} x ${headDim}: ` +
     `error ${errors.out.toExponential(1)}, of lse ${errors.lse.toExponential(1)}` +
     (isRight ? "" : " WRONG");
+  const times: { ms?: number; tflops?: number } = {};
   if (timed) {
     const ms = await timeRuns(device, run);
-    line += `, ${ms.toFixed(3)} ms, ${(4 * headDim * pairs / ms / 1e9).toFixed(1)} TFLOP/s`;
+    const tflops = 4 * headDim * pairs / ms / 1e9;
+    line += `, ${ms.toFixed(3)} ms, ${tflops.toFixed(1)} TFLOP/s`;
+    times.ms = Number(ms.toFixed(3));
+    times.tflops = Number(tflops.toFixed(1));
+  }
+  if (jsonPath !== undefined) {
+    const sizes = { query_heads: qHeads, kv_heads: shape.kvHeads, head_dim: headDim };
+    const record = {
+      ...{ build, density: density ?? 1, queries, tokens, ...sizes },
+      ...{ error: errors.out, lse_error: errors.lse, ...times },
+    };
+    await Deno.writeTextFile(jsonPath, `${JSON.stringify(record)}\n`, { append: true });
   }
   await Deno.stdout.write(new TextEncoder().encode(`${line}\n`));
   return isRight;
 }
 
 /** Checks the odd shapes, then times the long ones. @returns Whether all results are right. */
-async function runBuild(build: string, device: Device, lengths: number[]): Promise<boolean> {
+async function runBuild(run: Run): Promise<boolean> {
   let areRight = true;
   for (const shape of ODD_SHAPES) {
     const isWhole = (shape.tokens - shape.queries) % TILE_TOKENS === 0 &&
       shape.prefix % TILE_TOKENS === 0;
     for (const density of isWhole ? [undefined, 0.4] : [undefined]) {
-      const isRight = await runCase(device, { build, shape, density, timed: false });
+      const isRight = await runCase(run, { shape, density, timed: false });
       areRight &&= isRight;
     }
   }
-  for (const tokens of lengths) {
+  for (const tokens of run.lengths) {
     const shape = { ...LLAMA, tokens, queries: tokens, prefix: 0 };
     for (const density of [undefined, ...DENSITIES]) {
-      const isRight = await runCase(device, { build, shape, density, timed: true });
+      const isRight = await runCase(run, { shape, density, timed: true });
       areRight &&= isRight;
     }
   }
@@ -306,18 +328,20 @@ async function main(): Promise<number> {
     options: {
       device: { type: "string", default: "cuda" },
       lengths: { type: "string", default: "8192,32768,131072" },
+      json_path: { type: "string" },
     },
   });
   const lengths = values.lengths.split(",").map(Number).filter((tokens) => tokens > 0);
+  const base = { lengths, jsonPath: values.json_path };
   if (values.device === "cpu") {
     using device = await openCpuDevice({ threads: 2 });
-    return await runBuild("cpu", device, lengths) ? 0 : 1;
+    return await runBuild({ ...base, build: "cpu", device }) ? 0 : 1;
   }
   let areRight = true;
   for (const build of BUILDS) {
     Deno.env.set(BUILD_VARIABLE, build);
     using device = await openCudaDevice();
-    const isRight = await runBuild(build, device, lengths);
+    const isRight = await runBuild({ ...base, build, device });
     areRight &&= isRight;
   }
   return areRight ? 0 : 1;

@@ -43,7 +43,8 @@ run_section() {
       bench "dense 128k" 60 -a dense -l 131072 --repeats 1
       ;;
     attention)
-      part attention 60 attention.txt "$deno" run -A scripts/bench_attention.ts
+      part attention 60 attention.txt "$deno" run -A scripts/bench_attention.ts \
+        --json_path "$out/attention.jsonl"
       ;;
     kernels)
       bench "ops 32k" 60 --kernels -l 32768 --density 0.1

@@ -1,0 +1,110 @@
+import { refreshTables } from "../../scripts/performance_tables.ts";
+import { type BenchRecord, BenchRecords } from "../../scripts/performance/records.ts";
+import { tableText } from "../../scripts/performance/table.ts";
+import { TABLES } from "../../scripts/performance/tables.ts";
+import { FileError } from "../../lib/errors.ts";
+import { assert, assertEquals, assertNotEquals, assertThrows } from "../helpers/assert.ts";
+import { inFolder } from "../helpers/folder.ts";
+
+const ROOT = new URL("../../", import.meta.url).pathname;
+const records = await BenchRecords.read(`${ROOT}bench`);
+const text = await Deno.readTextFile(`${ROOT}docs/performance.md`);
+
+Deno.test("the tables of docs/performance.md are what bench/ says", () => {
+  assert(refreshTables(text, records) === text, "they are stale: run `deno task tables`");
+});
+
+Deno.test("refreshTables() makes a table anew whatever stands in its place, and leaves all else", () => {
+  assertEquals(refreshTables(text.replaceAll(/^\|.*$/gm, ""), records).includes("| decode"), true);
+  const changed = text.replace("|       6.70 |", "|       6.60 |");
+  assertNotEquals(changed, text);
+  assertEquals(refreshTables(changed, records), text);
+  const longer = `${text}\nA line of prose.\n`;
+  assertEquals(refreshTables(longer, records), longer);
+});
+
+Deno.test("refreshTables() shows another figure where a record has another one", async () => {
+  await inFolder({}, async (folder) => {
+    for await (const { name } of Deno.readDir(`${ROOT}bench`)) {
+      const lines = await Deno.readTextFile(`${ROOT}bench/${name}`);
+      const other = lines.replaceAll('"ctx":8192,"tokens_per_s":149.18', (found) => {
+        return found.replace("149.18", "200");
+      });
+      await Deno.writeTextFile(`${folder}/${name}`, other);
+    }
+    const other = refreshTables(text, await BenchRecords.read(folder));
+    const [old, fresh] = [text, other].map((one) =>
+      one.split("\n").filter((line) => line.startsWith("| 8,192        |"))
+    );
+    assertEquals(old, [
+      "| 8,192        |       6.70 |      149 | 2,400 GB/s | 14.8 tokens/s |",
+    ]);
+    assertEquals(fresh, [
+      "| 8,192        |       5.00 |      200 | 2,400 GB/s | 14.8 tokens/s |",
+    ]);
+  });
+});
+
+Deno.test("refreshTables() refuses documents that it cannot fill", () => {
+  const names = Object.keys(TABLES);
+  const begin = (name: string) => `<!-- table ${name} -->`;
+  const end = "<!-- end of table -->";
+  const whole = names.map((name) => `${begin(name)}\n${end}\n`).join("");
+  refreshTables(whole, records);
+  for (
+    const [document, message] of [
+      [
+        whole.replace(`${begin("h100-decode")}\n${end}\n`, ""),
+        "table h100-decode must be there once",
+      ],
+      [whole + whole, "must be there once: current value is 2 of them"],
+      [`${whole}${begin("none")}\n${end}\n`, "current value is none"],
+      [`${whole}${begin("toString")}\n${end}\n`, "current value is toString"],
+      [`${whole}${end}\n`, "must follow a table"],
+      [whole.replace(end, ""), "must end with"],
+    ] as const
+  ) {
+    assertThrows(() => refreshTables(document, records), FileError, message);
+  }
+});
+
+Deno.test("a table needs each of its records once, with numbers", () => {
+  const record = (value: unknown): BenchRecord => ({
+    file: "bench/h100-peers.jsonl",
+    line: 3,
+    value,
+  });
+  const decode = (...peers: unknown[]) => {
+    const own = ["dense 8k", "xattn 128k"].map((part, i) =>
+      record({ part, decode: [{ ctx: i, tokens_per_s: 100, gb_per_s: 2000 }] })
+    );
+    const files = new Map([
+      ["h100-prefill-decode", own],
+      ["h100-peers", peers.map(record)],
+    ]);
+    return TABLES["h100-decode"]?.(new BenchRecords(files));
+  };
+  const peer = (context: number, tokens_per_s: unknown) => ({
+    what: "decode",
+    context,
+    tokens_per_s,
+  });
+  assertEquals(decode(peer(0, 1), peer(1, 2))?.rows[1], [
+    ...["1", "10.00", "100", "2,000 GB/s", "2.0 tokens/s"],
+  ]);
+  assertThrows(() => decode(peer(0, 1)), FileError, "0 were found");
+  assertThrows(() => decode(peer(0, 1), peer(1, 2), peer(1, 2)), FileError, "2 were found");
+  assertThrows(
+    () => decode(peer(0, "fast"), peer(1, 2)),
+    FileError,
+    "'tokens_per_s' of bench/h100-peers.jsonl, line 3, must be a number: current value is \"fast\"",
+  );
+});
+
+Deno.test("tableText() lays a table out as deno fmt does", () => {
+  const table = { head: ["name", ">figure"], rows: [["a", "1.5"], ["longer", ""]] };
+  assertEquals(
+    tableText(table),
+    "| name   | figure |\n| ------ | -----: |\n| a      |    1.5 |\n| longer |        |",
+  );
+});
