@@ -4,6 +4,7 @@
  * @module
  */
 import type { PlanOptions } from "../../lib/attention/plan.ts";
+import { QUERY_TOKENS } from "../../lib/attention/ring_pieces.ts";
 import type { GenerateRequest, GenerateResult } from "../../lib/star/request.ts";
 import { assert, assertEquals } from "../helpers/assert.ts";
 import { goldenRequest, openTiny } from "../helpers/prompts.ts";
@@ -101,6 +102,24 @@ Deno.test("generate() in ringx gives each rank as many causal tiles where pieces
     assertEquals(ranks.map(({ causalTiles }) => causalTiles), ranks.map(() => first));
     assert(ranks.every(({ selectedTiles }) => selectedTiles > 0 && selectedTiles < first));
   }
+});
+
+Deno.test("generate() in the ring's modes gives the same where pieces have several chunks", async () => {
+  const request = await goldenRequest({ task: "niah_multikey_2", repeat: 2, tokensToGenerate: 6 });
+  const processCount = 2;
+  const pieceTokens = request.contextIds.length / (2 * processCount);
+  assert(pieceTokens > QUERY_TOKENS && pieceTokens % QUERY_TOKENS !== 0);
+  const exact = await run(request, { plan: DENSE, processCount: 1, dtype: "f32" });
+  const ring = await run(request, { plan: RING, processCount, dtype: "f32" });
+  assertEquals(ring.ids, exact.ids);
+  assertSameLogits(ring, exact);
+  const alone: PlanOptions = { mode: "xattn", ...SELECTION };
+  const selected = await run(request, { plan: alone, processCount: 1, dtype: "f32" });
+  const plan: PlanOptions = { mode: "ringx", ...SELECTION };
+  const found = await run(request, { plan, processCount, dtype: "f32" });
+  assertEquals(found.ids, selected.ids);
+  assertSameLogits(found, selected);
+  assertEquals(tilesPerLayer(found), tilesPerLayer(selected));
 });
 
 /** [taken, causal] of each layer, over all parts. */
