@@ -6,7 +6,7 @@
 import { dataFolder } from "../../lib/data_folder.ts";
 import { builtinWords } from "../../lib/deps/words.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
-import { TOKENIZER_FILE } from "../../lib/model/tokenizer_file.ts";
+import { hasTokenizer, tokenizerPath } from "../../lib/model/model_paths.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { PythonRandom } from "../../ruler/python/random.ts";
 import { readEssay } from "../../ruler/sources.ts";
@@ -41,8 +41,7 @@ export async function benchText(
   const { model: asked, prompt } = options;
   if (prompt === "random") return undefined;
   const folder = asked.kind === "folder" ? asked.folder : undefined;
-  const hasTokenizer = folder !== undefined && await isFile(`${folder}/${TOKENIZER_FILE}`);
-  if (!hasTokenizer) {
+  if (folder === undefined || !(await hasTokenizer(folder))) {
     if (prompt === undefined) return undefined;
     throw new UsageError(
       "--prompt: must be random without a model's tokenizer: current value is 'text'",
@@ -54,15 +53,11 @@ export async function benchText(
   const tooLarge = found.find((id) => id >= model.vocabularySize);
   if (tooLarge !== undefined) {
     throw new FileError(
-      `Cannot use ${folder}/${TOKENIZER_FILE} as ids must be below vocab_size of config.json, ` +
+      `Cannot use ${await tokenizerPath(folder)} as ids must be below the model's vocab_size, ` +
         `which is ${model.vocabularySize}: found ${tooLarge}`,
     );
   }
   return { name, ids: repeated(found, model.count) };
-}
-
-async function isFile(path: string): Promise<boolean> {
-  return await Deno.stat(path).then(({ isFile }) => isFile, () => false);
 }
 
 /** A name, and what gives so many characters of a text, or all that it has. */

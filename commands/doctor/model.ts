@@ -10,7 +10,7 @@ import type { ModelShape } from "../../lib/model/model_shape.ts";
 import { readModel } from "../../lib/model/read_model.ts";
 import { readChatTemplate } from "../../lib/model/chat_template.ts";
 import { loadTokenizer, type Tokenizer } from "../../lib/model/tokenizer.ts";
-import { TOKENIZER_FILE } from "../../lib/model/tokenizer_file.ts";
+import { tokenizerPath } from "../../lib/model/model_paths.ts";
 import { listWeightFiles } from "../../lib/model/weight_files.ts";
 import { MODEL_TEMPLATES } from "../../ruler/templates.ts";
 import { chooseTemplate, templateWarning } from "../ruler/template.ts";
@@ -76,10 +76,11 @@ async function lookAtTokenizer(
   const name = "Tokenizer";
   try {
     const tokenizer = await loadTokenizer(folder);
-    const text = `${folder}/${TOKENIZER_FILE}, ${config.vocabularySize} rows in the embedding`;
+    const text = `${await tokenizerPath(folder)}, ${config.vocabularySize} rows in the embedding`;
     return { finding: { name, text }, tokenizer };
   } catch (error) {
-    const isThere = await Deno.stat(`${folder}/${TOKENIZER_FILE}`).then(() => true, () => false);
+    const path = await tokenizerPath(folder);
+    const isThere = await Deno.stat(path).then(() => path !== folder, () => false);
     const remedy = isThere
       ? "fetch it anew: deno task model"
       : "fetch the model's tokenizer.json, or make it of its other files with transformers: " +

@@ -1,6 +1,6 @@
 /**
  * A model's own chat template, as transformers keeps it: `chat_template.jinja`, or `chat_template`
- * in `tokenizer_config.json`; rendered for one message of a user.
+ * in `tokenizer_config.json`, or in its GGUF file; rendered for one message of a user.
  *
  * @module
  */
@@ -8,6 +8,8 @@ import { join } from "node:path";
 import { renderJinja } from "../deps/jinja.ts";
 import { errorText, FileError } from "../errors.ts";
 import { describeValue, isJsonObject, readJsonFile, readTextFile } from "../text_file.ts";
+import { type ChatSource, readGgufChat } from "./gguf/chat.ts";
+import { isGgufPath } from "./gguf/files.ts";
 
 const CONFIG_FILE = "tokenizer_config.json";
 const TEMPLATE_FILE = "chat_template.jinja";
@@ -47,18 +49,18 @@ export interface ChatRenderer extends Pick<ChatTemplate, "endTokens" | "endIds">
 /**
  * Reads the chat template of a model.
  *
- * @param folder The model's folder.
+ * @param folder The model's folder, or a GGUF file.
  * @throws {FileError} If the model has none.
  */
 export async function openChatTemplate(folder: string): Promise<ChatRenderer> {
-  const config = await readObject(join(folder, CONFIG_FILE));
-  const { source, path } = await findSource(folder, config);
-  const tokens = specialTokens(config);
+  const { source, path, tokens, endIds } = isGgufPath(folder)
+    ? await readGgufChat(folder)
+    : await readFolder(folder);
   const { eos_token: end } = tokens;
   return {
     path,
     endTokens: end === undefined ? [] : [end],
-    endIds: await endIds(folder),
+    endIds,
     render: async (messages) => {
       try {
         return await renderJinja(source, { ...tokens, messages, add_generation_prompt: true });
@@ -69,6 +71,12 @@ export async function openChatTemplate(folder: string): Promise<ChatRenderer> {
       }
     },
   };
+}
+
+async function readFolder(folder: string): Promise<ChatSource> {
+  const config = await readObject(join(folder, CONFIG_FILE));
+  const found = await findSource(folder, config);
+  return { ...found, tokens: specialTokens(config), endIds: await readEndIds(folder) };
 }
 
 /**
@@ -127,7 +135,7 @@ function specialTokens(config: Record<string, unknown>): Record<string, string> 
   return tokens;
 }
 
-async function endIds(folder: string): Promise<number[]> {
+async function readEndIds(folder: string): Promise<number[]> {
   const { eos_token_id: value } = await readObject(join(folder, GENERATION_FILE));
   const ids: unknown[] = Array.isArray(value) ? value : [value];
   return ids.filter((id): id is number =>

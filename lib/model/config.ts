@@ -1,21 +1,23 @@
 /**
- * Reads and checks the `config.json` of a model in Hugging Face's format.
+ * Reads and checks the `config.json` of a model in Hugging Face's format, or what stands for it in a
+ * GGUF file.
  *
  * Keys and their defaults follow transformers; sizes without which nothing can be computed have no
  * default here.
  *
  * @module
  */
-import { join } from "node:path";
 import { FileError, UsageError } from "../errors.ts";
 import { describeValue, isJsonObject, readJsonFile } from "../text_file.ts";
 import { ConfigReader } from "./config_reader.ts";
 import type { Family } from "./families/family.ts";
 import { FAMILIES } from "./families/registry.ts";
+import { ROPE_TENSORS } from "./gguf/architectures.ts";
+import { readGgufConfig } from "./gguf/config.ts";
+import { isGgufPath } from "./gguf/files.ts";
+import { configPath } from "./model_paths.ts";
 import type { ModelShape } from "./model_shape.ts";
-
-/** The name of the configuration inside a model folder. */
-export const CONFIG_FILE = "config.json";
+import type { RopeShape } from "./rope_frequencies.ts";
 
 const MAX_CONFIG_BYTES = 1 << 20;
 
@@ -57,9 +59,9 @@ export interface ConfigOptions {
 }
 
 /**
- * Reads the configuration of a model folder.
+ * Reads the configuration of a model.
  *
- * @param folder A folder that holds `config.json`.
+ * @param folder A folder that holds `config.json`, or a GGUF file.
  * @param options What is said in place of some keys.
  * @returns The shape of the model.
  * @throws {FileError} If the file is missing or not JSON, or a key is missing, has the wrong type,
@@ -77,7 +79,28 @@ export async function readConfig(
   folder: string,
   options: ConfigOptions = {},
 ): Promise<ModelShape> {
-  return await readConfigFile(join(folder, CONFIG_FILE), options);
+  if (isGgufPath(folder)) return await readGguf(folder, options);
+  return await readConfigFile(configPath(folder), options);
+}
+
+async function readGguf(path: string, options: ConfigOptions): Promise<ModelShape> {
+  const { values, keyNames, ropeFactors: factors } = await readGgufConfig(path);
+  const shape = parseConfig(values, { path, keyNames, ...options });
+  // Who gives another scaling gives all of it.
+  if (factors === undefined || options.ropeScaling !== undefined) return shape;
+  const ropes = shape.ropes.map((rope): RopeShape => {
+    if (rope.scaling === undefined && factors.length === rope.dims / 2) {
+      return { ...rope, scaling: { kind: "factors", factors } };
+    }
+    const expected = rope.scaling === undefined
+      ? `${rope.dims / 2} elements`
+      : `no scaling of the kind ${rope.scaling.kind} beside it`;
+    throw new FileError(
+      `Cannot read the model as tensor "${ROPE_TENSORS.factors}" in ${path} must have ${expected}: ` +
+        `current value is ${factors.length} elements`,
+    );
+  });
+  return { ...shape, ropes };
 }
 
 /** As {@linkcode readConfig}, of a file of any name. @throws {FileError} As there. */
@@ -93,16 +116,19 @@ export async function readConfigFile(
  * Checks a parsed configuration.
  *
  * @param values The parsed `config.json`.
- * @param options The path that error messages name.
+ * @param options The path that error messages name, and what that file calls some keys.
  * @returns The shape of the model.
  * @throws {FileError} As {@linkcode readConfig}.
  * @throws {UsageError} If `ropeScaling` cannot be used.
  */
 export function parseConfig(
   values: unknown,
-  options: ConfigOptions & { path: string },
+  options: ConfigOptions & {
+    path: string;
+    keyNames?: Readonly<Record<string, string>> | undefined;
+  },
 ): ModelShape {
-  const { path, ropeScaling } = options;
+  const { path, ropeScaling, keyNames } = options;
   if (!isJsonObject(values)) {
     throw new FileError(
       `Cannot read ${path} as it must hold a JSON object: current value is ${
@@ -110,7 +136,7 @@ export function parseConfig(
       }`,
     );
   }
-  const shape = describe(new ConfigReader(values, { path }));
+  const shape = describe(new ConfigReader(values, { path, keyNames }));
   return ropeScaling === undefined ? shape : stretched(values, { shape, ropeScaling });
 }
 

@@ -24,15 +24,22 @@ export class ConfigReader {
   /** What stands before a key's name, for example `rope_scaling.`. */
   readonly #prefix: string;
   readonly #values: Readonly<Record<string, unknown>>;
+  readonly #keyNames: Readonly<Record<string, string>>;
   readonly #asked = new Set<string>();
 
+  /** @param options `keyNames`: what the file itself calls some keys, for messages. */
   constructor(
     values: Readonly<Record<string, unknown>>,
-    options: { path: string; prefix?: string },
+    options: {
+      path: string;
+      prefix?: string;
+      keyNames?: Readonly<Record<string, string>> | undefined;
+    },
   ) {
     this.#values = values;
     this.path = options.path;
     this.#prefix = options.prefix ?? "";
+    this.#keyNames = options.keyNames ?? {};
   }
 
   /** A key's value as it is; null counts as absent. */
@@ -93,7 +100,8 @@ export class ConfigReader {
     const found = this.value(key);
     if (found === undefined) return undefined;
     if (!isJsonObject(found)) throw this.refusal(key, { expected: "an object or null", found });
-    return new ConfigReader(found, { path: this.path, prefix: `${this.#prefix}${key}.` });
+    const prefix = `${this.#prefix}${key}.`;
+    return new ConfigReader(found, { path: this.path, prefix, keyNames: this.#keyNames });
   }
 
   /** Refuses a key that must have one value, or be absent. @throws {FileError} */
@@ -117,8 +125,10 @@ export class ConfigReader {
 
   /** The error about a key. */
   refusal(key: string, options: { expected: string; found: unknown }): FileError {
+    const full = `${this.#prefix}${key}`;
+    const name = this.#keyNames[full] ?? full;
     return new FileError(
-      `Cannot read the model as '${this.#prefix}${key}' in ${this.path} must be ${options.expected}: ` +
+      `Cannot read the model as '${name}' in ${this.path} must be ${options.expected}: ` +
         `current value is ${describeValue(options.found)}`,
     );
   }

@@ -1,5 +1,5 @@
 /**
- * A fingerprint of a model folder, so that results are never continued with another model.
+ * A fingerprint of a model, so that results are never continued with another model.
  *
  * It reads about 8 MiB of each weight file, whatever its size: 0.1 s where hashing 16 GB would take
  * half a minute. It tells models apart that differ in shape, training or fine-tuning, as these
@@ -8,11 +8,13 @@
  * @module
  */
 import { createHash, type Hash } from "node:crypto";
-import { basename, join } from "node:path";
+import { basename } from "node:path";
 import { FileError } from "../errors.ts";
 import { readRange } from "../file_range.ts";
 import { fileError } from "../text_file.ts";
-import { CONFIG_FILE } from "./config.ts";
+import { isGgufPath, readGgufHeader } from "./gguf/files.ts";
+import { configPath, tokenizerPath } from "./model_paths.ts";
+import { readTokenizerFile } from "./tokenizer_file.ts";
 import { listWeightFiles } from "./weight_files.ts";
 
 const EDGE_BYTES = 1 << 20;
@@ -29,47 +31,59 @@ interface Span {
 }
 
 /**
- * The fingerprint of a model folder.
+ * The fingerprint of a model.
  *
  * SHA-256 over `config.json`, `tokenizer.json`, and each weight file's name, size, first and last
  * MiB (the first holds the header) and 1,536 pages of 4 KiB at equal distances between them; files
- * up to 8 MiB count in full.
+ * up to 8 MiB count in full. Of a GGUF file the header counts in full, then its data as a file of its
+ * own would; a `tokenizer.json` that is taken in place of its tables counts, too.
  *
- * @param folder The model folder.
+ * @param folder The model folder, or a GGUF file.
  * @returns 64 hexadecimal digits.
  * @throws {FileError} If one of the files is missing or not readable.
  */
 export async function modelDigest(folder: string): Promise<string> {
   const { paths } = await listWeightFiles(folder);
   const hash = createHash("sha256");
-  for (const name of [CONFIG_FILE, "tokenizer.json"]) {
-    await hashFile(hash, join(folder, name), (size) => [{ begin: 0, end: size }]);
+  for (const path of new Set([configPath(folder), await tokenizerPath(folder)])) {
+    if (!paths.includes(path)) await hashFile(hash, path, wholeSpan);
   }
-  for (const path of paths) await hashFile(hash, path, sampleSpans);
+  for (const path of paths) {
+    const begin = isGgufPath(folder) ? (await readGgufHeader(path)).dataBegin : 0;
+    await hashFile(hash, path, (size) => sampleSpans(size, begin));
+  }
   return hash.digest("hex");
 }
 
 /**
- * The digest of a folder's `tokenizer.json`.
+ * The digest of a model's `tokenizer.json`, or of the tables in its GGUF file that stand for it.
  *
  * @returns 64 hexadecimal digits.
  * @throws {FileError} If it is missing or not readable.
  */
 export async function tokenizerDigest(folder: string): Promise<string> {
   const hash = createHash("sha256");
-  await hashFile(hash, join(folder, "tokenizer.json"), (size) => [{ begin: 0, end: size }]);
+  const path = await tokenizerPath(folder);
+  if (path === folder) hash.update((await readTokenizerFile(folder)).json);
+  else await hashFile(hash, path, wholeSpan);
   return hash.digest("hex");
 }
 
-/** What is hashed of a file of `size` bytes. */
-function sampleSpans(size: number): readonly Span[] {
-  if (size <= WHOLE_BYTES) return [{ begin: 0, end: size }];
-  const pitch = (size - 2 * EDGE_BYTES) / PAGE_COUNT;
+function wholeSpan(size: number): readonly Span[] {
+  return [{ begin: 0, end: size }];
+}
+
+/** What is hashed of a file of `size` bytes, all up to `start` included. */
+function sampleSpans(size: number, start: number): readonly Span[] {
+  const rest = size - start;
+  if (rest <= WHOLE_BYTES) return wholeSpan(size);
+  const pitch = (rest - 2 * EDGE_BYTES) / PAGE_COUNT;
+  const first = start + EDGE_BYTES;
   const pages = Array.from({ length: PAGE_COUNT }, (_, page) => {
-    const begin = EDGE_BYTES + Math.floor(page * pitch);
+    const begin = first + Math.floor(page * pitch);
     return { begin, end: begin + PAGE_BYTES };
   });
-  return [{ begin: 0, end: EDGE_BYTES }, ...pages, { begin: size - EDGE_BYTES, end: size }];
+  return [{ begin: 0, end: first }, ...pages, { begin: size - EDGE_BYTES, end: size }];
 }
 
 async function hashFile(

@@ -1,9 +1,11 @@
 /**
- * A model by its folder, or by its name on the Hugging Face hub if it was fetched before.
+ * A model by its folder or GGUF file, or by its name on the Hugging Face hub if it was fetched
+ * before.
  *
  * @module
  */
 import { FileError } from "../errors.ts";
+import { isGgufPath } from "./gguf/files.ts";
 
 /** `owner/name` as the hub spells it. */
 const HUB_NAME = /^[\w][\w.-]*\/[\w][\w.-]*$/;
@@ -16,15 +18,15 @@ export function fetchedFolder(name: string, folder: string = MODELS_FOLDER): str
 }
 
 /**
- * Finds a model's folder.
+ * Finds a model's folder, or its GGUF file.
  *
- * @param named A folder, or a model's name on the hub: then its folder in `hf_models`, or in the
+ * @param named A folder, a GGUF file, or a model's name on the hub: then its folder in `hf_models`, or in the
  * cache of Hugging Face's own programs (`HF_HUB_CACHE`, `HF_HOME`, `~/.cache/huggingface`).
- * @returns A folder; what is no name of the hub is returned as it is.
+ * @returns A path; what is no name of the hub is returned as it is.
  * @throws {FileError} If it is a name of the hub, and the model is not on this machine.
  */
 export async function findModelFolder(named: string): Promise<string> {
-  if (!HUB_NAME.test(named) || await isFolder(named)) return named;
+  if (isGgufPath(named) || !HUB_NAME.test(named) || await isFolder(named)) return named;
   const own = fetchedFolder(named);
   if (await isFolder(own)) return own;
   const cached = await cachedSnapshot(named);

@@ -1,5 +1,5 @@
 /**
- * The shape of a model folder: what its `config.json` says, and what its weights say otherwise.
+ * The shape of a model: what its configuration says, and what its weights say otherwise.
  *
  * @module
  */
@@ -15,7 +15,7 @@ const HEAD = "lm_head.weight";
  * Reads the configuration, and looks for a head beside an embedding that it is said to be tied to:
  * where the two differ, the file's is taken, as transformers 5 does, and a warning says so.
  *
- * @param folder Holds `config.json` and the weights.
+ * @param folder Holds `config.json` and the weights; or a GGUF file.
  * @throws {FileError} As `readConfig()` and `openWeightFiles()`.
  */
 export async function readModel(

@@ -71,13 +71,22 @@ export interface Llama3RopeScaling {
   readonly originalMaxPositions: number;
 }
 
+/** A divisor per dimension, whatever the length: Llama 3.1's scaling as GGUF files keep it. */
+export interface FactorRopeScaling {
+  /** Tells the scalings apart. */
+  readonly kind: "factors";
+  /** [dims / 2]. */
+  readonly factors: readonly number[];
+}
+
 /** How frequencies are scaled for texts that are longer than those of the training. */
 export type RopeScaling =
   | LinearRopeScaling
   | DynamicRopeScaling
   | YarnRopeScaling
   | LongRopeScaling
-  | Llama3RopeScaling;
+  | Llama3RopeScaling
+  | FactorRopeScaling;
 
 /** How queries and keys are rotated by their position. */
 export interface RopeShape {
@@ -148,6 +157,10 @@ export function inverseFrequencies(rope: RopeShape, length = 0): Float32Array<Ar
       return plainFrequencies({ ...rope, theta: dynamicTheta(rope, { scaling, length }) });
     case "llama3":
       return plainFrequencies(rope).map((frequency) => llama3Frequency(frequency, scaling));
+    case "factors":
+      return plainFrequencies(rope).map((frequency, pair) =>
+        f32(frequency / f32(scaling.factors[pair] ?? 1))
+      );
     case "yarn":
       return yarnFrequencies(rope, scaling);
     case "longrope": {

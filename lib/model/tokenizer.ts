@@ -1,5 +1,5 @@
 /**
- * A model's tokenizer, from the `tokenizer.json` in its folder.
+ * A model's tokenizer, from the `tokenizer.json` in its folder or from its GGUF file.
  *
  * @module
  */
@@ -67,7 +67,8 @@ export interface TextTokenizer {
  * Loads a tokenizer.
  *
  * @param folder Holds `tokenizer.json`, in the format of Hugging Face's tokenizers: BPE, Unigram,
- * WordPiece or WordLevel; `tokenizer_config.json` beside it may say how texts are decoded.
+ * WordPiece or WordLevel; `tokenizer_config.json` beside it may say how texts are decoded. Or a GGUF
+ * file, whose own tables are taken where no `tokenizer.json` lies beside it.
  * @throws {FileError} If the file is missing, damaged, or gives an added token another id than the
  * library does.
  * @throws {DeviceError} If the library itself cannot be had, or broke before.

@@ -1,15 +1,15 @@
 /**
  * `tokenizer.json`, in the format of Hugging Face's tokenizers: what is checked of it before the
- * library reads it, and what of it is switched off.
+ * library reads it, and what of it is switched off. A GGUF file's own tables are brought into this form.
  *
  * @module
  */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { errorText, FileError } from "../errors.ts";
 import { describeValue, isJsonObject, readJsonFile } from "../text_file.ts";
+import { readGgufTokenizer } from "./gguf/tokenizer.ts";
+import { tokenizerPath } from "./model_paths.ts";
 
-/** The name of the tokenizer inside a model folder. */
-export const TOKENIZER_FILE = "tokenizer.json";
 const CONFIG_FILE = "tokenizer_config.json";
 /** Llama 3's has 9 MB, Gemma 3's 33 MB; from some 200 MB on the library runs out of memory. */
 const MAX_BYTES = 64 * 2 ** 20;
@@ -41,13 +41,19 @@ export interface TokenizerFile {
  * Switched off, as transformers does unless it is asked: truncation, padding, and the tokens that a
  * post-processor adds. Dropout (BPE) is for training: it would give a text other ids each time.
  *
- * @param folder The model's folder.
+ * @param model The model's folder, or a GGUF file.
  * @throws {FileError} If a file is missing or damaged.
  */
-export async function readTokenizerFile(folder: string): Promise<TokenizerFile> {
-  const path = join(folder, TOKENIZER_FILE);
+export async function readTokenizerFile(model: string): Promise<TokenizerFile> {
+  const path = await tokenizerPath(model);
+  if (path === model) return checkTokenizer(await readGgufTokenizer(path), path);
+  const folder = dirname(path);
   await checkForm(folder, path);
   const values = await readJsonFile(path, { maxBytes: MAX_BYTES });
+  return { ...checkTokenizer(values, path), cleansSpaces: await cleansSpaces(folder) };
+}
+
+function checkTokenizer(values: unknown, path: string): TokenizerFile {
   if (!isJsonObject(values)) {
     throw new FileError(
       `Cannot load ${path}: it must be an object, found ${describeValue(values)}`,
@@ -73,7 +79,7 @@ export async function readTokenizerFile(folder: string): Promise<TokenizerFile> 
     ids,
     added,
     special,
-    cleansSpaces: await cleansSpaces(folder),
+    cleansSpaces: false,
   };
 }
 

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { join } from "node:path";
 import { DeviceError, FileError, RequestError } from "../errors.ts";
+import { tokenizerPath } from "./model_paths.ts";
 import type { TextTokenizer } from "./tokenizer.ts";
 import type { ErrorKind, TokenizerReply, TokenizerTask } from "./tokenizer_worker.ts";
 
@@ -63,7 +63,8 @@ export async function openTokenizerThread(
 
 class Thread implements ThreadTokenizer {
   readonly #folder: string;
-  readonly #path: string;
+  /** Where the tokenizer lies. */
+  #path: string;
   readonly #limits: Required<TokenizerLimits>;
   #worker: Worker | undefined;
   /** One task after the other, so that each has its own time. */
@@ -74,7 +75,7 @@ class Thread implements ThreadTokenizer {
 
   constructor(folder: string, limits: Required<TokenizerLimits>) {
     this.#folder = folder;
-    this.#path = join(folder, "tokenizer.json");
+    this.#path = folder;
     this.#limits = limits;
   }
 
@@ -118,6 +119,7 @@ class Thread implements ThreadTokenizer {
   }
 
   async #start(): Promise<void> {
+    this.#path = await tokenizerPath(this.#folder);
     const fileBytes = await Deno.stat(this.#path).then(({ size }) => size, () => 0);
     if (this.#disposed) throw new TypeError("Cannot use a tokenizer that is disposed");
     const url = new URL("./tokenizer_worker.ts", import.meta.url);

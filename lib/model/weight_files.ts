@@ -1,6 +1,6 @@
 /**
- * Opens the weight files of a model folder: one `model.safetensors`, or the shards that
- * `model.safetensors.index.json` lists, as transformers lays them out.
+ * Opens the weight files of a model: one `model.safetensors`, or the shards that
+ * `model.safetensors.index.json` lists, as transformers lays them out; or one GGUF file, or several.
  *
  * The files are mapped, so that worker processes share one copy, and only pages that are used are
  * read. A file that is truncated before it is opened is refused here; one that somebody cuts while
@@ -13,14 +13,29 @@ import { FileError } from "../errors.ts";
 import { MappedGuard } from "../ffi/mapped_guard.ts";
 import { copyFile, mapFile, type MappedFile } from "../ffi/memory.ts";
 import { describeValue, fileError, isJsonObject, readJsonFile } from "../text_file.ts";
-import { parseSafetensors, type TensorEntry } from "./safetensors.ts";
+import { isGgufPath, listGgufFiles } from "./gguf/files.ts";
+import { ggufEntries, type GgufPart } from "./gguf/weights.ts";
+import { parseSafetensors, type SafetensorsDtype, type TensorEntry } from "./safetensors.ts";
 
 const SINGLE_FILE = "model.safetensors";
 const INDEX_FILE = "model.safetensors.index.json";
 const MAX_INDEX_BYTES = 100_000_000;
 
+/** Rows of a matrix, or elements of a vector, in another order than kernels take them. */
+export interface RowPairs {
+  /**
+   * Rows of a head: those that are rotated together lie side by side, 0, D / 2, 1, D / 2 + 1 and so
+   * on.
+   */
+  readonly headDim: number;
+}
+
 /** A tensor in a mapped file. */
-export interface WeightEntry extends TensorEntry {
+export interface WeightEntry extends Omit<TensorEntry, "dtype"> {
+  /** Q8_0: blocks of 32 elements, a scale in f16 and a byte for each. */
+  readonly dtype: SafetensorsDtype | "Q8_0";
+  /** Absent where the rows are in the order that kernels take. */
+  readonly rowPairs?: RowPairs;
   /** The file, for error messages. */
   readonly path: string;
   /** The address of its first byte; valid until the files are disposed. */
@@ -42,17 +57,24 @@ export interface WeightFiles extends Disposable {
   readonly paths: readonly string[];
   /** All tensors by name. */
   readonly entries: ReadonlyMap<string, WeightEntry>;
+  /** What says the shapes, for messages. */
+  readonly shapeSource: "config.json" | "metadata";
+  /** What the files call a tensor, for messages. */
+  ownName(name: string): string;
 }
 
 /**
  * Finds the weight files of a model folder; `model.safetensors` wins over an index.
  *
- * @param folder The model folder.
+ * @param folder The model folder, or a GGUF file.
  * @returns The files; whether a shard exists is not checked.
  * @throws {FileError} If there is neither file, or the index is damaged or names a file outside
  * the folder.
  */
 export async function listWeightFiles(folder: string): Promise<WeightFileList> {
+  if (isGgufPath(folder)) {
+    return { paths: await listGgufFiles(folder), pathOfTensor: undefined };
+  }
   const single = join(folder, SINGLE_FILE);
   if (await exists(single)) return { paths: [single], pathOfTensor: undefined };
   const index = join(folder, INDEX_FILE);
@@ -60,6 +82,8 @@ export async function listWeightFiles(folder: string): Promise<WeightFileList> {
     const other = await otherWeights(folder);
     const hint = other === undefined
       ? ""
+      : isGgufPath(other)
+      ? `: a GGUF file is given by its own path, ${join(folder, other)}`
       : `: ${other} is of another format, which transformers' save_pretrained() converts`;
     throw new FileError(
       `Cannot read the model as ${folder} holds neither ${SINGLE_FILE} nor ${INDEX_FILE}${hint}`,
@@ -70,13 +94,13 @@ export async function listWeightFiles(folder: string): Promise<WeightFileList> {
 }
 
 /**
- * Maps the weight files of a model folder and checks every header.
+ * Maps the weight files of a model and checks every header.
  *
- * @param folder The model folder.
+ * @param folder The model folder, or a GGUF file.
  * @param options With `copy`, the files are read into memory instead of being mapped.
  * @returns The files; their owner disposes them.
- * @throws {FileError} As {@linkcode listWeightFiles} and `parseSafetensors()`, and if a shard is
- * missing or lacks a tensor that the index places there.
+ * @throws {FileError} As {@linkcode listWeightFiles}, `parseSafetensors()` and `ggufEntries()`, and if a
+ * shard is missing or lacks a tensor that the index places there.
  */
 export async function openWeightFiles(
   folder: string,
@@ -86,9 +110,13 @@ export async function openWeightFiles(
   using stack = new DisposableStack();
   const entries = new Map<string, WeightEntry>();
   const guard = options.copy === true ? undefined : stack.use(await MappedGuard.open());
-  for (const path of paths) {
+  const parts = paths.map((path) => {
     const file = stack.use(options.copy === true ? copyFile(path) : mapFile(path));
     guard?.add({ address: file.pointer, byteLength: file.byteLength, path });
+    return { path, file };
+  });
+  if (isGgufPath(folder)) return ggufWeights(parts, stack.move());
+  for (const { path, file } of parts) {
     for (const entry of locate(file, path)) {
       // Hugging Face's loaders read a tensor from the shard that the index names, too.
       if (pathOfTensor === undefined || pathOfTensor.get(entry.name) === path) {
@@ -104,7 +132,27 @@ export async function openWeightFiles(
     );
   }
   const owned = stack.move();
-  return { paths, entries, [Symbol.dispose]: () => owned.dispose() };
+  return {
+    paths,
+    entries,
+    shapeSource: "config.json",
+    ownName: (name) => name,
+    [Symbol.dispose]: () => owned.dispose(),
+  };
+}
+
+/** @param owned The mappings, disposed of here if they cannot be used. */
+function ggufWeights(parts: readonly GgufPart[], owned: DisposableStack): WeightFiles {
+  using stack = owned;
+  const { entries, ownName } = ggufEntries(parts);
+  const kept = stack.move();
+  return {
+    paths: parts.map(({ path }) => path),
+    entries,
+    shapeSource: "metadata",
+    ownName,
+    [Symbol.dispose]: () => kept.dispose(),
+  };
 }
 
 /** A file of weights in another format, if there is one. */

@@ -5,10 +5,12 @@
  */
 import { elementsToFloats } from "../device/elements.ts";
 import { Tensor } from "../device/tensor.ts";
+import { invariant } from "../errors.ts";
 import { convert } from "../ops/convert.ts";
 import type { WeightSpec } from "./model_shape.ts";
 import type { WeightFiles } from "./weight_files.ts";
-import { findWeight } from "./weight_lookup.ts";
+import { decodeRows, needsDecoding } from "./weight_decode.ts";
+import { findWeight, type FoundWeight } from "./weight_lookup.ts";
 
 /**
  * Copies one weight, and converts it on the device where the file has another dtype.
@@ -21,7 +23,10 @@ export async function fillWeight(
   task: { files: WeightFiles; spec: WeightSpec; folder: string },
 ): Promise<void> {
   const { files, spec, folder } = task;
-  const { entry, dtype } = findWeight(files, { spec, folder });
+  const found = findWeight(files, { spec, folder });
+  if (needsDecoding(found)) return await fillDecoded(out, { found, spec });
+  const { entry, dtype } = found;
+  invariant(dtype !== "q8_0", "blocks of 8-bit numbers are decoded");
   const bytes = entry.file.bytes.subarray(entry.begin, entry.end);
   if (dtype === "f64" || spec.scale !== undefined) {
     const { scale = 1 } = spec;
@@ -33,6 +38,27 @@ export async function fillWeight(
   using raw = Tensor.allocate(device, { dtype, shape: spec.shape, label: spec.name });
   await raw.writeFrom(bytes);
   await convert(device, { out, in: raw });
+}
+
+async function fillDecoded(
+  out: Tensor,
+  task: { found: FoundWeight; spec: WeightSpec },
+): Promise<void> {
+  const { found, spec: { scale, shape, name: label } } = task;
+  const { device } = out;
+  const inner = shape.slice(1);
+  for (const { start, count, dtype, bytes } of decodeRows(found)) {
+    const rows = out.rows(start, count);
+    if (scale !== undefined) {
+      await rows.writeFrom(elementsToFloats(bytes, dtype).map((value) => value * scale));
+    } else if (dtype === rows.dtype) {
+      await rows.writeFrom(bytes);
+    } else {
+      using raw = Tensor.allocate(device, { dtype, shape: [count, ...inner], label });
+      await raw.writeFrom(bytes);
+      await convert(device, { out: rows, in: raw });
+    }
+  }
 }
 
 /** Doubles rounded to f32, from bytes at any address. */

@@ -4,10 +4,9 @@
  *
  * @module
  */
-import { join } from "node:path";
 import { FileError } from "../errors.ts";
 import { fileError } from "../text_file.ts";
-import { CONFIG_FILE } from "./config.ts";
+import { configPath, tokenizerPath } from "./model_paths.ts";
 import { listWeightFiles } from "./weight_files.ts";
 
 /** What tells one state of a file from another. */
@@ -25,14 +24,14 @@ export class WeightGuard {
   }
 
   /**
-   * Remembers the files of a model folder.
+   * Remembers the files of a model.
    *
    * @throws {FileError} If one of them is missing.
    */
   static async open(folder: string): Promise<WeightGuard> {
     const { paths } = await listWeightFiles(folder);
-    const all = [join(folder, CONFIG_FILE), join(folder, "tokenizer.json"), ...paths];
-    return new WeightGuard(await Promise.all(all.map(stateOf)));
+    const all = new Set([configPath(folder), await tokenizerPath(folder), ...paths]);
+    return new WeightGuard(await Promise.all([...all].map(stateOf)));
   }
 
   /**

@@ -9,13 +9,17 @@ import { allWeights, type ModelShape, type WeightSpec } from "./model_shape.ts";
 import type { WeightEntry, WeightFiles } from "./weight_files.ts";
 
 /** Dtypes of files that are read. */
-const DTYPES: Readonly<Record<string, FloatDType | "f64">> = {
+const DTYPES: Readonly<Record<string, WeightDType>> = {
   F32: "f32",
   BF16: "bf16",
   F16: "f16",
   F64: "f64",
+  Q8_0: "q8_0",
 };
-const ELEMENT_BYTES = { f32: 4, bf16: 2, f16: 2, f64: 8 } as const;
+const ELEMENT_BYTES = { f32: 4, bf16: 2, f16: 2 } as const;
+
+/** A dtype of files that are read: those of tensors, and two that are decoded on the host. */
+export type WeightDType = FloatDType | "f64" | "q8_0";
 
 /** What stands before the names of all weights but the head's, unless the base model was saved. */
 const PREFIX = "model.";
@@ -23,8 +27,11 @@ const PREFIX = "model.";
 /** A weight in its file. */
 export interface FoundWeight {
   readonly entry: WeightEntry;
-  readonly dtype: FloatDType | "f64";
-  /** Whether it can be used where it lies: the format does not ask for alignment, kernels do. */
+  readonly dtype: WeightDType;
+  /**
+   * Whether it can be used where it lies: the formats do not ask for alignment and rows in the usual
+   * order, kernels do.
+   */
   readonly isMapped: boolean;
 }
 
@@ -47,27 +54,29 @@ export function findWeight(
 ): FoundWeight {
   const { spec, folder } = options;
   const entry = entryNamed(files, spec.name);
+  const name = files.ownName(spec.name);
   if (entry === undefined) {
     const [first = "none"] = files.entries.keys();
     throw new FileError(
-      `Cannot use the weights in ${folder} as tensor ${spec.name} must be there: it is missing ` +
-        `(of the ${files.entries.size} tensors there, the first one is ${first})`,
+      `Cannot use the weights in ${folder} as tensor ${name} must be there: it is missing ` +
+        `(of the ${files.entries.size} tensors there, the first one is ${files.ownName(first)})`,
     );
   }
   if (String(entry.shape) !== String(spec.shape)) {
     throw new FileError(
-      `Cannot use ${entry.path} as tensor ${spec.name} must have the shape ` +
-        `[${spec.shape.join(", ")}] of config.json: current value is [${entry.shape.join(", ")}]`,
+      `Cannot use ${entry.path} as tensor ${name} must have the shape [${spec.shape.join(", ")}] ` +
+        `of ${files.shapeSource}: current value is [${entry.shape.join(", ")}]`,
     );
   }
   const dtype = DTYPES[entry.dtype];
   if (dtype === undefined) {
     throw new FileError(
-      `Cannot use ${entry.path} as tensor ${spec.name} must be BF16, F16, F32 or F64: ` +
+      `Cannot use ${entry.path} as tensor ${name} must be BF16, F16, F32 or F64: ` +
         `current value is ${entry.dtype}`,
     );
   }
-  const isMapped = dtype !== "f64" && entry.begin % ELEMENT_BYTES[dtype] === 0;
+  const isMapped = dtype !== "f64" && dtype !== "q8_0" && entry.rowPairs === undefined &&
+    entry.begin % ELEMENT_BYTES[dtype] === 0;
   return { entry, dtype, isMapped };
 }
 
@@ -84,8 +93,8 @@ export function refuseUnused(files: WeightFiles, model: ModelShape): void {
     const [, layer] = /^model\.layers\.(\d+)\..*\.(?:weight|bias)$/.exec(full) ?? [];
     if (layer === undefined || Number(layer) >= model.layerCount || used.has(full)) continue;
     throw new FileError(
-      `Cannot use ${path} as a ${model.family} model with this config.json has no tensor ${name}: ` +
-        "what it stands for would be left out",
+      `Cannot use ${path} as a ${model.family} model with this ${files.shapeSource} has no tensor ` +
+        `${files.ownName(name)}: what it stands for would be left out`,
     );
   }
 }

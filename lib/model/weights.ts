@@ -122,15 +122,15 @@ class WeightLoader {
   /** A weight where it lies in its file. */
   #map(spec: WeightSpec): Tensor {
     const { entry, dtype } = findWeight(this.#files, { spec, folder: this.#options.folder });
-    invariant(dtype !== "f64", "a weight is mapped in a dtype that tensors have");
+    invariant(dtype !== "f64" && dtype !== "q8_0", "a mapped weight has a dtype of tensors");
     const { shape, name: label } = spec;
     const { address, file } = entry;
     return Tensor.foreign(this.#device, { dtype, shape, label, address, keepAlive: file });
   }
 
   async #fill(out: Tensor, spec: WeightSpec): Promise<void> {
-    const { dtype, isMapped } = findWeight(this.#files, { spec, folder: this.#options.folder });
-    if (dtype !== "f64" && isMapped && spec.scale === undefined) {
+    const { isMapped } = findWeight(this.#files, { spec, folder: this.#options.folder });
+    if (isMapped && spec.scale === undefined) {
       const source = this.#map(spec);
       if (source.dtype === out.dtype) await copy(this.#device, { out, in: source });
       else await convert(this.#device, { out, in: source });

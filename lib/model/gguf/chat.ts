@@ -1,0 +1,49 @@
+/**
+ * The chat template of a GGUF file, and the tokens that it may name.
+ *
+ * @module
+ */
+import { FileError } from "../../errors.ts";
+import { readGgufHeader } from "./files.ts";
+
+/** A template, and what it is rendered with. */
+export interface ChatSource {
+  readonly source: string;
+  /** Where it stands. */
+  readonly path: string;
+  /** `bos_token`, `eos_token` and the like, as texts. */
+  readonly tokens: Readonly<Record<string, string>>;
+  /** Ids of further tokens that end an answer. */
+  readonly endIds: readonly number[];
+}
+
+const TEMPLATE_KEY = "tokenizer.chat_template";
+/** Names in templates, and what the file calls their ids. */
+const TOKEN_KEYS = { bos: "bos", eos: "eos", unk: "unknown", pad: "padding" } as const;
+
+/**
+ * Reads the template of a file.
+ *
+ * @throws {FileError} If the file has none, or names a token that is not in its table.
+ */
+export async function readGgufChat(path: string): Promise<ChatSource> {
+  const { metadata } = await readGgufHeader(path);
+  const source = metadata.text(TEMPLATE_KEY);
+  if (source === undefined) {
+    throw new FileError(`Cannot use a chat template of ${path} as it has no '${TEMPLATE_KEY}'`);
+  }
+  const idOf = (name: string) => metadata.number(`tokenizer.ggml.${name}_token_id`);
+  const texts = metadata.array("tokenizer.ggml.tokens")?.strings() ?? [];
+  const tokens: Record<string, string> = {};
+  for (const [name, key] of Object.entries(TOKEN_KEYS)) {
+    const id = idOf(key);
+    if (id === undefined) continue;
+    const text = texts[id];
+    if (text === undefined) {
+      throw metadata.refusal(`tokenizer.ggml.${key}_token_id`, `an id below ${texts.length}`);
+    }
+    tokens[`${name}_token`] = text;
+  }
+  const endIds = [idOf("eos"), idOf("eot"), idOf("eom")].filter((id) => id !== undefined);
+  return { source, path, tokens, endIds };
+}
