@@ -32,6 +32,8 @@ export interface RunWish {
 interface FitQuestion {
   readonly config: ModelShape;
   readonly weightBytes: number;
+  /** Bytes of weights that each process converts on a CPU. */
+  readonly convertedBytes: number;
   readonly run: RunWish;
   readonly cuda: CudaDescription;
 }
@@ -129,9 +131,10 @@ function whole(contextTokens: number): number {
 }
 
 function hostFits(question: FitQuestion): ModeFit[] {
+  const { convertedBytes } = question;
   const maxTokens = Math.max(1, question.config.maxPositions - ROOM);
   return modeQuestions(question).map(({ mode, ...of }) => {
-    const tokens = longestContext({ ...of, contextTokens: 0 }, { maxTokens });
+    const tokens = longestContext({ ...of, contextTokens: 0, convertedBytes }, { maxTokens });
     return { mode, processCount: of.processCount, tokens: whole(tokens) };
   });
 }

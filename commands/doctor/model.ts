@@ -11,6 +11,8 @@ import { readModel } from "../../lib/model/read_model.ts";
 import { readChatTemplate } from "../../lib/model/chat_template.ts";
 import { loadTokenizer, type Tokenizer } from "../../lib/model/tokenizer.ts";
 import { tokenizerPath } from "../../lib/model/model_paths.ts";
+import { type ComputeDType, PRECISIONS } from "../../lib/model/precision.ts";
+import { convertedWeightBytes } from "../../lib/model/weight_memory.ts";
 import { listWeightFiles } from "../../lib/model/weight_files.ts";
 import { MODEL_TEMPLATES } from "../../ruler/templates.ts";
 import { chooseTemplate, templateWarning } from "../ruler/template.ts";
@@ -31,8 +33,8 @@ export async function lookAtModel(
   options: { run: RunWish | undefined; cuda: CudaDescription },
 ): Promise<Finding[]> {
   const { run, cuda } = options;
-  const files = await lookAtFiles(folder);
-  const { config, weightBytes } = files;
+  const files = await lookAtFiles(folder, run?.dtype ?? "bf16");
+  const { config, weightBytes, convertedBytes } = files;
   if (run === undefined || config === undefined) return [files.finding];
   const tokenizer = await lookAtTokenizer(folder, config);
   using owned = tokenizer.tokenizer;
@@ -40,16 +42,21 @@ export async function lookAtModel(
     files.finding,
     tokenizer.finding,
     ...(owned === undefined ? [] : [await lookAtTemplate(folder, { tokenizer: owned, run })]),
-    ...lookAtFit({ config, weightBytes, run, cuda }),
+    ...lookAtFit({ config, weightBytes, convertedBytes, run, cuda }),
   ];
 }
 
 async function lookAtFiles(
   folder: string,
-): Promise<{ finding: Finding; config?: ModelShape; weightBytes: number }> {
+  dtype: ComputeDType,
+): Promise<
+  { finding: Finding; config?: ModelShape; weightBytes: number; convertedBytes: number }
+> {
   const name = "Model";
   try {
     const config = await readModel(folder);
+    const precision = PRECISIONS[dtype];
+    const convertedBytes = await convertedWeightBytes(folder, { config, precision });
     const { paths } = await listWeightFiles(folder);
     let weightBytes = 0;
     for (const path of paths) weightBytes += (await Deno.stat(path)).size;
@@ -57,11 +64,12 @@ async function lookAtFiles(
       `${config.maxPositions} positions, ${(weightBytes / 2 ** 20).toFixed(1)} MiB in ` +
       `${paths.length} weight file${paths.length === 1 ? "" : "s"}`;
     const lines = [text, ...config.warnings.map((warning) => `warning: ${warning}`)];
-    return { finding: { name, text: lines.join(`\n${INDENT}`) }, config, weightBytes };
+    const finding = { name, text: lines.join(`\n${INDENT}`) };
+    return { finding, config, weightBytes, convertedBytes };
   } catch (error) {
     const remedy = "give a model's folder with --model_path, or fetch one: deno task model";
     const finding = { name, text: errorText(error), remedy, error: asFileError(error) };
-    return { finding, weightBytes: 0 };
+    return { finding, weightBytes: 0, convertedBytes: 0 };
   }
 }
 

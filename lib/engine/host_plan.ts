@@ -23,6 +23,8 @@ export interface HostQuestion {
   readonly room: number;
   /** Whether each process reads the weights into memory of its own. */
   readonly copyWeights?: boolean | undefined;
+  /** As `convertedWeightBytes()` has them. @default {0} */
+  readonly convertedBytes?: number | undefined;
   /**
    * What the processes may use together, in bytes.
    *
@@ -36,7 +38,8 @@ const CPU = { ...DEVICE_TRAITS.cpu, description: "the CPU" } as const;
 /**
  * Refuses a run that this machine's memory does not hold.
  *
- * Mapped weights do not count: what is not in memory is read again, slowly.
+ * Mapped weights do not count: what is not in memory is read again, slowly. Those that each process
+ * converts do.
  *
  * @throws {DeviceError} With what is needed and available, and what would fit.
  */
@@ -100,6 +103,7 @@ function memoryQuestion(
 ): Parameters<typeof checkMemory>[1]["question"] {
   const { config, precision, plan, contextTokens, room, processCount: ranks } = question;
   const chunkTokens = chunkTokensFor(CPU, { config, precision, freeBytes: undefined });
-  const mapsWeights = question.copyWeights !== true;
-  return { config, precision, plan, contextTokens, room, ranks, chunkTokens, mapsWeights };
+  const { convertedBytes } = question;
+  const weights = { mapsWeights: question.copyWeights !== true, convertedBytes };
+  return { config, precision, plan, contextTokens, room, ranks, chunkTokens, ...weights };
 }

@@ -10,6 +10,7 @@ import { invariant } from "../errors.ts";
 import { readConfig } from "../model/config.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import { widest } from "../model/precision.ts";
+import { convertedWeightBytes } from "../model/weight_memory.ts";
 import { loadTokenizer, type TextTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { checkPositions } from "./positions.ts";
 import { openReplicas } from "./replicas.ts";
@@ -141,13 +142,18 @@ async function loadModelOn(
   await checkPlanTable(plan, { folder, config });
   const ownTokenizer = given === undefined ? await loadTokenizer(folder) : undefined;
   try {
+    const isOwnHost = device === "cpu" && group === undefined;
+    const convertedBytes = isOwnHost
+      ? await convertedWeightBytes(folder, { config, precision: common.precision })
+      : 0;
     const processCount = usedRanks(plan, { ranks: group?.size ?? wanted });
     const checkMemory = (contextTokens: number, room: number): void => {
       // The ranks of a launcher may be on several machines, and know their GPUs' memory.
-      if (device === "cuda" || group !== undefined) return;
+      if (!isOwnHost) return;
       const share = (hostMemory()?.availableBytes ?? Infinity) / replicas;
       const availableBytes = replicas === 1 ? undefined : share;
-      const question = { ...common, config, plan, contextTokens, room, processCount };
+      const base = { ...common, config, plan, contextTokens, room, processCount };
+      const question = { ...base, convertedBytes };
       checkHostMemory({ ...question, availableBytes });
     };
     checkMemory(checked.expectedTokens ?? 0, 1);

@@ -42,6 +42,8 @@ export interface MemoryQuestion {
    * @default {false}
    */
   readonly mapsWeights?: boolean;
+  /** Bytes of weights that are mapped, and converted into memory of each rank. @default {0} */
+  readonly convertedBytes?: number | undefined;
 }
 
 /** Bytes of one GPU of the rank that needs most, by what they are for. */
@@ -98,7 +100,9 @@ export function memoryNeeds(device: DeviceTraits, question: MemoryQuestion): Mem
       rankNeed(device, { question, layout, blocks, rank, range })
     );
     const largest = needs.reduce((a, b) => sum(b) > sum(a) ? b : a);
-    const weights = question.mapsWeights === true ? 0 : weightBytes(config, { precision, range });
+    const weights = question.mapsWeights === true
+      ? question.convertedBytes ?? 0
+      : weightBytes(config, { precision, range });
     return { ...largest, weights };
   });
 }

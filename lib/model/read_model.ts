@@ -6,7 +6,8 @@
 import { Buffer } from "node:buffer";
 import type { ModelShape } from "./model_shape.ts";
 import { type ConfigOptions, readConfig } from "./config.ts";
-import { openWeightFiles, type WeightEntry } from "./weight_files.ts";
+import type { WeightEntry } from "./weight_entry.ts";
+import { openWeightFiles } from "./weight_files.ts";
 import { entryNamed } from "./weight_lookup.ts";
 
 const HEAD = "lm_head.weight";

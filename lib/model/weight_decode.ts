@@ -6,7 +6,7 @@
  */
 import type { FloatDType } from "../device/elements.ts";
 import { invariant } from "../errors.ts";
-import type { WeightEntry } from "./weight_files.ts";
+import type { WeightEntry } from "./weight_entry.ts";
 import type { FoundWeight } from "./weight_lookup.ts";
 
 /** Elements that are decoded at once, at most; a row is never cut. */

@@ -15,34 +15,12 @@ import { copyFile, mapFile, type MappedFile } from "../ffi/memory.ts";
 import { describeValue, fileError, isJsonObject, readJsonFile } from "../text_file.ts";
 import { isGgufPath, listGgufFiles } from "./gguf/files.ts";
 import { ggufEntries, type GgufPart } from "./gguf/weights.ts";
-import { parseSafetensors, type SafetensorsDtype, type TensorEntry } from "./safetensors.ts";
+import { parseSafetensors } from "./safetensors.ts";
+import type { WeightEntry } from "./weight_entry.ts";
 
 const SINGLE_FILE = "model.safetensors";
 const INDEX_FILE = "model.safetensors.index.json";
 const MAX_INDEX_BYTES = 100_000_000;
-
-/** Rows of a matrix, or elements of a vector, in another order than kernels take them. */
-export interface RowPairs {
-  /**
-   * Rows of a head: those that are rotated together lie side by side, 0, D / 2, 1, D / 2 + 1 and so
-   * on.
-   */
-  readonly headDim: number;
-}
-
-/** A tensor in a mapped file. */
-export interface WeightEntry extends Omit<TensorEntry, "dtype"> {
-  /** Q8_0: blocks of 32 elements, a scale in f16 and a byte for each. */
-  readonly dtype: SafetensorsDtype | "Q8_0";
-  /** Absent where the rows are in the order that kernels take. */
-  readonly rowPairs?: RowPairs;
-  /** The file, for error messages. */
-  readonly path: string;
-  /** The address of its first byte; valid until the files are disposed. */
-  readonly address: bigint;
-  /** The mapping that it lies in. */
-  readonly file: MappedFile;
-}
 
 /** Which files hold a model's weights. */
 export interface WeightFileList {

@@ -6,7 +6,9 @@
 import type { FloatDType } from "../device/elements.ts";
 import { FileError } from "../errors.ts";
 import { allWeights, type ModelShape, type WeightSpec } from "./model_shape.ts";
-import type { WeightEntry, WeightFiles } from "./weight_files.ts";
+import type { Precision } from "./precision.ts";
+import type { WeightEntry } from "./weight_entry.ts";
+import type { WeightFiles } from "./weight_files.ts";
 
 /** Dtypes of files that are read. */
 const DTYPES: Readonly<Record<string, WeightDType>> = {
@@ -78,6 +80,22 @@ export function findWeight(
   const isMapped = dtype !== "f64" && dtype !== "q8_0" && entry.rowPairs === undefined &&
     entry.begin % ELEMENT_BYTES[dtype] === 0;
   return { entry, dtype, isMapped };
+}
+
+/**
+ * What a weight becomes on a device whose memory is the host's: bf16 stays bf16 whatever is computed
+ * with, and what is scaled is not rounded again.
+ *
+ * @returns Its dtype there, and whether it is used where its file is mapped.
+ */
+export function keptDType(
+  found: FoundWeight,
+  options: { spec: WeightSpec; precision: Precision },
+): { readonly dtype: FloatDType; readonly isMapped: boolean } {
+  const { spec, precision } = options;
+  const wanted = found.dtype === "bf16" ? "bf16" : precision.weights;
+  if (spec.scale !== undefined) return { dtype: "f32", isMapped: false };
+  return { dtype: wanted, isMapped: found.isMapped && found.dtype === wanted };
 }
 
 /**

@@ -16,7 +16,7 @@ import { isTied, type ModelShape, type ProductShape, type WeightSpec } from "./m
 import type { Precision } from "./precision.ts";
 import { openWeightFiles, type WeightFiles } from "./weight_files.ts";
 import { fillWeight } from "./weight_fill.ts";
-import { findWeight, refuseUnused } from "./weight_lookup.ts";
+import { findWeight, keptDType, refuseUnused } from "./weight_lookup.ts";
 import {
   biasOptions,
   type LayerWeights,
@@ -109,12 +109,12 @@ class WeightLoader {
 
   /** A weight in place, or converted to what the arithmetic takes. */
   async load(spec: WeightSpec): Promise<Tensor> {
-    const { dtype, isMapped } = findWeight(this.#files, { spec, folder: this.#options.folder });
-    const wanted = dtype === "bf16" ? "bf16" : this.#options.precision.weights;
-    const { shape, name: label, scale } = spec;
-    if (dtype === wanted && isMapped && scale === undefined) return this.#map(spec);
-    const kept = scale === undefined ? wanted : "f32";
-    const out = this.#owned.use(Tensor.allocate(this.#device, { dtype: kept, shape, label }));
+    const { folder, precision } = this.#options;
+    const found = findWeight(this.#files, { spec, folder });
+    const { dtype, isMapped } = keptDType(found, { spec, precision });
+    if (isMapped) return this.#map(spec);
+    const { shape, name: label } = spec;
+    const out = this.#owned.use(Tensor.allocate(this.#device, { dtype, shape, label }));
     await this.#fill(out, spec);
     return out;
   }

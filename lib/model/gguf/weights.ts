@@ -6,7 +6,7 @@
 import { FileError, invariant } from "../../errors.ts";
 import type { MappedFile } from "../../ffi/memory.ts";
 import { describeValue } from "../../text_file.ts";
-import type { RowPairs, WeightEntry } from "../weight_files.ts";
+import type { RowPairs, WeightEntry } from "../weight_entry.ts";
 import { architectureOf, familyName, fileName, type GgufArchitecture } from "./architectures.ts";
 import { checkPart } from "./files.ts";
 import { type GgufHeader, type GgufTensor, locateTensors, parseGguf } from "./header.ts";

@@ -108,7 +108,7 @@ Deno.test("a tied model may have the embedding in its file twice, or once", asyn
 });
 
 Deno.test("a folder with weights in another format alone is refused by their name", async () => {
-  for (const other of ["pytorch_model.bin", "consolidated.00.pth", "model.gguf"]) {
+  for (const other of ["pytorch_model.bin", "consolidated.00.pth"]) {
     await inFolder(
       { "config.json": JSON.stringify(CONFIG), [other]: "weights" },
       async (folder) => {
@@ -123,6 +123,14 @@ Deno.test("a folder with weights in another format alone is refused by their nam
       },
     );
   }
+});
+
+Deno.test("a folder with a GGUF file alone is refused with the path that works", async () => {
+  const files = { "config.json": JSON.stringify(CONFIG), "model.gguf": "weights" };
+  await inFolder(files, async (folder) => {
+    const error = await assertRejects(() => logits(folder), FileError);
+    assert(error.message.endsWith(`given by its own path, ${folder}/model.gguf`), error.message);
+  });
 });
 
 Deno.test("weights in another format beside the safetensors are left alone", async () => {
