@@ -33,9 +33,10 @@ export async function lookAtModel(
   options: { run: RunWish | undefined; cuda: CudaDescription },
 ): Promise<Finding[]> {
   const { run, cuda } = options;
-  const files = await lookAtFiles(folder, run?.dtype ?? "bf16");
-  const { config, weightBytes, convertedBytes } = files;
+  const files = await lookAtFiles(folder);
+  const { config, weightBytes } = files;
   if (run === undefined || config === undefined) return [files.finding];
+  const convertedBytes = await lookAtConversion(folder, { config, dtype: run.dtype });
   const tokenizer = await lookAtTokenizer(folder, config);
   using owned = tokenizer.tokenizer;
   return [
@@ -48,15 +49,10 @@ export async function lookAtModel(
 
 async function lookAtFiles(
   folder: string,
-  dtype: ComputeDType,
-): Promise<
-  { finding: Finding; config?: ModelShape; weightBytes: number; convertedBytes: number }
-> {
+): Promise<{ finding: Finding; config?: ModelShape; weightBytes: number }> {
   const name = "Model";
   try {
     const config = await readModel(folder);
-    const precision = PRECISIONS[dtype];
-    const convertedBytes = await convertedWeightBytes(folder, { config, precision });
     const { paths } = await listWeightFiles(folder);
     let weightBytes = 0;
     for (const path of paths) weightBytes += (await Deno.stat(path)).size;
@@ -65,11 +61,25 @@ async function lookAtFiles(
       `${paths.length} weight file${paths.length === 1 ? "" : "s"}`;
     const lines = [text, ...config.warnings.map((warning) => `warning: ${warning}`)];
     const finding = { name, text: lines.join(`\n${INDENT}`) };
-    return { finding, config, weightBytes, convertedBytes };
+    return { finding, config, weightBytes };
   } catch (error) {
     const remedy = "give a model's folder with --model_path, or fetch one: deno task model";
     const finding = { name, text: errorText(error), remedy, error: asFileError(error) };
-    return { finding, weightBytes: 0, convertedBytes: 0 };
+    return { finding, weightBytes: 0 };
+  }
+}
+
+/** Bytes of weights that a process converts; weights that cannot be read are a run's to complain of. */
+async function lookAtConversion(
+  folder: string,
+  options: { config: ModelShape; dtype: ComputeDType },
+): Promise<number> {
+  const { config, dtype } = options;
+  try {
+    return await convertedWeightBytes(folder, { config, precision: PRECISIONS[dtype] });
+  } catch (error) {
+    if (error instanceof FileError) return 0;
+    throw error;
   }
 }
 
