@@ -86,6 +86,9 @@ export const GGUF_IDS: readonly number[] = Array.from(
   (_, i) => (i * 31 + (i % 7) * 13) % SIZES.vocab_size,
 );
 
+/** Behind three special tokens and 256 bytes. */
+const FIRST_PIECE = 259;
+
 /** A case of `tests/golden/gguf.json`. */
 export interface GgufGolden {
   readonly name: string;
@@ -151,12 +154,12 @@ export function bytePairVocabulary(json: TokenizerJson, pre: string): GgufPair[]
 }
 
 /**
- * The keys of a vocabulary of SentencePiece: pieces whose scores are their ranks.
+ * The keys of a vocabulary of SentencePiece: pieces whose scores are their ranks, runs of spaces the
+ * last of all, as in Llama 2's and Mistral's.
  *
- * @param json A `tokenizer.json` that was made of such a vocabulary. @param firstMerged The id of the
- * first piece that is made of two.
+ * @param json A `tokenizer.json` that was made of such a vocabulary.
  */
-export function sentencePieceVocabulary(json: TokenizerJson, firstMerged: number): GgufPair[] {
+export function sentencePieceVocabulary(json: TokenizerJson): GgufPair[] {
   const entries = Object.entries(json.model.vocab).sort((a, b) => a[1] - b[1]);
   const special = new Set(json.added_tokens.map(({ content }) => content));
   const typeOf = (text: string, id: number) => {
@@ -164,12 +167,14 @@ export function sentencePieceVocabulary(json: TokenizerJson, firstMerged: number
     if (special.has(text)) return TOKEN_TYPES.control;
     return /^<0x[0-9A-F]{2}>$/.test(text) ? TOKEN_TYPES.byte : TOKEN_TYPES.normal;
   };
+  const scoreOf = (text: string, id: number) =>
+    /^\u2581{2,}$/.test(text) ? -1e9 : Math.min(0, FIRST_PIECE - id);
   return [
     ["tokenizer.ggml.model", "text", "llama"],
     ["tokenizer.ggml.pre", "text", "default"],
     ["tokenizer.ggml.tokens", "texts", entries.map(([text]) => text)],
     ["tokenizer.ggml.token_type", "i32s", entries.map(([text, id]) => typeOf(text, id))],
-    ["tokenizer.ggml.scores", "f32s", entries.map(([, id]) => Math.min(0, firstMerged - id))],
+    ["tokenizer.ggml.scores", "f32s", entries.map(([text, id]) => scoreOf(text, id))],
     ["tokenizer.ggml.unknown_token_id", "u32", 0],
   ];
 }
