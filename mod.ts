@@ -45,6 +45,7 @@ export type { TileMask } from "./lib/attention/tile_masks.ts";
 export type { DeviceWish } from "./lib/device/open.ts";
 export type {
   DynamicRopeScaling,
+  FactorRopeScaling,
   LinearRopeScaling,
   Llama3RopeScaling,
   LongRopeScaling,

@@ -9,12 +9,7 @@
  */
 import { createHash } from "node:crypto";
 import { UsageError } from "../lib/errors.ts";
-import {
-  GGUF_CASES,
-  GGUF_IDS,
-  type GgufGolden,
-  makeGgufModel,
-} from "../tests/helpers/gguf_models.ts";
+import { GGUF_CASES, GGUF_IDS, type GgufGolden, makeGgufModel } from "./gguf_cases.ts";
 
 const GOLDEN = new URL("../tests/golden/gguf.json", import.meta.url);
 

@@ -24,13 +24,8 @@ import {
 import { buildFakeGpu, withFakeGpu } from "../helpers/fake_gpu.ts";
 import { type FamilyRun, runFamily } from "../helpers/families.ts";
 import { inFolder } from "../helpers/folder.ts";
-import {
-  bytePairVocabulary,
-  GGUF_CASES,
-  GGUF_IDS,
-  type GgufGolden,
-  makeGgufModel,
-} from "../helpers/gguf_models.ts";
+import { bytePairVocabulary } from "../helpers/gguf_vocabulary.ts";
+import { GGUF_CASES, GGUF_IDS, type GgufGolden, makeGgufModel } from "../../scripts/gguf_cases.ts";
 import { MODEL } from "../helpers/prompts.ts";
 import { runScript } from "../helpers/script.ts";
 

@@ -18,7 +18,7 @@ import { writeGguf } from "../../scripts/gguf.ts";
 import { makeModel } from "../../scripts/make_model.ts";
 import { assert, assertEquals, assertRejects, assertThrows } from "../helpers/assert.ts";
 import { inFolder } from "../helpers/folder.ts";
-import { GGUF_CONFIGS } from "../helpers/gguf_models.ts";
+import { GGUF_CONFIGS } from "../../scripts/gguf_cases.ts";
 import { Random } from "../helpers/random.ts";
 
 const KEYS: readonly GgufPair[] = [

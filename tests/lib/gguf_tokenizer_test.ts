@@ -16,7 +16,7 @@ import {
   bytePairVocabulary,
   sentencePieceVocabulary,
   type TokenizerJson,
-} from "../helpers/gguf_models.ts";
+} from "../helpers/gguf_vocabulary.ts";
 import { MODEL } from "../helpers/prompts.ts";
 import { writeRealTokenizer } from "../helpers/real_tokenizers.ts";
 import { ROOT } from "../helpers/sources.ts";
