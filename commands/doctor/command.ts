@@ -25,8 +25,8 @@ export function doctorCommand(findDemo: () => Promise<string | undefined>): Comm
         short: "-p",
         value: "FOLDER",
         help:
-          "the model to look at, in Hugging Face's format, or its name on the hub; without it " +
-          "only the machine is looked at",
+          "the model to look at, in Hugging Face's format, a GGUF file, or its name on the hub; " +
+          "without it only the machine is looked at",
       }),
       seq_lengths: wholesFlag({
         short: "-l",

@@ -65,7 +65,7 @@ export const GENERATORS_FLAG = choiceFlag(GENERATORS, {
 
 /** What can be named as a model. */
 export const MODEL_HELP =
-  "a model in Hugging Face's format, or its name on the hub if it was fetched";
+  "a model in Hugging Face's format, a GGUF file, or its name on the hub if it was fetched";
 
 /** The model of a command that cannot do without one. */
 export const MODEL_FLAG = textFlag({

@@ -23,7 +23,7 @@ export function elementsToFloats(bytes: Bytes, dtype: FloatDType): Float32Array<
   }
   const count = bytes.byteLength / 2;
   if (dtype === "f16") {
-    return Float32Array.from(new Float16Array(bytes.buffer, bytes.byteOffset, count));
+    return new Float32Array(new Float16Array(bytes.buffer, bytes.byteOffset, count));
   }
   const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, count);
   const words = new Uint32Array(count);

@@ -9,7 +9,7 @@ import { invariant } from "../errors.ts";
 import type { WeightEntry } from "./weight_entry.ts";
 import type { FoundWeight } from "./weight_lookup.ts";
 
-/** Elements that are decoded at once, at most; a row is never cut. */
+/** Elements that are decoded at once, at most, unless a row has more. */
 const MAX_ELEMENTS = 1 << 22;
 /** Q8_0: a scale in f16, then so many signed bytes. */
 const BLOCK_ELEMENTS = 32;
@@ -21,6 +21,7 @@ export interface DecodedRows {
   readonly start: number;
   readonly count: number;
   readonly dtype: FloatDType;
+  /** Overwritten by the next ones. */
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
@@ -29,42 +30,49 @@ export function needsDecoding({ entry, dtype }: FoundWeight): boolean {
   return dtype === "q8_0" || entry.rowPairs !== undefined;
 }
 
-/** All rows of a weight that needs decoding, from the first one on; 8-bit numbers become f32. */
+/**
+ * All rows of a weight that needs decoding, from the first one on, the first stretch being the longest;
+ * 8-bit numbers become f32.
+ */
 export function* decodeRows({ entry, dtype }: FoundWeight): Generator<DecodedRows> {
   invariant(dtype !== "f64", "weights in f64 are in the usual order");
   const [rows = 1] = entry.shape;
   const rowElements = entry.shape.reduce((product, extent) => product * extent, 1) / rows;
-  const step = Math.max(1, Math.floor(MAX_ELEMENTS / rowElements));
+  const step = Math.min(rows, Math.max(1, Math.floor(MAX_ELEMENTS / rowElements)));
+  const rowBytes = (entry.end - entry.begin) / rows;
+  // New memory for every stretch would cost more than what is done with it.
+  const copied = new Uint8Array(step * rowBytes);
+  const floats = new Float32Array(dtype === "q8_0" ? step * rowElements : 0);
   for (let start = 0; start < rows; start += step) {
     const count = Math.min(step, rows - start);
-    const bytes = rowsInOrder(entry, { start, count, rows });
+    const bytes = copied.subarray(0, count * rowBytes);
+    copyRows(bytes, { entry, start, count });
     if (dtype !== "q8_0") {
       yield { start, count, dtype, bytes };
     } else {
-      const floats = decodeQ8(bytes);
-      yield { start, count, dtype: "f32", bytes: new Uint8Array(floats.buffer) };
+      decodeQ8(floats, bytes);
+      const decoded = new Uint8Array(floats.buffer, 0, 4 * count * rowElements);
+      yield { start, count, dtype: "f32", bytes: decoded };
     }
   }
 }
 
-/** A copy of some rows, in the order that kernels take. */
-function rowsInOrder(
-  entry: WeightEntry,
-  range: { start: number; count: number; rows: number },
-): Uint8Array<ArrayBuffer> {
-  const { start, count, rows } = range;
-  const { begin, end, file, rowPairs } = entry;
-  const rowBytes = (end - begin) / rows;
+/** Copies some rows in the order that kernels take. */
+function copyRows(
+  out: Uint8Array,
+  rows: { entry: WeightEntry; start: number; count: number },
+): void {
+  const { entry: { begin, file, rowPairs }, start, count } = rows;
+  const rowBytes = out.byteLength / count;
   const all = file.bytes;
   if (rowPairs === undefined) {
-    return all.slice(begin + start * rowBytes, begin + (start + count) * rowBytes);
+    out.set(all.subarray(begin + start * rowBytes, begin + (start + count) * rowBytes));
+    return;
   }
-  const out = new Uint8Array(count * rowBytes);
   for (let i = 0; i < count; i++) {
     const from = begin + pairedRow(start + i, rowPairs.headDim) * rowBytes;
     out.set(all.subarray(from, from + rowBytes), i * rowBytes);
   }
-  return out;
 }
 
 /** Where a row lies whose head has its pairs side by side. */
@@ -75,16 +83,14 @@ function pairedRow(row: number, headDim: number): number {
 }
 
 /** Scale times number: exact in f32, as a product of 11 and 8 bits. */
-function decodeQ8(bytes: Uint8Array<ArrayBuffer>): Float32Array<ArrayBuffer> {
+function decodeQ8(out: Float32Array, bytes: Uint8Array<ArrayBuffer>): void {
   const blocks = bytes.byteLength / BLOCK_BYTES;
   const scales = new Float16Array(bytes.buffer);
   const numbers = new Int8Array(bytes.buffer);
-  const out = new Float32Array(blocks * BLOCK_ELEMENTS);
   for (let block = 0; block < blocks; block++) {
     const scale = scales[block * (BLOCK_BYTES / 2)] ?? 0;
     const from = block * BLOCK_BYTES + 2;
     const to = block * BLOCK_ELEMENTS;
     for (let i = 0; i < BLOCK_ELEMENTS; i++) out[to + i] = scale * (numbers[from + i] ?? 0);
   }
-  return out;
 }

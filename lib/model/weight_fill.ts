@@ -24,7 +24,7 @@ export async function fillWeight(
 ): Promise<void> {
   const { files, spec, folder } = task;
   const found = findWeight(files, { spec, folder });
-  if (needsDecoding(found)) return await fillDecoded(out, { found, spec });
+  if (needsDecoding(found)) return await fillDecoded(out, found, spec.scale ?? 1);
   const { entry, dtype } = found;
   invariant(dtype !== "q8_0", "blocks of 8-bit numbers are decoded");
   const bytes = entry.file.bytes.subarray(entry.begin, entry.end);
@@ -40,23 +40,22 @@ export async function fillWeight(
   await convert(device, { out, in: raw });
 }
 
-async function fillDecoded(
-  out: Tensor,
-  task: { found: FoundWeight; spec: WeightSpec },
-): Promise<void> {
-  const { found, spec: { scale, shape, name: label } } = task;
-  const { device } = out;
-  const inner = shape.slice(1);
+async function fillDecoded(out: Tensor, found: FoundWeight, scale: number): Promise<void> {
+  using owned = new DisposableStack();
+  let raw: Tensor | undefined;
   for (const { start, count, dtype, bytes } of decodeRows(found)) {
     const rows = out.rows(start, count);
-    if (scale !== undefined) {
+    if (scale !== 1) {
       await rows.writeFrom(elementsToFloats(bytes, dtype).map((value) => value * scale));
     } else if (dtype === rows.dtype) {
       await rows.writeFrom(bytes);
     } else {
-      using raw = Tensor.allocate(device, { dtype, shape: [count, ...inner], label });
-      await raw.writeFrom(bytes);
-      await convert(device, { out: rows, in: raw });
+      // The first stretch is the longest one.
+      const { device, shape, label } = rows;
+      raw ??= owned.use(Tensor.allocate(device, { dtype, shape, label }));
+      const source = raw.rows(0, count);
+      await source.writeFrom(bytes);
+      await convert(device, { out: rows, in: source });
     }
   }
 }
