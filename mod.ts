@@ -42,6 +42,7 @@ export type {
   SelectModule,
 } from "./lib/attention/select_module.ts";
 export type { TileMask } from "./lib/attention/tile_masks.ts";
+export type { WireCurves } from "./lib/attention/mass_curves.ts";
 export type { DeviceWish } from "./lib/device/open.ts";
 export type {
   DynamicRopeScaling,

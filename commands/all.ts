@@ -7,6 +7,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { BENCH_HELP, benchOptions } from "./bench/flags.ts";
+import { CALIBRATE } from "./calibrate/command.ts";
 import { doctorCommand } from "./doctor/command.ts";
 import { type Command, defineCommand } from "./shared/command.ts";
 import { INFER } from "./infer/command.ts";
@@ -199,6 +200,7 @@ export const COMMANDS: readonly Command[] = [
   INFER,
   PERPLEXITY,
   SERVE,
+  CALIBRATE,
   PREPARE,
   EVALUATE,
   GATHER,

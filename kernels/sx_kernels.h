@@ -37,7 +37,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 /* Raised whenever a signature or a meaning changes; checked when a library is loaded. */
-#define SX_ABI_VERSION 5u
+#define SX_ABI_VERSION 6u
 
 /* Tokens along a side of a tile of block-sparse attention (arXiv 2503.16428, section 2: a block). */
 #define SX_TILE 128
@@ -335,6 +335,16 @@ typedef struct sx_select_tiles_params {
   float threshold;                           /* at least 0 */
 } sx_select_tiles_params;
 sx_status sx_select_tiles(sx_context* context, const sx_select_tiles_params* params);
+
+/* The exact attention mass of every tile, which selections by a score are measured by:
+ * mass[h,b,c] = sum over the queries t of row tile b and the keys j of key tile c that t sees of
+ * exp(scale * q[t,h] . k[j]) / 2^lse_log2[t,h]; a row of tiles adds up to its number of queries. Nothing
+ * of T x N is kept. Tiles that no query sees are 0. FLOPs 2*D*HQ per visible (query, key) pair. */
+typedef struct sx_tile_mass_params {
+  sx_antidiagonal_score_params tiles; /* mass, queries and keys; its stride is not looked at */
+  const float* lse_log2;              /* [q_tokens, q_heads], as of sx_attention_dense */
+} sx_tile_mass_params;
+sx_status sx_tile_mass(sx_context* context, const sx_tile_mass_params* params);
 
 /* out[h,:] = mean over the first `tokens` rows of a segment's keys. */
 typedef struct sx_key_mean_params {

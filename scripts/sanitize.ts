@@ -36,8 +36,9 @@ const TOOLS = {
       "tests/kernels/attention_dense_test.ts",
       "tests/kernels/attention_block_sparse_test.ts",
       "tests/kernels/antidiagonal_score_test.ts",
+      "tests/kernels/tile_mass_test.ts",
     ],
-    filter: "/^(attentionDense|attentionBlockSparse|antidiagonalScore)\\(\\) on a GPU/",
+    filter: "/^(attentionDense|attentionBlockSparse|antidiagonalScore|tileMass)\\(\\) on a GPU/",
   },
 } as const;
 

@@ -108,6 +108,25 @@ sx_status check_stride(const Call& call, int64_t stride) {
   return SX_OK;
 }
 
+/* What the antidiagonal and the exact mass of tiles have in common. */
+sx_status check_mass(const Call& call, const sx_antidiagonal_score_params& p) {
+  SX_CHECK_POINTER(call, p, mass);
+  SX_CHECK_POINTER(call, p, q);
+  SX_PASS(check_dtypes(call, p.q_dtype, p.kv.dtype));
+  SX_PASS(check_cache(call, p.kv.dtype));
+  SX_PASS(check_heads(call, p.q_heads, p.kv.kv_heads, p.kv.head_dim));
+  SX_CHECK_SIZE(call, p, q_tokens);
+  SX_CHECK_SIZE(call, p, q_offset);
+  SX_CHECK_SIZE(call, p, window);
+  SX_CHECK_FINITE(call, p, scale);
+  SX_PASS(check_kv(call, p.kv, false));
+  SX_PASS(check_whole_tiles(call, p.q_offset, p.kv.prefix_tokens));
+  const int64_t keys = p.kv.prefix_tokens + p.kv.key_tokens;
+  SX_CHECK(call, keys == p.q_offset + p.q_tokens,
+           "prefix_tokens + key_tokens must be q_offset + q_tokens", keys);
+  return SX_OK;
+}
+
 /* NaN is refused, too. */
 sx_status check_threshold(const Call& call, float threshold) {
   SX_CHECK(call, threshold >= 0, "threshold must be at least 0 (shown without its fraction)",
@@ -181,20 +200,7 @@ sx_status sx_merge_states(sx_context* context, const sx_merge_states_params* par
 
 sx_status sx_antidiagonal_score(sx_context* context, const sx_antidiagonal_score_params* params) {
   SX_BEGIN(context, params, "score tiles");
-  SX_CHECK_POINTER(call, p, mass);
-  SX_CHECK_POINTER(call, p, q);
-  SX_PASS(check_dtypes(call, p.q_dtype, p.kv.dtype));
-  SX_PASS(check_cache(call, p.kv.dtype));
-  SX_PASS(check_heads(call, p.q_heads, p.kv.kv_heads, p.kv.head_dim));
-  SX_CHECK_SIZE(call, p, q_tokens);
-  SX_CHECK_SIZE(call, p, q_offset);
-  SX_CHECK_SIZE(call, p, window);
-  SX_CHECK_FINITE(call, p, scale);
-  SX_PASS(check_kv(call, p.kv, false));
-  SX_PASS(check_whole_tiles(call, p.q_offset, p.kv.prefix_tokens));
-  const int64_t keys = p.kv.prefix_tokens + p.kv.key_tokens;
-  SX_CHECK(call, keys == p.q_offset + p.q_tokens,
-           "prefix_tokens + key_tokens must be q_offset + q_tokens", keys);
+  SX_PASS(check_mass(call, p));
   SX_PASS(check_stride(call, p.stride));
   return SX_CALL(*context, antidiagonal_score, p);
 }
@@ -220,6 +226,13 @@ sx_status sx_select_tiles(sx_context* context, const sx_select_tiles_params* par
     for (int64_t h = 0; h < p.heads; h++) SX_PASS(check_threshold(call, p.head_thresholds[h]));
   }
   return SX_CALL(*context, select_tiles, p);
+}
+
+sx_status sx_tile_mass(sx_context* context, const sx_tile_mass_params* params) {
+  SX_BEGIN(context, params, "sum tiles");
+  SX_PASS(check_mass(call, p.tiles));
+  SX_CHECK_POINTER(call, p, lse_log2);
+  return SX_CALL(*context, tile_mass, p);
 }
 
 sx_status sx_key_mean(sx_context* context, const sx_key_mean_params* params) {

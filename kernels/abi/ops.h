@@ -27,6 +27,7 @@
   X(merge_states)           \
   X(antidiagonal_score)     \
   X(select_tiles)           \
+  X(tile_mass)              \
   X(key_mean)               \
   X(rank_score)             \
   X(argmax)                 \

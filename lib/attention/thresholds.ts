@@ -2,8 +2,7 @@
  * A threshold of the selection for each layer and query head, in place of one for all: as a value
  * that is checked here once, and on the devices of the layers.
  *
- * XAttention's own runs of RULER have such a table (arXiv 2503.16428, section 3.3, "minimum threshold
- * prediction").
+ * XAttention's own runs of RULER have such a table (arXiv 2503.16428, "minimum threshold prediction").
  *
  * @module
  */

@@ -278,7 +278,7 @@ class TextModel implements Model {
       prompt,
       options,
     );
-    const { onProgress, onIds, withMasks, keepContext, signal } = options;
+    const { onProgress, onIds, withMasks, withCurves, keepContext, signal } = options;
     const { tokenizer } = this;
     const { contextIds, queryIds } = await promptIds({ ...prompt, sample }, {
       tokenizer,
@@ -292,6 +292,7 @@ class TextModel implements Model {
     this.#checkMemory(contextIds.length, queryIds.length + tokensToGenerate);
     const result = await this.#engine.generate({
       ...{ sample, contextIds, queryIds, tokensToGenerate, topLogits, withMasks, keepContext },
+      withCurves,
       stopIds: [...new Set([...await stopIds(stopWords, tokenizer), ...endIds])],
     }, { onProgress, onIds, signal, isDone: stopCheck(stopWords, tokenizer) });
     const ids = await idsToStopWord(result.ids, { stopWords, tokenizer });

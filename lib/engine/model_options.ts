@@ -105,6 +105,13 @@ export interface GenerateOptions {
   /** Whether to return which tiles were selected; not in the ring's modes. @default {false} */
   readonly withMasks?: boolean | undefined;
   /**
+   * Whether to compute the context's attention exactly, whatever the plan selects, and to return what
+   * each threshold would keep of it, head by head; in `xattn` and `starx`.
+   *
+   * @default {false}
+   */
+  readonly withCurves?: boolean | undefined;
+  /**
    * Whether the next prompts are likely to have the same context: it stays encoded, and they take it
    * as it is, until one comes without this option. No result depends on it.
    *

@@ -100,6 +100,7 @@ const GENERATE_NAMES = [
   "topLogits",
   "endIds",
   "withMasks",
+  "withCurves",
   "keepContext",
   "onProgress",
   "onIds",

@@ -6,7 +6,7 @@
 import { RandomSelection } from "../attention/random_selection.ts";
 import type { CheckedPlan } from "../attention/plan.ts";
 import { loadSelectModule } from "../attention/select_module.ts";
-import type { TileMasks } from "../attention/tile_masks.ts";
+import type { TileRecords } from "../attention/tile_records.ts";
 import type { Collective } from "../parallel/collective.ts";
 import { type Device, DEVICE_TRAITS } from "../device/device.ts";
 import { stagesOn } from "../device/stages.ts";
@@ -171,7 +171,7 @@ export class RankModel implements Disposable {
    * @param options `collective`: asked for rank and size; carries keys and values in mode ring, and
    * the anchor between GPUs. `room` in the query rank's cache, in tokens, for a query and what is
    * generated; `queryTokens` of it are the query's, as far as that is known: by default all.
-   * `masks` takes the tiles that are selected.
+   * `records` takes what is asked for of its tiles.
    * @throws {WorkerError} If another rank is lost.
    */
   async encode(
@@ -184,14 +184,14 @@ export class RankModel implements Disposable {
       spareRoom?: number;
       /** Contexts that are to be encoded besides, likely to be as long: their pages are made now. */
       others?: number;
-      masks?: TileMasks | undefined;
+      records?: TileRecords | undefined;
       /** In place of the model's, whose merge it has. */
       plan?: CheckedPlan | undefined;
       onProgress: (fraction: number) => void;
       hooks?: RunHooks;
     },
   ): Promise<EncodedContext> {
-    const { collective, room, spareRoom = 0, masks, others = 0 } = options;
+    const { collective, room, spareRoom = 0, records, others = 0 } = options;
     const { plan = this.#parts.plan } = options;
     const { onProgress, hooks = NO_HOOKS } = options;
     const { rank, size: ranks } = collective;
@@ -213,7 +213,7 @@ export class RankModel implements Disposable {
       sequence,
       randomTiles: this.#randomTiles,
       onProgress,
-      masks,
+      records,
       turns: hooks,
     });
   }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { TileMasks } from "../attention/tile_masks.ts";
+import type { TileRecords } from "../attention/tile_records.ts";
 import { tokensIn } from "../star/blocks.ts";
 import type { Answer } from "../star/decoder.ts";
 import type { EncodedContext } from "../star/encode.ts";
@@ -17,7 +17,7 @@ export interface Running {
   readonly answer: Answer;
   /** By which whoever asks can end it early. */
   readonly key: number | undefined;
-  readonly masks: TileMasks | undefined;
+  readonly records: TileRecords | undefined;
   /** The context's number where it outlives the answer. */
   readonly kept: number | undefined;
   /** Whether the context was encoded for this answer. */
@@ -28,7 +28,7 @@ export interface Running {
 
 /** What a rank tells of an answer that is done. */
 export function resultOf(running: Running, rank: number): NonNullable<StarResult["generated"]> {
-  const { answer, encoded: { phase1, sequence: { blocks } }, kept, masks } = running;
+  const { answer, encoded: { phase1, sequence: { blocks } }, kept, records } = running;
   const { startMs, encodedMs } = running;
   const { ids, topLogits, scores } = answer;
   if (kept !== undefined) return { ids, topLogits };
@@ -43,7 +43,7 @@ export function resultOf(running: Running, rank: number): NonNullable<StarResult
       layers.map(({ selected, causal }) => [selected, causal] as const)
     ),
     headTiles: sumHeads(phase1.selected),
-    masks: masks?.all ?? [],
+    ...records?.recorded,
     counters: {
       ...work,
       prefillSeconds: (encodedMs - startMs) / 1000,

@@ -15,7 +15,7 @@ import type { Collective } from "../parallel/collective.ts";
 import type { EncodedContext } from "../star/encode.ts";
 import type { CheckedPlan } from "../attention/plan.ts";
 import type { Sequence } from "../star/sequence.ts";
-import { TileMasks } from "../attention/tile_masks.ts";
+import { TileRecords } from "../attention/tile_records.ts";
 import { checkRequest, type GenerateRequest } from "../star/request.ts";
 import { CancelledError } from "../team/one_at_a_time.ts";
 import { type RankContext, type RankService, RefusedError } from "../team/program.ts";
@@ -175,7 +175,7 @@ export class StarService implements RankService<StarTypes> {
         }
         const request = fromWire(task.request);
         const startMs = performance.now();
-        const rest = { kept: task.context, key: undefined, masks: undefined, isFresh: false };
+        const rest = { kept: task.context, key: undefined, records: undefined, isFresh: false };
         return await this.#answer(id, { request, encoded, startMs, ...rest });
       }
       case "free":
@@ -187,12 +187,13 @@ export class StarService implements RankService<StarTypes> {
   async #generate(id: number, task: Extract<StarTask, { kind: "generate" }>): Promise<void> {
     const request = fromWire(task.request);
     const startMs = performance.now();
-    const masks = request.withMasks === true ? new TileMasks() : undefined;
-    const { encoded, isOwned, isFresh } = await this.#contextOf(id, { request, masks });
+    const { layerCount, queryHeads: heads } = this.#model.config;
+    const records = TileRecords.of(request, { layers: layerCount - 1, heads });
+    const { encoded, isOwned, isFresh } = await this.#contextOf(id, { request, records });
     using owned = new DisposableStack();
     if (isOwned) owned.use(encoded);
     const { key } = task;
-    const rest = { kept: undefined, key, masks, isFresh };
+    const rest = { kept: undefined, key, records, isFresh };
     await this.#answer(id, { request, encoded, startMs, ...rest });
     owned.move();
     const isShared = !isFresh || this.#shared.has(encoded);
@@ -206,17 +207,17 @@ export class StarService implements RankService<StarTypes> {
   /** Encodes a request's context, or takes what is kept of it: itself, or a copy while it is in use. */
   async #contextOf(
     id: number,
-    options: { request: GenerateRequest; masks: TileMasks | undefined },
+    options: { request: GenerateRequest; records: TileRecords | undefined },
   ): Promise<{ encoded: EncodedContext; isOwned: boolean; isFresh: boolean }> {
-    const { request, masks } = options;
+    const { request, records } = options;
     const queryTokens = request.queryIds.length;
     const room = queryTokens + request.tokensToGenerate;
     const lengths = lengthsOf(request.contextIds.length, { room, queryTokens });
-    // Masks are told while a context is encoded.
-    const found = masks === undefined ? this.#shared.find(request, lengths) : undefined;
+    // Tiles are recorded while a context is encoded.
+    const found = records === undefined ? this.#shared.find(request, lengths) : undefined;
     if (found === undefined) {
       const spareRoom = request.keepContext === true ? SPARE_ROOM : 0;
-      const sizes = { ids: request.contextIds, room, spareRoom, queryTokens, masks };
+      const sizes = { ids: request.contextIds, room, spareRoom, queryTokens, records };
       return { encoded: await this.#encode(id, sizes), isOwned: true, isFresh: true };
     }
     const isAsked = this.#running.some(({ encoded }) => encoded === found);
@@ -236,7 +237,7 @@ export class StarService implements RankService<StarTypes> {
       room: number;
       spareRoom?: number;
       queryTokens?: number;
-      masks?: TileMasks | undefined;
+      records?: TileRecords | undefined;
       plan?: CheckedPlan | undefined;
     },
   ): Promise<EncodedContext> {
@@ -249,7 +250,7 @@ export class StarService implements RankService<StarTypes> {
       room: options.room,
       spareRoom: options.spareRoom ?? 0,
       queryTokens: options.queryTokens,
-      masks: options.masks,
+      records: options.records,
       plan,
       // Others are likely to be as long: pages are made for those that wait, and for as many as there
       // are, so that what is there is not moved for each of them.
@@ -270,7 +271,7 @@ export class StarService implements RankService<StarTypes> {
       startMs: number;
       kept: number | undefined;
       key: number | undefined;
-      masks: TileMasks | undefined;
+      records: TileRecords | undefined;
       isFresh: boolean;
     },
   ): Promise<void> {

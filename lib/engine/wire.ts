@@ -11,6 +11,7 @@ import type { GenerateRequest, GenerateResult, Progress, RankCounters } from "..
 import { decodeInt32, encodeInt32 } from "../team/protocol.ts";
 import type { TokenScore } from "../star/token_scores.ts";
 import type { CheckedPlan } from "../attention/plan.ts";
+import { MassCurves, type WireCurves } from "../attention/mass_curves.ts";
 import type { TileMask } from "../attention/tile_masks.ts";
 
 /** What one rank found. */
@@ -26,6 +27,8 @@ export interface RankResult {
   readonly headTiles: readonly (readonly number[])[];
   /** As in `GenerateResult`, for this rank's blocks. */
   readonly masks: readonly TileMask[];
+  /** As in `GenerateResult`, for this rank's blocks. */
+  readonly curves?: WireCurves | undefined;
   readonly counters: RankCounters;
 }
 
@@ -127,8 +130,17 @@ export function joinResults(results: readonly RankResult[]): GenerateResult {
     selectedTiles: results.flatMap((result) => result.selectedTiles),
     headShares: headShares(results),
     masks: results.flatMap((result) => result.masks),
+    ...joinCurves(results.flatMap(({ curves }) => curves ?? [])),
     ranks: results.map((result) => result.counters),
   };
+}
+
+/** Sums of whole numbers, which are the same in any order. */
+function joinCurves(all: readonly WireCurves[]): Pick<GenerateResult, "curves"> {
+  const [first, ...others] = all.map(MassCurves.fromWire);
+  if (first === undefined) return {};
+  for (const curves of others) first.merge(curves);
+  return { curves: first.toWire() };
 }
 
 /** As many of a layer's causal tiles fall to each head. */

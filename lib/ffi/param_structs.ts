@@ -27,6 +27,7 @@ import type {
   RopeTableParams,
   SelectTilesParams,
   SwigluParams,
+  TileMassParams,
   TopKParams,
 } from "./params.ts";
 import { type StructViews, writeInt, writeSize } from "./struct_views.ts";
@@ -50,6 +51,7 @@ export const PARAM_BYTES = {
   sx_merge_states: 72,
   sx_antidiagonal_score: 184,
   sx_select_tiles: 104,
+  sx_tile_mass: 192,
   sx_key_mean: 64,
   sx_rank_score: 120,
   sx_argmax: 32,
@@ -303,6 +305,32 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 20, p.prefixGap);
     to.u64[11] = p.headThresholds;
     to.f32[24] = p.threshold;
+  },
+  sx_tile_mass(to: StructViews, p: TileMassParams): void {
+    to.u64[0] = p.tiles.mass;
+    to.u64[1] = p.tiles.q;
+    writeInt(to.i32, 4, p.tiles.qDtype);
+    to.u64[3] = p.tiles.kv.keys;
+    to.u64[4] = p.tiles.kv.values;
+    to.u64[5] = p.tiles.kv.prefixKeys;
+    to.u64[6] = p.tiles.kv.prefixValues;
+    writeInt(to.i32, 14, p.tiles.kv.dtype);
+    writeSize(to.i32, 16, p.tiles.kv.keyTokens);
+    writeSize(to.i32, 18, p.tiles.kv.prefixTokens);
+    writeSize(to.i32, 20, p.tiles.kv.kvHeads);
+    writeSize(to.i32, 22, p.tiles.kv.headDim);
+    writeSize(to.i32, 24, p.tiles.kv.tokenStride);
+    writeSize(to.i32, 26, p.tiles.kv.headStride);
+    writeSize(to.i32, 28, p.tiles.kv.prefixTokenStride);
+    writeSize(to.i32, 30, p.tiles.kv.prefixHeadStride);
+    writeSize(to.i32, 32, p.tiles.kv.prefixGap);
+    writeSize(to.i32, 34, p.tiles.qTokens);
+    writeSize(to.i32, 36, p.tiles.qOffset);
+    writeSize(to.i32, 38, p.tiles.qHeads);
+    writeSize(to.i32, 40, p.tiles.window);
+    writeSize(to.i32, 42, p.tiles.stride);
+    to.f32[44] = p.tiles.scale;
+    to.u64[23] = p.lseLog2;
   },
   sx_key_mean(to: StructViews, p: KeyMeanParams): void {
     to.u64[0] = p.out;

@@ -245,6 +245,12 @@ export interface SelectTilesParams {
   readonly threshold: number; // float threshold
 }
 
+/** `sx_tile_mass_params`. */
+export interface TileMassParams {
+  readonly tiles: AntidiagonalScoreParams; // sx_antidiagonal_score_params tiles
+  readonly lseLog2: bigint; // const float* lse_log2
+}
+
 /** `sx_key_mean_params`. */
 export interface KeyMeanParams {
   readonly out: bigint; // float* out
@@ -312,6 +318,7 @@ export interface OpParams {
   readonly sx_merge_states: MergeStatesParams;
   readonly sx_antidiagonal_score: AntidiagonalScoreParams;
   readonly sx_select_tiles: SelectTilesParams;
+  readonly sx_tile_mass: TileMassParams;
   readonly sx_key_mean: KeyMeanParams;
   readonly sx_rank_score: RankScoreParams;
   readonly sx_argmax: ArgmaxParams;

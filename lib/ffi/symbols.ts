@@ -10,7 +10,7 @@
  */
 
 /** The version of the interface that this table describes: `SX_ABI_VERSION`. */
-export const ABI_VERSION = 5;
+export const ABI_VERSION = 6;
 
 /** Tokens along a side of a tile of block-sparse attention: `SX_TILE`. */
 export const TILE_TOKENS = 128;
@@ -190,6 +190,13 @@ export const OP_SYMBOLS = {
     parameters: [
       "u64", // sx_context* context
       "u64", // const sx_select_tiles_params* params
+    ],
+    result: "i32",
+  },
+  sx_tile_mass: {
+    parameters: [
+      "u64", // sx_context* context
+      "u64", // const sx_tile_mass_params* params
     ],
     result: "i32",
   },

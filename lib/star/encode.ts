@@ -6,7 +6,7 @@
 import type { RandomSelection } from "../attention/random_selection.ts";
 import type { LoadedHooks } from "../attention/select_module.ts";
 import { type CheckedPlan, mergeOf } from "../attention/plan.ts";
-import type { TileMasks } from "../attention/tile_masks.ts";
+import type { TileRecords } from "../attention/tile_records.ts";
 import { copyHeadRows } from "../attention/head_rows.ts";
 import type { Stage } from "../device/stages.ts";
 import type { Transformer } from "../model/forward.ts";
@@ -35,8 +35,8 @@ export interface EncodeOptions {
   readonly randomTiles: RandomSelection | undefined;
   /** A selection of one's own. */
   readonly hooks?: LoadedHooks | undefined;
-  /** Gets the tiles that this rank's blocks take, where it is asked for them. */
-  readonly masks: TileMasks | undefined;
+  /** Gets what is recorded of this rank's blocks, where somebody asks for it. */
+  readonly records: TileRecords | undefined;
   /** Called with the share of this rank's work that is done. */
   readonly onProgress: (fraction: number) => void;
   /** Asked on the way, and at the end. */

@@ -9,6 +9,7 @@
  * @module
  */
 import { denseAttention } from "../attention/dense.ts";
+import { measuredAttention } from "../attention/measured.ts";
 import type { RandomSelection } from "../attention/random_selection.ts";
 import type { CheckedPlan } from "../attention/plan.ts";
 import { TILE_TOKENS } from "../ffi/symbols.ts";
@@ -16,7 +17,7 @@ import type { LoadedHooks } from "../attention/select_module.ts";
 import { SelectionBuffers } from "../attention/selection_buffers.ts";
 import { attentionOf, type AttentionStrategy } from "../attention/strategy.ts";
 import type { SequenceKeys } from "../attention/sequence.ts";
-import type { TileMasks } from "../attention/tile_masks.ts";
+import type { TileRecords } from "../attention/tile_records.ts";
 import type { WindowOf } from "../attention/window.ts";
 import {
   addCounts,
@@ -72,8 +73,8 @@ export interface Phase1Options {
   readonly randomTiles?: RandomSelection | undefined;
   /** A selection of one's own. */
   readonly hooks?: LoadedHooks | undefined;
-  /** Takes the tiles that each block's rows select. */
-  readonly masks?: TileMasks | undefined;
+  /** Takes what is asked for of each block's tiles. */
+  readonly records?: TileRecords | undefined;
   /** Called after every layer of every chunk with the share of this rank's work that is done. */
   readonly onProgress: (fraction: number) => void;
   /** Asked before a chunk whose end no other rank waits for. */
@@ -339,9 +340,11 @@ class SequenceEncoder implements Disposable {
     sequence: LocalSequence,
     chunk: ChunkRange & { counts: PerStage<StageCounts> | undefined },
   ): AttentionStrategy {
-    const { stages, randomTiles, hooks, transformer, masks } = this.#options;
+    const { stages, randomTiles, hooks, transformer, records } = this.#options;
     const { block } = sequence;
     const firstRow = chunk.begin / TILE_TOKENS;
+    // The rows of an anchor on its own are those of block 0, which another rank records.
+    const { masks, curves } = block === undefined ? {} : records ?? {};
     const onTiles = masks === undefined || block === undefined
       ? undefined
       : (tiles: SelectedTiles) => masks.add(tiles, { block, firstRow });
@@ -360,7 +363,14 @@ class SequenceEncoder implements Disposable {
         const buffers = this.#buffers?.of(firstLayer);
         const selected = chunk.counts?.of(firstLayer).counts;
         if (buffers === undefined || selected === undefined) return denseAttention(device, keys);
+        // An anchor on its own is measured elsewhere, and what is behind it sees it exact.
+        if (records?.curves !== undefined && curves === undefined) {
+          return denseAttention(device, keys);
+        }
         const counts = selected.rows(this.#countsRow(chunk), layerCount);
+        if (curves !== undefined) {
+          return measuredAttention(device, { keys, stride: buffers.stride, counts, curves });
+        }
         const selection = {
           ...{ ...buffers, counts, randomTiles, onTiles, hooks },
           // The anchor is the beginning of block 0, whoever encodes it.

@@ -6,6 +6,7 @@
  */
 import { RequestError } from "../errors.ts";
 import type { TileMask } from "../attention/tile_masks.ts";
+import type { WireCurves } from "../attention/mass_curves.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import type { TokenScore } from "./token_scores.ts";
 
@@ -25,6 +26,13 @@ export interface GenerateRequest {
   readonly topLogits: number;
   /** Whether to return which tiles were selected; not in the ring's modes. @default {false} */
   readonly withMasks?: boolean | undefined;
+  /**
+   * Whether to compute exact attention and to return what selections of tiles would keep of it; in
+   * modes that select, but not in the ring's.
+   *
+   * @default {false}
+   */
+  readonly withCurves?: boolean | undefined;
   /**
    * Whether the context stays encoded for the next requests with the same one: they take it as it
    * is, until one comes that does not keep it.
@@ -81,6 +89,8 @@ export interface GenerateResult {
   readonly headShares: readonly (readonly number[])[];
   /** The tiles that each block's rows selected, if that was asked for and is not too much. */
   readonly masks: readonly TileMask[];
+  /** What each threshold would keep, over all blocks, if that was asked for. */
+  readonly curves?: WireCurves | undefined;
   /** Of the query's tokens from the second one on and of the first generated one, if asked for. */
   readonly scores?: readonly TokenScore[] | undefined;
   /** One entry per rank, in rank order. */

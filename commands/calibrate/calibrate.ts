@@ -1,0 +1,249 @@
+/**
+ * The `calibrate` command: finds a threshold of the selection for each layer and head, by what each
+ * would keep of the exact attention of some prompts.
+ *
+ * @module
+ */
+import { dirname, resolve } from "node:path";
+import { type CheckedPlan, checkPlan } from "../../lib/attention/plan.ts";
+import { CURVE_STEPS, thresholdOfStep } from "../../lib/attention/mass_curves.ts";
+import { chooseDevice } from "../../lib/device/open.ts";
+import { errorText, FileError, invariant, RequestError, UsageError } from "../../lib/errors.ts";
+import { loadModel } from "../../lib/engine/load_model.ts";
+import { readConfig } from "../../lib/model/config.ts";
+import { modelDigest } from "../../lib/model/digest.ts";
+import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
+import { replaceFile } from "../../ruler/files.ts";
+import type { CommandContext } from "../infer/infer.ts";
+import { makeFolder } from "../shared/folder.ts";
+import { ModelSession, usableProcesses } from "../shared/model_session.ts";
+import { planOptions } from "../shared/run_options.ts";
+import { RunLock } from "../shared/run_lock.ts";
+import { alignedTable } from "../shared/text_table.ts";
+import { VERSION } from "../shared/version.ts";
+import type { CalibrateOptions } from "./options.ts";
+import { CurveFile, type CurveOptions } from "./curve_file.ts";
+import { type CalibrationPrompt, calibrationPrompts, checkPrompts } from "./prompts.ts";
+import {
+  chooseSteps,
+  type HeadSteps,
+  type Kept,
+  keptBy,
+  meanKept,
+  poolCurves,
+} from "./thresholds.ts";
+
+/**
+ * Measures the prompts that are not measured yet, and writes the thresholds.
+ *
+ * @throws {UsageError} If an option cannot be used, or earlier curves were made with other ones.
+ * @throws {FileError} If the model, a prompt or the result cannot be read or written.
+ * @throws {DeviceError} If the device cannot be used.
+ * @throws {WorkerError} If a rank is lost; what was measured is kept.
+ */
+export async function runCalibrate(
+  options: CalibrateOptions,
+  context: CommandContext,
+): Promise<void> {
+  const { screen } = context;
+  const { modelPath: folder, outputPath } = options;
+  const plan = checkPlan(options.plan);
+  const before = checkBefore(plan);
+  checkPrompts(options);
+  const { kind: device, note } = await chooseDevice(options.device, options);
+  if (note !== undefined) screen.log(note);
+  const config = await readConfig(folder, options);
+  const asked = context.launchedRanks ?? options.processCount;
+  const processCount = usableProcesses(plan, asked, { screen });
+  await makeFolder(dirname(resolve(outputPath)));
+  await using _lock = await RunLock.take(`${outputPath}.lock`, { what: "--output_path" });
+  using tokenizer = await openTokenizerThread(folder);
+  const prompts = await calibrationPrompts(options, { tokenizer, screen });
+  const model = await modelDigest(folder);
+  const made = curveOptions(options, { plan, device, processCount, model });
+  const path = `${outputPath}.curves.jsonl`;
+  if (options.overwrite === true) await removeFile(path);
+  using file = await CurveFile.open(path, made);
+  await measure(prompts, { options, device, processCount, file, tokenizer, context });
+  const all = prompts.map(({ sha256 }) => file.get(sha256)).filter((one) => one !== undefined);
+  const steps = chooseSteps(all, options.goal);
+  const pooled = poolCurves(all);
+  const outcome = {
+    before: keptBy(pooled, steps.map((heads) => heads.map(() => before))),
+    after: keptBy(pooled, steps),
+  };
+  const table = tableOf(steps, { plan, before, model, layerCount: config.layerCount });
+  await replaceFile(outputPath, [
+    tableText({ ...table, ...factsOf(options, { made, ...outcome }) }),
+  ]);
+  screen.print(outcomeText(outcome, { before, steps }));
+  screen.log(`${outputPath}: thresholds of ${all.length} prompts`);
+}
+
+async function removeFile(path: string): Promise<void> {
+  try {
+    await Deno.remove(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return;
+    throw new FileError(`Cannot remove ${path}: ${errorText(error)}`, { cause: error });
+  }
+}
+
+/** The step of the threshold that is compared with. @throws {UsageError} If it is none. */
+function checkBefore({ selection }: CheckedPlan): number {
+  const { threshold } = selection ?? {};
+  const step = typeof threshold === "number" ? Math.round(threshold * CURVE_STEPS) : NaN;
+  if (typeof threshold === "number" && Math.abs(thresholdOfStep(step) - threshold) < 1e-9) {
+    return step;
+  }
+  const found = typeof threshold === "number" ? threshold : "a table";
+  throw new UsageError(
+    `--threshold: must be a multiple of ${thresholdOfStep(1)}: current value is ${found}`,
+  );
+}
+
+/** What curves are bound to. */
+function curveOptions(
+  options: CalibrateOptions,
+  run: { plan: CheckedPlan; device: "cpu" | "cuda"; processCount: number; model: string },
+): CurveOptions {
+  const { plan, device, processCount, model } = run;
+  const { threshold: _threshold, merge: _merge, ...all } = planOptions(plan, {
+    ...{ ...options, device, processCount },
+  });
+  const named = Object.entries(all).map(([name, value]) => [`--${name}`, value] as const);
+  return {
+    version: VERSION,
+    "--model_path": model,
+    ...Object.fromEntries(named) as CurveOptions,
+  };
+}
+
+/** Runs the prompts that have no curves yet, one after the other. */
+async function measure(
+  prompts: readonly CalibrationPrompt[],
+  run: {
+    options: CalibrateOptions;
+    device: "cpu" | "cuda";
+    processCount: number;
+    file: CurveFile;
+    tokenizer: Awaited<ReturnType<typeof openTokenizerThread>>;
+    context: CommandContext;
+  },
+): Promise<void> {
+  const { options, device, processCount, file, tokenizer, context } = run;
+  const { screen, cleanup } = context;
+  const left = prompts.filter(({ sha256 }) => file.get(sha256) === undefined);
+  if (left.length < prompts.length) {
+    screen.log(`${prompts.length - left.length} prompts are measured, continuing`);
+  }
+  if (left.length === 0) return;
+  const { modelPath: folder, dtype: precision, threads, gpusPerRank, timeoutMs } = options;
+  const { startTimeoutMs, copyWeights, ropeScaling } = options;
+  await using session = new ModelSession({
+    folder,
+    load: {
+      ...{ ...options.plan, device, precision, threads, gpusPerRank, timeoutMs, startTimeoutMs },
+      ...{ copyWeights, ropeScaling, tokenizer },
+    },
+    screen,
+    cleanup,
+    loadModel: context.loadModel ?? loadModel,
+  });
+  const model = await session.open({ processCount });
+  for (const { name, sha256, context, query } of left) {
+    const startMs = performance.now();
+    try {
+      const { result, contextTokens } = await model.generate({ context, query, sample: name }, {
+        tokensToGenerate: 1,
+        withCurves: true,
+      });
+      invariant(result.curves !== undefined, "a mode that selects measures its tiles");
+      await file.add(sha256, result.curves);
+      const seconds = ((performance.now() - startMs) / 1000).toFixed(2);
+      screen.log(`${name}: ${contextTokens} tokens, ${seconds} s`);
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw error;
+      throw new FileError(`${error.message} (${options.inputPath ?? name})`, { cause: error });
+    }
+  }
+}
+
+/** The last layer selects nothing in phase 1: its attention is not needed there. */
+function tableOf(
+  steps: HeadSteps,
+  run: { plan: CheckedPlan; before: number; model: string; layerCount: number },
+) {
+  const { plan: { selection }, before, model, layerCount } = run;
+  const heads = steps[0]?.length ?? 0;
+  const rows = Array.from(
+    { length: layerCount },
+    (_, layer) => steps[layer] ?? Array.from({ length: heads }, () => before),
+  );
+  const layers = rows.map((row) => row.map(thresholdOfStep));
+  return { stride: selection?.stride, layers, model };
+}
+
+function factsOf(
+  { goal }: CalibrateOptions,
+  run: { made: CurveOptions; before: Kept[][]; after: Kept[][] },
+) {
+  const { made, before, after } = run;
+  const show = (all: Kept[][]) => ({
+    density: rounded(all.map((heads) => heads.map(({ density }) => density))),
+    kept: rounded(all.map((heads) => heads.map(({ kept }) => kept))),
+  });
+  const { version, "--model_path": _model, ...flags } = made;
+  return { goal, made: { version, ...flags }, before: show(before), after: show(after) };
+}
+
+function rounded(rows: readonly (readonly number[])[]): number[][] {
+  return rows.map((row) => row.map((value) => Number(value.toFixed(4))));
+}
+
+/** JSON with a line for each layer. */
+function tableText(value: unknown): string {
+  const text = JSON.stringify(value, null, 2);
+  const flat = text.replace(
+    /\[\n\s+([-\d.e,\s]+?)\n\s+\]/g,
+    (_, numbers: string) => `[${numbers.replace(/\s+/g, " ")}]`,
+  );
+  return `${flat}\n`;
+}
+
+/** What is printed: by layer, before and after. */
+function outcomeText(
+  outcome: { before: Kept[][]; after: Kept[][] },
+  run: { before: number; steps: HeadSteps },
+): string {
+  const number = (value: number) => value.toFixed(3);
+  const row = (
+    name: string,
+    heads: { before: Kept[]; after: Kept[]; steps: readonly number[] },
+  ) => {
+    const [old, now] = [meanKept(heads.before), meanKept(heads.after)];
+    const thresholds = heads.steps.map(thresholdOfStep);
+    return [
+      ...[name, number(Math.min(...thresholds)), number(Math.max(...thresholds))],
+      ...[old.density, now.density, old.kept, now.kept].map(number),
+    ];
+  };
+  const title = thresholdOfStep(run.before);
+  const header = [
+    ...["layer", "lowest", "highest", `tiles at ${title}`, "tiles now"],
+    ...[`kept at ${title}`, "kept now"],
+  ];
+  const rows = run.steps.map((steps, layer) =>
+    row(String(layer), {
+      before: outcome.before[layer] ?? [],
+      after: outcome.after[layer] ?? [],
+      steps,
+    })
+  );
+  const mean = row("mean", {
+    before: outcome.before.flat(),
+    after: outcome.after.flat(),
+    steps: run.steps.flat(),
+  });
+  return alignedTable([header, ...rows, mean]);
+}

@@ -1,0 +1,105 @@
+/**
+ * The curves of the prompts that are measured already: JSON lines beside the result, so that a run
+ * which was cut off goes on.
+ *
+ * @module
+ */
+import { MassCurves, type WireCurves } from "../../lib/attention/mass_curves.ts";
+import { errorText, FileError, UsageError } from "../../lib/errors.ts";
+import { JsonLinesWriter, readJsonLines, recoverJsonLines } from "../../lib/jsonl.ts";
+import { isJsonObject } from "../../lib/text_file.ts";
+
+/** What curves depend on, besides the prompt. */
+export type CurveOptions = Readonly<Record<string, string | number | null>>;
+
+/** The curves of one prompt. */
+export interface PromptCurves {
+  /** SHA-256 of context and query. */
+  readonly prompt: string;
+  readonly curves: MassCurves;
+}
+
+/** The curves of a run so far. */
+export class CurveFile implements Disposable {
+  readonly #curves: Map<string, MassCurves>;
+  readonly #writer: JsonLinesWriter;
+
+  private constructor(curves: Map<string, MassCurves>, writer: JsonLinesWriter) {
+    this.#curves = curves;
+    this.#writer = writer;
+  }
+
+  /**
+   * Opens a file, or begins it.
+   *
+   * @throws {UsageError} If its curves were made with other options; the message names one.
+   * @throws {FileError} If it cannot be read or written, or holds no curves.
+   */
+  static async open(path: string, options: CurveOptions): Promise<CurveFile> {
+    await recoverJsonLines(path);
+    const curves = new Map<string, MassCurves>();
+    const isThere = await Deno.stat(path).then(({ size }) => size > 0, () => false);
+    if (isThere) {
+      for await (const { line, value } of readJsonLines(path)) {
+        if (line === 1) checkOptions(value, { path, options });
+        else {
+          const read = promptCurves(value, { path, line });
+          curves.set(read.prompt, read.curves);
+        }
+      }
+    }
+    const writer = await JsonLinesWriter.open(path);
+    if (!isThere) await writer.append({ options });
+    return new CurveFile(curves, writer);
+  }
+
+  /** The curves of a prompt that is measured already. */
+  get(prompt: string): MassCurves | undefined {
+    return this.#curves.get(prompt);
+  }
+
+  /** Keeps the curves of a prompt; they are on disk when this returns. */
+  async add(prompt: string, curves: WireCurves): Promise<void> {
+    await this.#writer.append({ prompt, curves });
+    this.#curves.set(prompt, MassCurves.fromWire(curves));
+  }
+
+  /** Closes the file; a second call does nothing. */
+  [Symbol.dispose](): void {
+    this.#writer[Symbol.dispose]();
+  }
+}
+
+function checkOptions(value: unknown, run: { path: string; options: CurveOptions }): void {
+  const { path, options } = run;
+  const before = isJsonObject(value) ? value.options : undefined;
+  if (!isJsonObject(before)) {
+    throw new FileError(`Cannot read ${path}: its first line must have the options of a run`);
+  }
+  for (const name of new Set([...Object.keys(before), ...Object.keys(options)])) {
+    const [was, is] = [before[name] ?? null, options[name] ?? null];
+    if (was === is) continue;
+    throw new UsageError(
+      `${name}: cannot continue the curves in ${path}, which were made with ${was}: ` +
+        `current value is ${is} (choose another --output_path, or give --overwrite)`,
+    );
+  }
+}
+
+function promptCurves(value: unknown, place: { path: string; line: number }): PromptCurves {
+  const { path, line } = place;
+  const fault = (rule: string): FileError =>
+    new FileError(`Cannot read ${path}: line ${line} must have ${rule}`);
+  if (!isJsonObject(value) || typeof value.prompt !== "string") throw fault("a 'prompt'");
+  const { curves } = value;
+  if (
+    !isJsonObject(curves) || !Number.isSafeInteger(curves.layers) ||
+    !Number.isSafeInteger(curves.heads) || typeof curves.tiles !== "string" ||
+    typeof curves.mass !== "string"
+  ) throw fault("'curves'");
+  try {
+    return { prompt: value.prompt, curves: MassCurves.fromWire(curves as unknown as WireCurves) };
+  } catch (error) {
+    throw new FileError(`Cannot read ${path}: line ${line}: ${errorText(error)}`, { cause: error });
+  }
+}

@@ -1,0 +1,38 @@
+/**
+ * What `calibrate` is asked for.
+ *
+ * @module
+ */
+import type { PlanOptions } from "../../lib/attention/plan.ts";
+import type { CheckedLoad } from "../../lib/engine/options.ts";
+import type { ComputeDType } from "../../lib/model/precision.ts";
+import type { Goal } from "./thresholds.ts";
+
+/** Options of `runCalibrate()`; the defaults are the command line's. */
+export interface CalibrateOptions {
+  readonly modelPath: string;
+  /** Takes the thresholds. */
+  readonly outputPath: string;
+  /** Prompts of one's own; undefined for RULER's. */
+  readonly inputPath: string | undefined;
+  readonly template: string;
+  readonly tasks: readonly string[];
+  readonly lengths: readonly number[];
+  /** Samples per task and length, or of the input; -1 for all of the latter. */
+  readonly sampleCount: number;
+  readonly sourceDir: string | undefined;
+  /** A mode that selects; the threshold, one for all heads, is what the new ones are compared with. */
+  readonly plan: PlanOptions;
+  readonly goal: Goal;
+  readonly device: CheckedLoad["device"];
+  readonly dtype: ComputeDType;
+  readonly processCount: number;
+  readonly threads: number;
+  readonly gpusPerRank?: number | undefined;
+  readonly timeoutMs: number;
+  readonly startTimeoutMs?: number | undefined;
+  readonly copyWeights?: boolean | undefined;
+  readonly ropeScaling?: CheckedLoad["ropeScaling"];
+  /** Whether earlier curves are removed first. */
+  readonly overwrite?: boolean | undefined;
+}
