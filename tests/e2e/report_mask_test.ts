@@ -7,7 +7,7 @@
 import { layOut } from "../../commands/report/masks.ts";
 import { checkPlan, type PlanOptions } from "../../lib/attention/plan.ts";
 import { selectAttentionBlocks } from "../../lib/attention/selection.ts";
-import { TileMasks } from "../../lib/attention/tile_masks.ts";
+import { TileRecords } from "../../lib/attention/tile_records.ts";
 import { openCpuDevice } from "../../lib/device/cpu.ts";
 import type { Device } from "../../lib/device/device.ts";
 import { stagesOn } from "../../lib/device/stages.ts";
@@ -106,12 +106,18 @@ async function encode(options: PlanOptions, contextIds: Int32Array) {
   using model = await RankModel.assemble({
     ...{ config, stages, weights, plan, precision, chunkTokens: 512 },
   });
-  const masks = new TileMasks();
+  const sizes = { layers: config.layerCount - 1, heads: config.queryHeads };
+  const records = TileRecords.of({ withMasks: true }, sizes);
   const collective = new SelfCollective();
   using _encoded = await model.encode(contextIds, {
-    ...{ collective, room: 1, masks, onProgress: () => {} },
+    ...{ collective, room: 1, records, onProgress: () => {} },
   });
-  const file = { sample: 0, contextTokens: contextIds.length, cut: plan.cut, masks: masks.all };
+  const file = {
+    sample: 0,
+    contextTokens: contextIds.length,
+    cut: plan.cut,
+    masks: records?.recorded.masks ?? [],
+  };
   const set = layOut(file, { experiment: "x", length: contextIds.length, task: "x" });
   return { calls, set, layers: config.layerCount - 1, selection: plan.selection };
 }
