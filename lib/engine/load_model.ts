@@ -87,9 +87,9 @@ export interface Model extends AsyncDisposable {
 }
 
 /**
- * Loads a model from a folder in Hugging Face's format.
+ * Loads a model from a folder in Hugging Face's format, or from a GGUF file.
  *
- * @param folder Holds `config.json`, `tokenizer.json` and the weights.
+ * @param folder Holds `config.json`, `tokenizer.json` and the weights; or a GGUF file.
  * @param options All have defaults: dense attention in one process, on a GPU if there is one.
  * @throws {UsageError} If an option is unknown or out of its range, or a GPU is to compute in f32.
  * @throws {FileError} If a file is missing or damaged.

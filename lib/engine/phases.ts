@@ -104,7 +104,7 @@ export interface Phases extends Disposable, AsyncDisposable {
 }
 
 /**
- * Opens a model folder in Hugging Face's format.
+ * Opens a model folder in Hugging Face's format, or a GGUF file.
  *
  * @param options All have defaults.
  * @throws {UsageError} If an option is unknown or out of its range.

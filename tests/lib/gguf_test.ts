@@ -260,6 +260,17 @@ for (const [pair, line] of METADATA) {
   });
 }
 
+Deno.test("a scaling of one's own stands in place of a GGUF file's divisors", async () => {
+  await withModel(async (folder) => {
+    const file = `${folder}/model.gguf`;
+    await writeGguf(file, folder);
+    const kindOf = async (ropeScaling?: Record<string, unknown>) =>
+      (await readConfig(file, { ropeScaling })).ropes[0]?.scaling?.kind;
+    assertEquals(await kindOf(), "factors");
+    assertEquals(await kindOf({ rope_type: "linear", factor: 2 }), "linear");
+  });
+});
+
 Deno.test("missing keys and tensors, and other architectures, are refused by the file's names", async () => {
   await inFolder({}, async (folder) => {
     const file = `${folder}/model.gguf`;
