@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { type CheckedPlan, usedRanks } from "../attention/plan.ts";
+import { type CheckedPlan, modeOf, usedRanks } from "../attention/plan.ts";
 import { hostMemory } from "../device/host_memory.ts";
 import { chooseDevice } from "../device/open.ts";
 import { invariant } from "../errors.ts";
+import { optionError } from "../options.ts";
 import { readConfig } from "../model/config.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import { widest } from "../model/precision.ts";
@@ -178,6 +179,15 @@ async function loadModelOn(
   }
 }
 
+/** @throws {UsageError} If a plan selects no tiles of which curves could be made. */
+function checkMeasures(plan: CheckedPlan): void {
+  if (plan.selection !== undefined && plan.cut.kind !== "parts") return;
+  throw optionError({ action: "generate", name: "withCurves" }, {
+    rule: "absent in a mode that is neither xattn nor starx",
+    value: modeOf(plan),
+  });
+}
+
 class TextModel implements Model {
   readonly tokenizer: TextTokenizer;
   readonly processCount: number;
@@ -279,6 +289,7 @@ class TextModel implements Model {
       options,
     );
     const { onProgress, onIds, withMasks, withCurves, keepContext, signal } = options;
+    if (withCurves === true) checkMeasures(this.#plan);
     const { tokenizer } = this;
     const { contextIds, queryIds } = await promptIds({ ...prompt, sample }, {
       tokenizer,

@@ -149,6 +149,17 @@ Deno.test("curves say which tiles a threshold takes, and their attention is exac
   }
 });
 
+Deno.test("generate() refuses curves in modes that have none", async () => {
+  for (const mode of ["dense", "ringx"] as const) {
+    await using model = await loadModel(MODEL, { device: "cpu", threads: 1, mode });
+    await assertRejects(
+      () => model.generate({ context: "a", query: "b" }, { withCurves: true }),
+      UsageError,
+      `'withCurves' must be absent in a mode that is neither xattn nor starx: current value is ${mode}`,
+    );
+  }
+});
+
 Deno.test("calibrate makes the same file again, cut off, and on two processes", async () => {
   await inFolder({ "in.jsonl": INPUT.join("") }, async (folder) => {
     const printed = await calibrate(optionsIn(folder));
