@@ -11,6 +11,7 @@
 import type { KvSegment } from "../device/kv_segment.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
+import { invariant } from "../errors.ts";
 import { rankScore } from "../ops/rank_score.ts";
 import { attentionDecode } from "../ops/attention_decode.ts";
 import { mergeStates, partElements } from "../ops/merge_states.ts";
@@ -26,38 +27,43 @@ import { visibleRows } from "./window.ts";
 
 /** One sequence of a batch. */
 export interface BatchKeys extends RankKeys {
-  /** Where its pages begin in the arena. */
-  readonly firstRow: number;
-  /** Rows of its pages. */
-  readonly capacity: number;
+  /** Where the first of all its keys lies in a layer's arena, or would lie if it were kept. */
+  readonly origin: (layer: number) => number;
+  /** Rows of its pages in a layer's arena. */
+  readonly capacity: (layer: number) => number;
   /** All rows of the arena of a layer. */
   readonly arena: (layer: number) => KvSegment;
 }
 
-/** The keys that a layer's rows see: [rows] i32 each. */
-interface VisibleKeys {
+/** Layers that see the same keys. */
+export interface LayersOfWindow {
+  /** 0 for none. */
+  readonly window: number;
+  /** Their numbers; at least one. */
+  readonly layers: readonly number[];
+}
+
+/** The keys that the rows of some layers see: [rows] i32 each. */
+interface VisibleKeys extends LayersOfWindow {
   readonly firstRows: PerStage<Tensor>;
   readonly keyCounts: PerStage<Tensor>;
+  /** What the devices have as first rows. */
+  written: string;
 }
 
 /** Attention of a batch over all ranks' keys; owns the buffers of the exchange. */
 export class BatchAttention implements Disposable {
   readonly #options: GlobalAttentionOptions;
   readonly #owned: DisposableStack;
-  readonly #firstRows: PerStage<Tensor>;
-  readonly #keyCounts: PerStage<Tensor>;
-  /** Of each window that some layer has. */
-  readonly #visible: ReadonlyMap<number, VisibleKeys>;
+  readonly #visible: readonly VisibleKeys[];
   readonly #lse: PerStage<Tensor>;
   /** Absent where one rank has all keys. */
   readonly #parts: PartBuffers | undefined;
-  /** What the devices have as first rows. */
-  #written = "";
 
-  /** @param options `maxRows`: the widest batch. `windows`: all that layers have. */
+  /** @param options `maxRows`: the widest batch. `windows`: all layers. */
   constructor(
     stages: readonly Stage[],
-    options: GlobalAttentionOptions & { maxRows: number; windows: Iterable<number> },
+    options: GlobalAttentionOptions & { maxRows: number; windows: readonly LayersOfWindow[] },
   ) {
     const { collective, maxRows, queryHeads: heads, headDim, windows } = options;
     this.#options = options;
@@ -67,12 +73,12 @@ export class BatchAttention implements Disposable {
         stages,
         ({ device }) => owned.use(Tensor.allocate(device, { dtype, shape, label })),
       );
-    this.#firstRows = make("first rows", "i32", maxRows);
-    this.#keyCounts = make("key counts", "i32", maxRows);
-    this.#visible = new Map(Array.from(windows, (window) => [window, {
-      firstRows: make(`first keys of window ${window}`, "i32", maxRows),
-      keyCounts: make(`key counts of window ${window}`, "i32", maxRows),
-    }]));
+    this.#visible = windows.map((layers) => ({
+      ...layers,
+      firstRows: make(`first keys of window ${layers.window}`, "i32", maxRows),
+      keyCounts: make(`key counts of window ${layers.window}`, "i32", maxRows),
+      written: "",
+    }));
     this.#lse = make("log-sum-exps", "f32", maxRows, heads);
     const elements = maxRows * partElements({ tokens: 1, heads, headDim });
     this.#parts = collective.size === 1
@@ -83,16 +89,15 @@ export class BatchAttention implements Disposable {
 
   /** Brings what a step's ops read besides tensors to the devices; before they run. */
   async writeInputs(rows: readonly BatchKeys[]): Promise<void> {
-    await write(this.#keyCounts, rows.map(({ keyCount }) => keyCount));
-    for (const [window, { firstRows, keyCounts }] of this.#visible) {
+    for (const visible of this.#visible) {
+      const { window, layers: [layer = 0], firstRows, keyCounts } = visible;
       const seen = rows.map((row) => visibleRows(window, row));
       await write(keyCounts, seen.map(({ keyCount }) => keyCount));
-      await write(firstRows, rows.map(({ firstRow }, i) => firstRow + (seen[i]?.firstRow ?? 0)));
+      const first = rows.map(({ origin }, i) => origin(layer) + (seen[i]?.firstRow ?? 0));
+      if (String(first) === visible.written) continue;
+      await write(firstRows, first);
+      visible.written = String(first);
     }
-    const first = rows.map(({ firstRow }) => firstRow);
-    if (String(first) === this.#written) return;
-    await write(this.#firstRows, first);
-    this.#written = String(first);
   }
 
   /**
@@ -101,11 +106,15 @@ export class BatchAttention implements Disposable {
    */
   recordKey(rows: readonly BatchKeys[]): string {
     const shared = this.#isShared(rows);
-    // A score is computed of each sequence by itself.
-    const places = shared && this.#options.merge === "antidiagonal"
-      ? rows.map(({ firstRow, capacity }) => `${firstRow}+${capacity}`)
-      : [];
-    return `${shared} ${capacityOf(rows)} ${places.join(" ")}`;
+    const pools = this.#visible.map(({ layers: [layer = 0], window }) => {
+      // A score is computed of each sequence by itself.
+      const isScored = shared && isMergedByScore({ ...this.#options, window });
+      const places = isScored
+        ? rows.map((row) => `${row.origin(layer)}+${row.capacity(layer)}`)
+        : [];
+      return [capacityOf(rows, layer), ...places].join(" ");
+    });
+    return `${shared} ${pools.join(" ")}`;
   }
 
   /** The strategy of one step. */
@@ -159,7 +168,7 @@ export class BatchAttention implements Disposable {
         q: q.rows(row, 1),
         anchorMean,
         // A token alone reaches no key behind the anchor's mean: their number plays no part.
-        keys: keys(layer, capacity),
+        keys: keys(layer, capacity(layer)),
         stride: RANK_SCORE_STRIDE,
         scale,
       });
@@ -181,9 +190,11 @@ export class BatchAttention implements Disposable {
     const { layer, q } = queries;
     const [first] = rows;
     if (first === undefined) return;
-    const visible = this.#visible.get(this.#options.windowOf(layer));
-    const firstRows = visible?.firstRows ?? this.#firstRows;
-    const keyCounts = visible?.keyCounts ?? this.#keyCounts;
+    const window = this.#options.windowOf(layer);
+    const visible = this.#visible.find((layers) => layers.window === window);
+    invariant(visible !== undefined, "every layer's window is known");
+    const { firstRows, keyCounts } = visible;
+    const arena = first.arena(layer);
     const [start, count] = row === undefined ? [0, rows.length] : [row, 1];
     // Where keys begin and how many there are is read from the device, so that recorded ops do for
     // later tokens and other sequences.
@@ -191,10 +202,10 @@ export class BatchAttention implements Disposable {
       out,
       lse,
       q: q.rows(start, count),
-      keys: first.arena(layer),
+      keys: arena,
       firstRow: firstRows.of(layer).rows(start, count),
       keyCount: keyCounts.of(layer).rows(start, count),
-      sequenceCapacity: Math.min(first.arena(layer).tokens, capacityOf(rows)),
+      sequenceCapacity: Math.min(arena.tokens, capacityOf(rows, layer)),
       causal: true,
       scale: this.#options.scale,
     });
@@ -219,8 +230,8 @@ async function write(tensors: PerStage<Tensor>, numbers: readonly number[]): Pro
 }
 
 /** Rows of the longest sequence's pages, rounded up a little: recorded ops do for others then. */
-function capacityOf(rows: readonly BatchKeys[]): number {
-  const longest = Math.max(...rows.map(({ capacity }) => capacity));
+function capacityOf(rows: readonly BatchKeys[], layer: number): number {
+  const longest = Math.max(...rows.map(({ capacity }) => capacity(layer)));
   const step = 2 ** Math.max(0, Math.floor(Math.log2(longest)) - 2);
   return Math.ceil(longest / step) * step;
 }

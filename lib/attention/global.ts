@@ -165,10 +165,12 @@ function splitKeys(
   { prefixTokens, prefixGap }: KeyPlace,
 ): { keys: KvSegment; prefix?: KvSegment; prefixGap?: number } {
   if (prefixGap === 0) return { keys };
-  const { start, tokens } = keys;
+  const { start, tokens, absent = 0 } = keys;
+  const before = Math.min(absent, prefixTokens);
+  const own = { start: start + prefixTokens, tokens: tokens - prefixTokens };
   return {
-    keys: { ...keys, start: start + prefixTokens, tokens: tokens - prefixTokens },
-    prefix: { ...keys, tokens: prefixTokens },
+    keys: { ...keys, ...own, absent: absent - before },
+    prefix: { ...keys, tokens: prefixTokens, absent: before },
     prefixGap,
   };
 }

@@ -14,10 +14,17 @@ export interface KvSegment {
   readonly keys: Tensor;
   /** As `keys`: same shape, dtype and strides. */
   readonly values: Tensor;
-  /** The first token's row in the cache. */
+  /** The first token's row in the cache; below 0 where that token is absent. */
   readonly start: number;
   /** The number of tokens; `start + tokens` is at most the capacity. */
   readonly tokens: number;
+  /**
+   * So many of the first tokens are not in the cache any more. They count, and no op may read them:
+   * the window of a call hides them from all of its queries.
+   *
+   * @default {0}
+   */
+  readonly absent?: number | undefined;
 }
 
 /** A segment as the C functions take it; sizes in elements. */
@@ -40,7 +47,7 @@ export interface SegmentLayout {
  * @throws {RangeError} If keys and values differ in shape, or tokens lie outside of the cache.
  */
 export function segmentLayout(segment: KvSegment, name: string): SegmentLayout {
-  const { keys, values, start, tokens } = segment;
+  const { keys, values, start, tokens, absent = 0 } = segment;
   const [kvHeads, capacity, headDim] = keys.shape;
   if (
     keys.shape.length !== 3 || kvHeads === undefined || capacity === undefined ||
@@ -63,15 +70,19 @@ export function segmentLayout(segment: KvSegment, name: string): SegmentLayout {
         `[${keys.shape.join(", ")}] and strides: current value is [${values.shape.join(", ")}]`,
     );
   }
-  const valid = Number.isSafeInteger(start) && Number.isSafeInteger(tokens) && start >= 0 &&
-    tokens >= 0 && start + tokens <= capacity;
+  const first = start + absent;
+  const isGone = absent > 0 && absent === tokens;
+  const valid = [start, tokens, absent].every(Number.isSafeInteger) && absent >= 0 &&
+    absent <= tokens && (isGone || first >= 0) && start + tokens <= capacity;
   if (!valid) {
     throw new RangeError(
       `Cannot use segment '${name}' as its tokens must lie within a cache of ${capacity}: ` +
-        `current value is ${start} to ${start + tokens}`,
+        `current value is ${first} to ${start + tokens}`,
     );
   }
-  const offset = BigInt(start * headDim * DTYPE_BYTES[keys.dtype]);
+  // Of a segment that is gone nothing is read: its last token is anywhere in the cache.
+  const row = isGone ? 1 - tokens : start;
+  const offset = BigInt(row * headDim * DTYPE_BYTES[keys.dtype]);
   return {
     keys: keys.address + offset,
     values: values.address + offset,

@@ -95,6 +95,10 @@ export class ProfiledDevice implements Device {
     return this.#inner.hasHostMemory;
   }
 
+  get scoresHiddenKeys(): boolean {
+    return this.#inner.scoresHiddenKeys;
+  }
+
   get chunkTokens(): number {
     return this.#inner.chunkTokens;
   }

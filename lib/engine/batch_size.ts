@@ -20,8 +20,8 @@
  */
 import { type DeviceTraits, DTYPE_BYTES } from "../device/device.ts";
 import { hostMemory } from "../device/host_memory.ts";
-import { cacheBytes } from "../model/kv_cache.ts";
-import { isTied, type ModelShape } from "../model/model_shape.ts";
+import { poolBytes } from "../model/kv_pools.ts";
+import { isTied, layerPools, type ModelShape } from "../model/model_shape.ts";
 import type { Precision } from "../model/precision.ts";
 import { weightBytes } from "../model/weight_upload.ts";
 import type { BlockLayout } from "../star/blocks.ts";
@@ -66,20 +66,18 @@ export function sharedStepBytes(
   return all - unread + config.layerCount * device.decoding.layerBytes;
 }
 
-/** Bytes of a sequence's keys and values, on the rank that has most of them. */
+/** Bytes of a sequence's keys and values that a step reads, on the rank that has most of them. */
 export function sequenceBytes(
   { layout, room }: SequenceSize,
   options: { config: ModelShape; precision: Precision },
 ): number {
-  const { config: { kvHeads, headDim, layerCount: layers }, precision } = options;
-  const tokens = layout.blocksByRank.map((_, rank) => sequenceTokens(layout, { rank, room }).own);
-  return cacheBytes({
-    kvHeads,
-    headDim,
-    layers,
-    dtype: precision.cache,
-    tokens: Math.max(...tokens),
-  });
+  const { config, precision: { cache: dtype } } = options;
+  const ranks = layout.blocksByRank.map((_, rank) => sequenceTokens(layout, { rank, room }).own);
+  const most = Math.max(...ranks);
+  const tokens = layerPools(config).map(({ window }) =>
+    window === 0 ? most : Math.min(most, window)
+  );
+  return poolBytes(config, { dtype, tokens });
 }
 
 /** How wide the batches of a model are on a device; the same on all ranks of a team. */

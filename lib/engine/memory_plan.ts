@@ -13,13 +13,14 @@ import { type LayerRange, splitLayers } from "../device/stages.ts";
 import { DeviceError } from "../errors.ts";
 import { transformerBytes } from "../model/forward.ts";
 import { cacheBytes } from "../model/kv_cache.ts";
+import { poolBytes, type PoolTokens } from "../model/kv_pools.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import type { Precision } from "../model/precision.ts";
 import { weightBytes } from "../model/weight_upload.ts";
 import { partElements } from "../ops/merge_states.ts";
 import { MAX_LANES, sendingPays } from "../star/anchor_stream.ts";
 import { type BlockLayout, type ContextBlock, layOutBlocks, tokensIn } from "../star/blocks.ts";
-import { sequenceTokens } from "../star/sequence.ts";
+import { keptTokens } from "../star/kept_tokens.ts";
 
 /** What is to run. */
 export interface MemoryQuestion {
@@ -36,6 +37,8 @@ export interface MemoryQuestion {
   readonly gpuCount?: number;
   /** Sequences of this length at once. @default {1} */
   readonly batchSize?: number | undefined;
+  /** Whether each is asked one query only: see `keptTokens()`. @default {false} */
+  readonly isAskedOnce?: boolean | undefined;
   /**
    * Whether weights are used where their files are mapped: the system can give such pages up.
    *
@@ -124,20 +127,20 @@ function rankNeed(
   const { question, layout, blocks, rank, range } = options;
   const { config, precision, plan, chunkTokens, room, batchSize = 1 } = question;
   const { kvHeads, headDim, queryHeads } = config;
-  const layers = range.endLayer - range.firstLayer;
   const { cut, selection } = plan;
   const isRing = cut.kind === "parts";
   const longest = Math.max(...layout.blocksByRank.map(tokensIn));
-  const { own, anchor } = sequenceTokens(layout, { rank, room });
-  const cacheOf = (tokens: number) =>
-    cacheBytes({ layers, kvHeads, headDim, tokens, dtype: precision.cache });
+  const { cache: dtype } = precision;
+  const kept = keptTokens({ ...question, device, layout, rank });
+  const cacheOf = (tokens: PoolTokens) => poolBytes(config, { dtype, range, tokens });
+  const layerBytes = (tokens: number) => cacheBytes({ layers: 1, kvHeads, headDim, tokens, dtype });
   const step = Math.max(1, Math.min(chunkTokens, room));
   const part = 4 * partElements({ tokens: step, heads: queryHeads, headDim });
   const activations = transformerBytes(device, { config, precision, tokens: chunkTokens });
   let working = RESERVE_BYTES + activations + 4 * (batchSize - 1) * config.vocabularySize;
   // Between GPUs of their own the anchor may be sent: a packed layer, and chunks side by side.
   if (!device.hasHostMemory && sendingPays(layout, question)) {
-    working += cacheOf(layout.anchorTokens) / layers;
+    working += layerBytes(layout.anchorTokens);
     if (cut.kind === "blocks" && chunkTokens < cut.blockTokens) {
       working += (MAX_LANES - 1) * activations;
     }
@@ -151,7 +154,7 @@ function rankNeed(
     working += transformerBytes(device, { config, precision, tokens: Math.max(1, longest) });
   }
   if (isRing && layout.blocksByRank.length > 1) {
-    working += (1 + 2 * question.ranks) * cacheOf(longest) / layers / 2;
+    working += (1 + 2 * question.ranks) * layerBytes(longest) / 2;
     const sizes = { tokens: QUERY_TOKENS, heads: queryHeads, headDim };
     if (selection === undefined) working += 4 * layout.blocksByRank.length * partElements(sizes);
   }
@@ -159,7 +162,7 @@ function rankNeed(
     const endTokens = blocks.at(-1)?.end ?? 0;
     const shapes = selectedRingShapes({ kvHeads, queryHeads, headDim, endTokens });
     const [heads = 0, rowTiles = 0] = shapes.cells;
-    working += cacheOf(endTokens) / layers + 8 * elements(shapes.cells) +
+    working += layerBytes(endTokens) + 8 * elements(shapes.cells) +
       4 * ringChunks(blocks).length * config.layerCount * heads * rowTiles;
   } else if (selection !== undefined) {
     const lengths = blocks.map(({ start, end }) => end - start);
@@ -174,7 +177,7 @@ function rankNeed(
   }
   return {
     weights: 0,
-    cache: batchSize * (cacheOf(own) + cacheOf(anchor)),
+    cache: batchSize * (cacheOf(kept.own) + cacheOf(kept.anchor)),
     working,
   };
 }
@@ -190,8 +193,8 @@ export interface MemoryCheck {
   readonly freeBytes: readonly number[] | undefined;
   /** Whether weights and activations are there already. */
   readonly loaded: boolean;
-  /** Tokens of keys and values that find free pages. @default {0} */
-  readonly reusableTokens?: number;
+  /** Tokens of keys and values that find free pages, in each pool of layers. @default None. */
+  readonly reusableTokens?: PoolTokens;
   /** GPUs that the layers could be spread over; by default those that they are. */
   readonly dealtGpus?: number | undefined;
 }
@@ -238,10 +241,10 @@ function findShortage<T extends DeviceTraits>(
     question: MemoryQuestion;
     freeBytes: readonly number[] | undefined;
     loaded: boolean;
-    reusableTokens?: number;
+    reusableTokens?: PoolTokens;
   },
 ): { device: T; need: MemoryNeed; there: number; free: number } | undefined {
-  const { question, freeBytes, loaded, reusableTokens = 0 } = options;
+  const { question, freeBytes, loaded, reusableTokens = [] } = options;
   const [first] = devices;
   if (first === undefined || freeBytes === undefined) return undefined;
   const { config, precision, chunkTokens: tokens } = question;
@@ -260,14 +263,12 @@ function findShortage<T extends DeviceTraits>(
 /** What free pages of the layers on one GPU take. */
 function reusableBytes(
   { config, precision }: MemoryQuestion,
-  options: { tokens: number; gpu: number; gpuCount: number },
+  options: { tokens: PoolTokens; gpu: number; gpuCount: number },
 ): number {
   const { tokens, gpu, gpuCount } = options;
   const range = splitLayers(config.layerCount, { count: gpuCount })[gpu];
   if (range === undefined) return 0;
-  const { kvHeads, headDim } = config;
-  const layers = range.endLayer - range.firstLayer;
-  return cacheBytes({ layers, kvHeads, headDim, dtype: precision.cache, tokens });
+  return poolBytes(config, { range, dtype: precision.cache, tokens });
 }
 
 /** Whether a question fits on some GPUs before anything is loaded, with the chunks they allow. */

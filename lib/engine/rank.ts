@@ -12,7 +12,7 @@ import { type Device, DEVICE_TRAITS } from "../device/device.ts";
 import { stagesOn } from "../device/stages.ts";
 import { invariant, RequestError } from "../errors.ts";
 import { Transformer } from "../model/forward.ts";
-import { KvArena } from "../model/kv_cache.ts";
+import { KvPools } from "../model/kv_pools.ts";
 import { BatchWidth, hostBudget, type SequenceSize } from "./batch_size.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import type { RopeLengths } from "../model/rope_frequencies.ts";
@@ -33,7 +33,6 @@ import { leastOf, openRankDevices } from "./rank_device.ts";
 import { RankMemory } from "./rank_memory.ts";
 import type { RankOptions, RankParts, RankPlace } from "./rank_types.ts";
 import { checkRequest, type GenerateRequest } from "../star/request.ts";
-import { Sequence, sequenceTokens } from "../star/sequence.ts";
 import { queryChunk, Stepper } from "../star/step.ts";
 
 export type { RankOptions, RankParts, RankPlace } from "./rank_types.ts";
@@ -49,7 +48,7 @@ export class RankModel implements Disposable {
   readonly #parts: RankParts;
   readonly #owned: DisposableStack;
   readonly #randomTiles: RandomSelection | undefined;
-  readonly #arena: KvArena;
+  readonly #pools: KvPools;
   readonly #memory: RankMemory;
   #transformer: Transformer;
   #stepper: Stepper | undefined;
@@ -67,8 +66,9 @@ export class RankModel implements Disposable {
     this.#devices = stages.map(({ device }) => device);
     this.#transformer = transformer;
     const { kvHeads, headDim } = config;
-    this.#arena = new KvArena(stages, { kvHeads, headDim, dtype: parts.precision.cache });
-    this.#memory = new RankMemory(parts, this.#arena);
+    const { cache: dtype } = parts.precision;
+    this.#pools = new KvPools(stages, { config, kvHeads, headDim, dtype });
+    this.#memory = new RankMemory(parts, this.#pools);
     this.#randomTiles = density === undefined
       ? undefined
       : new RandomSelection(this.#devices, density);
@@ -159,6 +159,13 @@ export class RankModel implements Disposable {
     return this.#devices;
   }
 
+  /** The first one: all are of a kind. */
+  get #device(): Device {
+    const [device] = this.#devices;
+    invariant(device !== undefined, "a model has a device");
+    return device;
+  }
+
   /** Whether every rank has GPUs of its own. */
   get hasOwnGpus(): boolean {
     return this.#parts.hasOwnGpus === true;
@@ -182,6 +189,8 @@ export class RankModel implements Disposable {
       queryTokens?: number | undefined;
       /** Tokens that the pages have room for besides, for a longer query about the same context. */
       spareRoom?: number;
+      /** Whether one query is all that will be asked: layers with windows keep less then. */
+      isAskedOnce?: boolean;
       /** Contexts that are to be encoded besides, likely to be as long: their pages are made now. */
       others?: number;
       records?: TileRecords | undefined;
@@ -193,17 +202,20 @@ export class RankModel implements Disposable {
   ): Promise<EncodedContext> {
     const { collective, room, spareRoom = 0, records, others = 0 } = options;
     const { plan = this.#parts.plan } = options;
-    const { onProgress, hooks = NO_HOOKS } = options;
+    const { isAskedOnce, onProgress, hooks = NO_HOOKS } = options;
     const { rank, size: ranks } = collective;
     const contextTokens = contextIds.length;
     const layout = layOutBlocks(plan, { contextTokens, ranks });
     const lengths = lengthsOf(contextTokens, options);
     const sequence = await hooks.agree(async () => {
-      const sizes = { plan, contextTokens, room: room + spareRoom, ranks, rank };
-      this.#memory.check(sizes);
-      await this.#memory.makePages(1 + others, sizes);
-      const pages = { layout, rank, contextTokens, room, spareRoom, lengths };
-      return await reserveSequence(this.#arena, pages);
+      const { maxTokens: chunkTokens } = this.#transformer;
+      const sizes = { plan, contextTokens, ranks, rank, chunkTokens, isAskedOnce };
+      const withSpare = { ...sizes, room: room + spareRoom };
+      this.#memory.check(withSpare);
+      await this.#memory.makePages(1 + others, withSpare);
+      const place = { config: this.config, device: this.#device, layout, hasAnchor: true };
+      const rooms = { room, spareRoom, lengths };
+      return await reserveSequence(this.#pools, { ...sizes, ...place, ...rooms });
     });
     return await encodeContext(contextIds, {
       ...this.#parts,
@@ -237,16 +249,15 @@ export class RankModel implements Disposable {
     const { layout, contextTokens } = source.sequence;
     const lengths = lengthsOf(contextTokens, options);
     const sequence = await hooks.agree(async () => {
-      this.#memory.check({ plan: this.#parts.plan, contextTokens, room, ranks, rank });
-      const { own } = sequenceTokens(layout, { rank, room });
-      const rows = await this.#arena.reserve(own);
+      const { plan } = this.#parts;
+      const { maxTokens: chunkTokens } = this.#transformer;
+      const sizes = { plan, contextTokens, room, ranks, rank, chunkTokens, isAskedOnce: true };
+      this.#memory.check(sizes);
       // What comes behind the context sees the anchor by its means alone.
-      return new Sequence({
-        ...{ rank, layout, contextTokens, room, lengths, rows },
-        anchorRows: undefined,
-      });
+      const place = { config: this.config, device: this.#device, layout, hasAnchor: false };
+      return await reserveSequence(this.#pools, { ...sizes, ...place, lengths });
     });
-    return await copyContext(source, { sequence, stages: this.#parts.stages });
+    return await copyContext(source, { sequence });
   }
 
   /**
@@ -300,15 +311,9 @@ export class RankModel implements Disposable {
     const layout = layOutBlocks(plan, { contextTokens, ranks: place.size });
     const blocks = layout.blocksByRank[place.rank] ?? [];
     const { maxTokens } = this.#transformer;
-    const [device] = this.#devices;
-    if (device === undefined) return;
     await drawRandomTiles(this.#randomTiles, {
-      plan,
-      layout,
-      blocks,
-      device,
-      maxTokens,
-      queryHeads,
+      ...{ plan, layout, blocks, maxTokens, queryHeads },
+      device: this.#device,
     });
   }
 
@@ -334,7 +339,7 @@ export class RankModel implements Disposable {
     this.#stepper ??= new Stepper({
       ...this.#parts,
       transformer: this.#transformer,
-      arena: this.#arena,
+      pools: this.#pools,
       collective,
       maxRows: this.batchSize,
     });
@@ -345,7 +350,7 @@ export class RankModel implements Disposable {
   /** Frees everything; a second call does nothing. */
   [Symbol.dispose](): void {
     this.#stepper?.[Symbol.dispose]();
-    this.#arena[Symbol.dispose]();
+    this.#pools[Symbol.dispose]();
     this.#transformer[Symbol.dispose]();
     this.#randomTiles?.[Symbol.dispose]();
     this.#owned.dispose();

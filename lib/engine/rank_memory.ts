@@ -5,11 +5,11 @@
  */
 import type { CheckedPlan } from "../attention/plan.ts";
 import type { Device } from "../device/device.ts";
-import { DeviceError } from "../errors.ts";
-import { cacheBytes, type KvArena } from "../model/kv_cache.ts";
+import { DeviceError, invariant } from "../errors.ts";
+import { type KvPools, poolBytes, type PoolTokens } from "../model/kv_pools.ts";
 import { PAGE_TOKENS, pagesFor } from "../model/kv_pages.ts";
 import { layOutBlocks } from "../star/blocks.ts";
-import { sequenceTokens } from "../star/sequence.ts";
+import { keptTokens } from "../star/kept_tokens.ts";
 import { checkMemory } from "./memory_plan.ts";
 import type { RankParts } from "./rank_types.ts";
 
@@ -20,51 +20,81 @@ export interface SequenceSizes {
   readonly room: number;
   readonly ranks: number;
   readonly rank: number;
+  /** The longest chunk. */
+  readonly chunkTokens: number;
+  /** Whether it is asked one query only: see `keptTokens()`. @default {false} */
+  readonly isAskedOnce?: boolean | undefined;
 }
 
 /** Looks at memory for a rank. */
 export class RankMemory {
   readonly #parts: RankParts;
-  readonly #arena: KvArena;
+  readonly #pools: KvPools;
   readonly #devices: readonly Device[];
 
-  constructor(parts: RankParts, arena: KvArena) {
+  constructor(parts: RankParts, pools: KvPools) {
     this.#parts = parts;
-    this.#arena = arena;
+    this.#pools = pools;
     this.#devices = parts.stages.map(({ device }) => device);
   }
 
   /** @throws {DeviceError} If the sequences of that size do not fit beside what is there. */
   check(sizes: SequenceSizes & { batchSize?: number }): void {
-    const { config, precision, chunkTokens, dealtGpus } = this.#parts;
-    const { plan, contextTokens, room, ranks, batchSize = 1 } = sizes;
-    const base = { config, precision, plan, chunkTokens, contextTokens, room, ranks };
+    const { config, precision, dealtGpus } = this.#parts;
+    const { batchSize = 1 } = sizes;
     const freeBytes = this.#devices.flatMap((device) => device.freeBytes ?? []);
-    const { own, anchor } = sequenceTokens(layOutBlocks(plan, sizes), sizes);
-    const arena = this.#arena;
-    if (freeBytes.length === 0) {
-      return this.#checkHost(this.#growthFor(own, anchor));
-    }
+    const growth = this.#growthFor(sizes);
+    if (freeBytes.length === 0) return this.#checkHost(growth);
+    const pages = this.#pagesFor(sizes);
     const reusableTokens = batchSize > 1
-      ? arena.freeTokens
-      : own + anchor - this.#growthFor(own, anchor);
-    const question = { ...base, batchSize };
+      ? this.#pools.freeTokens
+      : pages.map((count, pool) => count * PAGE_TOKENS - (growth[pool] ?? 0));
+    const question = { ...sizes, config, precision, batchSize };
     checkMemory(this.#devices, { question, freeBytes, loaded: true, reusableTokens, dealtGpus });
   }
 
-  /** Tokens that the arena would grow by for a sequence and its anchor, if it has one here. */
-  #growthFor(own: number, anchor: number): number {
-    return this.#arena.growthFor(own) + (anchor === 0 ? 0 : this.#arena.growthFor(anchor));
+  /** Tokens of each pool that are kept of a sequence and of its anchor. */
+  #keptOf(sizes: SequenceSizes): { own: PoolTokens; anchor: PoolTokens } {
+    const { config } = this.#parts;
+    const [device] = this.#devices;
+    invariant(device !== undefined, "a rank has a device");
+    return keptTokens({ ...sizes, config, device, layout: layOutBlocks(sizes.plan, sizes) });
+  }
+
+  /** Pages of a sequence and of its anchor, if it has one here. */
+  #pagesFor(sizes: SequenceSizes): PoolTokens {
+    const { own, anchor } = this.#keptOf(sizes);
+    return own.map((tokens, pool) => {
+      const before = anchor[pool] ?? 0;
+      return pagesFor(tokens) + (before === 0 ? 0 : pagesFor(before));
+    });
+  }
+
+  /** Tokens that the pools would grow by for a sequence and its anchor, if it has one here. */
+  #growthFor(sizes: SequenceSizes): PoolTokens {
+    const { own, anchor } = this.#keptOf(sizes);
+    const before = this.#pools.growthFor(anchor);
+    return this.#pools.growthFor(own).map((tokens, pool) =>
+      tokens + ((anchor[pool] ?? 0) === 0 ? 0 : before[pool] ?? 0)
+    );
+  }
+
+  #bytesOf(tokens: PoolTokens): number {
+    const { config, precision: { cache: dtype } } = this.#parts;
+    return poolBytes(config, { dtype, tokens });
+  }
+
+  /** Whether no sequence is there. */
+  get #isEmpty(): boolean {
+    return String(this.#pools.freeTokens) === String(this.#pools.capacity);
   }
 
   /** In the host's memory a sequence alone may take what it needs, several together only a share. */
-  #checkHost(moreTokens: number): void {
-    const { config: { kvHeads, headDim, layerCount: layers }, precision } = this.#parts;
-    const arena = this.#arena;
+  #checkHost(growth: PoolTokens): void {
+    const { capacity } = this.#pools;
     const { hostBytes = Infinity } = this.#parts;
-    const tokens = arena.capacity + moreTokens;
-    const bytes = cacheBytes({ kvHeads, headDim, layers, tokens, dtype: precision.cache });
-    if (moreTokens === 0 || bytes <= hostBytes || arena.freeTokens === arena.capacity) return;
+    const bytes = this.#bytesOf(capacity.map((tokens, pool) => tokens + (growth[pool] ?? 0)));
+    if (growth.every((tokens) => tokens === 0) || bytes <= hostBytes || this.#isEmpty) return;
     const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
     throw new DeviceError(
       `Cannot keep another sequence as all keys and values together must take at most ` +
@@ -73,26 +103,22 @@ export class RankMemory {
   }
 
   /**
-   * Where the arena has to grow, makes pages for several sequences of one size at once: growing for
+   * Where the pools have to grow, makes pages for several sequences of one size at once: growing for
    * each would move what is there again and again. As many as there is memory for.
    */
   async makePages(count: number, sizes: SequenceSizes): Promise<void> {
-    const arena = this.#arena;
-    const { own, anchor } = sequenceTokens(layOutBlocks(sizes.plan, sizes), sizes);
-    if (this.#growthFor(own, anchor) === 0) return;
-    const pages = pagesFor(own) + (anchor === 0 ? 0 : pagesFor(anchor));
+    if (this.#growthFor(sizes).every((tokens) => tokens === 0)) return;
+    const tokens = this.#pagesFor(sizes).map((pages) => pages * PAGE_TOKENS);
     let batchSize = count;
     const { hostBytes = Infinity } = this.#parts;
-    const { kvHeads, headDim, layerCount: layers } = this.#parts.config;
-    const bytes = cacheBytes({
-      ...{ kvHeads, headDim, layers, dtype: this.#parts.precision.cache },
-      tokens: pages * PAGE_TOKENS,
-    });
     if (this.#devices[0]?.hasHostMemory) {
-      batchSize = Math.min(batchSize, Math.floor(hostBytes / bytes));
+      batchSize = Math.min(batchSize, Math.floor(hostBytes / this.#bytesOf(tokens)));
     }
     while (batchSize > 1 && !this.#hasMemory({ ...sizes, batchSize })) batchSize--;
-    if (batchSize > 1) await arena.prepare(batchSize * pages * PAGE_TOKENS);
+    // Also of one the own pages and the anchor's at once.
+    if (batchSize > 1 || this.#isEmpty) {
+      await this.#pools.prepare(tokens.map((each) => Math.max(1, batchSize) * each));
+    }
   }
 
   #hasMemory(sizes: SequenceSizes & { batchSize: number }): boolean {

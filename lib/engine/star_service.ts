@@ -216,8 +216,9 @@ export class StarService implements RankService<StarTypes> {
     // Tiles are recorded while a context is encoded.
     const found = records === undefined ? this.#shared.find(request, lengths) : undefined;
     if (found === undefined) {
-      const spareRoom = request.keepContext === true ? SPARE_ROOM : 0;
-      const sizes = { ids: request.contextIds, room, spareRoom, queryTokens, records };
+      const isAskedOnce = request.keepContext !== true;
+      const spareRoom = isAskedOnce ? 0 : SPARE_ROOM;
+      const sizes = { ids: request.contextIds, room, spareRoom, isAskedOnce, queryTokens, records };
       return { encoded: await this.#encode(id, sizes), isOwned: true, isFresh: true };
     }
     const isAsked = this.#running.some(({ encoded }) => encoded === found);
@@ -236,6 +237,7 @@ export class StarService implements RankService<StarTypes> {
       ids: Int32Array;
       room: number;
       spareRoom?: number;
+      isAskedOnce?: boolean;
       queryTokens?: number;
       records?: TileRecords | undefined;
       plan?: CheckedPlan | undefined;
@@ -249,6 +251,7 @@ export class StarService implements RankService<StarTypes> {
       collective: this.#collective,
       room: options.room,
       spareRoom: options.spareRoom ?? 0,
+      isAskedOnce: options.isAskedOnce ?? false,
       queryTokens: options.queryTokens,
       records: options.records,
       plan,

@@ -1,8 +1,11 @@
 /**
- * Keys and values of many sequences on one rank: an arena per layer, in pages of 128 tokens.
+ * Keys and values of many sequences on one rank, of layers that keep the same tokens: an arena per
+ * layer, in pages of 128 tokens. `kv_pools.ts` has the arenas of
+ * all layers.
  *
  * A sequence has one contiguous run of pages, so that every kernel reads its keys as one segment. The
  * price: free pages that lie apart cannot be put together for a long sequence; then the arena grows.
+ * A run may hold the latest tokens of a sequence alone: see `KvRun.dropBefore()`.
  *
  * What a page holds behind a sequence's last token must be finite: a GPU reads whole tiles and gives
  * such keys the weight 0, which NaN and infinity would outlive. Pages begin as zeros; those of a
@@ -12,6 +15,7 @@
  */
 import { copyHeadRows, zeroHeadRows } from "../attention/head_rows.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
+import type { Device } from "../device/device.ts";
 import type { Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { workspaceBytes } from "../device/workspace.ts";
@@ -41,26 +45,37 @@ export function cacheBytes(
   return 2 * layers * workspaceBytes([{ dtype, shape }]);
 }
 
-/** The pages of all layers; each layer's lie on the layer's device. */
+/** The pages of some layers; each layer's lie on the layer's device. */
 export class KvArena implements Disposable {
-  readonly #stages: readonly Stage[];
   readonly #options: KvArenaOptions;
+  /** The numbers of its layers, and where each lies. */
+  readonly #places: readonly { readonly layer: number; readonly device: Device }[];
   #pages = new PageAllocator(0);
-  readonly #layers: LayerCache[] = [];
+  readonly #layers = new Map<number, LayerCache>();
   /** Free pages that may hold what is not finite. */
   readonly #suspects = new Set<number>();
   #version = 0;
   #disposed = false;
 
-  /** An arena without a page: `reserve()` adds them. */
-  constructor(stages: readonly Stage[], options: KvArenaOptions) {
-    this.#stages = stages;
+  /**
+   * An arena without a page: `reserve()` adds them.
+   *
+   * @param options `has`: whether a layer's keys are kept here; by default all are.
+   */
+  constructor(
+    stages: readonly Stage[],
+    options: KvArenaOptions & { has?: (layer: number) => boolean },
+  ) {
+    const { has = () => true } = options;
     this.#options = options;
+    this.#places = stages.flatMap(({ device, firstLayer, endLayer }) =>
+      Array.from({ length: endLayer - firstLayer }, (_, i) => ({ layer: firstLayer + i, device }))
+    ).filter(({ layer }) => has(layer));
   }
 
-  /** Layers that there are; none before the first page. */
-  get layerCount(): number {
-    return this.#layers.length;
+  /** The numbers of its layers, in rising order. */
+  get layers(): readonly number[] {
+    return this.#places.map(({ layer }) => layer);
   }
 
   /** Tokens that it has pages for, taken or not. */
@@ -80,7 +95,7 @@ export class KvArena implements Disposable {
 
   /** One layer's tensors, of all sequences. */
   layer(index: number): LayerCache {
-    const layer = this.#layers[index];
+    const layer = this.#layers.get(index);
     invariant(layer !== undefined, `the arena has no layer ${index}, or no page yet`);
     return layer;
   }
@@ -96,7 +111,7 @@ export class KvArena implements Disposable {
    *
    * @throws {KernelError} If there is not enough memory; the arena is as it was.
    */
-  async reserve(tokens: number): Promise<KvRows> {
+  async reserve(tokens: number): Promise<KvRun> {
     const count = pagesFor(tokens);
     const missing = this.#pages.missing(count);
     if (missing > 0) await this.#grow(missing);
@@ -104,7 +119,7 @@ export class KvArena implements Disposable {
     invariant(run !== undefined, "an arena that has grown has a run of pages");
     using owned = new DisposableStack();
     const release = ({ isSuspect }: { isSuspect: boolean }) => this.#takeBack(run, isSuspect);
-    const rows = owned.use(new KvRows(this, { run, release }));
+    const rows = owned.use(new KvRun(this, { run, release }));
     await this.#zeroSuspects(run, rows);
     owned.move();
     return rows;
@@ -118,7 +133,7 @@ export class KvArena implements Disposable {
   }
 
   /** Zeroes those pages of a run that may hold what is not finite. */
-  async #zeroSuspects(run: PageRun, rows: KvRows): Promise<void> {
+  async #zeroSuspects(run: PageRun, rows: KvRun): Promise<void> {
     for (let page = 0; page < run.count; page++) {
       if (!this.#suspects.has(run.first + page)) continue;
       await rows.zero({ start: page * PAGE_TOKENS, tokens: PAGE_TOKENS });
@@ -133,56 +148,56 @@ export class KvArena implements Disposable {
   }
 
   async #grow(pages: number): Promise<void> {
-    const before = this.#layers.splice(0);
     this.#version++;
     // What nobody needs is freed first, so that the most at once is what is there in the end.
-    if (this.#pages.freeCount === this.#pages.pageCount) {
-      before.splice(0).forEach(disposeLayer);
-      this.#suspects.clear();
-    }
+    const isEmpty = this.#pages.freeCount === this.#pages.pageCount;
+    if (isEmpty) this.#clear();
     try {
-      await this.#makeLayers(this.capacity + pages * PAGE_TOKENS, before);
+      await this.#makeLayers(this.capacity + pages * PAGE_TOKENS);
       this.#pages.grow(pages);
     } catch (error) {
       // Layers that were not reached keep their tensors; longer ones do no harm.
-      this.#layers.push(...before.slice(this.#layers.length));
-      if (before.length === 0) {
-        this.#layers.splice(0).forEach(disposeLayer);
+      if (isEmpty) {
+        this.#clear();
         this.#pages = new PageAllocator(0);
       }
       throw error;
     }
   }
 
+  #clear(): void {
+    this.#layers.forEach(disposeLayer);
+    this.#layers.clear();
+    this.#suspects.clear();
+  }
+
   /** Makes the layers anew, one after the other, with what was in them before. */
-  async #makeLayers(rows: number, before: readonly LayerCache[]): Promise<void> {
+  async #makeLayers(rows: number): Promise<void> {
     const { dtype, kvHeads, headDim } = this.#options;
-    for (const { device, firstLayer, endLayer } of this.#stages) {
-      for (let layer = firstLayer; layer < endLayer; layer++) {
-        const make = (what: string) =>
-          Tensor.allocate(device, {
-            dtype,
-            shape: [kvHeads, rows, headDim],
-            label: `${what} of layer ${layer}`,
-          });
-        using made = new DisposableStack();
-        const now = { keys: made.use(make("keys")), values: made.use(make("values")) };
-        const old = before[layer];
-        if (old !== undefined) {
-          await moveRows(now.keys, old.keys);
-          await moveRows(now.values, old.values);
-          disposeLayer(old);
-        }
-        made.move();
-        this.#layers.push(now);
+    for (const { layer, device } of this.#places) {
+      const make = (what: string) =>
+        Tensor.allocate(device, {
+          dtype,
+          shape: [kvHeads, rows, headDim],
+          label: `${what} of layer ${layer}`,
+        });
+      using made = new DisposableStack();
+      const now = { keys: made.use(make("keys")), values: made.use(make("values")) };
+      const old = this.#layers.get(layer);
+      if (old !== undefined) {
+        await moveRows(now.keys, old.keys);
+        await moveRows(now.values, old.values);
+        disposeLayer(old);
       }
+      made.move();
+      this.#layers.set(layer, now);
     }
   }
 
   /** Frees the memory; a second call does nothing. Sequences that are left have no keys any more. */
   [Symbol.dispose](): void {
     this.#disposed = true;
-    this.#layers.splice(0).forEach(disposeLayer);
+    this.#clear();
   }
 }
 
@@ -197,9 +212,13 @@ async function moveRows(out: Tensor, from: Tensor): Promise<void> {
   await copyHeadRows(rows, { out: { tensor: out, start: 0 }, from: { tensor: from, start: 0 } });
 }
 
-/** The pages of one sequence. Disposal gives them back. */
-export class KvRows implements Disposable {
-  /** The number of its first row in the arena's tensors. */
+/**
+ * The pages of one sequence in an arena. Disposal gives them back.
+ *
+ * Tokens are numbered from the sequence's first one on, whether it is still there or not.
+ */
+export class KvRun implements Disposable {
+  /** The first row of its pages in the arena's tensors. */
   readonly first: number;
   /** Tokens that it has room for. */
   readonly capacity: number;
@@ -207,6 +226,7 @@ export class KvRows implements Disposable {
   isSuspect = false;
   readonly #arena: KvArena;
   readonly #release: (state: { isSuspect: boolean }) => void;
+  #dropped = 0;
   #disposed = false;
 
   constructor(
@@ -220,6 +240,21 @@ export class KvRows implements Disposable {
     this.#release = release;
   }
 
+  /** Tokens that are not kept any more, from the first one on. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** Where token 0 lies, or would lie, in the arena's tensors: below 0 if it is not kept. */
+  get origin(): number {
+    return this.first - this.#dropped;
+  }
+
+  /** The numbers of the layers that it has tokens of. */
+  get layers(): readonly number[] {
+    return this.#arena.layers;
+  }
+
   /** A layer's tensors, of all sequences of the arena. */
   layer(index: number): LayerCache {
     invariant(!this.#disposed, "a sequence that is freed has no keys");
@@ -229,19 +264,81 @@ export class KvRows implements Disposable {
   /** The tokens `start` to `start + tokens` of this sequence in one layer. */
   segment(layer: number, rows: { start: number; tokens: number }): KvSegment {
     const { start, tokens } = rows;
-    invariant(start + tokens <= this.capacity, "a segment lies within its sequence's pages");
-    return { ...this.layer(layer), start: this.first + start, tokens };
+    invariant(start + tokens <= this.#end, "a segment lies within its sequence's pages");
+    const absent = Math.min(tokens, Math.max(0, this.#dropped - start));
+    return { ...this.layer(layer), start: this.origin + start, tokens, absent };
+  }
+
+  /** The token behind the last one that there is room for. */
+  get #end(): number {
+    return this.#dropped + this.capacity;
+  }
+
+  /** Whether there is room for the tokens before `end`. */
+  hasRoom(end: number): boolean {
+    return end <= this.#end;
+  }
+
+  /**
+   * Forgets the first tokens, so that there is room for as many at the end: moves the others to the
+   * front, behind the ops that were started.
+   *
+   * @param first The first one that is kept.
+   * @param options `end`: those before it are there.
+   */
+  async dropBefore(first: number, options: { end: number }): Promise<void> {
+    const by = first - this.#dropped;
+    if (by <= 0) return;
+    const kept = options.end - first;
+    for (const layer of kept > 0 ? this.#arena.layers : []) {
+      const { keys, values } = this.layer(layer);
+      // Pieces that do not reach into what they replace.
+      for (let start = 0; start < kept; start += by) {
+        const at = this.first + start;
+        for (const tensor of [keys, values]) {
+          await copyHeadRows(Math.min(by, kept - start), {
+            out: { tensor, start: at },
+            from: { tensor, start: at + by },
+          });
+        }
+      }
+    }
+    this.#dropped = first;
+  }
+
+  /**
+   * Takes copies of tokens from tensors that have them: keys and values of one layer.
+   *
+   * @param source Where they are; `start`: the row of token `first`.
+   */
+  async copyFrom(
+    source: LayerCache & { readonly start: number },
+    options: { layer: number; first: number; end: number },
+  ): Promise<void> {
+    const { layer, first, end } = options;
+    const to = this.layer(layer);
+    for (const what of ["keys", "values"] as const) {
+      await copyHeadRows(Math.max(0, end - first), {
+        out: { tensor: to[what], start: this.origin + first },
+        from: { tensor: source[what], start: source.start },
+      });
+    }
   }
 
   /** Overwrites tokens in all layers with zeros, behind the ops that were started. */
   async zero(rows: { start: number; tokens: number }): Promise<void> {
     const { start, tokens } = rows;
-    for (let layer = 0; layer < this.#arena.layerCount; layer++) {
-      const { keys, values } = this.segment(layer, { start, tokens });
+    for (const layer of this.#arena.layers) {
+      const { keys, values } = this.layer(layer);
       for (const tensor of [keys, values]) {
-        await zeroHeadRows(tokens, { tensor, start: this.first + start });
+        await zeroHeadRows(tokens, { tensor, start: this.origin + start });
       }
     }
+  }
+
+  /** Overwrites what lies behind a token, as far as the pages reach. */
+  async zeroFrom(token: number): Promise<void> {
+    await this.zero({ start: token, tokens: this.#end - token });
   }
 
   /** Gives the pages back; a second call does nothing. */

@@ -7,13 +7,13 @@ import type { Device, DType } from "../device/device.ts";
 import type { Tensor } from "../device/tensor.ts";
 import { type Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
-import type { ModelShape } from "./model_shape.ts";
+import { layerPools, type ModelShape } from "./model_shape.ts";
 import type { Precision } from "./precision.ts";
 import { dependsOnLength } from "./rope_frequencies.ts";
 
 /** The tensors that every model has, in the order in which they lie in memory. */
 export const BUFFER_NAMES = [
-  ...["ids", "positions", "rows", "residual", "normed", "qkv", "q", "attended"],
+  ...["ids", "positions", "residual", "normed", "qkv", "q", "attended"],
   ...["unpadded", "added", "gateUp", "activated"],
 ] as const;
 
@@ -22,6 +22,8 @@ export type BufferName = typeof BUFFER_NAMES[number];
 
 /** Scratch tensors for chunks of a given length: a row for each token. */
 export type Buffers = Readonly<Record<BufferName, Tensor>> & {
+  /** The cache rows of the tokens, in each pool of layers. */
+  readonly rows: readonly Tensor[];
   /** A table for each of the model's rotations. */
   readonly tables: readonly Tensor[];
   /** Frequencies of each token, of rotations that depend on lengths. */
@@ -38,6 +40,7 @@ interface BufferPlan {
 /** What the buffers are to be. */
 export interface BufferPlans {
   readonly named: Readonly<Record<BufferName, BufferPlan>>;
+  readonly rows: readonly BufferPlan[];
   readonly tables: readonly BufferPlan[];
   readonly frequencies: readonly (BufferPlan | undefined)[];
 }
@@ -81,7 +84,6 @@ export function planBuffers(
     named: {
       ids: plan("ids", "i32"),
       positions: plan("positions", "i32"),
-      rows: plan("cache rows", "i32"),
       residual: plan("residual stream", "f32", hiddenSize),
       normed: plan("normalized input", activations, hiddenSize),
       qkv: plan("queries, keys, values", "f32", (queryHeads + 2 * kvHeads) * ownHeadDim),
@@ -92,6 +94,7 @@ export function planBuffers(
       gateUp: plan("gate and up", "f32", 2 * intermediateSize),
       activated: plan("activated", activations, intermediateSize),
     },
+    rows: layerPools(config).map(() => plan("cache rows", "i32")),
     tables: config.ropes.map(({ dims }) => plan("rotation table", "f32", dims)),
     frequencies: config.ropes.map((rope) =>
       dependsOnLength(rope) ? plan("frequencies", "f32", rope.dims / 2) : undefined
@@ -100,9 +103,10 @@ export function planBuffers(
 }
 
 /** All of them, for sizing a workspace. */
-export function allPlans({ named, tables, frequencies }: BufferPlans): readonly BufferPlan[] {
+export function allPlans({ named, rows, tables, frequencies }: BufferPlans): readonly BufferPlan[] {
   return [
     ...BUFFER_NAMES.map((name) => named[name]),
+    ...rows,
     ...tables,
     ...frequencies.flatMap((plan) => plan ?? []),
   ];
@@ -110,11 +114,12 @@ export function allPlans({ named, tables, frequencies }: BufferPlans): readonly 
 
 /** Takes the buffers from a workspace that has room for them. */
 export function takeBuffers(memory: Workspace, plans: BufferPlans): Buffers {
-  const { named, tables, frequencies } = plans;
+  const { named, rows, tables, frequencies } = plans;
   const entries = BUFFER_NAMES.map((name) => [name, memory.take(named[name])]);
   return {
     // The names are those of the plans.
     ...Object.fromEntries(entries) as Readonly<Record<BufferName, Tensor>>,
+    rows: rows.map((plan) => memory.take(plan)),
     tables: tables.map((plan) => memory.take(plan)),
     frequencies: frequencies.map((plan) => plan === undefined ? undefined : memory.take(plan)),
   };

@@ -32,7 +32,7 @@ import {
   takeBuffers,
 } from "./layer_buffers.ts";
 import type { LayerCache } from "./kv_cache.ts";
-import type { ModelShape } from "./model_shape.ts";
+import { type ModelShape, poolNumbers } from "./model_shape.ts";
 import type { Precision } from "./precision.ts";
 import {
   attentionFactor,
@@ -46,8 +46,11 @@ import type { LayerWeights, ModelWeights, Product } from "./weight_tensors.ts";
 export interface ChunkTarget {
   /** Keys and values of a layer. */
   readonly layer: (index: number) => LayerCache;
-  /** The row of each token, or -1 for one whose keys and values another rank keeps. */
-  readonly rows: Int32Array;
+  /**
+   * The row of each token in each pool of layers, or -1 for one whose keys and values another rank
+   * keeps.
+   */
+  readonly rows: readonly Int32Array[];
 }
 
 /**
@@ -102,6 +105,7 @@ export class LayerStage implements Disposable {
   readonly #device: Device;
   readonly #stage: Stage;
   readonly #config: ModelShape;
+  readonly #poolOf: (layer: number) => number;
   readonly #weights: ModelWeights;
   readonly #owned: DisposableStack;
   readonly #buffers: Buffers;
@@ -118,6 +122,7 @@ export class LayerStage implements Disposable {
     this.#device = device;
     this.#stage = stage;
     this.#config = config;
+    this.#poolOf = poolNumbers(config);
     this.#weights = weights;
     using owned = new DisposableStack();
     const plans = planBuffers(device, { config, precision, tokens: maxTokens });
@@ -144,12 +149,14 @@ export class LayerStage implements Disposable {
   /** Brings positions and cache rows of a chunk to the device, and what its rotations depend on. */
   async writePlaces(chunk: Chunk): Promise<void> {
     const tokens = chunk.ids.length;
-    const { positions, rows, frequencies } = this.#buffersFor(tokens);
+    const { positions, rows: pools, frequencies } = this.#buffersFor(tokens);
     for (const [i, rope] of this.#config.ropes.entries()) {
       await frequencies[i]?.writeFrom(chunkFrequencies(rope, chunk));
     }
     await positions.writeFrom(chunk.positions);
-    await rows.writeFrom(chunk.target?.rows ?? new Int32Array(tokens).fill(-1));
+    for (const [pool, rows] of pools.entries()) {
+      await rows.writeFrom(chunk.target?.rows[pool] ?? new Int32Array(tokens).fill(-1));
+    }
   }
 
   /** Where the first stage finds the ids of a chunk: [tokens] i32. */
@@ -243,12 +250,14 @@ export class LayerStage implements Disposable {
     if (!isUnread) await norm(weights.queryNorm, 0, queries);
     await norm(weights.keyNorm, queries, kvHeads * ownHeadDim);
     const rotation = layers[layer]?.rope;
+    const rows = buffers.rows[this.#poolOf(layer)];
+    invariant(rows !== undefined, "a layer's pool has rows");
     await rope(this.#device, {
       qOut: buffers.q,
       cache: chunk.target?.layer(layer),
       qkv,
       table: rotation === undefined ? undefined : buffers.tables[rotation],
-      rows: buffers.rows,
+      rows,
       qHeads: queryHeads,
       kvHeads,
       headDim: ownHeadDim,
@@ -355,11 +364,12 @@ export class LayerStage implements Disposable {
     if (known !== undefined) return known;
     // Lengths other than 1 and the full chunk seldom come back.
     if (this.#views.size > 8) this.#views.clear();
-    const { tables, frequencies } = this.#buffers;
+    const { rows, tables, frequencies } = this.#buffers;
     const first = (tensor: Tensor) => tensor.rows(0, tokens);
     const cut = BUFFER_NAMES.map((name) => [name, first(this.#buffers[name])]);
     const views: Buffers = {
       ...Object.fromEntries(cut) as Readonly<Record<BufferName, Tensor>>,
+      rows: rows.map(first),
       tables: tables.map(first),
       frequencies: frequencies.map((tensor) => tensor === undefined ? undefined : first(tensor)),
     };

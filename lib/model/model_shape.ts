@@ -125,9 +125,31 @@ export function windowsOf(model: Pick<ModelShape, "layers">): (layer: number) =>
   return (layer) => model.layers[layer]?.window ?? 0;
 }
 
-/** All windows that some layers have. */
-export function windowSizes(model: Pick<ModelShape, "layers">): Set<number> {
-  return new Set(model.layers.flatMap(({ window = 0 }) => window > 0 ? [window] : []));
+/** Layers that keep the same keys of a sequence: those with the same window, or with none. */
+export interface LayerPool {
+  /** 0 for none. */
+  readonly window: number;
+  /** Their numbers, in rising order. */
+  readonly layers: readonly number[];
+}
+
+/** The pools of a model's layers, by their windows. */
+export function layerPools(model: Pick<ModelShape, "layers">): readonly LayerPool[] {
+  const windowOf = windowsOf(model);
+  const numbers = model.layers.map((_, layer) => layer);
+  return [...new Set(numbers.map(windowOf))].sort((a, b) => a - b).map((window) => ({
+    window,
+    layers: numbers.filter((layer) => windowOf(layer) === window),
+  }));
+}
+
+/** Which of the model's pools has a layer. */
+export function poolNumbers(model: Pick<ModelShape, "layers">): (layer: number) => number {
+  const numbers: number[] = [];
+  for (const [pool, { layers }] of layerPools(model).entries()) {
+    for (const layer of layers) numbers[layer] = pool;
+  }
+  return (layer) => numbers[layer] ?? 0;
 }
 
 /** Elements of a weight. */

@@ -15,7 +15,8 @@ import { exchangeOn } from "../parallel/device_exchange.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { invariant } from "../errors.ts";
-import type { KvArenaOptions, KvRows, LayerCache } from "../model/kv_cache.ts";
+import type { KvArenaOptions, LayerCache } from "../model/kv_cache.ts";
+import type { KvRows } from "../model/kv_pools.ts";
 import type { BlockLayout } from "./blocks.ts";
 import { isOn } from "./switches.ts";
 
@@ -80,17 +81,25 @@ export class AnchorStream implements Disposable {
   readonly #rows: KvRows;
   readonly #owned: DisposableStack;
   readonly #anchorTokens: number;
+  readonly #next: number;
   readonly #packed: PerStage<LayerCache>;
 
   /**
    * @param options `rows`: on rank 0 those of its blocks, which begin with the anchor; elsewhere those
-   * of the anchor alone, which are filled.
+   * of the anchor alone, which are filled. `next`: the first token that another rank encodes; of a
+   * layer with a window, what it does not see is not sent.
    */
   constructor(
     stages: readonly Stage[],
-    options: KvArenaOptions & { collective: Collective; rows: KvRows; anchorTokens: number },
+    options: KvArenaOptions & {
+      collective: Collective;
+      rows: KvRows;
+      anchorTokens: number;
+      next: number;
+    },
   ) {
     const { collective, rows, anchorTokens, kvHeads, headDim, dtype } = options;
+    this.#next = options.next;
     this.#collective = collective;
     this.#rows = rows;
     this.#anchorTokens = anchorTokens;
@@ -111,15 +120,22 @@ export class AnchorStream implements Disposable {
    */
   async exchange(layer: number): Promise<void> {
     const { keys, values } = this.#rows.layer(layer);
+    const first = this.#rows.firstFor(layer, this.#next);
+    const tokens = this.#anchorTokens - first;
+    if (tokens <= 0) return;
+    const start = this.#rows.runOf(layer).origin + first;
     const packed = this.#packed.of(layer);
     const exchange = exchangeOn(this.#collective, keys.device);
     invariant(exchange.canBeRecorded, "the anchor is sent between devices");
-    for (const [tensor, sent] of [[keys, packed.keys], [values, packed.values]] as const) {
-      const [own, other] = [{ tensor, start: this.#rows.first }, { tensor: sent, start: 0 }];
+    for (const [tensor, all] of [[keys, packed.keys], [values, packed.values]] as const) {
+      const [heads = 0, , headDim = 0] = all.shape;
+      const sent = all.reshape([all.size / headDim, headDim]).rows(0, heads * tokens)
+        .reshape([heads, tokens, headDim]);
+      const [own, other] = [{ tensor, start }, { tensor: sent, start: 0 }];
       const isRoot = this.#collective.rank === ROOT;
-      if (isRoot) await copyHeadRows(this.#anchorTokens, { out: other, from: own });
+      if (isRoot) await copyHeadRows(tokens, { out: other, from: own });
       await exchange.broadcastRegion(sent, { root: ROOT });
-      if (!isRoot) await copyHeadRows(this.#anchorTokens, { out: own, from: other });
+      if (!isRoot) await copyHeadRows(tokens, { out: own, from: other });
     }
   }
 

@@ -7,19 +7,18 @@ import type { RandomSelection } from "../attention/random_selection.ts";
 import type { LoadedHooks } from "../attention/select_module.ts";
 import { type CheckedPlan, mergeOf } from "../attention/plan.ts";
 import type { TileRecords } from "../attention/tile_records.ts";
-import { copyHeadRows } from "../attention/head_rows.ts";
 import type { Stage } from "../device/stages.ts";
 import type { Transformer } from "../model/forward.ts";
-import type { KvArena, KvRows } from "../model/kv_cache.ts";
+import type { KvPools, KvRows, PoolTokens } from "../model/kv_pools.ts";
 import type { Precision } from "../model/precision.ts";
 import type { RopeLengths } from "../model/rope_frequencies.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import type { Collective } from "../parallel/collective.ts";
-import type { BlockLayout } from "./blocks.ts";
 import { isAnchorSent } from "./anchor_stream.ts";
 import { encodeBlocks, type Phase1Result } from "./phase1.ts";
 import { encodePart } from "./ring.ts";
-import { Sequence, sequenceTokens } from "./sequence.ts";
+import { type KeptOptions, keptTokens } from "./kept_tokens.ts";
+import { Sequence } from "./sequence.ts";
 import { chunkCount } from "./sequence_chunk.ts";
 import { Pauses, type Turns } from "./turns.ts";
 
@@ -54,26 +53,27 @@ export interface EncodedContext extends Disposable {
  * Takes the pages of a sequence.
  *
  * @param options `room`: tokens of query and answer; pages have `spareRoom` more. `lengths`: what
- * rotations may depend on.
+ * rotations may depend on. `hasAnchor`: whether pages are taken for the anchor, too.
  * @throws {KernelError} If there is not enough memory.
  */
 export async function reserveSequence(
-  arena: KvArena,
-  options: {
-    layout: BlockLayout;
-    rank: number;
+  pools: KvPools,
+  options: Omit<KeptOptions, "room"> & {
     contextTokens: number;
     room: number;
     spareRoom?: number;
     lengths: RopeLengths;
+    hasAnchor: boolean;
   },
 ): Promise<Sequence> {
-  const { layout, rank, spareRoom = 0 } = options;
-  const { own, anchor } = sequenceTokens(layout, { rank, room: options.room + spareRoom });
+  const { spareRoom = 0, hasAnchor } = options;
+  const { own, anchor, reaches } = keptTokens({ ...options, room: options.room + spareRoom });
   using owned = new DisposableStack();
-  const take = async (tokens: number): Promise<KvRows> => owned.use(await arena.reserve(tokens));
+  const take = async (tokens: PoolTokens): Promise<KvRows> =>
+    owned.use(await pools.reserve(tokens, { reaches }));
   const rows = await take(own);
-  const anchorRows = anchor === 0 ? undefined : await take(anchor);
+  const isEmpty = anchor.every((tokens) => tokens === 0);
+  const anchorRows = isEmpty || !hasAnchor ? undefined : await take(anchor);
   owned.move();
   return new Sequence({ ...options, rows, anchorRows });
 }
@@ -124,24 +124,13 @@ export async function encodeContext(
  */
 export async function copyContext(
   source: EncodedContext,
-  options: { sequence: Sequence; stages: readonly Stage[] },
+  options: { sequence: Sequence },
 ): Promise<EncodedContext> {
-  const { sequence, stages } = options;
+  const { sequence } = options;
   using owned = new DisposableStack();
   owned.use(sequence);
-  const { rows: from, cachedTokens: tokens } = source.sequence;
-  const { rows: to } = sequence;
-  for (const { firstLayer, endLayer } of stages) {
-    for (let layer = firstLayer; layer < endLayer; layer++) {
-      const { keys, values } = to.layer(layer);
-      for (const tensor of [keys, values]) {
-        await copyHeadRows(tokens, {
-          out: { tensor, start: to.first },
-          from: { tensor, start: from.first },
-        });
-      }
-    }
-  }
+  const { rows, cachedTokens: end, queryFrom: next } = source.sequence;
+  await sequence.rows.copyFrom(rows, { end, next });
   await sequence.copyAnchorMeans(source.sequence);
   owned.move();
   return {

@@ -31,7 +31,7 @@ import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { invariant } from "../errors.ts";
 import { consecutive, Transformer } from "../model/forward.ts";
-import type { KvRows } from "../model/kv_cache.ts";
+import type { KvRows } from "../model/kv_pools.ts";
 import { windowsOf } from "../model/model_shape.ts";
 import type { Precision } from "../model/precision.ts";
 import type { RopeLengths } from "../model/rope_frequencies.ts";
@@ -113,30 +113,29 @@ interface LocalSequence {
 export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result> {
   const { blocks, layout, transformer, contextIds, rows, anchorRows, stages, collective } = options;
   const { anchorTokens } = layout;
-  const first = blocks[0];
+  const [first] = blocks;
   if (first === undefined) {
     return { anchor: undefined, anchorPasses: 0, selected: [], [Symbol.dispose]() {} };
   }
-  using owned = new DisposableStack();
   const { kvHeads, headDim } = transformer.config;
+  using owned = new DisposableStack();
   const anchor = anchorTokens === 0
     ? undefined
     : (layer: number) => (anchorRows ?? rows).segment(layer, { start: 0, tokens: anchorTokens });
   const sizes = { kvHeads, headDim, dtype: options.precision.cache, anchorTokens };
-  const sent = { ...sizes, collective, rows: anchorRows ?? rows };
-  const stream = isAnchorSent(collective, { layout, stages })
-    ? owned.use(new AnchorStream(stages, sent))
-    : undefined;
-  const encodesAnchor = anchorRows !== undefined && stream === undefined;
+  const isSent = isAnchorSent(collective, { layout, stages });
+  const next = layout.blocksByRank[1]?.[0]?.start ?? 0;
+  if (isSent) await anchorRows?.makeRoom({ from: 0, end: anchorTokens, next });
+  const sent = { ...sizes, collective, rows: anchorRows ?? rows, next };
+  const stream = isSent ? owned.use(new AnchorStream(stages, sent)) : undefined;
+  const encodesAnchor = anchorRows !== undefined && !isSent;
   const encoder = owned.use(new SequenceEncoder(options, { encodesAnchor }));
   if (encodesAnchor) {
     await encoder.encode({
       ids: contextIds.subarray(0, anchorTokens),
-      firstPosition: 0,
       target: anchorRows,
-      firstRow: 0,
       prefix: undefined,
-      prefixTokens: 0,
+      ...{ firstPosition: 0, firstRow: 0, prefixTokens: 0 },
     });
   }
   const selected: TileCount[][] = [];
@@ -225,9 +224,12 @@ class SequenceEncoder implements Disposable {
     using owned = new DisposableStack();
     const selected = this.#newCounts(chunks.length, owned);
     let isAnchorAwaited = stream !== undefined;
+    const makeRoom = ({ begin, end }: ChunkRange) =>
+      sequence.target.makeRoom({ from: sequence.firstRow + begin, end: sequence.firstRow + end });
     const one = async (chunk: ChunkRange, index = 0, lane?: Lane): Promise<void> => {
       if (!isAnchorAwaited) this.#options.turns.checkpoint();
       if (this.#chunksBegun++ > 0 && stream === undefined) await this.#options.pauses.next();
+      await makeRoom(chunk);
       await this.#run(sequence, { chunk, transformer: this.#lane(index), counts: selected, lane });
     };
     const { before, together, after } = stream === undefined
@@ -236,6 +238,7 @@ class SequenceEncoder implements Disposable {
     for (const chunk of before) await one(chunk);
     if (stream !== undefined) {
       await this.#openLanes(together.length);
+      await makeRoom({ begin: together[0]?.begin ?? 0, end: together.at(-1)?.end ?? 0 });
       await runSideBySide(
         together.map((chunk, index) => (lane) => one(chunk, index, lane)),
         { layerCount: layers + 1, onKeys: (layer) => stream.exchange(layer) },
@@ -267,7 +270,7 @@ class SequenceEncoder implements Disposable {
       positions: consecutive(firstPosition + begin, end - begin),
       target: {
         layer: (layer) => target.layer(layer),
-        rows: consecutive(target.first + firstRow + begin, end - begin),
+        rows: target.origins.map((row) => consecutive(row + firstRow + begin, end - begin)),
       },
       attention: lane === undefined ? attention : lane.inTurns(attention),
       keysOnly: true,

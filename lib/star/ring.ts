@@ -16,7 +16,7 @@ import { SelectedRingAttention } from "../attention/ring_selected.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { Stage } from "../device/stages.ts";
 import { consecutive, Transformer } from "../model/forward.ts";
-import type { KvRows } from "../model/kv_cache.ts";
+import type { KvRows } from "../model/kv_pools.ts";
 import { type ModelShape, windowsOf } from "../model/model_shape.ts";
 import type { Precision } from "../model/precision.ts";
 import type { RopeLengths } from "../model/rope_frequencies.ts";
@@ -99,7 +99,10 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
   await transformer.forward({
     ids,
     positions,
-    target: { layer: (layer) => rows.layer(layer), rows: consecutive(rows.first, ids.length) },
+    target: {
+      layer: (layer) => rows.layer(layer),
+      rows: rows.origins.map((row) => consecutive(row, ids.length)),
+    },
     attention,
     keysOnly: true,
     lengthsOf: () => options.lengths,

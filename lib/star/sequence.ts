@@ -12,10 +12,10 @@ import type { KvSegment } from "../device/kv_segment.ts";
 import type { Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { invariant } from "../errors.ts";
-import type { KvRows } from "../model/kv_cache.ts";
-import type { ModelShape } from "../model/model_shape.ts";
+import type { KvRows } from "../model/kv_pools.ts";
 import type { RopeLengths } from "../model/rope_frequencies.ts";
-import { PAGE_TOKENS, pagesFor } from "../model/kv_pages.ts";
+import { isMergedByScore } from "../attention/global.ts";
+import { type ModelShape, windowsOf } from "../model/model_shape.ts";
 import { copy } from "../ops/convert.ts";
 import { keyMean } from "../ops/rank_score.ts";
 import { type BlockLayout, type ContextBlock, tokensIn } from "./blocks.ts";
@@ -29,6 +29,8 @@ export interface SequenceOptions {
   readonly room: number;
   /** Tokens for which its pages have room besides, for a longer query. @default {0} */
   readonly spareRoom?: number | undefined;
+  /** Whether it is asked one query only: see `keptTokens()`. @default {false} */
+  readonly isAskedOnce?: boolean | undefined;
   /** What rotations depend on that depend on a length. */
   readonly lengths: RopeLengths;
   /** Pages for this rank's blocks; on the query rank also for the room. */
@@ -68,7 +70,9 @@ export class Sequence implements Disposable {
    * one was not. Its pages are zeroed then before others get them.
    */
   isSuspect = true;
-  readonly #anchorMeans: Tensor[] = [];
+  /** By layer. */
+  readonly #anchorMeans = new Map<number, Tensor>();
+  readonly #isAskedOnce: boolean;
   readonly #pageRoom: number;
   #room: number;
   #lengths: RopeLengths;
@@ -85,9 +89,8 @@ export class Sequence implements Disposable {
     this.rows = options.rows;
     this.anchorRows = options.anchorRows;
     this.isQueryRank = rank === layout.queryRank;
-    const queryRankTokens = tokensIn(layout.blocksByRank[layout.queryRank] ?? []);
-    const pages = pagesFor(queryRankTokens + options.room + (options.spareRoom ?? 0));
-    this.#pageRoom = pages * PAGE_TOKENS - queryRankTokens;
+    this.#isAskedOnce = options.isAskedOnce ?? false;
+    this.#pageRoom = options.room + (options.spareRoom ?? 0);
   }
 
   /** Tokens of query and answer, at most. */
@@ -120,7 +123,12 @@ export class Sequence implements Disposable {
     return tokensIn(this.blocks);
   }
 
-  /** Keys that this rank has. */
+  /** The row that the first token behind the context has, or would have on this rank. */
+  get queryFrom(): number {
+    return this.contextTokens - (this.blocks[0]?.start ?? this.contextTokens);
+  }
+
+  /** Keys that this rank has, or had. */
   get keyCount(): number {
     return this.cachedTokens + (this.isQueryRank ? this.#length : 0);
   }
@@ -132,7 +140,7 @@ export class Sequence implements Disposable {
 
   /** The mean of the anchor's keys of a layer, where the ranks' weights need it. */
   anchorMean(layer: number): Tensor | undefined {
-    return this.#anchorMeans[layer];
+    return this.#anchorMeans.get(layer);
   }
 
   /** Makes what the merge of the ranks' parts needs of an encoded context. */
@@ -140,30 +148,40 @@ export class Sequence implements Disposable {
     anchor: ((layer: number) => KvSegment) | undefined,
     options: { stages: readonly Stage[]; config: ModelShape; merge: MergeRule },
   ): Promise<void> {
-    const { stages, config: { kvHeads, headDim }, merge } = options;
+    const { stages, config, merge } = options;
+    const { kvHeads, headDim } = config;
+    const windowOf = windowsOf(config);
     if (merge !== "antidiagonal" || this.rankCount === 1 || anchor === undefined) return;
     const label = "mean of the anchor's keys";
     for (const { device, firstLayer, endLayer } of stages) {
       for (let layer = firstLayer; layer < endLayer; layer++) {
+        if (!isMergedByScore({ merge, window: windowOf(layer) })) continue;
         const out = Tensor.allocate(device, { dtype: "f32", shape: [kvHeads, headDim], label });
-        this.#anchorMeans.push(out);
+        this.#anchorMeans.set(layer, out);
         await keyMean(device, { out, keys: anchor(layer) });
       }
     }
   }
 
-  /** Counts tokens whose keys a step writes. */
-  extend(tokens: number): void {
+  /** Counts tokens whose keys a step writes, and makes room for them. */
+  async extend(tokens: number): Promise<void> {
     invariant(this.#length + tokens <= this.room, "a sequence has room for what is generated");
+    if (this.isQueryRank) {
+      const from = this.keyCount;
+      // What is asked next begins behind the context again.
+      const next = this.#isAskedOnce ? from : this.cachedTokens;
+      await this.rows.makeRoom({ from, end: from + tokens, next });
+    }
     this.#length += tokens;
   }
 
   /** Forgets query and answer: the context can be asked anew, whatever they have left. */
   async rewind(): Promise<void> {
-    if (this.#length > 0 && this.isSuspect) {
-      const start = this.cachedTokens;
-      await this.rows.zero({ start, tokens: this.rows.capacity - start });
-    }
+    invariant(
+      this.#length === 0 || !this.#isAskedOnce,
+      "a sequence is asked as often as it was made for",
+    );
+    if (this.#length > 0 && this.isSuspect) await this.rows.zeroFrom(this.cachedTokens);
     this.#length = 0;
   }
 
@@ -182,11 +200,11 @@ export class Sequence implements Disposable {
 
   /** Takes copies of another sequence's means of the anchor's keys. */
   async copyAnchorMeans(from: Sequence): Promise<void> {
-    for (const mean of from.#anchorMeans) {
+    for (const [layer, mean] of from.#anchorMeans) {
       const { device, dtype, shape } = mean;
       const label = "mean of the anchor's keys";
       const own = Tensor.allocate(device, { dtype, shape, label });
-      this.#anchorMeans.push(own);
+      this.#anchorMeans.set(layer, own);
       await copy(device, { out: own, in: mean });
     }
   }
@@ -198,6 +216,6 @@ export class Sequence implements Disposable {
       rows.isSuspect = this.isSuspect;
       rows[Symbol.dispose]();
     }
-    for (const mean of this.#anchorMeans) mean[Symbol.dispose]();
+    for (const mean of this.#anchorMeans.values()) mean[Symbol.dispose]();
   }
 }

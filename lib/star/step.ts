@@ -17,8 +17,8 @@ import type { Stage } from "../device/stages.ts";
 import { invariant } from "../errors.ts";
 import type { Bytes } from "../ffi/memory.ts";
 import { type Chunk, consecutive, type Transformer } from "../model/forward.ts";
-import type { KvArena } from "../model/kv_cache.ts";
-import { windowSizes, windowsOf } from "../model/model_shape.ts";
+import type { KvPools } from "../model/kv_pools.ts";
+import { layerPools, windowsOf } from "../model/model_shape.ts";
 import type { RopeLengths } from "../model/rope_frequencies.ts";
 import type { Collective } from "../parallel/collective.ts";
 import { largestLogits } from "./logits.ts";
@@ -33,7 +33,7 @@ export interface StepperOptions {
   /** Where the layers lie. */
   readonly stages: readonly Stage[];
   readonly transformer: Transformer;
-  readonly arena: KvArena;
+  readonly pools: KvPools;
   readonly plan: CheckedPlan;
   readonly collective: Collective;
   /** The widest batch. */
@@ -105,7 +105,7 @@ export class Stepper implements Disposable {
         headDim,
         scale: this.#scale,
         windowOf,
-        windows: windowSizes(transformer.config),
+        windows: layerPools(transformer.config),
         maxRows,
       }),
     );
@@ -159,8 +159,8 @@ export class Stepper implements Disposable {
     for (let begin = 0; begin < ids.length; begin += maxTokens) {
       if (begin > 0 && !await pauses.next()) await turns.turn();
       const part = ids.subarray(begin, begin + maxTokens);
-      sequence.extend(part.length);
-      const keys = batchKeys(sequence, this.#options.arena);
+      await sequence.extend(part.length);
+      const keys = batchKeys(sequence, this.#options.pools);
       await attention.writeInputs(keys);
       const slices = [{ sequence, ids: part }];
       await transformer.forward(this.#chunk(slices, { attention: attention.step(keys) }));
@@ -226,9 +226,9 @@ export class Stepper implements Disposable {
    */
   async start(): Promise<PendingTokens> {
     const rows = this.#rows;
-    for (const sequence of rows) sequence.extend(1);
-    const { arena } = this.#options;
-    const keys = rows.map((sequence) => batchKeys(sequence, arena));
+    for (const sequence of rows) await sequence.extend(1);
+    const { pools } = this.#options;
+    const keys = rows.map((sequence) => batchKeys(sequence, pools));
     const slices = rows.map((sequence, row) => ({
       sequence,
       ids: this.#known.subarray(row, row + 1),
@@ -259,10 +259,10 @@ export class Stepper implements Disposable {
   }
 
   async #startRecorded(chunk: Chunk, keys: readonly BatchKeys[]): Promise<PendingBytes> {
-    const { transformer, arena, stages } = this.#options;
+    const { transformer, pools, stages } = this.#options;
     const groups = rowGroups(this.#rows);
     await transformer.writePlaces(chunk);
-    const key = `${arena.version} ${keys.length} ${JSON.stringify(groups)} ` +
+    const key = `${pools.version} ${keys.length} ${JSON.stringify(groups)} ` +
       this.#attention.recordKey(keys);
     await this.#records.run(key, {
       enter: (stage) => transformer.enterStage(stage, chunk),
@@ -287,22 +287,27 @@ export class Stepper implements Disposable {
 
   /** The tokens of some slices, which are part of their sequences' lengths already. */
   #chunk(batch: Batch, options: { attention: Chunk["attention"] }): Chunk {
-    const { arena } = this.#options;
+    const { pools } = this.#options;
     const positions: number[] = [];
-    const rows: number[] = [];
+    const rows = pools.capacity.map((): number[] => []);
     const lengths: RopeLengths[] = [];
     for (const { sequence, ids } of batch) {
       for (let i = 0; i < ids.length; i++) lengths.push(sequence.lengths);
       const begin = sequence.length - ids.length;
       positions.push(...consecutive(sequence.contextTokens + begin, ids.length));
-      const { first } = sequence.rows;
-      const row = first + sequence.cachedTokens + begin;
-      rows.push(...sequence.isQueryRank ? consecutive(row, ids.length) : ids.map(() => -1));
+      for (const [pool, origin] of sequence.rows.origins.entries()) {
+        const row = origin + sequence.cachedTokens + begin;
+        const own = sequence.isQueryRank ? consecutive(row, ids.length) : ids.map(() => -1);
+        rows[pool]?.push(...own);
+      }
     }
     return {
       ids: Int32Array.from(batch.flatMap(({ ids }) => [...ids])),
       positions: Int32Array.from(positions),
-      target: { layer: (layer) => arena.layer(layer), rows: Int32Array.from(rows) },
+      target: {
+        layer: (layer) => pools.layer(layer),
+        rows: rows.map((pool) => Int32Array.from(pool)),
+      },
       attention: options.attention,
       keysOnly: false,
       lengthsOf: (token) => {
@@ -321,8 +326,8 @@ export class Stepper implements Disposable {
 }
 
 /** What attention needs of a sequence at its present length. */
-function batchKeys(sequence: Sequence, arena: KvArena): BatchKeys {
-  const { keyCount, isQueryRank, rankCount, rows: { first, capacity } } = sequence;
+function batchKeys(sequence: Sequence, pools: KvPools): BatchKeys {
+  const { keyCount, isQueryRank, rankCount, rows } = sequence;
   return {
     keys: (layer, tokens) => sequence.keys(layer, tokens),
     keyCount,
@@ -331,9 +336,9 @@ function batchKeys(sequence: Sequence, arena: KvArena): BatchKeys {
     isQueryRank,
     rankCount,
     anchorMean: (layer) => sequence.anchorMean(layer),
-    firstRow: first,
-    capacity,
-    arena: (layer) => ({ ...arena.layer(layer), start: 0, tokens: arena.capacity }),
+    origin: (layer) => rows.runOf(layer).origin,
+    capacity: (layer) => rows.runOf(layer).capacity,
+    arena: (layer) => pools.allRows(layer),
   };
 }
 

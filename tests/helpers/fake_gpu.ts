@@ -102,6 +102,18 @@ function opSources(text: string): string {
   ).join("\n");
 }
 
+/** Where memory of a pointer is: of a segment of keys its last row, as the first ones may be gone. */
+function placeOf(path: string): string {
+  const segment = /^((?:.*\.)?kv\.)(prefix_)?(?:keys|values)$/.exec(path);
+  const pointer = `params->${path}`;
+  if (segment === null) return pointer;
+  const [, kv = "", prefix = ""] = segment;
+  const tokens = `params->${kv}${prefix === "" ? "key_" : prefix}tokens`;
+  const elements = `(${tokens} - 1) * params->${kv}${prefix}token_stride`;
+  const bytes = `(params->${kv}dtype == SX_F32 ? 4 : 2)`;
+  return `${tokens} > 0 ? (const char*)${pointer} + ${elements} * ${bytes} : NULL`;
+}
+
 function opSource(
   name: string,
   of: { readonly struct: string; readonly leaves: readonly Leaf[] },
@@ -121,7 +133,7 @@ function opSource(
   p.${q} = q;
   p.${dtype} = SX_F32;`;
   const foreign = fields.filter(({ kind }) => kind === "pointer")
-    .map(({ path }) => `fake_is_foreign(context->stream, params->${path})`).join(" || ");
+    .map(({ path }) => `fake_is_foreign(context->stream, ${placeOf(path)})`).join(" || ");
   return `
 struct ${name}_call { sx_context* context; ${of.struct} params; };
 static int run_${name}(void* call) {

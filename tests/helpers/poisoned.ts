@@ -43,8 +43,8 @@ export async function poisonSequence(
   const { layerCount, value } = options;
   for (const rows of [sequence.rows, sequence.anchorRows]) {
     if (rows === undefined) continue;
-    const { capacity: tokens, first: start } = rows;
     for (let layer = 0; layer < layerCount; layer++) {
+      const { capacity: tokens, first: start } = rows.runOf(layer);
       const { keys, values } = rows.layer(layer);
       const [heads = 0, , headDim = 0] = keys.shape;
       const { device, dtype } = keys;
@@ -63,8 +63,8 @@ export async function isFinite(
   sequence: Sequence,
   options: { layerCount: number },
 ): Promise<boolean> {
-  const { rows: { first, capacity } } = sequence;
   for (let layer = 0; layer < options.layerCount; layer++) {
+    const { first, capacity } = sequence.rows.runOf(layer);
     const { keys, values } = sequence.rows.layer(layer);
     for (const tensor of [keys, values]) {
       const [heads = 0, rows = 0, headDim = 0] = tensor.shape;

@@ -128,9 +128,22 @@ async function checkRun(
   }
 }
 
-for (const [options, ranks] of MODES) {
-  const run = { config: small, options, ranks, batchSizes: [1, 3] };
-  const name = [options.mode, options.merge ?? "", `${ranks} ranks`].filter(Boolean).join(", ");
+/** A window of 300 in one of two layers. */
+const windowed: ModelShape = {
+  ...small,
+  layers: small.layers.map((layer, i) => i === 0 ? { ...layer, window: 300 } : layer),
+};
+
+for (
+  const [config, options, ranks] of [small, windowed].flatMap((config) =>
+    MODES.map(([options, ranks]) => [config, options, ranks] as const)
+  )
+) {
+  const run = { config, options, ranks, batchSizes: [1, 3] };
+  const name = [
+    ...[options.mode, options.merge ?? "", `${ranks} ranks`],
+    config === windowed ? "a window in one layer" : "",
+  ].filter(Boolean).join(", ");
   Deno.test(`the plan of memory holds on the CPU: ${name}`, async () => {
     await checkRun(run, () => openCpuDevice({ threads: 1 }));
   });

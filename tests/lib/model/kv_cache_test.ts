@@ -2,6 +2,9 @@ import { openCpuDevice } from "../../../lib/device/cpu.ts";
 import { stagesOn } from "../../../lib/device/stages.ts";
 import { cacheBytes, KvArena } from "../../../lib/model/kv_cache.ts";
 import { PAGE_TOKENS, PageAllocator, pagesFor } from "../../../lib/model/kv_pages.ts";
+import { layerPools, poolNumbers } from "../../../lib/model/model_shape.ts";
+import { KvPools, poolBytes } from "../../../lib/model/kv_pools.ts";
+import { MIXED_WINDOWS } from "../../helpers/kept_tokens.ts";
 import { assert, assertEquals, assertThrows } from "../../helpers/assert.ts";
 import { Random } from "../../helpers/random.ts";
 
@@ -94,4 +97,67 @@ Deno.test("KvArena grows with what is in it, and gives everything back", async (
     assertEquals(bytes, 2 * 2 * 2 * 384 * 64 * 4);
   }
   assertEquals(device.liveAllocations, 0);
+});
+
+Deno.test("KvRun.dropBefore() moves what is kept to the front, in pieces that do not overlap", async () => {
+  using device = await openCpuDevice({ threads: 1 });
+  const stages = stagesOn([device], { layerCount: 1 });
+  using arena = new KvArena(stages, { kvHeads: 2, headDim: 64, dtype: "f32" });
+  using before = await arena.reserve(128);
+  using run = await arena.reserve(640);
+  const { keys } = arena.layer(0);
+  // Each row says its token, in both heads.
+  const tokenOf = (row: number) => row - run.first;
+  const all = new Float32Array(keys.size).map((_, i) => tokenOf(Math.floor(i / 64) % 768));
+  await keys.writeFrom(all);
+  const firsts = async (token: number, count: number) => {
+    const { start, absent } = run.segment(0, { start: token, tokens: count });
+    const rows = await keys.rows(1, 1).reshape([768, 64]).rows(start, count).toFloats();
+    return [absent, rows[0], rows[64 * (count - 1)]];
+  };
+  await run.dropBefore(128, { end: 600 });
+  assertEquals([run.dropped, run.origin, run.hasRoom(768), run.hasRoom(769)], [
+    128,
+    0,
+    true,
+    false,
+  ]);
+  assertEquals(await firsts(128, 472), [0, 128, 599]);
+  await run.dropBefore(100, { end: 600 });
+  assertEquals(run.dropped, 128, "what is gone does not come back");
+  await run.dropBefore(384, { end: 600 });
+  assertEquals(await firsts(384, 216), [0, 384, 599]);
+  assertEquals((await keys.toFloats()).slice(0, 64), all.slice(0, 64), "another sequence's rows");
+  const gone = run.segment(0, { start: 0, tokens: 300 });
+  assertEquals([gone.start, gone.absent, before.first], [-256, 300, 0]);
+});
+
+Deno.test("KvPools keeps layers by their windows, and counts their bytes", async () => {
+  const config = MIXED_WINDOWS;
+  assertEquals(layerPools(config), [
+    { window: 0, layers: [1] },
+    { window: 150, layers: [0, 3] },
+    { window: 300, layers: [2] },
+  ]);
+  assertEquals([0, 1, 2, 3].map(poolNumbers(config)), [1, 0, 2, 1]);
+  using device = await openCpuDevice({ threads: 1 });
+  const { kvHeads, headDim } = config;
+  using pools = new KvPools(stagesOn([device], config), {
+    ...{ config, kvHeads, headDim, dtype: "bf16" },
+  });
+  using rows = await pools.reserve([1000, 512, 640], { reaches: [Infinity, 200, 300] });
+  const perToken = 2 * kvHeads * headDim * 2;
+  const expected = perToken * (1024 + 2 * 512 + 640);
+  assertEquals(poolBytes(config, { tokens: [1000, 512, 640], dtype: "bf16" }), expected);
+  assertEquals(device.peakBytes, expected);
+  assertEquals(pools.capacity, [1024, 512, 640]);
+  // 200 and 300 tokens before the next one are kept, from a page's first one on.
+  const dropped = () => [0, 1, 2].map((layer) => rows.runOf(layer).dropped);
+  await rows.makeRoom({ from: 512, end: 600 });
+  assertEquals(dropped(), [256, 0, 0]);
+  await rows.makeRoom({ from: 600, end: 700 });
+  assertEquals(dropped(), [256, 0, 256]);
+  assertEquals([rows.firstFor(0, 1000), rows.firstFor(1, 1000), rows.firstFor(2, 1000)], [
+    ...[768, 0, 640],
+  ]);
 });

@@ -1,0 +1,91 @@
+/**
+ * How many tokens of a sequence a rank keeps the keys and values of, in each pool of layers.
+ *
+ * Layers without a window keep all. With a window of W, the next token sees the W - 1 positions before
+ * it, and so does no later one see any before those. Positions of a rank's rows follow each other, so
+ * that this is one rule for blocks, their anchor, a query and an answer. Beside these, ops read whole
+ * tiles; the score of a selection reads 128 groups at a time.
+ *
+ * All tokens are kept where
+ *
+ * - a rank's part goes through a layer as a whole: in the ring's modes;
+ * - a device's score reads all keys, hidden or not, and selects within local sequences: on a GPU in
+ *   modes `xattn` and `starx`;
+ * - the switch `STARX_DROP_KEYS` is off.
+ *
+ * @module
+ */
+import { type CheckedPlan, mergeOf } from "../attention/plan.ts";
+import type { DeviceTraits } from "../device/device.ts";
+import { TILE_TOKENS } from "../ffi/symbols.ts";
+import type { PoolTokens } from "../model/kv_pools.ts";
+import { layerPools, type ModelShape } from "../model/model_shape.ts";
+import { MAX_LANES, sendingPays } from "./anchor_stream.ts";
+import type { BlockLayout } from "./blocks.ts";
+import { sequenceTokens } from "./sequence.ts";
+import { sequenceChunk } from "./sequence_chunk.ts";
+import { isOn } from "./switches.ts";
+
+/** Groups that the score of a selection reads at a time. */
+const SCORE_GROUPS = 128;
+
+/** What decides how many tokens are kept. */
+export interface KeptOptions {
+  readonly config: Pick<ModelShape, "layers">;
+  readonly plan: CheckedPlan;
+  readonly device: Pick<DeviceTraits, "hasHostMemory" | "scoresHiddenKeys">;
+  readonly layout: BlockLayout;
+  /** All ranks, those without blocks included. */
+  readonly ranks: number;
+  readonly rank: number;
+  /** Tokens of query and answer. */
+  readonly room: number;
+  /** The longest chunk. */
+  readonly chunkTokens: number;
+  /** Whether one query is all that is asked: then its context's keys may go, too. @default {false} */
+  readonly isAskedOnce?: boolean | undefined;
+}
+
+/** What a rank keeps of a sequence, in each pool. */
+export interface KeptTokens {
+  /** Tokens that pages are needed for: of its blocks, with the room. */
+  readonly own: PoolTokens;
+  /** Of its anchor. */
+  readonly anchor: PoolTokens;
+  /** So many tokens before the next one are kept; infinite where all are. */
+  readonly reaches: PoolTokens;
+}
+
+/** How many tokens a rank keeps. */
+export function keptTokens(options: KeptOptions): KeptTokens {
+  const { own, anchor } = sequenceTokens(options.layout, options);
+  const reaches = layerPools(options.config).map(({ window }) => reachOf(window, options));
+  const step = stepTokens(options);
+  // Rows go and come in whole pages.
+  const kept = (all: number) =>
+    reaches.map((reach) => Math.min(all, wholePages(reach + step) + 2 * TILE_TOKENS));
+  return { own: kept(own), anchor: kept(anchor), reaches };
+}
+
+function wholePages(tokens: number): number {
+  return Math.ceil(tokens / TILE_TOKENS) * TILE_TOKENS;
+}
+
+/** So many tokens before the next one are read by some op. */
+function reachOf(window: number, options: KeptOptions): number {
+  const { plan: { selection, cut }, device } = options;
+  if (window === 0 || !isOn("STARX_DROP_KEYS")) return Infinity;
+  if (cut.kind === "parts") return Infinity;
+  if (selection === undefined) return window + TILE_TOKENS;
+  if (device.scoresHiddenKeys) return Infinity;
+  return window + TILE_TOKENS + SCORE_GROUPS * selection.stride;
+}
+
+/** The most tokens that are written before others can go. */
+function stepTokens(options: KeptOptions): number {
+  const { plan, device, layout, ranks, room, chunkTokens, isAskedOnce = false } = options;
+  const lanes = !device.hasHostMemory && sendingPays(layout, { ranks }) ? MAX_LANES : 1;
+  const chunk = lanes * Math.max(chunkTokens, sequenceChunk(chunkTokens));
+  // A query that is scored as a whole is one chunk; one that is not the last must leave the context.
+  return mergeOf(plan) === "antidiagonal" || !isAskedOnce ? Math.max(chunk, room) : chunk;
+}
