@@ -14,7 +14,7 @@ import { DeviceError } from "../errors.ts";
 import { transformerBytes } from "../model/forward.ts";
 import { cacheBytes } from "../model/kv_cache.ts";
 import { poolBytes, type PoolTokens } from "../model/kv_pools.ts";
-import type { ModelShape } from "../model/model_shape.ts";
+import { layerPools, type ModelShape } from "../model/model_shape.ts";
 import type { Precision } from "../model/precision.ts";
 import { weightBytes } from "../model/weight_upload.ts";
 import { partElements } from "../ops/merge_states.ts";
@@ -153,6 +153,8 @@ function rankNeed(
   if (isRing) {
     working += transformerBytes(device, { config, precision, tokens: Math.max(1, longest) });
   }
+  const own = tokensIn(blocks);
+  if (isRing && dropsKeys(config, { range, kept: kept.own, own })) working += layerBytes(own);
   if (isRing && layout.blocksByRank.length > 1) {
     working += (1 + 2 * question.ranks) * layerBytes(longest) / 2;
     const sizes = { tokens: QUERY_TOKENS, heads: queryHeads, headDim };
@@ -180,6 +182,18 @@ function rankNeed(
     cache: batchSize * (cacheOf(kept.own) + cacheOf(kept.anchor)),
     working,
   };
+}
+
+/** Whether some of the layers keep less than a rank's part: it lies elsewhere while it is computed. */
+function dropsKeys(
+  config: ModelShape,
+  part: { range: LayerRange; kept: PoolTokens; own: number },
+): boolean {
+  const { range: { firstLayer, endLayer }, kept, own } = part;
+  const isHere = (layer: number) => layer >= firstLayer && layer < endLayer;
+  return layerPools(config).some(({ layers }, pool) =>
+    (kept[pool] ?? 0) < own && layers.some(isHere)
+  );
 }
 
 function elements(shape: readonly number[]): number {

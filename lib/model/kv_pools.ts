@@ -174,6 +174,14 @@ export class KvRows implements Disposable {
     return this.#runs.map(({ origin }) => origin);
   }
 
+  /** The rows of the first tokens, in each pool: behind the one that `originOf` gives. */
+  places(tokens: number, originOf: (run: KvRun) => number): readonly Int32Array[] {
+    return this.#runs.map((run) => {
+      const origin = originOf(run);
+      return Int32Array.from({ length: tokens }, (_, token) => origin + token);
+    });
+  }
+
   /** The first token of a layer that is kept for those from `next` on. */
   firstFor(layer: number, next: number): number {
     return this.#firstFor(this.#poolOf(layer), next);
@@ -207,17 +215,40 @@ export class KvRows implements Disposable {
    */
   async copyFrom(source: KvRows, options: { end: number; next: number }): Promise<void> {
     const { end, next } = options;
-    for (const [pool, run] of this.#runs.entries()) {
-      const from = source.#runs[pool];
-      invariant(from !== undefined, "the same model has the same pools");
-      await run.dropBefore(this.#firstFor(pool, next), { end: 0 });
-      const first = run.dropped;
-      invariant(first >= from.dropped, "a context that is kept has all that a query sees");
-      for (const layer of run.layers) {
-        const place = { ...from.layer(layer), start: from.origin + first };
-        await run.copyFrom(place, { layer, first, end });
+    for (const [pool, from] of source.#runs.entries()) {
+      for (const layer of from.layers) {
+        invariant(
+          this.#firstOf(pool, { end, next }) >= from.dropped,
+          "a context that is kept has all that a query sees",
+        );
+        await this.keepFrom(layer, {
+          ...{ end, next },
+          source: { ...from.layer(layer), start: from.origin },
+        });
       }
     }
+  }
+
+  /**
+   * Takes copies of a layer's tokens, as far as later ones see them.
+   *
+   * @param options `source`: where they are; `start` is the row of token 0, or would be. `end`: those
+   * before it. `next`: the first one that sees any of them.
+   */
+  async keepFrom(
+    layer: number,
+    options: { source: LayerCache & { readonly start: number }; end: number; next: number },
+  ): Promise<void> {
+    const { source, end } = options;
+    const run = this.runOf(layer);
+    const first = this.#firstOf(this.#poolOf(layer), options);
+    await run.dropBefore(first, { end: 0 });
+    await run.copyFrom({ ...source, start: source.start + first }, { layer, first, end });
+  }
+
+  /** The first of the tokens before `end` that is kept, or the page that `end` is in. */
+  #firstOf(pool: number, { end, next }: { end: number; next: number }): number {
+    return Math.min(this.#firstFor(pool, next), Math.floor(end / PAGE_TOKENS) * PAGE_TOKENS);
   }
 
   /** Overwrites the tokens from one on in all layers with zeros, behind the ops that were started. */

@@ -98,7 +98,7 @@ export async function encodeContext(
   const common = { ...options, layout, contextIds, rows, lengths, pauses };
   const isRing = plan.cut.kind === "parts";
   using phase1 = isRing
-    ? await encodePart({ ...common, config })
+    ? await encodePart({ ...common, config, next: sequence.queryFrom })
     : await encodeBlocks({ ...common, blocks, anchorRows });
   await pauses.finish();
   const { anchor, anchorPasses, selected } = phase1;

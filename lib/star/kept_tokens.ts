@@ -2,13 +2,13 @@
  * How many tokens of a sequence a rank keeps the keys and values of, in each pool of layers.
  *
  * Layers without a window keep all. With a window of W, the next token sees the W - 1 positions before
- * it, and so does no later one see any before those. Positions of a rank's rows follow each other, so
- * that this is one rule for blocks, their anchor, a query and an answer. Beside these, ops read whole
- * tiles; the score of a selection reads 128 groups at a time.
+ * it, and so does no later one see any before those. Positions of a rank's rows ascend, so that this is
+ * one rule for blocks, their anchor, a query and an answer. Beside these, ops read whole tiles; the
+ * score of a selection reads 128 groups at a time. In the ring's modes a part goes through a layer as a
+ * whole: `part_keys.ts` has its keys meanwhile.
  *
  * All tokens are kept where
  *
- * - a rank's part goes through a layer as a whole: in the ring's modes;
  * - a device's score reads all keys, hidden or not, and selects within local sequences: on a GPU in
  *   modes `xattn` and `starx`;
  * - the switch `STARX_DROP_KEYS` is off.
@@ -21,8 +21,8 @@ import { TILE_TOKENS } from "../ffi/symbols.ts";
 import type { PoolTokens } from "../model/kv_pools.ts";
 import { layerPools, type ModelShape } from "../model/model_shape.ts";
 import { MAX_LANES, sendingPays } from "./anchor_stream.ts";
-import type { BlockLayout } from "./blocks.ts";
-import { sequenceTokens } from "./sequence.ts";
+import { type BlockLayout, tokensIn } from "./blocks.ts";
+import { queryRow, sequenceTokens } from "./sequence.ts";
 import { sequenceChunk } from "./sequence_chunk.ts";
 import { isOn } from "./switches.ts";
 
@@ -58,13 +58,31 @@ export interface KeptTokens {
 
 /** How many tokens a rank keeps. */
 export function keptTokens(options: KeptOptions): KeptTokens {
-  const { own, anchor } = sequenceTokens(options.layout, options);
+  const { plan: { cut }, layout, rank } = options;
+  const { own, anchor } = sequenceTokens(layout, options);
   const reaches = layerPools(options.config).map(({ window }) => reachOf(window, options));
   const step = stepTokens(options);
   // Rows go and come in whole pages.
-  const kept = (all: number) =>
+  const moving = (all: number) =>
     reaches.map((reach) => Math.min(all, wholePages(reach + step) + 2 * TILE_TOKENS));
-  return { own: kept(own), anchor: kept(anchor), reaches };
+  const isWritten = cut.kind !== "parts" || rank === layout.queryRank;
+  return {
+    own: isWritten ? moving(own) : endOfPart(options, reaches),
+    anchor: moving(anchor),
+    reaches,
+  };
+}
+
+/** What is kept of a part behind which nothing is written, and which comes as a whole. */
+function endOfPart({ layout, rank }: KeptOptions, reaches: PoolTokens): PoolTokens {
+  const blocks = layout.blocksByRank[rank] ?? [];
+  const tokens = tokensIn(blocks);
+  const contextTokens = Math.max(0, ...layout.blocksByRank.flat().map(({ end }) => end));
+  const next = queryRow(blocks, contextTokens);
+  return reaches.map((reach) => {
+    const first = Math.min(tokens, Math.max(0, next - reach));
+    return tokens - Math.floor(first / TILE_TOKENS) * TILE_TOKENS;
+  });
 }
 
 function wholePages(tokens: number): number {
@@ -75,8 +93,8 @@ function wholePages(tokens: number): number {
 function reachOf(window: number, options: KeptOptions): number {
   const { plan: { selection, cut }, device } = options;
   if (window === 0 || !isOn("STARX_DROP_KEYS")) return Infinity;
-  if (cut.kind === "parts") return Infinity;
-  if (selection === undefined) return window + TILE_TOKENS;
+  // A ring's selection has the keys of the whole context before it, a layer at a time.
+  if (selection === undefined || cut.kind === "parts") return window + TILE_TOKENS;
   if (device.scoresHiddenKeys) return Infinity;
   return window + TILE_TOKENS + SCORE_GROUPS * selection.stride;
 }

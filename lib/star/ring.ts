@@ -22,6 +22,7 @@ import type { Precision } from "../model/precision.ts";
 import type { RopeLengths } from "../model/rope_frequencies.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import { type BlockLayout, tokensIn } from "./blocks.ts";
+import { PartKeys } from "./part_keys.ts";
 import type { Phase1Result } from "./phase1.ts";
 import type { Pauses, Turns } from "./turns.ts";
 
@@ -40,6 +41,8 @@ export interface RingPhaseOptions {
   readonly collective: Collective;
   /** Where this rank's keys and values go, from row 0 on. */
   readonly rows: KvRows;
+  /** The row that the first token behind the context would have here. */
+  readonly next: number;
   /** Used in place of the tiles that the mass selects; for benchmarks. */
   readonly randomTiles?: RandomSelection | undefined;
   /** A selection of one's own. */
@@ -61,16 +64,16 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
   const base = { anchor: undefined, anchorPasses: 0, [Symbol.dispose]() {} };
   // The last layer's attention is not needed: only its keys and values are kept.
   const exchanges = collective.size > 1 ? layerCount - 1 : 0;
+  const { cache: dtype } = precision;
+  const sizes = { kvHeads, headDim, dtype, rows, next: options.next, tokens: ownTokens };
+  using part = new PartKeys(stages, sizes);
   let layersDone = 0;
   let exchanged = 0;
   const ring = {
     collective,
     pieces: layout.blocksByRank,
-    keys: (layer: number) => rows.segment(layer, { start: 0, tokens: ownTokens }),
-    queryHeads,
-    kvHeads,
-    dtype: precision.cache,
-    headDim,
+    keys: (layer: number) => part.segment(layer),
+    ...{ queryHeads, kvHeads, dtype, headDim },
     scale: config.attentionScale,
     windowOf: windowsOf(config),
     onProgress: (fraction: number) => onProgress(Math.min(1, (layersDone + fraction) / layerCount)),
@@ -99,11 +102,8 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
   await transformer.forward({
     ids,
     positions,
-    target: {
-      layer: (layer) => rows.layer(layer),
-      rows: rows.origins.map((row) => consecutive(row, ids.length)),
-    },
-    attention,
+    target: part.target,
+    attention: part.keeping(attention),
     keysOnly: true,
     lengthsOf: () => options.lengths,
     onLayer: () => {
@@ -111,6 +111,7 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
       layersDone++;
     },
   });
+  await part.keep(layerCount - 1);
   onProgress(1);
   const counts = await attention.counts();
   return { ...base, selected: counts.length === 0 ? [] : [counts] };

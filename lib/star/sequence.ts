@@ -53,6 +53,11 @@ export function sequenceTokens(
   };
 }
 
+/** The row that the first token behind a context has, or would have on a rank with some blocks of it. */
+export function queryRow(blocks: readonly ContextBlock[], contextTokens: number): number {
+  return tokensIn(blocks) + contextTokens - (blocks.at(-1)?.end ?? contextTokens);
+}
+
 /** One sequence on one rank. Disposal gives its pages back. */
 export class Sequence implements Disposable {
   readonly layout: BlockLayout;
@@ -125,7 +130,7 @@ export class Sequence implements Disposable {
 
   /** The row that the first token behind the context has, or would have on this rank. */
   get queryFrom(): number {
-    return this.contextTokens - (this.blocks[0]?.start ?? this.contextTokens);
+    return queryRow(this.blocks, this.contextTokens);
   }
 
   /** Keys that this rank has, or had. */

@@ -63,6 +63,36 @@ Deno.test("memoryNeeds() counts weights and cache of a known model", () => {
   assertLess(working, 3 * GIB);
 });
 
+Deno.test("memoryNeeds() counts of layers with windows what they keep", () => {
+  const layers = large.layers.map((layer) => ({ ...layer, window: 4096 }));
+  const half = layers.map((layer, i) => i % 2 === 0 ? layer : large.layers[i] ?? layer);
+  const row = 2 * 2 * 8 * 128;
+  const needs = (mode: AttentionMode, options: Partial<MemoryQuestion> = {}) => {
+    const sizes = question(mode, { contextTokens: 131072, blockTokens: 16384 });
+    return needOf({ ...sizes, config: { ...large, layers }, ...options }).cache / row;
+  };
+  // A window, a tile that is read with it, a chunk, and what goes and comes in whole pages.
+  const kept = 4096 + 128 + 8192 + 256;
+  const all = 131072 + 128;
+  assertEquals(needs("dense"), 32 * kept);
+  assertEquals(needs("dense", { config: { ...large, layers: half } }), 16 * (kept + all));
+  assertEquals(needs("star"), 32 * kept);
+  // The score of a selection reads keys before a window on a GPU.
+  assertEquals(needs("xattn"), 32 * all);
+  // What is asked again keeps the context's end, and all of query and answer.
+  const room = 16384;
+  assertEquals(needs("dense", { room }), 32 * (kept - 8192 + room));
+  assertEquals(needs("dense", { room, isAskedOnce: true }), 32 * kept);
+  // A short context is kept as a whole.
+  assertEquals(needs("dense", { contextTokens: 4096 }), 32 * (4096 + 128));
+  // Of a ring's two ranks the first has the first quarter and the last, which the query follows.
+  assertEquals(needs("ring", { ranks: 2 }), 32 * kept);
+  const { working } = needOf({ ...question("ring", { contextTokens: 131072 }), ranks: 2 });
+  const config = { ...large, layers };
+  const shared = needOf({ ...question("ring", { contextTokens: 131072 }), config, ranks: 2 });
+  assertEquals(shared.working - working, 65536 * row, "one layer's keys while it is computed");
+});
+
 Deno.test("memoryNeeds() shares the cache among ranks and adds their anchors", () => {
   const base = question("star", { contextTokens: 65536, blockTokens: 16384 });
   const alone = needOf(base);

@@ -26,6 +26,11 @@ const MODES: readonly (readonly [PlanOptions, number, number])[] = [
   [{ mode: "star", ...BLOCKS, merge: "antidiagonal" }, 2, 1],
   [{ mode: "starx", ...BLOCKS, ...SELECTION }, 1, 0.75],
   [{ mode: "starx", ...BLOCKS, ...SELECTION }, 2, 1],
+  [{ mode: "ring" }, 1, 0.4],
+  [{ mode: "ring" }, 2, 0.8],
+  [{ mode: "ring" }, 3, 0.9],
+  [{ mode: "ringx", ...SELECTION }, 1, 0.4],
+  [{ mode: "ringx", ...SELECTION }, 3, 0.9],
 ];
 
 const SIZES = {
@@ -70,9 +75,13 @@ for (const [options, ranks, share] of MODES) {
     }, { FAKE_GPUS: "3" }));
 }
 
-for (
-  const [options, ranks] of [[{ mode: "dense" }, 1], [{ mode: "star", ...BLOCKS }, 2]] as const
-) {
+const ASKED = [
+  [{ mode: "dense" }, 1],
+  [{ mode: "star", ...BLOCKS }, 2],
+  [{ mode: "ring" }, 2],
+] as const;
+
+for (const [options, ranks] of ASKED) {
   const name = `${options.mode}, ${ranks} ranks`;
   const run = { ...SIZES, options, ranks, open: () => openCpuDevice({ threads: 1 }) };
 
