@@ -114,3 +114,13 @@ for (const anchorTokens of [1536, 256]) {
       assertEquals(received, encoded);
     }, { FAKE_GPUS: "2" }));
 }
+
+Deno.test({
+  name: "recorded steps go on when the keys of a window are moved along",
+  ignore: folder === undefined,
+}, () =>
+  withFakeGpu(folder, async () => {
+    const open = (ordinal: number) => openCudaDevice({ ordinal });
+    const run = { ...SIZES, options: { mode: "dense" } as const, ranks: 1, open };
+    await checkSame({ ...run, lengths: [300, 1500], chunkTokens: 128, answerTokens: 700 });
+  }));
