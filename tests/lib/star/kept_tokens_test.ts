@@ -9,7 +9,7 @@ import { openCpuDevice } from "../../../lib/device/cpu.ts";
 import { openCudaDevice } from "../../../lib/device/cuda.ts";
 import { assert, assertEquals } from "../../helpers/assert.ts";
 import { buildFakeGpu, withFakeGpu } from "../../helpers/fake_gpu.ts";
-import { type KeptRun, MIXED_WINDOWS, runKept } from "../../helpers/kept_tokens.ts";
+import { checkSame, KEPT_SIZES as SIZES, runKept } from "../../helpers/kept_tokens.ts";
 
 const folder = await buildFakeGpu();
 
@@ -32,26 +32,6 @@ const MODES: readonly (readonly [PlanOptions, number, number])[] = [
   [{ mode: "ringx", ...SELECTION }, 1, 0.4],
   [{ mode: "ringx", ...SELECTION }, 3, 0.9],
 ];
-
-const SIZES = {
-  config: MIXED_WINDOWS,
-  lengths: [2900, 700, 2001],
-  chunkTokens: 256,
-  queryTokens: 300,
-  answerTokens: 12,
-} as const;
-
-/** Runs it both ways. @returns The share of the keys of layers with windows that is kept. */
-async function checkSame(run: KeptRun): Promise<number> {
-  const all = await runKept(run, { keepsAll: true });
-  const kept = await runKept(run, { keepsAll: false });
-  assertEquals(kept.ranks, all.ranks);
-  const { layers, layerCount } = run.config;
-  const windowed = layers.filter(({ window = 0 }) => window > 0).length;
-  const [most = 0, least = 0] = [all, kept].map(({ bytes }) => Math.max(...bytes));
-  const ofWindows = most * windowed / layerCount;
-  return (least - (most - ofWindows)) / ofWindows;
-}
 
 for (const [options, ranks, share] of MODES) {
   const name = [options.mode, options.merge ?? "", `${ranks} ranks`].filter(Boolean).join(", ");
