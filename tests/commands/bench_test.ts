@@ -155,7 +155,7 @@ Deno.test("benchText() takes the essays, or sentences like RULER's, and repeats 
     await assertRejects(
       () => benchText(OPTIONS, { count: 1000, vocabularySize: 5 }),
       FileError,
-      "ids must be below vocab_size of config.json, which is 5",
+      "ids must be below the model's vocab_size, which is 5",
     );
     const random = { ...OPTIONS, prompt: "random" } as const;
     assertEquals(await benchText(random, { count: 9, vocabularySize }), undefined);
