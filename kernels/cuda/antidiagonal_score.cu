@@ -13,6 +13,7 @@
  * the pass's tiles of 128 x 128 groups, a warp 64 x 64 of them with 128 sums a lane, so that shared
  * memory feeds the tensor cores with 4 + 4 loads per 32 products; slices of 64 elements of a group
  * in three stages of 32 KiB, copied asynchronously two slices ahead, from tile to tile without a gap.
+ * Key groups that a window hides from all rows of a tile are not read.
  * Hopper's build: antidiagonal_score_sm90.cu. Bytes of sums: 8 T/S * N/128 a head, half of them
  * causal, written and read.
  */
@@ -44,6 +45,10 @@ __global__ void __launch_bounds__(kThreads, 2) sums_kernel(const __grid_constant
   int stage = 0;
   Tile tile;
   while (walk.next(score, tile)) {
+    if (hidden_groups(score, tile, 0) == kTile) {
+      write_hidden(tile, score);
+      continue;
+    }
     float logits[4][8][4] = {};
     for (int slice = 0; slice < producer.slices(); slice++) {
       wait_copies<kStages - 2>();

@@ -29,6 +29,15 @@ constexpr int kCopyRows = kTile / kCopies;
 static_assert(kTile == kTileRows, "both matrices of a stage have the same rows");
 static_assert(kShared <= 99 * 1024, "the smallest multiprocessor has room for it");
 
+/* How many key groups of a tile lie in tiles of the sequence before those that a row's tile sees. Those
+ * of row 0 are seen by no row: their memory need not be there. */
+__device__ inline int hidden_groups(const Score& score, const Tile& tile, int row) {
+  if (score.window.tokens == 0) return 0;
+  const int group = score.first_group + tile.first_query(score) + row;
+  const int64_t first = score.window.first_tile(group >> score.cell_log2) << score.cell_log2;
+  return static_cast<int>(max64(0, min64(first - tile.column * kTile, kTile)));
+}
+
 /* What copies slices to shared memory, ahead of their use, from tile to tile without a gap. */
 class Producer {
  public:
@@ -55,11 +64,14 @@ class Producer {
   }
 
  private:
-  /* Rows of the next tile: a group of keys lies in one of the segments. */
+  /* Rows of the next tile that is not hidden: a group of keys lies in one of the segments. */
   __device__ void find_rows() {
     Tile tile;
-    more_ = walk_.next(score_, tile);
-    if (!more_) return;
+    do {
+      more_ = walk_.next(score_, tile);
+      if (!more_) return;
+      hidden_ = hidden_groups(score_, tile, 0);
+    } while (hidden_ == kTile);
     const int kv_head = score_.first_kv + tile.kv_head;
     first_query_ = tile.first_query(score_) + row_;
     first_key_ = tile.column * kTile + row_;
@@ -103,7 +115,8 @@ class Producer {
 #pragma unroll
     for (int i = 0; i < kCopies; i++) {
       const int row = row_ + i * kCopyRows;
-      const bool has_query = i * kCopyRows < queries, has_key = i * kCopyRows < keys;
+      const bool has_query = i * kCopyRows < queries;
+      const bool has_key = i * kCopyRows < keys && row >= hidden_;
       copy_row8(chunk_address<kSlice>(to, row, chunk_), query, has_query, kAligned);
       query += q_step;
       copy_row8(chunk_address<kSlice>(to + kMatrixBytes, row, chunk_),
@@ -115,7 +128,7 @@ class Producer {
   Walk walk_;
   uint32_t base_;
   int slices_, row_, chunk_, stage_ = 0, slice_ = 0;
-  int first_query_ = 0, first_key_ = 0;
+  int first_query_ = 0, first_key_ = 0, hidden_ = 0;
   bool more_ = true;
   unsigned in_prefix_ = 0;
   const bf16* query_ = nullptr;
@@ -184,13 +197,12 @@ __device__ inline void write_units(float* row, const float (&weights)[8][2], flo
   }
 }
 
-/* How many key groups of a tile lie in tiles of the sequence before those that a row's tile sees. */
-__device__ inline int hidden_groups(const Score& score, const Tile& tile, int row) {
-  if (score.window.tokens == 0) return 0;
-  const int group = score.first_group + tile.first_query(score) + row;
-  const int64_t first = score.window.first_tile(group >> score.cell_log2) << score.cell_log2;
-  return static_cast<int>(max64(0, min64(first - tile.column * kTile, kTile)));
+/* As write_tile(), of a tile that no row sees. */
+__device__ inline void write_hidden(const Tile& tile, const Score& score) {
+  float* sums = tile.sums(score) + threadIdx.x * score.width;
+  for (int unit = 0; unit < score.units_per_tile(); unit++) sums[unit] = -INFINITY;
 }
+static_assert(kThreads == kTile, "a thread writes a row");
 
 /* A tile of logits to sums[row, ..]; `seen` is how many of the tile's key groups row 0 sees. */
 __device__ inline void write_tile(const Tile& tile, const float (&logits)[4][8][4],

@@ -125,7 +125,6 @@ class CpuDevice implements Device {
   readonly kind = DEVICE_TRAITS.cpu.kind;
   readonly queryDtype = DEVICE_TRAITS.cpu.queryDtype;
   readonly hasHostMemory = DEVICE_TRAITS.cpu.hasHostMemory;
-  readonly scoresHiddenKeys = DEVICE_TRAITS.cpu.scoresHiddenKeys;
   readonly chunkTokens = DEVICE_TRAITS.cpu.chunkTokens;
   readonly decoding = DEVICE_TRAITS.cpu.decoding;
   readonly flushBytes = DEVICE_TRAITS.cpu.flushBytes;

@@ -122,7 +122,6 @@ class CudaDevice implements Device {
   readonly kind = DEVICE_TRAITS.cuda.kind;
   readonly queryDtype = DEVICE_TRAITS.cuda.queryDtype;
   readonly hasHostMemory = DEVICE_TRAITS.cuda.hasHostMemory;
-  readonly scoresHiddenKeys = DEVICE_TRAITS.cuda.scoresHiddenKeys;
   readonly chunkTokens = DEVICE_TRAITS.cuda.chunkTokens;
   readonly decoding = DEVICE_TRAITS.cuda.decoding;
   readonly flushBytes = DEVICE_TRAITS.cuda.flushBytes;

@@ -167,8 +167,6 @@ export interface DeviceTraits {
   readonly queryDtype: "f32" | "bf16";
   /** Whether device memory is host memory, so that the host may look at it between ops. */
   readonly hasHostMemory: boolean;
-  /** Whether the score of a selection reads the keys before a layer's window, too. */
-  readonly scoresHiddenKeys: boolean;
   /** Tokens of a chunk of a prompt: what caches like, or so many rows that products reach their rate. */
   readonly chunkTokens: number;
   /** What decides how many sequences are decoded together; see `lib/engine/batch_size.ts`. */
@@ -183,7 +181,6 @@ export const DEVICE_TRAITS: Readonly<Record<DeviceTraits["kind"], DeviceTraits>>
     kind: "cpu",
     queryDtype: "f32",
     hasHostMemory: true,
-    scoresHiddenKeys: false,
     chunkTokens: 512,
     decoding: { flopsPerByte: 16, layerBytes: 2 ** 20 },
     flushBytes: 2 ** 26,
@@ -192,7 +189,6 @@ export const DEVICE_TRAITS: Readonly<Record<DeviceTraits["kind"], DeviceTraits>>
     kind: "cuda",
     queryDtype: "bf16",
     hasHostMemory: false,
-    scoresHiddenKeys: true,
     chunkTokens: 8192,
     decoding: { flopsPerByte: 64, layerBytes: 2 ** 24 },
     flushBytes: 2 ** 28,

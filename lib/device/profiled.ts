@@ -95,10 +95,6 @@ export class ProfiledDevice implements Device {
     return this.#inner.hasHostMemory;
   }
 
-  get scoresHiddenKeys(): boolean {
-    return this.#inner.scoresHiddenKeys;
-  }
-
   get chunkTokens(): number {
     return this.#inner.chunkTokens;
   }

@@ -7,11 +7,7 @@
  * score of a selection reads 128 groups at a time. In the ring's modes a part goes through a layer as a
  * whole: `part_keys.ts` has its keys meanwhile.
  *
- * All tokens are kept where
- *
- * - a device's score reads all keys, hidden or not, and selects within local sequences: on a GPU in
- *   modes `xattn` and `starx`;
- * - the switch `STARX_DROP_KEYS` is off.
+ * All tokens are kept where the switch `STARX_DROP_KEYS` is off.
  *
  * @module
  */
@@ -33,7 +29,7 @@ const SCORE_GROUPS = 128;
 export interface KeptOptions {
   readonly config: Pick<ModelShape, "layers">;
   readonly plan: CheckedPlan;
-  readonly device: Pick<DeviceTraits, "hasHostMemory" | "scoresHiddenKeys">;
+  readonly device: Pick<DeviceTraits, "hasHostMemory">;
   readonly layout: BlockLayout;
   /** All ranks, those without blocks included. */
   readonly ranks: number;
@@ -91,11 +87,10 @@ function wholePages(tokens: number): number {
 
 /** So many tokens before the next one are read by some op. */
 function reachOf(window: number, options: KeptOptions): number {
-  const { plan: { selection, cut }, device } = options;
+  const { plan: { selection, cut } } = options;
   if (window === 0 || !isOn("STARX_DROP_KEYS")) return Infinity;
   // A ring's selection has the keys of the whole context before it, a layer at a time.
   if (selection === undefined || cut.kind === "parts") return window + TILE_TOKENS;
-  if (device.scoresHiddenKeys) return Infinity;
   return window + TILE_TOKENS + SCORE_GROUPS * selection.stride;
 }
 

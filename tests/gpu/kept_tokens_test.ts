@@ -1,6 +1,6 @@
 /**
  * Layers with windows on a GPU keep what later tokens see, and compute what they would with all keys:
- * bit for bit, in the modes whose ops read no hidden key there. Ignored without a GPU.
+ * bit for bit. Ignored without a GPU.
  *
  * @module
  */
@@ -10,10 +10,15 @@ import { assert } from "../helpers/assert.ts";
 import { GPU_COUNT } from "../helpers/device.ts";
 import { checkSame, KEPT_SIZES } from "../helpers/kept_tokens.ts";
 
+const BLOCKS = { blockTokens: 640, anchorTokens: 256 } as const;
+const SELECTION = { stride: 8, threshold: 0.8 } as const;
+
 /** Modes, ranks, and the largest share of the keys of layers with windows that is kept. */
 const MODES: readonly (readonly [PlanOptions, number, number])[] = [
   [{ mode: "dense" }, 1, 0.4],
-  [{ mode: "star", blockTokens: 640, anchorTokens: 256 }, 1, 0.4],
+  [{ mode: "xattn", ...SELECTION }, 1, 0.75],
+  [{ mode: "star", ...BLOCKS }, 1, 0.4],
+  [{ mode: "starx", ...BLOCKS, ...SELECTION }, 1, 0.75],
   [{ mode: "ring" }, 1, 0.4],
   [{ mode: "ring" }, 2, 0.8],
 ];

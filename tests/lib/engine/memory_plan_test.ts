@@ -77,8 +77,8 @@ Deno.test("memoryNeeds() counts of layers with windows what they keep", () => {
   assertEquals(needs("dense"), 32 * kept);
   assertEquals(needs("dense", { config: { ...large, layers: half } }), 16 * (kept + all));
   assertEquals(needs("star"), 32 * kept);
-  // The score of a selection reads keys before a window on a GPU.
-  assertEquals(needs("xattn"), 32 * all);
+  // The score of a selection reads 128 groups of 16 tokens with it.
+  assertEquals(needs("xattn"), 32 * (kept + 128 * 16));
   // What is asked again keeps the context's end, and all of query and answer.
   const room = 16384;
   assertEquals(needs("dense", { room }), 32 * (kept - 8192 + room));
