@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # A query that a boolean mask lets see nothing: PyTorch's attention back ends disagree about it.
 #
-# PyTorch 2.11.0 (CUDA 13.0, cuDNN 9.19), one NVIDIA GPU of compute capability 9.0.
-# scaled_dot_product_attention() takes a boolean mask. In one row of it nothing is True. Guess: all
-# back ends give the same there, zeros or NaN. Seen: the math and the memory-efficient back ends give
-# zeros; cuDNN's gives numbers made of values that the mask hides. With the same mask written as 0 and
-# -inf, cuDNN's gives zeros too.
-#
+# Versions: PyTorch 2.11.0 (CUDA 13.0, cuDNN 9.19), one NVIDIA GPU of compute capability 9.0.
+# Behaviour: scaled_dot_product_attention() takes a boolean mask, of which one row has nothing True. The
+# math and the memory-efficient back ends give zeros there; cuDNN's gives an average of values that the
+# mask hides. With the same mask written as 0 and -inf, cuDNN's gives zeros, too.
+# A good engineer would guess: all back ends give the same there, zeros or NaN.
+# Output seen: math and efficient "min 0.0, max 0.0", cuDNN with the boolean mask "min 1.43, max 1.578".
 # Why it matters: left-padded batches, block masks and sliding windows have such rows. A comparison of
 # attention modes through PyTorch depends on which back end was chosen there, and what is read was to
 # be hidden.

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Which 64 bytes a warp copies first costs a tenth to a fifth of an H200's memory rate.
 #
-# CUDA 13.0, NVIDIA H200 (compute capability 9.0), two cards, two runs on each.
-# A kernel copies rows of 256 bytes (one bf16 key of 128 numbers) to shared memory by cp.async, 16 bytes
-# a thread, and reads every byte once. In one form an instruction of a warp takes 2 whole rows; in the
-# other it takes 64 bytes of 8 rows, and the next three instructions take the rest of those rows.
-# Guess: the same rate, since memory is read in sectors of 32 bytes, and all of a row is asked for
-# within a few cycles. Seen: whole rows 4,570 to 4,680 GB/s, pieces of 64 bytes 3,650 to 4,100. The hint
-# .L2::128B on the pieces brings the rate back to 4,460 to 4,600; the larger hint .L2::256B only to
-# 4,200 to 4,230.
-#
+# Versions: CUDA 13.0, NVIDIA H200 (compute capability 9.0), two cards, two runs on each.
+# Behaviour: a kernel copies rows of 256 bytes (one bf16 key of 128 numbers) to shared memory by
+# cp.async, 16 bytes a thread, and reads every byte once. In one form an instruction of a warp takes 2
+# whole rows; in the other it takes 64 bytes of 8 rows, and the next three instructions take the rest of
+# those rows, which is slower. The hint .L2::128B on the pieces brings the rate back, .L2::256B does not.
+# A good engineer would guess: the same rate, since memory is read in sectors of 32 bytes, and all of a
+# row is asked for within a few cycles.
+# Output seen, GB/s: whole rows 4570 to 4683, pieces 3647 to 4104, with L2::128B 4459 to 4598, with
+# L2::256B 4200 to 4228.
 # Why it matters: decode attention is nothing but this loop, and a layout of threads that follows the
 # fragments of matrix instructions (64 bytes of a row each) is the usual choice.
 #

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # NCCL's average of integers overflows, where its average of floats does not.
 #
-# NCCL 2.28.9 through PyTorch 2.11.0, two NVIDIA H200.
-# Both ranks hold the same numbers and call all_reduce() with ReduceOp.AVG. Guess: the average of two
-# equal numbers is that number, in every type. Seen: f16 60000 stays 60000 (each rank divides before it
-# adds), but int32 1,500,000,000 becomes -647,483,648, and uint8 200 becomes 72: integers are added first.
-#
+# Versions: NCCL 2.28.9 through PyTorch 2.11.0, two NVIDIA H200.
+# Behaviour: both ranks hold the same numbers and call all_reduce() with ReduceOp.AVG. Of floats each
+# rank divides before it adds; integers are added first, and the sum overflows.
+# A good engineer would guess: the average of two equal numbers is that number, in every type.
+# Output seen: f16 60000 stays 60000.0, int32 1,500,000,000 becomes -647483648, uint8 200 becomes 72.
 # Why it matters: counts of tokens, positions and 8-bit weights or caches are averaged over ranks without
 # a word of warning. Sum in int64, or average floats.
 #

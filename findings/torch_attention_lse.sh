@@ -2,13 +2,14 @@
 # The log-sum-exp that PyTorch's attention returns has another shape in each back end, and another
 # value where a query sees no key.
 #
-# PyTorch 2.11.0 (CUDA 13.0, cuDNN 9.19), one NVIDIA H200.
-# The operators behind scaled_dot_product_attention() return the log-sum-exp of each query's scores,
-# which is what merges attention over parts of the keys. Guess: [batch, heads, queries], and -inf where
-# nothing is seen. Seen for 104 queries: flash [1, 2, 104]; cuDNN [1, 2, 104, 1]; memory-efficient
-# [1, 2, 128], filled up to a multiple of 32 with +inf. And for a row whose mask is -inf throughout, cuDNN
-# gives -inf, memory-efficient 0.
-#
+# Versions: PyTorch 2.11.0 (CUDA 13.0, cuDNN 9.19), one NVIDIA H200.
+# Behaviour: the operators behind scaled_dot_product_attention() return the log-sum-exp of each query's
+# scores, which is what merges attention over parts of the keys. The memory-efficient one fills it up to a
+# multiple of 32 queries with +inf, cuDNN's has one dimension more. For a row whose mask is -inf
+# throughout, cuDNN gives -inf, memory-efficient 0.
+# A good engineer would guess: [batch, heads, queries], and -inf where nothing is seen.
+# Output seen for 104 queries: flash [1, 2, 104], efficient [1, 2, 128], cuDNN [1, 2, 104, 1]; a row
+# without keys: efficient 0.0, cuDNN -inf.
 # Why it matters: a merge of ranks by log-sum-exp weighs a part by exp(lse - max). A rank without visible
 # keys must weigh nothing; 0 makes it weigh as much as a key with score 0, and its zeros dilute the sum.
 #

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # A running sum of bf16 or f16 numbers is rounded at each step on a GPU, and only once on a CPU.
 #
-# PyTorch 2.11.0 (CUDA 13.0), one NVIDIA H200.
-# Guess: cumsum() adds in f32 on both, as sum() does, so that its last number is the sum. Seen: of 4,096
-# ones a CPU gives 4096 in both types, a GPU 4080, beside sum()'s 4096 on the same GPU. Of 1,000 equal
-# masses in bf16, 987 make 0.99 on a CPU; on a GPU all 1,000 do not. With dtype=torch.float32 both are
-# right.
-#
-# Why it matters: block selection sorts the masses of blocks and takes as many as a running sum needs
-# to reach a threshold. In bf16 the GPU's sum falls short, so that it takes more blocks than the CPU, and
-# a threshold near 1 is never reached.
+# Versions: PyTorch 2.11.0 (CUDA 13.0), one NVIDIA H200.
+# Behaviour: a CPU's cumsum() adds in f32, a GPU's rounds on the way, though sum() on the same GPU does
+# not. With dtype=torch.float32 both are right.
+# A good engineer would guess: cumsum() adds in f32 on both, as sum() does, so that its last number is the
+# sum.
+# Output seen: of 4,096 ones CPU 4096, GPU 4080 in both types, the GPU's sum 4096. Of 1,000 equal masses
+# in bf16, 987 make 0.99 on a CPU; on a GPU all 1,000 do not.
+# Why it matters: block selection sorts the masses of blocks and takes as many as a running sum needs to
+# reach a threshold. In bf16 the GPU's sum falls short, so that a threshold near 1 is never reached and
+# everything is computed.
 #
 # Needs a GPU. Uses the python3 at hand if it has this PyTorch; installs it in a temporary folder else.
 set -euo pipefail

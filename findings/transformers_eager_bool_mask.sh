@@ -2,13 +2,13 @@
 # A boolean attention mask of four dimensions is right with transformers' sdpa and silently wrong with
 # its eager attention.
 #
-# transformers 5.17.0, PyTorch 2.11.0, on a CPU.
-# A causal mask [1, 1, 30, 30] of True and False is handed to a Llama model, once with each
-# implementation. Guess: both hide what is False, or the one that cannot refuses it. Seen: sdpa gives
-# the logits of the model without a mask, bit for bit. Eager adds the mask to the scores as 0 and 1 and
-# shows every later token: logits up to 0.4 off, no error, no warning. A mask of 0 and the smallest
-# number is right in both.
-#
+# Versions: transformers 5.17.0, PyTorch 2.11.0, on a CPU.
+# Behaviour: a causal mask [1, 1, 30, 30] of True and False is handed to a Llama model, once with each
+# implementation. sdpa hides what is False. Eager adds the mask to the scores as 0 and 1 and shows every
+# later token, without an error or a warning. A mask of 0 and the smallest number is right in both.
+# A good engineer would guess: both hide what is False, or the one that cannot refuses it.
+# Output seen, largest difference of a logit to the model without a mask: sdpa 0 and 0, eager 0.47 with
+# the boolean mask and 1.8e-07 with the added one.
 # Why it matters: masks of blocks, anchors and selected tiles are written as booleans. Who switches to
 # eager to look at attention weights, or for a reference in float32, compares with a model that sees
 # the future.
