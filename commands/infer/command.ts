@@ -11,7 +11,7 @@ import {
   BLOCK_FLAGS,
   CONTINUE_NOTE,
   MODEL_FLAG,
-  PROCESSES_HELP,
+  PROCESSES_FLAG,
   TEMPLATE_HELP,
 } from "../shared/run_flags.ts";
 
@@ -52,13 +52,7 @@ export const INFER = defineCommand({
     use_cache: switchFlag({
       help: "accepted as in the original; finished samples are always kept",
     }),
-    nproc_per_node: wholeFlag({
-      short: "-np",
-      min: 1,
-      max: 1024,
-      default: 1,
-      help: PROCESSES_HELP,
-    }),
+    nproc_per_node: PROCESSES_FLAG,
     top_logits: wholeFlag({
       default: 0,
       max: 1 << 20,

@@ -9,7 +9,7 @@ import { FORMATS } from "../results/formats.ts";
 import { defineCommand } from "../shared/command.ts";
 import { ENGINE_FLAGS, MODE_HELP, MODES } from "../shared/engine_flags.ts";
 import { choiceFlag, choicesFlag, textFlag, wholeFlag, wholesFlag } from "../shared/flags.ts";
-import { BLOCK_FLAGS, MAX_LENGTH, MODEL_FLAG, PROCESSES_HELP } from "../shared/run_flags.ts";
+import { BLOCK_FLAGS, MAX_LENGTH, MODEL_FLAG, PROCESSES_FLAG } from "../shared/run_flags.ts";
 
 // Texts are scored one by one.
 const { batch_size: _batch, replicas: _replicas, ...engineFlags } = ENGINE_FLAGS;
@@ -48,13 +48,7 @@ export const PERPLEXITY = defineCommand({
       help: "stands in front of every context and counts as part of it, for example " +
         "'<|begin_of_text|>'; none by default",
     }),
-    nproc_per_node: wholeFlag({
-      short: "-np",
-      min: 1,
-      max: 1024,
-      default: 1,
-      help: PROCESSES_HELP,
-    }),
+    nproc_per_node: PROCESSES_FLAG,
     format: choiceFlag(FORMATS, { default: "table", help: "what is printed at the end" }),
     output_path: textFlag({ value: "FILE", help: "gets the results as CSV, too" }),
     ...engineFlags,

@@ -7,7 +7,7 @@ import { findModelFolder } from "../../lib/model/model_folder.ts";
 import { defineCommand } from "../shared/command.ts";
 import { ENGINE_FLAGS, engineOptions, MODE_HELP, MODES, planOf } from "../shared/engine_flags.ts";
 import { choiceFlag, textFlag, wholeFlag } from "../shared/flags.ts";
-import { BLOCK_FLAGS, MODEL_FLAG, PROCESSES_HELP } from "../shared/run_flags.ts";
+import { BLOCK_FLAGS, MODEL_FLAG, PROCESSES_FLAG } from "../shared/run_flags.ts";
 
 const MIB = 2 ** 20;
 
@@ -50,13 +50,7 @@ export const SERVE = defineCommand({
       value: "MIB",
       help: "size of a request, at most",
     }),
-    nproc_per_node: wholeFlag({
-      short: "-np",
-      min: 1,
-      max: 1024,
-      default: 1,
-      help: PROCESSES_HELP,
-    }),
+    nproc_per_node: PROCESSES_FLAG,
     ...ENGINE_FLAGS,
   },
   notes: [

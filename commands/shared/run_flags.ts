@@ -34,6 +34,14 @@ export const NODES_HELP =
 export const PROCESSES_HELP =
   "processes of each node that share the context; dense and xattn use one; " +
   "under mpirun, srun or torchrun all ranks that were started are used";
+/** `--nproc_per_node` of a command in which one process is enough for every mode. */
+export const PROCESSES_FLAG = wholeFlag({
+  short: "-np",
+  min: 1,
+  max: 1024,
+  default: 1,
+  help: PROCESSES_HELP,
+});
 const BLOCK_HELP = "tokens per context block; a multiple of 128 in starx";
 const ANCHOR_HELP = "tokens of the anchor block, at most the block size; -1 takes the block size";
 

@@ -8,10 +8,12 @@ import type { PlanOptions } from "../../lib/attention/plan.ts";
 import { openCudaDevice } from "../../lib/device/cuda.ts";
 import { assert } from "../helpers/assert.ts";
 import { GPU_COUNT } from "../helpers/device.ts";
-import { checkSame, KEPT_SIZES } from "../helpers/kept_tokens.ts";
-
-const BLOCKS = { blockTokens: 640, anchorTokens: 256 } as const;
-const SELECTION = { stride: 8, threshold: 0.8 } as const;
+import {
+  checkSame,
+  KEPT_BLOCKS as BLOCKS,
+  KEPT_SELECTION as SELECTION,
+  KEPT_SIZES,
+} from "../helpers/kept_tokens.ts";
 
 /** Modes, ranks, and the largest share of the keys of layers with windows that is kept. */
 const MODES: readonly (readonly [PlanOptions, number, number])[] = [

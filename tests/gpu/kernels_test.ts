@@ -19,6 +19,7 @@ import { HAS_GPU, withGpuBuilds } from "../helpers/device.ts";
 import { Random } from "../helpers/random.ts";
 import { BF16_INPUTS } from "../helpers/tolerances.ts";
 import { Bench, type SharedInputs } from "../helpers/twin.ts";
+import { massOfChunk } from "../helpers/tile_masses.ts";
 
 function gpuTest(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, ignore: !HAS_GPU, fn });
@@ -171,18 +172,14 @@ gpuTest("antidiagonalScore() on a GPU gives the same bits in one call and by chu
       return await mass.toFloats();
     };
     const whole = await massOf(0, tokens);
-    const blocks = tokens / 128;
     for (let qOffset = 0; qOffset < tokens; qOffset += chunk) {
       const count = Math.min(chunk, tokens - qOffset);
       const part = await massOf(qOffset, count);
-      const [rows, columns] = [Math.ceil(count / 128), Math.ceil((qOffset + count) / 128)];
-      const expected = part.map((_, i) => {
-        const [head, row] = [Math.floor(i / columns / rows), Math.floor(i / columns) % rows];
-        return whole[(head * blocks + qOffset / 128 + row) * blocks + i % columns] ?? NaN;
-      });
+      const place = { heads: sizes.qHeads, qOffset, tokens: count, allTokens: tokens };
+      const { mass: expected, shape } = massOfChunk(whole, place);
       assertSameBytes(new Uint8Array(part.buffer), {
         expected: new Uint8Array(expected.buffer),
-        subject: { name: `${build}: mass from ${qOffset}`, shape: [sizes.qHeads, rows, columns] },
+        subject: { name: `${build}: mass from ${qOffset}`, shape },
       });
     }
   });

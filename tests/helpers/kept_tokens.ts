@@ -260,6 +260,10 @@ async function lastKeys(sequence: Sequence, config: ModelShape): Promise<readonl
   return digests;
 }
 
+/** Blocks of Star Attention, and a selection, for them. */
+export const KEPT_BLOCKS = { blockTokens: 640, anchorTokens: 256 } as const;
+export const KEPT_SELECTION = { stride: 8, threshold: 0.8 } as const;
+
 /** A batch of contexts, longer and shorter than the windows of its model. */
 export const KEPT_SIZES = {
   config: MIXED_WINDOWS,

@@ -4,6 +4,7 @@
 import { antidiagonalScore } from "../../lib/ops/antidiagonal_score.ts";
 import { makeSequence, type SequenceSizes } from "../helpers/attention.ts";
 import { refusalTest } from "../helpers/refusal.ts";
+import { massParams } from "../helpers/tile_masses.ts";
 import { type TwinCase, twinTest } from "../helpers/twin.ts";
 
 interface Sizes extends SequenceSizes {
@@ -164,33 +165,7 @@ twinTest("antidiagonalScore()", {
 });
 
 refusalTest("sx_antidiagonal_score", (scene) => ({
-  params: {
-    mass: scene.zeros("f32", [2, 1, 2]),
-    q: scene.zeros("f32", [2, 2, 64]),
-    kv: {
-      keys: scene.zeros("f32", [1, 2, 64]),
-      values: 0n,
-      prefixValues: 0n,
-      prefixKeys: scene.zeros("f32", [1, 128, 64]),
-      dtype: 0,
-      keyTokens: 2,
-      prefixTokens: 128,
-      kvHeads: 1,
-      headDim: 64,
-      tokenStride: 64,
-      headStride: 128,
-      prefixTokenStride: 64,
-      prefixHeadStride: 8192,
-      prefixGap: 0,
-    },
-    qDtype: 0,
-    qTokens: 2,
-    qOffset: 128,
-    qHeads: 2,
-    window: 0,
-    stride: 16,
-    scale: 0.125,
-  },
+  params: massParams(scene),
   unchecked: ["kv.values", "kv.prefixValues"],
   bf16OnGpu: ["qDtype", "kv.dtype"],
   // Offset, prefix, number of keys, stride.

@@ -9,6 +9,7 @@ import { makeSequence, type SequenceSizes } from "../helpers/attention.ts";
 import { withCpu } from "../helpers/device.ts";
 import { Random } from "../helpers/random.ts";
 import { refusalTest } from "../helpers/refusal.ts";
+import { massOfChunk, massParams } from "../helpers/tile_masses.ts";
 import { Bench, type TwinCase, twinTest } from "../helpers/twin.ts";
 
 interface Sizes extends SequenceSizes {
@@ -133,11 +134,8 @@ Deno.test("tileMass() of attentionDense() adds up to a row's queries, in one cal
     for (let qOffset = 0; qOffset < tokens; qOffset += chunk) {
       const count = Math.min(chunk, tokens - qOffset);
       const part = await massOf(qOffset, count);
-      const [rows, columns] = [Math.ceil(count / 128), Math.ceil((qOffset + count) / 128)];
-      const expected = part.map((_, i) => {
-        const [head, row] = [Math.floor(i / columns / rows), Math.floor(i / columns) % rows];
-        return whole[(head * width + qOffset / 128 + row) * width + i % columns] ?? NaN;
-      });
+      const place = { heads: sizes.qHeads, qOffset, tokens: count, allTokens: tokens };
+      const { mass: expected } = massOfChunk(whole, place);
       assertEquals(part, expected);
     }
   }, { instructionSet: "avx2" });
@@ -145,33 +143,7 @@ Deno.test("tileMass() of attentionDense() adds up to a row's queries, in one cal
 
 refusalTest("sx_tile_mass", (scene) => ({
   params: {
-    tiles: {
-      mass: scene.zeros("f32", [2, 1, 2]),
-      q: scene.zeros("f32", [2, 2, 64]),
-      kv: {
-        keys: scene.zeros("f32", [1, 2, 64]),
-        values: 0n,
-        prefixValues: 0n,
-        prefixKeys: scene.zeros("f32", [1, 128, 64]),
-        dtype: 0,
-        keyTokens: 2,
-        prefixTokens: 128,
-        kvHeads: 1,
-        headDim: 64,
-        tokenStride: 64,
-        headStride: 128,
-        prefixTokenStride: 64,
-        prefixHeadStride: 8192,
-        prefixGap: 0,
-      },
-      qDtype: 0,
-      qTokens: 2,
-      qOffset: 128,
-      qHeads: 2,
-      window: 0,
-      stride: 16,
-      scale: 0.125,
-    },
+    tiles: massParams(scene),
     lseLog2: scene.zeros("f32", [2, 2]),
   },
   unchecked: ["tiles.kv.values", "tiles.kv.prefixValues", "tiles.stride"],

@@ -9,12 +9,15 @@ import { openCpuDevice } from "../../../lib/device/cpu.ts";
 import { openCudaDevice } from "../../../lib/device/cuda.ts";
 import { assert, assertEquals } from "../../helpers/assert.ts";
 import { buildFakeGpu, withFakeGpu } from "../../helpers/fake_gpu.ts";
-import { checkSame, KEPT_SIZES as SIZES, runKept } from "../../helpers/kept_tokens.ts";
+import {
+  checkSame,
+  KEPT_BLOCKS as BLOCKS,
+  KEPT_SELECTION as SELECTION,
+  KEPT_SIZES as SIZES,
+  runKept,
+} from "../../helpers/kept_tokens.ts";
 
 const folder = await buildFakeGpu();
-
-const BLOCKS = { blockTokens: 640, anchorTokens: 256 } as const;
-const SELECTION = { stride: 8, threshold: 0.8 } as const;
 
 /** Modes, ranks, and the largest share of the keys of layers with windows that is kept. */
 const MODES: readonly (readonly [PlanOptions, number, number])[] = [
