@@ -6,7 +6,12 @@
 import { relative } from "node:path";
 
 /** What belongs to every library: the contract, and how libraries are built. */
-const COMMON: readonly string[] = ["sx_kernels.h", "build_tools.ts", "digest.ts"];
+const COMMON: readonly string[] = [
+  "sx_kernels.h",
+  "sx_attention.h",
+  "build_tools.ts",
+  "digest.ts",
+];
 
 /** What belongs to the libraries of one backend, so that none becomes stale by another's changes. */
 const OWN = {

@@ -3,9 +3,8 @@
  *
  * @module
  */
-import { type Header, leavesOf, parseHeader, type Prototype } from "./header.ts";
+import { type Header, headerText, leavesOf, parseHeader, type Prototype } from "./header.ts";
 
-const HEADER = new URL("sx_kernels.h", import.meta.url);
 const TARGET = new URL("../lib/ffi/", import.meta.url);
 
 /** Deno's type of each C type that is no pointer. */
@@ -25,7 +24,7 @@ const NOTE = "This file is generated from `kernels/sx_kernels.h` by `deno task g
   "edit it.";
 
 if (import.meta.main) {
-  const files = generate(await Deno.readTextFile(HEADER));
+  const files = generate(headerText());
   for (const [name, text] of Object.entries(files)) {
     await Deno.writeTextFile(new URL(name, TARGET), text);
   }

@@ -54,6 +54,16 @@ const KINDS: Readonly<Record<string, FieldKind>> = {
 };
 const BYTES = { pointer: 8, i32: 4, i64: 8, f32: 4 } as const;
 
+/** The text of `sx_kernels.h`, with the parts that it includes in their places. */
+export function headerText(): string {
+  const read = (name: string): string =>
+    Deno.readTextFileSync(new URL(name, import.meta.url)).replaceAll(
+      /^#include "(sx_\w+\.h)".*$/gm,
+      (_line, part: string) => read(part),
+    );
+  return read("sx_kernels.h");
+}
+
 /**
  * Reads the text of the header.
  *

@@ -12,11 +12,11 @@ import { StructMemory } from "../lib/ffi/struct_views.ts";
 import { ABI_VERSION, OP_SYMBOLS, type OpName, SETUP_SYMBOLS } from "../lib/ffi/symbols.ts";
 import { kernelFolder, openKernelLibrary, readManifest } from "../lib/ffi/locate.ts";
 import { camelCase, generate } from "../kernels/generate.ts";
-import { leavesOf, parseHeader } from "../kernels/header.ts";
+import { headerText, leavesOf, parseHeader } from "../kernels/header.ts";
 import { assert, assertEquals } from "./helpers/assert.ts";
 import { exportedSymbols } from "./helpers/elf.ts";
 
-const TEXT = Deno.readTextFileSync(new URL("../kernels/sx_kernels.h", import.meta.url));
+const TEXT = headerText();
 const HEADER = parseHeader(TEXT);
 /** What the CPU library exports beside. */
 const MAPPED_FILES = parseHeader(

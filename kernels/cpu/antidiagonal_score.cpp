@@ -1,5 +1,5 @@
 /*
- * Antidiagonal mass of every tile of 128 x 128 (see sx_antidiagonal_score in ../sx_kernels.h;
+ * Antidiagonal mass of every tile of 128 x 128 (see sx_antidiagonal_score in ../sx_attention.h;
  * XAttention, arXiv 2503.16428, section 2.1).
  *
  * logits[i][j] = sum over s < S of q[i*S + S-1-s] . k[j*S + s] * scale / S for j <= i;

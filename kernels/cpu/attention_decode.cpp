@@ -1,6 +1,6 @@
 /*
  * Attention of few queries of some sequences, each over its own keys (see sx_attention_decode in
- * ../sx_kernels.h).
+ * ../sx_attention.h).
  *
  * The formula is attention_dense's. Each key head is read once for all T * HQ / HK rows that need
  * it: with up to kFewRows rows straight from the cache by the code below, with more by the packed

@@ -1,5 +1,5 @@
 /*
- * Exact attention with log-sum-exp (see sx_attention_dense in ../sx_kernels.h), flash style
+ * Exact attention with log-sum-exp (see sx_attention_dense in ../sx_attention.h), flash style
  * (arXiv 2205.14135): no buffer of T x N.
  *
  * out[t,h,:] = sum over j <= q_offset + t of softmax(scale * q[t,h,:] . k[j,:]) * v[j,:].

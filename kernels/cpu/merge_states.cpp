@@ -1,5 +1,5 @@
 /*
- * Merges partial attentions over disjoint sets of keys (see sx_merge_states in ../sx_kernels.h;
+ * Merges partial attentions over disjoint sets of keys (see sx_merge_states in ../sx_attention.h;
  * Star Attention, arXiv 2411.17116, section 2.2).
  *
  * out[t,h,:] = sum over p of w[p] * part[p][t,h,:]; w[p] = 2^lse[p] / sum over p of 2^lse[p], or

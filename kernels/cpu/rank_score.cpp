@@ -1,6 +1,6 @@
 /*
  * StarXAttention's score of a rank and the anchor's mean key that it needs (see sx_rank_score and
- * sx_key_mean in ../sx_kernels.h; zer0-data/StarXAttention c33af48).
+ * sx_key_mean in ../sx_attention.h; zer0-data/StarXAttention c33af48).
  *
  * mean[h,:] = sum over t < tokens of k[t,h,:] / tokens;
  * score[h] = scale * sum over g, r < S of q[g*S + r, h] . K'[g*S + S-1-r, h mod HK], with

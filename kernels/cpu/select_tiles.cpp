@@ -1,6 +1,6 @@
 /*
  * Chooses the key tiles of every row of tiles by their antidiagonal mass (see sx_select_tiles in
- * ../sx_kernels.h; XAttention, arXiv 2503.16428, section 2.1).
+ * ../sx_attention.h; XAttention, arXiv 2503.16428, section 2.1).
  *
  * The first tile that the row sees and the diagonal tile are taken first; the others leave a heap, largest first, while the
  * mass taken is below threshold * (mass of the row). Sums run in double precision in a fixed order.

@@ -1,5 +1,5 @@
 /*
- * The exact attention mass of every tile of 128 x 128 (see sx_tile_mass in ../sx_kernels.h).
+ * The exact attention mass of every tile of 128 x 128 (see sx_tile_mass in ../sx_attention.h).
  *
  * mass[h,b,c] = sum over visible pairs of 2^(log2(e) * scale * q . k - lse_log2[t,h]). The log-sum-exp
  * is known, so that a tile is a product and a sum: nothing is corrected later. FLOPs 2*D*HQ per

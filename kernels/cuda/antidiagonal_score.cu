@@ -1,5 +1,5 @@
 /*
- * Antidiagonal mass of every tile of 128 x 128 (see sx_antidiagonal_score in ../sx_kernels.h;
+ * Antidiagonal mass of every tile of 128 x 128 (see sx_antidiagonal_score in ../sx_attention.h;
  * XAttention, arXiv 2503.16428, section 2.1).
  *
  * logits[i][j] = Qr[i] . Kr[j] * scale / S is a product of groups, vectors of S * D elements that are

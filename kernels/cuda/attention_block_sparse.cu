@@ -1,5 +1,5 @@
 /*
- * Attention over chosen tiles of 128 keys (see sx_attention_block_sparse in ../sx_kernels.h;
+ * Attention over chosen tiles of 128 keys (see sx_attention_block_sparse in ../sx_attention.h;
  * XAttention, arXiv 2503.16428, section 2).
  *
  * The kernel of attention_dense with the row's own list of tiles: those that are not in it are never

@@ -1,6 +1,6 @@
 /*
  * Attention of few queries of some sequences, each against its own keys (see sx_attention_decode in
- * ../sx_kernels.h), keys split over the device (Flash-Decoding): out[t,h,:] = sum over visible j of
+ * ../sx_attention.h), keys split over the device (Flash-Decoding): out[t,h,:] = sum over visible j of
  * softmax(scale * q . k[j]) * v[j,:], bf16 products, f32 sums, weights rounded to bf16. Bound by
  * memory: 4*HK*N*D bytes.
  *

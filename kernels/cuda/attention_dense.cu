@@ -1,5 +1,5 @@
 /*
- * Exact attention with log-sum-exp (see sx_attention_dense in ../sx_kernels.h; arXiv 2205.14135).
+ * Exact attention with log-sum-exp (see sx_attention_dense in ../sx_attention.h; arXiv 2205.14135).
  *
  * out[t,h,:] = sum over visible j of softmax(scale * q . k[j]) * v[j,:]; f32 sums of bf16 products,
  * weights rounded to bf16. FLOPs 4*D*HQ per visible pair. Grid: one block per 128 queries of a head,

@@ -1,5 +1,5 @@
 /*
- * Merges partial attentions over disjoint keys (see sx_merge_states in ../sx_kernels.h; Star
+ * Merges partial attentions over disjoint keys (see sx_merge_states in ../sx_attention.h; Star
  * Attention, arXiv 2411.17116, section 2.2).
  *
  * out = sum over parts of weight * part, the weights being 2^lse or exp(score), normalized; f32 sums

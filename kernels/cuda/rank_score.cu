@@ -1,6 +1,6 @@
 /*
  * StarXAttention's antidiagonal score of a rank, and the mean of its keys (see sx_rank_score and
- * sx_key_mean in ../sx_kernels.h; zer0-data/StarXAttention c33af48).
+ * sx_key_mean in ../sx_attention.h; zer0-data/StarXAttention c33af48).
  *
  * key_mean: a block of 256 threads adds a run of tokens of one head, then a second kernel the runs
  * in their order; bytes tokens * kv_heads * D * kv. rank_score: a block a query head, a warp a query

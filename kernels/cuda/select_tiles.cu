@@ -1,6 +1,6 @@
 /*
  * Chooses the key tiles of every row of tiles by their antidiagonal mass (see sx_select_tiles in
- * ../sx_kernels.h; XAttention, arXiv 2503.16428, section 2.1).
+ * ../sx_attention.h; XAttention, arXiv 2503.16428, section 2.1).
  *
  * A warp a row, which it holds in registers: 8 or 32 masses a lane; longer rows stay in the cache.
  * Nothing is sorted: tiles leave in falling order of mass until enough is taken, so that there is

@@ -45,6 +45,8 @@ export const PARAM_BYTES = {
   sx_head_norm: 64,
   sx_add: 48,
   sx_swiglu: 40,
+  sx_argmax: 32,
+  sx_top_k: 40,
   sx_attention_dense: 192,
   sx_attention_block_sparse: 216,
   sx_attention_decode: 176,
@@ -54,8 +56,6 @@ export const PARAM_BYTES = {
   sx_tile_mass: 192,
   sx_key_mean: 64,
   sx_rank_score: 120,
-  sx_argmax: 32,
-  sx_top_k: 40,
 } as const satisfies Readonly<Record<keyof OpParams, number>>;
 
 /** Writes the structure of each op to the beginning of some memory. */
@@ -175,6 +175,19 @@ export const PARAM_WRITERS: {
     to.u64[2] = p.gateUp;
     writeSize(to.i32, 6, p.rows);
     writeSize(to.i32, 8, p.dim);
+  },
+  sx_argmax(to: StructViews, p: ArgmaxParams): void {
+    to.u64[0] = p.out;
+    to.u64[1] = p.logits;
+    writeSize(to.i32, 4, p.rows);
+    writeSize(to.i32, 6, p.count);
+  },
+  sx_top_k(to: StructViews, p: TopKParams): void {
+    to.u64[0] = p.outIds;
+    to.u64[1] = p.outValues;
+    to.u64[2] = p.logits;
+    writeSize(to.i32, 6, p.count);
+    writeSize(to.i32, 8, p.k);
   },
   sx_attention_dense(to: StructViews, p: AttentionDenseParams): void {
     to.u64[0] = p.out;
@@ -358,18 +371,5 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 24, p.headStride);
     writeSize(to.i32, 26, p.stride);
     to.f32[28] = p.scale;
-  },
-  sx_argmax(to: StructViews, p: ArgmaxParams): void {
-    to.u64[0] = p.out;
-    to.u64[1] = p.logits;
-    writeSize(to.i32, 4, p.rows);
-    writeSize(to.i32, 6, p.count);
-  },
-  sx_top_k(to: StructViews, p: TopKParams): void {
-    to.u64[0] = p.outIds;
-    to.u64[1] = p.outValues;
-    to.u64[2] = p.logits;
-    writeSize(to.i32, 6, p.count);
-    writeSize(to.i32, 8, p.k);
   },
 };

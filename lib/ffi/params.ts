@@ -134,6 +134,23 @@ export interface SwigluParams {
   readonly dim: number; // int64_t dim
 }
 
+/** `sx_argmax_params`. */
+export interface ArgmaxParams {
+  readonly out: bigint; // int32_t* out
+  readonly logits: bigint; // const float* logits
+  readonly rows: number; // int64_t rows
+  readonly count: number; // int64_t count
+}
+
+/** `sx_top_k_params`. */
+export interface TopKParams {
+  readonly outIds: bigint; // int32_t* out_ids
+  readonly outValues: bigint; // float* out_values
+  readonly logits: bigint; // const float* logits
+  readonly count: number; // int64_t count
+  readonly k: number; // int64_t k
+}
+
 /** `sx_key_values`. */
 export interface KeyValues {
   readonly keys: bigint; // const void* keys
@@ -282,23 +299,6 @@ export interface RankScoreParams {
   readonly scale: number; // float scale
 }
 
-/** `sx_argmax_params`. */
-export interface ArgmaxParams {
-  readonly out: bigint; // int32_t* out
-  readonly logits: bigint; // const float* logits
-  readonly rows: number; // int64_t rows
-  readonly count: number; // int64_t count
-}
-
-/** `sx_top_k_params`. */
-export interface TopKParams {
-  readonly outIds: bigint; // int32_t* out_ids
-  readonly outValues: bigint; // float* out_values
-  readonly logits: bigint; // const float* logits
-  readonly count: number; // int64_t count
-  readonly k: number; // int64_t k
-}
-
 /** What each op takes. */
 export interface OpParams {
   readonly sx_copy: CopyParams;
@@ -312,6 +312,8 @@ export interface OpParams {
   readonly sx_head_norm: HeadNormParams;
   readonly sx_add: AddParams;
   readonly sx_swiglu: SwigluParams;
+  readonly sx_argmax: ArgmaxParams;
+  readonly sx_top_k: TopKParams;
   readonly sx_attention_dense: AttentionDenseParams;
   readonly sx_attention_block_sparse: AttentionBlockSparseParams;
   readonly sx_attention_decode: AttentionDecodeParams;
@@ -321,6 +323,4 @@ export interface OpParams {
   readonly sx_tile_mass: TileMassParams;
   readonly sx_key_mean: KeyMeanParams;
   readonly sx_rank_score: RankScoreParams;
-  readonly sx_argmax: ArgmaxParams;
-  readonly sx_top_k: TopKParams;
 }

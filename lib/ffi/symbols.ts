@@ -151,6 +151,20 @@ export const OP_SYMBOLS = {
     ],
     result: "i32",
   },
+  sx_argmax: {
+    parameters: [
+      "u64", // sx_context* context
+      "u64", // const sx_argmax_params* params
+    ],
+    result: "i32",
+  },
+  sx_top_k: {
+    parameters: [
+      "u64", // sx_context* context
+      "u64", // const sx_top_k_params* params
+    ],
+    result: "i32",
+  },
   sx_attention_dense: {
     parameters: [
       "u64", // sx_context* context
@@ -211,20 +225,6 @@ export const OP_SYMBOLS = {
     parameters: [
       "u64", // sx_context* context
       "u64", // const sx_rank_score_params* params
-    ],
-    result: "i32",
-  },
-  sx_argmax: {
-    parameters: [
-      "u64", // sx_context* context
-      "u64", // const sx_argmax_params* params
-    ],
-    result: "i32",
-  },
-  sx_top_k: {
-    parameters: [
-      "u64", // sx_context* context
-      "u64", // const sx_top_k_params* params
     ],
     result: "i32",
   },

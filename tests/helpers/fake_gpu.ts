@@ -7,11 +7,11 @@
 import { chooseLibrary } from "../../lib/ffi/manifest.ts";
 import { kernelFolder, readManifest } from "../../lib/ffi/locate.ts";
 import { ABI_VERSION } from "../../lib/ffi/symbols.ts";
-import { type Leaf, leavesOf, parseHeader } from "../../kernels/header.ts";
+import { headerText, type Leaf, leavesOf, parseHeader } from "../../kernels/header.ts";
 import { assert } from "./assert.ts";
 
 const SOURCES = new URL("fake_gpu/", import.meta.url).pathname;
-const HEADER = new URL("../../kernels/sx_kernels.h", import.meta.url);
+const KERNELS = new URL("../../kernels/", import.meta.url).pathname;
 
 /** The folder of the built libraries, or undefined without a compiler; removed with the process. */
 export async function buildFakeGpu(): Promise<string | undefined> {
@@ -22,10 +22,10 @@ export async function buildFakeGpu(): Promise<string | undefined> {
   const cpu = chooseLibrary(manifest, { backend: "cpu", tests: false });
   await Deno.copyFile(new URL(cpu.file, prebuilt), `${folder}/${cpu.file}`);
   const source = `${folder}/kernels.c`;
-  const ops = opSources(await Deno.readTextFile(HEADER));
+  const ops = opSources(headerText());
   await Deno.writeTextFile(source, `#include "${SOURCES}kernels.c"\n${ops}`);
   const links = ["-L", folder, "-l:libcudart.so.13", "-Wl,-rpath,$ORIGIN", "-ldl"];
-  const library = [`-DCPU_LIBRARY="${cpu.file}"`, "-I", new URL(".", HEADER).pathname];
+  const library = [`-DCPU_LIBRARY="${cpu.file}"`, "-I", KERNELS];
   const file = "libsx_cuda-fake.so";
   try {
     // Test files share a process: the loader must not take another file's runtime for this one's.

@@ -10,13 +10,11 @@ import type { OpParams } from "../../lib/ffi/params.ts";
 import { DTYPE_CODES } from "../../lib/ffi/status.ts";
 import type { OpName } from "../../lib/ffi/symbols.ts";
 import { camelCase } from "../../kernels/generate.ts";
-import { type Leaf, leavesOf, parseHeader } from "../../kernels/header.ts";
+import { headerText, type Leaf, leavesOf, parseHeader } from "../../kernels/header.ts";
 import { assert, assertEquals, assertRejects } from "./assert.ts";
 import { HAS_GPU, machineSets, withCpu, withGpuBuilds } from "./device.ts";
 
-const HEADER = parseHeader(
-  Deno.readTextFileSync(new URL("../../kernels/sx_kernels.h", import.meta.url)),
-);
+const HEADER = parseHeader(headerText());
 
 /** Wrong anywhere, or legal but without code here (dtypes). */
 const REFUSALS: readonly string[] = ["SX_INVALID_ARGUMENT", "SX_UNSUPPORTED"];

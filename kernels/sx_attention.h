@@ -1,0 +1,160 @@
+/*
+ * The second part of sx_kernels.h, which includes it and says what letters, segments and tiles are:
+ * attention, and the choice of tiles. It is not included by itself.
+ */
+#ifndef SX_ATTENTION_H
+#define SX_ATTENTION_H
+
+/* Keys and values in their two segments (see above). */
+typedef struct sx_key_values {
+  const void* keys;          /* own segment, [kv_heads, key_tokens, head_dim]; null if empty */
+  const void* values;        /* as keys */
+  const void* prefix_keys;   /* [kv_heads, prefix_tokens, head_dim]; null if empty */
+  const void* prefix_values; /* as prefix_keys */
+  sx_dtype dtype;            /* of all four: F32, BF16 (CUDA: BF16) */
+  int64_t key_tokens, prefix_tokens; /* N - P, P */
+  int64_t kv_heads, head_dim, token_stride, head_stride, prefix_token_stride;
+  int64_t prefix_head_stride, prefix_gap; /* positions between the prefix and the own keys */
+} sx_key_values;
+
+/* Exact attention with log-sum-exp, flash style: no buffer of T x N (arXiv 2205.14135).
+ * out[t,h,:] = sum over visible j of p[j] * v[j,:], p = softmax(scale * q[t,h,:] . k[j,:]);
+ * lse_log2[t,h] = log2(sum over visible j of exp(scale * q . k)); without a visible key out is 0
+ * and lse_log2 is -inf. Accumulates in f32. FLOPs 4*D*HQ per visible (query, key) pair. */
+typedef struct sx_attention_dense_params {
+  void* out; /* [q_tokens, q_heads, head_dim] F32, BF16 */
+  sx_dtype out_dtype;
+  float* lse_log2; /* [q_tokens, q_heads], nullable */
+  const void* q;   /* [q_tokens, q_heads, head_dim] F32 (CPU), BF16 (CUDA) */
+  sx_dtype q_dtype;
+  sx_key_values kv;
+  /* With a window a query sees so many positions, its own included; 0: all before it. */
+  int64_t q_tokens, q_offset, q_heads, window;
+  float scale;
+} sx_attention_dense_params;
+sx_status sx_attention_dense(sx_context* context, const sx_attention_dense_params* params);
+
+/* sx_attention_dense over chosen tiles only (XAttention, arXiv 2503.16428).
+ * q_offset and P are multiples of 128. Row tile b holds the queries 128*b.. of this call; key tile c
+ * holds the keys 128*c.. of the sequence; q_tiles = ceil(T / 128). Within a chosen tile causality
+ * holds. Tiles that are not chosen are not read. The CPU library refuses numbers out of range. */
+typedef struct sx_attention_block_sparse_params {
+  sx_attention_dense_params attention;
+  const int32_t* counts;  /* [q_heads, q_tiles]: how many key tiles row tile b of head h reads */
+  const int32_t* indices; /* [q_heads, q_tiles, index_stride]: their numbers, ascending */
+  int64_t index_stride;
+} sx_attention_block_sparse_params;
+sx_status sx_attention_block_sparse(sx_context* context,
+                                    const sx_attention_block_sparse_params* params);
+
+/* sx_attention_dense for few queries of each of some sequences against their own keys (no more than
+ * 16 queries a sequence, no prefix), the keys being split over threads or SMs. Keys and values of all
+ * sequences lie in one cache: those of sequence s are its rows first_row[s] to first_row[s] +
+ * key_count[s] - 1. Both are read by the device, so that a captured graph can be replayed as sequences
+ * grow. Query t of a sequence sees its keys j <= key_count - T + t if causal is 1, all key_count keys
+ * if causal is 0; with a window, of these the last `window`.
+ * What is computed for a sequence is bit for bit the same whatever others there are, and in any order.
+ * A CPU refuses numbers out of range, a GPU writes NaN for their sequence. */
+typedef struct sx_attention_decode_params {
+  void* out; /* [sequences, q_tokens, q_heads, head_dim] F32, BF16 */
+  sx_dtype out_dtype;
+  float* lse_log2; /* [sequences, q_tokens, q_heads], nullable */
+  const void* q;   /* [sequences, q_tokens, q_heads, head_dim] F32 (CPU), BF16 (CUDA) */
+  sx_dtype q_dtype;
+  const void* keys;   /* [kv_heads, key_capacity, head_dim] F32, BF16 (CUDA: BF16) */
+  const void* values; /* as keys */
+  sx_dtype kv_dtype;
+  const int32_t* first_row; /* [sequences], nullable: 0 */
+  const int32_t* key_count; /* [sequences], 0..sequence_capacity */
+  int32_t causal;
+  int64_t window, sequences, q_tokens; /* window 0: none */
+  int64_t sequence_capacity; /* the most keys that a sequence may have; the grid's size on a GPU */
+  int64_t key_capacity, q_heads, kv_heads, head_dim, token_stride, head_stride;
+  float scale;
+} sx_attention_decode_params;
+sx_status sx_attention_decode(sx_context* context, const sx_attention_decode_params* params);
+
+/* Merges partial attentions over disjoint sets of keys (Star Attention, arXiv 2411.17116, 2.2).
+ * Weights over the parts, per token and head:
+ * by_score = 0: 2^lse normalized; a part of lse -inf weighs nothing, all empty gives zeros.
+ * by_score = 1: softmax of the parts' scores, the same for every token (StarXAttention's
+ * antidiagonal weights; lse is not read). Adds in part order, in f32. */
+typedef struct sx_merge_states_params {
+  void* out; /* [tokens, heads, head_dim] F32, BF16 */
+  sx_dtype out_dtype;
+  /* Part p at parts + p * part_stride: its out, lse_log2 [tokens, heads], score [heads]. */
+  const float* parts;
+  int32_t by_score;
+  int64_t part_count, part_stride, tokens, heads, head_dim;
+} sx_merge_states_params;
+sx_status sx_merge_states(sx_context* context, const sx_merge_states_params* params);
+
+/* Antidiagonal mass of every tile (XAttention, arXiv 2503.16428, section 2.1).
+ * Groups of S tokens: Kr[j] = concat over s of k[j*S + s], Qr[i] = concat of q[i*S + S-1-s], rows
+ * past the end being zero; logits[i][j] = Qr[i] . Kr[j] * scale / S over j <= i (i counted in the
+ * sequence) from the first tile on that row i's tile sees in the window; with pad = -N mod 128, the
+ * last floor(pad / S) groups of keys are left out, and query groups that hold only padding count as
+ * zero; p = softmax over j; mass = sum of p over the tile. q_tiles = ceil(T / 128), key_tiles =
+ * ceil(N / 128); tiles after the diagonal are 0. q_offset and P are multiples of 128, N = q_offset + T. */
+typedef struct sx_antidiagonal_score_params {
+  float* mass;   /* [q_heads, q_tiles, key_tiles] */
+  const void* q; /* [q_tokens, q_heads, head_dim] F32 (CPU), BF16 (CUDA) */
+  sx_dtype q_dtype;
+  sx_key_values kv;                                    /* its values are not read and may be null */
+  int64_t q_tokens, q_offset, q_heads, window, stride; /* stride S, a divisor of 128 */
+  float scale;
+} sx_antidiagonal_score_params;
+sx_status sx_antidiagonal_score(sx_context* context, const sx_antidiagonal_score_params* params);
+
+/* Chooses tiles by their mass: the first tile that the row sees (0 without a window) and the diagonal
+ * one always; of those between, in falling order of mass (equal: lower number first), each whose mass is
+ * above 0, as long as the mass taken before it (the two included) is below threshold * (mass of the row).
+ * A threshold of 0 takes the two alone, 1 or more every tile that the row sees. Row tile b of the call is
+ * number first_tile + b. The CPU library refuses thresholds of heads that are below 0 or NaN. */
+typedef struct sx_select_tiles_params {
+  int32_t* counts;   /* [heads, q_tiles], as in sx_attention_block_sparse */
+  int32_t* indices;  /* [heads, q_tiles, index_stride], ascending */
+  const float* mass; /* [heads, q_tiles, key_tiles] */
+  int64_t heads, q_tiles, key_tiles, first_tile, index_stride; /* a stride of at least key_tiles */
+  int64_t window, prefix_tokens, prefix_gap; /* as in sx_attention_dense and sx_key_values */
+  const float* head_thresholds;              /* [heads], in place of threshold; nullable */
+  float threshold;                           /* at least 0 */
+} sx_select_tiles_params;
+sx_status sx_select_tiles(sx_context* context, const sx_select_tiles_params* params);
+
+/* The exact attention mass of every tile, which selections by a score are measured by:
+ * mass[h,b,c] = sum over the queries t of row tile b and the keys j of key tile c that t sees of
+ * exp(scale * q[t,h] . k[j]) / 2^lse_log2[t,h]; a row of tiles adds up to its number of queries. Nothing
+ * of T x N is kept. Tiles that no query sees are 0. FLOPs 2*D*HQ per visible (query, key) pair. */
+typedef struct sx_tile_mass_params {
+  sx_antidiagonal_score_params tiles; /* mass, queries and keys; its stride is not looked at */
+  const float* lse_log2;              /* [q_tokens, q_heads], as of sx_attention_dense */
+} sx_tile_mass_params;
+sx_status sx_tile_mass(sx_context* context, const sx_tile_mass_params* params);
+
+/* out[h,:] = mean over the first `tokens` rows of a segment's keys. */
+typedef struct sx_key_mean_params {
+  float* out;       /* [kv_heads, head_dim] */
+  const void* keys; /* a segment, [kv_heads, tokens, head_dim] F32, BF16 */
+  sx_dtype kv_dtype;
+  int64_t tokens, kv_heads, head_dim, token_stride, head_stride; /* tokens: at least 1 */
+} sx_key_mean_params;
+sx_status sx_key_mean(sx_context* context, const sx_key_mean_params* params);
+
+/* StarXAttention's score of a rank (phase 2, merge "antidiagonal"; zer0-data/StarXAttention c33af48):
+ * K' = [anchor_mean, keys]; L = min(T, key_tokens + 1); rows past L are zero;
+ * score[h] = scale * sum over g, r < S of q[g*S + r, h] . K'[g*S + S-1-r, h mod kv_heads].
+ * S = stride, a divisor of 128. Note the tiled, not grouped, key head. */
+typedef struct sx_rank_score_params {
+  float* score;  /* [q_heads] */
+  const void* q; /* [q_tokens, q_heads, head_dim] F32 (CPU), BF16 (CUDA) */
+  sx_dtype q_dtype;
+  const float* anchor_mean; /* [kv_heads, head_dim] */
+  const void* keys;         /* [kv_heads, key_tokens, head_dim] F32, BF16; null if empty */
+  sx_dtype kv_dtype;
+  int64_t q_tokens, key_tokens, q_heads, kv_heads, head_dim, token_stride, head_stride, stride;
+  float scale;
+} sx_rank_score_params;
+sx_status sx_rank_score(sx_context* context, const sx_rank_score_params* params);
+
+#endif
