@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type CheckedPlan, modeOf, usedRanks } from "../attention/plan.ts";
+import { type CheckedPlan, modeOf, type PlanOptions, usedRanks } from "../attention/plan.ts";
 import { hostMemory } from "../device/host_memory.ts";
 import { chooseDevice } from "../device/open.ts";
 import { invariant } from "../errors.ts";
@@ -16,6 +16,7 @@ import { loadTokenizer, type TextTokenizer, type Tokenizer } from "../model/toke
 import { checkPositions } from "./positions.ts";
 import { openReplicas } from "./replicas.ts";
 import { checkPlanTable } from "./threshold_check.ts";
+import { checkCallPlan } from "./call_plan.ts";
 import { checkHostMemory } from "./host_plan.ts";
 import type { GenerateOptions, LoadOptions, Prompt } from "./model_options.ts";
 import { checkGenerateOptions, checkLoadOptions } from "./options.ts";
@@ -23,6 +24,14 @@ import { cutAtStopWord, idsToStopWord, promptIds, stopCheck, stopIds } from "./p
 import { joinScores, type ScoreOptions, scoreRequest, type Scores } from "./score.ts";
 import type { Engine, GenerateResult } from "../star/request.ts";
 import type { RankGroup } from "../team/group.ts";
+
+/** A prompt as it is about to run. */
+interface PromptSizes {
+  readonly plan: CheckedPlan;
+  readonly contextTokens: number;
+  /** Tokens of query and answer. */
+  readonly room: number;
+}
 
 /** What was generated. */
 export interface Generation {
@@ -148,16 +157,16 @@ async function loadModelOn(
       ? await convertedWeightBytes(folder, { config, precision: common.precision })
       : 0;
     const processCount = usedRanks(plan, { ranks: group?.size ?? wanted });
-    const checkMemory = (contextTokens: number, room: number): void => {
+    const checkMemory = (sizes: PromptSizes): void => {
       // The ranks of a launcher may be on several machines, and know their GPUs' memory.
       if (!isOwnHost) return;
       const share = (hostMemory()?.availableBytes ?? Infinity) / replicas;
       const availableBytes = replicas === 1 ? undefined : share;
-      const base = { ...common, config, plan, contextTokens, room, processCount };
+      const base = { ...common, config, ...sizes, processCount };
       const question = { ...base, convertedBytes };
       checkHostMemory({ ...question, availableBytes });
     };
-    checkMemory(checked.expectedTokens ?? 0, 1);
+    checkMemory({ plan, contextTokens: checked.expectedTokens ?? 0, room: 1 });
     const engine = await openReplicas({
       ...common,
       modelFolder: folder,
@@ -170,7 +179,7 @@ async function loadModelOn(
     const tokenizer = given ?? ownTokenizer;
     invariant(tokenizer !== undefined, "a tokenizer is given or loaded");
     for (const warning of engine.config.warnings) onWarning?.(warning);
-    const base = { engine, plan, tokenizer, ownTokenizer, checkMemory, onWarning };
+    const base = { engine, plan, folder, tokenizer, ownTokenizer, checkMemory, onWarning };
     const parts = { ...base, processCount: processCount * replicas };
     return new TextModel(parts);
   } catch (error) {
@@ -193,8 +202,9 @@ class TextModel implements Model {
   readonly processCount: number;
   readonly #engine: Engine;
   readonly #plan: CheckedPlan;
+  readonly #folder: string;
   readonly #ownTokenizer: Tokenizer | undefined;
-  readonly #checkMemory: (contextTokens: number, room: number) => void;
+  readonly #checkMemory: (sizes: PromptSizes) => void;
   readonly #onWarning: (line: string) => void;
   /** What runs: the tokenizer is needed to its end. */
   readonly #calls = new Set<Promise<unknown>>();
@@ -204,17 +214,19 @@ class TextModel implements Model {
     parts: {
       engine: Engine;
       plan: CheckedPlan;
+      folder: string;
       tokenizer: TextTokenizer;
       /** The same if it ends with the model. */
       ownTokenizer: Tokenizer | undefined;
       processCount: number;
       /** @throws {DeviceError} If this machine's memory does not hold a run of this length. */
-      checkMemory: (contextTokens: number, room: number) => void;
+      checkMemory: (sizes: PromptSizes) => void;
       onWarning: ((line: string) => void) | undefined;
     },
   ) {
     this.#engine = parts.engine;
     this.#plan = parts.plan;
+    this.#folder = parts.folder;
     this.tokenizer = parts.tokenizer;
     this.#ownTokenizer = parts.ownTokenizer;
     this.processCount = parts.processCount;
@@ -274,9 +286,10 @@ class TextModel implements Model {
     const { tokenizer, config: { vocabularySize } } = this;
     const parts = { tokenizer, plan: this.#plan, vocabularySize };
     const { request, continuationIds } = await scoreRequest(texts, options, parts);
-    const promptTokens = request.contextIds.length + request.queryIds.length;
+    const contextTokens = request.contextIds.length;
+    const promptTokens = contextTokens + request.queryIds.length;
     this.#checkLength(request.sample, { promptTokens, tokensToGenerate: 1 });
-    this.#checkMemory(request.contextIds.length, request.queryIds.length + 1);
+    this.#checkMemory({ plan: this.#plan, contextTokens, room: request.queryIds.length + 1 });
     const { signal, onProgress } = options;
     const { ids, scores = [] } = await this.#engine.generate(request, { signal, onProgress });
     return joinScores({ continuationIds, scores, nextId: ids[0] ?? 0 });
@@ -289,21 +302,24 @@ class TextModel implements Model {
       options,
     );
     const { onProgress, onIds, withMasks, withCurves, keepContext, signal } = options;
-    if (withCurves === true) checkMeasures(this.#plan);
+    const ownPlan = options.plan && await this.#checkPlan(options.plan);
+    const plan = ownPlan ?? this.#plan;
+    if (withCurves === true) checkMeasures(plan);
     const { tokenizer } = this;
     const { contextIds, queryIds } = await promptIds({ ...prompt, sample }, {
       tokenizer,
-      plan: this.#plan,
+      plan,
       vocabularySize: this.config.vocabularySize,
     });
     this.#checkLength(sample, {
       promptTokens: contextIds.length + queryIds.length,
       tokensToGenerate,
     });
-    this.#checkMemory(contextIds.length, queryIds.length + tokensToGenerate);
+    const room = queryIds.length + tokensToGenerate;
+    this.#checkMemory({ plan, contextTokens: contextIds.length, room });
     const result = await this.#engine.generate({
       ...{ sample, contextIds, queryIds, tokensToGenerate, topLogits, withMasks, keepContext },
-      withCurves,
+      ...{ withCurves, plan: ownPlan },
       stopIds: [...new Set([...await stopIds(stopWords, tokenizer), ...endIds])],
     }, { onProgress, onIds, signal, isDone: stopCheck(stopWords, tokenizer) });
     const ids = await idsToStopWord(result.ids, { stopWords, tokenizer });
@@ -318,6 +334,11 @@ class TextModel implements Model {
       seconds: (performance.now() - startMs) / 1000,
       result,
     };
+  }
+
+  async #checkPlan(options: PlanOptions): Promise<CheckedPlan> {
+    const model = { plan: this.#plan, folder: this.#folder, config: this.config };
+    return await checkCallPlan(options, { ...model, action: "generate" });
   }
 
   #checkLength(

@@ -102,6 +102,11 @@ export interface GenerateOptions {
    * @default {[]}
    */
   readonly endIds?: readonly number[] | undefined;
+  /**
+   * The attention of this prompt in place of the model's, so that a sweep loads a model once. It may
+   * differ in all but its merge.
+   */
+  readonly plan?: PlanOptions | undefined;
   /** Whether to return which tiles were selected; not in the ring's modes. @default {false} */
   readonly withMasks?: boolean | undefined;
   /**

@@ -99,6 +99,7 @@ const GENERATE_NAMES = [
   "stopWords",
   "topLogits",
   "endIds",
+  "plan",
   "withMasks",
   "withCurves",
   "keepContext",

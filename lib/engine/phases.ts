@@ -6,24 +6,17 @@
  *
  * @module
  */
-import {
-  type CheckedPlan,
-  checkPlan,
-  mergeOf,
-  PLAN_OPTION_NAMES,
-  type PlanOptions,
-  usedRanks,
-} from "../attention/plan.ts";
+import { type CheckedPlan, type PlanOptions, usedRanks } from "../attention/plan.ts";
 import { chooseDevice } from "../device/open.ts";
 import { readConfig } from "../model/config.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import { widest } from "../model/precision.ts";
 import type { BlockLayout } from "../star/blocks.ts";
 import { invariant, RequestError } from "../errors.ts";
-import { checkNames, optionError } from "../options.ts";
 import { checkIds, checkRequest, type GenerateRequest } from "../star/request.ts";
 import { encodeInt32 } from "../team/protocol.ts";
 import type { Team } from "../team/team.ts";
+import { checkCallPlan } from "./call_plan.ts";
 import { openModelTeam } from "./engine.ts";
 import type { PhasesOptions } from "./model_options.ts";
 import { checkPhasesOptions } from "./options.ts";
@@ -198,17 +191,10 @@ class TeamPhases implements Phases {
     return joinAnswers(results.flatMap(({ generated }) => generated ?? []));
   }
 
-  /** Steps of all contexts are the same, whose merge is the model's. */
   async #checkPlan(options: PlanOptions): Promise<CheckedPlan> {
-    const action = "encode a context";
-    checkNames(options, { action, known: PLAN_OPTION_NAMES });
-    const plan = checkPlan(options);
-    await checkPlanTable(plan, { folder: this.#folder, config: this.config });
-    if (mergeOf(plan) === mergeOf(this.#plan)) return plan;
-    throw optionError({ action, name: "merge" }, {
-      rule: `the model's, ${mergeOf(this.#plan)}`,
-      value: mergeOf(plan),
-    });
+    const { config } = this;
+    const model = { plan: this.#plan, folder: this.#folder, config };
+    return await checkCallPlan(options, { ...model, action: "encode a context" });
   }
 
   #checkPositions(action: string, tokens: number): void {

@@ -233,7 +233,7 @@ export class RankModel implements Disposable {
   /**
    * Copies a context that is encoded, so that two queries can be asked about it at the same time.
    *
-   * @param options As of `encode()`.
+   * @param options As of `encode()`; the plan is the context's.
    * @throws {DeviceError} If there is not enough memory.
    */
   async copy(
@@ -242,14 +242,15 @@ export class RankModel implements Disposable {
       collective: Collective;
       room: number;
       queryTokens?: number | undefined;
+      plan?: CheckedPlan | undefined;
       hooks?: RunHooks;
     },
   ): Promise<EncodedContext> {
     const { collective: { rank, size: ranks }, room, hooks = NO_HOOKS } = options;
+    const { plan = this.#parts.plan } = options;
     const { layout, contextTokens } = source.sequence;
     const lengths = lengthsOf(contextTokens, options);
     const sequence = await hooks.agree(async () => {
-      const { plan } = this.#parts;
       const { maxTokens: chunkTokens } = this.#transformer;
       const sizes = { plan, contextTokens, room, ranks, rank, chunkTokens, isAskedOnce: true };
       this.#memory.check(sizes);

@@ -20,6 +20,8 @@ export const SPARE_ROOM = 512;
 export class SharedContext {
   readonly #config: Pick<ModelShape, "ropes">;
   #ids = new Int32Array(0);
+  /** What it was encoded with in place of the model's plan. */
+  #plan: GenerateRequest["plan"];
   #encoded: EncodedContext | undefined;
 
   constructor(config: Pick<ModelShape, "ropes">) {
@@ -37,12 +39,14 @@ export class SharedContext {
    * @param lengths What its rotations would depend on.
    */
   find(
-    { contextIds }: Pick<GenerateRequest, "contextIds">,
+    { contextIds, plan }: Pick<GenerateRequest, "contextIds" | "plan">,
     lengths: RopeLengths,
   ): EncodedContext | undefined {
     const encoded = this.#encoded;
     if (encoded === undefined || contextIds.length !== this.#ids.length) return undefined;
-    if (contextIds.some((id, i) => id !== this.#ids[i])) return undefined;
+    if (contextIds.some((id, i) => id !== this.#ids[i]) || !isSamePlan(plan, this.#plan)) {
+      return undefined;
+    }
     const before = encoded.sequence.lengths;
     const isSame = this.#config.ropes.filter(dependsOnLength).every((rope) => {
       // The prompt's length decides about all of its context alike.
@@ -55,10 +59,14 @@ export class SharedContext {
   }
 
   /** Keeps a context in place of another one. @returns The other one, which is not kept any more. */
-  keep(contextIds: Int32Array, encoded: EncodedContext): EncodedContext | undefined {
+  keep(
+    request: Pick<GenerateRequest, "contextIds" | "plan">,
+    encoded: EncodedContext,
+  ): EncodedContext | undefined {
     const before = this.release();
     // A copy: what arrived may be a part of something larger.
-    this.#ids = contextIds.slice();
+    this.#ids = request.contextIds.slice();
+    this.#plan = request.plan;
     this.#encoded = encoded;
     return before;
   }
@@ -70,4 +78,9 @@ export class SharedContext {
     this.#encoded = undefined;
     return encoded;
   }
+}
+
+/** Plans are plain data, made in one place. */
+function isSamePlan(a: GenerateRequest["plan"], b: GenerateRequest["plan"]): boolean {
+  return a === b || JSON.stringify(a) === JSON.stringify(b);
 }

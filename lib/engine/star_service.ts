@@ -200,7 +200,7 @@ export class StarService implements RankService<StarTypes> {
     if (request.keepContext !== true) {
       if (isShared) this.#dispose(this.#shared.release());
     } else if (!isShared) {
-      this.#dispose(this.#shared.keep(request.contextIds, encoded));
+      this.#dispose(this.#shared.keep(request, encoded));
     }
   }
 
@@ -210,15 +210,15 @@ export class StarService implements RankService<StarTypes> {
     options: { request: GenerateRequest; records: TileRecords | undefined },
   ): Promise<{ encoded: EncodedContext; isOwned: boolean; isFresh: boolean }> {
     const { request, records } = options;
-    const queryTokens = request.queryIds.length;
+    const { contextIds: ids, queryIds: { length: queryTokens }, plan } = request;
     const room = queryTokens + request.tokensToGenerate;
-    const lengths = lengthsOf(request.contextIds.length, { room, queryTokens });
+    const lengths = lengthsOf(ids.length, { room, queryTokens });
     // Tiles are recorded while a context is encoded.
     const found = records === undefined ? this.#shared.find(request, lengths) : undefined;
     if (found === undefined) {
       const isAskedOnce = request.keepContext !== true;
       const spareRoom = isAskedOnce ? 0 : SPARE_ROOM;
-      const sizes = { ids: request.contextIds, room, spareRoom, isAskedOnce, queryTokens, records };
+      const sizes = { ids, room, spareRoom, isAskedOnce, queryTokens, records, plan };
       return { encoded: await this.#encode(id, sizes), isOwned: true, isFresh: true };
     }
     const isAsked = this.#running.some(({ encoded }) => encoded === found);
@@ -226,7 +226,7 @@ export class StarService implements RankService<StarTypes> {
       return { encoded: found, isOwned: false, isFresh: false };
     }
     const copied = await this.#model.copy(found, {
-      ...{ collective: this.#collective, room, queryTokens, hooks: this.#hooks(id) },
+      ...{ collective: this.#collective, room, queryTokens, plan, hooks: this.#hooks(id) },
     });
     return { encoded: copied, isOwned: true, isFresh: false };
   }

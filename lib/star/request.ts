@@ -7,6 +7,7 @@
 import { RequestError } from "../errors.ts";
 import type { TileMask } from "../attention/tile_masks.ts";
 import type { WireCurves } from "../attention/mass_curves.ts";
+import type { CheckedPlan } from "../attention/plan.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import type { TokenScore } from "./token_scores.ts";
 
@@ -33,6 +34,8 @@ export interface GenerateRequest {
    * @default {false}
    */
   readonly withCurves?: boolean | undefined;
+  /** The attention of this request in place of the model's, whose merge it has. */
+  readonly plan?: CheckedPlan | undefined;
   /**
    * Whether the context stays encoded for the next requests with the same one: they take it as it
    * is, until one comes that does not keep it.

@@ -4,7 +4,7 @@
  * @module
  */
 import type { PlanOptions } from "../../../lib/attention/plan.ts";
-import { loadModel } from "../../../lib/engine/load_model.ts";
+import { type Generation, loadModel } from "../../../lib/engine/load_model.ts";
 import { openPhases, type Phases } from "../../../lib/engine/phases.ts";
 import { checkPositions } from "../../../lib/engine/positions.ts";
 import { RequestError, UsageError } from "../../../lib/errors.ts";
@@ -49,6 +49,62 @@ Deno.test("encode() takes a plan of its own, as if the model had been opened wit
     }
     assertEquals(await run(phases, undefined), before, "the model keeps its own plan");
   }
+});
+
+Deno.test("generate() takes a plan of its own, also beside prompts of another one", async () => {
+  const [entry] = await goldenEntries();
+  assert(entry !== undefined);
+  const context = Int32Array.from(entry.context_ids);
+  const query = Int32Array.from(entry.query_ids);
+  const prompt = { context, query };
+  const facts = ({ ids, topLogits, result }: Generation) => ({
+    ...{ ids, topLogits },
+    selected: result.selectedTiles,
+  });
+  const call = { tokensToGenerate: 4, topLogits: 8 } as const;
+  for (const processCount of [1, 2]) {
+    const options = { ...HERE, processCount, batchSize: 3 };
+    await using model = await loadModel(MODEL, { ...options, mode: "star", blockTokens: 512 });
+    const before = facts(await model.generate(prompt, call));
+    const together = await Promise.all(
+      // The first one keeps its context, which those with other plans must not take.
+      PLANS.map((plan, i) => model.generate(prompt, { ...call, plan, keepContext: i < 2 })),
+    );
+    for (const [i, plan] of PLANS.entries()) {
+      await using own = await loadModel(MODEL, { ...options, ...plan });
+      const [found] = together.slice(i);
+      assert(found !== undefined);
+      const expected = facts(await own.generate(prompt, call));
+      assertEquals(facts(found), expected, `${plan.mode} on ${processCount} processes`);
+    }
+    assertEquals(facts(await model.generate(prompt, call)), before, "the model keeps its own plan");
+  }
+});
+
+Deno.test("generate() takes a kept context again if the plan is the same", async () => {
+  await using model = await loadModel(MODEL, { ...HERE, mode: "star", ...BLOCKS });
+  const [plan, other] = [{ mode: "xattn", threshold: 0.7 }, { mode: "xattn", threshold: 0.5 }];
+  const prompt = { context: "The grass is green. ".repeat(90), query: "The grass is" };
+  const blocksOf = async (plan: PlanOptions) => {
+    const call = { tokensToGenerate: 1, plan, keepContext: true };
+    const { result: { ranks: [rank] } } = await model.generate(prompt, call);
+    return rank?.blocks;
+  };
+  assertEquals(await blocksOf(plan as PlanOptions), 1);
+  assertEquals(await blocksOf(plan as PlanOptions), 0);
+  assertEquals(await blocksOf(other as PlanOptions), 1);
+});
+
+Deno.test("generate() refuses a plan that merges in another way, or measures nothing", async () => {
+  await using model = await loadModel(MODEL, { ...HERE, mode: "xattn" });
+  const prompt = { context: "The sky is blue.", query: "The sky is" };
+  const run = (plan: PlanOptions) => model.generate(prompt, { plan, withCurves: true });
+  await assertRejects(
+    () => run({ mode: "star", ...BLOCKS, merge: "antidiagonal" }),
+    UsageError,
+    "Cannot generate as 'merge' must be the model's, lse: current value is antidiagonal",
+  );
+  await assertRejects(() => run({ mode: "dense" }), UsageError, "current value is dense");
 });
 
 Deno.test("encode() refuses a plan that is none, or merges in another way", async () => {

@@ -128,7 +128,7 @@ Deno.test("SharedContext.find() takes no keys that another length would rotate o
   const shared = new SharedContext({ ropes: [dynamic] });
   const short = encodedWith(lengths(95));
   assertEquals(shared.find({ contextIds }, lengths(95)), undefined);
-  shared.keep(contextIds, short);
+  shared.keep({ contextIds }, short);
   // Up to the original length nothing is scaled; beyond it every length scales otherwise.
   assertEquals(shared.find({ contextIds }, lengths(99)), short);
   assertEquals(shared.find({ contextIds }, lengths(120)), undefined);
@@ -139,6 +139,6 @@ Deno.test("SharedContext.find() takes no keys that another length would rotate o
   assertEquals(shared.release(), short);
   assertEquals(shared.find({ contextIds }, lengths(95)), undefined);
   const plain = new SharedContext({ ropes: [{ dims: 64, theta: 10_000 }] });
-  plain.keep(contextIds, short);
+  plain.keep({ contextIds }, short);
   assertEquals(plain.find({ contextIds }, lengths(120)), short);
 });
