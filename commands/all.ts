@@ -41,6 +41,7 @@ import {
   TEMPLATE_HELP,
 } from "./shared/run_flags.ts";
 import { UsageError } from "../lib/errors.ts";
+import { SWEEP } from "./sweep/command.ts";
 import { SERVE } from "./serve/command.ts";
 import { findModelFolder } from "../lib/model/model_folder.ts";
 import { babilongCommand } from "./babilong/command.ts";
@@ -201,6 +202,7 @@ export const COMMANDS: readonly Command[] = [
   PERPLEXITY,
   SERVE,
   CALIBRATE,
+  SWEEP,
   PREPARE,
   EVALUATE,
   GATHER,

@@ -5,7 +5,7 @@
  * @module
  */
 import { dirname, resolve } from "node:path";
-import { type CheckedPlan, checkPlan } from "../../lib/attention/plan.ts";
+import { type CheckedPlan, checkPlan, PLAN_DEFAULTS } from "../../lib/attention/plan.ts";
 import { CURVE_STEPS, thresholdOfStep } from "../../lib/attention/mass_curves.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
 import { errorText, FileError, invariant, RequestError, UsageError } from "../../lib/errors.ts";
@@ -31,6 +31,7 @@ import {
   keptBy,
   meanKept,
   poolCurves,
+  tableOf,
 } from "./thresholds.ts";
 
 /**
@@ -72,7 +73,9 @@ export async function runCalibrate(
     before: keptBy(pooled, steps.map((heads) => heads.map(() => before))),
     after: keptBy(pooled, steps),
   };
-  const table = tableOf(steps, { plan, before, model, layerCount: config.layerCount });
+  const { stride = PLAN_DEFAULTS.stride } = plan.selection ?? {};
+  const sizes = { stride, model, layerCount: config.layerCount };
+  const table = tableOf(steps, { ...sizes, lastThreshold: thresholdOfStep(before) });
   await replaceFile(outputPath, [
     tableText({ ...table, ...factsOf(options, { made, ...outcome }) }),
   ]);
@@ -167,21 +170,6 @@ async function measure(
       throw new FileError(`${error.message} (${options.inputPath ?? name})`, { cause: error });
     }
   }
-}
-
-/** The last layer selects nothing in phase 1: its attention is not needed there. */
-function tableOf(
-  steps: HeadSteps,
-  run: { plan: CheckedPlan; before: number; model: string; layerCount: number },
-) {
-  const { plan: { selection }, before, model, layerCount } = run;
-  const heads = steps[0]?.length ?? 0;
-  const rows = Array.from(
-    { length: layerCount },
-    (_, layer) => steps[layer] ?? Array.from({ length: heads }, () => before),
-  );
-  const layers = rows.map((row) => row.map(thresholdOfStep));
-  return { stride: selection?.stride, layers, model };
 }
 
 function factsOf(

@@ -70,6 +70,26 @@ export class CurveFile implements Disposable {
   }
 }
 
+/**
+ * Reads what was measured, to choose thresholds from.
+ *
+ * @throws {FileError} If it cannot be read, or holds no curves.
+ */
+export async function readCurves(
+  path: string,
+): Promise<{ options: Readonly<Record<string, unknown>>; curves: readonly MassCurves[] }> {
+  const curves: MassCurves[] = [];
+  let options: unknown;
+  for await (const { line, value } of readJsonLines(path)) {
+    if (line === 1) options = isJsonObject(value) ? value.options : undefined;
+    else curves.push(promptCurves(value, { path, line }).curves);
+  }
+  if (!isJsonObject(options) || curves.length === 0) {
+    throw new FileError(`Cannot use ${path} as it must hold curves of calibrate: found none`);
+  }
+  return { options, curves };
+}
+
 function checkOptions(value: unknown, run: { path: string; options: CurveOptions }): void {
   const { path, options } = run;
   const before = isJsonObject(value) ? value.options : undefined;

@@ -4,7 +4,13 @@
  *
  * @module
  */
-import { CURVE_STEPS, type HeadCurve, MassCurves } from "../../lib/attention/mass_curves.ts";
+import {
+  CURVE_STEPS,
+  type HeadCurve,
+  MassCurves,
+  thresholdOfStep,
+} from "../../lib/attention/mass_curves.ts";
+import type { ThresholdTable } from "../../lib/attention/thresholds.ts";
 
 /** A step of thresholds for each layer and head: see `thresholdOfStep()`. */
 export type HeadSteps = readonly (readonly number[])[];
@@ -139,6 +145,25 @@ function stretchesOf(curve: HeadCurve, place: { layer: number; head: number }): 
 function densityAt({ tiles }: HeadCurve, step: number): number {
   const all = tiles[CURVE_STEPS] ?? 0;
   return all === 0 ? 1 : (tiles[step] ?? 0) / all;
+}
+
+/**
+ * Steps as a table of thresholds.
+ *
+ * @param run `lastThreshold` stands in the last layer, which selects nothing in phase 1, as its
+ * attention is not needed there.
+ */
+export function tableOf(
+  steps: HeadSteps,
+  run: { stride: number; model: string | null; layerCount: number; lastThreshold: number },
+): ThresholdTable {
+  const { stride, model, layerCount, lastThreshold } = run;
+  const heads = steps[0] ?? [];
+  const layers = Array.from(
+    { length: layerCount },
+    (_, layer) => steps[layer]?.map(thresholdOfStep) ?? heads.map(() => lastThreshold),
+  );
+  return { stride, layers, model };
 }
 
 /** What steps take and keep, head by head. */

@@ -13,7 +13,6 @@ import { readConfig } from "../../lib/model/config.ts";
 import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
 import { WeightGuard } from "../../lib/model/weight_guard.ts";
 import { kernelDigest } from "../../lib/ffi/locate.ts";
-import type { TextTokenizer } from "../../lib/model/tokenizer.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { checkPlanTable } from "../../lib/engine/threshold_check.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
@@ -27,23 +26,22 @@ import { ModelSession, usableProcesses } from "../shared/model_session.ts";
 import { checkSelects } from "../shared/run_options.ts";
 import { RunProgress } from "../shared/progress.ts";
 import { adoptResults } from "./adopt.ts";
-import type { DataMaker, OpenDataMaker } from "./data.ts";
+import type { OpenDataMaker } from "./data.ts";
 import { Ledger } from "./ledger.ts";
 import { runLength } from "./length.ts";
 import type { RulerOptions } from "./options.ts";
 import { prepareLength, type RulerRun } from "./prepare_length.ts";
 import { formatResults } from "./table.ts";
 import {
-  checkTemplateName,
-  chooseTemplate,
-  type ChosenTemplate,
-  templateWarning,
-} from "./template.ts";
-import { type OwnTasks, readTasksFile, taskNamed } from "./tasks_file.ts";
-import { RULER } from "../suites/ruler.ts";
+  checkLengths,
+  checkSourceDir,
+  openTasks,
+  openTemplate,
+  TEMPLATE_FLAG,
+} from "./open_tasks.ts";
+import { checkTemplateName } from "./template.ts";
 import type { Screen } from "../shared/screen.ts";
 
-const TEMPLATE_FLAG = "--prompt_config";
 /** Lies in the experiment's folder while a run writes there. */
 const LOCK_FILE = "run.lock";
 
@@ -120,39 +118,6 @@ export async function runRuler(
   await runLengths(run, { ...context, lengths });
 }
 
-/** Tasks of one's own, and what makes the data of all. @throws {UsageError} If a task is none. */
-async function openTasks(
-  options: RulerOptions,
-  context: {
-    tokenizer: TextTokenizer;
-    template: ChosenTemplate;
-    openDataMaker?: OpenDataMaker;
-  },
-): Promise<{ own: OwnTasks; maker: DataMaker }> {
-  const { generators, sourceDir, tasks } = options;
-  const { tokenizer, template, openDataMaker } = context;
-  const own = await readTasksFile(options.tasksFile, { generators });
-  if (openDataMaker === undefined) {
-    for (const task of tasks) taskNamed(task, { flag: "--tasks", own, generators });
-  }
-  const openMaker: OpenDataMaker = openDataMaker ?? RULER.openMaker;
-  const countTokens = (text: string) => tokenizer.count(text);
-  return { own, maker: await openMaker({ countTokens, sourceDir, template, own, generators }) };
-}
-
-/** The prompt template; what is odd about it is said. */
-async function openTemplate(
-  options: RulerOptions,
-  context: { tokenizer: TextTokenizer; screen: Screen },
-): Promise<ChosenTemplate> {
-  const { tokenizer, screen } = context;
-  const { template: name, modelPath: folder } = options;
-  const template = await chooseTemplate(name, { folder, tokenizer, flag: TEMPLATE_FLAG });
-  const warning = await templateWarning(template, { folder, tokenizer });
-  if (warning !== undefined) screen.log(warning);
-  return template;
-}
-
 /** Runs all lengths, and shows what there is, however that ends. */
 async function runLengths(
   run: RulerRun,
@@ -209,13 +174,6 @@ async function report({ folder, screen }: RulerRun): Promise<void> {
   }
 }
 
-/** @throws {UsageError} If a folder of source data is named that is none. */
-async function checkSourceDir(sourceDir: string | undefined): Promise<void> {
-  if (sourceDir === undefined) return;
-  if (await Deno.stat(sourceDir).then(({ isDirectory }) => isDirectory, () => false)) return;
-  throw new UsageError(`--source_dir: must be a folder: current value is '${sourceDir}'`);
-}
-
 /**
  * The lengths that can run.
  *
@@ -225,14 +183,7 @@ function usableLengths(
   options: PlannedOptions,
   context: { screen: Screen; maxPositions: number },
 ): readonly number[] {
-  const { maxPositions } = context;
-  const tooLong = options.lengths.filter((length) => length > maxPositions);
-  if (tooLong.length > 0) {
-    throw new UsageError(
-      `--seq_lengths: must be at most the model's ${maxPositions} positions ` +
-        `(max_position_embeddings): current value is ${tooLong.join(" ")}`,
-    );
-  }
+  checkLengths(options.lengths, context);
   const lengths = options.lengths.filter((maxTokens) => isUsable(maxTokens, options, context));
   if (lengths.length > 0) return lengths;
   throw new UsageError(

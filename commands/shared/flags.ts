@@ -161,6 +161,22 @@ export function decimalFlag<const S extends FlagSpec<number>>(spec: S): Flag<Val
   });
 }
 
+/** A flag that takes several decimal numbers. */
+export function decimalsFlag<const S extends FlagSpec<readonly number[]>>(
+  spec: S,
+): Flag<ValueOf<readonly number[], S>> {
+  return makeFlag(spec, {
+    value: "X...",
+    several: true,
+    read: (given, name) => {
+      const texts = given.flatMap((text) => text.split(","));
+      const wrong = texts.find((text) => !DECIMAL.test(text));
+      if (wrong !== undefined) throw flagError(name, { rule: "must be numbers", text: wrong });
+      return distinct(texts.map(Number), name) as ValueOf<readonly number[], S>;
+    },
+  });
+}
+
 /** A flag that takes words, separated by commas or given one by one; empty ones are left out. */
 export function wordsFlag<const S extends FlagSpec<readonly string[]>>(
   spec: S,

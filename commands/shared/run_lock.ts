@@ -26,8 +26,6 @@ const RETRY_MS = 20;
 
 /** How to take a lock. */
 export interface LockOptions {
-  /** What is locked, for the message. */
-  readonly what: string;
   /**
    * How long to wait for another one to give it back.
    *
@@ -53,23 +51,37 @@ export class RunLock implements AsyncDisposable {
    * Takes a lock, or says who has it.
    *
    * @param path The lock's file; made here, removed on disposal.
+   * @param options `what`: what is locked, for the message.
    * @throws {UsageError} If another run has it: the message names its host, process and start.
    * @throws {FileError} If the file cannot be written.
    */
-  static async take(path: string, options: LockOptions): Promise<RunLock> {
-    const { what, timeoutMs = 0, tryLock = (file) => file.tryLock(true) } = options;
+  static async take(
+    path: string,
+    options: LockOptions & { readonly what: string },
+  ): Promise<RunLock> {
+    const lock = await RunLock.tryTake(path, options);
+    if (lock !== undefined) return lock;
+    throw heldError(options.what, { path, holder: await readHolder(path) });
+  }
+
+  /**
+   * Takes a lock, if nobody has it.
+   *
+   * @returns Undefined if another run has it.
+   * @throws {FileError} If the file cannot be written.
+   */
+  static async tryTake(path: string, options: LockOptions = {}): Promise<RunLock | undefined> {
+    const { timeoutMs = 0, tryLock = (file) => file.tryLock(true) } = options;
     const endMs = performance.now() + timeoutMs;
     for (;;) {
       const file = await openFile(path);
       try {
         const isOurs = await tryLock(file).catch((error) => withoutSystem(error, file));
         if (!isOurs) {
-          if (performance.now() < endMs) {
-            file.close();
-            await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-            continue;
-          }
-          throw heldError(what, { path, holder: await readHolder(path) });
+          file.close();
+          if (performance.now() >= endMs) return undefined;
+          await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+          continue;
         }
         // The one who had it may have removed the file between our opening and our lock.
         if (!(await isSameFile(file, path))) {

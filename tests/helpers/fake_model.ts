@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { assert } from "./assert.ts";
 import type { Cleanup, LoadModel } from "../../commands/shared/model_session.ts";
 import type { Screen } from "../../commands/shared/screen.ts";
 import { loadTokenizer } from "../../lib/model/tokenizer.ts";
@@ -41,16 +40,21 @@ export function fakeModels(answer: (prompt: TextPrompt, index: number) => string
     load: async (folder, { processCount = 1, batchSize = 1 } = {}) => {
       fake.loads.push(processCount);
       fake.openCount++;
+      const tokenizer = await loadTokenizer(folder);
+      const textOf = (part: string | Int32Array) =>
+        typeof part === "string" ? part : tokenizer.decode([...part]);
       return {
         config: await readConfig(folder),
-        tokenizer: await loadTokenizer(folder),
+        tokenizer,
         processCount,
         batchSize: batchSize === "auto" ? 4 : batchSize,
         deviceDescription: "a fake",
         generate: (given, options = {}) => {
-          const { context, query } = given;
-          assert(typeof context === "string" && typeof query === "string", "prompts are texts");
-          const prompt = { ...given, context, query };
+          const prompt = {
+            ...given,
+            context: textOf(given.context),
+            query: textOf(given.query),
+          };
           fake.asked.push({ prompt, options });
           return Promise.resolve(generationOf(answer(prompt, fake.asked.length - 1)));
         },

@@ -1,0 +1,55 @@
+/**
+ * What `sweep` is asked for.
+ *
+ * @module
+ */
+import type { CheckedLoad } from "../../lib/engine/options.ts";
+import type { ComputeDType } from "../../lib/model/precision.ts";
+import type { Generators } from "../../ruler/model.ts";
+import type { Grid } from "./settings.ts";
+
+/** A part of the work: the `index`-th of `count`, from 0 on. */
+export interface Shard {
+  readonly index: number;
+  readonly count: number;
+}
+
+/** Options of `runSweep()`; the defaults are the command line's. */
+export interface SweepOptions {
+  readonly modelPath: string;
+  /** Takes data, records, tables and the report. */
+  readonly outputDir: string;
+  /** The prompt template. */
+  readonly template: string;
+  readonly grids: readonly Grid[];
+  /** The curves of `calibrate` that densities are chosen from. */
+  readonly curvesPath: string | undefined;
+  readonly lengths: readonly number[];
+  readonly tasks: readonly string[];
+  /** Per task and length. */
+  readonly sampleCount: number;
+  readonly processCount: number;
+  readonly shard: Shard | undefined;
+  readonly sourceDir: string | undefined;
+  readonly cweFrequencies?: readonly number[] | undefined;
+  /** Whose generators make RULER's data. @default {"pinned"} */
+  readonly generators?: Generators | undefined;
+  /** Holds tasks beside RULER's. */
+  readonly tasksFile?: string | undefined;
+  /** Whether an answer ends at the model's end-of-sequence ids. @default {false} */
+  readonly stopAtEos?: boolean | undefined;
+  /** Whether a report is written, too. @default {false} */
+  readonly withReport?: boolean | undefined;
+  readonly device: CheckedLoad["device"];
+  readonly dtype: ComputeDType;
+  readonly threads: number;
+  readonly gpusPerRank?: number | undefined;
+  /** Samples that are decoded at once, at most. @default {1} */
+  readonly batchSize?: number | "auto" | undefined;
+  /** Copies of the model that share the samples. @default {1} */
+  readonly replicas?: number | undefined;
+  readonly timeoutMs: number;
+  readonly startTimeoutMs?: number | undefined;
+  readonly copyWeights?: boolean | undefined;
+  readonly ropeScaling?: CheckedLoad["ropeScaling"];
+}
