@@ -9,7 +9,8 @@ import { INK, SCORE_SHADES, SERIES, SHADES, SHAPES } from "./palette.ts";
 
 const FONT = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif";
 
-const CONFIG = {
+/** What all charts have in common. */
+export const CONFIG = {
   background: null,
   font: FONT,
   padding: 4,
@@ -42,7 +43,7 @@ const CONFIG = {
 } as const;
 
 /** `4,096` as `4k`. */
-const LENGTH_LABEL =
+export const LENGTH_LABEL =
   "datum.value >= 1024 && datum.value % 1024 == 0 ? datum.value / 1024 + 'k' : datum.value";
 
 function lengthAxis(rows: readonly { length: number }[], title: string | null): ChartSpec {

@@ -9,11 +9,14 @@ import { errorText, FileError } from "../../lib/errors.ts";
 import { replaceFile } from "../../ruler/files.ts";
 import { type Experiment, readExperiment } from "../results/experiment.ts";
 import { makeFolder } from "../shared/folder.ts";
+import { SWEEP_FILE } from "../sweep/folder.ts";
+import { readSweep } from "../sweep/results.ts";
 import { VERSION } from "../shared/version.ts";
 import { densityChart, depthChart, headChart, meanChart, taskCharts, timeChart } from "./charts.ts";
 import { figure, type Html, markup, NOTHING, raw } from "./markup.ts";
 import { readMaskSets } from "./masks.ts";
 import { depthRows, headRows, MEAN, missesOf, scoreRows, timeRows } from "./model.ts";
+import type { Chart, ReportPart } from "./part.ts";
 import { SCRIPT } from "./script.ts";
 import {
   cards,
@@ -25,10 +28,11 @@ import {
   timeTable,
 } from "./sections.ts";
 import { STYLE } from "./style.ts";
+import { sweepPart } from "./sweep_part.ts";
 
 /** What to report on. */
 export interface ReportOptions {
-  /** The experiments' folders; differences are those from the first. */
+  /** Folders of experiments, whose differences are those from the first, and of sweeps. */
   readonly folders: readonly string[];
   /** The file to write. */
   readonly outputPath: string;
@@ -49,10 +53,18 @@ export interface ReportOptions {
 export async function writeReport(options: ReportOptions): Promise<void> {
   const { folders, outputPath, draw = drawCharts } = options;
   const experiments: Experiment[] = [];
-  for (const folder of folders) experiments.push(await readExperiment(folder));
-  const page = await reportPage(uniquelyNamed(experiments), { draw });
+  const parts: ReportPart[] = [];
+  for (const folder of folders) {
+    if (await isSweep(folder)) parts.push(sweepPart(await readSweep(folder), parts.length));
+    else experiments.push(await readExperiment(folder));
+  }
+  const page = await reportPage(uniquelyNamed(experiments), { draw, parts });
   await makeFolder(dirname(outputPath));
   await replaceFile(outputPath, [page]);
+}
+
+async function isSweep(folder: string): Promise<boolean> {
+  return await Deno.stat(`${folder}/${SWEEP_FILE}`).then(({ isFile }) => isFile, () => false);
 }
 
 /** Two folders of one name, for example in different places, are told apart by what is above them. */
@@ -65,19 +77,21 @@ function uniquelyNamed(experiments: readonly Experiment[]): Experiment[] {
   });
 }
 
-/** A chart with what stands beside it. */
-interface Chart {
-  readonly spec: ChartSpec;
-  readonly name: string;
-  readonly caption: string;
-}
-
 /** The page. */
 export async function reportPage(
   experiments: readonly Experiment[],
-  options: { draw: (specs: readonly ChartSpec[]) => Promise<readonly string[]> },
+  options: {
+    draw: (specs: readonly ChartSpec[]) => Promise<readonly string[]>;
+    /** Sections about what is no experiment. */
+    parts?: readonly ReportPart[];
+  },
 ): Promise<string> {
-  const charts = chartsOf(experiments);
+  const { parts = [] } = options;
+  const charts: Record<string, Chart> = { ...chartsOf(experiments) };
+  const keyOf = ({ id }: ReportPart, index: number): string => `${id} ${index}`;
+  for (const part of parts) {
+    for (const [index, chart] of part.charts.entries()) charts[keyOf(part, index)] = chart;
+  }
   let drawn: readonly string[];
   try {
     drawn = await options.draw(Object.values(charts).map(({ spec }) => spec));
@@ -91,7 +105,11 @@ export async function reportPage(
     Object.entries(charts).map(([key, chart], index) => [key, figure(drawn[index] ?? "", chart)]),
   );
   const figureOf = (key: string): Html => figures.get(key) ?? NOTHING;
-  return layOut(experiments, { figureOf, masks: await masksOf(experiments) });
+  const more = parts.map((part) => ({
+    ...part,
+    content: part.body(part.charts.map((_, index) => figureOf(keyOf(part, index)))),
+  }));
+  return layOut(experiments, { figureOf, masks: await masksOf(experiments), more });
 }
 
 /** The charts that there is something to show in. */
@@ -160,10 +178,44 @@ async function masksOf(experiments: readonly Experiment[]): Promise<Html> {
   return markup`${sets.map((set) => maskSection(set, names.indexOf(set.experiment)))}`;
 }
 
+/** A part with what stands in it. */
+interface FilledPart extends ReportPart {
+  readonly content: Html;
+}
+
+/** What a page shows, and the links to it. */
+interface Sections {
+  readonly links: readonly (readonly [id: string, text: string])[];
+  readonly content: readonly Html[];
+}
+
 function layOut(
   experiments: readonly Experiment[],
-  parts: { figureOf: (key: string) => Html; masks: Html },
+  parts: { figureOf: (key: string) => Html; masks: Html; more: readonly FilledPart[] },
 ): string {
+  const { more } = parts;
+  const own: Sections = experiments.length === 0
+    ? { links: [], content: [] }
+    : experimentSections(experiments, parts);
+  const links = [...own.links, ...more.map(({ id, link }) => [id, link] as const)];
+  const nav = links.map(([id, text]) => markup`<a href="#${id}">${text}</a>`);
+  return page({
+    title: experiments.length > 0
+      ? titleOf(experiments)
+      : more.map(({ title }) => title).join(", "),
+    lead: leadOf(experiments, more),
+    nav,
+  }, [...own.content, ...more.map(({ id, title, content }) => section(id, title, content))]);
+}
+
+function section(id: string, title: string, body: Html): Html {
+  return markup`<section id="${id}"><h2>${title}</h2>${body}</section>`;
+}
+
+function experimentSections(
+  experiments: readonly Experiment[],
+  parts: { figureOf: (key: string) => Html; masks: Html },
+): Sections {
   const { figureOf, masks } = parts;
   const times = timeRows(experiments);
   const names = experiments.map(({ name }) => name);
@@ -179,11 +231,8 @@ function layOut(
     ["misses", "Misses", true],
     ["run", "What was run", true],
   ];
-  const nav = links.filter(([, , isThere]) => isThere)
-    .map(([id, text]) => markup`<a href="#${id}">${text}</a>`);
-  const section = (id: string, title: string, body: Html): Html =>
-    markup`<section id="${id}"><h2>${title}</h2>${body}</section>`;
   const content: readonly Html[] = [
+    cards(experiments, times),
     section(
       "scores",
       "Scores",
@@ -206,10 +255,8 @@ function layOut(
     section("misses", "What went wrong", missSection(misses)),
     section("run", "What was run", runSection(experiments)),
   ];
-  return page({ title: titleOf(experiments), lead: leadOf(experiments), nav }, [
-    cards(experiments, times),
-    ...content,
-  ]);
+  const shown = links.filter(([, , isThere]) => isThere);
+  return { links: shown.map(([id, text]) => [id, text] as const), content };
 }
 
 function titleOf(experiments: readonly Experiment[]): string {
@@ -219,10 +266,12 @@ function titleOf(experiments: readonly Experiment[]): string {
     : `RULER: ${names[0]} and ${names.length - 1} more`;
 }
 
-function leadOf(experiments: readonly Experiment[]): string {
-  const sessions = experiments.flatMap(({ lengths }) =>
+function leadOf(experiments: readonly Experiment[], parts: readonly ReportPart[]): string {
+  const own = experiments.flatMap(({ lengths }) =>
     lengths.flatMap(({ record }) => record?.sessions ?? [])
-  ).sort((a, b) => a.date.localeCompare(b.date));
+  );
+  const sessions = [...own, ...parts.flatMap(({ sessions = [] }) => sessions)]
+    .sort((a, b) => a.date.localeCompare(b.date));
   const last = sessions.at(-1);
   const commit = last?.commit === undefined ? "" : `, commit ${last.commit.slice(0, 10)}`;
   const where = last === undefined ? "" : `, ${last.date.slice(0, 10)} on ${last.device}`;

@@ -27,6 +27,7 @@ import {
   TASKS_FILE_FLAG,
   TEMPLATE_HELP,
 } from "../shared/run_flags.ts";
+import { AXES } from "./axes.ts";
 import type { Shard } from "./options.ts";
 import type { Grid } from "./settings.ts";
 
@@ -140,6 +141,9 @@ export const SWEEP = defineCommand({
     const { attn_type, settings } = flags;
     if (attn_type !== undefined) {
       grids.push(gridOfFlags({ ...flags, attn_type: MODES.filter((m) => attn_type.includes(m)) }));
+    } else {
+      const name = AXES.map(({ name }) => name).find((name) => flags[name] !== undefined);
+      if (name !== undefined) throw new UsageError(`--${name}: takes --attn_type beside it`);
     }
     if (settings !== undefined) grids.push(...await readGrids(settings));
     if (grids.length === 0) throw new UsageError("--attn_type or --settings is required");

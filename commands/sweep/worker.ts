@@ -59,6 +59,8 @@ export class Worker {
   /** Those whose samples the progress has. */
   readonly #counted = new Set<UnitPlace>();
   readonly #missing = new Map<string, string>();
+  /** Data that was seen to have as many samples as there are. */
+  readonly #prepared = new Set<string>();
   #prompts: (TaskPlace & { readonly prompts: Prompts }) | undefined;
   #hasSession = false;
 
@@ -121,8 +123,9 @@ export class Worker {
     const found = await readUnit(folder.recordsPath(unit, unit.planned.name));
     if (found === undefined) return false;
     if (folder.dataOf(unit) === undefined) await folder.refresh();
-    const samples = folder.dataOf(unit)?.samples ?? Infinity;
-    const count = Math.min(samples, sampleCount);
+    const samples = folder.dataOf(unit)?.samples ?? 0;
+    // Where there are fewer, somebody has first to look whether there could be more.
+    const count = this.#prepared.has(keyOf(unit)) ? Math.min(samples, sampleCount) : sampleCount;
     for (let number = 0; number < count; number++) if (!found.records.has(number)) return false;
     this.#finished.add(unit);
     return true;
@@ -163,6 +166,7 @@ export class Worker {
       screen.log(note);
       return undefined;
     }
+    this.#prepared.add(keyOf({ length, task }));
     const prompts = new Prompts(answer, { cutsQuestion: options.generators === "2026" });
     this.#prompts = { length, task, prompts };
     return prompts;

@@ -1,4 +1,4 @@
-import { reportPage } from "../../commands/report/report.ts";
+import { reportPage, writeReport } from "../../commands/report/report.ts";
 import { layOut, maskPath } from "../../commands/report/masks.ts";
 import { deltaRows, timeRows } from "../../commands/report/model.ts";
 import type { Experiment, SampleResult } from "../../commands/results/experiment.ts";
@@ -13,6 +13,7 @@ import {
 import { fakeModels } from "../helpers/fake_model.ts";
 import { inFolder } from "../helpers/folder.ts";
 import { optionsIn, ruler } from "../helpers/ruler_run.ts";
+import { sweep, sweepOptions } from "../helpers/sweep_run.ts";
 
 function sample(index: number, score: number, changes: Partial<SampleResult> = {}): SampleResult {
   return {
@@ -73,6 +74,33 @@ Deno.test("reportPage() shows answers as text, whatever they hold", async () => 
   assert(!page.includes("\u0000"));
   assertStringIncludes(page, "&lt;img src=x onerror=&quot;alert(1)&quot;&gt;");
   assertEquals(page.match(/<\/script>/g)?.length, 1);
+});
+
+Deno.test("reportPage() shows a sweep: a line for each method, a row for each setting", async () => {
+  await inFolder({}, async (folder) => {
+    await sweep(sweepOptions(folder), fakeModels(({ query }) => query));
+    const specs: Readonly<Record<string, unknown>>[] = [];
+    const outputPath = `${folder}/report.html`;
+    await writeReport({
+      folders: [`${folder}/sweep`],
+      outputPath,
+      draw: (given) => {
+        specs.push(...given);
+        return Promise.resolve(given.map(() => '<svg class="marks"></svg>'));
+      },
+    });
+    const page = await Deno.readTextFile(outputPath);
+    assertEquals(specs.length, 2);
+    const [scores, deltas] = specs.map(({ data }) => JSON.stringify(data));
+    for (const method of ["dense", "xattn, s16, one threshold", "starx, b1of2, s16, one thres"]) {
+      assertStringIncludes(scores ?? "", `"method":"${method}`);
+    }
+    // What is exact is compared with nothing, and starx's star is not in this sweep.
+    assert(!deltas?.includes('"method":"dense"') && !deltas?.includes('"method":"starx'));
+    assertEquals(page.match(/<th scope="row">xattn_s16_t0.5<\/th>/g)?.length, 2);
+    assertEquals(page.match(/<h1>Sweep sweep<\/h1>/g)?.length, 1);
+    assert(!page.includes('id="scores"'));
+  });
 });
 
 Deno.test("layOut() puts each block's tiles where they belong in the whole context", async () => {

@@ -1,0 +1,138 @@
+/**
+ * The charts of a sweep in Vega-Lite's language: the score against the share of tiles computed, a line
+ * for each method.
+ *
+ * @module
+ */
+import type { ChartSpec } from "../../lib/deps/vega.ts";
+import type { SweepRow } from "../sweep/results.ts";
+import { CONFIG, LENGTH_LABEL } from "./charts.ts";
+import { INK, SERIES, SHAPES } from "./palette.ts";
+
+/** What is drawn: scores, or their differences from the exact settings. */
+export type SweepValue = "score" | "delta";
+
+/** A setting in a chart. */
+interface Point {
+  readonly method: string;
+  readonly exact: string;
+  readonly length: number;
+  readonly density: number;
+  readonly value: number;
+  readonly low: number;
+  readonly high: number;
+  readonly isExact: boolean;
+  readonly tip: string;
+}
+
+const TITLES: Readonly<Record<SweepValue, string>> = {
+  score: "mean score",
+  delta: "score less that of all tiles",
+};
+
+/** The settings that have a value of a kind. */
+export function sweepPoints(rows: readonly SweepRow[], value: SweepValue): Point[] {
+  return rows.flatMap((row): Point[] => {
+    const mean = value === "score" ? row.mean : row.delta;
+    if (mean === undefined) return [];
+    const { mean: height, stderr = 0 } = mean;
+    const { name, method, exact, length, density, sampleCount } = row;
+    const error = mean.stderr === undefined ? "" : ` ± ${stderr.toFixed(2)}`;
+    return [{
+      ...{ method, exact, length, density, value: height, isExact: name === exact },
+      ...{ low: height - stderr, high: height + stderr },
+      tip: `${name} at ${length.toLocaleString("en")} tokens\n${height.toFixed(2)}${error}\n` +
+        `${(100 * density).toFixed(1)} % of the tiles (n = ${sampleCount})`,
+    }];
+  });
+}
+
+/**
+ * One chart for each length and each exact setting that others are compared with.
+ *
+ * @param options `methods` of all charts of the page, so that a colour means the same in each.
+ */
+export function sweepChart(
+  points: readonly Point[],
+  options: { value: SweepValue; methods: readonly string[] },
+): ChartSpec {
+  const { value } = options;
+  // A scale has a place for every method, its legend for those that are shown.
+  const methods = options.methods.filter((one) => points.some(({ method }) => method === one));
+  const numberOf = (method: string): number => options.methods.indexOf(method);
+  const series = { field: "method", type: "nominal" } as const;
+  const legend = { title: null, orient: "top", columns: 2, labelLimit: 420 } as const;
+  const color = {
+    ...series,
+    scale: { domain: methods, range: methods.map((one) => SERIES[numberOf(one) % SERIES.length]) },
+    legend,
+  };
+  const shape = {
+    ...series,
+    scale: { domain: methods, range: methods.map((one) => shapeOf(numberOf(one))) },
+    legend,
+  };
+  const x = {
+    field: "density",
+    type: "quantitative",
+    scale: { domainMin: 0 },
+    axis: { title: "share of the causal tiles that phase 1 computed", format: "%", grid: true },
+  };
+  const scale = { zero: value === "delta", nice: true };
+  const y = {
+    field: "value",
+    type: "quantitative",
+    scale,
+    axis: { title: TITLES[value], tickCount: 6 },
+  };
+  const families = [...new Set(points.map(({ exact }) => exact))].sort();
+  const lengths = [...new Set(points.map(({ length }) => length))].sort((a, b) => a - b);
+  return {
+    config: CONFIG,
+    data: { values: points },
+    facet: {
+      row: {
+        field: "length",
+        type: "ordinal",
+        sort: lengths,
+        header: { labelExpr: `(${LENGTH_LABEL}) + ' tokens'`, labelAngle: 0, labelAlign: "left" },
+      },
+      column: { field: "exact", type: "nominal", sort: families },
+    },
+    spacing: 26,
+    spec: {
+      width: families.length === 1 ? 660 : 330,
+      height: 240,
+      layer: [
+        {
+          // What all tiles give, across the chart.
+          transform: [{ filter: "datum.isExact" }],
+          mark: { type: "rule", aria: false, strokeDash: [4, 4], color: INK.muted },
+          encoding: { y },
+        },
+        {
+          mark: { type: "line", aria: false, strokeWidth: 2, interpolate: "linear" },
+          encoding: { x, y, color, order: { field: "density" } },
+        },
+        {
+          mark: { type: "rule", aria: false, strokeWidth: 1.5 },
+          encoding: {
+            ...{ x, color },
+            y: { field: "low", type: "quantitative", scale, title: TITLES[value] },
+            y2: { field: "high" },
+          },
+        },
+        {
+          mark: { type: "point", filled: true, size: 75, opacity: 1 },
+          encoding: { x, y, color, shape, description: { field: "tip" } },
+        },
+      ],
+    },
+    resolve: { scale: { x: "shared", y: "independent" } },
+  };
+}
+
+/** Behind as many methods as there are colours, a colour comes back with another mark. */
+function shapeOf(index: number): string | undefined {
+  return SHAPES[(index + Math.floor(index / SERIES.length)) % SHAPES.length];
+}
