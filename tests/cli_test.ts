@@ -78,6 +78,9 @@ const RULER = [
   "1",
 ];
 
+/** What `sweep` needs beside its settings. */
+const SWEEP = ["sweep", "-o", "/nowhere/x", "-p", MODEL, "-pc", "llama3", "-l", "4k"];
+
 const ONE_LINE: readonly (readonly [args: readonly string[], code: number, stderr: RegExp])[] = [
   [["foo"], 2, /^error: 'foo': is not a command: must be one of ruler, /],
   [["ruler", "--foo"], 2, /^error: --foo: is not a flag of 'ruler'/],
@@ -104,6 +107,11 @@ const ONE_LINE: readonly (readonly [args: readonly string[], code: number, stder
   [["ruler", "-p", MODEL], 2, /--model_name, --prompt_config and --seq_lengths are required/],
   [["ruler", "--constructor"], 2, /--constructor: is not a flag of 'ruler'/],
   [["toString"], 2, /'toString': is not a command/],
+  [SWEEP, 2, /--attn_type or --settings is required/],
+  [[...SWEEP, "-a", "star"], 2, /'--block_size' is missing: it must be a whole number above 0/],
+  [[...SWEEP, "-a", "xattn", "--density", "0.2"], 2, /--curves is required with --density/],
+  [[...SWEEP, "-a", "dense", "--shard", "3/2"], 2, /--shard: must be a part such as 1\/4: /],
+  [[...SWEEP, "-a", "xattn", "--threshold", "no.json"], 3, /Cannot read no.json: it does not/],
   [["evaluate", "--data_dir", "/nowhere"], 3, /Cannot read \/nowhere: it does not exist/],
   [["gather", "-e", "none"], 3, /must be a folder: results\/none/],
 ];

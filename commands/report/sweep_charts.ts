@@ -47,44 +47,15 @@ export function sweepPoints(rows: readonly SweepRow[], value: SweepValue): Point
   });
 }
 
-/**
- * One chart for each length and each exact setting that others are compared with.
- *
- * @param options `methods` of all charts of the page, so that a colour means the same in each.
- */
-export function sweepChart(
-  points: readonly Point[],
-  options: { value: SweepValue; methods: readonly string[] },
-): ChartSpec {
-  const { value } = options;
-  // A scale has a place for every method, its legend for those that are shown.
-  const methods = options.methods.filter((one) => points.some(({ method }) => method === one));
-  const numberOf = (method: string): number => options.methods.indexOf(method);
-  const series = { field: "method", type: "nominal" } as const;
-  const legend = { title: null, orient: "top", columns: 2, labelLimit: 420 } as const;
-  const color = {
-    ...series,
-    scale: { domain: methods, range: methods.map((one) => SERIES[numberOf(one) % SERIES.length]) },
-    legend,
-  };
-  const shape = {
-    ...series,
-    scale: { domain: methods, range: methods.map((one) => shapeOf(numberOf(one))) },
-    legend,
-  };
-  const x = {
-    field: "density",
-    type: "quantitative",
-    scale: { domainMin: 0 },
-    axis: { title: "share of the causal tiles that phase 1 computed", format: "%", grid: true },
-  };
-  const scale = { zero: value === "delta", nice: true };
-  const y = {
-    field: "value",
-    type: "quantitative",
-    scale,
-    axis: { title: TITLES[value], tickCount: 6 },
-  };
+/** What a chart is drawn with. */
+interface SweepChartOptions {
+  readonly value: SweepValue;
+  /** Of all charts of the page, so that a colour means the same in each. */
+  readonly methods: readonly string[];
+}
+
+/** One chart for each length and each exact setting that others are compared with. */
+export function sweepChart(points: readonly Point[], options: SweepChartOptions): ChartSpec {
   const families = [...new Set(points.map(({ exact }) => exact))].sort();
   const lengths = [...new Set(points.map(({ length }) => length))].sort((a, b) => a - b);
   return {
@@ -103,32 +74,72 @@ export function sweepChart(
     spec: {
       width: families.length === 1 ? 660 : 330,
       height: 240,
-      layer: [
-        {
-          // What all tiles give, across the chart.
-          transform: [{ filter: "datum.isExact" }],
-          mark: { type: "rule", aria: false, strokeDash: [4, 4], color: INK.muted },
-          encoding: { y },
-        },
-        {
-          mark: { type: "line", aria: false, strokeWidth: 2, interpolate: "linear" },
-          encoding: { x, y, color, order: { field: "density" } },
-        },
-        {
-          mark: { type: "rule", aria: false, strokeWidth: 1.5 },
-          encoding: {
-            ...{ x, color },
-            y: { field: "low", type: "quantitative", scale, title: TITLES[value] },
-            y2: { field: "high" },
-          },
-        },
-        {
-          mark: { type: "point", filled: true, size: 75, opacity: 1 },
-          encoding: { x, y, color, shape, description: { field: "tip" } },
-        },
-      ],
+      layer: layersOf(points, options),
     },
     resolve: { scale: { x: "shared", y: "independent" } },
+  };
+}
+
+/** Lines, errors and points; across the chart, what all tiles give. */
+function layersOf(points: readonly Point[], options: SweepChartOptions): readonly ChartSpec[] {
+  const { value } = options;
+  const { color, shape } = seriesOf(points, options.methods);
+  const x = {
+    field: "density",
+    type: "quantitative",
+    scale: { domainMin: 0 },
+    axis: { title: "share of the causal tiles that phase 1 computed", format: "%", grid: true },
+  };
+  const scale = { zero: value === "delta", nice: true };
+  const y = {
+    field: "value",
+    type: "quantitative",
+    scale,
+    axis: { title: TITLES[value], tickCount: 6 },
+  };
+  return [
+    {
+      transform: [{ filter: "datum.isExact" }],
+      mark: { type: "rule", aria: false, strokeDash: [4, 4], color: INK.muted },
+      encoding: { y },
+    },
+    {
+      mark: { type: "line", aria: false, strokeWidth: 2, interpolate: "linear" },
+      encoding: { x, y, color, order: { field: "density" } },
+    },
+    {
+      mark: { type: "rule", aria: false, strokeWidth: 1.5 },
+      encoding: {
+        ...{ x, color },
+        y: { field: "low", type: "quantitative", scale, title: TITLES[value] },
+        y2: { field: "high" },
+      },
+    },
+    {
+      mark: { type: "point", filled: true, size: 75, opacity: 1 },
+      encoding: { x, y, color, shape, description: { field: "tip" } },
+    },
+  ];
+}
+
+/** How methods are told apart; the legend has those that are shown. */
+function seriesOf(
+  points: readonly Point[],
+  all: readonly string[],
+): { color: ChartSpec; shape: ChartSpec } {
+  const shown = all.filter((one) => points.some(({ method }) => method === one));
+  const scaleOf = (rangeOf: (index: number) => string | undefined) => ({
+    domain: shown,
+    range: shown.map((method) => rangeOf(all.indexOf(method))),
+  });
+  const common = {
+    field: "method",
+    type: "nominal",
+    legend: { title: null, orient: "top", columns: 2, labelLimit: 420 },
+  } as const;
+  return {
+    color: { ...common, scale: scaleOf((index) => SERIES[index % SERIES.length]) },
+    shape: { ...common, scale: scaleOf(shapeOf) },
   };
 }
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { MassCurves } from "../../lib/attention/mass_curves.ts";
+import type { MassCurves } from "../../lib/attention/mass_curves.ts";
 import { PLAN_DEFAULTS } from "../../lib/attention/plan.ts";
 import type { ThresholdTable } from "../../lib/attention/thresholds.ts";
 import { checkPlanTable } from "../../lib/engine/threshold_check.ts";
