@@ -5,7 +5,12 @@
  * @module
  */
 import { dirname, resolve } from "node:path";
-import { type CheckedPlan, checkPlan, PLAN_DEFAULTS } from "../../lib/attention/plan.ts";
+import {
+  type CheckedPlan,
+  checkPlan,
+  PLAN_DEFAULTS,
+  sharesContext,
+} from "../../lib/attention/plan.ts";
 import { CURVE_STEPS, thresholdOfStep } from "../../lib/attention/mass_curves.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
 import { errorText, FileError, invariant, RequestError, UsageError } from "../../lib/errors.ts";
@@ -16,6 +21,7 @@ import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { replaceFile } from "../../ruler/files.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import { makeFolder } from "../shared/folder.ts";
+import { runInOrder } from "../shared/in_order.ts";
 import { ModelSession, usableProcesses } from "../shared/model_session.ts";
 import { planOptions } from "../shared/run_options.ts";
 import { RunLock } from "../shared/run_lock.ts";
@@ -54,8 +60,7 @@ export async function runCalibrate(
   const { kind: device, note } = await chooseDevice(options.device, options);
   if (note !== undefined) screen.log(note);
   const config = await readConfig(folder, options);
-  const asked = context.launchedRanks ?? options.processCount;
-  const processCount = usableProcesses(plan, asked, { screen });
+  const { processCount, replicas } = processesOf(options, { plan, context });
   await makeFolder(dirname(resolve(outputPath)));
   await using _lock = await RunLock.take(`${outputPath}.lock`, { what: "--output_path" });
   using tokenizer = await openTokenizerThread(folder);
@@ -65,7 +70,8 @@ export async function runCalibrate(
   const path = `${outputPath}.curves.jsonl`;
   if (options.overwrite === true) await removeFile(path);
   using file = await CurveFile.open(path, made);
-  await measure(prompts, { options, device, processCount, file, tokenizer, context });
+  const processes = { device, processCount, replicas };
+  await measure(prompts, { options, ...processes, file, tokenizer, context });
   const all = prompts.map(({ sha256 }) => file.get(sha256)).filter((one) => one !== undefined);
   const steps = chooseSteps(all, options.goal);
   const pooled = poolCurves(all);
@@ -77,10 +83,30 @@ export async function runCalibrate(
   const sizes = { stride, model, layerCount: config.layerCount };
   const table = tableOf(steps, { ...sizes, lastThreshold: thresholdOfStep(before) });
   await replaceFile(outputPath, [
-    tableText({ ...table, ...factsOf(options, { made, ...outcome }) }),
+    tableText({
+      ...table,
+      ...factsOf(options, { made, threshold: thresholdOfStep(before), ...outcome }),
+    }),
   ]);
   screen.print(outcomeText(outcome, { before, steps }));
   screen.log(`${outputPath}: thresholds of ${all.length} prompts`);
+}
+
+/**
+ * How processes share the work: a context where they can, else the prompts, each process having a
+ * copy of the model.
+ */
+function processesOf(
+  options: CalibrateOptions,
+  run: { plan: CheckedPlan; context: CommandContext },
+): { processCount: number; replicas: number } {
+  const { plan, context: { launchedRanks, screen } } = run;
+  const { processCount, replicas = 1 } = options;
+  if (launchedRanks !== undefined) {
+    return { processCount: usableProcesses(plan, launchedRanks, { screen }), replicas };
+  }
+  if (sharesContext(plan)) return { processCount, replicas };
+  return { processCount: 1, replicas: replicas * processCount };
 }
 
 async function removeFile(path: string): Promise<void> {
@@ -122,13 +148,14 @@ function curveOptions(
   };
 }
 
-/** Runs the prompts that have no curves yet, one after the other. */
+/** Runs the prompts that have no curves yet; curves are kept in the order of the prompts. */
 async function measure(
   prompts: readonly CalibrationPrompt[],
   run: {
     options: CalibrateOptions;
     device: "cpu" | "cuda";
     processCount: number;
+    replicas: number;
     file: CurveFile;
     tokenizer: Awaited<ReturnType<typeof openTokenizerThread>>;
     context: CommandContext;
@@ -142,39 +169,42 @@ async function measure(
   }
   if (left.length === 0) return;
   const { modelPath: folder, dtype: precision, threads, gpusPerRank, timeoutMs } = options;
-  const { startTimeoutMs, copyWeights, ropeScaling } = options;
+  const { startTimeoutMs, copyWeights, ropeScaling, inputPath, lengths } = options;
+  const replicas = Math.min(run.replicas, left.length);
   await using session = new ModelSession({
     folder,
     load: {
       ...{ ...options.plan, device, precision, threads, gpusPerRank, timeoutMs, startTimeoutMs },
-      ...{ copyWeights, ropeScaling, tokenizer },
+      ...{ copyWeights, ropeScaling, tokenizer, replicas },
+      expectedTokens: inputPath === undefined ? Math.max(...lengths) : undefined,
     },
     screen,
     cleanup,
     loadModel: context.loadModel ?? loadModel,
   });
   const model = await session.open({ processCount });
-  for (const { name, sha256, context, query } of left) {
-    const startMs = performance.now();
-    try {
-      const { result, contextTokens } = await model.generate({ context, query, sample: name }, {
-        tokensToGenerate: 1,
-        withCurves: true,
-      });
+  await runInOrder(ReadableStream.from(left), {
+    width: () => model.batchSize,
+    run: async ({ name, context, query }, { signal }) => {
+      const call = { tokensToGenerate: 1, withCurves: true, signal };
+      try {
+        return await model.generate({ context, query, sample: name }, call);
+      } catch (error) {
+        if (!(error instanceof RequestError)) throw error;
+        throw new FileError(`${error.message} (${inputPath ?? name})`, { cause: error });
+      }
+    },
+    take: async ({ name, sha256 }, { result, contextTokens, seconds }) => {
       invariant(result.curves !== undefined, "a mode that selects measures its tiles");
       await file.add(sha256, result.curves);
-      const seconds = ((performance.now() - startMs) / 1000).toFixed(2);
-      screen.log(`${name}: ${contextTokens} tokens, ${seconds} s`);
-    } catch (error) {
-      if (!(error instanceof RequestError)) throw error;
-      throw new FileError(`${error.message} (${options.inputPath ?? name})`, { cause: error });
-    }
-  }
+      screen.log(`${name}: ${contextTokens} tokens, ${seconds.toFixed(2)} s`);
+    },
+  });
 }
 
 function factsOf(
   { goal }: CalibrateOptions,
-  run: { made: CurveOptions; before: Kept[][]; after: Kept[][] },
+  run: { made: CurveOptions; threshold: number; before: Kept[][]; after: Kept[][] },
 ) {
   const { made, before, after } = run;
   const show = (all: Kept[][]) => ({
@@ -182,7 +212,13 @@ function factsOf(
     kept: rounded(all.map((heads) => heads.map(({ kept }) => kept))),
   });
   const { version, "--model_path": _model, ...flags } = made;
-  return { goal, made: { version, ...flags }, before: show(before), after: show(after) };
+  return {
+    goal,
+    made: { version, ...flags },
+    // What stood before is one number for all heads.
+    before: { threshold: run.threshold, ...show(before) },
+    after: show(after),
+  };
 }
 
 function rounded(rows: readonly (readonly number[])[]): number[][] {

@@ -22,17 +22,15 @@ import {
   DEMO_TASKS,
   MAX_LENGTH,
   MODEL_FLAG,
-  PROCESSES_FLAG,
   SOURCE_HELP,
   TASKS,
   TEMPLATE_HELP,
 } from "../shared/run_flags.ts";
 import type { Goal } from "./thresholds.ts";
 
-// Prompts are measured one by one, without a selection of one's own.
+// A process measures one prompt at a time, without a selection of one's own.
 const {
   batch_size: _batch,
-  replicas: _replicas,
   select: _select,
   merge: _merge,
   ...engineFlags
@@ -102,7 +100,15 @@ export const CALIBRATE = defineCommand({
       help: "prompts per task and length, or of --input_path (-1 for all)",
     }),
     source_dir: textFlag({ value: "FOLDER", help: SOURCE_HELP }),
-    nproc_per_node: PROCESSES_FLAG,
+    nproc_per_node: wholeFlag({
+      short: "-np",
+      min: 1,
+      max: 1024,
+      default: 1,
+      help:
+        "processes that share the context in starx; in xattn each measures prompts of its own, " +
+        "on GPUs at most one for each of them",
+    }),
     overwrite: switchFlag({ help: "removes what was measured before" }),
     ...engineFlags,
   },
@@ -115,8 +121,8 @@ export const CALIBRATE = defineCommand({
     const goal = goalOf(flags);
     const { runCalibrate } = await import("./calibrate.ts");
     const { engineOptions, planOf } = await import("../shared/engine_flags.ts");
-    const { batchSize: _size, replicas: _copies, selectModule: _module, ...engine } = engineOptions(
-      { ...flags, batch_size: "1", replicas: 1, select: undefined },
+    const { batchSize: _size, selectModule: _module, ...engine } = engineOptions(
+      { ...flags, batch_size: "1", select: undefined },
     );
     const attn_type = flags.attn_type as AttentionMode;
     await runCalibrate({

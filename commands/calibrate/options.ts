@@ -26,7 +26,10 @@ export interface CalibrateOptions {
   readonly goal: Goal;
   readonly device: CheckedLoad["device"];
   readonly dtype: ComputeDType;
+  /** Where they cannot share a context, each measures prompts of its own. */
   readonly processCount: number;
+  /** Copies of the model that share the prompts. @default {1} */
+  readonly replicas?: number | undefined;
   readonly threads: number;
   readonly gpusPerRank?: number | undefined;
   readonly timeoutMs: number;

@@ -252,8 +252,17 @@ export function depthChart(rows: readonly DepthRow[], names: readonly string[]):
   };
 }
 
-/** The share of tiles that each head takes. */
-export function headChart(rows: readonly HeadRow[], names: readonly string[]): ChartSpec {
+/**
+ * A share of each head, by default that of the tiles that it takes.
+ *
+ * @param options `legend` names the share; `what` ends its sentence in a tip.
+ */
+export function headChart(
+  rows: readonly HeadRow[],
+  names: readonly string[],
+  options: { legend: string; what: string } = { legend: "density", what: "of the causal tiles" },
+): ChartSpec {
+  const { legend, what } = options;
   const shown = names.filter((name) => rows.some(({ experiment }) => experiment === name));
   const heads = Math.max(...rows.map(({ head }) => head)) + 1;
   const layers = Math.max(...rows.map(({ layer }) => layer)) + 1;
@@ -266,7 +275,7 @@ export function headChart(rows: readonly HeadRow[], names: readonly string[]): C
     transform: [{
       calculate:
         "datum.experiment + '\\nlayer ' + datum.layer + ', head ' + datum.head + '\\n' + " +
-        "format(datum.share, '.1%') + ' of the causal tiles'",
+        `format(datum.share, '.1%') + ' ${what}'`,
       as: "tip",
     }],
     facet: { field: "experiment", type: "nominal", sort: shown, title: null },
@@ -285,7 +294,7 @@ export function headChart(rows: readonly HeadRow[], names: readonly string[]): C
           field: "share",
           type: "quantitative",
           scale: { domainMin: 0, range: SHADES, interpolate: "lab" },
-          legend: { title: "density", orient: "right", format: "%", gradientLength: 150 },
+          legend: { title: legend, orient: "right", format: "%", gradientLength: 150 },
         },
         description: { field: "tip" },
       },

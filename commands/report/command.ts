@@ -9,7 +9,7 @@ import { textFlag, textsFlag } from "../shared/flags.ts";
 /** `report`. */
 export const REPORT = defineCommand({
   name: "report",
-  summary: "write one HTML file about experiments: scores, differences, tiles, times, misses",
+  summary: "write one HTML file about experiments, sweeps and thresholds",
   positionals: "exp",
   flags: {
     exp: textsFlag({
@@ -17,7 +17,8 @@ export const REPORT = defineCommand({
       value: "EXP...",
       required: true,
       help: "experiments' folders, or their names in --output_dir; may stand without the flag; " +
-        "differences are those from the first",
+        "differences are those from the first. Also folders of sweep, and files of calibrate, " +
+        "whose shares are shown head by head",
     }),
     output_path: textFlag({
       short: "-o",
@@ -35,7 +36,10 @@ export const REPORT = defineCommand({
     const { writeReport } = await import("./report.ts");
     const { experimentNamed } = await import("../ruler/gather.ts");
     const folders: string[] = [];
-    for (const exp of flags.exp) folders.push(await experimentNamed(exp, flags.output_dir));
+    for (const exp of flags.exp) {
+      const isFile = await Deno.stat(exp).then(({ isFile }) => isFile, () => false);
+      folders.push(isFile ? exp : await experimentNamed(exp, flags.output_dir));
+    }
     await writeReport({ folders, outputPath: flags.output_path });
     screen.print(`${flags.output_path}\n`);
   },

@@ -12,6 +12,7 @@ import { makeFolder } from "../shared/folder.ts";
 import { SWEEP_FILE } from "../sweep/folder.ts";
 import { readSweep } from "../sweep/results.ts";
 import { VERSION } from "../shared/version.ts";
+import { calibrationPart, readCalibration } from "./calibration_part.ts";
 import { densityChart, depthChart, headChart, meanChart, taskCharts, timeChart } from "./charts.ts";
 import { figure, type Html, markup, NOTHING, raw } from "./markup.ts";
 import { readMaskSets } from "./masks.ts";
@@ -32,7 +33,10 @@ import { sweepPart } from "./sweep_part.ts";
 
 /** What to report on. */
 export interface ReportOptions {
-  /** Folders of experiments, whose differences are those from the first, and of sweeps. */
+  /**
+   * Folders of experiments, whose differences are those from the first, and of sweeps; files of
+   * `calibrate`.
+   */
   readonly folders: readonly string[];
   /** The file to write. */
   readonly outputPath: string;
@@ -55,7 +59,9 @@ export async function writeReport(options: ReportOptions): Promise<void> {
   const experiments: Experiment[] = [];
   const parts: ReportPart[] = [];
   for (const folder of folders) {
-    if (await isSweep(folder)) parts.push(sweepPart(await readSweep(folder), parts.length));
+    const index = parts.length;
+    if (await isFile(folder)) parts.push(calibrationPart(await readCalibration(folder), index));
+    else if (await isSweep(folder)) parts.push(sweepPart(await readSweep(folder), index));
     else experiments.push(await readExperiment(folder));
   }
   const page = await reportPage(uniquelyNamed(experiments), { draw, parts });
@@ -64,7 +70,11 @@ export async function writeReport(options: ReportOptions): Promise<void> {
 }
 
 async function isSweep(folder: string): Promise<boolean> {
-  return await Deno.stat(`${folder}/${SWEEP_FILE}`).then(({ isFile }) => isFile, () => false);
+  return await isFile(`${folder}/${SWEEP_FILE}`);
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(({ isFile }) => isFile, () => false);
 }
 
 /** Two folders of one name, for example in different places, are told apart by what is above them. */

@@ -21,6 +21,8 @@ export interface HostQuestion {
   readonly contextTokens: number;
   /** Tokens of query and answer. */
   readonly room: number;
+  /** As in `MemoryQuestion`. @default {false} */
+  readonly withCurves?: boolean | undefined;
   /** Whether each process reads the weights into memory of its own. */
   readonly copyWeights?: boolean | undefined;
   /** As `convertedWeightBytes()` has them. @default {0} */
@@ -103,7 +105,7 @@ function memoryQuestion(
 ): Parameters<typeof checkMemory>[1]["question"] {
   const { config, precision, plan, contextTokens, room, processCount: ranks } = question;
   const chunkTokens = chunkTokensFor(CPU, { config, precision, freeBytes: undefined });
-  const { convertedBytes } = question;
-  const weights = { mapsWeights: question.copyWeights !== true, convertedBytes };
-  return { config, precision, plan, contextTokens, room, ranks, chunkTokens, ...weights };
+  const { convertedBytes, withCurves } = question;
+  const rest = { mapsWeights: question.copyWeights !== true, convertedBytes, withCurves };
+  return { config, precision, plan, contextTokens, room, ranks, chunkTokens, ...rest };
 }

@@ -31,6 +31,7 @@ interface PromptSizes {
   readonly contextTokens: number;
   /** Tokens of query and answer. */
   readonly room: number;
+  readonly withCurves?: boolean | undefined;
 }
 
 /** What was generated. */
@@ -316,7 +317,7 @@ class TextModel implements Model {
       tokensToGenerate,
     });
     const room = queryIds.length + tokensToGenerate;
-    this.#checkMemory({ plan, contextTokens: contextIds.length, room });
+    this.#checkMemory({ plan, contextTokens: contextIds.length, room, withCurves });
     const result = await this.#engine.generate({
       ...{ sample, contextIds, queryIds, tokensToGenerate, topLogits, withMasks, keepContext },
       ...{ withCurves, plan: ownPlan },

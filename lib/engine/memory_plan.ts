@@ -39,6 +39,8 @@ export interface MemoryQuestion {
   readonly batchSize?: number | undefined;
   /** Whether each is asked one query only: see `keptTokens()`. @default {false} */
   readonly isAskedOnce?: boolean | undefined;
+  /** Whether tiles are measured, as `calibrate` does, in place of being selected. @default {false} */
+  readonly withCurves?: boolean | undefined;
   /**
    * Whether weights are used where their files are mapped: the system can give such pages up.
    *
@@ -174,6 +176,8 @@ function rankNeed(
       keyTokens: layout.anchorTokens + Math.max(...lengths),
     });
     working += 8 * elements(mass);
+    // Two masses of each tile, and the log-sum-exp of each query.
+    if (question.withCurves) working += 8 * elements(mass) + 4 * chunkTokens * queryHeads;
     const queryTiles = Math.ceil(Math.max(layout.anchorTokens, ...lengths) / TILE_TOKENS);
     working += 4 * config.layerCount * queryHeads * queryTiles;
   }

@@ -209,7 +209,8 @@ export class RankModel implements Disposable {
     const lengths = lengthsOf(contextTokens, options);
     const sequence = await hooks.agree(async () => {
       const { maxTokens: chunkTokens } = this.#transformer;
-      const sizes = { plan, contextTokens, ranks, rank, chunkTokens, isAskedOnce };
+      const withCurves = records?.curves !== undefined;
+      const sizes = { plan, contextTokens, ranks, rank, chunkTokens, isAskedOnce, withCurves };
       const withSpare = { ...sizes, room: room + spareRoom };
       this.#memory.check(withSpare);
       await this.#memory.makePages(1 + others, withSpare);

@@ -24,6 +24,8 @@ export interface SequenceSizes {
   readonly chunkTokens: number;
   /** Whether it is asked one query only: see `keptTokens()`. @default {false} */
   readonly isAskedOnce?: boolean | undefined;
+  /** As in `MemoryQuestion`. @default {false} */
+  readonly withCurves?: boolean | undefined;
 }
 
 /** Looks at memory for a rank. */

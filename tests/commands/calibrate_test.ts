@@ -198,6 +198,29 @@ Deno.test("calibrate makes the same file again, cut off, and on two processes", 
   });
 });
 
+Deno.test("calibrate in xattn shares the prompts among processes, and writes the same", async () => {
+  await inFolder({ "in.jsonl": INPUT.join("") }, async (folder) => {
+    const plan = { mode: "xattn" } as const;
+    const filesOf = () =>
+      Promise.all(
+        ["t.json", "t.json.curves.jsonl"].map((name) => Deno.readTextFile(`${folder}/${name}`)),
+      );
+    const loads: (readonly [number | undefined, number | undefined])[] = [];
+    const load: typeof loadModel = (path, options = {}) => {
+      loads.push([options.processCount, options.replicas]);
+      return loadModel(path, options);
+    };
+    await calibrate(optionsIn(folder, { plan }), load);
+    const alone = await filesOf();
+    for (const changes of [{ processCount: 2 }, { replicas: 3 }]) {
+      await calibrate(optionsIn(folder, { plan, overwrite: true, ...changes }), load);
+      assertEquals(await filesOf(), alone);
+    }
+    // There are two prompts: a third process would have nothing to do.
+    assertEquals(loads, [[1, 1], [1, 2], [1, 2]]);
+  });
+});
+
 Deno.test("calibrate goes on after a lost process, and refuses curves of other options", async () => {
   await inFolder({ "in.jsonl": INPUT.join("") }, async (folder) => {
     let calls = 0;

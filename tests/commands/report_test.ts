@@ -3,11 +3,13 @@ import { layOut, maskPath } from "../../commands/report/masks.ts";
 import { deltaRows, timeRows } from "../../commands/report/model.ts";
 import type { Experiment, SampleResult } from "../../commands/results/experiment.ts";
 import { TileMasks } from "../../lib/attention/tile_masks.ts";
+import { FileError } from "../../lib/errors.ts";
 import { meanScore } from "../../ruler/scores.ts";
 import {
   assert,
   assertAlmostEquals,
   assertEquals,
+  assertRejects,
   assertStringIncludes,
 } from "../helpers/assert.ts";
 import { fakeModels } from "../helpers/fake_model.ts";
@@ -100,6 +102,40 @@ Deno.test("reportPage() shows a sweep: a line for each method, a row for each se
     assertEquals(page.match(/<th scope="row">xattn_s16_t0.5<\/th>/g)?.length, 2);
     assertEquals(page.match(/<h1>Sweep sweep<\/h1>/g)?.length, 1);
     assert(!page.includes('id="scores"'));
+  });
+});
+
+Deno.test("reportPage() shows a file of calibrate: heat maps before and after", async () => {
+  const kept = (density: number) => ({ density: [[density, 0.5]], kept: [[0.9, 1]] });
+  const value = {
+    ...{ stride: 16, layers: [[0.9, 0.5], [0.95, 0.95]], model: null },
+    before: { threshold: 0.95, ...kept(0.7) },
+    after: kept(0.3),
+  };
+  const files = { "t.json": JSON.stringify(value), "n.json": '{"layers": [[1]]}' };
+  await inFolder(files, async (folder) => {
+    const specs: Readonly<Record<string, unknown>>[] = [];
+    const outputPath = `${folder}/report.html`;
+    const draw = (given: readonly Readonly<Record<string, unknown>>[]) => {
+      specs.push(...given);
+      return Promise.resolve(given.map(() => '<svg class="marks"></svg>'));
+    };
+    await writeReport({ folders: [`${folder}/t.json`], outputPath, draw });
+    const [density, , thresholds] = specs.map(({ data }) => data as { values: unknown[] });
+    assertEquals(density?.values, [
+      { experiment: "0.95 for all", layer: 0, head: 0, share: 0.7 },
+      { experiment: "0.95 for all", layer: 0, head: 1, share: 0.5 },
+      { experiment: "by head", layer: 0, head: 0, share: 0.3 },
+      { experiment: "by head", layer: 0, head: 1, share: 0.5 },
+    ]);
+    assertEquals(thresholds?.values.length, 4);
+    const page = await Deno.readTextFile(outputPath);
+    assertStringIncludes(page, '<th scope="row">by head</th><td>0.400</td><td>0.950</td>');
+    await assertRejects(
+      () => writeReport({ folders: [`${folder}/n.json`], outputPath, draw }),
+      FileError,
+      'n.json as it must be a file of calibrate, with "layers", "before" and "after"',
+    );
   });
 });
 

@@ -17,6 +17,7 @@ import type { ModelShape } from "../../../lib/model/model_shape.ts";
 import { parseConfig } from "../../../lib/model/config.ts";
 import { type ConfigValues, modelShape } from "../../../lib/model/shapes.ts";
 import type { Collective } from "../../../lib/parallel/collective.ts";
+import { TileRecords } from "../../../lib/attention/tile_records.ts";
 import { SelfCollective } from "../../../lib/parallel/self.ts";
 import { ShmCollective, ShmGroup } from "../../../lib/parallel/shm.ts";
 import type { Answer } from "../../../lib/star/decoder.ts";
@@ -54,9 +55,16 @@ const MODES: readonly (readonly [PlanOptions, number])[] = [
 /** Runs a batch on one rank; what its device has allocated at most. */
 async function peakOf(
   device: Device,
-  run: { config: ModelShape; options: PlanOptions; batchSize: number; collective: Collective },
+  run: {
+    config: ModelShape;
+    options: PlanOptions;
+    batchSize: number;
+    collective: Collective;
+    /** Whether tiles are measured. */
+    withCurves?: boolean;
+  },
 ): Promise<number> {
-  const { config, options, batchSize, collective } = run;
+  const { config, options, batchSize, collective, withCurves = false } = run;
   const stages = stagesOn([device], config);
   using weights = await randomWeights(stages, config);
   using model = await RankModel.assemble({
@@ -72,7 +80,9 @@ async function peakOf(
       (_, t) => (7 * t + i) % config.vocabularySize,
     );
     const others = batchSize - 1 - i;
-    const encoded = owned.use(await model.encode(ids, { ...call, room: ROOM, others }));
+    const sizes = { layers: config.layerCount - 1, heads: config.queryHeads };
+    const records = TileRecords.of({ withCurves }, sizes);
+    const encoded = owned.use(await model.encode(ids, { ...call, room: ROOM, others, records }));
     const request = {
       ...{ sample: "peak", queryIds: ids.subarray(0, QUERY_TOKENS), stopIds: [], topLogits: 4 },
       tokensToGenerate: ANSWER_TOKENS,
@@ -154,6 +164,38 @@ for (
       withFakeGpu(folder, () => checkRun(run, (ordinal) => openCudaDevice({ ordinal })), {
         FAKE_GPUS: "2",
       }),
+  });
+}
+
+/** What measuring tiles adds to the peak of a device, and to the plan. */
+async function checkCurves(options: PlanOptions, open: () => Promise<Device>): Promise<void> {
+  using collective = new SelfCollective();
+  const config = small;
+  assert(config !== undefined);
+  const run = async (withCurves: boolean) => {
+    using device = await open();
+    const peak = await peakOf(device, { config, options, batchSize: 1, collective, withCurves });
+    const [need] = memoryNeeds(device, {
+      ...{ config, precision: PRECISIONS.bf16, plan: checkPlan(options), ranks: 1, withCurves },
+      ...{ chunkTokens: CHUNK_TOKENS, contextTokens: CONTEXT_TOKENS, room: ROOM },
+    });
+    return [peak, need?.working ?? 0] as const;
+  };
+  const [before, after] = [await run(false), await run(true)];
+  const [added, planned] = [after[0] - before[0], after[1] - before[1]];
+  assert(added > 0 && added <= planned, `${added} bytes of ${planned} planned for measuring`);
+  assertLess(planned, 1.1 * added, "the plan is no larger than need be");
+}
+
+for (const options of [{ mode: "xattn" }, { mode: "starx", ...BLOCKS }] as const) {
+  const name = `${options.mode} with curves`;
+  Deno.test(`the plan of memory has what measuring takes on the CPU: ${name}`, async () => {
+    await checkCurves(options, () => openCpuDevice({ threads: 1 }));
+  });
+  Deno.test({
+    name: `the plan of memory has what measuring takes on a fake GPU: ${name}`,
+    ignore: folder === undefined,
+    fn: () => withFakeGpu(folder, () => checkCurves(options, () => openCudaDevice({ ordinal: 0 }))),
   });
 }
 
