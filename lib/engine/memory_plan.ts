@@ -175,9 +175,7 @@ function rankNeed(
       queryTokens: chunkTokens,
       keyTokens: layout.anchorTokens + Math.max(...lengths),
     });
-    working += 8 * elements(mass);
-    // Two masses of each tile, and the log-sum-exp of each query.
-    if (question.withCurves) working += 8 * elements(mass) + 4 * chunkTokens * queryHeads;
+    working += 8 * elements(mass) + curveBytes(mass, question);
     const queryTiles = Math.ceil(Math.max(layout.anchorTokens, ...lengths) / TILE_TOKENS);
     working += 4 * config.layerCount * queryHeads * queryTiles;
   }
@@ -186,6 +184,14 @@ function rankNeed(
     cache: batchSize * (cacheOf(kept.own) + cacheOf(kept.anchor)),
     working,
   };
+}
+
+/** What measuring tiles takes: two masses of each, and the log-sum-exp of each query. */
+function curveBytes(
+  mass: readonly number[],
+  { withCurves, chunkTokens, config: { queryHeads } }: MemoryQuestion,
+): number {
+  return withCurves === true ? 8 * elements(mass) + 4 * chunkTokens * queryHeads : 0;
 }
 
 /** Whether some of the layers keep less than a rank's part: it lies elsewhere while it is computed. */
