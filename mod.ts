@@ -39,6 +39,7 @@ export type {
   SelectionEvent,
   SelectionHooks,
   SelectionInfo,
+  SelectionReader,
   SelectModule,
 } from "./lib/attention/select_module.ts";
 export type { TileMask } from "./lib/attention/tile_masks.ts";

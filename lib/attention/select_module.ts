@@ -13,6 +13,32 @@ import { errorText, FileError, UsageError } from "../errors.ts";
 import { optionError, type OptionPlace } from "../options.ts";
 import { fileError } from "../text_file.ts";
 
+/**
+ * Reads what a layer's heads have for the rows of a call, from the device and only if asked: copies,
+ * which the callee may change. It can be used until the promise of the hook has settled.
+ */
+export interface SelectionReader {
+  /** Query heads. */
+  readonly heads: number;
+  /** Query heads for each key head: heads `n * group` to `n * group + group - 1` share keys. */
+  readonly group: number;
+  /** Numbers of a query and of a key. */
+  readonly headDim: number;
+  /** The factor of the logits. */
+  readonly scale: number;
+  /** [queries, headDim] of a query head, after RoPE: 128 for each row, the last one maybe fewer. */
+  queries(head: number): Promise<Float32Array<ArrayBuffer>>;
+  /** [keys, headDim] that a query head sees, column by column; those that a window dropped are 0. */
+  keys(head: number): Promise<Float32Array<ArrayBuffer>>;
+  /** [rows, columns]: the antidiagonal mass of a query head. */
+  mass(head: number): Promise<Float32Array<ArrayBuffer>>;
+  /**
+   * [rows, columns]: the softmax's weights of a tile's queries on its keys, added up, of a query head.
+   * Costs exact attention twice.
+   */
+  exactMass(head: number): Promise<Float32Array<ArrayBuffer>>;
+}
+
 /** Some rows of tiles of one query head in one layer, with the keys that they may see. */
 export interface SelectionInfo {
   /** The layer, from 0 on. */
@@ -33,6 +59,8 @@ export interface SelectionInfo {
   readonly threshold: number;
   /** [rows, columns], 1 where XAttention selects; the callee may change and return it. */
   readonly tiles: Uint8Array<ArrayBuffer>;
+  /** Queries, keys and masses of the layer's heads. */
+  readonly reader: SelectionReader;
 }
 
 /** What is computed of some rows of tiles. */

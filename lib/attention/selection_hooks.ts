@@ -6,7 +6,7 @@
  */
 import type { Tensor } from "../device/tensor.ts";
 import { errorText, UsageError } from "../errors.ts";
-import type { LoadedHooks, SelectionInfo } from "./select_module.ts";
+import type { LoadedHooks, SelectionInfo, SelectionReader } from "./select_module.ts";
 
 /** The selection of a chunk in a layer, on a device. */
 export interface ChunkSelection {
@@ -24,6 +24,7 @@ export interface ChunkSelection {
   readonly indices: Tensor;
   /** The first column that a row sees, for layers with a window. */
   readonly firstColumn: (row: number) => number;
+  readonly reader: SelectionReader;
 }
 
 /**
@@ -36,8 +37,8 @@ export async function runHooks(hooks: LoadedHooks, chunk: ChunkSelection): Promi
   const mass = await chunk.mass.toFloats();
   const counts = await chunk.counts.toInts();
   const indices = await chunk.indices.toInts();
-  const { layer, block, diagonal, anchorColumns } = chunk;
-  const common = { layer, block, rows, columns, diagonal, anchorColumns };
+  const { layer, block, diagonal, anchorColumns, reader } = chunk;
+  const common = { layer, block, rows, columns, diagonal, anchorColumns, reader };
   const cells = rows * columns;
   for (let head = 0; head < heads; head++) {
     const place = { ...common, threshold: chunk.thresholdOf(head) };

@@ -17,6 +17,7 @@ import type { SequenceKeys } from "./sequence.ts";
 import type { AttentionStrategy } from "./strategy.ts";
 import type { LoadedHooks } from "./select_module.ts";
 import { runHooks } from "./selection_hooks.ts";
+import { selectionReader } from "./selection_reader.ts";
 import type { LayerThresholds } from "./thresholds.ts";
 import { firstVisibleTile, visibleTiles, type WindowPlace } from "./window.ts";
 
@@ -107,6 +108,7 @@ export function selectedAttention(
           diagonal: firstTile,
           anchorColumns: prefixTokens / TILE_TOKENS,
           firstColumn: (row) => firstVisibleTile(place, firstTile + row),
+          reader: selectionReader({ q, mass, ...common }),
         });
       }
       const chosen =

@@ -70,6 +70,17 @@ Deno.test("select() of docs/extend.md selects sinks and a window in xattn", asyn
   });
 });
 
+Deno.test("select() of docs/extend.md reads queries and keys", async () => {
+  await inFolder({ "last.ts": await example("last_query.ts") }, async (folder) => {
+    const [found] = await run({ mode: "xattn" }, { selectModule: `${folder}/last.ts` });
+    const [own] = await run({ mode: "xattn", threshold: 1 }, {});
+    assert(found !== undefined && own !== undefined);
+    const computed = found.result.selectedTiles.map(([selected, causal]) => selected / causal);
+    assert(computed.every((share) => share < 1 && share > 0.1), String(computed));
+    assertEquals(found.text, own.text);
+  });
+});
+
 Deno.test("a selection gives the same in batches and on every number of processes", async () => {
   await inFolder({ "sinks.ts": await example("WINDOW") }, async (folder) => {
     const selectModule = `${folder}/sinks.ts`;
@@ -135,6 +146,72 @@ Deno.test("onSelection() gets masses that are shares of a row, and select() befo
     }
   });
 });
+
+/** Asks the reader for all that it has of some heads, as long as it can be asked. */
+const READS = `
+  export const calls = [];
+  export const select = async (mass, { reader, head, layer, block, tiles, ...place }) => {
+    if (layer === 2 && head % 3 === 1) {
+      const { group, headDim, scale } = reader;
+      const [queries, keys] = [await reader.queries(head), await reader.keys(head)];
+      const masses = { mass, same: await reader.mass(head), exact: await reader.exactMass(head) };
+      calls.push({ ...place, ...masses, head, block, queries, keys, group, headDim, scale });
+    }
+    return tiles;
+  };\n`;
+
+Deno.test("a selection reads queries, keys and masses that belong together", async () => {
+  for (const plan of [{ mode: "xattn" }, { mode: "starx", ...BLOCKS }] as const) {
+    await inFolder({ "reads.js": READS }, async (folder) => {
+      const [own] = await run(plan, {});
+      const [read] = await run(plan, { selectModule: `${folder}/reads.js` });
+      assertEquals(read?.topLogits, own?.topLogits, "reading changes no bit");
+      const { calls } = await import(new URL(`file://${folder}/reads.js`).href);
+      assert(calls.length > 0);
+      const kept = calls.find((call: { head: number }) => call.head === 4);
+      for (const call of [calls[0], kept, calls.at(-1)]) {
+        assertEquals(call.same, call.mass);
+        assertClose(call.exact, plainMass(call));
+      }
+    });
+  }
+});
+
+/** The exact mass of a call's tiles by plain loops. */
+function plainMass(
+  call:
+    & {
+      [name in "rows" | "columns" | "diagonal" | "headDim" | "scale"]: number;
+    }
+    & { queries: Float32Array; keys: Float32Array },
+): Float64Array {
+  const { columns, diagonal, headDim, scale, queries, keys } = call;
+  const mass = new Float64Array(call.rows * columns);
+  for (let query = 0; query < queries.length / headDim; query++) {
+    const weights = Array.from({ length: diagonal * 128 + query + 1 }, (_, key) => {
+      let sum = 0;
+      for (let d = 0; d < headDim; d++) {
+        sum += (queries[query * headDim + d] ?? 0) * (keys[key * headDim + d] ?? NaN);
+      }
+      return Math.exp(scale * sum);
+    });
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    weights.forEach((weight, key) => {
+      const cell = Math.floor(query / 128) * columns + Math.floor(key / 128);
+      mass[cell] = (mass[cell] ?? 0) + weight / total;
+    });
+  }
+  return mass;
+}
+
+function assertClose(found: Float32Array, expected: Float64Array): void {
+  assertEquals(found.length, expected.length);
+  found.forEach((value, i) => {
+    const wanted = expected[i] ?? NaN;
+    // Of up to 128 queries.
+    assert(Math.abs(value - wanted) < 2e-3, `tile ${i}: ${value} against ${wanted}`);
+  });
+}
 
 Deno.test("a module that cannot be used is refused by name, wherever it fails", async () => {
   const files = {
