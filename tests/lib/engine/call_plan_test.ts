@@ -4,25 +4,16 @@
  * @module
  */
 import type { PlanOptions } from "../../../lib/attention/plan.ts";
-import { type Generation, loadModel } from "../../../lib/engine/load_model.ts";
+import { loadModel } from "../../../lib/engine/load_model.ts";
 import { openPhases, type Phases } from "../../../lib/engine/phases.ts";
 import { checkPositions } from "../../../lib/engine/positions.ts";
 import { RequestError, UsageError } from "../../../lib/errors.ts";
 import { assert, assertEquals, assertRejects, assertThrows } from "../../helpers/assert.ts";
+import { BLOCKS, checkCallPlans, PLANS } from "../../helpers/call_plans.ts";
 import { goldenEntries } from "../../helpers/golden.ts";
 import { MODEL } from "../../helpers/prompts.ts";
 
 const HERE = { device: "cpu", threads: 1 } as const;
-const BLOCKS = { blockTokens: 256, anchorTokens: 128 } as const;
-
-const PLANS: readonly PlanOptions[] = [
-  { mode: "star", ...BLOCKS },
-  { mode: "starx", ...BLOCKS, threshold: 0.8 },
-  { mode: "xattn", threshold: 0.7 },
-  { mode: "ringx", threshold: 0.9 },
-  { mode: "dense" },
-];
-
 async function run(phases: Phases, plan: PlanOptions | undefined) {
   const [entry] = await goldenEntries();
   assert(entry !== undefined);
@@ -52,33 +43,7 @@ Deno.test("encode() takes a plan of its own, as if the model had been opened wit
 });
 
 Deno.test("generate() takes a plan of its own, also beside prompts of another one", async () => {
-  const [entry] = await goldenEntries();
-  assert(entry !== undefined);
-  const context = Int32Array.from(entry.context_ids);
-  const query = Int32Array.from(entry.query_ids);
-  const prompt = { context, query };
-  const facts = ({ ids, topLogits, result }: Generation) => ({
-    ...{ ids, topLogits },
-    selected: result.selectedTiles,
-  });
-  const call = { tokensToGenerate: 4, topLogits: 8 } as const;
-  for (const processCount of [1, 2]) {
-    const options = { ...HERE, processCount, batchSize: 3 };
-    await using model = await loadModel(MODEL, { ...options, mode: "star", blockTokens: 512 });
-    const before = facts(await model.generate(prompt, call));
-    const together = await Promise.all(
-      // The first one keeps its context, which those with other plans must not take.
-      PLANS.map((plan, i) => model.generate(prompt, { ...call, plan, keepContext: i < 2 })),
-    );
-    for (const [i, plan] of PLANS.entries()) {
-      await using own = await loadModel(MODEL, { ...options, ...plan });
-      const [found] = together.slice(i);
-      assert(found !== undefined);
-      const expected = facts(await own.generate(prompt, call));
-      assertEquals(facts(found), expected, `${plan.mode} on ${processCount} processes`);
-    }
-    assertEquals(facts(await model.generate(prompt, call)), before, "the model keeps its own plan");
-  }
+  for (const processCount of [1, 2]) await checkCallPlans({ ...HERE, processCount });
 });
 
 Deno.test("generate() takes a kept context again if the plan is the same", async () => {
