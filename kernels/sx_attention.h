@@ -132,6 +132,22 @@ typedef struct sx_tile_mass_params {
 } sx_tile_mass_params;
 sx_status sx_tile_mass(sx_context* context, const sx_tile_mass_params* params);
 
+/* The mean key and the mean value of tiles of 128 keys, which stand for tiles that are not chosen:
+ * mean[g,c,:] = (sum over the keys j of tile c of x[g,j,:]) / (how many keys tile c has), x being keys or
+ * values; tile c holds the keys 128*c.. of the sequence (prefix first), the last one maybe fewer than 128.
+ * Writes the tiles first_tile to first_tile + tile_count - 1 and reads their keys and values alone, so
+ * that the means of a growing cache can be written piece by piece; tile_count may be 0. Tile c of head
+ * g begins at mean_keys + g * mean_head_stride + c * D. f32 sums in an order that depends on the tile
+ * alone. P is a multiple of 128. */
+typedef struct sx_tile_means_params {
+  void* mean_keys;   /* [kv_heads, tiles, head_dim] F32, BF16 */
+  void* mean_values; /* as mean_keys */
+  sx_dtype mean_dtype;
+  sx_key_values kv;
+  int64_t first_tile, tile_count, mean_head_stride;
+} sx_tile_means_params;
+sx_status sx_tile_means(sx_context* context, const sx_tile_means_params* params);
+
 /* out[h,:] = mean over the first `tokens` rows of a segment's keys. */
 typedef struct sx_key_mean_params {
   float* out;       /* [kv_heads, head_dim] */

@@ -235,6 +235,25 @@ sx_status sx_tile_mass(sx_context* context, const sx_tile_mass_params* params) {
   return SX_CALL(*context, tile_mass, p);
 }
 
+sx_status sx_tile_means(sx_context* context, const sx_tile_means_params* params) {
+  SX_BEGIN(context, params, "average tiles");
+  SX_CHECK_POINTER(call, p, mean_keys);
+  SX_CHECK_POINTER(call, p, mean_values);
+  SX_CHECK_FLOAT(call, p, mean_dtype);
+  SX_CHECK_FLOAT(call, p.kv, dtype);
+  SX_PASS(check_cache(call, p.kv.dtype));
+  const int64_t heads = p.kv.kv_heads;
+  SX_PASS(check_heads(call, heads, heads < 1 ? 1 : heads, p.kv.head_dim));
+  SX_PASS(check_kv(call, p.kv, true));
+  SX_PASS(check_whole_tiles(call, 0, p.kv.prefix_tokens));
+  SX_CHECK_SIZE(call, p, first_tile);
+  const int64_t tiles = (p.kv.prefix_tokens + p.kv.key_tokens + SX_TILE - 1) / SX_TILE;
+  SX_CHECK(call, is_size(p.tile_count) && p.first_tile + p.tile_count <= tiles,
+           "first_tile + tile_count must be at most the number of key tiles", p.tile_count);
+  SX_CHECK_SIZE(call, p, mean_head_stride);
+  return SX_CALL(*context, tile_means, p);
+}
+
 sx_status sx_key_mean(sx_context* context, const sx_key_mean_params* params) {
   SX_BEGIN(context, params, "average keys");
   SX_CHECK_POINTER(call, p, out);

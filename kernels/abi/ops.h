@@ -28,6 +28,7 @@
   X(antidiagonal_score)     \
   X(select_tiles)           \
   X(tile_mass)              \
+  X(tile_means)             \
   X(key_mean)               \
   X(rank_score)             \
   X(argmax)                 \

@@ -28,6 +28,7 @@ import type {
   SelectTilesParams,
   SwigluParams,
   TileMassParams,
+  TileMeansParams,
   TopKParams,
 } from "./params.ts";
 import { type StructViews, writeInt, writeSize } from "./struct_views.ts";
@@ -54,6 +55,7 @@ export const PARAM_BYTES = {
   sx_antidiagonal_score: 184,
   sx_select_tiles: 104,
   sx_tile_mass: 192,
+  sx_tile_means: 160,
   sx_key_mean: 64,
   sx_rank_score: 120,
 } as const satisfies Readonly<Record<keyof OpParams, number>>;
@@ -344,6 +346,28 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 42, p.tiles.stride);
     to.f32[44] = p.tiles.scale;
     to.u64[23] = p.lseLog2;
+  },
+  sx_tile_means(to: StructViews, p: TileMeansParams): void {
+    to.u64[0] = p.meanKeys;
+    to.u64[1] = p.meanValues;
+    writeInt(to.i32, 4, p.meanDtype);
+    to.u64[3] = p.kv.keys;
+    to.u64[4] = p.kv.values;
+    to.u64[5] = p.kv.prefixKeys;
+    to.u64[6] = p.kv.prefixValues;
+    writeInt(to.i32, 14, p.kv.dtype);
+    writeSize(to.i32, 16, p.kv.keyTokens);
+    writeSize(to.i32, 18, p.kv.prefixTokens);
+    writeSize(to.i32, 20, p.kv.kvHeads);
+    writeSize(to.i32, 22, p.kv.headDim);
+    writeSize(to.i32, 24, p.kv.tokenStride);
+    writeSize(to.i32, 26, p.kv.headStride);
+    writeSize(to.i32, 28, p.kv.prefixTokenStride);
+    writeSize(to.i32, 30, p.kv.prefixHeadStride);
+    writeSize(to.i32, 32, p.kv.prefixGap);
+    writeSize(to.i32, 34, p.firstTile);
+    writeSize(to.i32, 36, p.tileCount);
+    writeSize(to.i32, 38, p.meanHeadStride);
   },
   sx_key_mean(to: StructViews, p: KeyMeanParams): void {
     to.u64[0] = p.out;

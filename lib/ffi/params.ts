@@ -268,6 +268,17 @@ export interface TileMassParams {
   readonly lseLog2: bigint; // const float* lse_log2
 }
 
+/** `sx_tile_means_params`. */
+export interface TileMeansParams {
+  readonly meanKeys: bigint; // void* mean_keys
+  readonly meanValues: bigint; // void* mean_values
+  readonly meanDtype: number; // sx_dtype mean_dtype
+  readonly kv: KeyValues; // sx_key_values kv
+  readonly firstTile: number; // int64_t first_tile
+  readonly tileCount: number; // int64_t tile_count
+  readonly meanHeadStride: number; // int64_t mean_head_stride
+}
+
 /** `sx_key_mean_params`. */
 export interface KeyMeanParams {
   readonly out: bigint; // float* out
@@ -321,6 +332,7 @@ export interface OpParams {
   readonly sx_antidiagonal_score: AntidiagonalScoreParams;
   readonly sx_select_tiles: SelectTilesParams;
   readonly sx_tile_mass: TileMassParams;
+  readonly sx_tile_means: TileMeansParams;
   readonly sx_key_mean: KeyMeanParams;
   readonly sx_rank_score: RankScoreParams;
 }

@@ -214,6 +214,13 @@ export const OP_SYMBOLS = {
     ],
     result: "i32",
   },
+  sx_tile_means: {
+    parameters: [
+      "u64", // sx_context* context
+      "u64", // const sx_tile_means_params* params
+    ],
+    result: "i32",
+  },
   sx_key_mean: {
     parameters: [
       "u64", // sx_context* context

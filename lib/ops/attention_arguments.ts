@@ -68,52 +68,66 @@ export function checkAttention(
 ): AttentionSizes {
   const { q, keys, prefix, qOffset, device, window: wanted = 0, prefixGap = 0 } = options;
   const [tokens, qHeads, headDim] = check.cube("q", q);
-  const own = check.segment("keys", keys);
-  const { kvHeads } = own;
+  const kv = checkSegments(check, { keys, prefix, prefixGap });
   check.extent(
-    own.headDim === headDim,
+    kv.headDim === headDim,
     `'keys' must have the queries' head size ${headDim}`,
-    own.headDim,
+    kv.headDim,
   );
   check.extent(
-    kvHeads > 0 && qHeads % kvHeads === 0,
-    `query heads must be a multiple of the ${kvHeads} key heads`,
+    kv.kvHeads > 0 && qHeads % kv.kvHeads === 0,
+    `query heads must be a multiple of the ${kv.kvHeads} key heads`,
     qHeads,
   );
-  const prefixTokens = prefix?.tokens ?? 0;
-  const first = prefix === undefined || prefixTokens === 0
-    ? { keys: 0n, values: 0n, tokenStride: 0, headStride: 0 }
-    : checkPrefix(check, { prefix, keys, own });
-  check.integer("prefixGap", prefixGap, { min: 0 });
   check.integer("window", wanted, { min: 0 });
   // One that hides nothing is none: kernels without windows are faster.
   const window = wanted >= qOffset + tokens + prefixGap ? 0 : wanted;
   const longest = window === 0 ? Infinity : window;
   return {
     q: check.input("q", q, { dtypes: [device.queryDtype], shape: [tokens, qHeads, headDim] }),
-    kv: {
-      keys: own.keys,
-      values: own.values,
-      prefixKeys: first.keys,
-      prefixValues: first.values,
-      dtype: DTYPE_CODES[keys.keys.dtype],
-      keyTokens: keys.tokens,
-      prefixTokens,
-      kvHeads,
-      headDim,
-      tokenStride: own.tokenStride,
-      headStride: own.headStride,
-      prefixTokenStride: first.tokenStride,
-      prefixHeadStride: first.headStride,
-      prefixGap,
-    },
+    kv,
     tokens,
     qHeads,
     headDim,
     qOffset: check.integer("qOffset", qOffset, { min: 0 }),
     window,
     visiblePairs: tokens *
-      Math.min(prefixTokens + keys.tokens, qOffset + (tokens + 1) / 2, longest),
+      Math.min(kv.prefixTokens + keys.tokens, qOffset + (tokens + 1) / 2, longest),
+  };
+}
+
+/**
+ * Checks both segments.
+ *
+ * @returns What an op takes of them; null pointers and strides 0 where there is no prefix.
+ * @throws {TypeError} If a dtype or rank is wrong or a tensor is disposed.
+ * @throws {RangeError} If extents do not fit.
+ */
+export function checkSegments(
+  check: OpCheck,
+  options: Pick<AttentionArguments, "keys" | "prefix" | "prefixGap">,
+): KeyValues {
+  const { keys, prefix, prefixGap = 0 } = options;
+  const own = check.segment("keys", keys);
+  const prefixTokens = prefix?.tokens ?? 0;
+  const first = prefix === undefined || prefixTokens === 0
+    ? { keys: 0n, values: 0n, tokenStride: 0, headStride: 0 }
+    : checkPrefix(check, { prefix, keys, own });
+  return {
+    keys: own.keys,
+    values: own.values,
+    prefixKeys: first.keys,
+    prefixValues: first.values,
+    dtype: DTYPE_CODES[keys.keys.dtype],
+    keyTokens: keys.tokens,
+    prefixTokens,
+    kvHeads: own.kvHeads,
+    headDim: own.headDim,
+    tokenStride: own.tokenStride,
+    headStride: own.headStride,
+    prefixTokenStride: first.tokenStride,
+    prefixHeadStride: first.headStride,
+    prefixGap: check.integer("prefixGap", prefixGap, { min: 0 }),
   };
 }
 
