@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Header, headerText, leavesOf, parseHeader, type Prototype } from "./header.ts";
+import { type Header, headerText, parseHeader, type Prototype } from "./header.ts";
 
 const TARGET = new URL("../lib/ffi/", import.meta.url);
 
@@ -114,16 +114,22 @@ ${table.join("")}}
 }
 
 function structsSource(header: Header): string {
-  const imports = ["OpParams", ...[...header.ops.values()].map(typeName)].sort();
+  const nested = new Set(
+    [...header.structs.values()].flatMap(({ fields }) =>
+      fields.flatMap(({ kind, type }) => kind === "struct" ? [type] : [])
+    ),
+  );
+  const imports = ["OpParams", ...[...nested, ...header.ops.values()].map(typeName)];
+  const parts = [...nested].map((struct) =>
+    `function ${writerName(struct)}(to: StructViews, at: number, p: ${typeName(struct)}): void ` +
+    `{\n${fieldWriters(header, { struct, at: "at" }).map((line) => `  ${line}\n`).join("")}}\n\n`
+  );
   const writers = [...header.ops].map(([op, struct]) => {
-    const lines = leavesOf(header, struct).map(({ path, kind, offset }) => {
-      const value = `p.${path.map(camelCase).join(".")}`;
-      if (kind === "pointer") return `    to.u64[${offset / 8}] = ${value};\n`;
-      if (kind === "i64") return `    writeSize(to.i32, ${offset / 4}, ${value});\n`;
-      if (kind === "i32") return `    writeInt(to.i32, ${offset / 4}, ${value});\n`;
-      return `    to.${kind}[${offset / 4}] = ${value};\n`;
-    });
-    return `  ${op}(to: StructViews, p: ${typeName(struct)}): void {\n${lines.join("")}  },\n`;
+    const lines = nested.has(struct)
+      ? [`${writerName(struct)}(to, 0, p);`]
+      : fieldWriters(header, { struct, at: undefined });
+    const body = lines.map((line) => `    ${line}\n`).join("");
+    return `  ${op}(to: StructViews, p: ${typeName(struct)}): void {\n${body}  },\n`;
   });
   const sizes = [...header.ops].map(([op, struct]) =>
     `  ${op}: ${header.structs.get(struct)?.bytes ?? 0},\n`
@@ -136,19 +142,48 @@ function structsSource(header: Header): string {
  * @module
  */
 import type {
-${imports.map((name) => `  ${name},\n`).join("")}} from "./params.ts";
+${[...new Set(imports)].sort().map((name) => `  ${name},\n`).join("")}} from "./params.ts";
 import { type StructViews, writeInt, writeSize } from "./struct_views.ts";
 
 /** The bytes of each op's structure. */
 export const PARAM_BYTES = {
 ${sizes.join("")}} as const satisfies Readonly<Record<keyof OpParams, number>>;
 
-/** Writes the structure of each op to the beginning of some memory. */
+// Structures within others, which begin so many words of 8 bytes after the memory itself.
+
+${parts.join("")}/** Writes the structure of each op to the beginning of some memory. */
 export const PARAM_WRITERS: {
   readonly [K in keyof OpParams]: (to: StructViews, params: OpParams[K]) => void;
 } = {
 ${writers.join("")}};
 `;
+}
+
+/** `sx_key_values`: `writeKeyValues`. */
+function writerName(struct: string): string {
+  return `write${typeName(struct).replace(/Params$/, "")}`;
+}
+
+/** A line for each field; `at`: the name of where the structure begins, none if that is 0. */
+function fieldWriters(
+  header: Header,
+  { struct, at }: { struct: string; at: string | undefined },
+): string[] {
+  const place = (word: number, factor: 1 | 2): string => {
+    if (at === undefined) return String(word);
+    const base = factor === 1 ? at : `2 * ${at}`;
+    return word === 0 ? base : `${base} + ${word}`;
+  };
+  const { fields = [] } = header.structs.get(struct) ?? {};
+  return fields.map(({ name, kind, type, offset }) => {
+    const value = `p.${camelCase(name)}`;
+    const half = place(offset / 4, 2);
+    if (kind === "struct") return `${writerName(type)}(to, ${place(offset / 8, 1)}, ${value});`;
+    if (kind === "pointer") return `to.u64[${place(offset / 8, 1)}] = ${value};`;
+    if (kind === "i64") return `writeSize(to.i32, ${half}, ${value});`;
+    if (kind === "i32") return `writeInt(to.i32, ${half}, ${value});`;
+    return `to.${kind}[${half}] = ${value};`;
+  });
 }
 
 /** \`sx_key_mean_params\`: \`KeyMeanParams\`. */

@@ -148,6 +148,38 @@ typedef struct sx_tile_means_params {
 } sx_tile_means_params;
 sx_status sx_tile_means(sx_context* context, const sx_tile_means_params* params);
 
+/* Continues the softmax of sx_attention_block_sparse over what was not chosen: a tile of 128 keys enters
+ * as one key and one value, its means, with the weight of 128 keys. Row tile b of the call is tile
+ * B = q_offset / 128 + b of the sequence; its rest are the key tiles c < B that are not in its list.
+ * A query counts those of which it sees all keys: without a window the whole rest, with one the tiles
+ * that begin at its first visible key or after it. With these c, g = h / (HQ / HK) and
+ * W = 2^partial_lse_log2[t,h]:
+ *   w[c] = exp(scale * q[t,h,:] . mean_keys[g,c,:] + ln 128);
+ *   out[t,h,:] = (W * partial[t,h,:] + sum of w[c] * mean_values[g,c,:]) / (W + sum of w[c]);
+ *   lse_log2[t,h] = log2(W + sum of w[c]).
+ * Where there is no such c, out is partial, rounded once, and lse_log2 is partial_lse_log2, bit for bit.
+ * Means of chosen tiles and of those from B on are not read. The queries are the sequence's last
+ * tokens, so that all tiles before B are whole. q_offset and prefix_tokens are multiples of 128.
+ * Accumulates in f32, tiles in ascending order. FLOPs 4*D*HQ per query and tile of the rest. */
+typedef struct sx_attention_rest_params {
+  void* out; /* [q_tokens, q_heads, head_dim] F32, BF16; may be partial */
+  sx_dtype out_dtype;
+  float* lse_log2;      /* [q_tokens, q_heads], nullable; may be partial_lse_log2 */
+  const float* partial; /* [q_tokens, q_heads, head_dim], out of sx_attention_block_sparse */
+  const float* partial_lse_log2; /* [q_tokens, q_heads], of the same */
+  const void* q;                 /* [q_tokens, q_heads, head_dim] F32 (CPU), BF16 (CUDA) */
+  sx_dtype q_dtype;
+  const void* mean_keys;   /* as sx_tile_means writes them, F32 (CPU), BF16 (CUDA) */
+  const void* mean_values; /* as mean_keys */
+  sx_dtype mean_dtype;
+  const int32_t* counts;  /* as in sx_attention_block_sparse */
+  const int32_t* indices; /* as there */
+  int64_t index_stride, mean_head_stride;
+  int64_t q_tokens, q_offset, q_heads, kv_heads, head_dim, window, prefix_tokens, prefix_gap;
+  float scale;
+} sx_attention_rest_params;
+sx_status sx_attention_rest(sx_context* context, const sx_attention_rest_params* params);
+
 /* out[h,:] = mean over the first `tokens` rows of a segment's keys. */
 typedef struct sx_key_mean_params {
   float* out;       /* [kv_heads, head_dim] */

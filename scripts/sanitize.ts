@@ -37,8 +37,11 @@ const TOOLS = {
       "tests/kernels/attention_block_sparse_test.ts",
       "tests/kernels/antidiagonal_score_test.ts",
       "tests/kernels/tile_mass_test.ts",
+      "tests/kernels/tile_means_test.ts",
+      "tests/kernels/attention_rest_test.ts",
     ],
-    filter: "/^(attentionDense|attentionBlockSparse|antidiagonalScore|tileMass)\\(\\) on a GPU/",
+    filter: "/^(attentionDense|attentionBlockSparse|antidiagonalScore|tileMass|tileMeans|" +
+      "attentionRest)\\(\\) on a GPU/",
   },
 } as const;
 

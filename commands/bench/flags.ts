@@ -33,7 +33,7 @@ import {
   wholesFlag,
 } from "../shared/flags.ts";
 import type { CommandHelp } from "../shared/help.ts";
-import { THRESHOLD_FLAG, thresholdOf } from "../shared/threshold_flag.ts";
+import { REST_FLAG, THRESHOLD_FLAG, thresholdOf } from "../shared/threshold_flag.ts";
 
 /** The flags; several of them take lists. */
 export const BENCH_FLAGS = {
@@ -106,6 +106,7 @@ export const BENCH_FLAGS = {
     help: "tokens per group of the antidiagonal sums",
   }),
   threshold: THRESHOLD_FLAG,
+  rest: REST_FLAG,
   density: decimalFlag({
     help: "sets the share of selected tiles, above 0 and at most 1; they are drawn at random, " +
       "mass and selection still run",
@@ -179,6 +180,7 @@ export async function benchOptions(
     anchorTokens: values.anchor_block_size ?? values.block_size,
     stride: values.stride,
     threshold: thresholdOf(values.threshold),
+    rest: values.rest,
     density,
     repeats: values.repeats,
     kernels: values.kernels,

@@ -19,12 +19,14 @@ import { antidiagonalScore } from "../../lib/ops/antidiagonal_score.ts";
 import { attentionBlockSparse } from "../../lib/ops/attention_block_sparse.ts";
 import { attentionDecode } from "../../lib/ops/attention_decode.ts";
 import { attentionDense } from "../../lib/ops/attention_dense.ts";
+import { attentionRest } from "../../lib/ops/attention_rest.ts";
 import { matmul } from "../../lib/ops/matmul.ts";
 import { rmsNorm } from "../../lib/ops/rms_norm.ts";
 import { rope, ropeTable } from "../../lib/ops/rope.ts";
 import { argmax } from "../../lib/ops/sample.ts";
 import { selectTiles } from "../../lib/ops/select_tiles.ts";
 import { swiglu } from "../../lib/ops/swiglu.ts";
+import { tileMeans } from "../../lib/ops/tile_means.ts";
 
 /** One op at one size. */
 export interface KernelCase {
@@ -216,6 +218,50 @@ function chunkedCases(
   ];
 }
 
+/** What `--rest mean` adds: selected tiles in f32, means of all tiles, whole and chunk after chunk. */
+function restCases(
+  tensors: CaseTensors,
+  options: {
+    q: Tensor;
+    out: Tensor;
+    keys: KvSegment;
+    chosen: { counts: Tensor; indices: Tensor };
+    scale: number;
+  },
+): KernelCase[] {
+  const { device } = tensors;
+  const { q, out, keys, chosen, scale } = options;
+  const [tokens = 0, heads = 0] = q.shape;
+  const [kvHeads = 0, , headDim = 0] = keys.keys.shape;
+  const tiles = Math.ceil(tokens / TILE_TOKENS);
+  const make = () => tensors.empty(device.queryDtype, kvHeads, tiles, headDim);
+  const means = { keys: make(), values: make(), start: 0, tokens: tiles };
+  const partial = tensors.empty("f32", ...q.shape);
+  const partialLse = tensors.empty("f32", tokens, heads);
+  const common = { q, ...chosen, qOffset: 0, scale };
+  const chunks = Array.from({ length: Math.ceil(tokens / CHUNK_TOKENS) }, (_, chunk) => ({
+    ...keys,
+    tokens: Math.min(tokens, (chunk + 1) * CHUNK_TOKENS),
+  }));
+  return [
+    {
+      name: `attention block-sparse ${tokens} to f32`,
+      run: () => attentionBlockSparse(device, { ...common, out: partial, lse: partialLse, keys }),
+    },
+    { name: `tile means ${tokens}`, run: () => tileMeans(device, { means, keys }) },
+    ...(chunks.length === 1 ? [] : [{
+      name: `tile means ${tokens} by ${CHUNK_TOKENS}`,
+      run: async () => {
+        for (const seen of chunks) await tileMeans(device, { means, keys: seen });
+      },
+    }]),
+    {
+      name: `attention rest ${tokens}`,
+      run: () => attentionRest(device, { ...common, out, partial, partialLse, means }),
+    },
+  ];
+}
+
 /** Causal attention of all tokens, mass, selection, selected tiles; and one token's. */
 export async function attentionCases(
   tensors: CaseTensors,
@@ -265,6 +311,7 @@ export async function attentionCases(
       name: `attention block-sparse ${tokens}`,
       run: () => attentionBlockSparse(device, { out, ...common, ...chosen }),
     },
+    ...restCases(tensors, { q, out, keys, chosen, scale }),
     {
       name: `attention decode ${tokens}`,
       run: () => attentionDecode(device, { ...last, keys, keyCount, causal: true, scale }),

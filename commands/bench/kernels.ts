@@ -122,7 +122,11 @@ async function timeCase(
     times.push(costs.reduce((sum, [, { ms }]) => sum + 1000 * ms, 0));
     const [[op, found] = []] = costs;
     // The op estimates with a density of its own.
-    const share = op === "sx_attention_block_sparse" ? density / ASSUMED_DENSITY : 1;
+    const share = op === "sx_attention_block_sparse"
+      ? density / ASSUMED_DENSITY
+      : op === "sx_attention_rest"
+      ? 1 - density
+      : 1;
     cost = { flops: (found?.flops ?? 0) * share, bytes: found?.bytes ?? 0 };
   }
   const us = median(times);

@@ -4,6 +4,7 @@
  * @module
  */
 import type { AttentionMode } from "../../lib/attention/plan.ts";
+import type { RestRule } from "../../lib/attention/rest.ts";
 import type { ThresholdTable } from "../../lib/attention/thresholds.ts";
 import type { DeviceWish } from "../../lib/device/open.ts";
 import { errorText, FileError } from "../../lib/errors.ts";
@@ -47,6 +48,7 @@ export interface BenchOptions {
   readonly stride: number;
   /** One for all heads, or a table of them. */
   readonly threshold: number | ThresholdTable;
+  readonly rest: RestRule;
   /** Share of the causal tiles that modes with selection compute; undefined leaves the choice to the mass. */
   readonly density: number | undefined;
   /** Timed runs per length. */

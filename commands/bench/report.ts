@@ -69,6 +69,7 @@ export function detailsJson(report: ModeReport): string {
     ...(selection === undefined ? {} : {
       stride: selection.stride,
       threshold: thresholdRecord(selection.threshold),
+      ...(selection.rest === undefined ? {} : { rest: selection.rest }),
       forced_density: options.density ?? null,
     }),
     prefill: report.prefill.map((timing) => {
@@ -114,7 +115,7 @@ export function headText(report: ModeReport): string {
       options.density === undefined
         ? describeThreshold(selection.threshold)
         : `forced density ${options.density}`
-    }`
+    }${selection.rest === "mean" ? ", the rest's mean" : ""}`
     : "";
   const { processCount: ranks, exchange } = report;
   const shared = ranks > 1 ? `, ${ranks} processes over ${exchange}` : "";

@@ -23,6 +23,8 @@ const ATTENTION: readonly OpName[] = [
   "sx_attention_dense",
   "sx_attention_block_sparse",
   "sx_attention_decode",
+  "sx_tile_means",
+  "sx_attention_rest",
 ];
 const SELECTION: readonly OpName[] = ["sx_antidiagonal_score", "sx_select_tiles"];
 
@@ -40,6 +42,7 @@ export function splitCosts(costs: ReadonlyMap<OpName, OpCost>, density: number):
   const seconds = (ops: readonly OpName[]) => sum(ops, ({ ms }) => ms / 1000);
   const named: readonly OpName[] = [...PRODUCTS, ...ATTENTION, ...SELECTION];
   const sparse = sum(["sx_attention_block_sparse"], ({ flops }) => flops);
+  const rest = sum(["sx_attention_rest"], ({ flops }) => flops);
   const dense = sum(["sx_attention_dense", "sx_attention_decode"], ({ flops }) => flops);
   return {
     matmulS: seconds(PRODUCTS),
@@ -47,6 +50,6 @@ export function splitCosts(costs: ReadonlyMap<OpName, OpCost>, density: number):
     selectionS: seconds(SELECTION),
     otherS: seconds([...costs.keys()].filter((op) => !named.includes(op))),
     matmulFlops: sum(PRODUCTS, ({ flops }) => flops),
-    attentionFlops: dense + sparse / ASSUMED_DENSITY * density,
+    attentionFlops: dense + sparse / ASSUMED_DENSITY * density + rest * (1 - density),
   };
 }

@@ -33,6 +33,7 @@ const {
   batch_size: _batch,
   select: _select,
   merge: _merge,
+  rest: _rest,
   ...engineFlags
 } = ENGINE_FLAGS;
 
@@ -135,7 +136,7 @@ export const CALIBRATE = defineCommand({
       lengths: flags.seq_lengths,
       sampleCount: checkCount(flags),
       sourceDir: flags.source_dir,
-      plan: planOf({ ...flags, attn_type, merge: "lse" }),
+      plan: planOf({ ...flags, attn_type, merge: "lse", rest: "drop" }),
       goal,
       processCount: flags.nproc_per_node,
       overwrite: flags.overwrite,

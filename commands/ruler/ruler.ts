@@ -253,6 +253,7 @@ function describeRun(run: RulerRun): string {
   }
   if (selection !== undefined) {
     parts.push(`stride ${selection.stride}`, describeThreshold(selection.threshold));
+    if (selection.rest === "mean") parts.push("the rest's mean");
   }
   return [...parts, dtype, `${run.template} prompts`].join(", ");
 }

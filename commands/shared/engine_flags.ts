@@ -11,6 +11,7 @@ import {
   PLAN_DEFAULTS,
   type PlanOptions,
 } from "../../lib/attention/plan.ts";
+import type { RestRule } from "../../lib/attention/rest.ts";
 import { type SelectModule, selectModuleOf } from "../../lib/attention/select_module.ts";
 import { DEVICE_WISHES } from "../../lib/device/open.ts";
 import { UsageError } from "../../lib/errors.ts";
@@ -26,7 +27,7 @@ import {
   textFlag,
   wholeFlag,
 } from "./flags.ts";
-import { THRESHOLD_FLAG, thresholdOf } from "./threshold_flag.ts";
+import { REST_FLAG, THRESHOLD_FLAG, thresholdOf } from "./threshold_flag.ts";
 
 /** What `-a` takes. */
 export const MODES: readonly AttentionMode[] = ATTENTION_MODES;
@@ -43,6 +44,7 @@ const FLAG_NAMES: Readonly<Record<string, string>> = {
   anchorTokens: "--anchor_block_size",
   stride: "--stride",
   threshold: "--threshold",
+  rest: "--rest",
   merge: "--merge",
   device: "--device",
   precision: "--dtype",
@@ -77,6 +79,7 @@ export interface PlanFlags {
   readonly stride: number;
   /** A number, or a file. */
   readonly threshold: string;
+  readonly rest: RestRule;
   readonly merge: MergeRule;
 }
 
@@ -129,6 +132,7 @@ export const ENGINE_FLAGS = {
     help: "tokens per group of the antidiagonal sums, a divisor of 128 (xattn, starx, ringx)",
   }),
   threshold: THRESHOLD_FLAG,
+  rest: REST_FLAG,
   merge: choiceFlag(MERGE_RULES, {
     default: PLAN_DEFAULTS.merge,
     help: "how phase 2 merges the processes' parts; 'antidiagonal' is the per-process weighting " +
@@ -209,6 +213,7 @@ export function planOf(flags: PlanFlags): PlanOptions {
     anchorTokens: anchor === -1 ? blockTokens : anchor,
     stride: flags.stride,
     threshold: thresholdOf(flags.threshold),
+    rest: flags.rest,
     merge: flags.merge,
   };
 }

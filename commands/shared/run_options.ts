@@ -28,9 +28,11 @@ export function planOptions(
   return {
     attn_type: modeOf(plan),
     ...blocks,
-    ...(selection === undefined
-      ? {}
-      : { stride: selection.stride, threshold: thresholdRecord(selection.threshold) }),
+    ...(selection === undefined ? {} : {
+      stride: selection.stride,
+      threshold: thresholdRecord(selection.threshold),
+      ...(selection.rest === undefined ? {} : { rest: selection.rest }),
+    }),
     ...(run.ropeScaling === undefined ? {} : { rope_scaling: JSON.stringify(run.ropeScaling) }),
     ...(run.selectModule === undefined ? {} : { select: run.selectModule.sha256 }),
     // The weights of this merge are one per process.

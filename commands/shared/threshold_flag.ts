@@ -1,13 +1,15 @@
 /**
- * `--threshold`: a number for all heads, or a file with one for each layer and head.
+ * `--threshold`: a number for all heads, or a file with one for each layer and head; and `--rest`:
+ * what becomes of the tiles that are not selected.
  *
  * @module
  */
 import { PLAN_DEFAULTS } from "../../lib/attention/plan.ts";
+import { REST_RULES } from "../../lib/attention/rest.ts";
 import { readTable, type ThresholdTable } from "../../lib/attention/thresholds.ts";
 import { errorText, FileError, UsageError } from "../../lib/errors.ts";
 import { describeValue, fileError } from "../../lib/text_file.ts";
-import { DECIMAL, textFlag } from "./flags.ts";
+import { choiceFlag, DECIMAL, textFlag } from "./flags.ts";
 
 /** A larger file is none of thresholds. */
 const MAX_BYTES = 1 << 26;
@@ -19,6 +21,13 @@ export const THRESHOLD_FLAG = textFlag({
   help: "share of a row's antidiagonal mass that the selected tiles must hold, above 0 and at " +
     "most 1; 1 selects every tile (xattn, starx, ringx). Or a file with one for each layer and " +
     "head (docs/selection.md)",
+});
+
+/** What becomes of the tiles that are not selected. */
+export const REST_FLAG = choiceFlag(REST_RULES, {
+  default: PLAN_DEFAULTS.rest,
+  help: "tiles that are not selected: 'drop' leaves them out, 'mean' lets one mean key and one " +
+    "mean value stand for the 128 of each (xattn, starx, ringx)",
 });
 
 /**

@@ -6,6 +6,7 @@
  */
 import type { AttentionMode, PlanOptions } from "../../lib/attention/plan.ts";
 import { PLAN_DEFAULTS } from "../../lib/attention/plan.ts";
+import { REST_RULES } from "../../lib/attention/rest.ts";
 import type { ThresholdTable } from "../../lib/attention/thresholds.ts";
 import { DECIMAL } from "../shared/flags.ts";
 
@@ -128,6 +129,15 @@ export const AXIS_GROUPS = [
     read: (given) => readNumber(given, isShare),
     label: (value) => `d${value}`,
     plan: (value, { tableOf }) => ({ threshold: tableOf(Number(value)) }),
+  }],
+  [{
+    name: "rest",
+    fallback: PLAN_DEFAULTS.rest,
+    applies: selects,
+    rule: `one of ${REST_RULES.join(", ")}`,
+    read: (given) => REST_RULES.find((rule) => rule === given),
+    label: (value) => value === "mean" ? "mean" : "",
+    plan: (value) => value === "mean" ? { rest: value } : {},
   }],
 ] as const satisfies readonly (readonly Axis[])[];
 

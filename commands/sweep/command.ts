@@ -35,6 +35,7 @@ import type { Grid } from "./settings.ts";
 const {
   stride: _stride,
   threshold: _threshold,
+  rest: _rest,
   merge: _merge,
   select: _select,
   ...engineFlags
@@ -88,6 +89,11 @@ export const SWEEP = defineCommand({
     density: decimalsFlag({
       help: "beside or in place of thresholds: shares of the tiles, for which tables are chosen " +
         "from --curves as calibrate --density does",
+    }),
+    rest: textsFlag({
+      value: "RULE...",
+      help: "drop, mean, or both: what becomes of tiles that are not selected " +
+        `(default: ${ENGINE_FLAGS.rest.fallback})`,
     }),
     curves: textFlag({
       value: "FILE",

@@ -71,24 +71,30 @@ sx_status check_whole_tiles(const Call& call, int64_t q_offset, int64_t prefix_t
   return SX_OK;
 }
 
+/* The lists of chosen tiles of `rows` rows of tiles. */
+struct TileLists {
+  const int32_t* counts;
+  const int32_t* indices;
+  int64_t index_stride, rows, key_tiles;
+};
+
 /* Counts and numbers of every row of tiles: in range and ascending. */
-sx_status check_tile_list(const Call& call, const sx_attention_block_sparse_params& p) {
-  const sx_attention_dense_params& all = p.attention;
-  const int64_t rows = all.q_heads * ((all.q_tokens + SX_TILE - 1) / SX_TILE);
-  const int64_t key_tiles = (all.kv.prefix_tokens + all.kv.key_tokens + SX_TILE - 1) / SX_TILE;
-  for (int64_t row = 0; row < rows; row++) {
+sx_status check_tile_lists(const Call& call, const TileLists& p) {
+  for (int64_t row = 0; row < p.rows; row++) {
     const int32_t count = p.counts[row];
-    SX_CHECK(call, count >= 0 && count <= p.index_stride && count <= key_tiles,
+    SX_CHECK(call, count >= 0 && count <= p.index_stride && count <= p.key_tiles,
              "counts must be 0 to the number of key tiles and at most index_stride", count);
     const int32_t* list = p.indices + row * p.index_stride;
     for (int32_t i = 0; i < count; i++) {
-      SX_CHECK(call, list[i] >= 0 && list[i] < key_tiles,
+      SX_CHECK(call, list[i] >= 0 && list[i] < p.key_tiles,
                "indices must be below the number of key tiles", list[i]);
       SX_CHECK(call, i == 0 || list[i] > list[i - 1], "indices must ascend", list[i]);
     }
   }
   return SX_OK;
 }
+
+int64_t tile_count(int64_t tokens) { return (tokens + SX_TILE - 1) / SX_TILE; }
 
 /* First rows and numbers of keys of every sequence, where they can be looked at. */
 sx_status check_sequences(const Call& call, const sx_attention_decode_params& p) {
@@ -150,7 +156,11 @@ sx_status sx_attention_block_sparse(sx_context* context,
   SX_CHECK_POINTER(call, p, counts);
   SX_CHECK_POINTER(call, p, indices);
   SX_CHECK_SIZE(call, p, index_stride);
-  if (kSeesMemory) SX_PASS(check_tile_list(call, p));
+  const sx_attention_dense_params& all = p.attention;
+  const TileLists lists = {p.counts, p.indices, p.index_stride,
+                           all.q_heads * tile_count(all.q_tokens),
+                           tile_count(all.kv.prefix_tokens + all.kv.key_tokens)};
+  if (kSeesMemory) SX_PASS(check_tile_lists(call, lists));
   return SX_CALL(*context, attention_block_sparse, p);
 }
 
@@ -247,11 +257,40 @@ sx_status sx_tile_means(sx_context* context, const sx_tile_means_params* params)
   SX_PASS(check_kv(call, p.kv, true));
   SX_PASS(check_whole_tiles(call, 0, p.kv.prefix_tokens));
   SX_CHECK_SIZE(call, p, first_tile);
-  const int64_t tiles = (p.kv.prefix_tokens + p.kv.key_tokens + SX_TILE - 1) / SX_TILE;
+  const int64_t tiles = tile_count(p.kv.prefix_tokens + p.kv.key_tokens);
   SX_CHECK(call, is_size(p.tile_count) && p.first_tile + p.tile_count <= tiles,
            "first_tile + tile_count must be at most the number of key tiles", p.tile_count);
   SX_CHECK_SIZE(call, p, mean_head_stride);
   return SX_CALL(*context, tile_means, p);
+}
+
+sx_status sx_attention_rest(sx_context* context, const sx_attention_rest_params* params) {
+  SX_BEGIN(context, params, "attend to the rest");
+  SX_CHECK_POINTER(call, p, out);
+  SX_CHECK_POINTER(call, p, partial);
+  SX_CHECK_POINTER(call, p, partial_lse_log2);
+  SX_CHECK_POINTER(call, p, q);
+  SX_CHECK_POINTER(call, p, mean_keys);
+  SX_CHECK_POINTER(call, p, mean_values);
+  SX_CHECK_POINTER(call, p, counts);
+  SX_CHECK_POINTER(call, p, indices);
+  SX_CHECK_FLOAT(call, p, out_dtype);
+  SX_PASS(check_dtypes(call, p.q_dtype, p.mean_dtype));
+  if (p.mean_dtype != kQueryDtype) return lacks(call, kMeanRule, p.mean_dtype);
+  SX_PASS(check_heads(call, p.q_heads, p.kv_heads, p.head_dim));
+  SX_CHECK_SIZE(call, p, q_tokens);
+  SX_CHECK_SIZE(call, p, q_offset);
+  SX_CHECK_SIZE(call, p, window);
+  SX_CHECK_SIZE(call, p, prefix_tokens);
+  SX_CHECK_SIZE(call, p, prefix_gap);
+  SX_CHECK_SIZE(call, p, index_stride);
+  SX_CHECK_SIZE(call, p, mean_head_stride);
+  SX_CHECK_FINITE(call, p, scale);
+  SX_PASS(check_whole_tiles(call, p.q_offset, p.prefix_tokens));
+  const TileLists lists = {p.counts, p.indices, p.index_stride, p.q_heads * tile_count(p.q_tokens),
+                           tile_count(p.q_offset + p.q_tokens)};
+  if (kSeesMemory) SX_PASS(check_tile_lists(call, lists));
+  return SX_CALL(*context, attention_rest, p);
 }
 
 sx_status sx_key_mean(sx_context* context, const sx_key_mean_params* params) {

@@ -7,6 +7,7 @@
  *   sx_status enter(Context&)    makes the context's device the calling thread's
  *   kDevice                      "a CPU", for messages
  *   kQueryDtype                  the one dtype of queries that its attention takes
+ *   kMeanRule                    that its means of tiles are of the queries' dtype
  *   takes_cache(dtype)           whether its attention takes keys and values of a dtype
  *   kSeesMemory                  whether ids, rows and counts may be looked at: device memory is
  *                                host memory, and what was started before has ended

@@ -29,6 +29,7 @@
   X(select_tiles)           \
   X(tile_mass)              \
   X(tile_means)             \
+  X(attention_rest)         \
   X(key_mean)               \
   X(rank_score)             \
   X(argmax)                 \

@@ -85,7 +85,7 @@ class AttentionTile : public TileRows<D> {
     }
   }
 
- private:
+ protected:
   /* Adds the packed keys to the R rows from `first` on. */
   template <int R>
   void add_group(int64_t first) {

@@ -10,6 +10,7 @@ namespace sx {
 
 constexpr sx_dtype kQueryDtype = SX_F32;
 constexpr const char* kQueryRule = "q_dtype must be F32 on a CPU";
+constexpr const char* kMeanRule = "mean_dtype must be F32 on a CPU";
 constexpr const char* kCacheRule = "kv_dtype must be F32 or BF16 on a CPU";
 inline bool takes_cache(sx_dtype dtype) { return dtype == SX_F32 || dtype == SX_BF16; }
 

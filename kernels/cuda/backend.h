@@ -31,6 +31,7 @@ using cuda::take_memory;
 /* The tensor cores take bf16 queries, and keys and values as they lie in the cache. */
 constexpr sx_dtype kQueryDtype = SX_BF16;
 constexpr const char* kQueryRule = "q_dtype must be BF16 on a GPU";
+constexpr const char* kMeanRule = "mean_dtype must be BF16 on a GPU";
 constexpr const char* kCacheRule = "kv_dtype must be BF16 on a GPU";
 inline bool takes_cache(sx_dtype dtype) { return dtype == SX_BF16; }
 

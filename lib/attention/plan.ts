@@ -10,6 +10,7 @@
 import { invariant } from "../errors.ts";
 import { TILE_TOKENS } from "../ffi/symbols.ts";
 import { checkChoice, optionError } from "../options.ts";
+import { REST_RULES, type RestRule } from "./rest.ts";
 import { readTable, type ThresholdTable } from "./thresholds.ts";
 
 /** What each mode stands for, and what its results are called in folders and records. */
@@ -42,6 +43,7 @@ export const PLAN_DEFAULTS = {
   mode: "dense",
   stride: 16,
   threshold: 0.95,
+  rest: "drop",
   merge: "lse",
 } as const satisfies PlanOptions;
 
@@ -62,6 +64,13 @@ export interface PlanOptions {
    * @default {0.95}
    */
   readonly threshold?: number | ThresholdTable | undefined;
+  /**
+   * What becomes of the tiles that are not selected: `mean` keeps of each one mean key and one mean
+   * value, with the weight of its 128 keys.
+   *
+   * @default {"drop"}
+   */
+  readonly rest?: RestRule | undefined;
   /** How the parts of several ranks are merged, in `star` and `starx`. @default {"lse"} */
   readonly merge?: MergeRule | undefined;
 }
@@ -73,6 +82,7 @@ export const PLAN_OPTION_NAMES = [
   "anchorTokens",
   "stride",
   "threshold",
+  "rest",
   "merge",
 ] as const satisfies readonly (keyof PlanOptions)[];
 
@@ -100,6 +110,8 @@ export interface TileSelection {
    * layer and query head, in [0, 1].
    */
   readonly threshold: number | ThresholdTable;
+  /** Absent where tiles that are not selected are dropped. */
+  readonly rest?: "mean";
 }
 
 /** The attention of one run: a cut, and with a selection or without. */
@@ -121,7 +133,7 @@ export type CheckedPlan = Plan & { readonly [CHECKED]: true };
  *
  * @param options What the caller asks for.
  * @returns The plan.
- * @throws {UsageError} If the mode is unknown, or a size, the stride, the threshold or the merge is
+ * @throws {UsageError} If the mode is unknown, or a size, the stride, the threshold, the rest or the merge is
  * out of its range; the message names the option.
  * @example
  * ```ts
@@ -152,6 +164,9 @@ function isMode(mode: string): mode is AttentionMode {
 
 function checkSelection(options: PlanOptions): TileSelection {
   const { stride = PLAN_DEFAULTS.stride, threshold = PLAN_DEFAULTS.threshold } = options;
+  const { rest = PLAN_DEFAULTS.rest } = options;
+  checkChoice({ action: "select tiles", name: "rest" }, { value: rest, choices: REST_RULES });
+  const kept = rest === "mean" ? { rest } : {};
   if (!Number.isInteger(stride) || stride < 1 || TILE_TOKENS % stride !== 0) {
     throw optionError({ action: "select tiles", name: "stride" }, {
       rule: "a divisor of 128",
@@ -159,7 +174,7 @@ function checkSelection(options: PlanOptions): TileSelection {
     });
   }
   if (typeof threshold === "object" && threshold !== null) {
-    return { stride, threshold: checkTable(threshold, { stride }) };
+    return { stride, threshold: checkTable(threshold, { stride }), ...kept };
   }
   // Kernels take it as a number of 32 bits, in which the smallest ones are 0.
   if (!(typeof threshold === "number" && Math.fround(threshold) > 0 && threshold <= 1)) {
@@ -168,7 +183,7 @@ function checkSelection(options: PlanOptions): TileSelection {
       value: threshold,
     });
   }
-  return { stride, threshold };
+  return { stride, threshold, ...kept };
 }
 
 /** Thresholds depend on the sums that they are compared with. */

@@ -8,12 +8,14 @@
  *
  * @module
  */
+import type { DType } from "../device/device.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
 import type { RandomSelection } from "./random_selection.ts";
+import { restTensors } from "./rest.ts";
 import type { LoadedHooks } from "./select_module.ts";
 import { copyHeadRows } from "./head_rows.ts";
 import type { TileSelection } from "./plan.ts";
@@ -34,6 +36,8 @@ import { addCounts, selectedAttention, selectionTensors, type TileCount } from "
 export interface SelectedRingOptions extends RingOptions {
   readonly selection: TileSelection;
   readonly layerCount: number;
+  /** What attention writes. */
+  readonly outDtype: DType;
   /** Used in place of the tiles that the mass selects; for benchmarks. */
   readonly randomTiles: RandomSelection | undefined;
   /** A selection of one's own. */
@@ -85,10 +89,10 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
     const { endTokens } = this;
     const { keys, cells } = selectedRingShapes({ kvHeads, queryHeads, headDim, endTokens });
     const [heads = 0, rowTiles = 0] = cells;
-    const scratch = [
-      { dtype: "f32", shape: cells },
-      { dtype: "i32", shape: cells },
-    ] as const;
+    const chunk = { queryHeads, kvHeads, headDim, queryTokens: QUERY_TOKENS };
+    const sizes = { ...chunk, keyTokens: endTokens, outDtype: options.outDtype };
+    const scratch = [{ dtype: "f32", shape: cells }, { dtype: "i32", shape: cells }] as const;
+    const { rest } = options.selection;
     const rows = this.#chunks.length * layerCount;
     this.#buffers = new PerStage(stages, (stage) => {
       const { device } = stage;
@@ -99,7 +103,10 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
         stage,
         keys: make("keys of the context"),
         values: make("values of the context"),
-        scratch: owned.use(Workspace.allocate(device, workspaceBytes(scratch))),
+        scratch: owned.use(Workspace.allocate(
+          device,
+          workspaceBytes([...scratch, ...rest === "mean" ? restTensors(device, sizes) : []]),
+        )),
         counts: owned.use(Tensor.allocate(device, { ...counts, dtype: "i32" })),
       };
     });
@@ -112,14 +119,14 @@ export class SelectedRingAttention implements AttentionStrategy, Disposable {
     const { onProgress, scale, selection, randomTiles, hooks, layerCount, windowOf } =
       this.#options;
     const { keys, values, scratch, counts } = this.#buffers.of(layer);
-    const { stride } = selection;
+    const { stride, rest } = selection;
     const thresholds = this.#thresholds;
     for (const [index, { start: qOffset, tokens, row }] of this.#chunks.entries()) {
       const seen: KvSegment = { keys, values, start: 0, tokens: qOffset + tokens };
       const chunk = counts.rows(index * layerCount, layerCount);
       const strategy = selectedAttention(q.device, {
         keys: { prefix: undefined, own: () => seen, qOffset, prefixGap: 0, windowOf, scale },
-        selection: { stride, thresholds, scratch, counts: chunk, randomTiles, hooks },
+        selection: { stride, thresholds, rest, scratch, counts: chunk, randomTiles, hooks },
       });
       await strategy.attend({ layer, q: q.rows(row, tokens), out: out.rows(row, tokens) });
       onProgress((row + tokens) / pieceTokens(this.#pieces));

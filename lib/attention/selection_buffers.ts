@@ -6,39 +6,47 @@
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import type { TileSelection } from "./plan.ts";
+import { type RestSizes, restTensors } from "./rest.ts";
 import { LayerThresholds } from "./thresholds.ts";
 import { type SelectionOptions, selectionTensors } from "./xattention.ts";
+
+/** What is the same for all chunks. */
+type SelectionPart = Pick<SelectionOptions, "stride" | "thresholds" | "rest" | "scratch">;
 
 /** Memory for one chunk at a time on each device. */
 export class SelectionBuffers implements Disposable {
   /** Heads times query tiles of the longest chunk. */
   readonly countWidth: number;
   readonly #owned: DisposableStack;
-  readonly #parts: PerStage<Pick<SelectionOptions, "stride" | "thresholds" | "scratch">>;
+  readonly #parts: PerStage<SelectionPart>;
 
   /** @param sizes Those of the longest chunk. */
   constructor(
     stages: readonly Stage[],
     selection: TileSelection,
-    sizes: { queryHeads: number; queryTokens: number; keyTokens: number },
+    sizes: RestSizes,
   ) {
     const { mass, indices } = selectionTensors(sizes);
     const [heads = 0, rowTiles = 0] = mass;
     this.countWidth = heads * rowTiles;
-    const bytes = workspaceBytes([{ dtype: "f32", shape: mass }, { dtype: "i32", shape: indices }]);
-    const { stride, threshold } = selection;
+    const { stride, threshold, rest } = selection;
+    const cells = [{ dtype: "f32", shape: mass }, { dtype: "i32", shape: indices }] as const;
     using owned = new DisposableStack();
     const thresholds = owned.use(new LayerThresholds(stages, threshold));
     this.#parts = new PerStage(stages, ({ device }) => ({
       stride,
       thresholds,
-      scratch: owned.use(Workspace.allocate(device, bytes)),
+      rest,
+      scratch: owned.use(Workspace.allocate(
+        device,
+        workspaceBytes([...cells, ...rest === "mean" ? restTensors(device, sizes) : []]),
+      )),
     }));
     this.#owned = owned.move();
   }
 
   /** What the selection of a layer works with. */
-  of(layer: number): Pick<SelectionOptions, "stride" | "thresholds" | "scratch"> {
+  of(layer: number): SelectionPart {
     return this.#parts.of(layer);
   }
 

@@ -89,6 +89,11 @@ export function firstVisibleTile(place: WindowPlace, rowTile: number): number {
   return Math.floor(firstVisibleKey(place, rowTile * TILE_TOKENS) / TILE_TOKENS);
 }
 
+/** The number of the first tile of which a query sees every key, if it lies behind them all. */
+export function firstWholeTile(place: WindowPlace, query: number): number {
+  return Math.ceil(firstVisibleKey(place, query) / TILE_TOKENS);
+}
+
 /** How many tiles a row of tiles sees, its own included. */
 export function visibleTiles(place: WindowPlace, rowTile: number): number {
   return rowTile + 1 - firstVisibleTile(place, rowTile);

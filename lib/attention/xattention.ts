@@ -13,6 +13,7 @@ import { copy } from "../ops/convert.ts";
 import { selectTiles } from "../ops/select_tiles.ts";
 import { TILE_TOKENS } from "../ffi/symbols.ts";
 import type { RandomSelection } from "./random_selection.ts";
+import { attendWithMeans, type RestRule } from "./rest.ts";
 import type { SequenceKeys } from "./sequence.ts";
 import type { AttentionStrategy } from "./strategy.ts";
 import type { LoadedHooks } from "./select_module.ts";
@@ -44,7 +45,9 @@ export interface SelectionOptions {
   readonly stride: number;
   /** Share of a row's mass that the selected tiles must hold, of each layer. */
   readonly thresholds: LayerThresholds;
-  /** Has room for `selectionTensors()`. */
+  /** What becomes of tiles that are not selected. @default {"drop"} */
+  readonly rest?: RestRule | undefined;
+  /** Has room for `selectionTensors()`, and for `restTensors()` where tiles are kept as means. */
   readonly scratch: Workspace;
   /** [layers, heads * query tiles] i32, at least: how many tiles each row of a layer selects. */
   readonly counts: Tensor;
@@ -115,7 +118,12 @@ export function selectedAttention(
         await selection.randomTiles?.of({ heads: queryHeads, firstTile, queryTiles }, device) ??
           { counts, indices };
       await selection.onTiles?.({ layer, ...chosen });
-      await attentionBlockSparse(device, { out, q, ...common, ...chosen });
+      const attention = { out, q, ...common, ...chosen };
+      if (selection.rest === "mean") {
+        await attendWithMeans(device, { ...attention, scratch });
+      } else {
+        await attentionBlockSparse(device, attention);
+      }
       if (chosen.counts !== counts) await copy(device, { out: counts, in: chosen.counts });
     },
   };

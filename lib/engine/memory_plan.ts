@@ -7,9 +7,11 @@ import { type CheckedPlan, checkPlan, modeOf } from "../attention/plan.ts";
 import { TILE_TOKENS } from "../ffi/symbols.ts";
 import { QUERY_TOKENS, ringChunks } from "../attention/ring_pieces.ts";
 import { selectedRingShapes } from "../attention/ring_selected.ts";
+import { restTensors } from "../attention/rest.ts";
 import { selectionTensors } from "../attention/xattention.ts";
 import type { Device, DeviceTraits } from "../device/device.ts";
 import { type LayerRange, splitLayers } from "../device/stages.ts";
+import { workspaceBytes } from "../device/workspace.ts";
 import { DeviceError } from "../errors.ts";
 import { transformerBytes } from "../model/forward.ts";
 import { cacheBytes } from "../model/kv_cache.ts";
@@ -162,23 +164,7 @@ function rankNeed(
     const sizes = { tokens: QUERY_TOKENS, heads: queryHeads, headDim };
     if (selection === undefined) working += 4 * layout.blocksByRank.length * partElements(sizes);
   }
-  if (isRing && selection !== undefined) {
-    const endTokens = blocks.at(-1)?.end ?? 0;
-    const shapes = selectedRingShapes({ kvHeads, queryHeads, headDim, endTokens });
-    const [heads = 0, rowTiles = 0] = shapes.cells;
-    working += layerBytes(endTokens) + 8 * elements(shapes.cells) +
-      4 * ringChunks(blocks).length * config.layerCount * heads * rowTiles;
-  } else if (selection !== undefined) {
-    const lengths = blocks.map(({ start, end }) => end - start);
-    const { mass } = selectionTensors({
-      queryHeads,
-      queryTokens: chunkTokens,
-      keyTokens: layout.anchorTokens + Math.max(...lengths),
-    });
-    working += 8 * elements(mass) + curveBytes(mass, question);
-    const queryTiles = Math.ceil(Math.max(layout.anchorTokens, ...lengths) / TILE_TOKENS);
-    working += 4 * config.layerCount * queryHeads * queryTiles;
-  }
+  working += selectionBytes(device, { question, layout, blocks });
   return {
     weights: 0,
     cache: batchSize * (cacheOf(kept.own) + cacheOf(kept.anchor)),
@@ -192,6 +178,37 @@ function curveBytes(
   { withCurves, chunkTokens, config: { queryHeads } }: MemoryQuestion,
 ): number {
   return withCurves === true ? 8 * elements(mass) + 4 * chunkTokens * queryHeads : 0;
+}
+
+/** What choosing tiles takes, and the means of those that are not chosen. */
+function selectionBytes(
+  device: DeviceTraits,
+  options: { question: MemoryQuestion; layout: BlockLayout; blocks: readonly ContextBlock[] },
+): number {
+  const { question, layout, blocks } = options;
+  const { config, precision, plan, chunkTokens } = question;
+  const { kvHeads, headDim, queryHeads, layerCount } = config;
+  const { cut, selection } = plan;
+  if (selection === undefined) return 0;
+  const restBytes = (queryTokens: number, keyTokens: number): number => {
+    const outDtype = precision.activations;
+    const sizes = { queryHeads, kvHeads, headDim, queryTokens, keyTokens, outDtype };
+    return selection.rest === "mean" ? workspaceBytes(restTensors(device, sizes)) : 0;
+  };
+  if (cut.kind === "parts") {
+    const endTokens = blocks.at(-1)?.end ?? 0;
+    const { cells } = selectedRingShapes({ kvHeads, queryHeads, headDim, endTokens });
+    const [heads = 0, rowTiles = 0] = cells;
+    const all = { layers: 1, kvHeads, headDim, tokens: endTokens, dtype: precision.cache };
+    return cacheBytes(all) + 8 * elements(cells) + restBytes(QUERY_TOKENS, endTokens) +
+      4 * ringChunks(blocks).length * layerCount * heads * rowTiles;
+  }
+  const lengths = blocks.map(({ start, end }) => end - start);
+  const keyTokens = layout.anchorTokens + Math.max(...lengths);
+  const { mass } = selectionTensors({ queryHeads, queryTokens: chunkTokens, keyTokens });
+  const queryTiles = Math.ceil(Math.max(layout.anchorTokens, ...lengths) / TILE_TOKENS);
+  return 8 * elements(mass) + curveBytes(mass, question) + restBytes(chunkTokens, keyTokens) +
+    4 * layerCount * queryHeads * queryTiles;
 }
 
 /** Whether some of the layers keep less than a rank's part: it lies elsewhere while it is computed. */

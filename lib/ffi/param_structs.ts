@@ -12,11 +12,13 @@ import type {
   AttentionBlockSparseParams,
   AttentionDecodeParams,
   AttentionDenseParams,
+  AttentionRestParams,
   ConvertParams,
   CopyParams,
   EmbeddingParams,
   HeadNormParams,
   KeyMeanParams,
+  KeyValues,
   MatmulParams,
   MatmulRowsParams,
   MergeStatesParams,
@@ -56,9 +58,70 @@ export const PARAM_BYTES = {
   sx_select_tiles: 104,
   sx_tile_mass: 192,
   sx_tile_means: 160,
+  sx_attention_rest: 184,
   sx_key_mean: 64,
   sx_rank_score: 120,
 } as const satisfies Readonly<Record<keyof OpParams, number>>;
+
+// Structures within others, which begin so many words of 8 bytes after the memory itself.
+
+function writeMatmul(to: StructViews, at: number, p: MatmulParams): void {
+  to.u64[at] = p.out;
+  to.u64[at + 1] = p.x;
+  writeInt(to.i32, 2 * at + 4, p.xDtype);
+  to.u64[at + 3] = p.weight;
+  writeInt(to.i32, 2 * at + 8, p.weightDtype);
+  writeInt(to.i32, 2 * at + 9, p.accumulate);
+  writeSize(to.i32, 2 * at + 10, p.m);
+  writeSize(to.i32, 2 * at + 12, p.n);
+  writeSize(to.i32, 2 * at + 14, p.k);
+  writeSize(to.i32, 2 * at + 16, p.xStride);
+  writeSize(to.i32, 2 * at + 18, p.outStride);
+}
+
+function writeKeyValues(to: StructViews, at: number, p: KeyValues): void {
+  to.u64[at] = p.keys;
+  to.u64[at + 1] = p.values;
+  to.u64[at + 2] = p.prefixKeys;
+  to.u64[at + 3] = p.prefixValues;
+  writeInt(to.i32, 2 * at + 8, p.dtype);
+  writeSize(to.i32, 2 * at + 10, p.keyTokens);
+  writeSize(to.i32, 2 * at + 12, p.prefixTokens);
+  writeSize(to.i32, 2 * at + 14, p.kvHeads);
+  writeSize(to.i32, 2 * at + 16, p.headDim);
+  writeSize(to.i32, 2 * at + 18, p.tokenStride);
+  writeSize(to.i32, 2 * at + 20, p.headStride);
+  writeSize(to.i32, 2 * at + 22, p.prefixTokenStride);
+  writeSize(to.i32, 2 * at + 24, p.prefixHeadStride);
+  writeSize(to.i32, 2 * at + 26, p.prefixGap);
+}
+
+function writeAttentionDense(to: StructViews, at: number, p: AttentionDenseParams): void {
+  to.u64[at] = p.out;
+  writeInt(to.i32, 2 * at + 2, p.outDtype);
+  to.u64[at + 2] = p.lseLog2;
+  to.u64[at + 3] = p.q;
+  writeInt(to.i32, 2 * at + 8, p.qDtype);
+  writeKeyValues(to, at + 5, p.kv);
+  writeSize(to.i32, 2 * at + 38, p.qTokens);
+  writeSize(to.i32, 2 * at + 40, p.qOffset);
+  writeSize(to.i32, 2 * at + 42, p.qHeads);
+  writeSize(to.i32, 2 * at + 44, p.window);
+  to.f32[2 * at + 46] = p.scale;
+}
+
+function writeAntidiagonalScore(to: StructViews, at: number, p: AntidiagonalScoreParams): void {
+  to.u64[at] = p.mass;
+  to.u64[at + 1] = p.q;
+  writeInt(to.i32, 2 * at + 4, p.qDtype);
+  writeKeyValues(to, at + 3, p.kv);
+  writeSize(to.i32, 2 * at + 34, p.qTokens);
+  writeSize(to.i32, 2 * at + 36, p.qOffset);
+  writeSize(to.i32, 2 * at + 38, p.qHeads);
+  writeSize(to.i32, 2 * at + 40, p.window);
+  writeSize(to.i32, 2 * at + 42, p.stride);
+  to.f32[2 * at + 44] = p.scale;
+}
 
 /** Writes the structure of each op to the beginning of some memory. */
 export const PARAM_WRITERS: {
@@ -101,30 +164,10 @@ export const PARAM_WRITERS: {
     to.f32[16] = p.eps;
   },
   sx_matmul(to: StructViews, p: MatmulParams): void {
-    to.u64[0] = p.out;
-    to.u64[1] = p.x;
-    writeInt(to.i32, 4, p.xDtype);
-    to.u64[3] = p.weight;
-    writeInt(to.i32, 8, p.weightDtype);
-    writeInt(to.i32, 9, p.accumulate);
-    writeSize(to.i32, 10, p.m);
-    writeSize(to.i32, 12, p.n);
-    writeSize(to.i32, 14, p.k);
-    writeSize(to.i32, 16, p.xStride);
-    writeSize(to.i32, 18, p.outStride);
+    writeMatmul(to, 0, p);
   },
   sx_matmul_rows(to: StructViews, p: MatmulRowsParams): void {
-    to.u64[0] = p.product.out;
-    to.u64[1] = p.product.x;
-    writeInt(to.i32, 4, p.product.xDtype);
-    to.u64[3] = p.product.weight;
-    writeInt(to.i32, 8, p.product.weightDtype);
-    writeInt(to.i32, 9, p.product.accumulate);
-    writeSize(to.i32, 10, p.product.m);
-    writeSize(to.i32, 12, p.product.n);
-    writeSize(to.i32, 14, p.product.k);
-    writeSize(to.i32, 16, p.product.xStride);
-    writeSize(to.i32, 18, p.product.outStride);
+    writeMatmul(to, 0, p.product);
   },
   sx_rope_table(to: StructViews, p: RopeTableParams): void {
     to.u64[0] = p.table;
@@ -192,56 +235,10 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 8, p.k);
   },
   sx_attention_dense(to: StructViews, p: AttentionDenseParams): void {
-    to.u64[0] = p.out;
-    writeInt(to.i32, 2, p.outDtype);
-    to.u64[2] = p.lseLog2;
-    to.u64[3] = p.q;
-    writeInt(to.i32, 8, p.qDtype);
-    to.u64[5] = p.kv.keys;
-    to.u64[6] = p.kv.values;
-    to.u64[7] = p.kv.prefixKeys;
-    to.u64[8] = p.kv.prefixValues;
-    writeInt(to.i32, 18, p.kv.dtype);
-    writeSize(to.i32, 20, p.kv.keyTokens);
-    writeSize(to.i32, 22, p.kv.prefixTokens);
-    writeSize(to.i32, 24, p.kv.kvHeads);
-    writeSize(to.i32, 26, p.kv.headDim);
-    writeSize(to.i32, 28, p.kv.tokenStride);
-    writeSize(to.i32, 30, p.kv.headStride);
-    writeSize(to.i32, 32, p.kv.prefixTokenStride);
-    writeSize(to.i32, 34, p.kv.prefixHeadStride);
-    writeSize(to.i32, 36, p.kv.prefixGap);
-    writeSize(to.i32, 38, p.qTokens);
-    writeSize(to.i32, 40, p.qOffset);
-    writeSize(to.i32, 42, p.qHeads);
-    writeSize(to.i32, 44, p.window);
-    to.f32[46] = p.scale;
+    writeAttentionDense(to, 0, p);
   },
   sx_attention_block_sparse(to: StructViews, p: AttentionBlockSparseParams): void {
-    to.u64[0] = p.attention.out;
-    writeInt(to.i32, 2, p.attention.outDtype);
-    to.u64[2] = p.attention.lseLog2;
-    to.u64[3] = p.attention.q;
-    writeInt(to.i32, 8, p.attention.qDtype);
-    to.u64[5] = p.attention.kv.keys;
-    to.u64[6] = p.attention.kv.values;
-    to.u64[7] = p.attention.kv.prefixKeys;
-    to.u64[8] = p.attention.kv.prefixValues;
-    writeInt(to.i32, 18, p.attention.kv.dtype);
-    writeSize(to.i32, 20, p.attention.kv.keyTokens);
-    writeSize(to.i32, 22, p.attention.kv.prefixTokens);
-    writeSize(to.i32, 24, p.attention.kv.kvHeads);
-    writeSize(to.i32, 26, p.attention.kv.headDim);
-    writeSize(to.i32, 28, p.attention.kv.tokenStride);
-    writeSize(to.i32, 30, p.attention.kv.headStride);
-    writeSize(to.i32, 32, p.attention.kv.prefixTokenStride);
-    writeSize(to.i32, 34, p.attention.kv.prefixHeadStride);
-    writeSize(to.i32, 36, p.attention.kv.prefixGap);
-    writeSize(to.i32, 38, p.attention.qTokens);
-    writeSize(to.i32, 40, p.attention.qOffset);
-    writeSize(to.i32, 42, p.attention.qHeads);
-    writeSize(to.i32, 44, p.attention.window);
-    to.f32[46] = p.attention.scale;
+    writeAttentionDense(to, 0, p.attention);
     to.u64[24] = p.counts;
     to.u64[25] = p.indices;
     writeSize(to.i32, 52, p.indexStride);
@@ -282,29 +279,7 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 16, p.headDim);
   },
   sx_antidiagonal_score(to: StructViews, p: AntidiagonalScoreParams): void {
-    to.u64[0] = p.mass;
-    to.u64[1] = p.q;
-    writeInt(to.i32, 4, p.qDtype);
-    to.u64[3] = p.kv.keys;
-    to.u64[4] = p.kv.values;
-    to.u64[5] = p.kv.prefixKeys;
-    to.u64[6] = p.kv.prefixValues;
-    writeInt(to.i32, 14, p.kv.dtype);
-    writeSize(to.i32, 16, p.kv.keyTokens);
-    writeSize(to.i32, 18, p.kv.prefixTokens);
-    writeSize(to.i32, 20, p.kv.kvHeads);
-    writeSize(to.i32, 22, p.kv.headDim);
-    writeSize(to.i32, 24, p.kv.tokenStride);
-    writeSize(to.i32, 26, p.kv.headStride);
-    writeSize(to.i32, 28, p.kv.prefixTokenStride);
-    writeSize(to.i32, 30, p.kv.prefixHeadStride);
-    writeSize(to.i32, 32, p.kv.prefixGap);
-    writeSize(to.i32, 34, p.qTokens);
-    writeSize(to.i32, 36, p.qOffset);
-    writeSize(to.i32, 38, p.qHeads);
-    writeSize(to.i32, 40, p.window);
-    writeSize(to.i32, 42, p.stride);
-    to.f32[44] = p.scale;
+    writeAntidiagonalScore(to, 0, p);
   },
   sx_select_tiles(to: StructViews, p: SelectTilesParams): void {
     to.u64[0] = p.counts;
@@ -322,52 +297,42 @@ export const PARAM_WRITERS: {
     to.f32[24] = p.threshold;
   },
   sx_tile_mass(to: StructViews, p: TileMassParams): void {
-    to.u64[0] = p.tiles.mass;
-    to.u64[1] = p.tiles.q;
-    writeInt(to.i32, 4, p.tiles.qDtype);
-    to.u64[3] = p.tiles.kv.keys;
-    to.u64[4] = p.tiles.kv.values;
-    to.u64[5] = p.tiles.kv.prefixKeys;
-    to.u64[6] = p.tiles.kv.prefixValues;
-    writeInt(to.i32, 14, p.tiles.kv.dtype);
-    writeSize(to.i32, 16, p.tiles.kv.keyTokens);
-    writeSize(to.i32, 18, p.tiles.kv.prefixTokens);
-    writeSize(to.i32, 20, p.tiles.kv.kvHeads);
-    writeSize(to.i32, 22, p.tiles.kv.headDim);
-    writeSize(to.i32, 24, p.tiles.kv.tokenStride);
-    writeSize(to.i32, 26, p.tiles.kv.headStride);
-    writeSize(to.i32, 28, p.tiles.kv.prefixTokenStride);
-    writeSize(to.i32, 30, p.tiles.kv.prefixHeadStride);
-    writeSize(to.i32, 32, p.tiles.kv.prefixGap);
-    writeSize(to.i32, 34, p.tiles.qTokens);
-    writeSize(to.i32, 36, p.tiles.qOffset);
-    writeSize(to.i32, 38, p.tiles.qHeads);
-    writeSize(to.i32, 40, p.tiles.window);
-    writeSize(to.i32, 42, p.tiles.stride);
-    to.f32[44] = p.tiles.scale;
+    writeAntidiagonalScore(to, 0, p.tiles);
     to.u64[23] = p.lseLog2;
   },
   sx_tile_means(to: StructViews, p: TileMeansParams): void {
     to.u64[0] = p.meanKeys;
     to.u64[1] = p.meanValues;
     writeInt(to.i32, 4, p.meanDtype);
-    to.u64[3] = p.kv.keys;
-    to.u64[4] = p.kv.values;
-    to.u64[5] = p.kv.prefixKeys;
-    to.u64[6] = p.kv.prefixValues;
-    writeInt(to.i32, 14, p.kv.dtype);
-    writeSize(to.i32, 16, p.kv.keyTokens);
-    writeSize(to.i32, 18, p.kv.prefixTokens);
-    writeSize(to.i32, 20, p.kv.kvHeads);
-    writeSize(to.i32, 22, p.kv.headDim);
-    writeSize(to.i32, 24, p.kv.tokenStride);
-    writeSize(to.i32, 26, p.kv.headStride);
-    writeSize(to.i32, 28, p.kv.prefixTokenStride);
-    writeSize(to.i32, 30, p.kv.prefixHeadStride);
-    writeSize(to.i32, 32, p.kv.prefixGap);
+    writeKeyValues(to, 3, p.kv);
     writeSize(to.i32, 34, p.firstTile);
     writeSize(to.i32, 36, p.tileCount);
     writeSize(to.i32, 38, p.meanHeadStride);
+  },
+  sx_attention_rest(to: StructViews, p: AttentionRestParams): void {
+    to.u64[0] = p.out;
+    writeInt(to.i32, 2, p.outDtype);
+    to.u64[2] = p.lseLog2;
+    to.u64[3] = p.partial;
+    to.u64[4] = p.partialLseLog2;
+    to.u64[5] = p.q;
+    writeInt(to.i32, 12, p.qDtype);
+    to.u64[7] = p.meanKeys;
+    to.u64[8] = p.meanValues;
+    writeInt(to.i32, 18, p.meanDtype);
+    to.u64[10] = p.counts;
+    to.u64[11] = p.indices;
+    writeSize(to.i32, 24, p.indexStride);
+    writeSize(to.i32, 26, p.meanHeadStride);
+    writeSize(to.i32, 28, p.qTokens);
+    writeSize(to.i32, 30, p.qOffset);
+    writeSize(to.i32, 32, p.qHeads);
+    writeSize(to.i32, 34, p.kvHeads);
+    writeSize(to.i32, 36, p.headDim);
+    writeSize(to.i32, 38, p.window);
+    writeSize(to.i32, 40, p.prefixTokens);
+    writeSize(to.i32, 42, p.prefixGap);
+    to.f32[44] = p.scale;
   },
   sx_key_mean(to: StructViews, p: KeyMeanParams): void {
     to.u64[0] = p.out;

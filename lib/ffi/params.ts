@@ -279,6 +279,33 @@ export interface TileMeansParams {
   readonly meanHeadStride: number; // int64_t mean_head_stride
 }
 
+/** `sx_attention_rest_params`. */
+export interface AttentionRestParams {
+  readonly out: bigint; // void* out
+  readonly outDtype: number; // sx_dtype out_dtype
+  readonly lseLog2: bigint; // float* lse_log2
+  readonly partial: bigint; // const float* partial
+  readonly partialLseLog2: bigint; // const float* partial_lse_log2
+  readonly q: bigint; // const void* q
+  readonly qDtype: number; // sx_dtype q_dtype
+  readonly meanKeys: bigint; // const void* mean_keys
+  readonly meanValues: bigint; // const void* mean_values
+  readonly meanDtype: number; // sx_dtype mean_dtype
+  readonly counts: bigint; // const int32_t* counts
+  readonly indices: bigint; // const int32_t* indices
+  readonly indexStride: number; // int64_t index_stride
+  readonly meanHeadStride: number; // int64_t mean_head_stride
+  readonly qTokens: number; // int64_t q_tokens
+  readonly qOffset: number; // int64_t q_offset
+  readonly qHeads: number; // int64_t q_heads
+  readonly kvHeads: number; // int64_t kv_heads
+  readonly headDim: number; // int64_t head_dim
+  readonly window: number; // int64_t window
+  readonly prefixTokens: number; // int64_t prefix_tokens
+  readonly prefixGap: number; // int64_t prefix_gap
+  readonly scale: number; // float scale
+}
+
 /** `sx_key_mean_params`. */
 export interface KeyMeanParams {
   readonly out: bigint; // float* out
@@ -333,6 +360,7 @@ export interface OpParams {
   readonly sx_select_tiles: SelectTilesParams;
   readonly sx_tile_mass: TileMassParams;
   readonly sx_tile_means: TileMeansParams;
+  readonly sx_attention_rest: AttentionRestParams;
   readonly sx_key_mean: KeyMeanParams;
   readonly sx_rank_score: RankScoreParams;
 }

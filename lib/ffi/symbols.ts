@@ -221,6 +221,13 @@ export const OP_SYMBOLS = {
     ],
     result: "i32",
   },
+  sx_attention_rest: {
+    parameters: [
+      "u64", // sx_context* context
+      "u64", // const sx_attention_rest_params* params
+    ],
+    result: "i32",
+  },
   sx_key_mean: {
     parameters: [
       "u64", // sx_context* context

@@ -184,7 +184,7 @@ class SequenceEncoder implements Disposable {
 
   constructor(options: Phase1Options, work: { encodesAnchor: boolean }) {
     const { transformer, plan, blocks, layout, stages } = options;
-    const { layerCount, queryHeads, attentionScale } = transformer.config;
+    const { layerCount, queryHeads, kvHeads, headDim, attentionScale } = transformer.config;
     this.#options = options;
     this.#scale = attentionScale;
     this.#windowOf = windowsOf(options.transformer.config);
@@ -194,7 +194,7 @@ class SequenceEncoder implements Disposable {
     const tokens = own + (work.encodesAnchor ? layout.anchorTokens : 0);
     this.#total = Math.max(1, tokens * layerCount);
     const sizes = {
-      queryHeads,
+      ...{ queryHeads, kvHeads, headDim, outDtype: options.precision.activations },
       queryTokens: this.#chunkTokens,
       keyTokens: layout.anchorTokens + Math.max(...lengths),
     };

@@ -85,7 +85,10 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
   const { plan: { selection }, randomTiles, hooks } = options;
   using attention = selection === undefined
     ? new RingAttention(stages, ring)
-    : new SelectedRingAttention(stages, { ...ring, layerCount, selection, randomTiles, hooks });
+    : new SelectedRingAttention(stages, {
+      ...{ ...ring, layerCount, selection, randomTiles, hooks },
+      outDtype: precision.activations,
+    });
   if (ownTokens === 0) {
     for (let layer = 0; layer < exchanges; layer++) await attention.exchange(layer);
     return { ...base, selected: [] };

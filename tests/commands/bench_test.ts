@@ -41,6 +41,7 @@ const OPTIONS: BenchOptions = {
   anchorTokens: 4096,
   stride: 16,
   threshold: 0.9,
+  rest: "drop",
   density: undefined,
   repeats: 2,
   kernels: false,

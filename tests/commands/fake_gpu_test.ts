@@ -34,6 +34,7 @@ const OPTIONS: BenchOptions = {
   anchorTokens: 256,
   stride: 16,
   threshold: 0.9,
+  rest: "drop",
   density: 0.5,
   repeats: 2,
   kernels: false,

@@ -15,6 +15,7 @@ const CHANGES: readonly (readonly [name: string, change: Partial<RulerOptions>])
   ["--stride", { plan: { ...STAR, mode: "starx", stride: 8 } }],
   ["--threshold", { plan: { ...STAR, mode: "starx", threshold: 1 } }],
   ["--threshold", { plan: { ...STAR, mode: "starx", threshold: TABLE } }],
+  ["--rest", { plan: { ...STAR, mode: "starx", rest: "mean" } }],
   ["--dtype", { dtype: "f32" }],
   ["--prompt_config", { template: "base" }],
   ["--cwe_freq", { cweFrequencies: [30, 3] }],

@@ -58,6 +58,29 @@ Deno.test("exactOf() and methodOf() say what a setting is compared with and a po
   assertEquals(nameOf(exactOf({ attn_type: "dense" })), "dense");
 });
 
+Deno.test("a setting keeps what is not selected as means, and its name and method say so", () => {
+  const settings = allSettings([
+    gridOfFlags({ attn_type: ["dense", "xattn"], threshold: [0.5], rest: ["drop", "mean"] }),
+    gridOfFlags({ attn_type: ["xattn"], threshold: [0.5] }),
+  ]);
+  assertEquals(settings.map(nameOf), ["dense", "xattn_s16_t0.5", "xattn_s16_t0.5_mean"]);
+  const place = { length: 4096 } as unknown as Parameters<typeof planOf>[1];
+  assertEquals(settings.map((setting) => planOf(setting, place).rest), [
+    undefined,
+    undefined,
+    "mean",
+  ]);
+  assertEquals(settings.slice(1).map(methodOf), [
+    "xattn, s16, one threshold",
+    "xattn, s16, mean, one threshold",
+  ]);
+  assertThrows(
+    () => gridOfFlags({ attn_type: ["xattn"], rest: ["means"] }),
+    UsageError,
+    "--rest: must be one of mean, drop: current value is 'means'",
+  );
+});
+
 Deno.test("planOf() turns shares of the length into tokens", () => {
   const place = {
     tableIn: () => assert(false, "no file is named"),

@@ -48,7 +48,7 @@ Deno.test("runSweep() loads a model once, makes data once, and writes a row for 
     assertEquals(rows.length, 10);
     const row = rows.find((row) => row.startsWith("xattn_s16_t0.5,"));
     // One of three samples misses; of the exact setting's none.
-    assert(row?.startsWith("xattn_s16_t0.5,xattn,,,16,0.5,,,512,2,6,66.6667,"), row);
+    assert(row?.startsWith("xattn_s16_t0.5,xattn,,,16,0.5,,drop,,512,2,6,66.6667,"), row);
     assert(row?.includes(",dense,-33.3333,"), row);
     assertStringIncludes(printed, "starx_b1of2_s16_t0.9");
     assertStringIncludes(logged.at(-1) ?? "", "sweep/sweep.csv");

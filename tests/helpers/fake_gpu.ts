@@ -132,16 +132,28 @@ function opSource(
   float* q = widened(p.${q}, ${extents});
   p.${q} = q;
   p.${dtype} = SX_F32;`;
+  // A CPU takes means of tiles in f32; the last tile's are not read.
+  const takesMeans = takesQueries && pathOf("mean_keys") !== undefined;
+  const tiles = "((p.q_offset + p.q_tokens + SX_TILE - 1) / SX_TILE - 1)";
+  const meanCount = `(p.kv_heads - 1) * p.mean_head_stride + ${tiles} * p.head_dim`;
+  const means = `
+  if (p.mean_dtype != SX_BF16) return report("${name}", a->context, SX_UNSUPPORTED);
+  float* mean_keys = widened(p.mean_keys, ${meanCount});
+  float* mean_values = widened(p.mean_values, ${meanCount});
+  p.mean_keys = mean_keys;
+  p.mean_values = mean_values;
+  p.mean_dtype = SX_F32;`;
   const foreign = fields.filter(({ kind }) => kind === "pointer")
     .map(({ path }) => `fake_is_foreign(context->stream, ${placeOf(path)})`).join(" || ");
   return `
 struct ${name}_call { sx_context* context; ${of.struct} params; };
 static int run_${name}(void* call) {
   struct ${name}_call* a = call;
-  ${of.struct} p = a->params;${takesQueries ? queries : ""}
+  ${of.struct} p = a->params;${takesQueries ? queries : ""}${takesMeans ? means : ""}
   sx_status (*op)(sx_context*, const ${of.struct}*) = cpu("${name}");
   const sx_status status = op(a->context->cpu, &p);
   ${takesQueries ? "free(q);" : ""}
+  ${takesMeans ? "free(mean_keys);\n  free(mean_values);" : ""}
   return report("${name}", a->context, status);
 }
 __attribute__((visibility("default"))) sx_status ${name}(sx_context* context,

@@ -14,6 +14,7 @@ import { assertClose } from "../helpers/compare.ts";
 import { withCpu } from "../helpers/device.ts";
 import { Random } from "../helpers/random.ts";
 import { refusalTest } from "../helpers/refusal.ts";
+import { scattered, type TakesTile, tileList } from "../helpers/tile_lists.ts";
 import { BF16_INPUTS, BF16_STEP, F32_SUMS, GPU_ATTENTION } from "../helpers/tolerances.ts";
 import { Bench, BF16_PRODUCTS, type TwinCase, twinTest } from "../helpers/twin.ts";
 
@@ -22,17 +23,11 @@ interface Sizes extends SequenceSizes {
   readonly outDtype?: DType;
   readonly window?: number;
   readonly prefixGap?: number;
-  /** Which causal key tiles a row of tiles takes. */
-  readonly takes: (head: number, row: number, column: number) => boolean;
-}
-
-/** A pattern without order, about `percent` of the tiles, tile 0 and the diagonal not always. */
-function scattered(percent: number): Sizes["takes"] {
-  return (head, row, column) => (head * 31 + row * 17 + column * 29 + 11) % 100 < percent;
+  readonly takes: TakesTile;
 }
 
 /** Tile 0 and the diagonal. */
-const slim: Sizes["takes"] = (_, row, column) => column === 0 || column === row;
+const slim: TakesTile = (_, row, column) => column === 0 || column === row;
 
 const SIZES: readonly Sizes[] = [
   { tokens: 1, qOffset: 0, keyTokens: 1, qHeads: 1, kvHeads: 1, headDim: 64, takes: () => true },
@@ -136,32 +131,6 @@ const GPU_SIZES: readonly Sizes[] = [
     takes: scattered(35),
   },
 ];
-
-/** The tile list as the op takes it; numbers beyond a row's count are out of range. */
-function tileList(sizes: Sizes): {
-  counts: Int32Array<ArrayBuffer>;
-  indices: Int32Array<ArrayBuffer>;
-  queryTiles: number;
-  indexStride: number;
-} {
-  const { tokens, qOffset, qHeads, keyTokens, prefixTokens = 0, takes } = sizes;
-  const queryTiles = Math.ceil(tokens / TILE_TOKENS);
-  const keyTiles = Math.ceil((keyTokens + prefixTokens) / TILE_TOKENS);
-  const indexStride = keyTiles + 2;
-  const counts = new Int32Array(qHeads * queryTiles);
-  const indices = new Int32Array(qHeads * queryTiles * indexStride).fill(2 ** 31 - 1);
-  for (let head = 0; head < qHeads; head++) {
-    for (let tile = 0; tile < queryTiles; tile++) {
-      const row = qOffset / TILE_TOKENS + tile;
-      const taken = Array.from({ length: Math.min(row + 1, keyTiles) }, (_, column) => column)
-        .filter((column) => takes(head, row, column));
-      const at = head * queryTiles + tile;
-      counts[at] = taken.length;
-      indices.set(taken, at * indexStride);
-    }
-  }
-  return { counts, indices, queryTiles, indexStride };
-}
 
 /** Runs the op; keys and values of tiles that no query head of a key head takes are NaN. */
 async function runSparse(bench: Bench, sizes: Sizes): Promise<Tensor> {

@@ -48,6 +48,15 @@ Deno.test("checkPlan() has defaults for all but the block size", () => {
   });
 });
 
+Deno.test("checkPlan() keeps a rest of 'mean', in modes that select", () => {
+  const means = { ...SELECTION, rest: "mean" } as const;
+  for (const mode of ATTENTION_MODES) {
+    const { selection } = checkPlan({ ...GOOD, mode, rest: "mean" });
+    assertEquals(selection, mode.endsWith("x") || mode === "xattn" ? means : undefined);
+    assertEquals(plain({ ...GOOD, mode, rest: "drop" }), plain({ ...GOOD, mode }));
+  }
+});
+
 Deno.test("modeOf() names the mode that a plan was made of", () => {
   assertEquals(
     ATTENTION_MODES.map((mode) => modeOf(checkPlan({ ...GOOD, mode }))),
@@ -86,6 +95,7 @@ const REFUSED: readonly [string, Partial<PlanOptions>, string][] = [
   ["a threshold above 1", { threshold: 1.5 }, "current value is 1.5"],
   ["a threshold that is no number", { threshold: NaN }, "current value is NaN"],
   ["a threshold in a text", foreign({ threshold: "0.9" }), "'threshold' must be above 0"],
+  ["a rest that there is not", foreign({ rest: "keep" }), "'rest' must be one of mean, drop"],
   ["a merge that there is not", foreign({ merge: "mean" }), "'merge' must be one of lse, anti"],
 ];
 

@@ -63,6 +63,22 @@ Deno.test("memoryNeeds() counts weights and cache of a known model", () => {
   assertLess(working, 3 * GIB);
 });
 
+Deno.test("memoryNeeds() counts the means of tiles that are not selected", () => {
+  for (const mode of ["xattn", "starx", "ringx"] as const) {
+    const asked = question(mode, { contextTokens: 131072, blockTokens: 16384 });
+    const chunk = mode === "ringx" ? 512 : asked.chunkTokens;
+    const { threshold = 0 } = asked.plan.selection ?? {};
+    const sizes = { mode, blockTokens: 16384, threshold };
+    const means = needOf({ ...asked, plan: checkPlan({ ...sizes, rest: "mean" }) });
+    const keyTokens = mode === "starx" ? 2 * 16384 : 131072;
+    const ofTiles = 2 * 2 * 8 * 128 * keyTokens / 128;
+    // Of a chunk the log-sum-exps and the output in f32, with 32 heads of 128.
+    const ofChunk = 4 * chunk * 32 * (128 + 1);
+    assertEquals(means.working - needOf(asked).working, ofTiles + ofChunk, mode);
+    assertEquals(means.cache, needOf(asked).cache);
+  }
+});
+
 Deno.test("memoryNeeds() counts of layers with windows what they keep", () => {
   const layers = large.layers.map((layer) => ({ ...layer, window: 4096 }));
   const half = layers.map((layer, i) => i % 2 === 0 ? layer : large.layers[i] ?? layer);
