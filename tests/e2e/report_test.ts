@@ -9,7 +9,8 @@ import { assert, assertEquals, assertMatch, assertNotEquals } from "../helpers/a
 import type { PageFindings } from "../helpers/browser.ts";
 import { fakeScreen, NO_INTERRUPTS } from "../helpers/fake_model.ts";
 import { inFolder } from "../helpers/folder.ts";
-import { optionsIn } from "../helpers/ruler_run.ts";
+import { optionsIn, right } from "../helpers/ruler_run.ts";
+import { sweep, sweepOptions } from "../helpers/sweep_run.ts";
 
 const BROWSERS = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 const browser = BROWSERS.find((path) => {
@@ -46,14 +47,20 @@ Deno.test({
         const context = { screen: fakeScreen(), cleanup: NO_INTERRUPTS, args: ["ruler"] };
         await runRuler({ ...options, plan }, context);
       }
-      const folders = modes.map((mode) => `${folder}/results/tiny_${mode}_b256a256`);
+      const experiments = modes.map((mode) => `${folder}/results/tiny_${mode}_b256a256`);
+      await sweep(sweepOptions(folder), right());
+      const calibration = `${folder}/thresholds.json`;
+      const kept = { density: [[0.3, 0.5]], kept: [[0.9, 1]] };
+      const layers = [[0.9, 0.5], [0.95, 0.95]];
+      await Deno.writeTextFile(calibration, JSON.stringify({ layers, before: kept, after: kept }));
+      const folders = [...experiments, `${folder}/sweep`, calibration];
       const outputPath = `${folder}/report.html`;
       await writeReport({ folders, outputPath });
       const found = await lookAt(outputPath);
       assertEquals(found.complaints, []);
       assertEquals(found.faults, []);
-      // Mean, tasks, density, depth, heads, time.
-      assertEquals(found.marks.length, 6);
+      // Mean, tasks, density, depth, heads, time; two of the sweep, three of the thresholds.
+      assertEquals(found.marks.length, 11);
       for (const count of found.marks) assert(count > 0, found.marks.join(" "));
       assertEquals(found.unnamedImages, 0);
       assert(found.colors.light > 20 && found.colors.dark > 20, JSON.stringify(found.colors));
