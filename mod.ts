@@ -16,6 +16,7 @@ export {
   type PlanOptions,
   type TileSelection,
 } from "./lib/attention/plan.ts";
+export type { DecodeKeep } from "./lib/attention/decode_keep.ts";
 export type { RestRule } from "./lib/attention/rest.ts";
 export type { ThresholdTable } from "./lib/attention/thresholds.ts";
 export {

@@ -36,6 +36,7 @@ export function generate(text: string): Readonly<Record<string, string>> {
   return {
     "symbols.ts": symbolsSource(header),
     "params.ts": paramsSource(header),
+    "op_params.ts": opsSource(header),
     "param_structs.ts": structsSource(header),
   };
 }
@@ -95,7 +96,6 @@ function paramsSource(header: Header): string {
     });
     return `/** \`${name}\`. */\nexport interface ${typeName(name)} {\n${lines.join("")}}\n`;
   });
-  const table = [...header.ops].map(([op, struct]) => `  readonly ${op}: ${typeName(struct)};\n`);
   return `/**
  * What the ops of \`kernels/sx_kernels.h\` take, which says what each field means.
  *
@@ -106,11 +106,37 @@ function paramsSource(header: Header): string {
  * @module
  */
 
-${interfaces.join("\n")}
+${interfaces.join("\n")}`;
+}
+
+function opsSource(header: Header): string {
+  const table = [...header.ops].map(([op, struct]) => `  readonly ${op}: ${typeName(struct)};\n`);
+  const sizes = [...header.ops].map(([op, struct]) =>
+    `  ${op}: ${header.structs.get(struct)?.bytes ?? 0},\n`
+  );
+  return `/**
+ * The structure of each op of \`kernels/sx_kernels.h\`, and its size.
+ *
+ * ${NOTE}
+ *
+ * @module
+ */
+import type {
+${importLines([...header.ops.values()].map(typeName))}} from "./params.ts";
+
 /** What each op takes. */
 export interface OpParams {
 ${table.join("")}}
+
+/** The bytes of each op's structure. */
+export const PARAM_BYTES = {
+${sizes.join("")}} as const satisfies Readonly<Record<keyof OpParams, number>>;
 `;
+}
+
+/** Names in the order and form of an import. */
+function importLines(names: readonly string[]): string {
+  return [...new Set(names)].sort().map((name) => `  ${name},\n`).join("");
 }
 
 function structsSource(header: Header): string {
@@ -119,7 +145,7 @@ function structsSource(header: Header): string {
       fields.flatMap(({ kind, type }) => kind === "struct" ? [type] : [])
     ),
   );
-  const imports = ["OpParams", ...[...nested, ...header.ops.values()].map(typeName)];
+  const imports = [...nested, ...header.ops.values()].map(typeName);
   const parts = [...nested].map((struct) =>
     `function ${writerName(struct)}(to: StructViews, at: number, p: ${typeName(struct)}): void ` +
     `{\n${fieldWriters(header, { struct, at: "at" }).map((line) => `  ${line}\n`).join("")}}\n\n`
@@ -131,9 +157,6 @@ function structsSource(header: Header): string {
     const body = lines.map((line) => `    ${line}\n`).join("");
     return `  ${op}(to: StructViews, p: ${typeName(struct)}): void {\n${body}  },\n`;
   });
-  const sizes = [...header.ops].map(([op, struct]) =>
-    `  ${op}: ${header.structs.get(struct)?.bytes ?? 0},\n`
-  );
   return `/**
  * Writes what an op takes as C lays it out.
  *
@@ -141,13 +164,10 @@ function structsSource(header: Header): string {
  *
  * @module
  */
+import type { OpParams } from "./op_params.ts";
 import type {
-${[...new Set(imports)].sort().map((name) => `  ${name},\n`).join("")}} from "./params.ts";
+${importLines(imports)}} from "./params.ts";
 import { type StructViews, writeInt, writeSize } from "./struct_views.ts";
-
-/** The bytes of each op's structure. */
-export const PARAM_BYTES = {
-${sizes.join("")}} as const satisfies Readonly<Record<keyof OpParams, number>>;
 
 // Structures within others, which begin so many words of 8 bytes after the memory itself.
 

@@ -74,6 +74,54 @@ typedef struct sx_attention_decode_params {
 } sx_attention_decode_params;
 sx_status sx_attention_decode(sx_context* context, const sx_attention_decode_params* params);
 
+/* Chooses the tiles of keys that sx_attention_decode_tiles reads, by the means of their keys, of each
+ * sequence and key head for all its queries together. The first pooled_tiles[s] tiles of sequence s have
+ * a mean: that of tile c, its keys 128*c to 128*c + 127, is row first_row[s] / 128 + c; all queries see
+ * them. Tiles of one floor(c / unit_tiles) are a unit, within which
+ * p[t,h,c] = softmax over c of scale * q[t,h] . mean_keys[c]; mass[c] = sum of p over t and the heads h
+ * of the key head. Where such a logit is NaN or +inf, the softmax is without it and the mass is NaN.
+ * Chosen are the first `first_tiles` tiles of the sequence and those of mass NaN; of the others of a
+ * unit, in falling order of mass (equal: lower number first),
+ * by_threshold = 0: as many as bring the unit's chosen ones to ceil(keep * (1 - 2^-20) * its tiles);
+ * by_threshold = 1: each whose mass is above 0, as long as the mass taken before it (that of the first
+ * tiles included) is below keep * (mass of the unit), NaN counting as 0.
+ * keep >= 1 chooses all. What is chosen for a sequence does not depend on the others. A CPU refuses
+ * numbers out of range, a GPU writes counts of -1 for their sequence. */
+typedef struct sx_decode_select_params {
+  int32_t* counts;  /* [sequences, kv_heads]: how many tiles are chosen */
+  int32_t* indices; /* [sequences, kv_heads, index_stride]: these, ascending, then the others */
+  float* mass;      /* [sequences, kv_heads, index_stride] */
+  const void* q;    /* [sequences, q_tokens, q_heads, head_dim] F32 (CPU), BF16 (CUDA) */
+  sx_dtype q_dtype;
+  const void* mean_keys; /* [kv_heads, mean_capacity, head_dim] F32, BF16 (CUDA: BF16) */
+  sx_dtype kv_dtype;
+  const int32_t* first_row;    /* [sequences], nullable: 0; multiples of 128 */
+  const int32_t* pooled_tiles; /* [sequences], 0..index_stride */
+  int32_t by_threshold;
+  int64_t sequences, q_tokens, mean_capacity, index_stride; /* q_tokens: 0..16 */
+  int64_t unit_tiles, first_tiles;                          /* unit_tiles 0: all are one unit */
+  int64_t q_heads, kv_heads, head_dim, mean_head_stride;    /* rows are head_dim apart */
+  float scale, keep;                                        /* keep: above 0 */
+} sx_decode_select_params;
+sx_status sx_decode_select(sx_context* context, const sx_decode_select_params* params);
+
+/* sx_attention_decode over chosen tiles and, of the others, their means: for each key head, the keys of
+ * the chosen tiles and those behind the pooled ones as they are, and each other pooled tile as one key
+ * of the logit scale * q . mean_keys[c] + ln(128) with the value mean_values[c], all in one softmax.
+ * Tiles that are not chosen are not read. Where all are, every bit is that of sx_attention_decode. There
+ * is no window; with causal = 1, 128 * pooled_tiles is at most key_count - T + 1. */
+typedef struct sx_attention_decode_tiles_params {
+  sx_attention_decode_params attention; /* first_row: multiples of 128 */
+  const void* mean_keys;       /* [kv_heads, mean_capacity, head_dim], of the keys' dtype */
+  const void* mean_values;     /* as mean_keys */
+  const int32_t* pooled_tiles; /* as in sx_decode_select, and from there: */
+  const int32_t* counts;
+  const int32_t* indices;
+  int64_t index_stride, mean_capacity, mean_head_stride;
+} sx_attention_decode_tiles_params;
+sx_status sx_attention_decode_tiles(sx_context* context,
+                                    const sx_attention_decode_tiles_params* params);
+
 /* Merges partial attentions over disjoint sets of keys (Star Attention, arXiv 2411.17116, 2.2).
  * Weights over the parts, per token and head:
  * by_score = 0: 2^lse normalized; a part of lse -inf weighs nothing, all empty gives zeros.

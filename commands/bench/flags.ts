@@ -33,6 +33,7 @@ import {
   wholesFlag,
 } from "../shared/flags.ts";
 import type { CommandHelp } from "../shared/help.ts";
+import { DECODE_KEEP_FLAG, decodeKeepOf } from "../shared/decode_keep_flag.ts";
 import { REST_FLAG, THRESHOLD_FLAG, thresholdOf } from "../shared/threshold_flag.ts";
 
 /** The flags; several of them take lists. */
@@ -107,6 +108,7 @@ export const BENCH_FLAGS = {
   }),
   threshold: THRESHOLD_FLAG,
   rest: REST_FLAG,
+  decode_keep: DECODE_KEEP_FLAG,
   density: decimalFlag({
     help: "sets the share of selected tiles, above 0 and at most 1; they are drawn at random, " +
       "mass and selection still run",
@@ -181,6 +183,7 @@ export async function benchOptions(
     stride: values.stride,
     threshold: thresholdOf(values.threshold),
     rest: values.rest,
+    decodeKeep: decodeKeepOf(values.decode_keep),
     density,
     repeats: values.repeats,
     kernels: values.kernels,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { DecodeKeep } from "../../lib/attention/decode_keep.ts";
 import type { AttentionMode } from "../../lib/attention/plan.ts";
 import type { RestRule } from "../../lib/attention/rest.ts";
 import type { ThresholdTable } from "../../lib/attention/thresholds.ts";
@@ -49,6 +50,8 @@ export interface BenchOptions {
   /** One for all heads, or a table of them. */
   readonly threshold: number | ThresholdTable;
   readonly rest: RestRule;
+  /** Which keys query and answer read. @default {1} */
+  readonly decodeKeep?: number | DecodeKeep | undefined;
   /** Share of the causal tiles that modes with selection compute; undefined leaves the choice to the mass. */
   readonly density: number | undefined;
   /** Timed runs per length. */

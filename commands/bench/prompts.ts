@@ -89,12 +89,12 @@ function openSession(
   run: { folder: string; mode: BenchOptions["modes"][number]; context: CommandContext },
 ): ModelSession {
   const { folder, mode, context } = run;
-  const { blockTokens, anchorTokens, stride, threshold, rest, device } = options;
+  const { blockTokens, anchorTokens, stride, threshold, rest, decodeKeep, device } = options;
   const { dtype: precision, threads, gpusPerRank, startTimeoutMs } = options;
   return new ModelSession({
     folder,
     load: {
-      ...{ mode, blockTokens, anchorTokens, stride, threshold, rest },
+      ...{ mode, blockTokens, anchorTokens, stride, threshold, rest, decodeKeep },
       ...{ device, precision, threads, gpusPerRank, startTimeoutMs },
     },
     ...context,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { describeKeep } from "../../lib/attention/decode_keep.ts";
 import type { AttentionMode, CheckedPlan } from "../../lib/attention/plan.ts";
 import { describeThreshold, thresholdRecord } from "../../lib/attention/thresholds.ts";
 import { allWeights, isTied, type ModelShape } from "../../lib/model/model_shape.ts";
@@ -53,7 +54,7 @@ export function timesJson(report: ModeReport): string {
 
 /** One line of JSON with everything that is not in the line of times. */
 export function detailsJson(report: ModeReport): string {
-  const { options, plan: { cut, selection }, mode } = report;
+  const { options, plan: { cut, selection, decodeKeep }, mode } = report;
   return JSON.stringify({
     mode,
     model: modelName(options),
@@ -72,6 +73,7 @@ export function detailsJson(report: ModeReport): string {
       ...(selection.rest === undefined ? {} : { rest: selection.rest }),
       forced_density: options.density ?? null,
     }),
+    ...(decodeKeep === undefined ? {} : { decode_keep: describeKeep(decodeKeep) }),
     prefill: report.prefill.map((timing) => {
       const { tokens, costs, density } = timing;
       const { tokensPerS, tflops } = prefillRates(timing);
@@ -106,7 +108,8 @@ export function detailsJson(report: ModeReport): string {
 
 /** What stands above a mode's lines. */
 export function headText(report: ModeReport): string {
-  const { options, mode, plan: { cut, selection } } = report;
+  const { options, mode, plan: { cut, selection, decodeKeep } } = report;
+  const kept = decodeKeep === undefined ? "" : `, decode_keep ${describeKeep(decodeKeep)}`;
   const blocks = cut.kind === "blocks"
     ? `, block ${cut.blockTokens}, anchor ${cut.anchorTokens}`
     : "";
@@ -121,7 +124,7 @@ export function headText(report: ModeReport): string {
   const shared = ranks > 1 ? `, ${ranks} processes over ${exchange}` : "";
   return `${
     modelName(options)
-  }, ${report.device}${shared}, ${options.dtype}, ${mode}${blocks}${sparse}\n` +
+  }, ${report.device}${shared}, ${options.dtype}, ${mode}${blocks}${sparse}${kept}\n` +
     `prompt: ${report.promptName}; ± is the standard deviation\n`;
 }
 

@@ -34,6 +34,7 @@ const {
   select: _select,
   merge: _merge,
   rest: _rest,
+  decode_keep: _keep,
   ...engineFlags
 } = ENGINE_FLAGS;
 
@@ -136,7 +137,7 @@ export const CALIBRATE = defineCommand({
       lengths: flags.seq_lengths,
       sampleCount: checkCount(flags),
       sourceDir: flags.source_dir,
-      plan: planOf({ ...flags, attn_type, merge: "lse", rest: "drop" }),
+      plan: planOf({ ...flags, attn_type, merge: "lse", rest: "drop", decode_keep: "1" }),
       goal,
       processCount: flags.nproc_per_node,
       overwrite: flags.overwrite,

@@ -5,6 +5,7 @@
  * @module
  */
 import { basename, dirname } from "node:path";
+import { describeKeep } from "../../lib/attention/decode_keep.ts";
 import { mergeOf, modeOf } from "../../lib/attention/plan.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
 import { recoverJsonLines } from "../../lib/jsonl.ts";
@@ -75,6 +76,8 @@ function checkRun(run: RulerRun): void {
   const mode = modeOf(run.plan);
   if (!["dense", "star", "ring"].includes(mode)) refuse("--attn_type", mode);
   if (mode === "star" && mergeOf(run.plan) !== "lse") refuse("--merge", mergeOf(run.plan) ?? "");
+  const { decodeKeep } = run.plan;
+  if (decodeKeep !== undefined) refuse("--decode_keep", describeKeep(decodeKeep));
   if (run.overwrite === true) {
     throw new UsageError("--adopt: keeps the results that --overwrite removes: take one of both");
   }

@@ -6,6 +6,7 @@
  * @module
  */
 import { type CheckedPlan, checkPlan, modeOf, sharesContext } from "../../lib/attention/plan.ts";
+import { describeKeep } from "../../lib/attention/decode_keep.ts";
 import { describeThreshold } from "../../lib/attention/thresholds.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
 import { errorText, FileError, UsageError } from "../../lib/errors.ts";
@@ -245,7 +246,7 @@ async function findPregenDir(named: string | undefined): Promise<string | undefi
 }
 
 function describeRun(run: RulerRun): string {
-  const { plan: { cut, selection }, dtype, modelName } = run;
+  const { plan: { cut, selection, decodeKeep }, dtype, modelName } = run;
   const parts = [modelName, modeOf(run.plan)];
   if (cut.kind === "blocks") {
     parts.push(`block ${cut.blockTokens}`, `anchor ${cut.anchorTokens}`);
@@ -255,5 +256,6 @@ function describeRun(run: RulerRun): string {
     parts.push(`stride ${selection.stride}`, describeThreshold(selection.threshold));
     if (selection.rest === "mean") parts.push("the rest's mean");
   }
+  if (decodeKeep !== undefined) parts.push(`decode_keep ${describeKeep(decodeKeep)}`);
   return [...parts, dtype, `${run.template} prompts`].join(", ");
 }

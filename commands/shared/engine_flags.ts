@@ -27,6 +27,7 @@ import {
   textFlag,
   wholeFlag,
 } from "./flags.ts";
+import { DECODE_KEEP_FLAG, decodeKeepOf } from "./decode_keep_flag.ts";
 import { REST_FLAG, THRESHOLD_FLAG, thresholdOf } from "./threshold_flag.ts";
 
 /** What `-a` takes. */
@@ -46,6 +47,7 @@ const FLAG_NAMES: Readonly<Record<string, string>> = {
   threshold: "--threshold",
   rest: "--rest",
   merge: "--merge",
+  decodeKeep: "--decode_keep",
   device: "--device",
   precision: "--dtype",
   threads: "--threads",
@@ -81,6 +83,8 @@ export interface PlanFlags {
   readonly threshold: string;
   readonly rest: RestRule;
   readonly merge: MergeRule;
+  /** A share, or a threshold. */
+  readonly decode_keep: string;
 }
 
 /** Values of the flags of the device. */
@@ -138,6 +142,7 @@ export const ENGINE_FLAGS = {
     help: "how phase 2 merges the processes' parts; 'antidiagonal' is the per-process weighting " +
       "of StarXAttention, kept for comparison: it loses most of the accuracy (star, starx)",
   }),
+  decode_keep: DECODE_KEEP_FLAG,
   device: choiceFlag(DEVICE_WISHES, {
     default: LOAD_DEFAULTS.device,
     machine: true,
@@ -201,7 +206,7 @@ export function gpusPerRank(flags: Pick<EngineFlags, "gpus_per_rank">): number |
 /**
  * What the plan's flags ask for; `checkPlan()` has still to look at it.
  *
- * @throws {UsageError} If the threshold is neither a number nor a file.
+ * @throws {UsageError} If the threshold is neither a number nor a file, or what is kept is no share.
  * @throws {FileError} If its file holds no thresholds.
  */
 export function planOf(flags: PlanFlags): PlanOptions {
@@ -215,6 +220,7 @@ export function planOf(flags: PlanFlags): PlanOptions {
     threshold: thresholdOf(flags.threshold),
     rest: flags.rest,
     merge: flags.merge,
+    decodeKeep: decodeKeepOf(flags.decode_keep),
   };
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { describeKeep } from "../../lib/attention/decode_keep.ts";
 import { type CheckedPlan, mergeOf, modeOf } from "../../lib/attention/plan.ts";
 import type { SelectModule } from "../../lib/attention/select_module.ts";
 import { thresholdRecord } from "../../lib/attention/thresholds.ts";
@@ -21,7 +22,7 @@ export function planOptions(
     selectModule?: SelectModule | undefined;
   },
 ): Record<string, OptionValue> {
-  const { cut, selection } = plan;
+  const { cut, selection, decodeKeep } = plan;
   const blocks = cut.kind === "blocks"
     ? { block_size: cut.blockTokens, anchor_block_size: cut.anchorTokens, merge: cut.merge }
     : {};
@@ -33,6 +34,7 @@ export function planOptions(
       threshold: thresholdRecord(selection.threshold),
       ...(selection.rest === undefined ? {} : { rest: selection.rest }),
     }),
+    ...(decodeKeep === undefined ? {} : { decode_keep: describeKeep(decodeKeep) }),
     ...(run.ropeScaling === undefined ? {} : { rope_scaling: JSON.stringify(run.ropeScaling) }),
     ...(run.selectModule === undefined ? {} : { select: run.selectModule.sha256 }),
     // The weights of this merge are one per process.

@@ -31,12 +31,14 @@ import { AXES } from "./axes.ts";
 import type { Shard } from "./options.ts";
 import type { Grid } from "./settings.ts";
 
-// Several of these make the settings; one merge and one selection of one's own are a model's.
+// Several of these make the settings; one merge, one selection of one's own and what phase 2 reads are
+// a model's.
 const {
   stride: _stride,
   threshold: _threshold,
   rest: _rest,
   merge: _merge,
+  decode_keep: _keep,
   select: _select,
   ...engineFlags
 } = ENGINE_FLAGS;

@@ -2,32 +2,11 @@
  * The exported functions of attention and of the choice of tiles: they check every argument that can
  * be checked and call the backend's op.
  */
-#include "checks.h"
+#include "attention_checks.h"
 
 using namespace sx;
 
 namespace {
-
-sx_status check_heads(const Call& call, int64_t q_heads, int64_t kv_heads, int64_t head_dim) {
-  SX_CHECK(call, q_heads >= 1 && q_heads <= 4096, "q_heads must be 1 to 4096", q_heads);
-  SX_CHECK(call, kv_heads >= 1 && q_heads % kv_heads == 0, "kv_heads must divide q_heads",
-           kv_heads);
-  SX_CHECK(call, head_dim == 64 || head_dim == 128, "head_dim must be 64 or 128", head_dim);
-  return SX_OK;
-}
-
-/* The dtypes of queries and output, then that of the cache. */
-sx_status check_dtypes(const Call& call, sx_dtype q_dtype, sx_dtype kv_dtype) {
-  SX_CHECK(call, is_float(q_dtype), "q_dtype must be F32 or BF16", q_dtype);
-  SX_CHECK(call, is_float(kv_dtype), "kv_dtype must be F32 or BF16", kv_dtype);
-  if (q_dtype != kQueryDtype) return lacks(call, kQueryRule, q_dtype);
-  return SX_OK;
-}
-
-/* Whether attention takes the keys and values as they lie in the cache. */
-sx_status check_cache(const Call& call, sx_dtype kv_dtype) {
-  return takes_cache(kv_dtype) ? SX_OK : lacks(call, kCacheRule, kv_dtype);
-}
 
 /* Keys, their sizes and strides; values too if `with_values`. */
 sx_status check_kv(const Call& call, const sx_key_values& kv, bool with_values) {
@@ -96,18 +75,6 @@ sx_status check_tile_lists(const Call& call, const TileLists& p) {
 
 int64_t tile_count(int64_t tokens) { return (tokens + SX_TILE - 1) / SX_TILE; }
 
-/* First rows and numbers of keys of every sequence, where they can be looked at. */
-sx_status check_sequences(const Call& call, const sx_attention_decode_params& p) {
-  for (int64_t s = 0; s < p.sequences; s++) {
-    const int64_t first = p.first_row == nullptr ? 0 : p.first_row[s];
-    SX_CHECK(call, p.key_count[s] >= 0 && p.key_count[s] <= p.sequence_capacity,
-             "key_count must be 0 to sequence_capacity", p.key_count[s]);
-    SX_CHECK(call, first >= 0 && first + p.key_count[s] <= p.key_capacity,
-             "first_row must be 0 to key_capacity - key_count", first);
-  }
-  return SX_OK;
-}
-
 sx_status check_stride(const Call& call, int64_t stride) {
   SX_CHECK(call, stride >= 1 && stride <= SX_TILE && SX_TILE % stride == 0,
            "stride must be a divisor of 128", stride);
@@ -162,33 +129,6 @@ sx_status sx_attention_block_sparse(sx_context* context,
                            tile_count(all.kv.prefix_tokens + all.kv.key_tokens)};
   if (kSeesMemory) SX_PASS(check_tile_lists(call, lists));
   return SX_CALL(*context, attention_block_sparse, p);
-}
-
-sx_status sx_attention_decode(sx_context* context, const sx_attention_decode_params* params) {
-  SX_BEGIN(context, params, "attend to the cache");
-  SX_CHECK_POINTER(call, p, out);
-  SX_CHECK_POINTER(call, p, q);
-  SX_CHECK_POINTER(call, p, key_count);
-  SX_CHECK_FLAG(call, p, causal);
-  SX_CHECK(call, p.q_tokens >= 0 && p.q_tokens <= 16, "q_tokens must be 0 to 16", p.q_tokens);
-  SX_CHECK(call, p.sequences >= 0 && p.sequences <= 65536, "sequences must be 0 to 65536",
-           p.sequences);
-  SX_CHECK_SIZE(call, p, key_capacity);
-  SX_CHECK(call, p.sequence_capacity >= 0 && p.sequence_capacity <= p.key_capacity,
-           "sequence_capacity must be 0 to key_capacity", p.sequence_capacity);
-  SX_CHECK_SIZE(call, p, window);
-  SX_CHECK_FLOAT(call, p, out_dtype);
-  SX_PASS(check_dtypes(call, p.q_dtype, p.kv_dtype));
-  SX_PASS(check_cache(call, p.kv_dtype));
-  SX_PASS(check_heads(call, p.q_heads, p.kv_heads, p.head_dim));
-  SX_CHECK_FINITE(call, p, scale);
-  /* Pointers are checked against the capacity, so that a refusal does not depend on the fill. */
-  SX_CHECK(call, p.key_capacity == 0 || p.keys != nullptr, "keys must not be null", 0);
-  SX_CHECK(call, p.key_capacity == 0 || p.values != nullptr, "values must not be null", 0);
-  SX_CHECK_SIZE(call, p, token_stride);
-  SX_CHECK_SIZE(call, p, head_stride);
-  if (kSeesMemory) SX_PASS(check_sequences(call, p));
-  return SX_CALL(*context, attention_decode, p);
 }
 
 sx_status sx_merge_states(sx_context* context, const sx_merge_states_params* params) {

@@ -24,6 +24,8 @@
   X(attention_dense)        \
   X(attention_block_sparse) \
   X(attention_decode)       \
+  X(decode_select)          \
+  X(attention_decode_tiles) \
   X(merge_states)           \
   X(antidiagonal_score)     \
   X(select_tiles)           \

@@ -116,22 +116,27 @@ __device__ inline void fetch(uint4* to, const bf16* from, bool valid, uint64_t p
   }
 }
 
+/* Keys that lie in the order of their numbers. */
+struct InOrder {
+  __device__ int64_t operator()(int64_t key) const { return key; }
+};
+
 /* A lane's pieces of 16 keys and values: [2][kDim / 32] of the keys lane / 4 and lane / 4 + 8, the
  * elements 8 * (lane % 4).. of each run of 32; then [kDim / 64][4] of the values of the keys 2q,
  * 2q + 1, 2q + 8, 2q + 9, q = lane % 4, the elements 8 * (lane / 4).. of each half of 64. */
 template <int kDim>
 constexpr int kPieces = kDim / 16 + kDim / 16;
 
-template <int kDim, bool kAligned>
+template <int kDim, bool kAligned, class Rows = InOrder>
 __device__ inline void fetch_tile(uint4* to, const bf16* keys, const bf16* values, int64_t first,
-                                  int64_t end, int64_t stride) {
+                                  int64_t end, int64_t stride, Rows row_of = Rows()) {
   const int lane = threadIdx.x % 32;
   const uint64_t policy = evict_first();
   if (first < end) {
 #pragma unroll
     for (int half = 0; half < 2; half++) {
       const int64_t key = first + half * 8 + lane / 4;
-      const bf16* from = keys + (key < end ? key : first) * stride + lane % 4 * 8;
+      const bf16* from = keys + row_of(key < end ? key : first) * stride + lane % 4 * 8;
 #pragma unroll
       for (int i = 0; i < kDim / 32; i++, to += 32) {
         fetch<kAligned>(to, from + 32 * i, key < end, policy);
@@ -140,7 +145,7 @@ __device__ inline void fetch_tile(uint4* to, const bf16* keys, const bf16* value
 #pragma unroll
     for (int i = 0; i < 4; i++) {
       const int64_t key = first + lane % 4 * 2 + i % 2 + i / 2 * 8;
-      const bf16* from = values + (key < end ? key : first) * stride + lane / 4 * 8;
+      const bf16* from = values + row_of(key < end ? key : first) * stride + lane / 4 * 8;
 #pragma unroll
       for (int half = 0; half < kDim / 64; half++) {
         fetch<kAligned>(to + (half * 4 + i) * 32, from + 64 * half, key < end, policy);
@@ -187,7 +192,27 @@ __device__ inline float column_sum(float value) {
   return value;
 }
 
-/* Online softmax: logits become weights relative to the new maximum, sums are brought to it. */
+/* Online softmax: two logits of one row become weights relative to the new maximum, sums are brought
+ * to it. */
+template <int kDim, int kTiles>
+__device__ inline void absorb(float& low, float& high, WarpState<kDim, kTiles>& state, int tile,
+                              int i) {
+  const float max = fmaxf(state.max[tile][i], column_max(fmaxf(low, high)));
+  /* A row that has seen no key yet: any finite maximum gives weights of 0. */
+  const float shift = max == -INFINITY ? 0 : max;
+  const float factor = fast_exp2(state.max[tile][i] - shift);
+  state.max[tile][i] = max;
+  low = fast_exp2(low - shift);
+  high = fast_exp2(high - shift);
+  state.sum[tile][i] = state.sum[tile][i] * factor + (low + high);
+#pragma unroll
+  for (int n = 0; n < kDim / 16; n++) {
+    state.out[tile][n][i] *= factor;
+    state.out[tile][n][2 + i] *= factor;
+  }
+}
+
+/* The online softmax of 16 keys from number `first` on, those that a row does not see being hidden. */
 template <int kDim, int kTiles>
 __device__ inline void soften(float (&logits)[kTiles][4], WarpState<kDim, kTiles>& state,
                               float scale, int64_t first) {
@@ -200,19 +225,7 @@ __device__ inline void soften(float (&logits)[kTiles][4], WarpState<kDim, kTiles
       const int begin = state.begin[tile][i], end = state.end[tile][i];
       low = key >= begin && key < end ? low * scale : -INFINITY;
       high = key + 8 >= begin && key + 8 < end ? high * scale : -INFINITY;
-      const float max = fmaxf(state.max[tile][i], column_max(fmaxf(low, high)));
-      /* A row that has seen no key yet: any finite maximum gives weights of 0. */
-      const float shift = max == -INFINITY ? 0 : max;
-      const float factor = fast_exp2(state.max[tile][i] - shift);
-      state.max[tile][i] = max;
-      low = fast_exp2(low - shift);
-      high = fast_exp2(high - shift);
-      state.sum[tile][i] = state.sum[tile][i] * factor + (low + high);
-#pragma unroll
-      for (int n = 0; n < kDim / 16; n++) {
-        state.out[tile][n][i] *= factor;
-        state.out[tile][n][2 + i] *= factor;
-      }
+      absorb(low, high, state, tile, i);
     }
   }
 }

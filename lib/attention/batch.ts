@@ -12,6 +12,7 @@ import type { KvSegment } from "../device/kv_segment.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { invariant } from "../errors.ts";
+import { TILE_TOKENS } from "../ffi/symbols.ts";
 import { rankScore } from "../ops/rank_score.ts";
 import { attentionDecode } from "../ops/attention_decode.ts";
 import { mergeStates, partElements } from "../ops/merge_states.ts";
@@ -21,6 +22,7 @@ import {
   RANK_SCORE_STRIDE,
   type RankKeys,
 } from "./global.ts";
+import { ChosenTiles } from "./chosen_tiles.ts";
 import { PartBuffers, splitPart } from "./parts.ts";
 import type { AttentionStrategy, LayerQueries } from "./strategy.ts";
 import { visibleRows } from "./window.ts";
@@ -47,6 +49,8 @@ export interface LayersOfWindow {
 interface VisibleKeys extends LayersOfWindow {
   readonly firstRows: PerStage<Tensor>;
   readonly keyCounts: PerStage<Tensor>;
+  /** Tiles with a mean; where not all keys are read. */
+  readonly pooledTiles: PerStage<Tensor> | undefined;
   /** What the devices have as first rows. */
   written: string;
 }
@@ -59,13 +63,15 @@ export class BatchAttention implements Disposable {
   readonly #lse: PerStage<Tensor>;
   /** Absent where one rank has all keys. */
   readonly #parts: PartBuffers | undefined;
+  /** Absent where all keys are read. */
+  readonly #tiles: ChosenTiles | undefined;
 
   /** @param options `maxRows`: the widest batch. `windows`: all layers. */
   constructor(
     stages: readonly Stage[],
     options: GlobalAttentionOptions & { maxRows: number; windows: readonly LayersOfWindow[] },
   ) {
-    const { collective, maxRows, queryHeads: heads, headDim, windows } = options;
+    const { collective, maxRows, queryHeads: heads, headDim, windows, keep, scale } = options;
     this.#options = options;
     using owned = new DisposableStack();
     const make = (label: string, dtype: "i32" | "f32", ...shape: number[]) =>
@@ -77,8 +83,13 @@ export class BatchAttention implements Disposable {
       ...layers,
       firstRows: make(`first keys of window ${layers.window}`, "i32", maxRows),
       keyCounts: make(`key counts of window ${layers.window}`, "i32", maxRows),
+      pooledTiles: keep === undefined || layers.window > 0
+        ? undefined
+        : make("tiles with a mean", "i32", maxRows),
       written: "",
     }));
+    const { rank } = collective;
+    this.#tiles = keep && owned.use(new ChosenTiles(stages, { ...keep, scale, rank }));
     this.#lse = make("log-sum-exps", "f32", maxRows, heads);
     const elements = maxRows * partElements({ tokens: 1, heads, headDim });
     this.#parts = collective.size === 1
@@ -90,13 +101,19 @@ export class BatchAttention implements Disposable {
   /** Brings what a step's ops read besides tensors to the devices; before they run. */
   async writeInputs(rows: readonly BatchKeys[]): Promise<void> {
     for (const visible of this.#visible) {
-      const { window, layers: [layer = 0], firstRows, keyCounts } = visible;
+      const { window, layers: [layer = 0], firstRows, keyCounts, pooledTiles } = visible;
       const seen = rows.map((row) => visibleRows(window, row));
       await write(keyCounts, seen.map(({ keyCount }) => keyCount));
       const first = rows.map(({ origin }, i) => origin(layer) + (seen[i]?.firstRow ?? 0));
-      if (String(first) === visible.written) continue;
+      const tiles = pooledTiles === undefined ? [] : rows.map(({ pooled }) => pooled?.tiles ?? 0);
+      if (pooledTiles !== undefined) {
+        this.#tiles?.prepare({ sequences: rows.length, tiles: tileCapacity(rows, layer) });
+      }
+      const text = `${first} ${tiles}`;
+      if (text === visible.written) continue;
       await write(firstRows, first);
-      visible.written = String(first);
+      if (pooledTiles !== undefined) await write(pooledTiles, tiles);
+      visible.written = text;
     }
   }
 
@@ -114,7 +131,7 @@ export class BatchAttention implements Disposable {
         : [];
       return [capacityOf(rows, layer), ...places].join(" ");
     });
-    return `${shared} ${pools.join(" ")}`;
+    return `${shared} ${this.#tiles?.version ?? 0} ${pools.join(" ")}`;
   }
 
   /** The strategy of one step. */
@@ -193,22 +210,28 @@ export class BatchAttention implements Disposable {
     const window = this.#options.windowOf(layer);
     const visible = this.#visible.find((layers) => layers.window === window);
     invariant(visible !== undefined, "every layer's window is known");
-    const { firstRows, keyCounts } = visible;
+    const { firstRows, keyCounts, pooledTiles } = visible;
     const arena = first.arena(layer);
     const [start, count] = row === undefined ? [0, rows.length] : [row, 1];
-    // Where keys begin and how many there are is read from the device, so that recorded ops do for
-    // later tokens and other sequences.
-    await attentionDecode(q.device, {
-      out,
-      lse,
+    const common = {
+      ...{ out, lse, keys: arena, causal: true },
       q: q.rows(start, count),
-      keys: arena,
       firstRow: firstRows.of(layer).rows(start, count),
       keyCount: keyCounts.of(layer).rows(start, count),
       sequenceCapacity: Math.min(arena.tokens, capacityOf(rows, layer)),
-      causal: true,
-      scale: this.#options.scale,
-    });
+    };
+    if (pooledTiles !== undefined) {
+      const means = first.pooled?.means(layer);
+      invariant(means !== undefined, "keys that are not all read have means");
+      await this.#tiles?.attend({
+        ...{ ...common, layer, means, tileCapacity: tileCapacity(rows, layer) },
+        pooledTiles: pooledTiles.of(layer).rows(start, count),
+      });
+      return;
+    }
+    // Where keys begin and how many there are is read from the device, so that recorded ops do for
+    // later tokens and other sequences.
+    await attentionDecode(q.device, { ...common, scale: this.#options.scale });
   }
 
   get #buffers(): PartBuffers {
@@ -234,4 +257,9 @@ function capacityOf(rows: readonly BatchKeys[], layer: number): number {
   const longest = Math.max(...rows.map(({ capacity }) => capacity(layer)));
   const step = 2 ** Math.max(0, Math.floor(Math.log2(longest)) - 2);
   return Math.ceil(longest / step) * step;
+}
+
+/** Tiles that the lists of a batch have room for: of the longest sequence. */
+function tileCapacity(rows: readonly BatchKeys[], layer: number): number {
+  return Math.ceil(capacityOf(rows, layer) / TILE_TOKENS);
 }

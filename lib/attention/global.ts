@@ -14,6 +14,8 @@ import { attentionDecode, DECODE_QUERY_TOKENS } from "../ops/attention_decode.ts
 import { attentionDense } from "../ops/attention_dense.ts";
 import { mergeStates, partElements } from "../ops/merge_states.ts";
 import type { Collective } from "../parallel/collective.ts";
+import type { KeepOptions, PooledKeys } from "./chosen_tiles.ts";
+import { QueryPieces } from "./query_pieces.ts";
 import { type KeyPlace, queryNumber, type WindowOf } from "./window.ts";
 import { PartBuffers, splitPart } from "./parts.ts";
 import type { MergeRule } from "./plan.ts";
@@ -39,6 +41,8 @@ export interface GlobalAttentionOptions {
   /** Factor of the logits. */
   readonly scale: number;
   readonly windowOf: WindowOf;
+  /** Absent where all keys are read. */
+  readonly keep?: KeepOptions | undefined;
 }
 
 /** The keys of one sequence on this rank, as a step's tokens see them. */
@@ -55,6 +59,8 @@ export interface RankKeys extends KeyPlace {
   readonly rankCount: number;
   /** [kv_heads, head_dim]: the mean of the anchor's keys, for merge antidiagonal. */
   readonly anchorMean: (layer: number) => Tensor | undefined;
+  /** Where its tiles have means, and those of the context are not all read. */
+  readonly pooled?: PooledKeys | undefined;
 }
 
 /** Attention of a query's tokens over all ranks' keys; owns the buffers of the exchange. */
@@ -65,6 +71,7 @@ export class GlobalAttention implements Disposable {
   /** Of one rank alone, which computes its part as several do: so tokens do not depend on them. */
   readonly #lse: PerStage<Tensor> | undefined;
   readonly #parts: PartBuffers | undefined;
+  readonly #pieces: QueryPieces | undefined;
 
   /** @param sizes The longest chunk, and how many ranks have keys of the sequence. */
   constructor(
@@ -85,6 +92,10 @@ export class GlobalAttention implements Disposable {
       ({ device }) =>
         owned.use(Tensor.allocate(device, { dtype: "f32", shape: [tokens, heads], label })),
     );
+    const { keep, scale } = options;
+    this.#pieces = keep && owned.use(
+      new QueryPieces(stages, { ...keep, scale, rank: collective.rank, maxTokens: tokens }),
+    );
     const elements = partElements({ tokens, heads, headDim });
     this.#parts = rankCount === 1
       ? undefined
@@ -93,7 +104,8 @@ export class GlobalAttention implements Disposable {
   }
 
   /** Brings what a chunk's ops read besides tensors to the devices; before they run. */
-  async writeInputs(step: RankKeys): Promise<void> {
+  async writeInputs(step: RankKeys & { tokens: number }): Promise<void> {
+    await this.#pieces?.writeInputs(step);
     for (const keyCount of this.#keyCounts.all) {
       await keyCount.writeFrom(Int32Array.of(step.keyCount));
     }
@@ -137,8 +149,11 @@ export class GlobalAttention implements Disposable {
     const { scale, windowOf } = this.#options;
     const { device } = q;
     const [tokens = 0] = q.shape;
-    const keys = step.keys(layer, step.keyCount);
     const window = windowOf(layer);
+    if (window === 0 && this.#pieces !== undefined) {
+      return await this.#pieces.attend({ layer, q, out, lse }, step);
+    }
+    const keys = step.keys(layer, step.keyCount);
     if (window > 0 && window <= step.lastPosition) {
       const qOffset = queryNumber(step, step.lastPosition + 1 - tokens);
       const place = { ...splitKeys(keys, step), qOffset };

@@ -10,6 +10,7 @@
 import { invariant } from "../errors.ts";
 import { TILE_TOKENS } from "../ffi/symbols.ts";
 import { checkChoice, optionError } from "../options.ts";
+import { checkDecodeKeep, type DecodeKeep } from "./decode_keep.ts";
 import { REST_RULES, type RestRule } from "./rest.ts";
 import { readTable, type ThresholdTable } from "./thresholds.ts";
 
@@ -73,6 +74,15 @@ export interface PlanOptions {
   readonly rest?: RestRule | undefined;
   /** How the parts of several ranks are merged, in `star` and `starx`. @default {"lse"} */
   readonly merge?: MergeRule | undefined;
+  /**
+   * Which keys query and answer read, in all modes but `ring` and `ringx`: a share of the tiles of 128
+   * keys, those of the largest pooled attention mass, or with `threshold` as many as hold that share of
+   * it, per layer and key head; the others enter by their mean. In `star` and `starx` each block's tiles
+   * are chosen among by themselves. Above 0 and at most 1.
+   *
+   * @default {1}
+   */
+  readonly decodeKeep?: number | DecodeKeep | undefined;
 }
 
 /** The names of the options. */
@@ -84,6 +94,7 @@ export const PLAN_OPTION_NAMES = [
   "threshold",
   "rest",
   "merge",
+  "decodeKeep",
 ] as const satisfies readonly (keyof PlanOptions)[];
 
 /** The context in blocks that are encoded on their own, each behind an anchor. */
@@ -120,6 +131,8 @@ export interface Plan {
   readonly cut: ContextCut;
   /** Absent where all tiles are computed. */
   readonly selection?: TileSelection;
+  /** Absent where phase 2 reads all keys. */
+  readonly decodeKeep?: DecodeKeep;
 }
 
 /** The mark of a plan that was checked. Only the compiler sees it: a plan is plain data. */
@@ -133,8 +146,8 @@ export type CheckedPlan = Plan & { readonly [CHECKED]: true };
  *
  * @param options What the caller asks for.
  * @returns The plan.
- * @throws {UsageError} If the mode is unknown, or a size, the stride, the threshold, the rest or the merge is
- * out of its range; the message names the option.
+ * @throws {UsageError} If the mode is unknown, or a size, the stride, the threshold, the rest, the
+ * merge or what phase 2 keeps is out of its range; the message names the option.
  * @example
  * ```ts
  * import { checkPlan } from "@starx/starx";
@@ -150,10 +163,13 @@ export function checkPlan(options: PlanOptions): CheckedPlan {
     value: mode,
     choices: ATTENTION_MODES,
   });
-  const { cut, selects } = MODES[mode];
+  const { cut: kind, selects } = MODES[mode];
+  const cut: ContextCut = kind === "blocks" ? checkBlocks(options, { selects }) : { kind };
+  const decodeKeep = checkDecodeKeep(options.decodeKeep, cut);
   const plan: Plan = {
-    cut: cut === "blocks" ? checkBlocks(options, { selects }) : { kind: cut },
+    cut,
     ...(selects ? { selection: checkSelection(options) } : {}),
+    ...(decodeKeep === undefined ? {} : { decodeKeep }),
   };
   return plan as CheckedPlan;
 }

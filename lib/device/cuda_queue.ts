@@ -10,7 +10,8 @@
 import type { Blas } from "../ffi/cublas.ts";
 import type { CudaRuntime } from "../ffi/cudart.ts";
 import { OpScratch } from "../ffi/op_struct.ts";
-import type { MatmulParams, OpParams } from "../ffi/params.ts";
+import type { OpParams } from "../ffi/op_params.ts";
+import type { MatmulParams } from "../ffi/params.ts";
 import { checkStatus, DTYPE_CODES } from "../ffi/status.ts";
 import type { OpName } from "../ffi/symbols.ts";
 import type { CudaTransfer } from "./cuda_transfer.ts";

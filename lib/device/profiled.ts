@@ -4,7 +4,8 @@
  * @module
  */
 import type { Bytes } from "../ffi/memory.ts";
-import type { MatmulParams, OpParams } from "../ffi/params.ts";
+import type { OpParams } from "../ffi/op_params.ts";
+import type { MatmulParams } from "../ffi/params.ts";
 import type { OpName } from "../ffi/symbols.ts";
 import type {
   DecodingTraits,

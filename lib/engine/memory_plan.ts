@@ -19,6 +19,7 @@ import { poolBytes, type PoolTokens } from "../model/kv_pools.ts";
 import { layerPools, type ModelShape } from "../model/model_shape.ts";
 import type { Precision } from "../model/precision.ts";
 import { weightBytes } from "../model/weight_upload.ts";
+import { DECODE_QUERY_TOKENS } from "../ops/attention_decode.ts";
 import { partElements } from "../ops/merge_states.ts";
 import { MAX_LANES, sendingPays } from "../star/anchor_stream.ts";
 import { type BlockLayout, type ContextBlock, layOutBlocks, tokensIn } from "../star/blocks.ts";
@@ -136,7 +137,8 @@ function rankNeed(
   const longest = Math.max(...layout.blocksByRank.map(tokensIn));
   const { cache: dtype } = precision;
   const kept = keptTokens({ ...question, device, layout, rank });
-  const cacheOf = (tokens: PoolTokens) => poolBytes(config, { dtype, range, tokens });
+  const hasMeans = plan.decodeKeep !== undefined;
+  const cacheOf = (tokens: PoolTokens) => poolBytes(config, { dtype, range, tokens, hasMeans });
   const layerBytes = (tokens: number) => cacheBytes({ layers: 1, kvHeads, headDim, tokens, dtype });
   const step = Math.max(1, Math.min(chunkTokens, room));
   const part = 4 * partElements({ tokens: step, heads: queryHeads, headDim });
@@ -153,6 +155,11 @@ function rankNeed(
   if (question.ranks > 1) {
     const row = 4 * partElements({ tokens: 1, heads: queryHeads, headDim });
     working += (question.ranks + 1) * batchSize * row;
+  }
+  // Lists of tiles, and what they are chosen by: of a batch, and of a chunk of the query.
+  if (hasMeans) {
+    const lists = batchSize + Math.ceil(step / DECODE_QUERY_TOKENS);
+    working += 8 * lists * kvHeads * Math.ceil((longest + room) / TILE_TOKENS + 1);
   }
   if (isRing) {
     working += transformerBytes(device, { config, precision, tokens: Math.max(1, longest) });
@@ -303,13 +310,14 @@ function findShortage<T extends DeviceTraits>(
 
 /** What free pages of the layers on one GPU take. */
 function reusableBytes(
-  { config, precision }: MemoryQuestion,
+  { config, plan, precision }: MemoryQuestion,
   options: { tokens: PoolTokens; gpu: number; gpuCount: number },
 ): number {
   const { tokens, gpu, gpuCount } = options;
   const range = splitLayers(config.layerCount, { count: gpuCount })[gpu];
   if (range === undefined) return 0;
-  return poolBytes(config, { range, dtype: precision.cache, tokens });
+  const hasMeans = plan.decodeKeep !== undefined;
+  return poolBytes(config, { range, dtype: precision.cache, tokens, hasMeans });
 }
 
 /** Whether a question fits on some GPUs before anything is loaded, with the chunks they allow. */
@@ -336,7 +344,8 @@ function whatFits(question: MemoryQuestion, fits: (other: MemoryQuestion) => boo
   const { blockTokens, anchorTokens } = plan.cut;
   const block = largest(blockTokens, (tokens) => {
     const smaller = { blockTokens: tokens, anchorTokens: Math.min(tokens, anchorTokens) };
-    const options = { mode: modeOf(plan), ...plan.cut, ...plan.selection, ...smaller };
+    const { decodeKeep } = plan;
+    const options = { mode: modeOf(plan), ...plan.cut, ...plan.selection, decodeKeep, ...smaller };
     return fits({ ...question, plan: checkPlan(options) });
   });
   return block > 0 ? `${advice}, or this length with 'blockTokens' ${block}` : advice;

@@ -104,7 +104,7 @@ export interface GenerateOptions {
   readonly endIds?: readonly number[] | undefined;
   /**
    * The attention of this prompt in place of the model's, so that a sweep loads a model once. It may
-   * differ in all but its merge.
+   * differ in all but its merge and the keys that are read.
    */
   readonly plan?: PlanOptions | undefined;
   /** Whether to return which tiles were selected; not in the ring's modes. @default {false} */

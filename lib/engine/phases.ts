@@ -35,7 +35,7 @@ export interface EncodeCall extends PhaseCall {
   readonly room: number;
   /**
    * The attention of this context in place of the model's, so that a sweep loads a model once. It may
-   * differ in all but its merge.
+   * differ in all but its merge and which keys are read.
    */
   readonly plan?: PlanOptions | undefined;
 }
@@ -73,7 +73,8 @@ export interface Phases extends Disposable, AsyncDisposable {
    *
    * @param contextIds Token ids, tokenized without added special tokens.
    * @param options What it is encoded with.
-   * @throws {UsageError} If an option of the plan is out of its range, or it merges in another way.
+   * @throws {UsageError} If an option of the plan is out of its range, or it merges or reads keys in
+   * another way.
    * @throws {RequestError} If the ids or the room cannot be used, or the context has more tokens than
    * the model has positions.
    * @throws {KernelError} If there is not enough memory.

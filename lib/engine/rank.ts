@@ -57,7 +57,7 @@ export class RankModel implements Disposable {
     parts: RankParts,
     made: { transformer: Transformer; owned: DisposableStack },
   ) {
-    const { config, stages, density } = parts;
+    const { config, stages, density, plan } = parts;
     const { transformer, owned } = made;
     this.#parts = parts;
     this.#owned = owned;
@@ -67,7 +67,8 @@ export class RankModel implements Disposable {
     this.#transformer = transformer;
     const { kvHeads, headDim } = config;
     const { cache: dtype } = parts.precision;
-    this.#pools = new KvPools(stages, { config, kvHeads, headDim, dtype });
+    const hasMeans = plan.decodeKeep !== undefined;
+    this.#pools = new KvPools(stages, { config, kvHeads, headDim, dtype, hasMeans });
     this.#memory = new RankMemory(parts, this.#pools);
     this.#randomTiles = density === undefined
       ? undefined

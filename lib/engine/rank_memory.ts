@@ -82,8 +82,8 @@ export class RankMemory {
   }
 
   #bytesOf(tokens: PoolTokens): number {
-    const { config, precision: { cache: dtype } } = this.#parts;
-    return poolBytes(config, { dtype, tokens });
+    const { config, plan, precision: { cache: dtype } } = this.#parts;
+    return poolBytes(config, { dtype, tokens, hasMeans: plan.decodeKeep !== undefined });
   }
 
   /** Whether no sequence is there. */

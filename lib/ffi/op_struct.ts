@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { PARAM_BYTES, PARAM_WRITERS } from "./param_structs.ts";
-import type { OpParams } from "./params.ts";
+import { type OpParams, PARAM_BYTES } from "./op_params.ts";
+import { PARAM_WRITERS } from "./param_structs.ts";
 import { StructMemory } from "./struct_views.ts";
 import type { OpName } from "./symbols.ts";
 

@@ -5,16 +5,19 @@
  *
  * @module
  */
+import type { OpParams } from "./op_params.ts";
 import type {
   AddParams,
   AntidiagonalScoreParams,
   ArgmaxParams,
   AttentionBlockSparseParams,
   AttentionDecodeParams,
+  AttentionDecodeTilesParams,
   AttentionDenseParams,
   AttentionRestParams,
   ConvertParams,
   CopyParams,
+  DecodeSelectParams,
   EmbeddingParams,
   HeadNormParams,
   KeyMeanParams,
@@ -22,7 +25,6 @@ import type {
   MatmulParams,
   MatmulRowsParams,
   MergeStatesParams,
-  OpParams,
   RankScoreParams,
   RmsNormParams,
   RopeParams,
@@ -34,34 +36,6 @@ import type {
   TopKParams,
 } from "./params.ts";
 import { type StructViews, writeInt, writeSize } from "./struct_views.ts";
-
-/** The bytes of each op's structure. */
-export const PARAM_BYTES = {
-  sx_copy: 48,
-  sx_convert: 40,
-  sx_embedding: 64,
-  sx_rms_norm: 72,
-  sx_matmul: 80,
-  sx_matmul_rows: 80,
-  sx_rope_table: 56,
-  sx_rope: 128,
-  sx_head_norm: 64,
-  sx_add: 48,
-  sx_swiglu: 40,
-  sx_argmax: 32,
-  sx_top_k: 40,
-  sx_attention_dense: 192,
-  sx_attention_block_sparse: 216,
-  sx_attention_decode: 176,
-  sx_merge_states: 72,
-  sx_antidiagonal_score: 184,
-  sx_select_tiles: 104,
-  sx_tile_mass: 192,
-  sx_tile_means: 160,
-  sx_attention_rest: 184,
-  sx_key_mean: 64,
-  sx_rank_score: 120,
-} as const satisfies Readonly<Record<keyof OpParams, number>>;
 
 // Structures within others, which begin so many words of 8 bytes after the memory itself.
 
@@ -108,6 +82,31 @@ function writeAttentionDense(to: StructViews, at: number, p: AttentionDenseParam
   writeSize(to.i32, 2 * at + 42, p.qHeads);
   writeSize(to.i32, 2 * at + 44, p.window);
   to.f32[2 * at + 46] = p.scale;
+}
+
+function writeAttentionDecode(to: StructViews, at: number, p: AttentionDecodeParams): void {
+  to.u64[at] = p.out;
+  writeInt(to.i32, 2 * at + 2, p.outDtype);
+  to.u64[at + 2] = p.lseLog2;
+  to.u64[at + 3] = p.q;
+  writeInt(to.i32, 2 * at + 8, p.qDtype);
+  to.u64[at + 5] = p.keys;
+  to.u64[at + 6] = p.values;
+  writeInt(to.i32, 2 * at + 14, p.kvDtype);
+  to.u64[at + 8] = p.firstRow;
+  to.u64[at + 9] = p.keyCount;
+  writeInt(to.i32, 2 * at + 20, p.causal);
+  writeSize(to.i32, 2 * at + 22, p.window);
+  writeSize(to.i32, 2 * at + 24, p.sequences);
+  writeSize(to.i32, 2 * at + 26, p.qTokens);
+  writeSize(to.i32, 2 * at + 28, p.sequenceCapacity);
+  writeSize(to.i32, 2 * at + 30, p.keyCapacity);
+  writeSize(to.i32, 2 * at + 32, p.qHeads);
+  writeSize(to.i32, 2 * at + 34, p.kvHeads);
+  writeSize(to.i32, 2 * at + 36, p.headDim);
+  writeSize(to.i32, 2 * at + 38, p.tokenStride);
+  writeSize(to.i32, 2 * at + 40, p.headStride);
+  to.f32[2 * at + 42] = p.scale;
 }
 
 function writeAntidiagonalScore(to: StructViews, at: number, p: AntidiagonalScoreParams): void {
@@ -244,28 +243,42 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 52, p.indexStride);
   },
   sx_attention_decode(to: StructViews, p: AttentionDecodeParams): void {
-    to.u64[0] = p.out;
-    writeInt(to.i32, 2, p.outDtype);
-    to.u64[2] = p.lseLog2;
+    writeAttentionDecode(to, 0, p);
+  },
+  sx_decode_select(to: StructViews, p: DecodeSelectParams): void {
+    to.u64[0] = p.counts;
+    to.u64[1] = p.indices;
+    to.u64[2] = p.mass;
     to.u64[3] = p.q;
     writeInt(to.i32, 8, p.qDtype);
-    to.u64[5] = p.keys;
-    to.u64[6] = p.values;
-    writeInt(to.i32, 14, p.kvDtype);
-    to.u64[8] = p.firstRow;
-    to.u64[9] = p.keyCount;
-    writeInt(to.i32, 20, p.causal);
-    writeSize(to.i32, 22, p.window);
-    writeSize(to.i32, 24, p.sequences);
-    writeSize(to.i32, 26, p.qTokens);
-    writeSize(to.i32, 28, p.sequenceCapacity);
-    writeSize(to.i32, 30, p.keyCapacity);
+    to.u64[5] = p.meanKeys;
+    writeInt(to.i32, 12, p.kvDtype);
+    to.u64[7] = p.firstRow;
+    to.u64[8] = p.pooledTiles;
+    writeInt(to.i32, 18, p.byThreshold);
+    writeSize(to.i32, 20, p.sequences);
+    writeSize(to.i32, 22, p.qTokens);
+    writeSize(to.i32, 24, p.meanCapacity);
+    writeSize(to.i32, 26, p.indexStride);
+    writeSize(to.i32, 28, p.unitTiles);
+    writeSize(to.i32, 30, p.firstTiles);
     writeSize(to.i32, 32, p.qHeads);
     writeSize(to.i32, 34, p.kvHeads);
     writeSize(to.i32, 36, p.headDim);
-    writeSize(to.i32, 38, p.tokenStride);
-    writeSize(to.i32, 40, p.headStride);
-    to.f32[42] = p.scale;
+    writeSize(to.i32, 38, p.meanHeadStride);
+    to.f32[40] = p.scale;
+    to.f32[41] = p.keep;
+  },
+  sx_attention_decode_tiles(to: StructViews, p: AttentionDecodeTilesParams): void {
+    writeAttentionDecode(to, 0, p.attention);
+    to.u64[22] = p.meanKeys;
+    to.u64[23] = p.meanValues;
+    to.u64[24] = p.pooledTiles;
+    to.u64[25] = p.counts;
+    to.u64[26] = p.indices;
+    writeSize(to.i32, 54, p.indexStride);
+    writeSize(to.i32, 56, p.meanCapacity);
+    writeSize(to.i32, 58, p.meanHeadStride);
   },
   sx_merge_states(to: StructViews, p: MergeStatesParams): void {
     to.u64[0] = p.out;

@@ -218,6 +218,45 @@ export interface AttentionDecodeParams {
   readonly scale: number; // float scale
 }
 
+/** `sx_decode_select_params`. */
+export interface DecodeSelectParams {
+  readonly counts: bigint; // int32_t* counts
+  readonly indices: bigint; // int32_t* indices
+  readonly mass: bigint; // float* mass
+  readonly q: bigint; // const void* q
+  readonly qDtype: number; // sx_dtype q_dtype
+  readonly meanKeys: bigint; // const void* mean_keys
+  readonly kvDtype: number; // sx_dtype kv_dtype
+  readonly firstRow: bigint; // const int32_t* first_row
+  readonly pooledTiles: bigint; // const int32_t* pooled_tiles
+  readonly byThreshold: number; // int32_t by_threshold
+  readonly sequences: number; // int64_t sequences
+  readonly qTokens: number; // int64_t q_tokens
+  readonly meanCapacity: number; // int64_t mean_capacity
+  readonly indexStride: number; // int64_t index_stride
+  readonly unitTiles: number; // int64_t unit_tiles
+  readonly firstTiles: number; // int64_t first_tiles
+  readonly qHeads: number; // int64_t q_heads
+  readonly kvHeads: number; // int64_t kv_heads
+  readonly headDim: number; // int64_t head_dim
+  readonly meanHeadStride: number; // int64_t mean_head_stride
+  readonly scale: number; // float scale
+  readonly keep: number; // float keep
+}
+
+/** `sx_attention_decode_tiles_params`. */
+export interface AttentionDecodeTilesParams {
+  readonly attention: AttentionDecodeParams; // sx_attention_decode_params attention
+  readonly meanKeys: bigint; // const void* mean_keys
+  readonly meanValues: bigint; // const void* mean_values
+  readonly pooledTiles: bigint; // const int32_t* pooled_tiles
+  readonly counts: bigint; // const int32_t* counts
+  readonly indices: bigint; // const int32_t* indices
+  readonly indexStride: number; // int64_t index_stride
+  readonly meanCapacity: number; // int64_t mean_capacity
+  readonly meanHeadStride: number; // int64_t mean_head_stride
+}
+
 /** `sx_merge_states_params`. */
 export interface MergeStatesParams {
   readonly out: bigint; // void* out
@@ -335,32 +374,4 @@ export interface RankScoreParams {
   readonly headStride: number; // int64_t head_stride
   readonly stride: number; // int64_t stride
   readonly scale: number; // float scale
-}
-
-/** What each op takes. */
-export interface OpParams {
-  readonly sx_copy: CopyParams;
-  readonly sx_convert: ConvertParams;
-  readonly sx_embedding: EmbeddingParams;
-  readonly sx_rms_norm: RmsNormParams;
-  readonly sx_matmul: MatmulParams;
-  readonly sx_matmul_rows: MatmulRowsParams;
-  readonly sx_rope_table: RopeTableParams;
-  readonly sx_rope: RopeParams;
-  readonly sx_head_norm: HeadNormParams;
-  readonly sx_add: AddParams;
-  readonly sx_swiglu: SwigluParams;
-  readonly sx_argmax: ArgmaxParams;
-  readonly sx_top_k: TopKParams;
-  readonly sx_attention_dense: AttentionDenseParams;
-  readonly sx_attention_block_sparse: AttentionBlockSparseParams;
-  readonly sx_attention_decode: AttentionDecodeParams;
-  readonly sx_merge_states: MergeStatesParams;
-  readonly sx_antidiagonal_score: AntidiagonalScoreParams;
-  readonly sx_select_tiles: SelectTilesParams;
-  readonly sx_tile_mass: TileMassParams;
-  readonly sx_tile_means: TileMeansParams;
-  readonly sx_attention_rest: AttentionRestParams;
-  readonly sx_key_mean: KeyMeanParams;
-  readonly sx_rank_score: RankScoreParams;
 }

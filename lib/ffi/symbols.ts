@@ -186,6 +186,20 @@ export const OP_SYMBOLS = {
     ],
     result: "i32",
   },
+  sx_decode_select: {
+    parameters: [
+      "u64", // sx_context* context
+      "u64", // const sx_decode_select_params* params
+    ],
+    result: "i32",
+  },
+  sx_attention_decode_tiles: {
+    parameters: [
+      "u64", // sx_context* context
+      "u64", // const sx_attention_decode_tiles_params* params
+    ],
+    result: "i32",
+  },
   sx_merge_states: {
     parameters: [
       "u64", // sx_context* context

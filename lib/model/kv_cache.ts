@@ -27,22 +27,28 @@ export interface KvArenaOptions {
   readonly kvHeads: number;
   readonly headDim: number;
   readonly dtype: "bf16" | "f32";
+  /** Whether each page has a mean key and a mean value, too. @default {false} */
+  readonly hasMeans?: boolean | undefined;
 }
 
 /** Keys and values of one layer: [kv_heads, rows, head_dim] each, a row for each token. */
 export interface LayerCache {
   readonly keys: Tensor;
   readonly values: Tensor;
+  /** [kv_heads, pages, head_dim] each: what `tileMeans()` has written for a page. */
+  readonly means?: { readonly keys: Tensor; readonly values: Tensor } | undefined;
 }
 
 /** Bytes of device memory that `tokens` tokens of one sequence take in some layers. */
 export function cacheBytes(
   options: KvArenaOptions & { readonly tokens: number; readonly layers: number },
 ): number {
-  const { kvHeads, headDim, dtype, tokens, layers } = options;
+  const { kvHeads, headDim, dtype, tokens, layers, hasMeans = false } = options;
   if (tokens === 0) return 0;
-  const shape = [kvHeads, pagesFor(tokens) * PAGE_TOKENS, headDim];
-  return 2 * layers * workspaceBytes([{ dtype, shape }]);
+  const pages = pagesFor(tokens);
+  const rows = hasMeans ? [pages * PAGE_TOKENS, pages] : [pages * PAGE_TOKENS];
+  const tensors = rows.map((count) => ({ dtype, shape: [kvHeads, count, headDim] }));
+  return 2 * layers * workspaceBytes(tensors);
 }
 
 /** The pages of some layers; each layer's lie on the layer's device. */
@@ -76,6 +82,11 @@ export class KvArena implements Disposable {
   /** The numbers of its layers, in rising order. */
   get layers(): readonly number[] {
     return this.#places.map(({ layer }) => layer);
+  }
+
+  /** Whether pages have means. */
+  get hasMeans(): boolean {
+    return this.#options.hasMeans === true;
   }
 
   /** Tokens that it has pages for, taken or not. */
@@ -173,20 +184,24 @@ export class KvArena implements Disposable {
 
   /** Makes the layers anew, one after the other, with what was in them before. */
   async #makeLayers(rows: number): Promise<void> {
-    const { dtype, kvHeads, headDim } = this.#options;
+    const { dtype, kvHeads, headDim, hasMeans = false } = this.#options;
     for (const { layer, device } of this.#places) {
-      const make = (what: string) =>
-        Tensor.allocate(device, {
-          dtype,
-          shape: [kvHeads, rows, headDim],
-          label: `${what} of layer ${layer}`,
-        });
       using made = new DisposableStack();
-      const now = { keys: made.use(make("keys")), values: made.use(make("values")) };
+      const make = (what: string, count: number) => {
+        const shape = [kvHeads, count, headDim];
+        const label = `${what} of layer ${layer}`;
+        return made.use(Tensor.allocate(device, { dtype, shape, label }));
+      };
+      const pair = (what: string, count: number) => ({
+        keys: make(`${what}keys`, count),
+        values: make(`${what}values`, count),
+      });
+      const means = hasMeans ? pair("mean ", rows / PAGE_TOKENS) : undefined;
+      const now = { ...pair("", rows), means };
       const old = this.#layers.get(layer);
       if (old !== undefined) {
-        await moveRows(now.keys, old.keys);
-        await moveRows(now.values, old.values);
+        await moveRows(now, old);
+        if (means !== undefined && old.means !== undefined) await moveRows(means, old.means);
         disposeLayer(old);
       }
       made.move();
@@ -201,15 +216,19 @@ export class KvArena implements Disposable {
   }
 }
 
-function disposeLayer({ keys, values }: LayerCache): void {
-  keys[Symbol.dispose]();
-  values[Symbol.dispose]();
+function disposeLayer({ keys, values, means }: LayerCache): void {
+  for (const tensor of [keys, values, means?.keys, means?.values]) tensor?.[Symbol.dispose]();
 }
 
-/** Copies all rows of each head to the first rows of a longer tensor. */
-async function moveRows(out: Tensor, from: Tensor): Promise<void> {
-  const [, rows = 0] = from.shape;
-  await copyHeadRows(rows, { out: { tensor: out, start: 0 }, from: { tensor: from, start: 0 } });
+/** Copies all rows of each head to the first rows of longer tensors. */
+async function moveRows(out: LayerCache, from: LayerCache): Promise<void> {
+  const [, rows = 0] = from.keys.shape;
+  for (const what of ["keys", "values"] as const) {
+    await copyHeadRows(rows, {
+      out: { tensor: out[what], start: 0 },
+      from: { tensor: from[what], start: 0 },
+    });
+  }
 }
 
 /**
@@ -250,6 +269,11 @@ export class KvRun implements Disposable {
     return this.first - this.#dropped;
   }
 
+  /** Whether its pages have means. */
+  get hasMeans(): boolean {
+    return this.#arena.hasMeans;
+  }
+
   /** The numbers of the layers that it has tokens of. */
   get layers(): readonly number[] {
     return this.#arena.layers;
@@ -267,6 +291,14 @@ export class KvRun implements Disposable {
     invariant(start + tokens <= this.#end, "a segment lies within its sequence's pages");
     const absent = Math.min(tokens, Math.max(0, this.#dropped - start));
     return { ...this.layer(layer), start: this.origin + start, tokens, absent };
+  }
+
+  /** The means of a layer's first pages; their numbers are those of the tokens' tiles. */
+  means(layer: number, tiles: number): KvSegment {
+    const { means } = this.layer(layer);
+    invariant(means !== undefined, "an arena has means if it was made for them");
+    invariant(this.#dropped === 0, "means are of tokens that are all kept");
+    return { ...means, start: this.first / PAGE_TOKENS, tokens: tiles };
   }
 
   /** The token behind the last one that there is room for. */

@@ -20,6 +20,7 @@ import {
   type LayerCache,
 } from "./kv_cache.ts";
 import { PAGE_TOKENS } from "./kv_pages.ts";
+import { tileMeans } from "../ops/tile_means.ts";
 import { layerPools, type ModelShape, poolNumbers } from "./model_shape.ts";
 
 /** A number of tokens in each pool, in their order. */
@@ -31,6 +32,8 @@ export function poolBytes(
   options: {
     readonly tokens: PoolTokens;
     readonly dtype: KvArenaOptions["dtype"];
+    /** As of `KvPools`. @default {false} */
+    readonly hasMeans?: boolean;
     /** @default All layers. */
     readonly range?: LayerRange | undefined;
   },
@@ -41,7 +44,8 @@ export function poolBytes(
   return layerPools(config).reduce((sum, pool, index) => {
     const layers = pool.layers.filter((layer) => layer >= firstLayer && layer < endLayer).length;
     const tokens = options.tokens[index] ?? 0;
-    return sum + cacheBytes({ kvHeads, headDim, dtype, layers, tokens });
+    const hasMeans = options.hasMeans === true && pool.window === 0;
+    return sum + cacheBytes({ kvHeads, headDim, dtype, layers, tokens, hasMeans });
   }, 0);
 }
 
@@ -50,16 +54,17 @@ export class KvPools implements Disposable {
   readonly #arenas: readonly KvArena[];
   readonly #poolOf: (layer: number) => number;
 
-  /** Pools without a page: `reserve()` adds them. */
+  /** Pools without a page: `reserve()` adds them. Where a window hides keys, none has means. */
   constructor(
     stages: readonly Stage[],
     options: KvArenaOptions & { config: Pick<ModelShape, "layers"> },
   ) {
     const { config } = options;
     this.#poolOf = poolNumbers(config);
-    this.#arenas = layerPools(config).map(({ layers }) => {
+    this.#arenas = layerPools(config).map(({ layers, window }) => {
       const own = new Set(layers);
-      return new KvArena(stages, { ...options, has: (layer) => own.has(layer) });
+      const hasMeans = options.hasMeans === true && window === 0;
+      return new KvArena(stages, { ...options, hasMeans, has: (layer) => own.has(layer) });
     });
   }
 
@@ -92,6 +97,12 @@ export class KvPools implements Disposable {
   allRows(layer: number): KvSegment {
     const arena = this.#arenaOf(layer);
     return { ...arena.layer(layer), start: 0, tokens: arena.capacity };
+  }
+
+  /** The means of all pages of one layer; undefined where it has none. */
+  allMeans(layer: number): KvSegment | undefined {
+    const { means } = this.layer(layer);
+    return means && { ...means, start: 0, tokens: this.#arenaOf(layer).capacity / PAGE_TOKENS };
   }
 
   #arenaOf(layer: number): KvArena {
@@ -174,6 +185,12 @@ export class KvRows implements Disposable {
     return this.#runs.map(({ origin }) => origin);
   }
 
+  /** Where token 0 lies in the tensors of the layers that have means; 0 if none has. */
+  get pooledFrom(): number {
+    const run = this.#runs.find(({ hasMeans }) => hasMeans);
+    return run?.origin ?? 0;
+  }
+
   /** The rows of the first tokens, in each pool: behind the one that `originOf` gives. */
   places(tokens: number, originOf: (run: KvRun) => number): readonly Int32Array[] {
     return this.#runs.map((run) => {
@@ -249,6 +266,17 @@ export class KvRows implements Disposable {
   /** The first of the tokens before `end` that is kept, or the page that `end` is in. */
   #firstOf(pool: number, { end, next }: { end: number; next: number }): number {
     return Math.min(this.#firstFor(pool, next), Math.floor(end / PAGE_TOKENS) * PAGE_TOKENS);
+  }
+
+  /** Makes the means of the first tiles, where there is room for them. */
+  async makeMeans(tiles: number): Promise<void> {
+    for (const run of tiles > 0 ? this.#runs : []) {
+      for (const layer of run.layers) {
+        if (run.layer(layer).means === undefined) continue;
+        const keys = run.segment(layer, { start: 0, tokens: tiles * PAGE_TOKENS });
+        await tileMeans(keys.keys.device, { means: run.means(layer, tiles), keys });
+      }
+    }
   }
 
   /** Overwrites the tokens from one on in all layers with zeros, behind the ops that were started. */

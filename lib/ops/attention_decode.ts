@@ -5,6 +5,7 @@
  */
 import type { Device } from "../device/device.ts";
 import type { Tensor } from "../device/tensor.ts";
+import type { AttentionDecodeParams } from "../ffi/params.ts";
 import { DTYPE_CODES } from "../ffi/status.ts";
 import {
   type AttentionArguments,
@@ -46,23 +47,38 @@ export async function attentionDecode(
   args: AttentionDecodeArguments,
 ): Promise<void> {
   const check = new OpCheck(device, "attentionDecode");
+  const { out, lse, q, keys } = args;
+  const params = checkDecode(check, args, { device });
+  const { sequences, sequenceCapacity } = params;
+  const read = Math.min(keys.tokens, sequences * sequenceCapacity);
+  await device.kernels.run("sx_attention_decode", params, {
+    ...decodeCost(params, read),
+    shapes: shapesOf({ out, lse, q, keys: keys.keys }),
+  });
+}
+
+/**
+ * Checks the arguments of attention over a cache.
+ *
+ * @returns What an op takes of them.
+ * @throws {TypeError} If a dtype or rank is wrong or a tensor is disposed.
+ * @throws {RangeError} If extents do not fit.
+ */
+export function checkDecode(
+  check: OpCheck,
+  args: AttentionDecodeArguments,
+  options: { device: Device },
+): AttentionDecodeParams {
+  const { device } = options;
   const { out, lse, q, keys, keyCount, firstRow, causal, window = 0 } = args;
   const sizes = checkAttention(check, { q, keys, qOffset: 0, device });
   const { kv } = sizes;
   check.cacheDtype("keys", keys);
   const sequences = keyCount.size;
-  check.extent(
-    sizes.tokens % Math.max(sequences, 1) === 0,
-    `'q' must have as many rows for each of the ${sequences} sequences`,
-    sizes.tokens,
-  );
-  const qTokens = sizes.tokens / Math.max(sequences, 1);
-  check.integer("query tokens", qTokens, { min: 0, max: DECODE_QUERY_TOKENS });
   const { sequenceCapacity = keys.tokens } = args;
   check.integer("sequenceCapacity", sequenceCapacity, { min: 0, max: keys.tokens });
   const perSequence = { dtypes: I32, shape: [sequences] };
-  const read = Math.min(keys.tokens, sequences * sequenceCapacity);
-  await device.kernels.run("sx_attention_decode", {
+  return {
     ...checkAttentionOutputs(check, { out, lse, q }),
     q: sizes.q,
     qDtype: DTYPE_CODES[q.dtype],
@@ -74,7 +90,7 @@ export async function attentionDecode(
     causal: causal ? 1 : 0,
     window: check.integer("window", window, { min: 0 }),
     sequences,
-    qTokens,
+    qTokens: checkFewQueries(check, { rows: sizes.tokens, sequences }),
     sequenceCapacity,
     keyCapacity: kv.keyTokens,
     qHeads: sizes.qHeads,
@@ -83,9 +99,31 @@ export async function attentionDecode(
     tokenStride: kv.tokenStride,
     headStride: kv.headStride,
     scale: check.finite("scale", args.scale),
-  }, {
-    flops: 4 * sizes.headDim * sizes.qHeads * qTokens * read,
-    bytes: 2 * kv.kvHeads * sizes.headDim * read * (keys.keys.dtype === "f32" ? 4 : 2),
-    shapes: shapesOf({ out, lse, q, keys: keys.keys }),
-  });
+  };
+}
+
+/** The query tokens of each sequence. @throws {RangeError} If they are not alike, or too many. */
+export function checkFewQueries(
+  check: OpCheck,
+  { rows, sequences }: { rows: number; sequences: number },
+): number {
+  check.extent(
+    rows % Math.max(sequences, 1) === 0,
+    `'q' must have as many rows for each of the ${sequences} sequences`,
+    rows,
+  );
+  const tokens = rows / Math.max(sequences, 1);
+  return check.integer("query tokens", tokens, { min: 0, max: DECODE_QUERY_TOKENS });
+}
+
+/** What attention over some keys of a cache costs. */
+export function decodeCost(
+  params: Pick<AttentionDecodeParams, "headDim" | "qHeads" | "kvHeads" | "qTokens" | "kvDtype">,
+  keys: number,
+): { flops: number; bytes: number } {
+  const { headDim, qHeads, kvHeads, qTokens, kvDtype } = params;
+  return {
+    flops: 4 * headDim * qHeads * qTokens * keys,
+    bytes: 2 * kvHeads * headDim * keys * (kvDtype === DTYPE_CODES.f32 ? 4 : 2),
+  };
 }

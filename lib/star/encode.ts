@@ -102,6 +102,7 @@ export async function encodeContext(
     : await encodeBlocks({ ...common, blocks, anchorRows });
   await pauses.finish();
   const { anchor, anchorPasses, selected } = phase1;
+  await rows.makeMeans(sequence.wholeTiles);
   await sequence.prepareMerge(anchor, { stages, config, merge: mergeOf(plan) });
   // Whoever measures phase 1 wants its end, not that of its start; what only it needs is freed then.
   for (const { device } of stages) await device.kernels.idle();
@@ -131,6 +132,7 @@ export async function copyContext(
   owned.use(sequence);
   const { rows, cachedTokens: end, queryFrom: next } = source.sequence;
   await sequence.rows.copyFrom(rows, { end, next });
+  await sequence.rows.makeMeans(sequence.wholeTiles);
   await sequence.copyAnchorMeans(source.sequence);
   owned.move();
   return {

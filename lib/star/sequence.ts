@@ -12,6 +12,7 @@ import type { KvSegment } from "../device/kv_segment.ts";
 import type { Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { invariant } from "../errors.ts";
+import { TILE_TOKENS } from "../ffi/symbols.ts";
 import type { KvRows } from "../model/kv_pools.ts";
 import type { RopeLengths } from "../model/rope_frequencies.ts";
 import { isMergedByScore } from "../attention/global.ts";
@@ -126,6 +127,11 @@ export class Sequence implements Disposable {
   /** Context tokens whose keys this rank has. */
   get cachedTokens(): number {
     return tokensIn(this.blocks);
+  }
+
+  /** Tiles of 128 keys of the context on this rank that are whole: those that may have a mean. */
+  get wholeTiles(): number {
+    return Math.floor(this.cachedTokens / TILE_TOKENS);
   }
 
   /** The row that the first token behind the context has, or would have on this rank. */

@@ -10,6 +10,8 @@
  * @module
  */
 import { BatchAttention, type BatchKeys } from "../attention/batch.ts";
+import type { KeepOptions } from "../attention/chosen_tiles.ts";
+import { unitTiles } from "../attention/decode_keep.ts";
 import { GlobalAttention } from "../attention/global.ts";
 import { type CheckedPlan, mergeOf } from "../attention/plan.ts";
 import type { PendingBytes } from "../device/device.ts";
@@ -78,6 +80,8 @@ export class Stepper implements Disposable {
   readonly #board: TokenBoard;
   readonly #records: StepRecords;
   readonly #scale: number;
+  /** Absent where all keys are read. */
+  readonly #keep: KeepOptions | undefined;
   /** The sequences of the batch, those of a query rank side by side. */
   #rows: readonly Sequence[] = [];
   /** For each sequence as it was given, its row. */
@@ -97,6 +101,9 @@ export class Stepper implements Disposable {
     );
     const merge = mergeOf(plan);
     const windowOf = windowsOf(transformer.config);
+    const { decodeKeep: keep, cut } = plan;
+    const { kvHeads } = transformer.config;
+    this.#keep = keep && { keep, unitTiles: unitTiles(cut), kvHeads };
     this.#attention = this.#owned.use(
       new BatchAttention(stages, {
         collective,
@@ -107,6 +114,7 @@ export class Stepper implements Disposable {
         windowOf,
         windows: layerPools(transformer.config),
         maxRows,
+        keep: this.#keep,
       }),
     );
   }
@@ -152,6 +160,7 @@ export class Stepper implements Disposable {
       windowOf: windowsOf(transformer.config),
       maxTokens,
       rankCount: sequence.rankCount,
+      keep: this.#keep,
     });
     let row = 0;
     const scores: TokenScore[] = [];
@@ -160,8 +169,8 @@ export class Stepper implements Disposable {
       if (begin > 0 && !await pauses.next()) await turns.turn();
       const part = ids.subarray(begin, begin + maxTokens);
       await sequence.extend(part.length);
-      const keys = batchKeys(sequence, this.#options.pools);
-      await attention.writeInputs(keys);
+      const keys = this.#keysOf(sequence);
+      await attention.writeInputs({ ...keys, tokens: part.length });
       const slices = [{ sequence, ids: part }];
       await transformer.forward(this.#chunk(slices, { attention: attention.step(keys) }));
       row = part.length - 1;
@@ -227,8 +236,7 @@ export class Stepper implements Disposable {
   async start(): Promise<PendingTokens> {
     const rows = this.#rows;
     for (const sequence of rows) await sequence.extend(1);
-    const { pools } = this.#options;
-    const keys = rows.map((sequence) => batchKeys(sequence, pools));
+    const keys = rows.map((sequence) => this.#keysOf(sequence));
     const slices = rows.map((sequence, row) => ({
       sequence,
       ids: this.#known.subarray(row, row + 1),
@@ -319,14 +327,27 @@ export class Stepper implements Disposable {
     };
   }
 
+  /** What attention needs of a sequence at its present length. */
+  #keysOf(sequence: Sequence): BatchKeys {
+    const { pools } = this.#options;
+    const arena = (layer: number) => pools.allRows(layer);
+    if (this.#keep === undefined) return batchKeys(sequence, { arena });
+    const { wholeTiles: tiles, rows } = sequence;
+    const pooled = { tiles, firstRow: rows.pooledFrom, arena };
+    return {
+      ...batchKeys(sequence, { arena }),
+      pooled: { ...pooled, means: (layer) => pools.allMeans(layer) },
+    };
+  }
+
   /** Frees what steps share; a second call does nothing. */
   [Symbol.dispose](): void {
     this.#owned.dispose();
   }
 }
 
-/** What attention needs of a sequence at its present length. */
-function batchKeys(sequence: Sequence, pools: KvPools): BatchKeys {
+/** What attention needs of a sequence at its present length, where all keys are read. */
+function batchKeys(sequence: Sequence, { arena }: Pick<BatchKeys, "arena">): BatchKeys {
   const { keyCount, isQueryRank, rankCount, rows } = sequence;
   return {
     keys: (layer, tokens) => sequence.keys(layer, tokens),
@@ -338,7 +359,7 @@ function batchKeys(sequence: Sequence, pools: KvPools): BatchKeys {
     anchorMean: (layer) => sequence.anchorMean(layer),
     origin: (layer) => rows.runOf(layer).origin,
     capacity: (layer) => rows.runOf(layer).capacity,
-    arena: (layer) => pools.allRows(layer),
+    arena,
   };
 }
 

@@ -10,7 +10,7 @@ import { Tensor } from "../../lib/device/tensor.ts";
 import type { Sequence } from "../../lib/star/sequence.ts";
 
 /** Memory that is poisoned, by its label. */
-const POISONED = /^(?:keys|values) of layer /;
+const POISONED = /^(?:mean )?(?:keys|values) of layer /;
 
 /**
  * The same device, but for the first content of keys and values, which is NaN: for a device with host
@@ -33,7 +33,7 @@ export function poisoned(device: Device): Device {
 }
 
 /**
- * Overwrites all keys and values of a sequence with one number, by ops of the device: behind those
+ * Overwrites all keys and values of a sequence, and their means, with one number, by ops of the device: behind those
  * that were started, such as the copies of an arena that grew, and before all later ones.
  */
 export async function poisonSequence(
@@ -45,14 +45,18 @@ export async function poisonSequence(
     if (rows === undefined) continue;
     for (let layer = 0; layer < layerCount; layer++) {
       const { capacity: tokens, first: start } = rows.runOf(layer);
-      const { keys, values } = rows.layer(layer);
+      const { keys, values, means } = rows.layer(layer);
       const [heads = 0, , headDim = 0] = keys.shape;
       const { device, dtype } = keys;
       const shape = [heads, tokens, headDim];
       using poison = Tensor.allocate(device, { dtype, shape, label: "poison" });
       await poison.writeFrom(new Float32Array(poison.size).fill(value));
+      const from = { tensor: poison, start: 0 };
       for (const tensor of [keys, values]) {
-        await copyHeadRows(tokens, { out: { tensor, start }, from: { tensor: poison, start: 0 } });
+        await copyHeadRows(tokens, { out: { tensor, start }, from });
+      }
+      for (const tensor of means === undefined ? [] : [means.keys, means.values]) {
+        await copyHeadRows(tokens / 128, { out: { tensor, start: start / 128 }, from });
       }
     }
   }

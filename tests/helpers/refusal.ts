@@ -6,7 +6,7 @@
 import { KernelError } from "../../lib/errors.ts";
 import type { Device } from "../../lib/device/device.ts";
 import { Tensor } from "../../lib/device/tensor.ts";
-import type { OpParams } from "../../lib/ffi/params.ts";
+import type { OpParams } from "../../lib/ffi/op_params.ts";
 import { DTYPE_CODES } from "../../lib/ffi/status.ts";
 import type { OpName } from "../../lib/ffi/symbols.ts";
 import { camelCase } from "../../kernels/generate.ts";

@@ -26,7 +26,14 @@ export const STALE_MODES: readonly PlanOptions[] = [
   { mode: "xattn" },
   { mode: "star", ...BLOCKS },
   { mode: "starx", ...BLOCKS },
+  { mode: "dense", decodeKeep: 0.5 },
+  { mode: "star", ...BLOCKS, decodeKeep: { threshold: 0.6 } },
 ];
+
+/** A mode and what it keeps, for the names of tests. */
+export function staleName({ mode, decodeKeep }: PlanOptions): string {
+  return decodeKeep === undefined ? `${mode}` : `${mode}, keeping ${JSON.stringify(decodeKeep)}`;
+}
 
 /** Lengths that end amid a page, at its end, and behind it. */
 const LENGTHS = [300, 383, 384, 386] as const;

@@ -57,6 +57,20 @@ Deno.test("checkPlan() keeps a rest of 'mean', in modes that select", () => {
   }
 });
 
+Deno.test("checkPlan() takes a share or a threshold of what phase 2 reads", () => {
+  const kept = (decodeKeep: PlanOptions["decodeKeep"]) => plain({ decodeKeep }).decodeKeep;
+  assertEquals(
+    [kept(0.5), kept({ share: 0.25 }), kept({ threshold: 0.9 })],
+    [{ share: 0.5 }, { share: 0.25 }, { threshold: 0.9 }],
+  );
+  // All keys: nothing is chosen.
+  for (const all of [undefined, 1, { share: 1 }, { threshold: 1 }]) {
+    assertEquals(plain({ decodeKeep: all }), plain({}));
+  }
+  // Where it has no meaning, it may be said that all are read.
+  assertEquals(plain({ mode: "ring", decodeKeep: 1 }), plain({ mode: "ring" }));
+});
+
 Deno.test("modeOf() names the mode that a plan was made of", () => {
   assertEquals(
     ATTENTION_MODES.map((mode) => modeOf(checkPlan({ ...GOOD, mode }))),
@@ -96,6 +110,34 @@ const REFUSED: readonly [string, Partial<PlanOptions>, string][] = [
   ["a threshold that is no number", { threshold: NaN }, "current value is NaN"],
   ["a threshold in a text", foreign({ threshold: "0.9" }), "'threshold' must be above 0"],
   ["a rest that there is not", foreign({ rest: "keep" }), "'rest' must be one of mean, drop"],
+  [
+    "a kept share of 0",
+    { decodeKeep: 0 },
+    "'decodeKeep' must be a share, or { share } or { threshold }, above 0 and at most 1",
+  ],
+  ["a kept share above 1", { decodeKeep: { share: 1.5 } }, "'decodeKeep' must be a share, or"],
+  ["a kept share in a text", foreign({ decodeKeep: "0.5" }), "'decodeKeep' must be a share, or"],
+  [
+    "both",
+    foreign({ decodeKeep: { share: 0.5, threshold: 0.5 } }),
+    "must be a share, or { share }",
+  ],
+  ["a kept tau", foreign({ decodeKeep: { tau: 0.5 } }), "must be a share, or { share }"],
+  [
+    "keys that are chosen beside StarXAttention's weights",
+    { decodeKeep: 0.5 },
+    "'decodeKeep' must be absent unless 'merge' is lse: current value is 0.5",
+  ],
+  [
+    "keys that are chosen in a ring",
+    { mode: "ring", decodeKeep: { threshold: 0.9 } },
+    "'decodeKeep' must be absent in ring and ringx: current value is tau:0.9",
+  ],
+  [
+    "keys that are chosen in blocks that are no whole tiles",
+    { mode: "star", merge: "lse", blockTokens: 1000, decodeKeep: 0.5 },
+    "'blockTokens' must be a multiple of 128 with 'decodeKeep': current value is 1000",
+  ],
   ["a merge that there is not", foreign({ merge: "mean" }), "'merge' must be one of lse, anti"],
 ];
 

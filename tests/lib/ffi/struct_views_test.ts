@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { PARAM_BYTES, PARAM_WRITERS } from "../../../lib/ffi/param_structs.ts";
+import { PARAM_BYTES } from "../../../lib/ffi/op_params.ts";
+import { PARAM_WRITERS } from "../../../lib/ffi/param_structs.ts";
 import { StructMemory, writeInt, writeSize } from "../../../lib/ffi/struct_views.ts";
 import { assertEquals, assertThrows } from "../../helpers/assert.ts";
 

@@ -99,6 +99,27 @@ Deno.test("KvArena grows with what is in it, and gives everything back", async (
   assertEquals(device.liveAllocations, 0);
 });
 
+Deno.test("KvArena grows with the means of its pages", async () => {
+  using device = await openCpuDevice({ threads: 1 });
+  const stages = stagesOn([device], { layerCount: 1 });
+  const sizes = { kvHeads: 2, headDim: 64, dtype: "f32", hasMeans: true } as const;
+  using arena = new KvArena(stages, sizes);
+  using before = await arena.reserve(128);
+  using first = await arena.reserve(256);
+  const { keys } = first.means(0, 2);
+  await keys.writeFrom(new Float32Array(keys.size).map((_, i) => i));
+  using second = await arena.reserve(500);
+  assertEquals([before.first, first.first, second.first], [0, 128, 384]);
+  const means = first.means(0, 2);
+  assertEquals([means.start, means.tokens, means.keys.shape], [1, 2, [2, 7, 64]]);
+  // Head 1 began behind 3 means, and begins behind 7 now; the new pages have zeros.
+  const all = await means.keys.toFloats();
+  assertEquals([all[64], all[7 * 64], all[8 * 64], all[3 * 64]], [64, 3 * 64, 4 * 64, 0]);
+  const plain = cacheBytes({ ...sizes, hasMeans: false, layers: 3, tokens: 500 });
+  const bytes = cacheBytes({ ...sizes, layers: 3, tokens: 500 });
+  assertEquals(bytes - plain, plain / 128);
+});
+
 Deno.test("KvRun.dropBefore() moves what is kept to the front, in pieces that do not overlap", async () => {
   using device = await openCpuDevice({ threads: 1 });
   const stages = stagesOn([device], { layerCount: 1 });

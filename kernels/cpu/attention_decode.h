@@ -1,0 +1,243 @@
+/*
+ * Rows of few queries against keys as they lie in the cache: what attention_decode and
+ * attention_decode_tiles are made of. attention_decode.cpp says how.
+ */
+#ifndef SX_CPU_ATTENTION_DECODE_H
+#define SX_CPU_ATTENTION_DECODE_H
+
+#include <immintrin.h>
+#include <math.h>
+
+#include "attention_tile.h"
+
+namespace sx {
+namespace SX_ISA {
+
+/* From more rows on, packing a tile once is cheaper than dot products for every row. */
+constexpr int64_t kFewRows = 8;
+/* Rows whose sums fit the registers beside four keys: 3 x 4 of 16, 6 x 4 of 32. */
+constexpr int kRegisterRows = kLanes == 8 ? 3 : 6;
+/* Keys per tile: with D = 128 in f32 its values are 128 KiB, which L2 holds from logits to sums. */
+constexpr int64_t kTile = 256;
+/* At most 32 splits per key head: enough for the cores, few for the merge. */
+constexpr int64_t kSplits = 32;
+/* Keys and values are asked for so many rows ahead: the processor's own prefetching ends at each
+ * page of 4 KiB. */
+constexpr int64_t kAheadRows = 64;
+/* Where element d of a row lies in the order of load_pair. */
+SX_INLINE int64_t place(const float*, int64_t d) { return d; }
+SX_INLINE int64_t place(const bf16*, int64_t d) {
+  return d / kPair * kPair + d % 2 * kLanes + d % kPair / 2;
+}
+
+/* The sums of four vectors. */
+SX_INLINE __m128 reduce_four(Vec a, Vec b, Vec c, Vec d) {
+#if defined(__AVX512F__)
+  const auto half = [](Vec v) {
+    return _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+  };
+  const __m256 ab = _mm256_hadd_ps(half(a), half(b)), cd = _mm256_hadd_ps(half(c), half(d));
+#else
+  const __m256 ab = _mm256_hadd_ps(a, b), cd = _mm256_hadd_ps(c, d);
+#endif
+  const __m256 sums = _mm256_hadd_ps(ab, cd);
+  return _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps(sums, 1));
+}
+
+/* logits[r][0..count) = q[r] . k of `count` keys, in fours; those past the last key repeat it. */
+template <class Key, int D, int R>
+static void multiply_keys(const float* q, const Key* keys, int64_t stride, int64_t count,
+                          float* logits) {
+  for (int64_t n = 0; n < count; n += 4) {
+    const Key* key[4];
+    for (int i = 0; i < 4; i++) key[i] = keys + min64(n + i, count - 1) * stride;
+    Vec sums[R][4];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) sums[r][0] = sums[r][1] = sums[r][2] = sums[r][3] = zero();
+    for (int64_t d = 0; d < D; d += kPair) {
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; i++) {
+        Vec first, second;
+        prefetch(key[i] + d + kAheadRows * stride);
+        load_pair(key[i] + d, first, second);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) {
+          sums[r][i] = fma(load(q + r * D + d), first, sums[r][i]);
+          sums[r][i] = fma(load(q + r * D + d + kLanes), second, sums[r][i]);
+        }
+      }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) {
+      _mm_storeu_ps(logits + r * kTile + n,
+                    reduce_four(sums[r][0], sums[r][1], sums[r][2], sums[r][3]));
+    }
+  }
+}
+
+/* out[r] = out[r] * alpha[r] + sum over `count` keys of weights[r][key] * values[key]. */
+template <class Key, int D, int R>
+static void multiply_values(const float* weights, const float* alpha, const Key* values,
+                            int64_t stride, int64_t count, float* out) {
+  for (int64_t d = 0; d < D; d += 2 * kPair) {
+    Vec sums[R][4];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) {
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; i++) {
+        sums[r][i] = mul(load(out + r * D + d + i * kLanes), broadcast(alpha[r]));
+      }
+    }
+    for (int64_t n = 0; n < count; n++) {
+#pragma GCC unroll 2
+      for (int i = 0; i < 4; i += 2) {
+        Vec first, second;
+        prefetch(values + (n + kAheadRows) * stride + d + i * kLanes);
+        load_pair(values + n * stride + d + i * kLanes, first, second);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) {
+          const Vec weight = broadcast(weights[r * kTile + n]);
+          sums[r][i] = fma(weight, first, sums[r][i]);
+          sums[r][i + 1] = fma(weight, second, sums[r][i + 1]);
+        }
+      }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) {
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; i++) store(out + r * D + d + i * kLanes, sums[r][i]);
+    }
+  }
+}
+
+/* Keys and values in consecutive rows; bias_log2 is added to their logits. */
+template <class Key>
+struct Run {
+  const Key* keys;
+  const Key* values;
+  int64_t stride;
+  float bias_log2;
+};
+
+/* Some of the rows of one key head of a sequence, over one split of its keys. */
+template <class Key, int D>
+class Split {
+  static_assert(D % (2 * kPair) == 0, "rows are whole double pairs");
+
+ public:
+  /* dense: the sequence by itself; first: its first row of the T * HQ / HK that share the key head. */
+  Split(const sx_attention_decode_params& args, const AttentionArgs& dense, int64_t kv_head,
+        int64_t first)
+      : args_(args),
+        dense_(dense),
+        group_(args.q_heads / args.kv_heads),
+        first_(first),
+        rows_(min64(kFewRows, args.q_tokens * group_ - first)),
+        first_head_(kv_head * group_),
+        keys_(static_cast<const Key*>(dense.kv.keys) + kv_head * args.head_stride),
+        values_(static_cast<const Key*>(dense.kv.values) + kv_head * args.head_stride) {
+    for (int64_t r = 0; r < rows_; r++) {
+      const float* q = static_cast<const float*>(dense.q) + row_of(r) * D;
+      for (int64_t d = 0; d < D; d++) {
+        q_[r * D + place(keys_, d)] = q[d] * (args.scale * 1.44269504088896341f);
+        out_[r * D + d] = 0;
+      }
+      state_[r] = {-INFINITY, 0};
+    }
+  }
+
+  void add_keys(int64_t begin, int64_t end) {
+    for (int64_t key = begin; key < end; key += kTile) {
+      const int64_t count = min64(kTile, end - key);
+      for (int64_t r = 0; r < rows_; r += kRegisterRows) {
+        with_rows<kRegisterRows>(min64(kRegisterRows, rows_ - r),
+                                 [&](auto rows) { this->add_tile<rows()>(r, key, count); });
+      }
+    }
+  }
+
+  /* Adds keys that all rows see, wherever they lie: kTile at most. */
+  void add_run(const Run<Key>& run, int64_t count) {
+    for (int64_t r = 0; r < rows_; r += kRegisterRows) {
+      with_rows<kRegisterRows>(min64(kRegisterRows, rows_ - r), [&](auto rows) {
+        int64_t visible[rows()], hidden[rows()];
+        for (int i = 0; i < rows(); i++) visible[i] = count, hidden[i] = 0;
+        this->template add_rows<rows()>(r, run, visible, hidden);
+      });
+    }
+  }
+
+  /* Writes the rows' parts (see attention_parts.h). */
+  void finish(float* parts) const {
+    for (int64_t r = 0; r < rows_; r++) {
+      float* part = parts + row_of(r) * (D + 2);
+      for (int64_t d = 0; d < D; d++) part[d] = out_[r * D + place(keys_, d)];
+      part[D] = state_[r].max_log2;
+      part[D + 1] = state_[r].sum;
+    }
+  }
+
+ private:
+  int64_t row_of(int64_t r) const {
+    return (first_ + r) / group_ * args_.q_heads + first_head_ + (first_ + r) % group_;
+  }
+
+  template <int R>
+  void add_tile(int64_t first, int64_t key, int64_t count) {
+    int64_t visible[R], hidden[R];
+    for (int r = 0; r < R; r++) {
+      const int64_t token = (first_ + first + r) / group_;
+      visible[r] = visible_keys(dense_.q_offset - key, token, count);
+      const int64_t end = visible_keys(dense_.q_offset, token, dense_.kv.key_tokens);
+      hidden[r] = max64(0, first_visible(args_, end) - key);
+      if (hidden[r] >= visible[r]) visible[r] = 0;
+    }
+    const int64_t stride = args_.token_stride;
+    add_rows<R>(first, {keys_ + key * stride, values_ + key * stride, stride, 0}, visible, hidden);
+  }
+
+  /* Adds keys and values to R rows: each sees the first visible[r] but for hidden[r] of them. */
+  template <int R>
+  void add_rows(int64_t first, const Run<Key>& run, const int64_t (&visible)[R],
+                const int64_t (&hidden)[R]) {
+    int64_t least = visible[0], most = visible[0];
+    for (int r = 1; r < R; r++) {
+      least = min64(least, visible[r]);
+      most = max64(most, visible[r]);
+    }
+    if (most == 0) return;
+    multiply_keys<Key, D, R>(q_ + first * D, run.keys, run.stride, most, weights_);
+    float alpha[R];
+    for (int r = 0; r < R; r++) {
+      float* weights = weights_ + r * kTile;
+      for (int64_t k = 0; k < min64(hidden[r], visible[r]); k++) weights[k] = -INFINITY;
+      if (run.bias_log2 != 0) {
+        for (int64_t k = 0; k < visible[r]; k++) weights[k] += run.bias_log2;
+      }
+      alpha[r] = visible[r] == 0 ? 1 : softmax_row(weights, visible[r], state_[first + r]);
+    }
+    multiply_values<Key, D, R>(weights_, alpha, run.values, run.stride, least, out_ + first * D);
+    const float one = 1;
+    for (int r = 0; r < R; r++) {
+      if (visible[r] == least) continue;
+      multiply_values<Key, D, 1>(weights_ + r * kTile + least, &one,
+                                 run.values + least * run.stride, run.stride, visible[r] - least,
+                                 out_ + (first + r) * D);
+    }
+  }
+
+  const sx_attention_decode_params& args_;
+  const AttentionArgs& dense_;
+  int64_t group_, first_, rows_, first_head_;
+  const Key* keys_;
+  const Key* values_;
+  alignas(64) float q_[kFewRows * D];   /* scaled, in load_pair's order */
+  alignas(64) float out_[kFewRows * D]; /* in load_pair's order */
+  alignas(64) float weights_[kRegisterRows * kTile];
+  RowState state_[kFewRows];
+};
+
+}  // namespace SX_ISA
+}  // namespace sx
+
+#endif

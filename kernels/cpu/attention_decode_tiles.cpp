@@ -1,0 +1,217 @@
+/*
+ * Attention of few queries of some sequences, each over chosen tiles of its keys and the means of the
+ * others (see sx_attention_decode_tiles in ../sx_attention.h).
+ *
+ * The formula is attention_decode's, and so are the rows that meet the keys (attention_decode.h), up to
+ * kFewRows at a time. What a key head reads is numbered on from 0: the keys of its chosen tiles, those
+ * behind the pooled tiles, then a mean for each other tile. Splits depend on how many there are, and
+ * attention_parts.h merges them in order. Neighbouring tiles, and neighbouring means, are read as one
+ * run. A sequence of which every head reads all tiles is attention_decode's. Bytes read
+ * 2*D*sizeof(kv) for each key and mean.
+ */
+#include "attention_decode.h"
+#include "thread_pool.h"
+
+namespace sx {
+namespace SX_ISA {
+
+namespace {
+
+using Args = sx_attention_decode_tiles_params;
+
+/* ln(128) in base 2: the weight of a tile's mean. */
+constexpr float kTileLog2 = 7;
+static_assert(SX_TILE == 128, "a mean has the weight of its keys");
+
+/* What one key head of a sequence reads, and how that is split. */
+struct HeadPlan {
+  const int32_t* list; /* chosen tiles, then the others */
+  int64_t pooled, chosen;
+  int64_t keys, all; /* keys, and with the means */
+  int64_t split_keys, splits;
+  int64_t first_unit; /* of work, over all sequences */
+  int64_t parts;      /* floats of the parts of the sequences before */
+};
+
+HeadPlan plan_head(const Args& args, int64_t sequence, int64_t kv_head) {
+  const sx_attention_decode_params& decode = args.attention;
+  const int64_t at = sequence * decode.kv_heads + kv_head;
+  HeadPlan plan = {};
+  plan.list = args.indices + at * args.index_stride;
+  plan.pooled = args.pooled_tiles[sequence];
+  plan.chosen = args.counts[at];
+  plan.keys = decode.key_count[sequence] - (plan.pooled - plan.chosen) * SX_TILE;
+  plan.all = plan.keys + plan.pooled - plan.chosen;
+  plan.split_keys = max64(kTile, round_up(ceil_div(plan.all, kSplits), kTile));
+  plan.splits = max64(1, ceil_div(plan.all, plan.split_keys));
+  return plan;
+}
+
+/* Whether every head of a sequence reads all of its keys. */
+bool reads_all(const Args& args, int64_t sequence) {
+  const int64_t heads = args.attention.kv_heads;
+  for (int64_t h = 0; h < heads; h++) {
+    if (args.counts[sequence * heads + h] != args.pooled_tiles[sequence]) return false;
+  }
+  return true;
+}
+
+/* Some sequences of the call by themselves. */
+sx_attention_decode_params part_of(const sx_attention_decode_params& args, int64_t first,
+                                   int64_t sequences) {
+  const int64_t rows = first * args.q_tokens * args.q_heads, at = rows * args.head_dim;
+  sx_attention_decode_params part = args;
+  part.out = static_cast<char*>(args.out) + at * dtype_bytes(args.out_dtype);
+  part.lse_log2 = args.lse_log2 == nullptr ? nullptr : args.lse_log2 + rows;
+  part.q = static_cast<const float*>(args.q) + at;
+  part.first_row = args.first_row == nullptr ? nullptr : args.first_row + first;
+  part.key_count = args.key_count + first;
+  part.sequences = sequences;
+  return part;
+}
+
+/* How many numbers from list[at] on follow each other, `most` at most. */
+int64_t neighbours(const int32_t* list, int64_t at, int64_t most) {
+  int64_t count = 1;
+  while (count < most && list[at + count] == list[at] + count) count++;
+  return count;
+}
+
+/* Adds what is numbered begin..end-1 to the rows of one key head. */
+template <class Key, int D>
+void add_numbers(const Args& args, const HeadPlan& plan, int64_t sequence, int64_t kv_head,
+                 int64_t begin, int64_t end, Split<Key, D>& rows) {
+  const int64_t from_tiles = plan.chosen * SX_TILE;
+  for (int64_t at = begin; at < min64(end, from_tiles);) {
+    const int64_t tile = at / SX_TILE, inner = at % SX_TILE;
+    const int64_t run = neighbours(plan.list, tile, min64(kTile / SX_TILE, plan.chosen - tile));
+    const int64_t count = min64(run * SX_TILE - inner, end - at);
+    const int64_t key = plan.list[tile] * int64_t{SX_TILE} + inner;
+    rows.add_keys(key, key + count);
+    at += count;
+  }
+  const int64_t behind = (plan.pooled - plan.chosen) * SX_TILE;
+  const int64_t tail = max64(begin, from_tiles), tail_end = min64(end, plan.keys);
+  if (tail < tail_end) rows.add_keys(behind + tail, behind + tail_end);
+  const sx_attention_decode_params& decode = args.attention;
+  const int64_t first_row = decode.first_row == nullptr ? 0 : decode.first_row[sequence];
+  const int64_t base = kv_head * args.mean_head_stride + first_row / SX_TILE * D;
+  const Key* keys = static_cast<const Key*>(args.mean_keys) + base;
+  const Key* values = static_cast<const Key*>(args.mean_values) + base;
+  for (int64_t at = max64(begin, plan.keys); at < end;) {
+    const int64_t place = plan.chosen + at - plan.keys;
+    const int64_t count = neighbours(plan.list, place, min64(kTile, end - at));
+    const int64_t row = plan.list[place] * int64_t{D};
+    rows.add_run({keys + row, values + row, D, kTileLog2}, count);
+    at += count;
+  }
+}
+
+template <class Key, int D>
+void run_unit(const Args& args, const HeadPlan& plan, int64_t head, int64_t unit, float* parts) {
+  const sx_attention_decode_params& decode = args.attention;
+  const int64_t sequence = head / decode.kv_heads, kv_head = head % decode.kv_heads;
+  const AttentionArgs dense = dense_arguments(decode, sequence);
+  const int64_t split = unit % plan.splits, first = split * plan.split_keys;
+  Split<Key, D> rows(decode, dense, kv_head, unit / plan.splits * kFewRows);
+  add_numbers<Key, D>(args, plan, sequence, kv_head, first,
+                      min64(first + plan.split_keys, plan.all), rows);
+  rows.finish(parts + plan.parts + split * decode.q_tokens * decode.q_heads * (D + 2));
+}
+
+/* The plans of all key heads; those of sequences that read everything have no unit. Returns the floats
+ * of all parts, and how many units there are. */
+int64_t plan_all(const Args& args, HeadPlan* plans, int64_t& units) {
+  const sx_attention_decode_params& decode = args.attention;
+  const int64_t heads = decode.kv_heads, rows = decode.q_tokens * decode.q_heads;
+  const int64_t row_groups = ceil_div(decode.q_tokens * (decode.q_heads / heads), kFewRows);
+  int64_t floats = 0;
+  units = 0;
+  for (int64_t s = 0; s < decode.sequences; s++) {
+    const bool all = reads_all(args, s);
+    int64_t most = 0;
+    for (int64_t h = 0; h < heads; h++) {
+      HeadPlan& plan = plans[s * heads + h];
+      plan = plan_head(args, s, h);
+      plan.first_unit = units;
+      plan.parts = floats;
+      if (all) continue;
+      units += plan.splits * row_groups;
+      most = max64(most, plan.splits);
+    }
+    floats += most * rows * (decode.head_dim + 2);
+  }
+  return floats;
+}
+
+/* The last of the plans that begins at a unit or before it. */
+int64_t plan_of(const HeadPlan* plans, int64_t count, int64_t unit) {
+  int64_t low = 0, high = count - 1;
+  while (low < high) {
+    const int64_t middle = (low + high + 1) / 2;
+    if (plans[middle].first_unit <= unit) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
+  }
+  return low;
+}
+
+template <class Key, int D>
+sx_status run(Context& context, const Args& args) {
+  const sx_attention_decode_params& decode = args.attention;
+  const int64_t count = decode.sequences * decode.kv_heads;
+  const int64_t plan_bytes = round_up(count * int64_t{sizeof(HeadPlan)}, 64);
+  /* No head has more splits than this. */
+  const int64_t rows = decode.q_tokens * decode.q_heads;
+  const int64_t bytes = plan_bytes + decode.sequences * kSplits * rows * (D + 2) * 4;
+  char* memory = static_cast<char*>(scratch(context, bytes));
+  if (memory == nullptr) return out_of_scratch(context, "attention_decode_tiles", bytes);
+  HeadPlan* plans = reinterpret_cast<HeadPlan*>(memory);
+  float* parts = reinterpret_cast<float*>(memory + plan_bytes);
+  int64_t units;
+  const int64_t floats = plan_all(args, plans, units);
+  parallel_for(context, units, 1, [&](int64_t begin, int64_t end, int32_t) {
+    for (int64_t unit = begin; unit < end; unit++) {
+      const int64_t head = plan_of(plans, count, unit);
+      run_unit<Key, D>(args, plans[head], head, unit - plans[head].first_unit, parts);
+    }
+  });
+  const int64_t all_rows = decode.sequences * rows, group = decode.q_heads / decode.kv_heads;
+  parallel_for(context, all_rows, row_grain(ceil_div(floats * 4, all_rows)),
+               [&](int64_t begin, int64_t end, int32_t) {
+                 for (int64_t row = begin; row < end; row++) {
+                   const int64_t s = row / rows, kv_head = row % decode.q_heads / group;
+                   const HeadPlan& plan = plans[s * decode.kv_heads + kv_head];
+                   if (reads_all(args, s)) continue;
+                   merge_row<D>(dense_arguments(decode, s), parts + plan.parts, plan.splits,
+                                row % rows);
+                 }
+               });
+  return SX_OK;
+}
+
+}  // namespace
+
+sx_status attention_decode_tiles(Context& context, const Args& args) {
+  const sx_attention_decode_params& decode = args.attention;
+  if (decode.q_tokens == 0 || decode.sequences == 0) return SX_OK;
+  bool chooses = false;
+  for (int64_t s = 0; s < decode.sequences; s++) {
+    if (!reads_all(args, s)) {
+      chooses = true;
+      continue;
+    }
+    const sx_status status = attention_decode(context, part_of(decode, s, 1));
+    if (status != SX_OK) return status;
+  }
+  if (!chooses) return SX_OK;
+  if (decode.kv_dtype == SX_BF16) {
+    return decode.head_dim == 64 ? run<bf16, 64>(context, args) : run<bf16, 128>(context, args);
+  }
+  return decode.head_dim == 64 ? run<float, 64>(context, args) : run<float, 128>(context, args);
+}
+
+}  // namespace SX_ISA
+}  // namespace sx
