@@ -66,6 +66,23 @@ Deno.test(
 );
 
 Deno.test(
+  { name: "runBench() times decoding over chosen keys, in steps that are recorded", ignore },
+  async () => {
+    await withFakeGpu(folder, async () => {
+      const printed: string[] = [];
+      const output = { print: (text: string) => void printed.push(text), note: () => {} };
+      const changes = { modes: ["dense", "star"], decodeKeep: 0.5, gpusPerRank: 2 } as const;
+      const reports = await runBench({ ...OPTIONS, ...changes }, output);
+      assertEquals(reports.map(({ plan }) => plan.decodeKeep), [{ share: 0.5 }, { share: 0.5 }]);
+      for (const { decode: [decode] } of reports) {
+        assert(decode !== undefined && decode.seconds > 0);
+      }
+      assertMatch(printed.join(""), /dense, decode_keep 0\.5\n/);
+    }, { FAKE_GPUS: "2" });
+  },
+);
+
+Deno.test(
   { name: "runBench() spreads the layers over as many GPUs as it is told", ignore },
   async () => {
     await withFakeGpu(folder, async () => {

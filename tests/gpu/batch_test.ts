@@ -3,10 +3,16 @@
  *
  * @module
  */
+import { checkPlan } from "../../lib/attention/plan.ts";
 import { openCudaDevice } from "../../lib/device/cuda.ts";
 import { BATCH_SEED, batchPlan, checkWidths } from "../helpers/batches.ts";
 import { HAS_GPU } from "../helpers/device.ts";
-import { checkFailedSequence, checkStaleKeys, STALE_MODES } from "../helpers/stale_keys.ts";
+import {
+  checkFailedSequence,
+  checkStaleKeys,
+  STALE_MODES,
+  staleName,
+} from "../helpers/stale_keys.ts";
 
 for (
   const [name, count, widths] of [
@@ -24,6 +30,16 @@ for (
   });
 }
 
+for (const decodeKeep of [0.4, { threshold: 0.5 }]) {
+  const test = `a sample has the same bits in batches of 1, 5 and 12 on a GPU, keeping ` +
+    `${JSON.stringify(decodeKeep)} (seed ${BATCH_SEED})`;
+  Deno.test({ name: test, ignore: !HAS_GPU }, async () => {
+    const plan = checkPlan({ decodeKeep });
+    // Contexts of 1,000 to 3,900 tokens: tiles are chosen in all of them.
+    await checkWidths([5, 12], { plan, dtype: "bf16", device: "cuda", count: 12, times: 8 });
+  });
+}
+
 for (const name of ["dense", "xattn_S16_t0.9"]) {
   const test =
     `a sample of several chunks has the same bits with steps of others between them on ` +
@@ -36,7 +52,7 @@ for (const name of ["dense", "xattn_S16_t0.9"]) {
 }
 
 for (const options of STALE_MODES) {
-  const what = `${options.mode}, what free pages hold on a GPU`;
+  const what = `${staleName(options)}, what free pages hold on a GPU`;
   Deno.test({ name: `${what} changes nothing`, ignore: !HAS_GPU }, async () => {
     using device = await openCudaDevice();
     await checkStaleKeys(device, options);

@@ -21,7 +21,12 @@ import { buildFakeGpu, withFakeGpu } from "../helpers/fake_gpu.ts";
 import { checkPlan } from "../../lib/attention/plan.ts";
 import { goldenEntries, type GoldenEntry, goldenPlan } from "../helpers/golden.ts";
 import { MODEL } from "../helpers/prompts.ts";
-import { checkFailedSequence, checkStaleKeys, STALE_MODES } from "../helpers/stale_keys.ts";
+import {
+  checkFailedSequence,
+  checkStaleKeys,
+  STALE_MODES,
+  staleName,
+} from "../helpers/stale_keys.ts";
 
 const folder = await buildFakeGpu();
 const ignore = folder === undefined;
@@ -291,8 +296,9 @@ Deno.test({ name: "the tokens of the widest batch are fetched in one copy", igno
 });
 
 for (const options of STALE_MODES) {
-  const name =
-    `what free pages hold, or a failed sequence has left, changes nothing: ${options.mode}`;
+  const name = `what free pages hold, or a failed sequence has left, changes nothing: ${
+    staleName(options)
+  }`;
   Deno.test({ name, ignore }, async () => {
     await withGpu(async () => {
       using device = await openCudaDevice();

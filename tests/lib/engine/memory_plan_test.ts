@@ -237,3 +237,13 @@ Deno.test("dealGpus() shares among those who see the same GPUs", () => {
   assertEquals(dealGpus([first, second]), [[0, 1], [0, 1]]);
   assertEquals(dealGpus([["a"], ["b"], ["a"]]), [[0], [0], [0]]);
 });
+
+Deno.test("memoryNeeds() counts the means of keys that are chosen in phase 2, and the lists", () => {
+  const asked = question("dense", { contextTokens: 131072 - 128 });
+  const all = needOf(asked);
+  const kept = needOf({ ...asked, plan: checkPlan({ decodeKeep: 0.5 }) });
+  // A mean key and a mean value for each page of 128 tokens.
+  assertEquals(kept.cache - all.cache, all.cache / 128);
+  // 8 bytes a tile for each key head, of the batch's one sequence and of 8 pieces of the query.
+  assertEquals(kept.working - all.working, 8 * 9 * 8 * (1024 + 1));
+});
