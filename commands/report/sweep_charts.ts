@@ -6,18 +6,29 @@
  */
 import type { ChartSpec } from "../../lib/deps/vega.ts";
 import type { SweepRow } from "../sweep/results.ts";
+import { nameOf } from "../sweep/settings.ts";
 import { CONFIG, LENGTH_LABEL } from "./charts.ts";
 import { INK, SERIES, SHAPES } from "./palette.ts";
 
 /** What is drawn: scores, or their differences from the exact settings. */
 export type SweepValue = "score" | "delta";
 
+/** Against what: tiles that phase 1 computed, or the share of the keys that phase 2 reads. */
+export type SweepCost = "density" | "keys";
+
+/** What a chart is about. */
+export interface SweepKind {
+  readonly value: SweepValue;
+  readonly cost: SweepCost;
+}
+
 /** A setting in a chart. */
 interface Point {
+  /** What it is a point of: settings that differ in their cost alone. */
   readonly method: string;
   readonly exact: string;
   readonly length: number;
-  readonly density: number;
+  readonly cost: number;
   readonly value: number;
   readonly low: number;
   readonly high: number;
@@ -30,16 +41,25 @@ const TITLES: Readonly<Record<SweepValue, string>> = {
   delta: "score less that of all tiles",
 };
 
-/** The settings that have a value of a kind. */
-export function sweepPoints(rows: readonly SweepRow[], value: SweepValue): Point[] {
+const COST_TITLES: Readonly<Record<SweepCost, string>> = {
+  density: "share of the causal tiles that phase 1 computed",
+  keys: "share of the context's tiles of keys that phase 2 reads",
+};
+
+/** The settings that have a value and a cost of a kind. */
+export function sweepPoints(rows: readonly SweepRow[], { value, cost }: SweepKind): Point[] {
   return rows.flatMap((row): Point[] => {
     const mean = value === "score" ? row.mean : row.delta;
-    if (mean === undefined) return [];
+    const { decode_keep: keep } = row.setting;
+    const place = cost === "density" ? row.density : keep;
+    // How many keys a threshold reads is not known.
+    if (mean === undefined || typeof place !== "number") return [];
     const { mean: height, stderr = 0 } = mean;
-    const { name, method, exact, length, density, sampleCount } = row;
+    const { name, exact, length, density, sampleCount } = row;
+    const method = cost === "density" ? row.method : nameOf({ ...row.setting, decode_keep: 1 });
     const error = mean.stderr === undefined ? "" : ` ± ${stderr.toFixed(2)}`;
     return [{
-      ...{ method, exact, length, density, value: height, isExact: name === exact },
+      ...{ method, exact, length, cost: place, value: height, isExact: name === exact },
       ...{ low: height - stderr, high: height + stderr },
       tip: `${name} at ${length.toLocaleString("en")} tokens\n${height.toFixed(2)}${error}\n` +
         `${(100 * density).toFixed(1)} % of the tiles (n = ${sampleCount})`,
@@ -48,8 +68,7 @@ export function sweepPoints(rows: readonly SweepRow[], value: SweepValue): Point
 }
 
 /** What a chart is drawn with. */
-interface SweepChartOptions {
-  readonly value: SweepValue;
+interface SweepChartOptions extends SweepKind {
   /** Of all charts of the page, so that a colour means the same in each. */
   readonly methods: readonly string[];
 }
@@ -82,13 +101,13 @@ export function sweepChart(points: readonly Point[], options: SweepChartOptions)
 
 /** Lines, errors and points; across the chart, what all tiles give. */
 function layersOf(points: readonly Point[], options: SweepChartOptions): readonly ChartSpec[] {
-  const { value } = options;
+  const { value, cost } = options;
   const { color, shape } = seriesOf(points, options.methods);
   const x = {
-    field: "density",
+    field: "cost",
     type: "quantitative",
     scale: { domainMin: 0 },
-    axis: { title: "share of the causal tiles that phase 1 computed", format: "%", grid: true },
+    axis: { title: COST_TITLES[cost], format: "%", grid: true },
   };
   const scale = { zero: value === "delta", nice: true };
   const y = {
@@ -105,7 +124,7 @@ function layersOf(points: readonly Point[], options: SweepChartOptions): readonl
     },
     {
       mark: { type: "line", aria: false, strokeWidth: 2, interpolate: "linear" },
-      encoding: { x, y, color, order: { field: "density" } },
+      encoding: { x, y, color, order: { field: "cost" } },
     },
     {
       mark: { type: "rule", aria: false, strokeWidth: 1.5 },

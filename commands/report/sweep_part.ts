@@ -8,11 +8,11 @@ import { formatMean, type MeanScore } from "../../ruler/scores.ts";
 import type { Sweep, SweepRow } from "../sweep/results.ts";
 import { type Html, markup, NOTHING, table } from "./markup.ts";
 import type { Chart, ReportPart } from "./part.ts";
-import { sweepChart, sweepPoints, type SweepValue } from "./sweep_charts.ts";
+import { sweepChart, type SweepCost, sweepPoints, type SweepValue } from "./sweep_charts.ts";
 
 const CAPTIONS: Readonly<Record<SweepValue, string>> = {
   score: "A line for each method, a point for each setting; bars are one standard error of the " +
-    "mean over the tasks, from a bootstrap over the samples. Dashed: all tiles.",
+    "mean over the tasks, from a bootstrap over the samples. Dashed: all tiles and all keys.",
   delta: "The same samples with all tiles subtracted, so that what makes one hard for both drops " +
     "out: bars are one standard error of the mean of these differences.",
 };
@@ -20,18 +20,10 @@ const CAPTIONS: Readonly<Record<SweepValue, string>> = {
 /** @param index Tells several sweeps of a page apart. */
 export function sweepPart(sweep: Sweep, index: number): ReportPart {
   const { folder, rows } = sweep;
-  const methods = [...new Set(rows.map(({ method }) => method))];
-  const charts = (["score", "delta"] as const).flatMap((value): Chart[] => {
-    const points = sweepPoints(rows, value);
-    if (points.length === 0) return [];
-    return [{
-      spec: sweepChart(points, { value, methods }),
-      name: value === "score"
-        ? "Mean score against the share of tiles computed"
-        : "Score less that of all tiles against the share of tiles computed",
-      caption: CAPTIONS[value],
-    }];
-  });
+  // Where all keys are read everywhere, a chart of that says nothing.
+  const choosesKeys = rows.some(({ setting: { decode_keep: keep = 1 } }) => keep !== 1);
+  const costs: readonly SweepCost[] = choosesKeys ? ["density", "keys"] : ["density"];
+  const charts = costs.flatMap((cost) => chartsOf(rows, cost));
   const name = basename(folder);
   return {
     id: `sweep-${index}`,
@@ -41,6 +33,23 @@ export function sweepPart(sweep: Sweep, index: number): ReportPart {
     sessions: sweep.record.sessions ?? [],
     body: (figures) => markup`${figures}${tables(rows)}${runDetails(sweep)}`,
   };
+}
+
+/** Scores and differences against a cost. */
+function chartsOf(rows: readonly SweepRow[], cost: SweepCost): Chart[] {
+  const values = ["score", "delta"] as const;
+  const all = values.map((value) => sweepPoints(rows, { value, cost }));
+  const methods = [...new Set(all.flat().map(({ method }) => method))];
+  return values.flatMap((value, i): Chart[] => {
+    const points = all[i] ?? [];
+    if (points.length === 0) return [];
+    const what = value === "score" ? "Mean score" : "Score less that of all tiles";
+    return [{
+      spec: sweepChart(points, { value, cost, methods }),
+      name: `${what} against the share of ${cost === "keys" ? "keys read" : "tiles computed"}`,
+      caption: CAPTIONS[value],
+    }];
+  });
 }
 
 /** A table for each length. */

@@ -8,6 +8,7 @@ import type { AttentionMode, PlanOptions } from "../../lib/attention/plan.ts";
 import { PLAN_DEFAULTS } from "../../lib/attention/plan.ts";
 import { REST_RULES } from "../../lib/attention/rest.ts";
 import type { ThresholdTable } from "../../lib/attention/thresholds.ts";
+import { decodeKeepOf } from "../shared/decode_keep_flag.ts";
 import { DECIMAL } from "../shared/flags.ts";
 
 /** A value of an option, as a flag or a file gives it. */
@@ -29,6 +30,8 @@ export interface Axis {
   readonly name: string;
   /** What `applies` to a setting if nothing is given; undefined leaves the option out. */
   readonly fallback?: AxisValue;
+  /** The value with which nothing is left out, where there is one. */
+  readonly exact?: AxisValue;
   readonly applies: (mode: AttentionMode) => boolean;
   /** What its values must be, for messages. */
   readonly rule: string;
@@ -74,6 +77,14 @@ function readNumber(
 }
 
 const isShare = (value: number): boolean => value > 0 && value <= 1;
+
+/** A share, or a threshold: whichever takes all is the same. */
+function readKeep(given: AxisValue): AxisValue | undefined {
+  const text = String(given);
+  const value = readNumber(text.replace(/^tau:/, ""), isShare);
+  if (value === undefined || value === 1) return value;
+  return text.startsWith("tau:") ? `tau:${value}` : value;
+}
 
 /** A file's name without what a folder's name should not have. */
 function fileLabel(path: string): string {
@@ -138,6 +149,16 @@ export const AXIS_GROUPS = [
     read: (given) => REST_RULES.find((rule) => rule === given),
     label: (value) => value === "mean" ? "mean" : "",
     plan: (value) => value === "mean" ? { rest: value } : {},
+  }],
+  [{
+    name: "decode_keep",
+    fallback: 1,
+    exact: 1,
+    applies: (mode) => mode !== "ring" && mode !== "ringx",
+    rule: "a share as 0.5 or a threshold as tau:0.9, above 0 and at most 1",
+    read: readKeep,
+    label: (value) => value === 1 ? "" : `k${String(value).replace(":", "")}`,
+    plan: (value) => value === 1 ? {} : { decodeKeep: decodeKeepOf(String(value)) },
   }],
 ] as const satisfies readonly (readonly Axis[])[];
 

@@ -31,8 +31,7 @@ import { AXES } from "./axes.ts";
 import type { Shard } from "./options.ts";
 import type { Grid } from "./settings.ts";
 
-// Several of these make the settings; one merge, one selection of one's own and what phase 2 reads are
-// a model's.
+// Several of these make the settings; one merge and one selection of one's own are a model's.
 const {
   stride: _stride,
   threshold: _threshold,
@@ -96,6 +95,13 @@ export const SWEEP = defineCommand({
       value: "RULE...",
       help: "drop, mean, or both: what becomes of tiles that are not selected " +
         `(default: ${ENGINE_FLAGS.rest.fallback})`,
+    }),
+    decode_keep: textsFlag({
+      value: "S|tau:T...",
+      help:
+        "what phase 2 reads of the context's keys: shares of its tiles, or thresholds (default: " +
+        `${ENGINE_FLAGS.decode_keep.fallback}); the model is loaded anew for each, and in star and ` +
+        "starx for each size of blocks",
     }),
     curves: textFlag({
       value: "FILE",

@@ -98,10 +98,14 @@ export function methodOf(setting: Setting): string {
   return [setting.attn_type, ...labels, ...kind].join(", ");
 }
 
-/** The setting that computes all tiles where this one selects; the same if it selects none. */
+/**
+ * The setting that computes all tiles where this one selects, and reads all keys; the same if it does
+ * so itself.
+ */
 export function exactOf(setting: Setting): Setting {
   const attn_type = EXACT[setting.attn_type] ?? setting.attn_type;
-  return settingOf(attn_type, setting);
+  const exact = AXES.flatMap(({ name, exact }) => exact === undefined ? [] : [[name, exact]]);
+  return settingOf(attn_type, { ...setting, ...Object.fromEntries(exact) });
 }
 
 /** What of a setting's options a mode has. */

@@ -11,6 +11,7 @@
 import { resolve } from "node:path";
 import { type CheckedPlan, checkPlan, usedRanks } from "../../lib/attention/plan.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
+import { commonPart } from "../../lib/engine/call_plan.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { kernelDigest } from "../../lib/ffi/locate.ts";
@@ -79,10 +80,10 @@ export async function runSweep(
     args: context.args ?? [],
   });
   const asked = context.launchedRanks ?? options.processCount;
-  for (const group of layoutsOf(planned, asked)) {
+  for (const group of groupsOf(planned, asked)) {
     await using session = new ModelSession({
       folder: modelPath,
-      load: loadOptions(options, { plan: group.planned[0]?.options ?? {}, device, tokenizer }),
+      load: loadOptions(options, { group, device, tokenizer }),
       screen,
       cleanup,
       loadModel: context.loadModel ?? loadModel,
@@ -127,34 +128,38 @@ function planAll(
   );
 }
 
-/** Settings that the same processes can run: the model is loaded once for each. */
-function layoutsOf(
-  planned: readonly PlannedSetting[],
-  asked: number,
-): { processCount: number; planned: readonly PlannedSetting[] }[] {
+/** Settings that one load of the model can run, on the same processes. */
+interface LoadGroup {
+  readonly processCount: number;
+  readonly planned: readonly PlannedSetting[];
+}
+
+/** The model is loaded once for each group. */
+function groupsOf(planned: readonly PlannedSetting[], asked: number): LoadGroup[] {
   const ranksOf = (plan: CheckedPlan) => usedRanks(plan, { ranks: asked });
-  const counts = [...new Set(planned.map(({ plan }) => ranksOf(plan)))];
-  return counts.map((processCount) => ({
-    processCount,
-    planned: planned.filter(({ plan }) => ranksOf(plan) === processCount),
-  }));
+  const groups = Map.groupBy(planned, ({ plan }) => `${ranksOf(plan)} ${commonPart(plan)}`);
+  return [...groups.values()].flatMap((own) => {
+    const [first] = own;
+    return first === undefined ? [] : [{ processCount: ranksOf(first.plan), planned: own }];
+  });
 }
 
 function loadOptions(
   options: SweepOptions,
   run: {
-    plan: PlannedSetting["options"];
+    group: LoadGroup;
     device: "cpu" | "cuda";
     tokenizer: TextTokenizer;
   },
 ): ConstructorParameters<typeof ModelSession>[0]["load"] {
   const { dtype: precision, threads, gpusPerRank, timeoutMs, startTimeoutMs } = options;
-  const { copyWeights, batchSize, replicas, ropeScaling, lengths } = options;
+  const { copyWeights, batchSize, replicas, ropeScaling } = options;
+  const { planned } = run.group;
   return {
-    ...run.plan,
+    ...planned[0]?.options,
     ...{ device: run.device, tokenizer: run.tokenizer, precision, threads, gpusPerRank },
     ...{ timeoutMs, startTimeoutMs, copyWeights, batchSize, replicas, ropeScaling },
-    expectedTokens: Math.max(...lengths),
+    expectedTokens: Math.max(...planned.map(({ length }) => length)),
   };
 }
 

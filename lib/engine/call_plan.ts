@@ -41,6 +41,11 @@ export async function checkCallPlan(
   throw optionError({ action, name: "decodeKeep" }, { rule: `the model's, ${own}`, value });
 }
 
+/** What the plans of a model's calls have in common: equal texts fit one model. */
+export function commonPart(plan: CheckedPlan): string {
+  return `merge ${mergeOf(plan)}, ${keepText(plan)}`;
+}
+
 /** Which keys steps read, and among what they choose. */
 function keepText({ decodeKeep, cut }: CheckedPlan): string {
   if (decodeKeep === undefined) return "1";

@@ -105,6 +105,30 @@ Deno.test("reportPage() shows a sweep: a line for each method, a row for each se
   });
 });
 
+Deno.test("reportPage() shows a sweep's scores against the share of the keys that are read", async () => {
+  await inFolder({}, async (folder) => {
+    const grids = [{ attn_type: ["dense" as const], decode_keep: [1, 0.5, "tau:0.9"] }];
+    const options = sweepOptions(folder, { grids, lengths: [512] });
+    await sweep(options, fakeModels(({ query }) => query));
+    const specs: Readonly<Record<string, unknown>>[] = [];
+    await writeReport({
+      folders: [`${folder}/sweep`],
+      outputPath: `${folder}/report.html`,
+      draw: (given) => {
+        specs.push(...given);
+        return Promise.resolve(given.map(() => '<svg class="marks"></svg>'));
+      },
+    });
+    const points = specs.map(({ data }) =>
+      (data as { values: { method: string; cost: number }[] }).values.map(({ method, cost }) =>
+        `${method} ${cost}`
+      )
+    );
+    // What a threshold reads is not known; all keys are compared with nothing.
+    assertEquals(points.slice(2), [["dense 1", "dense 0.5"], ["dense 0.5"]]);
+  });
+});
+
 Deno.test("reportPage() shows a file of calibrate: heat maps before and after", async () => {
   const kept = (density: number) => ({ density: [[density, 0.5]], kept: [[0.9, 1]] });
   const value = {

@@ -81,6 +81,35 @@ Deno.test("a setting keeps what is not selected as means, and its name and metho
   );
 });
 
+Deno.test("a setting reads a share of the keys in phase 2, and is compared with all of them", () => {
+  const settings = allSettings([
+    gridOfFlags({
+      attn_type: ["dense", "xattn", "ring"],
+      threshold: [0.5],
+      decode_keep: ["1", "0.5", "tau:0.9", "tau:1"],
+    }),
+  ]);
+  assertEquals(settings.map(nameOf), [
+    ...["dense", "dense_k0.5", "dense_ktau0.9"],
+    ...["xattn_s16_t0.5", "xattn_s16_t0.5_k0.5", "xattn_s16_t0.5_ktau0.9", "ring"],
+  ]);
+  assertEquals(settings.map((setting) => nameOf(exactOf(setting))), [
+    ...["dense", "dense", "dense", "dense", "dense", "dense", "ring"],
+  ]);
+  const place = { length: 4096 } as unknown as Parameters<typeof planOf>[1];
+  assertEquals(settings.slice(0, 3).map((setting) => planOf(setting, place).decodeKeep), [
+    ...[undefined, 0.5, { threshold: 0.9 }],
+  ]);
+  for (const wrong of ["0", "1.5", "tau:", "half"]) {
+    assertThrows(
+      () => gridOfFlags({ attn_type: ["dense"], decode_keep: [wrong] }),
+      UsageError,
+      `--decode_keep: must be a share as 0.5 or a threshold as tau:0.9, above 0 and at most 1: ` +
+        `current value is '${wrong}'`,
+    );
+  }
+});
+
 Deno.test("planOf() turns shares of the length into tokens", () => {
   const place = {
     tableIn: () => assert(false, "no file is named"),

@@ -48,7 +48,7 @@ Deno.test("runSweep() loads a model once, makes data once, and writes a row for 
     assertEquals(rows.length, 10);
     const row = rows.find((row) => row.startsWith("xattn_s16_t0.5,"));
     // One of three samples misses; of the exact setting's none.
-    assert(row?.startsWith("xattn_s16_t0.5,xattn,,,16,0.5,,drop,,512,2,6,66.6667,"), row);
+    assert(row?.startsWith("xattn_s16_t0.5,xattn,,,16,0.5,,drop,1,,512,2,6,66.6667,"), row);
     assert(row?.includes(",dense,-33.3333,"), row);
     assertStringIncludes(printed, "starx_b1of2_s16_t0.9");
     assertStringIncludes(logged.at(-1) ?? "", "sweep/sweep.csv");
@@ -71,6 +71,30 @@ Deno.test("runSweep() gives each process layout a load, and plans by the calls",
     assertEquals([...new Set(plans)].toSorted(), [
       ...["dense undefined", "starx 256", "xattn undefined"],
     ]);
+  });
+});
+
+Deno.test("runSweep() loads a model for each share of the keys, and reads them as it says", async () => {
+  await inFolder({}, async (folder) => {
+    const models = right();
+    const asked: string[] = [];
+    const load: FakeModels["load"] = async (path, options) => {
+      const { decodeKeep = 1, blockTokens } = options ?? {};
+      asked.push(`${decodeKeep} ${blockTokens}`);
+      return await models.load(path, options);
+    };
+    const grids = [{
+      attn_type: ["dense", "xattn", "star"] as const,
+      block_size: ["1/2"],
+      threshold: [0.5],
+      decode_keep: [1, 0.5],
+    }];
+    await sweep(sweepOptions(folder, { grids, tasks: ["vt"] }), { ...models, load });
+    // Steps choose among the tiles of a block, whose sizes are two here.
+    assertEquals(asked.toSorted(), ["0.5 256", "0.5 512", "0.5 undefined", "1 undefined"]);
+    assertEquals(models.asked.length, 36);
+    const { rows } = await readSweep(`${folder}/sweep`);
+    assertEquals(rows.find(({ name }) => name === "dense_k0.5")?.options.decode_keep, "0.5");
   });
 });
 
