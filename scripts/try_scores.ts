@@ -37,6 +37,7 @@ interface Options {
   readonly curves: string;
   readonly mode: "xattn" | "starx";
   readonly block: number;
+  readonly rest: "drop" | "mean";
   readonly tasks: readonly string[];
   readonly methods: readonly string[];
   readonly ways: readonly string[];
@@ -84,6 +85,7 @@ async function run(args: string[]): Promise<void> {
       curves: { type: "string", default: "" },
       mode: { type: "string", default: "xattn" },
       block: { type: "string", default: "1024" },
+      rest: { type: "string", default: "drop" },
       tasks: { type: "string", default: TASKS.join(",") },
       methods: { type: "string", default: Object.keys(METHODS).join(",") },
       ways: { type: "string", default: "" },
@@ -100,6 +102,7 @@ async function run(args: string[]): Promise<void> {
     ...{ data: values.data, out: values.out, curves: values.curves },
     mode: values.mode === "starx" ? "starx" : "xattn",
     block: Number(values.block),
+    rest: values.rest === "mean" ? "mean" : "drop",
     tasks: values.tasks.split(","),
     methods: values.methods.split(",").map(checkMethod),
     ways: values.ways.split(",").filter((way) => way !== ""),
@@ -136,9 +139,9 @@ async function spread(args: readonly string[], processes: number): Promise<void>
 }
 
 async function openModel(options: Options): Promise<Model> {
-  const { mode, block, threads } = options;
+  const { mode, block, rest, threads } = options;
   return await loadModel(fileURLToPath(new URL("../models/starx-tiny", import.meta.url)), {
-    ...{ mode, ...mode === "starx" ? { blockTokens: block, anchorTokens: block } : {} },
+    ...{ mode, rest, ...mode === "starx" ? { blockTokens: block, anchorTokens: block } : {} },
     ...{ device: "cpu", threads, selectModule: new URL("scores/hook.ts", import.meta.url) },
   });
 }
