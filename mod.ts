@@ -18,7 +18,7 @@ export {
 } from "./lib/attention/plan.ts";
 export type { DecodeKeep } from "./lib/attention/decode_keep.ts";
 export type { RestRule } from "./lib/attention/rest.ts";
-export type { ThresholdTable } from "./lib/attention/thresholds.ts";
+export type { ShareThreshold, Threshold, ThresholdTable } from "./lib/attention/thresholds.ts";
 export {
   DeviceError,
   EXIT_CODES,

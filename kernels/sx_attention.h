@@ -158,7 +158,9 @@ sx_status sx_antidiagonal_score(sx_context* context, const sx_antidiagonal_score
  * one always; of those between, in falling order of mass (equal: lower number first), each whose mass is
  * above 0, as long as the mass taken before it (the two included) is below threshold * (mass of the row).
  * A threshold of 0 takes the two alone, 1 or more every tile that the row sees. Row tile b of the call is
- * number first_tile + b. The CPU library refuses thresholds of heads that are below 0 or NaN. */
+ * number first_tile + b. The CPU library refuses thresholds of heads that are below 0 or NaN.
+ * by_share = 1: the diagonal one always, and each whose mass is at least threshold * (mass of the row);
+ * a threshold of 0 takes every tile that the row sees. */
 typedef struct sx_select_tiles_params {
   int32_t* counts;   /* [heads, q_tiles], as in sx_attention_block_sparse */
   int32_t* indices;  /* [heads, q_tiles, index_stride], ascending */
@@ -167,6 +169,7 @@ typedef struct sx_select_tiles_params {
   int64_t window, prefix_tokens, prefix_gap; /* as in sx_attention_dense and sx_key_values */
   const float* head_thresholds;              /* [heads], in place of threshold; nullable */
   float threshold;                           /* at least 0 */
+  int32_t by_share;                          /* 0 or 1 */
 } sx_select_tiles_params;
 sx_status sx_select_tiles(sx_context* context, const sx_select_tiles_params* params);
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { isTable, thresholdRecord } from "../../lib/attention/thresholds.ts";
 import { chooseDevice, openDevice, threadsPerProcess } from "../../lib/device/open.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { ProfiledDevice } from "../../lib/device/profiled.ts";
@@ -59,7 +60,8 @@ export async function runKernelBench(
 ): Promise<KernelTiming[]> {
   const { model, dtype, stride, threshold, density = ASSUMED_DENSITY } = options;
   if (typeof threshold !== "number") {
-    throw new UsageError("--threshold: must be a number with --kernels: current value is a file");
+    const found = isTable(threshold) ? "a file" : thresholdRecord(threshold);
+    throw new UsageError(`--threshold: must be a number with --kernels: current value is ${found}`);
   }
   const config = model.kind === "folder" ? await readConfig(model.folder) : model.config;
   using device = await openProfiled(options, output);

@@ -6,7 +6,7 @@
 import type { DecodeKeep } from "../../lib/attention/decode_keep.ts";
 import type { AttentionMode } from "../../lib/attention/plan.ts";
 import type { RestRule } from "../../lib/attention/rest.ts";
-import type { ThresholdTable } from "../../lib/attention/thresholds.ts";
+import type { Threshold } from "../../lib/attention/thresholds.ts";
 import type { DeviceWish } from "../../lib/device/open.ts";
 import { errorText, FileError } from "../../lib/errors.ts";
 import type { ModelShape } from "../../lib/model/model_shape.ts";
@@ -48,7 +48,7 @@ export interface BenchOptions {
   readonly anchorTokens: number;
   readonly stride: number;
   /** One for all heads, or a table of them. */
-  readonly threshold: number | ThresholdTable;
+  readonly threshold: Threshold;
   readonly rest: RestRule;
   /** Which keys query and answer read. @default {1} */
   readonly decodeKeep?: number | DecodeKeep | undefined;

@@ -12,6 +12,7 @@ import {
   sharesContext,
 } from "../../lib/attention/plan.ts";
 import { CURVE_STEPS, thresholdOfStep } from "../../lib/attention/mass_curves.ts";
+import { isTable, thresholdRecord } from "../../lib/attention/thresholds.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
 import { errorText, FileError, invariant, RequestError, UsageError } from "../../lib/errors.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
@@ -125,7 +126,9 @@ function checkBefore({ selection }: CheckedPlan): number {
   if (typeof threshold === "number" && Math.abs(thresholdOfStep(step) - threshold) < 1e-9) {
     return step;
   }
-  const found = typeof threshold === "number" ? threshold : "a table";
+  const found = threshold === undefined || isTable(threshold)
+    ? "a table"
+    : thresholdRecord(threshold);
   throw new UsageError(
     `--threshold: must be a multiple of ${thresholdOfStep(1)}: current value is ${found}`,
   );

@@ -1,12 +1,12 @@
 /**
- * `--threshold`: a number for all heads, or a file with one for each layer and head; and `--rest`:
- * what becomes of the tiles that are not selected.
+ * `--threshold`: a number or a share for all heads, or a file with one for each layer and head; and
+ * `--rest`: what becomes of the tiles that are not selected.
  *
  * @module
  */
 import { PLAN_DEFAULTS } from "../../lib/attention/plan.ts";
 import { REST_RULES } from "../../lib/attention/rest.ts";
-import { readTable, type ThresholdTable } from "../../lib/attention/thresholds.ts";
+import { readTable, type Threshold, type ThresholdTable } from "../../lib/attention/thresholds.ts";
 import { errorText, FileError, UsageError } from "../../lib/errors.ts";
 import { describeValue, fileError } from "../../lib/text_file.ts";
 import { choiceFlag, DECIMAL, textFlag } from "./flags.ts";
@@ -14,13 +14,16 @@ import { choiceFlag, DECIMAL, textFlag } from "./flags.ts";
 /** A larger file is none of thresholds. */
 const MAX_BYTES = 1 << 26;
 
+/** In front of a share that each tile must have by itself. */
+export const SHARE_PREFIX = "share:";
+
 /** The flag; `thresholdOf()` reads its value. */
 export const THRESHOLD_FLAG = textFlag({
   default: String(PLAN_DEFAULTS.threshold),
-  value: "X|FILE",
+  value: "X|share:X|FILE",
   help: "share of a row's antidiagonal mass that the selected tiles must hold, above 0 and at " +
-    "most 1; 1 selects every tile (xattn, starx, ringx). Or a file with one for each layer and " +
-    "head (docs/selection.md)",
+    "most 1; 1 selects every tile (xattn, starx, ringx). share:X selects each tile that holds " +
+    "the share X by itself. Or a file with one for each layer and head (docs/selection.md)",
 });
 
 /** What becomes of the tiles that are not selected. */
@@ -33,11 +36,24 @@ export const REST_FLAG = choiceFlag(REST_RULES, {
 /**
  * The threshold that the flag stands for.
  *
- * @throws {UsageError} If it is neither a number nor a file that is there.
+ * @throws {UsageError} If it is neither a number, nor a share, nor a file that is there.
  * @throws {FileError} If the file holds no thresholds.
  */
-export function thresholdOf(text: string): number | ThresholdTable {
-  return DECIMAL.test(text) ? Number(text) : readTableFile(text);
+export function thresholdOf(text: string): Threshold {
+  if (DECIMAL.test(text)) return Number(text);
+  if (!text.startsWith(SHARE_PREFIX)) return readTableFile(text);
+  const share = shareOf(text);
+  if (share !== undefined) return { share };
+  throw new UsageError(
+    `--threshold: must have a number behind '${SHARE_PREFIX}': ` +
+      `current value is '${text.slice(SHARE_PREFIX.length)}'`,
+  );
+}
+
+/** The number of `share:X`; undefined if the text is none of these. */
+export function shareOf(text: string): number | undefined {
+  const share = text.slice(SHARE_PREFIX.length);
+  return text.startsWith(SHARE_PREFIX) && DECIMAL.test(share) ? Number(share) : undefined;
 }
 
 /**

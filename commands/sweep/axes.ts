@@ -10,6 +10,7 @@ import { REST_RULES } from "../../lib/attention/rest.ts";
 import type { ThresholdTable } from "../../lib/attention/thresholds.ts";
 import { decodeKeepOf } from "../shared/decode_keep_flag.ts";
 import { DECIMAL } from "../shared/flags.ts";
+import { SHARE_PREFIX, shareOf } from "../shared/threshold_flag.ts";
 
 /** A value of an option, as a flag or a file gives it. */
 export type AxisValue = number | string;
@@ -126,13 +127,22 @@ export const AXIS_GROUPS = [
     name: "threshold",
     fallback: PLAN_DEFAULTS.threshold,
     applies: selects,
-    rule: "above 0 and at most 1, or the file of a table",
-    read: (given) =>
-      typeof given === "number" || DECIMAL.test(given) ? readNumber(given, isShare) : given,
-    label: (value) => typeof value === "number" ? `t${value}` : `t-${fileLabel(value)}`,
-    plan: (value, { tableIn }) => ({
-      threshold: typeof value === "number" ? value : tableIn(value),
-    }),
+    rule: "above 0 and at most 1, share: and such a number, or the file of a table",
+    read: (given) => {
+      if (typeof given === "number" || DECIMAL.test(given)) return readNumber(given, isShare);
+      if (!given.startsWith(SHARE_PREFIX)) return given;
+      return isShare(shareOf(given) ?? NaN) ? `${SHARE_PREFIX}${shareOf(given)}` : undefined;
+    },
+    label: (value) => {
+      if (typeof value === "number") return `t${value}`;
+      const share = shareOf(value);
+      return share === undefined ? `t-${fileLabel(value)}` : `share${share}`;
+    },
+    plan: (value, { tableIn }) => {
+      if (typeof value === "number") return { threshold: value };
+      const share = shareOf(value);
+      return { threshold: share === undefined ? tableIn(value) : { share } };
+    },
   }, {
     name: "density",
     applies: selects,

@@ -82,8 +82,9 @@ export const SWEEP = defineCommand({
       help: `tokens per group of the antidiagonal sums (default: ${ENGINE_FLAGS.stride.fallback})`,
     }),
     threshold: textsFlag({
-      value: "X|FILE...",
-      help: "thresholds of the selection, numbers or files of tables, in whose paths {mode}, " +
+      value: "X|share:X|FILE...",
+      help:
+        "thresholds of the selection, numbers, shares or files of tables, in whose paths {mode}, " +
         "{length} and {stride} stand for a setting's " +
         `(default: ${ENGINE_FLAGS.threshold.fallback})`,
     }),

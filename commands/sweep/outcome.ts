@@ -65,7 +65,8 @@ async function writeTables(sweep: Sweep): Promise<void> {
 /** Options that are told of a setting: what was asked, and of tables their digest. */
 function optionCells({ setting, options }: SweepRow): string[] {
   const { threshold } = options;
-  const table = typeof threshold === "string" ? threshold : "";
+  const isTable = typeof threshold === "string" && threshold !== setting.threshold;
+  const table = isTable ? threshold : "";
   return [
     setting.attn_type,
     ...AXES.map(({ name }: { name: AxisName }) => String(setting[name] ?? "")),

@@ -6,6 +6,7 @@
 import { ATTENTION_MODES, type AttentionMode, type PlanOptions } from "../../lib/attention/plan.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
 import { describeValue, isJsonObject, readJsonFile } from "../../lib/text_file.ts";
+import { shareOf } from "../shared/threshold_flag.ts";
 import { AXES, AXIS_GROUPS, type AxisName, type AxisPlace, type AxisValue } from "./axes.ts";
 
 /** A mode with the options that it has. */
@@ -90,7 +91,7 @@ export function methodOf(setting: Setting): string {
   const kind = density !== undefined
     ? ["by density"]
     : typeof threshold === "string"
-    ? ["tables"]
+    ? [shareOf(threshold) === undefined ? "tables" : "by share"]
     : threshold !== undefined
     ? ["one threshold"]
     : [];

@@ -12,7 +12,7 @@ import { FileError, invariant, UsageError } from "../../lib/errors.ts";
 import type { ModelShape } from "../../lib/model/model_shape.ts";
 import { readCurves } from "../calibrate/curve_file.ts";
 import { chooseSteps, poolCurves, tableOf } from "../calibrate/thresholds.ts";
-import { readTableFile } from "../shared/threshold_flag.ts";
+import { readTableFile, shareOf } from "../shared/threshold_flag.ts";
 import type { AxisPlace } from "./axes.ts";
 import type { Setting } from "./settings.ts";
 
@@ -92,7 +92,7 @@ export class Tables {
 
   async #read(setting: Setting, length: number): Promise<void> {
     const { threshold, density } = setting;
-    if (typeof threshold === "string") {
+    if (typeof threshold === "string" && shareOf(threshold) === undefined) {
       const path = pathFor(threshold, { setting, length });
       if (!this.#tables.has(path)) await this.#add(path, readTableFile(path));
     }

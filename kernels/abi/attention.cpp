@@ -172,6 +172,7 @@ sx_status sx_select_tiles(sx_context* context, const sx_select_tiles_params* par
   SX_CHECK_SIZE(call, p, prefix_tokens);
   SX_CHECK_SIZE(call, p, prefix_gap);
   SX_PASS(check_threshold(call, p.threshold));
+  SX_CHECK_FLAG(call, p, by_share);
   if (kSeesMemory && p.head_thresholds != nullptr) {
     for (int64_t h = 0; h < p.heads; h++) SX_PASS(check_threshold(call, p.head_thresholds[h]));
   }

@@ -4,6 +4,7 @@
  *
  * The first tile that the row sees and the diagonal tile are taken first; the others leave a heap, largest first, while the
  * mass taken is below threshold * (mass of the row). Sums run in double precision in a fixed order.
+ * By share, each tile is compared with threshold * (mass of the row), and nothing is sorted.
  * Bytes read 4*heads*q_tiles*key_tiles; about N/128 * log2(N/128) comparisons a row. The heap
  * lives in the row's own part of `indices`: it holds at most key_tiles - 2 numbers. Taken tiles
  * gather behind the heap, in the places that it frees.
@@ -80,6 +81,20 @@ int32_t select_seen(float threshold, const float* mass, int64_t last, int32_t* l
   return static_cast<int32_t>(count + 2);
 }
 
+/* The same tiles, each by its own share. */
+int32_t select_by_share(float threshold, const float* mass, int64_t last, int32_t* list) {
+  double total = 0;
+  for (int64_t tile = 0; tile <= last; tile++) total += mass[tile];
+  const double wanted = static_cast<double>(threshold) * total;
+  int32_t count = 0;
+  for (int64_t tile = 0; tile < last; tile++) {
+    list[count] = static_cast<int32_t>(tile);
+    count += mass[tile] >= wanted ? 1 : 0;
+  }
+  list[count] = static_cast<int32_t>(last);
+  return count + 1;
+}
+
 int32_t select_row(const sx_select_tiles_params& args, int64_t row) {
   const int64_t last = args.first_tile + row % args.q_tiles;
   const float* mass = args.mass + row * args.key_tiles;
@@ -88,7 +103,9 @@ int32_t select_row(const sx_select_tiles_params& args, int64_t row) {
       args.head_thresholds == nullptr ? args.threshold : args.head_thresholds[row / args.q_tiles];
   const Window window = {args.window, args.prefix_tokens, args.prefix_gap};
   const int32_t first = static_cast<int32_t>(window.first_tile(last));
-  const int32_t count = select_seen(threshold, mass + first, last - first, list);
+  const int32_t count = args.by_share == 1
+                            ? select_by_share(threshold, mass + first, last - first, list)
+                            : select_seen(threshold, mass + first, last - first, list);
   for (int32_t i = 0; i < count; i++) list[i] += first;
   return count;
 }

@@ -8,7 +8,7 @@
  * bisection over the bits of a float. Both ends of the search move on to the next mass that there is,
  * so that about as many rounds are left as a sorted row would take, and no barrier is between them.
  * Of the tiles that have just this mass the first ones are taken. A scan then writes the numbers in
- * ascending order. Sums in f64: masses within 2^19 of each other add up exactly in any order, as in
+ * ascending order. By share no search is needed: a tile's mass is compared with that of the row. Sums in f64: masses within 2^19 of each other add up exactly in any order, as in
  * the twin. Bytes 4*heads*q_tiles*key_tiles.
  */
 #include "../abi/window.h"
@@ -124,6 +124,24 @@ __device__ inline int write_row(int32_t* list, const Row<kHeld>& row, Choice cho
   return count;
 }
 
+/* As choose() and write_row(), each tile by its own share; the masses are read where they lie. */
+__device__ inline int write_shares(int32_t* list, const float* mass, int last, float threshold,
+                                   int first_tile) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  double total = 0;
+  for (int tile = lane; tile <= last; tile += 32) total += mass[tile];
+  const double wanted = static_cast<double>(threshold) * warp_sum(total);
+  int count = 0;
+  for (int begin = 0; begin <= last; begin += 32) {
+    const int tile = begin + lane;
+    const bool taken = tile == last || (tile < last && mass[tile] >= wanted);
+    const unsigned all = __ballot_sync(~0u, taken);
+    if (taken) list[count + __popc(all & ((1u << lane) - 1))] = first_tile + tile;
+    count += __popc(all);
+  }
+  return count;
+}
+
 template <int kHeld>
 __global__ void __launch_bounds__(kThreads)
     select_kernel(const __grid_constant__ sx_select_tiles_params args) {
@@ -139,7 +157,10 @@ __global__ void __launch_bounds__(kThreads)
     const float threshold =
         args.head_thresholds == nullptr ? args.threshold : args.head_thresholds[row / args.q_tiles];
     int count = last + 1;
-    if (threshold >= 1) {
+    if (args.by_share == 1) {
+      const float* mass = args.mass + row * args.key_tiles + first;
+      count = write_shares(list, mass, last, threshold, first);
+    } else if (threshold >= 1) {
       for (int tile = lane; tile <= last; tile += 32) list[tile] = first + tile;
     } else {
       const Row<kHeld> masses(args.mass + row * args.key_tiles + first, last);

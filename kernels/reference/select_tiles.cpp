@@ -1,6 +1,7 @@
 /*
  * Scalar twin of select_tiles (XAttention, arXiv 2503.16428, section 2.1): takes the largest
- * tile that is left, again and again, as long as the mass taken is below the threshold's share.
+ * tile that is left, again and again, as long as the mass taken is below the threshold's share; or
+ * asks each tile for a share of its own.
  */
 
 #include "../abi/window.h"
@@ -63,6 +64,16 @@ int32_t select_row(float threshold, const float* mass, int64_t last, int32_t* li
   return count;
 }
 
+int32_t select_by_share(float threshold, const float* mass, int64_t last, int32_t* list) {
+  double total = 0;
+  for (int64_t tile = 0; tile <= last; tile++) total += mass[tile];
+  int32_t count = 0;
+  for (int64_t tile = 0; tile <= last; tile++) {
+    if (tile == last || mass[tile] >= threshold * total) list[count++] = static_cast<int32_t>(tile);
+  }
+  return count;
+}
+
 }  // namespace
 
 sx_status select_tiles(Context&, const sx_select_tiles_params& args) {
@@ -75,7 +86,9 @@ sx_status select_tiles(Context&, const sx_select_tiles_params& args) {
       const int64_t last = args.first_tile + b, first = window.first_tile(last);
       int32_t* list = args.indices + row * args.index_stride;
       const float* mass = args.mass + row * args.key_tiles;
-      args.counts[row] = select_row(threshold, mass + first, last - first, list);
+      args.counts[row] = args.by_share == 1
+                             ? select_by_share(threshold, mass + first, last - first, list)
+                             : select_row(threshold, mass + first, last - first, list);
       for (int32_t i = 0; i < args.counts[row]; i++) list[i] += static_cast<int32_t>(first);
     }
   }

@@ -12,7 +12,7 @@ import { TILE_TOKENS } from "../ffi/symbols.ts";
 import { checkChoice, optionError } from "../options.ts";
 import { checkDecodeKeep, type DecodeKeep } from "./decode_keep.ts";
 import { REST_RULES, type RestRule } from "./rest.ts";
-import { readTable, type ThresholdTable } from "./thresholds.ts";
+import { isTable, readTable, type Threshold, type ThresholdTable } from "./thresholds.ts";
 
 /** What each mode stands for, and what its results are called in folders and records. */
 const MODES = {
@@ -60,11 +60,12 @@ export interface PlanOptions {
   readonly stride?: number | undefined;
   /**
    * Share of a row's antidiagonal mass that the selected tiles must hold, above 0 and at most 1; or
-   * one for each layer and query head.
+   * `{ share }`, which each selected tile must hold by itself; or a threshold for each layer and query
+   * head.
    *
    * @default {0.95}
    */
-  readonly threshold?: number | ThresholdTable | undefined;
+  readonly threshold?: Threshold | undefined;
   /**
    * What becomes of the tiles that are not selected: `mean` keeps of each one mean key and one mean
    * value, with the weight of its 128 keys.
@@ -117,10 +118,10 @@ export interface TileSelection {
   /** Tokens per group of the antidiagonal sums, a divisor of 128. */
   readonly stride: number;
   /**
-   * Share of a row's antidiagonal mass that the selected tiles must hold, in (0, 1]; or one for each
-   * layer and query head, in [0, 1].
+   * Share of a row's antidiagonal mass that the selected tiles must hold, or each of them, in (0, 1];
+   * or one for each layer and query head, in [0, 1].
    */
-  readonly threshold: number | ThresholdTable;
+  readonly threshold: Threshold;
   /** Absent where tiles that are not selected are dropped. */
   readonly rest?: "mean";
 }
@@ -189,17 +190,17 @@ function checkSelection(options: PlanOptions): TileSelection {
       value: stride,
     });
   }
-  if (typeof threshold === "object" && threshold !== null) {
+  if (typeof threshold === "object" && threshold !== null && isTable(threshold)) {
     return { stride, threshold: checkTable(threshold, { stride }), ...kept };
   }
+  const isShare = typeof threshold === "object" && threshold !== null;
+  const value: unknown = isShare ? threshold.share : threshold;
   // Kernels take it as a number of 32 bits, in which the smallest ones are 0.
-  if (!(typeof threshold === "number" && Math.fround(threshold) > 0 && threshold <= 1)) {
-    throw optionError({ action: "select tiles", name: "threshold" }, {
-      rule: "above 0 and at most 1",
-      value: threshold,
-    });
+  if (!(typeof value === "number" && Math.fround(value) > 0 && value <= 1)) {
+    const name = isShare ? "threshold.share" : "threshold";
+    throw optionError({ action: "select tiles", name }, { rule: "above 0 and at most 1", value });
   }
-  return { stride, threshold, ...kept };
+  return { stride, threshold: isShare ? { share: value } : value, ...kept };
 }
 
 /** Thresholds depend on the sums that they are compared with. */

@@ -1,6 +1,7 @@
 /**
- * A threshold of the selection for each layer and query head, in place of one for all: as a value
- * that is checked here once, and on the devices of the layers.
+ * What the selection takes for a threshold: one number for all heads, a share that each tile must
+ * have, or a table with one for each layer and query head; as values that are checked here once, and
+ * on the devices of the layers.
  *
  * XAttention's own runs of RULER have such a table (arXiv 2503.16428, "minimum threshold prediction").
  *
@@ -20,6 +21,23 @@ export interface ThresholdTable {
   readonly layers: readonly (readonly number[])[];
   /** The digest of the model folder that they were found for; null for any of this size. */
   readonly model: string | null;
+}
+
+/**
+ * Selects a tile by its own share: every tile that holds at least this share of its row's mass, and
+ * the row's own one.
+ */
+export interface ShareThreshold {
+  /** Above 0 and at most 1. */
+  readonly share: number;
+}
+
+/** A number stands for the largest tiles that together hold this share of a row's mass. */
+export type Threshold = number | ShareThreshold | ThresholdTable;
+
+/** Tells a table from a threshold for all heads. */
+export function isTable(threshold: Threshold): threshold is ThresholdTable {
+  return typeof threshold === "object" && !("share" in threshold);
 }
 
 /** What is wrong with a table, for whoever words it. */
@@ -91,13 +109,14 @@ export function tableDigest({ stride, layers }: ThresholdTable): string {
 }
 
 /** A threshold, or a table by its digest: what tells runs apart. */
-export function thresholdRecord(threshold: number | ThresholdTable): number | string {
-  return typeof threshold === "number" ? threshold : `sha256:${tableDigest(threshold)}`;
+export function thresholdRecord(threshold: Threshold): number | string {
+  if (isTable(threshold)) return `sha256:${tableDigest(threshold)}`;
+  return typeof threshold === "number" ? threshold : `share:${threshold.share}`;
 }
 
 /** A threshold, or a table's size and digest, for people. */
-export function describeThreshold(threshold: number | ThresholdTable): string {
-  if (typeof threshold === "number") return `threshold ${threshold}`;
+export function describeThreshold(threshold: Threshold): string {
+  if (!isTable(threshold)) return `threshold ${thresholdRecord(threshold)}`;
   const { layers } = threshold;
   const size = `${layers.length} x ${layers[0]?.length ?? 0}`;
   return `${size} thresholds ${tableDigest(threshold).slice(0, 12)}`;
@@ -112,14 +131,19 @@ interface StageTable {
 
 /** The thresholds of all layers, for the op that selects; owns what it has on the devices. */
 export class LayerThresholds implements Disposable {
+  /** Whether tiles are selected each by its own share. */
+  readonly byShare: boolean;
   readonly #threshold: number | ThresholdTable;
   readonly #owned = new DisposableStack();
   readonly #tables: PerStage<StageTable> | undefined;
 
-  /** @param threshold A table of the model's size, or one number for all. */
-  constructor(stages: readonly Stage[], threshold: number | ThresholdTable) {
-    this.#threshold = threshold;
-    if (typeof threshold === "number") return;
+  /** @param threshold A table of the model's size, or one for all. */
+  constructor(stages: readonly Stage[], threshold: Threshold) {
+    this.byShare = typeof threshold === "object" && "share" in threshold;
+    this.#threshold = typeof threshold === "object" && "share" in threshold
+      ? threshold.share
+      : threshold;
+    if (!isTable(threshold)) return;
     const { layers } = threshold;
     const shape = [layers.length, layers[0]?.length ?? 0];
     this.#tables = new PerStage(stages, ({ device }) => ({

@@ -101,7 +101,8 @@ export function selectedAttention(
       await antidiagonalScore(device, { mass, q, ...common, stride });
       const firstTile = qOffset / TILE_TOKENS;
       const threshold = await thresholds.of(layer);
-      const tiles = { counts, indices, mass, firstTile, threshold };
+      const { byShare } = thresholds;
+      const tiles = { counts, indices, mass, firstTile, threshold, byShare };
       await selectTiles(device, { ...tiles, window, prefixTokens, prefixGap });
       const place = { window, prefixTokens, prefixGap };
       if (selection.hooks !== undefined) {

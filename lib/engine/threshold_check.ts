@@ -4,7 +4,7 @@
  * @module
  */
 import type { Plan } from "../attention/plan.ts";
-import { tableMisfit } from "../attention/thresholds.ts";
+import { isTable, tableMisfit } from "../attention/thresholds.ts";
 import { modelDigest } from "../model/digest.ts";
 import { optionError } from "../options.ts";
 
@@ -19,7 +19,7 @@ export async function checkPlanTable(
   { selection }: Plan,
   model: { folder?: string; config: { readonly layerCount: number; readonly queryHeads: number } },
 ): Promise<void> {
-  if (selection === undefined || typeof selection.threshold === "number") return;
+  if (selection === undefined || !isTable(selection.threshold)) return;
   const place = { action: "select tiles", name: "threshold" };
   const { folder, config } = model;
   const table = selection.threshold;

@@ -308,6 +308,7 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 20, p.prefixGap);
     to.u64[11] = p.headThresholds;
     to.f32[24] = p.threshold;
+    writeInt(to.i32, 25, p.byShare);
   },
   sx_tile_mass(to: StructViews, p: TileMassParams): void {
     writeAntidiagonalScore(to, 0, p.tiles);

@@ -299,6 +299,7 @@ export interface SelectTilesParams {
   readonly prefixGap: number; // int64_t prefix_gap
   readonly headThresholds: bigint; // const float* head_thresholds
   readonly threshold: number; // float threshold
+  readonly byShare: number; // int32_t by_share
 }
 
 /** `sx_tile_mass_params`. */

@@ -23,6 +23,13 @@ export interface SelectTilesArguments {
    * the first tile and the diagonal one alone, 1 every causal one.
    */
   readonly threshold: number | Tensor;
+  /**
+   * Whether each tile must hold the threshold's share of the row by itself; then 0 takes every causal
+   * tile.
+   *
+   * @default {false}
+   */
+  readonly byShare?: boolean | undefined;
   /** As in `attentionDense()`: tiles before it are not there. @default {0} */
   readonly window?: number | undefined;
   /** Keys of the prefix, in whole tiles. @default {0} */
@@ -32,7 +39,8 @@ export interface SelectTilesArguments {
 }
 
 /**
- * Takes tile 0, the diagonal tile, and others in falling order of mass up to the threshold.
+ * Takes tile 0, the diagonal tile, and others in falling order of mass up to the threshold; or, by
+ * share, the diagonal tile and each other one whose mass is large enough.
  *
  * @throws {TypeError} If a dtype or rank is wrong or a tensor is disposed.
  * @throws {RangeError} If extents do not fit.
@@ -40,7 +48,7 @@ export interface SelectTilesArguments {
 export async function selectTiles(device: Device, args: SelectTilesArguments): Promise<void> {
   const check = new OpCheck(device, "selectTiles");
   const { counts, indices, mass, firstTile, threshold } = args;
-  const { window = 0, prefixTokens = 0, prefixGap = 0 } = args;
+  const { window = 0, prefixTokens = 0, prefixGap = 0, byShare = false } = args;
   const [heads, qTiles, keyTiles] = check.cube("mass", mass);
   const [, , indexStride] = check.cube("indices", indices);
   check.integer("firstTile", firstTile, { min: 0 });
@@ -74,6 +82,7 @@ export async function selectTiles(device: Device, args: SelectTilesArguments): P
     prefixGap: check.integer("prefixGap", prefixGap, { min: 0 }),
     headThresholds: ofHeads,
     threshold: ofAll,
+    byShare: byShare ? 1 : 0,
     // Sorting a row costs about log2(row) comparisons for each of its tiles.
   }, {
     flops: 4 * mass.size * Math.log2(keyTiles + 2),

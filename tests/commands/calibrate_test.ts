@@ -15,6 +15,7 @@ import {
   stepKeeping,
 } from "../../commands/calibrate/thresholds.ts";
 import { thresholdOf } from "../../commands/shared/threshold_flag.ts";
+import { isTable } from "../../lib/attention/thresholds.ts";
 import { CURVE_STEPS, MassCurves } from "../../lib/attention/mass_curves.ts";
 import { FileError, UsageError, WorkerError } from "../../lib/errors.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
@@ -168,7 +169,7 @@ Deno.test("calibrate makes the same file again, cut off, and on two processes", 
     const curves = await Deno.readTextFile(`${folder}/t.json.curves.jsonl`);
     const table = JSON.parse(text);
     const read = thresholdOf(`${folder}/t.json`);
-    assert(typeof read !== "number" && read.layers.length === 6 && read.layers[0]?.length === 8);
+    assert(isTable(read) && read.layers.length === 6 && read.layers[0]?.length === 8);
     // What is kept after is what was asked for, head by head but for the mean over prompts.
     const kept: number[] = table.after.kept.flat();
     assert(kept.every((share) => share > 0.85), String(Math.min(...kept)));

@@ -1,3 +1,4 @@
+import { AXES } from "../../commands/sweep/axes.ts";
 import {
   allSettings,
   exactOf,
@@ -34,6 +35,23 @@ Deno.test("allSettings() gives every combination of what a mode has, each once",
   ]);
 });
 
+Deno.test("a share that each tile must hold is a value of --threshold", () => {
+  const axis = AXES.find(({ name }) => name === "threshold");
+  assert(axis !== undefined);
+  assertEquals(axis.read("share:.050"), "share:0.05");
+  for (const wrong of ["share:", "share:x", "share:0", "share:1.5"]) {
+    assertEquals(axis.read(wrong), undefined, wrong);
+  }
+  const none = () => {
+    throw new Error("no table is read");
+  };
+  const place = { length: 4096, tableIn: none, tableOf: none };
+  assertEquals(axis.plan("share:0.05", place), { threshold: { share: 0.05 } });
+  assertEquals(namesOf({ attn_type: ["xattn"], threshold: ["share:0.05"] }), [
+    "xattn_s16_share0.05",
+  ]);
+});
+
 Deno.test("allSettings() refuses files of one name, whose results would lie in one folder", () => {
   const files = (...threshold: string[]): Grid => ({ attn_type: ["xattn"], threshold });
   assertEquals(namesOf(files("a/{mode}-{length}.json", "a.json")), [
@@ -52,6 +70,10 @@ Deno.test("exactOf() and methodOf() say what a setting is compared with and a po
   assertEquals(nameOf(exactOf(setting)), "star_b1of4");
   assertEquals(methodOf(setting), "starx, b1of4, s16, one threshold");
   assertEquals(methodOf({ ...setting, threshold: 0.9 }), methodOf(setting));
+  assertEquals(
+    methodOf({ ...setting, threshold: "share:0.05" }),
+    "starx, b1of4, s16, by share",
+  );
   const { threshold: _threshold, ...rest } = setting;
   assertEquals(methodOf({ ...rest, density: 0.2 }), "starx, b1of4, s16, by density");
   assertEquals(nameOf(exactOf({ attn_type: "xattn", stride: 8, threshold: 1 })), "dense");
@@ -128,7 +150,7 @@ Deno.test("gridOfFlags() refuses what cannot be used, by the flag", () => {
   const cases: readonly (readonly [Parameters<typeof gridOfFlags>[0], string])[] = [
     [
       { attn_type: ["xattn"], threshold: ["1.5"] },
-      "--threshold: must be above 0 and at most 1, or the file of a table: current value is '1.5'",
+      "--threshold: must be above 0 and at most 1, share: and such a number, or the file of a table: current value is '1.5'",
     ],
     [{ attn_type: ["xattn"], stride: [24] }, "--stride: must be a divisor of 128"],
     [{ attn_type: ["xattn"], density: [0] }, "--density: must be above 0 and at most 1"],

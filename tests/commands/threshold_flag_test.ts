@@ -12,8 +12,11 @@ import { runScript } from "../helpers/script.ts";
 
 const TABLE = { stride: 16, layers: [[0, 0.5], [1, 0.25]], model: null };
 
-Deno.test("thresholdOf() takes a number, or a file with a table", async () => {
+Deno.test("thresholdOf() takes a number, a share, or a file with a table", async () => {
   assertEquals([thresholdOf("0.95"), thresholdOf("1"), thresholdOf(".5")], [0.95, 1, 0.5]);
+  assertEquals(thresholdOf("share:0.02"), { share: 0.02 });
+  const message = "--threshold: must have a number behind 'share:': current value is 'x'";
+  assertThrows(() => thresholdOf("share:x"), UsageError, message);
   const text = JSON.stringify({ ...TABLE, source: "somewhere" });
   await inFolder({ "t.json": text }, (folder) => {
     assertEquals(thresholdOf(`${folder}/t.json`), TABLE);

@@ -13,6 +13,7 @@ import { UsageError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import { modelDigest } from "../../lib/model/digest.ts";
 import { assert, assertEquals, assertRejects } from "../helpers/assert.ts";
+import { inFolder } from "../helpers/folder.ts";
 import { MODEL } from "../helpers/prompts.ts";
 
 const HERE = { device: "cpu", threads: 1, precision: "f32" } as const;
@@ -114,6 +115,58 @@ Deno.test("different thresholds give the same on every number of processes and i
     const [uniform] = await run({ ...plan, threshold: 0.8 });
     assert(uniform !== undefined);
     assert(facts(uniform).selected !== facts(alone).selected);
+  }
+});
+
+/** Looks at the rows of one layer's heads. */
+const LOOKS = `
+  export const rows = [];
+  export const onSelection = ({ mass, tiles, columns, diagonal, rows: count }) => {
+    for (let row = 0; row < count; row++) {
+      const [begin, own] = [row * columns, diagonal + row];
+      rows.push({
+        own,
+        mass: [...mass.subarray(begin, begin + own + 1)],
+        tiles: [...tiles.subarray(begin, begin + own + 1)],
+      });
+    }
+  };\n`;
+
+Deno.test("a share selects the tiles that hold it, and the row's own one", async () => {
+  await inFolder({ "looks.js": LOOKS }, async (folder) => {
+    const selectModule = `${folder}/looks.js`;
+    const threshold = { share: 0.05 };
+    const load = { ...HERE, mode: "xattn", threshold, selectModule } as const;
+    await using model = await loadModel(MODEL, load);
+    await model.generate(PROMPT, { tokensToGenerate: 1 });
+    const { rows } = await import(new URL(`file://${selectModule}`).href);
+    assert(rows.length > 0);
+    const kinds = new Set<string>();
+    for (const { own, mass, tiles } of rows) {
+      const total = mass.reduce((sum: number, part: number) => sum + part, 0);
+      const wanted = mass.map((part: number, column: number) =>
+        column === own || part >= Math.fround(threshold.share) * total ? 1 : 0
+      );
+      assertEquals(tiles, wanted);
+      kinds.add(`${tiles[0]} ${tiles.includes(0)}`);
+    }
+    assert(kinds.has("0 true") && kinds.has("1 true"), "the first tile is one like all others");
+  });
+});
+
+Deno.test("a share gives the same on every number of processes and in batches", async () => {
+  for (const plan of PLANS) {
+    const shared = { ...plan, threshold: { share: 0.03 } };
+    const [alone] = await run(shared);
+    assert(alone !== undefined);
+    const facts = (one: Generation) => ({
+      ids: one.ids,
+      selected: one.result.selectedTiles.reduce((sum, [tiles]) => sum + tiles, 0),
+    });
+    const processCount = plan.mode === "xattn" ? 1 : 2;
+    for (const one of await run(shared, { processCount, count: 2 })) {
+      assertEquals(facts(one), facts(alone), plan.mode);
+    }
   }
 });
 

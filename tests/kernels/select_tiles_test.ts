@@ -18,6 +18,8 @@ interface Sizes {
   /** Room in a row of indices besides the key tiles. */
   readonly spare?: number;
   readonly window?: number;
+  /** Whether each tile must have the share by itself. */
+  readonly byShare?: boolean;
   /** The mass of a tile: whole numbers, so that every order of a sum is exact. */
   readonly mass: (random: Random) => number;
 }
@@ -45,6 +47,15 @@ const SIZES: readonly Sizes[] = [
   { heads: 4, qTiles: 17, firstTile: 0, threshold: [1, 0, 1e-6, 0.6], spare: 5, mass: ties },
   { heads: 3, qTiles: 24, firstTile: 3, threshold: [0.5, 0, 1], mass: steep, window: 700 },
   { heads: 3, qTiles: 300, firstTile: 8, threshold: [0.8, 1, 0], mass: steep },
+  { heads: 1, qTiles: 1, firstTile: 0, threshold: 0.5, mass: steep, byShare: true },
+  { heads: 3, qTiles: 17, firstTile: 0, threshold: 0.125, mass: ties, byShare: true },
+  { heads: 4, qTiles: 33, firstTile: 7, threshold: 0.02, spare: 3, mass: steep, byShare: true },
+  { heads: 2, qTiles: 20, firstTile: 3, threshold: 0, mass: ties, byShare: true },
+  { heads: 2, qTiles: 20, firstTile: 3, threshold: 2, mass: steep, byShare: true },
+  { heads: 2, qTiles: 9, firstTile: 3, threshold: 0.5, mass: () => 0, byShare: true },
+  { heads: 3, qTiles: 24, firstTile: 0, threshold: 0.1, mass: ties, window: 700, byShare: true },
+  { heads: 3, qTiles: 40, firstTile: 3, threshold: [0.05, 0, 1], mass: steep, byShare: true },
+  { heads: 2, qTiles: 300, firstTile: 900, threshold: 0.003, mass: steep, byShare: true },
 ];
 
 async function runSelect(bench: Bench, sizes: Sizes): Promise<{ keyTiles: number }> {
@@ -70,6 +81,7 @@ async function runSelect(bench: Bench, sizes: Sizes): Promise<{ keyTiles: number
       make: () => Float32Array.from(threshold),
     }),
     window: sizes.window,
+    byShare: sizes.byShare,
   });
   return { keyTiles };
 }
@@ -78,7 +90,8 @@ twinTest("selectTiles()", {
   tolerance: {},
   cases: SIZES.map((sizes): TwinCase => ({
     name: `${sizes.heads} heads, ${sizes.qTiles} rows from ${sizes.firstTile}, ` +
-      `threshold ${String(sizes.threshold)}, window ${sizes.window ?? 0}`,
+      `threshold ${String(sizes.threshold)}${sizes.byShare === true ? " each" : ""}, ` +
+      `window ${sizes.window ?? 0}`,
     run: async (bench) => {
       await runSelect(bench, sizes);
       await clearUnused(bench);
@@ -143,7 +156,11 @@ refusalTest("sx_select_tiles", (scene) => ({
     prefixGap: 0,
     headThresholds: 0n,
     threshold: 0.9,
+    byShare: 0,
   },
   unchecked: ["headThresholds"],
-  faults: [["firstTile", 2], ["indexStride", 2], ["threshold", -1], ["threshold", NaN]],
+  faults: [["firstTile", 2], ["indexStride", 2], ["threshold", -1], ["threshold", NaN], [
+    "byShare",
+    2,
+  ]],
 }));

@@ -108,6 +108,8 @@ const REFUSED: readonly [string, Partial<PlanOptions>, string][] = [
   ["a threshold of 0", { threshold: 0 }, "'threshold' must be above 0 and at most 1"],
   ["a threshold above 1", { threshold: 1.5 }, "current value is 1.5"],
   ["a threshold that is no number", { threshold: NaN }, "current value is NaN"],
+  ["a share of 0", { threshold: { share: 0 } }, "'threshold.share' must be above 0 and at most 1"],
+  ["a share above 1", { threshold: { share: 2 } }, "current value is 2"],
   ["a threshold in a text", foreign({ threshold: "0.9" }), "'threshold' must be above 0"],
   ["a rest that there is not", foreign({ rest: "keep" }), "'rest' must be one of mean, drop"],
   [

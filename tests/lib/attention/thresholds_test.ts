@@ -77,6 +77,7 @@ Deno.test("a table's digest is that of its stride and thresholds alone", () => {
   assertEquals([thresholdRecord(0.9), thresholdRecord(TABLE)], [0.9, `sha256:${digest}`]);
   assertEquals(describeThreshold(TABLE), `2 x 2 thresholds ${digest.slice(0, 12)}`);
   assertEquals(describeThreshold(0.9), "threshold 0.9");
+  assertEquals(describeThreshold({ share: 0.02 }), "threshold share:0.02");
 });
 
 Deno.test("tableMisfit() compares a table with a model's size", () => {
