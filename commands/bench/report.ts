@@ -205,9 +205,13 @@ export function restSeconds({ seconds, costs }: PrefillTiming): number {
   return Math.max(costs.otherS, (seconds.at(-1) ?? 0) - named);
 }
 
-/** Bytes of weights and caches that a step reads on one process, per nanosecond. */
+/**
+ * Bytes of weights and caches that a step reads on one process, per nanosecond; NaN where phase 2
+ * chooses its keys, as how many bytes those are is not counted.
+ */
 export function decodeRate(report: ModeReport, timing: DecodeTiming): number {
   const { config, options } = report;
+  if (report.plan.decodeKeep !== undefined) return NaN;
   const elements = allWeights(config)
     .filter((spec) => spec.name !== config.embedding.name || isTied(config))
     .reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);

@@ -184,15 +184,21 @@ __device__ inline void write_merged(const RestArgs& args, const WarpState<kDim>&
       factor *= inverse;
       lse = top + log2f(total);
     }
+    const int64_t first = row * kDim + lane % 4 * 2;
+    /* All of a row at once: out may be partial, so that no load passes a store. */
+    float2 pairs[kDim / 8];
 #pragma unroll
     for (int n = 0; n < kDim / 8; n++) {
-      const int64_t at = row * kDim + n * 8 + lane % 4 * 2;
-      float2 pair = load_pair(args.partial + at, args.partial_aligned);
+      pairs[n] = load_pair(args.partial + first + n * 8, args.partial_aligned);
+    }
+#pragma unroll
+    for (int n = 0; n < kDim / 8; n++) {
+      float2 pair = pairs[n];
       if (sum != 0) {
         pair.x = pair.x * keep + state.out[n][2 * half] * factor;
         pair.y = pair.y * keep + state.out[n][2 * half + 1] * factor;
       }
-      put_pair(args.out, args.out_dtype, at, pair.x, pair.y, args.out_aligned);
+      put_pair(args.out, args.out_dtype, first + n * 8, pair.x, pair.y, args.out_aligned);
     }
     if (args.lse_log2 != nullptr && lane % 4 == 0) args.lse_log2[row] = lse;
   }
