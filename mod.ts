@@ -35,7 +35,12 @@ export {
 } from "./lib/attention/selection.ts";
 export { type ConfigOptions, readConfig } from "./lib/model/config.ts";
 export type { LayerShape, ModelShape, ProductShape, WeightSpec } from "./lib/model/model_shape.ts";
-export { type ComputeDType, type Precision, PRECISIONS } from "./lib/model/precision.ts";
+export {
+  type ComputeDType,
+  type Precision,
+  PRECISIONS,
+  type WeightKind,
+} from "./lib/model/precision.ts";
 export { loadTokenizer, type TextTokenizer, type Tokenizer } from "./lib/model/tokenizer.ts";
 export type {
   SelectionEvent,

@@ -44,9 +44,18 @@ const AVX512 = [
 const ISA_FLAGS: Readonly<Record<string, readonly string[]>> = {
   avx2: AVX2,
   avx512: AVX512,
-  avx512_bf16: [...AVX512, "-mavx512bf16"],
-  amx_bf16: [...AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"],
+  avx512_bf16: [...AVX512, "-mavx512bf16", "-mavx512vnni"],
+  amx_bf16: [
+    ...AVX512,
+    ...["-mavx512bf16", "-mavx512vnni", "-mamx-tile", "-mamx-bf16", "-mamx-int8"],
+  ],
 };
+
+/** What is compiled besides for processors that have more than their set says. */
+const VARIANTS: readonly { readonly name: string; isa: string; flags: readonly string[] }[] = [
+  { name: "matmul_int8.cpp", isa: "avx2_vnni", flags: [...AVX2, "-mavxvnni"] },
+  { name: "matmul_int8.cpp", isa: "avx512_vnni", flags: [...AVX512, "-mavx512vnni"] },
+];
 
 const FLAGS: readonly string[] = [
   "-std=c++17",
@@ -142,6 +151,14 @@ async function isaUnits(objects: string): Promise<Unit[]> {
         flags: [`-DSX_ISA=${isa}`, ...flags],
       });
     }
+  }
+  for (const { name, isa, flags } of VARIANTS) {
+    await Deno.mkdir(`${objects}/${isa}`);
+    units.push({
+      source: `${ROOT}/cpu/${name}`,
+      object: `${objects}/${isa}/${name}.o`,
+      flags: [`-DSX_ISA=${isa}`, ...flags],
+    });
   }
   return units;
 }

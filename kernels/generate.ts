@@ -61,6 +61,12 @@ export const ABI_VERSION = ${header.constant("SX_ABI_VERSION")};
 /** Tokens along a side of a tile of block-sparse attention: \`SX_TILE\`. */
 export const TILE_TOKENS = ${header.constant("SX_TILE")};
 
+/** Rows of a panel of 8-bit weights: \`SX_PANEL_ROWS\`. */
+export const PANEL_ROWS = ${header.constant("SX_PANEL_ROWS")};
+
+/** What the depth of a panel is a multiple of: \`SX_PANEL_DEPTH\`. */
+export const PANEL_DEPTH = ${header.constant("SX_PANEL_DEPTH")};
+
 /** Library, context and memory. Each parameter is commented with its C declaration. */
 export const SETUP_SYMBOLS = {
 ${setup.map(symbolSource).join("\n")}

@@ -42,6 +42,15 @@ extern "C" {
 /* Tokens along a side of a tile of block-sparse attention (arXiv 2503.16428, section 2: a block). */
 #define SX_TILE 128
 
+/* 8-bit weights lie in panels of SX_PANEL_ROWS rows, the last one filled up with any: of every four
+ * elements of depth 4 bytes for each row, so that a vector of any width has whole rows. The depth is
+ * filled up to a multiple of SX_PANEL_DEPTH. A byte is the number plus 128:
+ * byte[p, l / 4, j, l % 4] = 128 + q[SX_PANEL_ROWS * p + j, l], q being -128 to 127, 0 past the end. */
+#define SX_PANEL_ROWS 16
+#define SX_PANEL_DEPTH 64
+/* Rows of x whose largest magnitude is above 10 times the root of their mean square get a second digit. */
+#define SX_SECOND_DIGIT 160
+
 typedef int32_t sx_status;
 #define SX_OK 0
 #define SX_INVALID_ARGUMENT 1 /* a size, stride, dtype value or pointer is out of its range */
@@ -54,6 +63,7 @@ typedef int32_t sx_dtype;
 #define SX_BF16 1
 #define SX_F16 2
 #define SX_I32 3
+#define SX_I8 4
 
 /* Instruction sets of the CPU library, for sx_context_create. */
 #define SX_ISA_AUTO 0
@@ -139,16 +149,37 @@ typedef struct sx_rms_norm_params {
 } sx_rms_norm_params;
 sx_status sx_rms_norm(sx_context* context, const sx_rms_norm_params* params);
 
+/* Rounds the rows of a matrix to 8 bits, for products with an I8 weight:
+ * scales[j] = max_j / 127, max_j being the largest |in[j,l]|; q[j,l] = in[j,l] * (127 / max_j), rounded to
+ * nearest even. A row whose max_j is below 2^-100 has scale 0 and zeros; one with a value that is not
+ * finite has scale NaN and zeros. in I8: the numbers are taken as they are. */
+typedef struct sx_quantize_params {
+  void* out;      /* panels of [n, k] I8: see SX_PANEL_ROWS */
+  float* scales;  /* [n]; null if in is I8 */
+  const void* in; /* [n, k] F32, BF16, F16, I8, contiguous */
+  sx_dtype in_dtype;
+  int64_t n, k;
+} sx_quantize_params;
+sx_status sx_quantize(sx_context* context, const sx_quantize_params* params);
+
 /* out[i,j] (+)= sum over l of x[i,l] * weight[j,l]: a linear layer without bias.
  * x F32: products of f32 values, a BF16 weight being widened exactly. x BF16: products of bf16
- * values (weight BF16). Accumulates in f32. out overlaps nothing. FLOPs 2*m*n*k. */
+ * values (weight BF16). Accumulates in f32. out overlaps nothing. FLOPs 2*m*n*k.
+ * weight I8: each row of x is rounded to 8 bits as sx_quantize rounds a row, to q with scale s; then
+ * out[i,j] = f32(sum over l of q[i,l] * weight[j,l]) * (s[i] * weight_scales[j]), where accumulate adds out
+ * without rounding between. A row with sum over l of q[i,l]^2 < SX_SECOND_DIGIT * k, whose largest number is
+ * far above the others, has a second digit, r[i,l] = 128 * f32(x[i,l] * (127 / max_i) - q[i,l]), rounded to
+ * nearest even: then out[i,j] += f32(sum over l of r[i,l] * weight[j,l]) * (s[i] / 128 * weight_scales[j]),
+ * again without rounding between. The sums are whole numbers and exact: the bits are the same in every
+ * order. A CPU alone has it. */
 typedef struct sx_matmul_params {
   float* out;    /* [m, n], row i at out + i * out_stride */
   const void* x; /* [m, k] F32, BF16, row i at x + i * x_stride */
   sx_dtype x_dtype;
-  const void* weight; /* [n, k] F32, BF16, contiguous */
+  const void* weight; /* [n, k] F32, BF16, contiguous; or I8 in panels, k at most 131072 */
   sx_dtype weight_dtype;
-  int32_t accumulate; /* 1 adds to out, 0 overwrites it */
+  const float* weight_scales; /* [n]; null unless weight is I8 */
+  int32_t accumulate;         /* 1 adds to out, 0 overwrites it */
   int64_t m, n, k, x_stride, out_stride;
 } sx_matmul_params;
 sx_status sx_matmul(sx_context* context, const sx_matmul_params* params);

@@ -81,7 +81,10 @@ function listTensors(
   const { files, folder, type: wanted, architecture } = source;
   const read = (spec: WeightSpec): GgufTensor => {
     const { entry, dtype } = findWeight(files, { spec, folder });
-    invariant(dtype !== "f64" && dtype !== "q8_0", "a folder's weights have a dtype of tensors");
+    invariant(
+      dtype !== "f64" && dtype !== "q8_0" && dtype !== "i8",
+      "a folder's weights have a dtype of tensors",
+    );
     const type = spec.shape.length === 1 ? "f32" : wanted;
     const isPaired = architecture.hasRowPairs && /\.[qk]_proj\./.test(spec.name);
     const bytes = (): Uint8Array => {

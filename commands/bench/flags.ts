@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { HEAD_FLAG, weightOptionsOf, WEIGHTS_FLAG } from "../shared/weights.ts";
 import { type AttentionMode, PLAN_DEFAULTS } from "../../lib/attention/plan.ts";
 import { DEVICE_WISHES } from "../../lib/device/open.ts";
 import { BATCH_RANGE } from "../../lib/engine/batch_size.ts";
@@ -70,6 +71,8 @@ export const BENCH_FLAGS = {
     default: "bf16",
     help: "what keys, values and the inputs of matrix products are rounded to",
   }),
+  weights: WEIGHTS_FLAG,
+  head: HEAD_FLAG,
   threads: wholeFlag({ default: 0, max: 256, help: "threads of an op; 0 takes all cores" }),
   nproc_per_node: wholeFlag({
     short: "-np",
@@ -169,6 +172,7 @@ export async function benchOptions(
     model,
     device: values.device,
     dtype: values.dtype,
+    ...weightOptionsOf({ ...values, keep_weights: false }),
     threads: values.threads,
     gpusPerRank: gpusPerRank(values),
     processCount: values.nproc_per_node,

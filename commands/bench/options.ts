@@ -4,6 +4,7 @@
  * @module
  */
 import type { DecodeKeep } from "../../lib/attention/decode_keep.ts";
+import type { WeightOptions } from "../shared/weights.ts";
 import type { AttentionMode } from "../../lib/attention/plan.ts";
 import type { RestRule } from "../../lib/attention/rest.ts";
 import type { Threshold } from "../../lib/attention/thresholds.ts";
@@ -22,7 +23,7 @@ export type BenchFormat = typeof BENCH_FORMATS[number];
 export const PROMPT_KINDS = ["text", "random"] as const;
 
 /** Options of the `bench` command; the defaults are the command line's. */
-export interface BenchOptions {
+export interface BenchOptions extends WeightOptions {
   readonly model:
     | { readonly kind: "folder"; readonly folder: string }
     | { readonly kind: "shape"; readonly name: string; readonly config: ModelShape };

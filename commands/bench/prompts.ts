@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { describeDtype, loadWeightOptions } from "../shared/weights.ts";
 import { checkPlan } from "../../lib/attention/plan.ts";
 import { type Generation, loadModel, type Model } from "../../lib/engine/load_model.ts";
 import { FileError, RequestError, UsageError } from "../../lib/errors.ts";
@@ -66,7 +67,11 @@ export async function runPromptBench(
       await using session = openSession(options, { folder: model.folder, mode, context });
       const loaded = await session.open({ processCount });
       const common = {
-        ...{ model: modelName(options), device: loaded.deviceDescription, dtype: options.dtype },
+        ...{
+          model: modelName(options),
+          device: loaded.deviceDescription,
+          dtype: describeDtype(options),
+        },
         ...{ ranks: loaded.processCount, mode, prompt: input.path, batch: 1 },
       };
       const share = (generation: Generation) => computedShare(plan, generation);
@@ -96,6 +101,7 @@ function openSession(
     load: {
       ...{ mode, blockTokens, anchorTokens, stride, threshold, rest, decodeKeep },
       ...{ device, precision, threads, gpusPerRank, startTimeoutMs },
+      ...loadWeightOptions(options),
     },
     ...context,
     loadModel: context.loadModel ?? loadModel,

@@ -11,7 +11,8 @@ import type { DeviceKind } from "../../lib/device/open.ts";
 import { ProfiledDevice } from "../../lib/device/profiled.ts";
 import { type Stage, stagesOn } from "../../lib/device/stages.ts";
 import type { ModelShape } from "../../lib/model/model_shape.ts";
-import { PRECISIONS } from "../../lib/model/precision.ts";
+import { precisionFor } from "../../lib/engine/options.ts";
+import { type Precision, PRECISIONS } from "../../lib/model/precision.ts";
 import { readModel } from "../../lib/model/read_model.ts";
 import { randomWeights } from "../../lib/model/random_weights.ts";
 import type { ModelWeights } from "../../lib/model/weight_tensors.ts";
@@ -129,9 +130,9 @@ export class RankBench implements Disposable {
   static async open(init: RankBenchOptions, place: BenchPlace): Promise<RankBench> {
     const { options, plans, device: kind, threads } = init;
     const { model, decodeTokens } = options;
-    const precision = PRECISIONS[options.dtype];
     const { host, timeoutMs, onProgress } = place;
     const config = model.kind === "folder" ? await readModel(model.folder) : model.config;
+    const precision = precisionOf(config, options);
     using owned = new DisposableStack();
     const contextTokens = Math.max(...options.lengths, ...options.decodeContexts);
     const { batchSize } = options;
@@ -157,7 +158,7 @@ export class RankBench implements Disposable {
     const weights = owned.use(
       model.kind === "folder"
         ? await loadWeights(stages, { folder: model.folder, config, precision, onProgress })
-        : await randomWeights(stages, config),
+        : await randomWeights(stages, config, precision),
     );
     const exchange = { host, hasOwnGpus, timeoutMs };
     const collective = owned.use(await connectDevices(devices, exchange));
@@ -189,7 +190,7 @@ export class RankBench implements Disposable {
     this.#freeMode();
     const { options, textIds } = this.#init;
     const { density, batchSize } = options;
-    const precision = PRECISIONS[options.dtype];
+    const precision = precisionOf(this.#parts.config, options);
     const model = await RankModel.assemble({
       ...{ ...this.#parts, plan, precision, density, batchSize },
     });
@@ -224,4 +225,8 @@ export class RankBench implements Disposable {
     this.#freeMode();
     this.#owned.dispose();
   }
+}
+
+function precisionOf(config: ModelShape, options: BenchOptions): Precision {
+  return precisionFor(config, { precision: PRECISIONS[options.dtype], wish: options });
 }

@@ -4,9 +4,19 @@
  * @module
  */
 import { describeKeep } from "../../lib/attention/decode_keep.ts";
+import { precisionFor } from "../../lib/engine/options.ts";
+import { PRECISIONS } from "../../lib/model/precision.ts";
+import { describeDtype } from "../shared/weights.ts";
 import type { AttentionMode, CheckedPlan } from "../../lib/attention/plan.ts";
 import { describeThreshold, thresholdRecord } from "../../lib/attention/thresholds.ts";
-import { allWeights, isTied, type ModelShape } from "../../lib/model/model_shape.ts";
+import {
+  allWeights,
+  elementCount,
+  isTied,
+  type ModelShape,
+  productWeights,
+  type WeightSpec,
+} from "../../lib/model/model_shape.ts";
 import { layOutBlocks, tokensIn } from "../../lib/star/blocks.ts";
 import type { BenchOptions } from "./options.ts";
 import { type DecodeTiming, median, type PrefillTiming, spread } from "./timings.ts";
@@ -60,7 +70,7 @@ export function detailsJson(report: ModeReport): string {
     model: modelName(options),
     prompt: report.promptName,
     device: report.device,
-    dtype: options.dtype,
+    dtype: describeDtype(options),
     threads: report.threads,
     ranks: report.processCount,
     ...(report.processCount > 1 ? { exchange: report.exchange } : {}),
@@ -122,9 +132,9 @@ export function headText(report: ModeReport): string {
     : "";
   const { processCount: ranks, exchange } = report;
   const shared = ranks > 1 ? `, ${ranks} processes over ${exchange}` : "";
-  return `${
-    modelName(options)
-  }, ${report.device}${shared}, ${options.dtype}, ${mode}${blocks}${sparse}${kept}\n` +
+  return `${modelName(options)}, ${report.device}${shared}, ${
+    describeDtype(options)
+  }, ${mode}${blocks}${sparse}${kept}\n` +
     `prompt: ${report.promptName}; ± is the standard deviation\n`;
 }
 
@@ -212,9 +222,17 @@ export function restSeconds({ seconds, costs }: PrefillTiming): number {
 export function decodeRate(report: ModeReport, timing: DecodeTiming): number {
   const { config, options } = report;
   if (report.plan.decodeKeep !== undefined) return NaN;
-  const elements = allWeights(config)
+  const { weights } = precisionFor(config, { precision: PRECISIONS[options.dtype], wish: options });
+  const products = new Set(config.layers.flatMap(productWeights));
+  const bytesOf = (spec: WeightSpec): number => {
+    const isInt8 = products.has(spec)
+      ? weights === "int8"
+      : options.head === "int8" && spec === config.head;
+    return elementCount(spec) * (isInt8 ? 1 : 2);
+  };
+  const bytes = allWeights(config)
     .filter((spec) => spec.name !== config.embedding.name || isTied(config))
-    .reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+    .reduce((sum, spec) => sum + bytesOf(spec), 0);
   const { layerCount, kvHeads, headDim } = config;
   const { blocksByRank } = layOutBlocks(report.plan, {
     contextTokens: timing.context,
@@ -222,7 +240,7 @@ export function decodeRate(report: ModeReport, timing: DecodeTiming): number {
   });
   const tokens = Math.max(...blocksByRank.map(tokensIn)) + options.decodeTokens / 2;
   const cache = 2 * layerCount * kvHeads * headDim * tokens * (options.dtype === "f32" ? 4 : 2);
-  return (2 * elements + timing.batch * cache) / timing.seconds / 1e9;
+  return (bytes + timing.batch * cache) / timing.seconds / 1e9;
 }
 
 /** What the model is called. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { describeDtype } from "../shared/weights.ts";
 import { formatCsv } from "../../ruler/csv.ts";
 import type { BenchFormat } from "./options.ts";
 import { decodeRate, modelName, type ModeReport, prefillRates, restSeconds } from "./report.ts";
@@ -93,7 +94,7 @@ export function modeRow(report: ModeReport): BenchRow {
     ? { block_size: cut.blockTokens, anchor_block_size: cut.anchorTokens }
     : {};
   return {
-    ...{ model: modelName(options), device: report.device, dtype: options.dtype },
+    ...{ model: modelName(options), device: report.device, dtype: describeDtype(options) },
     ...{ threads: report.threads, ranks: report.processCount, mode: report.mode },
     ...blocks,
     prompt: report.promptName,

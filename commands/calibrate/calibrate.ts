@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { loadWeightOptions } from "../shared/weights.ts";
 import { dirname, resolve } from "node:path";
 import {
   type CheckedPlan,
@@ -178,6 +179,7 @@ async function measure(
     folder,
     load: {
       ...{ ...options.plan, device, precision, threads, gpusPerRank, timeoutMs, startTimeoutMs },
+      ...loadWeightOptions(options),
       ...{ copyWeights, ropeScaling, tokenizer, replicas },
       expectedTokens: inputPath === undefined ? Math.max(...lengths) : undefined,
     },

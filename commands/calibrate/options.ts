@@ -3,13 +3,14 @@
  *
  * @module
  */
+import type { WeightOptions } from "../shared/weights.ts";
 import type { PlanOptions } from "../../lib/attention/plan.ts";
 import type { CheckedLoad } from "../../lib/engine/options.ts";
 import type { ComputeDType } from "../../lib/model/precision.ts";
 import type { Goal } from "./thresholds.ts";
 
 /** Options of `runCalibrate()`; the defaults are the command line's. */
-export interface CalibrateOptions {
+export interface CalibrateOptions extends WeightOptions {
   readonly modelPath: string;
   /** Takes the thresholds. */
   readonly outputPath: string;

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { WEIGHT_FLAGS, weightOptionsOf } from "../shared/weights.ts";
 import { findModelFolder } from "../../lib/model/model_folder.ts";
 import { type Command, defineCommand } from "../shared/command.ts";
 import { MODES } from "../shared/engine_flags.ts";
@@ -45,6 +46,7 @@ export function doctorCommand(findDemo: () => Promise<string | undefined>): Comm
       }),
       prompt_config: textFlag({ short: "-pc", value: "TEMPLATE", help: TEMPLATE_HELP }),
       dtype: choiceFlag(COMPUTE_DTYPES, { default: "bf16", help: "what is computed in" }),
+      ...WEIGHT_FLAGS,
       nproc_per_node: wholeFlag({
         short: "-np",
         min: 1,
@@ -70,6 +72,7 @@ export function doctorCommand(findDemo: () => Promise<string | undefined>): Comm
         blockTokens: flags.block_size,
         template: flags.prompt_config,
         dtype: flags.dtype,
+        ...weightOptionsOf(flags),
         processCount: flags.nproc_per_node,
       };
       await runDoctor({ modelPath: await findModelFolder(named), run, sourceDir }, screen);

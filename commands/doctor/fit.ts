@@ -6,16 +6,19 @@
 import { type AttentionMode, checkPlan, usedRanks } from "../../lib/attention/plan.ts";
 import { TILE_TOKENS } from "../../lib/ffi/symbols.ts";
 import type { CudaDescription } from "../../lib/device/cuda_description.ts";
+import { DEVICE_TRAITS } from "../../lib/device/device.ts";
 import { hostMemory } from "../../lib/device/host_memory.ts";
 import { longestContext, longestGpuContext } from "../../lib/engine/host_plan.ts";
+import { precisionFor } from "../../lib/engine/options.ts";
 import { gpusOf } from "../../lib/engine/rank_device.ts";
 import { DeviceError } from "../../lib/errors.ts";
 import type { ModelShape } from "../../lib/model/model_shape.ts";
-import { type ComputeDType, PRECISIONS } from "../../lib/model/precision.ts";
+import { type ComputeDType, type Precision, PRECISIONS } from "../../lib/model/precision.ts";
+import type { WeightOptions } from "../shared/weights.ts";
 import { type Finding, INDENT } from "./finding.ts";
 
 /** What is to run. */
-export interface RunWish {
+export interface RunWish extends WeightOptions {
   /** Tokens of prompt and answer; none asks what fits. */
   readonly lengths: readonly number[];
   readonly modes: readonly AttentionMode[];
@@ -57,11 +60,15 @@ const GIB = 2 ** 30;
 
 /** A finding for the CPU and, where there are some, for the GPUs. */
 export function lookAtFit(question: FitQuestion): Finding[] {
-  const { run: { lengths, dtype }, cuda } = question;
+  const { run, run: { lengths }, cuda, config } = question;
   const [host, gpus] = [hostFits(question), gpuFits(question)];
   const findings = [finding("CPU fit", host, question)];
-  const isUsable = cuda.problem === undefined && cuda.gpus.length > 0;
-  if (isUsable && dtype === "bf16") findings.push(finding("GPU fit", gpus, question));
+  const { activations, weights, head } = precisionOf(config, run);
+  const { weightKinds } = DEVICE_TRAITS.cuda;
+  const isTaken = activations === "bf16" && weightKinds.includes(head ?? weights) &&
+    weightKinds.includes(weights);
+  const isUsable = cuda.problem === undefined && cuda.gpus.length > 0 && isTaken;
+  if (isUsable) findings.push(finding("GPU fit", gpus, question));
   const all = [...host, ...isUsable ? gpus : []];
   const tooLong = lengths.filter((length) => all.every(({ tokens }) => tokens < length));
   const [shortest] = tooLong.toSorted((a, b) => a - b);
@@ -71,6 +78,11 @@ export function lookAtFit(question: FitQuestion): Finding[] {
       `${Math.max(...all.map(({ tokens }) => tokens))} tokens fit`,
   );
   return findings.map((finding, i) => i === 0 ? { ...finding, error } : finding);
+}
+
+/** What the run's numbers are rounded to. */
+export function precisionOf(config: ModelShape, run: RunWish): Precision {
+  return precisionFor(config, { precision: PRECISIONS[run.dtype], wish: run });
 }
 
 function finding(name: string, fits: readonly ModeFit[], question: FitQuestion): Finding {
@@ -91,7 +103,12 @@ function finding(name: string, fits: readonly ModeFit[], question: FitQuestion):
       ...(fitting.length === 0 ? [] : [fitting.join(", ")]),
     ].join(": ");
   });
-  const text = lines.join(`\n${INDENT}`);
+  const { weights, head } = precisionOf(question.config, run);
+  const kinds = [
+    ...(weights === "int8" ? ["weights in 8 bits"] : []),
+    ...(head === "int8" ? ["head in 8 bits"] : []),
+  ];
+  const text = [...kinds.length === 0 ? [] : [kinds.join(", ")], ...lines].join(`\n${INDENT}`);
   const remedies = [
     ...(run.lengths.some((length) => length > maxPositions)
       ? [`beyond ${maxPositions} positions (max_position_embeddings) only --rope_scaling leads`]
@@ -121,7 +138,7 @@ function modeQuestions(question: FitQuestion) {
   return run.modes.map((mode) => {
     const plan = checkPlan({ mode, blockTokens: blockOf(question) });
     const processCount = usedRanks(plan, { ranks: run.processCount });
-    return { mode, plan, processCount, config, precision: PRECISIONS[run.dtype], room: ROOM };
+    return { mode, plan, processCount, config, precision: precisionOf(config, run), room: ROOM };
   });
 }
 

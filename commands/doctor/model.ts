@@ -11,13 +11,12 @@ import { readModel } from "../../lib/model/read_model.ts";
 import { readChatTemplate } from "../../lib/model/chat_template.ts";
 import { loadTokenizer, type Tokenizer } from "../../lib/model/tokenizer.ts";
 import { tokenizerPath } from "../../lib/model/model_paths.ts";
-import { type ComputeDType, PRECISIONS } from "../../lib/model/precision.ts";
 import { convertedWeightBytes } from "../../lib/model/weight_memory.ts";
 import { listWeightFiles } from "../../lib/model/weight_files.ts";
 import { MODEL_TEMPLATES } from "../../ruler/templates.ts";
 import { chooseTemplate, templateWarning } from "../ruler/template.ts";
 import { type Finding, INDENT } from "./finding.ts";
-import { lookAtFit, type RunWish } from "./fit.ts";
+import { lookAtFit, precisionOf, type RunWish } from "./fit.ts";
 
 export type { RunWish } from "./fit.ts";
 
@@ -36,7 +35,7 @@ export async function lookAtModel(
   const files = await lookAtFiles(folder);
   const { config, weightBytes } = files;
   if (run === undefined || config === undefined) return [files.finding];
-  const convertedBytes = await lookAtConversion(folder, { config, dtype: run.dtype });
+  const convertedBytes = await lookAtConversion(folder, { config, run });
   const tokenizer = await lookAtTokenizer(folder, config);
   using owned = tokenizer.tokenizer;
   return [
@@ -57,7 +56,9 @@ async function lookAtFiles(
     let weightBytes = 0;
     for (const path of paths) weightBytes += (await Deno.stat(path)).size;
     const text = `${folder}: ${config.layerCount} layers, hidden size ${config.hiddenSize}, ` +
-      `${config.maxPositions} positions, ${(weightBytes / 2 ** 20).toFixed(1)} MiB in ` +
+      `${config.maxPositions} positions, ${
+        config.storedWeights === "int8" ? "8-bit weights, " : ""
+      }${(weightBytes / 2 ** 20).toFixed(1)} MiB in ` +
       `${paths.length} weight file${paths.length === 1 ? "" : "s"}`;
     const lines = [text, ...config.warnings.map((warning) => `warning: ${warning}`)];
     const finding = { name, text: lines.join(`\n${INDENT}`) };
@@ -72,11 +73,13 @@ async function lookAtFiles(
 /** Bytes of weights that a process converts; weights that cannot be read are a run's to complain of. */
 async function lookAtConversion(
   folder: string,
-  options: { config: ModelShape; dtype: ComputeDType },
+  options: { config: ModelShape; run: RunWish },
 ): Promise<number> {
-  const { config, dtype } = options;
+  const { config, run } = options;
+  const { keepWeights: keepsWeights } = run;
   try {
-    return await convertedWeightBytes(folder, { config, precision: PRECISIONS[dtype] });
+    const precision = precisionOf(config, run);
+    return await convertedWeightBytes(folder, { config, precision, keepsWeights });
   } catch (error) {
     if (error instanceof FileError) return 0;
     throw error;

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { loadWeightOptions } from "../shared/weights.ts";
 import { dirname } from "node:path";
 import { checkPlan } from "../../lib/attention/plan.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
@@ -95,6 +96,7 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
     load: {
       ...options.plan,
       ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs },
+      ...loadWeightOptions(options),
       ...{ tokenizer, copyWeights, batchSize, replicas, ropeScaling, selectModule },
     },
     screen,

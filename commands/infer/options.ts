@@ -3,13 +3,14 @@
  *
  * @module
  */
+import type { WeightOptions } from "../shared/weights.ts";
 import type { SelectModule } from "../../lib/attention/select_module.ts";
 import type { PlanOptions } from "../../lib/attention/plan.ts";
 import type { CheckedLoad } from "../../lib/engine/options.ts";
 import type { ComputeDType } from "../../lib/model/precision.ts";
 
 /** Options of `runInfer()`; the defaults are the command line's. */
-export interface InferOptions {
+export interface InferOptions extends WeightOptions {
   readonly modelPath: string;
   readonly plan: PlanOptions;
   readonly device: CheckedLoad["device"];

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { loadWeightOptions, type WeightOptions } from "../shared/weights.ts";
 import {
   type AttentionMode,
   type CheckedPlan,
@@ -32,7 +33,7 @@ import {
 import { placeSpans, type ScoredSpan } from "./windows.ts";
 
 /** Options of {@linkcode runPerplexity}; the defaults are the command line's. */
-export interface PerplexityOptions {
+export interface PerplexityOptions extends WeightOptions {
   readonly modelPath: string;
   /** A text in UTF-8. */
   readonly inputPath: string;
@@ -163,6 +164,7 @@ function openSession(
     folder,
     load: {
       ...{ ...plan, mode, device, precision, threads, gpusPerRank, timeoutMs, startTimeoutMs },
+      ...loadWeightOptions(options),
       ...{ copyWeights, ropeScaling, expectedTokens: Math.max(...lengths) },
       selectModule: selection === undefined ? undefined : options.selectModule,
     },

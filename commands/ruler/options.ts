@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { WeightOptions } from "../shared/weights.ts";
 import type { SelectModule } from "../../lib/attention/select_module.ts";
 import type { PlanOptions } from "../../lib/attention/plan.ts";
 import type { Generators } from "../../ruler/model.ts";
@@ -11,7 +12,7 @@ import type { CheckedLoad } from "../../lib/engine/options.ts";
 import type { ComputeDType } from "../../lib/model/precision.ts";
 
 /** Options of `runRuler()`; the defaults are the command line's. */
-export interface RulerOptions {
+export interface RulerOptions extends WeightOptions {
   readonly modelName: string;
   readonly modelPath: string;
   /** The prompt template. */

@@ -8,6 +8,7 @@
 import { type CheckedPlan, checkPlan, modeOf, sharesContext } from "../../lib/attention/plan.ts";
 import { describeKeep } from "../../lib/attention/decode_keep.ts";
 import { describeThreshold } from "../../lib/attention/thresholds.ts";
+import { describeDtype, loadWeightOptions } from "../shared/weights.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
 import { errorText, FileError, UsageError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
@@ -89,6 +90,7 @@ export async function runRuler(
     load: {
       ...options.plan,
       ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs, tokenizer },
+      ...loadWeightOptions(options),
       copyWeights: options.copyWeights,
       batchSize: options.batchSize,
       replicas: options.replicas,
@@ -246,7 +248,7 @@ async function findPregenDir(named: string | undefined): Promise<string | undefi
 }
 
 function describeRun(run: RulerRun): string {
-  const { plan: { cut, selection, decodeKeep }, dtype, modelName } = run;
+  const { plan: { cut, selection, decodeKeep }, modelName } = run;
   const parts = [modelName, modeOf(run.plan)];
   if (cut.kind === "blocks") {
     parts.push(`block ${cut.blockTokens}`, `anchor ${cut.anchorTokens}`);
@@ -257,5 +259,5 @@ function describeRun(run: RulerRun): string {
     if (selection.rest === "mean") parts.push("the rest's mean");
   }
   if (decodeKeep !== undefined) parts.push(`decode_keep ${describeKeep(decodeKeep)}`);
-  return [...parts, dtype, `${run.template} prompts`].join(", ");
+  return [...parts, describeDtype(run), `${run.template} prompts`].join(", ");
 }

@@ -28,6 +28,7 @@ import {
   wholeFlag,
 } from "./flags.ts";
 import { DECODE_KEEP_FLAG, decodeKeepOf } from "./decode_keep_flag.ts";
+import { WEIGHT_FLAGS, type WeightFlags, type WeightOptions, weightOptionsOf } from "./weights.ts";
 import { REST_FLAG, THRESHOLD_FLAG, thresholdOf } from "./threshold_flag.ts";
 
 /** What `-a` takes. */
@@ -50,6 +51,9 @@ const FLAG_NAMES: Readonly<Record<string, string>> = {
   decodeKeep: "--decode_keep",
   device: "--device",
   precision: "--dtype",
+  weights: "--weights",
+  head: "--head",
+  keepWeights: "--keep_weights",
   threads: "--threads",
   gpusPerRank: "--gpus_per_rank",
   processCount: "--nproc_per_node",
@@ -88,7 +92,7 @@ export interface PlanFlags {
 }
 
 /** Values of the flags of the device. */
-export interface EngineFlags {
+export interface EngineFlags extends WeightFlags {
   readonly device: CheckedLoad["device"];
   readonly dtype: ComputeDType;
   readonly threads: number;
@@ -152,6 +156,7 @@ export const ENGINE_FLAGS = {
     default: LOAD_DEFAULTS.precision,
     help: "what keys, values and the inputs of matrix products are rounded to; a GPU takes bf16",
   }),
+  ...WEIGHT_FLAGS,
   threads: wholeFlag({
     default: LOAD_DEFAULTS.threads,
     max: LOAD_RANGES.threads.max,
@@ -237,6 +242,7 @@ export function engineOptions(
     "device" | "threads" | "gpusPerRank" | "copyWeights" | "batchSize" | "replicas"
   >
   & Pick<CheckedLoad, "timeoutMs" | "startTimeoutMs" | "ropeScaling">
+  & WeightOptions
   & { dtype: ComputeDType; selectModule: SelectModule | undefined } {
   const { device, dtype, threads, timeout, start_timeout, copy_weights: copyWeights } = flags;
   const timeoutMs = milliseconds("timeoutMs", { flag: "--timeout", seconds: timeout });
@@ -248,7 +254,15 @@ export function engineOptions(
   const selectModule = flags.select === undefined
     ? undefined
     : selectModuleOf({ action: "select tiles", name: "selectModule" }, flags.select);
-  return { ...base, batchSize, replicas: flags.replicas, ...times, ropeScaling, selectModule };
+  return {
+    ...base,
+    ...weightOptionsOf(flags),
+    batchSize,
+    replicas: flags.replicas,
+    ...times,
+    ropeScaling,
+    selectModule,
+  };
 }
 
 /** @throws {UsageError} If it is not a JSON object. */

@@ -9,6 +9,7 @@ import type { SelectModule } from "../../lib/attention/select_module.ts";
 import { thresholdRecord } from "../../lib/attention/thresholds.ts";
 import { UsageError } from "../../lib/errors.ts";
 import type { CheckedLoad } from "../../lib/engine/options.ts";
+import { weightRecord } from "./weights.ts";
 import type { OptionValue } from "./run_record.ts";
 
 /** The options of a plan that change results, by their flags. */
@@ -17,6 +18,8 @@ export function planOptions(
   run: {
     device: string;
     dtype: string;
+    weights?: string | undefined;
+    head?: string | undefined;
     processCount: number;
     ropeScaling?: Readonly<Record<string, unknown>> | undefined;
     selectModule?: SelectModule | undefined;
@@ -42,6 +45,7 @@ export function planOptions(
     // A GPU adds in another order: with bf16, close decisions can turn out otherwise.
     device: run.device,
     dtype: run.dtype,
+    ...weightRecord(run),
   };
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { WeightOptions } from "../shared/weights.ts";
 import type { CheckedLoad } from "../../lib/engine/options.ts";
 import type { ComputeDType } from "../../lib/model/precision.ts";
 import type { Generators } from "../../ruler/model.ts";
@@ -15,7 +16,7 @@ export interface Shard {
 }
 
 /** Options of `runSweep()`; the defaults are the command line's. */
-export interface SweepOptions {
+export interface SweepOptions extends WeightOptions {
   readonly modelPath: string;
   /** Takes data, records, tables and the report. */
   readonly outputDir: string;

@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { loadWeightOptions, weightRecord } from "../shared/weights.ts";
 import { resolve } from "node:path";
 import { type CheckedPlan, checkPlan, usedRanks } from "../../lib/attention/plan.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
@@ -107,7 +108,7 @@ function planAll(
   },
 ): PlannedSetting[] {
   const { settings, tables, device, screen } = context;
-  const { processCount, dtype, ropeScaling } = options;
+  const { processCount, dtype, weights, head, ropeScaling } = options;
   const all = options.lengths.flatMap((length) =>
     settings.flatMap((setting): PlannedSetting[] => {
       const own = planOf(setting, tables.placeOf(setting, length));
@@ -118,7 +119,8 @@ function planAll(
         screen.log(`${name} is skipped at ${length} as its blocks have ${cut.blockTokens} tokens`);
         return [];
       }
-      const record = planOptions(plan, { device, dtype, processCount, ropeScaling });
+      const numbers = { dtype, weights, head };
+      const record = planOptions(plan, { device, ...numbers, processCount, ropeScaling });
       return [{ setting, name, length, options: own, plan, record }];
     })
   );
@@ -157,6 +159,7 @@ function loadOptions(
   const { planned } = run.group;
   return {
     ...planned[0]?.options,
+    ...loadWeightOptions(options),
     ...{ device: run.device, tokenizer: run.tokenizer, precision, threads, gpusPerRank },
     ...{ timeoutMs, startTimeoutMs, copyWeights, batchSize, replicas, ropeScaling },
     expectedTokens: Math.max(...planned.map(({ length }) => length)),
@@ -168,7 +171,7 @@ async function freshRecord(
   options: SweepOptions,
   run: { device: "cpu" | "cuda"; template: ChosenTemplate },
 ): Promise<Parameters<typeof SweepFolder.open>[1]> {
-  const { modelPath, dtype, generators, ropeScaling, sampleCount } = options;
+  const { modelPath, dtype, weights, head, generators, ropeScaling, sampleCount } = options;
   const { device, template } = run;
   return {
     version: VERSION,
@@ -181,6 +184,7 @@ async function freshRecord(
     options: {
       device,
       dtype,
+      ...weightRecord({ weights, head }),
       prompt_config: template.name,
       ...(generators === "2026" ? { generators } : {}),
       ...(options.stopAtEos === true ? { stop_at_eos: true } : {}),

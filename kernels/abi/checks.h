@@ -8,6 +8,7 @@
  *   kDevice                      "a CPU", for messages
  *   kQueryDtype                  the one dtype of queries that its attention takes
  *   kMeanRule                    that its means of tiles are of the queries' dtype
+ *   kHasInt8Products             whether it multiplies with weights of 8 bits
  *   takes_cache(dtype)           whether its attention takes keys and values of a dtype
  *   kSeesMemory                  whether ids, rows and counts may be looked at: device memory is
  *                                host memory, and what was started before has ended

@@ -45,15 +45,44 @@ sx_status sx_rms_norm(sx_context* context, const sx_rms_norm_params* params) {
   return SX_CALL(*context, rms_norm, p);
 }
 
+sx_status sx_quantize(sx_context* context, const sx_quantize_params* params) {
+  SX_BEGIN(context, params, "quantize");
+  SX_CHECK_POINTER(call, p, out);
+  SX_CHECK_POINTER(call, p, in);
+  SX_CHECK(call, is_convertible(p.in_dtype) || p.in_dtype == SX_I8,
+           "in_dtype must be F32, BF16, F16 or I8", p.in_dtype);
+  SX_CHECK(call, (p.in_dtype == SX_I8) == (p.scales == nullptr),
+           "scales must be null if in_dtype is I8, and not null otherwise", p.in_dtype);
+  SX_CHECK_SIZE(call, p, n);
+  SX_CHECK(call, p.k >= 1 && p.k <= kMaxSize, "k must be 1 to 2^40", p.k);
+  return SX_CALL(*context, quantize, p);
+}
+
+/* Sums of so many products of 8 bits, 127 by 128 at most, are below 2^31. */
+constexpr int64_t kMaxInt8Depth = 131072;
+
+static sx_status check_weight(const Call& call, const sx_matmul_params& p) {
+  SX_CHECK(call, (p.weight_dtype == SX_I8) == (p.weight_scales != nullptr),
+           "weight_scales must not be null if weight_dtype is I8, and null otherwise",
+           p.weight_dtype);
+  if (p.weight_dtype == SX_I8) {
+    if (!kHasInt8Products) return lacks(call, "weight_dtype must be F32 or BF16 on a GPU", SX_I8);
+    SX_CHECK(call, p.k <= kMaxInt8Depth, "k must be at most 131072 if weight_dtype is I8", p.k);
+    return SX_OK;
+  }
+  SX_CHECK(call, is_float(p.weight_dtype), "weight_dtype must be F32, BF16 or I8", p.weight_dtype);
+  if (p.x_dtype == SX_BF16 && p.weight_dtype != SX_BF16) {
+    return lacks(call, "weight_dtype must be BF16 or I8 if x_dtype is BF16", p.weight_dtype);
+  }
+  return SX_OK;
+}
+
 static sx_status check_product(const Call& call, const sx_matmul_params& p) {
   SX_CHECK_POINTER(call, p, out);
   SX_CHECK_POINTER(call, p, x);
   SX_CHECK_POINTER(call, p, weight);
   SX_CHECK_FLOAT(call, p, x_dtype);
-  SX_CHECK_FLOAT(call, p, weight_dtype);
-  if (p.x_dtype == SX_BF16 && p.weight_dtype != SX_BF16) {
-    return lacks(call, "weight_dtype must be BF16 if x_dtype is", p.weight_dtype);
-  }
+  SX_PASS(check_weight(call, p));
   SX_CHECK_FLAG(call, p, accumulate);
   SX_CHECK_SIZE(call, p, m);
   SX_CHECK_SIZE(call, p, n);

@@ -14,6 +14,7 @@
   X(convert)                \
   X(embedding)              \
   X(rms_norm)               \
+  X(quantize)               \
   X(matmul)                 \
   X(matmul_rows)            \
   X(rope_table)             \

@@ -14,6 +14,8 @@ constexpr const char* kMeanRule = "mean_dtype must be F32 on a CPU";
 constexpr const char* kCacheRule = "kv_dtype must be F32 or BF16 on a CPU";
 inline bool takes_cache(sx_dtype dtype) { return dtype == SX_F32 || dtype == SX_BF16; }
 
+constexpr bool kHasInt8Products = true;
+
 /* Device memory is host memory, and an op has ended when its function returns. */
 constexpr bool kSeesMemory = true;
 

@@ -28,6 +28,8 @@ struct f16 {
 
 class ThreadPool;
 struct OpTable;
+/* A product with a weight of 8 bits: see int8.h. */
+typedef sx_status (*Int8Product)(::sx_context& context, const sx_matmul_params& args);
 
 }  // namespace sx
 
@@ -35,6 +37,7 @@ struct OpTable;
 struct sx_context : sx::ContextBase {
   sx::ThreadPool* pool;
   const sx::OpTable* ops;
+  sx::Int8Product int8_product; /* what the processor has for it within the set */
   int32_t threads;
   int32_t isa;
   void* scratch; /* grown by sx::scratch, kept between calls */
@@ -57,7 +60,9 @@ SX_INLINE int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 SX_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 SX_INLINE int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
-SX_INLINE int64_t dtype_bytes(sx_dtype dtype) { return dtype == SX_F32 || dtype == SX_I32 ? 4 : 2; }
+SX_INLINE int64_t dtype_bytes(sx_dtype dtype) {
+  return dtype == SX_I8 ? 1 : dtype == SX_F32 || dtype == SX_I32 ? 4 : 2;
+}
 
 SX_INLINE uint32_t float_bits(float value) {
   uint32_t bits;

@@ -11,6 +11,7 @@
 #include <new>
 
 #include "backend.h"
+#include "int8.h"
 #include "thread_pool.h"
 
 namespace sx {
@@ -19,12 +20,24 @@ namespace {
 /* Whether the processor has the matrix unit and the system lets this process use it: its state of
  * 8 KiB is saved only for processes that asked. */
 bool has_tiles() {
-  constexpr unsigned kTiles = 1u << 24, kBf16 = 1u << 22; /* edx of leaf 7 */
+  constexpr unsigned kTiles = 1u << 24, kBf16 = 1u << 22, kInt8 = 1u << 25; /* edx of leaf 7 */
   constexpr long kRequestPermission = 0x1023, kTileData = 18;
   unsigned a, b, c, d;
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-  if ((d & kTiles) == 0 || (d & kBf16) == 0) return false;
+  if ((d & kTiles) == 0 || (d & kBf16) == 0 || (d & kInt8) == 0) return false;
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+/* Whether vpdpbusd is there for 256 bits, with AVX2's encoding. */
+bool has_avx_vnni() {
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 4)) != 0;
+}
+
+/* The same for 512 bits. */
+bool has_avx512_vnni() {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512vnni");
 }
 
 /* Whether this machine, its system included, can run a set. */
@@ -35,7 +48,7 @@ bool has_isa(int32_t isa) {
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vl");
-  const bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
+  const bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16") && has_avx512_vnni();
   if (isa == SX_ISA_AVX2) return avx2;
   if (isa == SX_ISA_AVX512) return avx512;
   if (isa == SX_ISA_AVX512_BF16) return bf16;
@@ -54,6 +67,17 @@ const OpTable* table_of(int32_t isa) {
   if (isa == SX_ISA_AVX2) return &avx2::ops;
   if (isa == SX_ISA_AVX512) return &avx512::ops;
   return isa == SX_ISA_AVX512_BF16 ? &avx512_bf16::ops : &amx_bf16::ops;
+}
+
+/* The product with weights of 8 bits. Processors with bf16 all have vpdpbusd; of those with AVX2 or
+ * AVX-512 alone some have. */
+Int8Product int8_product_of(int32_t isa) {
+  if (isa == SX_ISA_AVX2) return has_avx_vnni() ? avx2_vnni::int8_product : avx2::int8_product;
+  if (isa == SX_ISA_AVX512) {
+    return has_avx512_vnni() ? avx512_vnni::int8_product : avx512::int8_product;
+  }
+  if (isa == SX_ISA_AVX512_BF16) return avx512_bf16::int8_product;
+  return isa == SX_ISA_AMX_BF16 ? amx_bf16::int8_product : nullptr;
 }
 
 /* Pairs of bf16 multiply at twice the rate of f32 on AMD's cores (Zen 4 on) and at about half of it
@@ -129,6 +153,7 @@ sx_status sx_context_create(int32_t device, int32_t threads, int32_t isa, uint64
     return SX_OUT_OF_MEMORY;
   }
   context->ops = ops;
+  context->int8_product = int8_product_of(isa);
   context->threads = threads;
   context->isa = isa;
   *out = reinterpret_cast<uint64_t>(context);

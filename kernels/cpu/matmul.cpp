@@ -8,7 +8,7 @@
  * Packing costs about one cycle per weight against rows / 16 cycles of multiplying.
  * Few rows (decode): each weight is read once, straight from memory, for up to 4 rows at a time.
  * With AVX-512 bf16 and bf16 inputs the packed form holds pairs of bf16 for vdpbf16ps; with AMX
- * matmul_tiles.h multiplies bf16.
+ * matmul_tiles.h multiplies bf16. Weights of 8 bits: matmul_int8.cpp.
  *
  * Accumulates in f32, over the depth in slabs of kDepth in order: the number of threads changes no
  * bit. FLOPs 2*m*n*k; bytes n*k*sizeof(weight) + m*k*sizeof(x) + 4*m*n at least.
@@ -264,6 +264,7 @@ void many_rows(Context& context, const sx_matmul_params& args, const float* x, i
 
 sx_status matmul(Context& context, const sx_matmul_params& args) {
   if (args.m == 0 || args.n == 0) return SX_OK;
+  if (args.weight_dtype == SX_I8) return context.int8_product(context, args);
   const bool bf16_weight = args.weight_dtype == SX_BF16;
   const bool few = args.m <= kFewRows;
 #ifdef SX_HAS_TILES

@@ -11,6 +11,7 @@
  *    add every 2 * kLanes elements in turn, then the vectors and their lanes, then what is left of k.
  *  - AVX-512 bf16: the lanes of one vector add pairs by vdpbf16ps, then the lanes.
  *  - AMX: matmul_rows_tiles.h.
+ *  - weights of 8 bits: any, as their sums are exact (matmul_int8.cpp).
  * FLOPs 2*m*n*k; bytes n*k*sizeof(weight) + m*k*sizeof(x) + 4*m*n at least.
  */
 #include <type_traits>
@@ -244,6 +245,7 @@ sx_status multiply_bf16(Context& context, const sx_matmul_params& args) {
 sx_status matmul_rows(Context& context, const sx_matmul_rows_params& params) {
   const sx_matmul_params& args = params.product;
   if (args.m == 0 || args.n == 0) return SX_OK;
+  if (args.weight_dtype == SX_I8) return context.int8_product(context, args);
   if (args.x_dtype == SX_BF16) return multiply_bf16(context, args);
   return args.weight_dtype == SX_BF16 ? pack_and_multiply<WideDots<float, bf16>>(context, args)
                                       : pack_and_multiply<WideDots<float, float>>(context, args);

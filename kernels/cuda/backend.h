@@ -35,6 +35,9 @@ constexpr const char* kMeanRule = "mean_dtype must be BF16 on a GPU";
 constexpr const char* kCacheRule = "kv_dtype must be BF16 on a GPU";
 inline bool takes_cache(sx_dtype dtype) { return dtype == SX_BF16; }
 
+/* Products with weights of 8 bits are a CPU's alone so far. */
+constexpr bool kHasInt8Products = false;
+
 /* What lies in device memory (ids, rows, counts) is not there for the host to see. */
 constexpr bool kSeesMemory = false;
 

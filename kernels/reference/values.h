@@ -12,6 +12,28 @@
 namespace sx {
 namespace scalar {
 
+/* By arithmetic on its fields. */
+inline float widen_f16(uint16_t bits) {
+  const int exponent = (bits >> 10) & 31;
+  const int mantissa = bits & 1023;
+  float value;
+  if (exponent == 31) {
+    value = mantissa == 0 ? INFINITY : NAN;
+  } else if (exponent == 0) {
+    value = std::ldexp(static_cast<float>(mantissa), -24);
+  } else {
+    value = std::ldexp(static_cast<float>(mantissa + 1024), exponent - 25);
+  }
+  return (bits & 0x8000) != 0 ? -value : value;
+}
+
+/* An element of any dtype of floats. */
+inline float read_float(const void* row, sx_dtype dtype, int64_t index) {
+  if (dtype == SX_F32) return static_cast<const float*>(row)[index];
+  if (dtype == SX_F16) return widen_f16(static_cast<const f16*>(row)[index].bits);
+  return widen(static_cast<const bf16*>(row)[index]);
+}
+
 inline float read_element(const void* row, sx_dtype dtype, int64_t index) {
   return dtype == SX_F32 ? static_cast<const float*>(row)[index]
                          : widen(static_cast<const bf16*>(row)[index]);

@@ -126,6 +126,7 @@ class CpuDevice implements Device {
   readonly queryDtype = DEVICE_TRAITS.cpu.queryDtype;
   readonly hasHostMemory = DEVICE_TRAITS.cpu.hasHostMemory;
   readonly chunkTokens = DEVICE_TRAITS.cpu.chunkTokens;
+  readonly weightKinds = DEVICE_TRAITS.cpu.weightKinds;
   readonly decoding = DEVICE_TRAITS.cpu.decoding;
   readonly flushBytes = DEVICE_TRAITS.cpu.flushBytes;
   readonly cacheDtypes = ["f32", "bf16"] as const;

@@ -123,6 +123,7 @@ class CudaDevice implements Device {
   readonly queryDtype = DEVICE_TRAITS.cuda.queryDtype;
   readonly hasHostMemory = DEVICE_TRAITS.cuda.hasHostMemory;
   readonly chunkTokens = DEVICE_TRAITS.cuda.chunkTokens;
+  readonly weightKinds = DEVICE_TRAITS.cuda.weightKinds;
   readonly decoding = DEVICE_TRAITS.cuda.decoding;
   readonly flushBytes = DEVICE_TRAITS.cuda.flushBytes;
   readonly cacheDtypes = ["bf16"] as const;

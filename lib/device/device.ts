@@ -13,7 +13,13 @@ import type { OpName } from "../ffi/symbols.ts";
 export type DType = keyof typeof DTYPE_CODES;
 
 /** Bytes of one element. */
-export const DTYPE_BYTES: Readonly<Record<DType, number>> = { f32: 4, bf16: 2, f16: 2, i32: 4 };
+export const DTYPE_BYTES: Readonly<Record<DType, number>> = {
+  f32: 4,
+  bf16: 2,
+  f16: 2,
+  i32: 4,
+  i8: 1,
+};
 
 /** Device memory with one owner. */
 export interface DeviceMemory extends Disposable {
@@ -172,6 +178,8 @@ export interface DeviceTraits {
   readonly chunkTokens: number;
   /** What decides how many sequences are decoded together; see `lib/engine/batch_size.ts`. */
   readonly decoding: DecodingTraits;
+  /** What the matrices of layers may be rounded to. */
+  readonly weightKinds: readonly string[];
   /** Bytes that leave nothing of what was read before in any cache, for timings. */
   readonly flushBytes: number;
 }
@@ -183,6 +191,7 @@ export const DEVICE_TRAITS: Readonly<Record<DeviceTraits["kind"], DeviceTraits>>
     queryDtype: "f32",
     hasHostMemory: true,
     chunkTokens: 512,
+    weightKinds: ["bf16", "f32", "int8"],
     decoding: { flopsPerByte: 16, layerBytes: 2 ** 20 },
     flushBytes: 2 ** 26,
   },
@@ -191,6 +200,7 @@ export const DEVICE_TRAITS: Readonly<Record<DeviceTraits["kind"], DeviceTraits>>
     queryDtype: "bf16",
     hasHostMemory: false,
     chunkTokens: 8192,
+    weightKinds: ["bf16"],
     decoding: { flopsPerByte: 64, layerBytes: 2 ** 24 },
     flushBytes: 2 ** 28,
   },

@@ -10,7 +10,12 @@ import type { Bytes } from "../ffi/memory.ts";
 import type { DType } from "./device.ts";
 
 /** The dtypes that hold floating-point numbers. */
-export type FloatDType = Exclude<DType, "i32">;
+export type FloatDType = Exclude<DType, "i32" | "i8">;
+
+/** Whether a dtype holds floating-point numbers. */
+export function isFloatDType(dtype: DType): dtype is FloatDType {
+  return dtype !== "i32" && dtype !== "i8";
+}
 
 /**
  * Widens elements to f32.

@@ -10,7 +10,7 @@ import { CudaRuntime } from "../ffi/cudart.ts";
 import { openKernelLibrary } from "../ffi/locate.ts";
 import { openCpuDevice } from "./cpu.ts";
 import { capabilityText, openCudaDevice } from "./cuda.ts";
-import type { Device } from "./device.ts";
+import { type Device, DEVICE_TRAITS } from "./device.ts";
 
 /** What a user may ask for. */
 export const DEVICE_WISHES = ["auto", "cpu", "cuda"] as const satisfies readonly DeviceWish[];
@@ -58,23 +58,32 @@ const OLDEST_CAPABILITY = 80;
  * Turns a wish into a choice, without opening the device.
  *
  * @param wish `cuda` is never turned into the CPU.
- * @param options `dtype`: what is computed with; a GPU has code for bf16 only.
- * @throws {UsageError} If the GPU is to compute in f32.
+ * @param options `dtype`: what is computed with; a GPU has code for bf16 only. `weights` and `head`:
+ * what those are rounded to, if not to that.
+ * @throws {UsageError} If the GPU is to compute in f32, or with weights that it has no code for.
  */
 export async function chooseDevice(
   wish: DeviceWish,
-  options: { dtype: "bf16" | "f32" },
+  options: { dtype: "bf16" | "f32"; weights?: string | undefined; head?: string | undefined },
 ): Promise<DeviceChoice> {
   const { dtype } = options;
+  const weights = options.head === "int8" ? options.head : options.weights ?? dtype;
   if (wish === "cpu") return { kind: "cpu" };
+  const { weightKinds } = DEVICE_TRAITS.cuda;
   if (wish === "cuda") {
+    if (dtype === "bf16" && !weightKinds.includes(weights)) {
+      throw optionError({ action: "compute on a GPU", name: "weights" }, {
+        rule: `${weightKinds.join(" or ")} where 'device' is cuda`,
+        value: weights,
+      });
+    }
     if (dtype === "bf16") return { kind: "cuda" };
     throw optionError({ action: "compute on a GPU", name: "precision" }, {
       rule: "bf16 where 'device' is cuda",
       value: dtype,
     });
   }
-  if (dtype !== "bf16") return { kind: "cpu" };
+  if (dtype !== "bf16" || !weightKinds.includes(weights)) return { kind: "cpu" };
   try {
     const name = await findGpu();
     return { kind: "cuda", note: `Device: ${name} (--device cpu computes on the CPU)` };

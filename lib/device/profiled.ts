@@ -104,6 +104,10 @@ export class ProfiledDevice implements Device {
     return this.#inner.decoding;
   }
 
+  get weightKinds(): readonly string[] {
+    return this.#inner.weightKinds;
+  }
+
   get flushBytes(): number {
     return this.#inner.flushBytes;
   }

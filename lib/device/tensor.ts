@@ -8,7 +8,7 @@
  */
 import type { Bytes } from "../ffi/memory.ts";
 import { type Device, type DeviceMemory, type DType, DTYPE_BYTES } from "./device.ts";
-import { elementsToFloats, floatsToElements } from "./elements.ts";
+import { elementsToFloats, floatsToElements, isFloatDType } from "./elements.ts";
 import { type ForeignMemory, ForeignView } from "./foreign.ts";
 import { rowElements, shapeText, tensorByteLength } from "./shape.ts";
 
@@ -249,7 +249,7 @@ export class Tensor implements Disposable {
    * Overwrites all elements.
    *
    * @param data As many values in row-major order: floats (rounded to the dtype) for f32, bf16,
-   * f16; integers for i32; or the raw bytes.
+   * f16; integers for i32; or the raw bytes, which i8 always gets.
    * @throws {TypeError} If the kind of numbers or the memory does not allow it.
    * @throws {RangeError} If the number of values differs.
    */
@@ -278,10 +278,12 @@ export class Tensor implements Disposable {
     return bytes;
   }
 
-  /** All elements in row-major order, bf16 and f16 widened: a copy. @throws {TypeError} For i32. */
+  /** All elements in row-major order, bf16 and f16 widened: a copy. @throws {TypeError} For integers. */
   async toFloats(): Promise<Float32Array<ArrayBuffer>> {
-    if (this.dtype === "i32") {
-      throw new TypeError(`Cannot read tensor '${this.label}' as floats: current value is i32`);
+    if (!isFloatDType(this.dtype)) {
+      throw new TypeError(
+        `Cannot read tensor '${this.label}' as floats: current value is ${this.dtype}`,
+      );
     }
     return elementsToFloats(await this.toBytes(), this.dtype);
   }
@@ -312,14 +314,14 @@ export class Tensor implements Disposable {
 
   #encode(data: Float32Array | Int32Array | Uint8Array): Uint8Array {
     if (data instanceof Uint8Array) return data;
-    if (data instanceof Float32Array && this.dtype !== "i32") {
+    if (data instanceof Float32Array && isFloatDType(this.dtype)) {
       return floatsToElements(data, this.dtype);
     }
     if (data instanceof Float32Array || this.dtype !== "i32") {
       throw new TypeError(
         `Cannot write tensor '${this.label}' as ${this.dtype} must get ` +
           `${
-            this.dtype === "i32" ? "integers" : "floats"
+            this.dtype === "i32" ? "integers" : this.dtype === "i8" ? "bytes" : "floats"
           }: current value is ${data.constructor.name}`,
       );
     }

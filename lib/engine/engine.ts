@@ -51,10 +51,11 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
 /** The ranks of a model. */
 export async function openModelTeam(options: EngineOptions): Promise<Team<StarTypes>> {
   const { modelFolder, plan, device, precision, threads, gpusPerRank } = options;
-  const { expectedTokens, copyWeights, batchSize, replica, ropeScaling, select } = options;
+  const { expectedTokens, copyWeights, keepWeights, batchSize } = options;
+  const { replica, ropeScaling, select } = options;
   const init = {
     ...{ modelFolder, plan, device, precision, threads, gpusPerRank },
-    ...{ expectedTokens, copyWeights, batchSize, replica, ropeScaling, select },
+    ...{ expectedTokens, copyWeights, keepWeights, batchSize, replica, ropeScaling, select },
   };
   return await openTeam(STAR_PROGRAM, init, placeOf(options));
 }

@@ -19,7 +19,7 @@ import { checkPlanTable } from "./threshold_check.ts";
 import { checkCallPlan } from "./call_plan.ts";
 import { checkHostMemory } from "./host_plan.ts";
 import type { GenerateOptions, LoadOptions, Prompt } from "./model_options.ts";
-import { checkGenerateOptions, checkLoadOptions } from "./options.ts";
+import { checkGenerateOptions, checkLoadOptions, precisionFor } from "./options.ts";
 import { cutAtStopWord, idsToStopWord, promptIds, stopCheck, stopIds } from "./prompt_ids.ts";
 import { joinScores, type ScoreOptions, scoreRequest, type Scores } from "./score.ts";
 import type { Engine, GenerateResult } from "../star/request.ts";
@@ -144,18 +144,21 @@ async function loadModelOn(
   const checked = checkLoadOptions(folder, options);
   const { plan, threads, processCount: wanted, replicas, ...common } = checked;
   const { tokenizer: given, onWarning } = options;
-  const { kind: device, note } = await chooseDevice(checked.device, {
-    dtype: widest(checked.precision),
-  });
-  if (note !== undefined) onWarning?.(note);
   // Small files first: a mistake in them should not wait for the weights.
   const config = await readConfig(folder, checked);
+  const precision = precisionFor(config, checked);
+  const { kind: device, note } = await chooseDevice(checked.device, {
+    dtype: widest(precision),
+    weights: precision.weights,
+    head: precision.head,
+  });
+  if (note !== undefined) onWarning?.(note);
   await checkPlanTable(plan, { folder, config });
   const ownTokenizer = given === undefined ? await loadTokenizer(folder) : undefined;
   try {
     const isOwnHost = device === "cpu" && group === undefined;
     const convertedBytes = isOwnHost
-      ? await convertedWeightBytes(folder, { config, precision: common.precision })
+      ? await convertedWeightBytes(folder, { config, precision, keepsWeights: common.keepWeights })
       : 0;
     const processCount = usedRanks(plan, { ranks: group?.size ?? wanted });
     const checkMemory = (sizes: PromptSizes): void => {
@@ -163,13 +166,14 @@ async function loadModelOn(
       if (!isOwnHost) return;
       const share = (hostMemory()?.availableBytes ?? Infinity) / replicas;
       const availableBytes = replicas === 1 ? undefined : share;
-      const base = { ...common, config, ...sizes, processCount };
+      const base = { ...common, precision, config, ...sizes, processCount };
       const question = { ...base, convertedBytes };
       checkHostMemory({ ...question, availableBytes });
     };
     checkMemory({ plan, contextTokens: checked.expectedTokens ?? 0, room: 1 });
     const engine = await openReplicas({
       ...common,
+      precision,
       modelFolder: folder,
       plan,
       device,

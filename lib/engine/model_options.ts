@@ -20,6 +20,20 @@ export interface LoadOptions extends PlanOptions {
   readonly device?: DeviceWish | undefined;
   /** What numbers are rounded to, as a whole or part by part. @default {"bf16"} */
   readonly precision?: ComputeDType | Precision | undefined;
+  /**
+   * `int8` rounds the matrices of layers to 8 bits, and each row that meets them; a CPU has it. By
+   * default what the precision says, or 8 bits where the files have them, which `bf16` widens.
+   */
+  readonly weights?: "bf16" | "int8" | undefined;
+  /** `int8` rounds the head, too. @default {"bf16"} */
+  readonly head?: "bf16" | "int8" | undefined;
+  /**
+   * Whether weights that are rounded to 8 bits are kept in a file beside the model: the next time they are
+   * mapped from there, and processes share them.
+   *
+   * @default {false}
+   */
+  readonly keepWeights?: boolean | undefined;
   /** Processes that share the context; dense and xattn use one. @default {1} */
   readonly processCount?: number | undefined;
   /** Threads of each process; 0 divides the cores among the processes. @default {0} */
@@ -137,6 +151,13 @@ export interface GenerateOptions {
 export interface PhasesOptions extends PlanOptions {
   /** What numbers are rounded to, as a whole or part by part. @default {"bf16"} */
   readonly precision?: ComputeDType | Precision | undefined;
+  /**
+   * `int8` rounds the matrices of layers to 8 bits, and each row that meets them; a CPU has it. By
+   * default what the precision says, or 8 bits where the files have them, which `bf16` widens.
+   */
+  readonly weights?: "bf16" | "int8" | undefined;
+  /** `int8` rounds the head, too. @default {"bf16"} */
+  readonly head?: "bf16" | "int8" | undefined;
   /** Threads of each process; 0 divides the cores among the processes. @default {0} */
   readonly threads?: number | undefined;
   /** `auto` takes a usable GPU, or else the CPU. @default {"auto"} */

@@ -12,7 +12,11 @@ import {
   type ComputeDType,
   type Precision,
   precisionOf,
+  WEIGHT_KINDS,
+  type WeightWish,
+  withWeights,
 } from "../model/precision.ts";
+import type { ModelShape } from "../model/model_shape.ts";
 import {
   checkChoice,
   checkIds,
@@ -38,6 +42,7 @@ export const LOAD_DEFAULTS = {
   timeoutMs: 60_000,
   startTimeoutMs: 60_000,
   copyWeights: false,
+  keepWeights: false,
   batchSize: 1,
   replicas: 1,
 } as const satisfies LoadOptions;
@@ -70,7 +75,9 @@ export const LOAD_RANGES = {
 
 const COUNTS = { min: 1, max: 2 ** 31 - 1 } as const;
 
-const DEVICE_NAMES = ["device", "precision", "threads", "gpusPerRank"] as const;
+const DEVICE_NAMES = [
+  ...["device", "precision", "weights", "head", "threads", "gpusPerRank"] as const,
+] as const;
 const LOAD_NAMES = [
   ...PLAN_OPTION_NAMES,
   ...DEVICE_NAMES,
@@ -80,6 +87,7 @@ const LOAD_NAMES = [
   "timeoutMs",
   "startTimeoutMs",
   "copyWeights",
+  "keepWeights",
   "batchSize",
   "replicas",
   "ropeScaling",
@@ -120,6 +128,8 @@ export interface CheckedDevice {
   readonly plan: CheckedPlan;
   readonly device: NonNullable<LoadOptions["device"]>;
   readonly precision: Precision;
+  /** What is asked for besides; `withWeights()` joins the two. */
+  readonly wish: WeightWish;
   readonly threads: number;
   readonly gpusPerRank: number | undefined;
 }
@@ -137,6 +147,7 @@ export interface CheckedRanks extends CheckedDevice {
 export interface CheckedLoad extends CheckedRanks {
   readonly expectedTokens: number | undefined;
   readonly copyWeights: boolean;
+  readonly keepWeights: boolean;
   readonly batchSize: number | "auto";
   readonly replicas: number;
   readonly ropeScaling: LoadOptions["ropeScaling"];
@@ -163,7 +174,18 @@ export function checkLoadOptions(folder: string, options: LoadOptions): CheckedL
     copyWeights: checkSwitch({ action, name: "copyWeights" }, {
       value: options.copyWeights ?? LOAD_DEFAULTS.copyWeights,
     }),
+    keepWeights: checkSwitch({ action, name: "keepWeights" }, {
+      value: options.keepWeights ?? LOAD_DEFAULTS.keepWeights,
+    }),
   };
+}
+
+/** What a model's numbers are rounded to, by what was asked for and what its files have. */
+export function precisionFor(
+  { storedWeights }: Pick<ModelShape, "storedWeights">,
+  { precision, wish }: Pick<CheckedDevice, "precision" | "wish">,
+): Precision {
+  return withWeights(precision, { wish, stored: storedWeights !== undefined });
 }
 
 /**
@@ -222,6 +244,7 @@ function checkDevice(options: PhasesOptions, task: { action: string }): CheckedD
     plan: checkPlan(options),
     device: checkChoice({ action, name: "device" }, { value: device, choices: DEVICE_WISHES }),
     precision: checkPrecision(precision, { action }),
+    wish: checkWish(options, { action }),
     threads: inRange("threads", threads),
     gpusPerRank: gpusPerRank === undefined ? undefined : inRange("gpusPerRank", gpusPerRank),
   };
@@ -236,10 +259,14 @@ function checkPrecision(
   if (typeof precision !== "object" || precision === null) {
     return precisionOf(checkChoice(place, { value: precision, choices: COMPUTE_DTYPES }));
   }
-  checkNames(precision, { action, known: PRECISION_PARTS });
+  checkNames(precision, { action, known: [...PRECISION_PARTS, "head"] });
   for (const part of PRECISION_PARTS) {
     const name = `precision.${part}`;
-    checkChoice({ action, name }, { value: precision[part], choices: COMPUTE_DTYPES });
+    const choices = part === "weights" ? WEIGHT_KINDS : COMPUTE_DTYPES;
+    checkChoice<string>({ action, name }, { value: precision[part], choices });
+  }
+  if (precision.head !== undefined) {
+    checkChoice({ action, name: "precision.head" }, { value: precision.head, choices: ["int8"] });
   }
   if (precision.activations === "bf16" && precision.weights === "f32") {
     throw optionError({ action, name: "precision.weights" }, {
@@ -248,6 +275,18 @@ function checkPrecision(
     });
   }
   return precision;
+}
+
+/** The kinds of weights that can be asked for. */
+export const WEIGHT_WISHES = ["bf16", "int8"] as const;
+
+function checkWish(options: PhasesOptions, task: { action: string }): WeightWish {
+  const { action } = task;
+  const check = (name: "weights" | "head") =>
+    options[name] === undefined
+      ? undefined
+      : checkChoice({ action, name }, { value: options[name], choices: WEIGHT_WISHES });
+  return { weights: check("weights"), head: check("head") };
 }
 
 function inRange(name: keyof typeof LOAD_RANGES, value: number): number {

@@ -19,7 +19,7 @@ import type { Team } from "../team/team.ts";
 import { checkCallPlan } from "./call_plan.ts";
 import { openModelTeam } from "./engine.ts";
 import type { PhasesOptions } from "./model_options.ts";
-import { checkPhasesOptions } from "./options.ts";
+import { checkPhasesOptions, precisionFor } from "./options.ts";
 import { checkPlanTable } from "./threshold_check.ts";
 import { joinAnswers, type StarTypes, toWire } from "./wire.ts";
 
@@ -123,10 +123,14 @@ export interface Phases extends Disposable, AsyncDisposable {
  */
 export async function openPhases(folder: string, options: PhasesOptions = {}): Promise<Phases> {
   const checked = checkPhasesOptions(folder, options);
-  const { kind: device } = await chooseDevice(checked.device, { dtype: widest(checked.precision) });
-  await checkPlanTable(checked.plan, { folder, config: await readConfig(folder) });
+  const config = await readConfig(folder);
+  const precision = precisionFor(config, checked);
+  const kinds = { ...precision, dtype: widest(precision) };
+  const { kind: device } = await chooseDevice(checked.device, kinds);
+  await checkPlanTable(checked.plan, { folder, config });
   const processCount = usedRanks(checked.plan, { ranks: checked.processCount });
-  const team = await openModelTeam({ ...checked, modelFolder: folder, device, processCount });
+  const ranks = { ...checked, precision, modelFolder: folder, device, processCount };
+  const team = await openModelTeam(ranks);
   return new TeamPhases(team, { plan: checked.plan, folder });
 }
 

@@ -110,8 +110,10 @@ export class RankModel implements Disposable {
     const chunkTokens = host === undefined ? allowed : await leastOf(host, allowed);
     const question = { ...sizes, chunkTokens };
     checkMemory(devices, { question, freeBytes, loaded: false, dealtGpus });
+    const isWriter = (host?.rank ?? 0) === 0 && (options.replica?.index ?? 0) === 0;
+    const kept = options.keepWeights === true ? { isWriter } : undefined;
     const weights = owned.use(
-      await loadWeights(stages, { ...options, folder, config, onProgress }),
+      await loadWeights(stages, { ...options, folder, config, kept, onProgress }),
     );
     const { batchSize } = options;
     const hostBytes = hostBudget(sizes.ranks * (options.replica?.count ?? 1));

@@ -31,6 +31,8 @@ export interface RankOptions extends ConfigOptions {
   readonly expectedTokens?: number | undefined;
   /** Whether weights are read into memory instead of being mapped. */
   readonly copyWeights?: boolean | undefined;
+  /** Whether weights that are rounded to 8 bits are kept beside the model. */
+  readonly keepWeights?: boolean | undefined;
   /** Sequences that are decoded at once, at most; `auto` as many as pay and fit. @default {1} */
   readonly batchSize?: number | "auto" | undefined;
   /** A module that selects tiles, or looks at them. */

@@ -23,6 +23,7 @@ import type {
   MatmulParams,
   MatmulRowsParams,
   MergeStatesParams,
+  QuantizeParams,
   RankScoreParams,
   RmsNormParams,
   RopeParams,
@@ -40,6 +41,7 @@ export interface OpParams {
   readonly sx_convert: ConvertParams;
   readonly sx_embedding: EmbeddingParams;
   readonly sx_rms_norm: RmsNormParams;
+  readonly sx_quantize: QuantizeParams;
   readonly sx_matmul: MatmulParams;
   readonly sx_matmul_rows: MatmulRowsParams;
   readonly sx_rope_table: RopeTableParams;
@@ -70,8 +72,9 @@ export const PARAM_BYTES = {
   sx_convert: 40,
   sx_embedding: 64,
   sx_rms_norm: 72,
-  sx_matmul: 80,
-  sx_matmul_rows: 80,
+  sx_quantize: 48,
+  sx_matmul: 96,
+  sx_matmul_rows: 96,
   sx_rope_table: 56,
   sx_rope: 128,
   sx_head_norm: 64,

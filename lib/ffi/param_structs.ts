@@ -25,6 +25,7 @@ import type {
   MatmulParams,
   MatmulRowsParams,
   MergeStatesParams,
+  QuantizeParams,
   RankScoreParams,
   RmsNormParams,
   RopeParams,
@@ -45,12 +46,13 @@ function writeMatmul(to: StructViews, at: number, p: MatmulParams): void {
   writeInt(to.i32, 2 * at + 4, p.xDtype);
   to.u64[at + 3] = p.weight;
   writeInt(to.i32, 2 * at + 8, p.weightDtype);
-  writeInt(to.i32, 2 * at + 9, p.accumulate);
-  writeSize(to.i32, 2 * at + 10, p.m);
-  writeSize(to.i32, 2 * at + 12, p.n);
-  writeSize(to.i32, 2 * at + 14, p.k);
-  writeSize(to.i32, 2 * at + 16, p.xStride);
-  writeSize(to.i32, 2 * at + 18, p.outStride);
+  to.u64[at + 5] = p.weightScales;
+  writeInt(to.i32, 2 * at + 12, p.accumulate);
+  writeSize(to.i32, 2 * at + 14, p.m);
+  writeSize(to.i32, 2 * at + 16, p.n);
+  writeSize(to.i32, 2 * at + 18, p.k);
+  writeSize(to.i32, 2 * at + 20, p.xStride);
+  writeSize(to.i32, 2 * at + 22, p.outStride);
 }
 
 function writeKeyValues(to: StructViews, at: number, p: KeyValues): void {
@@ -161,6 +163,14 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 12, p.rows);
     writeSize(to.i32, 14, p.dim);
     to.f32[16] = p.eps;
+  },
+  sx_quantize(to: StructViews, p: QuantizeParams): void {
+    to.u64[0] = p.out;
+    to.u64[1] = p.scales;
+    to.u64[2] = p.in;
+    writeInt(to.i32, 6, p.inDtype);
+    writeSize(to.i32, 8, p.n);
+    writeSize(to.i32, 10, p.k);
   },
   sx_matmul(to: StructViews, p: MatmulParams): void {
     writeMatmul(to, 0, p);

@@ -52,6 +52,16 @@ export interface RmsNormParams {
   readonly eps: number; // float eps
 }
 
+/** `sx_quantize_params`. */
+export interface QuantizeParams {
+  readonly out: bigint; // void* out
+  readonly scales: bigint; // float* scales
+  readonly in: bigint; // const void* in
+  readonly inDtype: number; // sx_dtype in_dtype
+  readonly n: number; // int64_t n
+  readonly k: number; // int64_t k
+}
+
 /** `sx_matmul_params`. */
 export interface MatmulParams {
   readonly out: bigint; // float* out
@@ -59,6 +69,7 @@ export interface MatmulParams {
   readonly xDtype: number; // sx_dtype x_dtype
   readonly weight: bigint; // const void* weight
   readonly weightDtype: number; // sx_dtype weight_dtype
+  readonly weightScales: bigint; // const float* weight_scales
   readonly accumulate: number; // int32_t accumulate
   readonly m: number; // int64_t m
   readonly n: number; // int64_t n

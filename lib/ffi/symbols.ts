@@ -15,6 +15,12 @@ export const ABI_VERSION = 7;
 /** Tokens along a side of a tile of block-sparse attention: `SX_TILE`. */
 export const TILE_TOKENS = 128;
 
+/** Rows of a panel of 8-bit weights: `SX_PANEL_ROWS`. */
+export const PANEL_ROWS = 16;
+
+/** What the depth of a panel is a multiple of: `SX_PANEL_DEPTH`. */
+export const PANEL_DEPTH = 64;
+
 /** Library, context and memory. Each parameter is commented with its C declaration. */
 export const SETUP_SYMBOLS = {
   sx_abi_version: { parameters: [], result: "u32" },
@@ -99,6 +105,13 @@ export const OP_SYMBOLS = {
     parameters: [
       "u64", // sx_context* context
       "u64", // const sx_rms_norm_params* params
+    ],
+    result: "i32",
+  },
+  sx_quantize: {
+    parameters: [
+      "u64", // sx_context* context
+      "u64", // const sx_quantize_params* params
     ],
     result: "i32",
   },

@@ -17,6 +17,7 @@ import { readGgufConfig } from "./gguf/config.ts";
 import { isGgufPath } from "./gguf/files.ts";
 import { configPath } from "./model_paths.ts";
 import type { ModelShape } from "./model_shape.ts";
+import { readQuantization } from "./quantization.ts";
 import type { RopeShape } from "./rope_frequencies.ts";
 
 const MAX_CONFIG_BYTES = 1 << 20;
@@ -46,7 +47,6 @@ const NEUTRAL_KEYS: Readonly<Record<string, unknown>> = {
   rope_interleaved: false,
   num_experts: undefined,
   num_local_experts: undefined,
-  quantization_config: undefined,
 };
 
 /** What callers say in place of some keys of a configuration. */
@@ -171,8 +171,9 @@ function describe(config: ConfigReader): ModelShape {
   const family = familyOf(config);
   config.expect("model_type", family.modelType);
   const shape = family.describe(config);
+  const storedWeights = readQuantization(config);
   config.refuseUnread(NEUTRAL_KEYS);
-  return shape;
+  return storedWeights === undefined ? shape : { ...shape, storedWeights };
 }
 
 function familyOf(config: ConfigReader): Family {

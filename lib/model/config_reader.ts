@@ -53,6 +53,11 @@ export class ConfigReader {
     return Object.hasOwn(this.#values, key);
   }
 
+  /** The names of all keys. */
+  keys(): string[] {
+    return Object.keys(this.#values);
+  }
+
   /** @throws {FileError} If it is no number of the range. */
   number(key: string, limits: ConfigLimits): number {
     const found = this.value(key) ?? limits.fallback;

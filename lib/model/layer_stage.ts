@@ -14,6 +14,7 @@ import type { Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
+import { PANEL_ROWS } from "../ffi/symbols.ts";
 import { add } from "../ops/add.ts";
 import { convert, copy } from "../ops/convert.ts";
 import { embedding } from "../ops/embedding.ts";
@@ -236,10 +237,10 @@ export class LayerStage implements Disposable {
     const { queryHeads, kvHeads, ownHeadDim, normEps: eps, layerCount, layers } = this.#config;
     const { qkv } = buffers;
     const x = await this.#inputOf(weights.inputNorm, buffers);
-    // The queries' columns are left alone where nobody reads them.
+    // The queries' columns are left alone where nobody reads them, as far as panels of weights allow.
     const isUnread = chunk.keysOnly && layer === layerCount - 1;
     const queries = queryHeads * ownHeadDim;
-    const start = isUnread ? queries : 0;
+    const start = isUnread ? queries - queries % PANEL_ROWS : 0;
     const [, columns = 0] = qkv.shape;
     const out = qkv.columns(start, columns - start);
     await this.#project(weights.qkv, { out, x, firstRow: start, multiply: productOf(chunk) });

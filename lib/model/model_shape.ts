@@ -107,6 +107,8 @@ export interface ModelShape {
   readonly norm: WeightSpec;
   /** [vocabulary, hidden]; the embedding where the two are tied. */
   readonly head: WeightSpec;
+  /** How the files have matrices of layers, if not in floats. */
+  readonly storedWeights?: "int8";
   /** What a text begins with; undefined where the configuration names none. */
   readonly bosTokenId: number | undefined;
   /** Empty when the configuration names none. */
@@ -163,6 +165,14 @@ export function layerWeights(layer: LayerShape): WeightSpec[] {
     const shape = layer[part];
     if (shape === undefined) return [];
     return "weights" in shape ? [...shape.weights, ...shape.biases ?? []] : [shape];
+  });
+}
+
+/** The matrices of a layer, in the order in which they are loaded. */
+export function productWeights(layer: LayerShape): WeightSpec[] {
+  return LAYER_PARTS.flatMap((part) => {
+    const shape = layer[part];
+    return shape !== undefined && "weights" in shape ? shape.weights : [];
   });
 }
 

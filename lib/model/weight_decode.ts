@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { FloatDType } from "../device/elements.ts";
+import { elementsToFloats, type FloatDType } from "../device/elements.ts";
 import { invariant } from "../errors.ts";
 import type { WeightEntry } from "./weight_entry.ts";
 import type { FoundWeight } from "./weight_lookup.ts";
@@ -27,14 +27,15 @@ export interface DecodedRows {
 
 /** Whether a weight has to be decoded: what is neither mapped nor in f64 is. */
 export function needsDecoding({ entry, dtype }: FoundWeight): boolean {
-  return dtype === "q8_0" || entry.rowPairs !== undefined;
+  return dtype === "q8_0" || dtype === "i8" || entry.rowPairs !== undefined;
 }
 
 /**
  * All rows of a weight that needs decoding, from the first one on, the first stretch being the longest;
  * 8-bit numbers become f32.
  */
-export function* decodeRows({ entry, dtype }: FoundWeight): Generator<DecodedRows> {
+export function* decodeRows(found: FoundWeight): Generator<DecodedRows> {
+  const { entry, dtype } = found;
   invariant(dtype !== "f64", "weights in f64 are in the usual order");
   const [rows = 1] = entry.shape;
   const rowElements = entry.shape.reduce((product, extent) => product * extent, 1) / rows;
@@ -42,15 +43,18 @@ export function* decodeRows({ entry, dtype }: FoundWeight): Generator<DecodedRow
   const rowBytes = (entry.end - entry.begin) / rows;
   // New memory for every stretch would cost more than what is done with it.
   const copied = new Uint8Array(step * rowBytes);
-  const floats = new Float32Array(dtype === "q8_0" ? step * rowElements : 0);
+  const is8Bit = dtype === "q8_0" || dtype === "i8";
+  const floats = new Float32Array(is8Bit ? step * rowElements : 0);
+  const scales = dtype === "i8" ? storedScales(found) : undefined;
   for (let start = 0; start < rows; start += step) {
     const count = Math.min(step, rows - start);
     const bytes = copied.subarray(0, count * rowBytes);
     copyRows(bytes, { entry, start, count });
-    if (dtype !== "q8_0") {
+    if (dtype !== "q8_0" && dtype !== "i8") {
       yield { start, count, dtype, bytes };
     } else {
-      decodeQ8(floats, bytes);
+      if (scales === undefined) decodeQ8(floats, bytes);
+      else decodeRowsOf8(floats, { bytes, scales: scales.subarray(start, start + count) });
       const decoded = new Uint8Array(floats.buffer, 0, 4 * count * rowElements);
       yield { start, count, dtype: "f32", bytes: decoded };
     }
@@ -80,6 +84,27 @@ function pairedRow(row: number, headDim: number): number {
   const d = row % headDim;
   const half = headDim / 2;
   return row - d + 2 * (d % half) + Math.floor(d / half);
+}
+
+/** Each number times the scale of its row, rounded to f32. */
+function decodeRowsOf8(
+  out: Float32Array,
+  rows: { bytes: Uint8Array<ArrayBuffer>; scales: Float32Array },
+): void {
+  const { bytes, scales } = rows;
+  const numbers = new Int8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const width = numbers.length / scales.length;
+  for (const [row, scale] of scales.entries()) {
+    const end = (row + 1) * width;
+    for (let i = row * width; i < end; i++) out[i] = scale * (numbers[i] ?? 0);
+  }
+}
+
+/** The scales of a weight in 8 bits: one for each row. */
+export function storedScales({ scales }: Pick<FoundWeight, "scales">): Float32Array<ArrayBuffer> {
+  invariant(scales !== undefined, "8 bits have scales");
+  const { entry: { file, begin, end }, dtype } = scales;
+  return elementsToFloats(file.bytes.slice(begin, end), dtype);
 }
 
 /** Scale times number: exact in f32, as a product of 11 and 8 bits. */

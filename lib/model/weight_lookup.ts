@@ -6,7 +6,7 @@
 import type { FloatDType } from "../device/elements.ts";
 import { FileError } from "../errors.ts";
 import { allWeights, type ModelShape, type WeightSpec } from "./model_shape.ts";
-import type { Precision } from "./precision.ts";
+import { plainWeights, type Precision } from "./precision.ts";
 import type { WeightEntry } from "./weight_entry.ts";
 import type { WeightFiles } from "./weight_files.ts";
 
@@ -17,11 +17,12 @@ const DTYPES: Readonly<Record<string, WeightDType>> = {
   F16: "f16",
   F64: "f64",
   Q8_0: "q8_0",
+  I8: "i8",
 };
 const ELEMENT_BYTES = { f32: 4, bf16: 2, f16: 2 } as const;
 
-/** A dtype of files that are read: those of tensors, and two that are decoded on the host. */
-export type WeightDType = FloatDType | "f64" | "q8_0";
+/** A dtype of files that are read: floats of tensors, 8 bits, and two that are decoded on the host. */
+export type WeightDType = FloatDType | "i8" | "f64" | "q8_0";
 
 /** What stands before the names of all weights but the head's, unless the base model was saved. */
 const PREFIX = "model.";
@@ -35,6 +36,8 @@ export interface FoundWeight {
    * order, kernels do.
    */
   readonly isMapped: boolean;
+  /** Of 8 bits: the factor of each row. */
+  readonly scales?: { readonly entry: WeightEntry; readonly dtype: FloatDType };
 }
 
 /** A weight by its name; transformers, too, finds those of a base model, which lack the prefix. */
@@ -71,15 +74,43 @@ export function findWeight(
     );
   }
   const dtype = DTYPES[entry.dtype];
-  if (dtype === undefined) {
+  if (dtype === undefined || (dtype === "i8" && !files.hasInt8)) {
     throw new FileError(
       `Cannot use ${entry.path} as tensor ${name} must be BF16, F16, F32 or F64: ` +
         `current value is ${entry.dtype}`,
     );
   }
+  if (dtype === "i8") {
+    return { entry, dtype, isMapped: false, scales: findScales(files, { spec, folder }) };
+  }
   const isMapped = dtype !== "f64" && dtype !== "q8_0" && entry.rowPairs === undefined &&
     entry.begin % ELEMENT_BYTES[dtype] === 0;
   return { entry, dtype, isMapped };
+}
+
+/** @throws {FileError} If a matrix of 8 bits has no scale for each row. */
+function findScales(
+  files: WeightFiles,
+  options: { spec: WeightSpec; folder: string },
+): NonNullable<FoundWeight["scales"]> {
+  const { spec: { name, shape: [rows = 0] }, folder } = options;
+  const scale = `${name}_scale`;
+  const entry = entryNamed(files, scale);
+  if (entry === undefined) {
+    throw new FileError(
+      `Cannot use the weights in ${folder} as tensor ${scale} must be there, as ${name} is I8: ` +
+        "it is missing",
+    );
+  }
+  const dtype = DTYPES[entry.dtype];
+  const size = entry.shape.reduce((product, extent) => product * extent, 1);
+  if ((dtype === "f32" || dtype === "bf16" || dtype === "f16") && size === rows) {
+    return { entry, dtype };
+  }
+  throw new FileError(
+    `Cannot use ${entry.path} as tensor ${scale} must be [${rows}, 1] BF16, F16 or F32: ` +
+      `current value is [${entry.shape.join(", ")}] ${entry.dtype}`,
+  );
 }
 
 /**
@@ -93,7 +124,7 @@ export function keptDType(
   options: { spec: WeightSpec; precision: Precision },
 ): { readonly dtype: FloatDType; readonly isMapped: boolean } {
   const { spec, precision } = options;
-  const wanted = found.dtype === "bf16" ? "bf16" : precision.weights;
+  const wanted = found.dtype === "bf16" ? "bf16" : plainWeights(precision);
   if (spec.scale !== undefined) return { dtype: "f32", isMapped: false };
   return { dtype: wanted, isMapped: found.isMapped && found.dtype === wanted };
 }

@@ -4,6 +4,12 @@
  * @module
  */
 import type { DType } from "../device/device.ts";
+import {
+  Int8Matrix,
+  type Int8MatrixOptions,
+  int8Parts,
+  type Matrix,
+} from "../device/int8_matrix.ts";
 import type { Tensor, TensorOptions } from "../device/tensor.ts";
 import type { Workspace } from "../device/workspace.ts";
 import {
@@ -18,7 +24,7 @@ import {
 /** A matrix product's weights. */
 export interface Product {
   /** Matrices whose rows follow each other: one where they lie so, else one for each tensor. */
-  readonly pieces: readonly Tensor[];
+  readonly pieces: readonly Matrix[];
   /** [outputs] f32, added to them. */
   readonly bias?: Tensor | undefined;
 }
@@ -36,7 +42,7 @@ export interface ModelWeights extends Disposable {
   /** [hidden]. */
   readonly norm: Tensor;
   /** [vocabulary, hidden]; the embedding itself where the two are tied. */
-  readonly head: Tensor;
+  readonly head: Matrix;
 }
 
 /** Makes the weights of a layer's parts. */
@@ -87,6 +93,13 @@ export function takeProduct(
     return whole.rows(start - count, count);
   });
   return { pieces: [whole], parts };
+}
+
+/** A matrix in 8 bits in an arena that has room for its tensors. */
+export function takeInt8(arena: Workspace, options: Int8MatrixOptions): Int8Matrix {
+  const { panels, scales } = int8Parts(options);
+  const parts = { panels: arena.take(panels), scales: arena.take(scales) };
+  return new Int8Matrix({ shape: options.shape, ...parts });
 }
 
 /** The place of some vectors that lie one behind the other: [sum of their sizes] f32. */

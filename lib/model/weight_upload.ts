@@ -6,18 +6,24 @@
  *
  * @module
  */
+import type { DType } from "../device/device.ts";
 import { sendTensor } from "../device/send.ts";
 import { type LayerRange, PerStage, type Stage } from "../device/stages.ts";
-import type { Tensor } from "../device/tensor.ts";
+import { type Int8Matrix, int8Parts } from "../device/int8_matrix.ts";
+import { Tensor } from "../device/tensor.ts";
 import { Workspace, workspaceBytes } from "../device/workspace.ts";
+import { quantize } from "../ops/quantize.ts";
+import { fillInt8, groupLabel, int8Groups } from "./int8_weights.ts";
 import {
   allWeights,
   isTied,
   type ModelShape,
+  type ProductShape,
+  productWeights,
   stageWeights,
   type WeightSpec,
 } from "./model_shape.ts";
-import type { Precision } from "./precision.ts";
+import { plainWeights, type Precision } from "./precision.ts";
 import type { WeightFiles } from "./weight_files.ts";
 import { fillWeight } from "./weight_fill.ts";
 import { findWeight } from "./weight_lookup.ts";
@@ -27,6 +33,7 @@ import {
   makeLayer,
   type ModelWeights,
   splitBias,
+  takeInt8,
   takeProduct,
 } from "./weight_tensors.ts";
 
@@ -50,15 +57,25 @@ export function weightBytes(
   options: { precision: Precision; range?: LayerRange | undefined },
 ): number {
   const { precision, range = { firstLayer: 0, endLayer: config.layerCount } } = options;
-  const dtype = precision.weights;
+  const dtype = plainWeights(precision);
+  const products = new Set(config.layers.flatMap(productWeights));
+  type Part = { readonly dtype: DType; readonly shape: readonly number[] };
+  const int8 = ({ shape: [rows = 0, columns = 0], name: label }: WeightSpec): Part[] =>
+    Object.values(int8Parts({ shape: [rows, columns], label }));
   // Biases and vectors that are scaled are f32.
   const isWide = ({ name, scale }: WeightSpec) => scale !== undefined || name.endsWith(".bias");
-  return workspaceBytes(
-    stageWeights(config, range).map((spec) => ({
-      dtype: isWide(spec) ? "f32" : dtype,
-      shape: spec.shape,
-    })),
-  );
+  const plans = stageWeights(config, range).flatMap((spec): Part[] => {
+    const isInt8 = products.has(spec) ? precision.weights === "int8" : isInt8Head(spec);
+    if (isInt8) return int8(spec);
+    return [{ dtype: isWide(spec) ? "f32" : dtype, shape: spec.shape }];
+  });
+  const ownHead = range.endLayer === config.layerCount && isTied(config) &&
+    precision.head === "int8";
+  return workspaceBytes([...plans, ...ownHead ? int8(config.head) : []]);
+
+  function isInt8Head(spec: WeightSpec): boolean {
+    return precision.head === "int8" && spec === config.head && !isTied(config);
+  }
 }
 
 /** Fills a weight's place on its device. */
@@ -98,7 +115,7 @@ export async function placeWeights(
   options: { config: ModelShape; precision: Precision; fused: boolean; fill: FillWeight },
 ): Promise<ModelWeights> {
   const { config, precision, fused, fill } = options;
-  const dtype = precision.weights;
+  const dtype = plainWeights(precision);
   using owned = new DisposableStack();
   const arenas = new PerStage(
     stages,
@@ -120,21 +137,54 @@ export async function placeWeights(
       await makeLayer(layer, {
         vector: (spec) => place(index, spec),
         product: async (shape) => {
+          const biases = shape.biases ?? [];
+          if (precision.weights === "int8") {
+            const pieces = await placeInt8(shape.weights, { arena, fill });
+            return { pieces, bias: await placeBias(biases, { arena, fill }) };
+          }
           const { pieces, parts } = takeProduct(shape, { arena, dtype, fused });
           for (const [i, part] of parts.entries()) {
             const spec = shape.weights[i];
             if (spec !== undefined) await fill(part, spec);
           }
-          return { pieces, bias: await placeBias(shape.biases ?? [], { arena, fill }) };
+          return { pieces, bias: await placeBias(biases, { arena, fill }) };
         },
       }),
     );
   }
   const last = config.layerCount - 1;
   const norm = await place(last, config.norm);
-  const head = isTied(config) ? headOf(embedding, arenas.of(last)) : await place(last, config.head);
+  const end = arenas.of(last);
+  const [rounded] = precision.head === "int8"
+    ? await placeInt8([config.head], { arena: end, fill })
+    : [];
+  const head = rounded ??
+    (isTied(config) ? headOf(embedding, end) : await place(last, config.head));
   const kept = owned.move();
   return { embedding, layers, norm, head, [Symbol.dispose]: () => kept.dispose() };
+}
+
+/** Matrices in 8 bits, rounded from bf16 that are made one after the other. */
+async function placeInt8(
+  weights: ProductShape["weights"],
+  place: { arena: Workspace; fill: FillWeight },
+): Promise<Int8Matrix[]> {
+  const { arena, fill } = place;
+  const pieces: Int8Matrix[] = [];
+  for (const { specs, shape } of int8Groups(weights)) {
+    const matrix = takeInt8(arena, { shape, label: groupLabel(specs) });
+    pieces.push(matrix);
+    await fillInt8(matrix, {
+      specs,
+      fill: async (rows, spec) => {
+        const { shape, name: label } = spec;
+        using whole = Tensor.allocate(arena.device, { dtype: "bf16", shape, label });
+        await fill(whole, spec);
+        await quantize(arena.device, { out: rows, in: whole });
+      },
+    });
+  }
+  return pieces;
 }
 
 async function placeBias(

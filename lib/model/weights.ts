@@ -2,16 +2,29 @@
  * A model's weights as tensors on a device.
  *
  * bf16 weights are used where they are mapped, whatever is computed with: f32 arithmetic widens them
- * exactly. f32 weights are used in place where weights are to be f32. All others are converted once. A device with
- * memory of its own gets all of them.
+ * exactly. f32 weights are used in place where weights are to be f32. All others are converted once; those that are to
+ * have 8 bits are rounded, or mapped where they were kept beside the model. A device with memory of its own gets all of
+ * them.
  *
  * @module
  */
 import type { Device } from "../device/device.ts";
 import type { Stage } from "../device/stages.ts";
+import { Int8Matrix, type Matrix } from "../device/int8_matrix.ts";
 import { Tensor } from "../device/tensor.ts";
 import { invariant } from "../errors.ts";
 import { convert, copy } from "../ops/convert.ts";
+import { modelDigest } from "./digest.ts";
+import {
+  fillInt8,
+  groupLabel,
+  int8Groups,
+  isInt8,
+  isInt8Head,
+  mapWeight,
+  quantizeWeight,
+} from "./int8_weights.ts";
+import { keepWeights, KeptWeights } from "./kept_weights.ts";
 import { isTied, type ModelShape, type ProductShape, type WeightSpec } from "./model_shape.ts";
 import type { Precision } from "./precision.ts";
 import { openWeightFiles, type WeightFiles } from "./weight_files.ts";
@@ -34,6 +47,11 @@ export interface WeightOptions {
   readonly precision: Precision;
   /** Whether the files are read into memory instead of being mapped. */
   readonly copyWeights?: boolean | undefined;
+  /**
+   * Whether weights that are rounded to 8 bits are kept beside the model: then those that are there are
+   * mapped, and one process writes them where they are not.
+   */
+  readonly kept?: { readonly isWriter: boolean } | undefined;
   /** Called after every weight that is copied. */
   readonly onProgress?: (() => void) | undefined;
 }
@@ -50,14 +68,20 @@ export async function loadWeights(
   options: WeightOptions,
 ): Promise<ModelWeights> {
   using owned = new DisposableStack();
-  const files = owned.use(await openWeightFiles(options.folder, { copy: options.copyWeights }));
-  refuseUnused(files, options.config);
+  const { folder, config, copyWeights: copy } = options;
+  const hasInt8 = config.storedWeights === "int8";
+  const files = owned.use(await openWeightFiles(folder, { copy, hasInt8 }));
+  refuseUnused(files, config);
   const [first] = stages;
   invariant(first !== undefined, "a model has a stage");
   const { device } = first;
   if (!device.hasHostMemory) return await uploadWeights(stages, { ...options, files });
-  const loader = new WeightLoader(device, { files, options, owned });
-  const { config } = options;
+  // What files have in 8 bits is read as fast as it could be kept.
+  const keeps = options.kept !== undefined && !hasInt8 && hasRounded(options.precision);
+  const digest = keeps ? await modelDigest(folder) : "";
+  const kept = keeps ? await KeptWeights.open(folder, digest) : undefined;
+  if (kept !== undefined) owned.use(kept);
+  const loader = new WeightLoader(device, { files, options, owned, kept });
   const embedding = await loader.load(config.embedding);
   const layers: LayerWeights[] = [];
   for (const layer of config.layers) {
@@ -69,9 +93,17 @@ export async function loadWeights(
     );
   }
   const norm = await loader.load(config.norm);
-  const head = isTied(config) ? embedding : await loader.load(config.head);
-  const kept = owned.move();
-  return { embedding, layers, norm, head, [Symbol.dispose]: () => kept.dispose() };
+  const head = await loader.head(embedding);
+  const { rounded } = loader;
+  if (keeps && options.kept?.isWriter === true && rounded.isNew) {
+    await keepWeights(folder, { digest, matrices: rounded.matrices });
+  }
+  const all = owned.move();
+  return { embedding, layers, norm, head, [Symbol.dispose]: () => all.dispose() };
+}
+
+function hasRounded({ weights, head }: Precision): boolean {
+  return weights === "int8" || head === "int8";
 }
 
 class WeightLoader {
@@ -79,11 +111,23 @@ class WeightLoader {
   readonly #files: WeightFiles;
   readonly #options: WeightOptions;
   readonly #owned: DisposableStack;
+  readonly #kept: KeptWeights | undefined;
+  /** The matrices that have 8 bits, and whether one of them was not kept. */
+  readonly rounded: { readonly matrices: Int8Matrix[]; isNew: boolean } = {
+    matrices: [],
+    isNew: false,
+  };
 
   constructor(
     device: Device,
-    parts: { files: WeightFiles; options: WeightOptions; owned: DisposableStack },
+    parts: {
+      files: WeightFiles;
+      options: WeightOptions;
+      owned: DisposableStack;
+      kept: KeptWeights | undefined;
+    },
   ) {
+    this.#kept = parts.kept;
     this.#device = device;
     this.#files = parts.files;
     this.#options = parts.options;
@@ -91,9 +135,47 @@ class WeightLoader {
   }
 
   async product(shape: ProductShape): Promise<Product> {
-    const pieces: Tensor[] = [];
-    for (const spec of shape.weights) pieces.push(await this.load(spec));
-    return { pieces, bias: await this.#bias(shape.biases ?? []) };
+    const { weights, biases = [] } = shape;
+    const { folder } = this.#options;
+    const isRounded = (spec: WeightSpec) =>
+      isInt8(findWeight(this.#files, { spec, folder }), this.#options);
+    const pieces: Matrix[] = [];
+    if (weights.every(isRounded)) {
+      for (const group of int8Groups(weights)) pieces.push(await this.#int8(group));
+    } else {
+      for (const spec of weights) {
+        if (!isRounded(spec)) pieces.push(await this.load(spec));
+        else for (const group of int8Groups([spec])) pieces.push(await this.#int8(group));
+      }
+    }
+    return { pieces, bias: await this.#bias(biases) };
+  }
+
+  async head(embedding: Tensor): Promise<Matrix> {
+    const { config: { head: spec }, config, precision, folder } = this.#options;
+    const found = findWeight(this.#files, { spec, folder });
+    if (isInt8Head(found, precision)) {
+      for (const group of int8Groups([spec])) return await this.#int8(group);
+    }
+    return isTied(config) ? embedding : await this.load(spec);
+  }
+
+  /** A matrix of one weight or several, kept or rounded now. */
+  async #int8(group: ReturnType<typeof int8Groups>[number]): Promise<Int8Matrix> {
+    const { specs, shape } = group;
+    const { folder, onProgress } = this.#options;
+    const options = { shape, label: groupLabel(specs) };
+    const kept = this.#kept?.matrix(this.#device, options);
+    const out = kept ?? Int8Matrix.allocate(this.#device, options, this.#owned);
+    this.rounded.matrices.push(out);
+    if (kept !== undefined) return out;
+    this.rounded.isNew = true;
+    const fill = async (rows: Int8Matrix, spec: WeightSpec): Promise<void> => {
+      await quantizeWeight(rows, { files: this.#files, spec, folder });
+      onProgress?.();
+    };
+    await fillInt8(out, { specs, fill });
+    return out;
   }
 
   /** Vectors one behind the other. */
@@ -121,11 +203,8 @@ class WeightLoader {
 
   /** A weight where it lies in its file. */
   #map(spec: WeightSpec): Tensor {
-    const { entry, dtype } = findWeight(this.#files, { spec, folder: this.#options.folder });
-    invariant(dtype !== "f64" && dtype !== "q8_0", "a mapped weight has a dtype of tensors");
-    const { shape, name: label } = spec;
-    const { address, file } = entry;
-    return Tensor.foreign(this.#device, { dtype, shape, label, address, keepAlive: file });
+    const found = findWeight(this.#files, { spec, folder: this.#options.folder });
+    return mapWeight(this.#device, { found, spec });
   }
 
   async #fill(out: Tensor, spec: WeightSpec): Promise<void> {

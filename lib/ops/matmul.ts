@@ -4,6 +4,7 @@
  * @module
  */
 import type { Device, OpCall } from "../device/device.ts";
+import { Int8Matrix, type Matrix } from "../device/int8_matrix.ts";
 import type { Tensor } from "../device/tensor.ts";
 import type { MatmulParams } from "../ffi/params.ts";
 import { DTYPE_CODES } from "../ffi/status.ts";
@@ -13,10 +14,10 @@ import { bytesOf, F32, F32_OR_BF16, OpCheck, shapesOf } from "./op_check.ts";
 export interface MatmulArguments {
   /** [m, n] f32; rows may lie apart; overlaps nothing. */
   readonly out: Tensor;
-  /** [m, k] f32, or bf16 if the weight is; rows may lie apart. */
+  /** [m, k] f32, or bf16 unless the weight is f32; rows may lie apart. */
   readonly x: Tensor;
-  /** [n, k] f32 or bf16. */
-  readonly weight: Tensor;
+  /** [n, k] f32 or bf16; or in 8 bits, on a CPU: then each row of `x` is rounded to 8 bits, too. */
+  readonly weight: Matrix;
   /** Whether the product is added to `out`; by default it overwrites it. */
   readonly accumulate?: boolean;
 }
@@ -34,18 +35,15 @@ export interface CheckedProduct {
  * @throws {RangeError} If extents do not fit.
  */
 export function checkProduct(check: OpCheck, args: MatmulArguments): CheckedProduct {
-  const { out, x, weight, accumulate = false } = args;
+  const { out, x, accumulate = false } = args;
   const [m, k] = check.matrix("x", x);
-  const [n] = check.matrix("weight", weight);
-  // Products of f32 weights with rounded activations exist in no mode.
-  const weightDtypes = x.dtype === "bf16" ? (["bf16"] as const) : F32_OR_BF16;
+  const { n, weight, bytes } = checkWeight(check, args);
   return {
     params: {
       out: check.output("out", out, { dtypes: F32, shape: [m, n], strided: true }),
       x: check.input("x", x, { dtypes: F32_OR_BF16, shape: [m, k], strided: true }),
       xDtype: DTYPE_CODES[x.dtype],
-      weight: check.input("weight", weight, { dtypes: weightDtypes, shape: [n, k] }),
-      weightDtype: DTYPE_CODES[weight.dtype],
+      ...weight,
       accumulate: accumulate ? 1 : 0,
       m,
       n,
@@ -55,9 +53,45 @@ export function checkProduct(check: OpCheck, args: MatmulArguments): CheckedProd
     },
     call: {
       flops: 2 * m * n * k,
-      bytes: bytesOf(out, x, weight),
-      shapes: shapesOf({ out, x, weight }),
+      bytes: bytesOf(out, x) + bytes,
+      shapes: shapesOf({ out, x, weight: args.weight }),
     },
+  };
+}
+
+function checkWeight(
+  check: OpCheck,
+  { x, weight }: Pick<MatmulArguments, "x" | "weight">,
+): {
+  readonly n: number;
+  readonly weight: Pick<MatmulParams, "weight" | "weightDtype" | "weightScales">;
+  readonly bytes: number;
+} {
+  const [, k] = check.matrix("x", x);
+  if (weight instanceof Int8Matrix) {
+    const { panels, scales, shape: [n, depth] } = weight;
+    check.extent(depth === k, `'weight' must have shape [${n}, ${k}]`, `[${n}, ${depth}]`);
+    return {
+      n,
+      weight: {
+        weight: check.input("weight", panels, { dtypes: ["i8"], shape: panels.shape }),
+        weightDtype: DTYPE_CODES.i8,
+        weightScales: check.input("weight's scales", scales, { dtypes: F32, shape: [n] }),
+      },
+      bytes: weight.byteLength,
+    };
+  }
+  const [n] = check.matrix("weight", weight);
+  // Products of f32 weights with rounded activations exist in no mode.
+  const dtypes = x.dtype === "bf16" ? (["bf16"] as const) : F32_OR_BF16;
+  return {
+    n,
+    weight: {
+      weight: check.input("weight", weight, { dtypes, shape: [n, k] }),
+      weightDtype: DTYPE_CODES[weight.dtype],
+      weightScales: 0n,
+    },
+    bytes: bytesOf(weight),
   };
 }
 

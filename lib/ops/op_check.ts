@@ -4,6 +4,7 @@
  * @module
  */
 import type { Device, DType } from "../device/device.ts";
+import { Int8Matrix, type Matrix } from "../device/int8_matrix.ts";
 import { segmentLayout } from "../device/kv_segment.ts";
 import type { KvSegment, SegmentLayout } from "../device/kv_segment.ts";
 import { shapeText } from "../device/shape.ts";
@@ -163,7 +164,7 @@ export class OpCheck {
 }
 
 /** The text of shapes for an error, made only when it is needed. */
-export function shapesOf(tensors: Readonly<Record<string, Tensor | undefined>>): () => string {
+export function shapesOf(tensors: Readonly<Record<string, Matrix | undefined>>): () => string {
   return () =>
     Object.entries(tensors)
       .flatMap(([name, tensor]) => tensor === undefined ? [] : [`${name} ${tensorText(tensor)}`])
@@ -175,7 +176,8 @@ export function bytesOf(...tensors: readonly (Tensor | undefined)[]): number {
   return tensors.reduce((sum, tensor) => sum + (tensor?.byteLength ?? 0), 0);
 }
 
-function tensorText(tensor: Tensor): string {
+function tensorText(tensor: Matrix): string {
+  if (tensor instanceof Int8Matrix) return `${shapeText(tensor.shape)} in 8 bits`;
   const apart = tensor.contiguous ? "" : ` with row stride ${tensor.rowStride}`;
   return `${shapeText(tensor.shape)} ${tensor.dtype}${apart}`;
 }

@@ -60,7 +60,9 @@ export class PlainModel {
     const weights = new Map<string, Float64Array>();
     const add = (spec: WeightSpec): void => {
       const { entry, dtype } = findWeight(files, { spec, folder });
-      if (dtype === "f64" || dtype === "q8_0") throw new TypeError(`Cannot read ${dtype} here`);
+      if (dtype === "f64" || dtype === "q8_0" || dtype === "i8") {
+        throw new TypeError(`Cannot read ${dtype} here`);
+      }
       const { scale = 1 } = spec;
       const floats = elementsToFloats(entry.file.bytes.slice(entry.begin, entry.end), dtype);
       weights.set(spec.name, Float64Array.from(floats, (value) => value * scale));

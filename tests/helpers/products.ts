@@ -5,10 +5,13 @@
  * @module
  */
 import type { Device, DType } from "../../lib/device/device.ts";
+import type { Int8Matrix } from "../../lib/device/int8_matrix.ts";
 import type { MatmulParams } from "../../lib/ffi/params.ts";
 import type { MatmulArguments } from "../../lib/ops/matmul.ts";
+import { quantize } from "../../lib/ops/quantize.ts";
+import type { Random } from "./random.ts";
 import type { Scene } from "./refusal.ts";
-import type { TwinCase } from "./twin.ts";
+import type { Bench, TwinCase } from "./twin.ts";
 
 /** The sizes of a case. */
 export interface ProductSizes {
@@ -77,6 +80,115 @@ export function productCases(
   }));
 }
 
+/** Numbers of one case of a product with weights in 8 bits, by what they are hard for. */
+export type Int8Data = "usual" | "extreme scales" | "zero rows" | "an outlier" | "not finite";
+
+/** A product with weights in 8 bits. */
+export interface Int8Sizes
+  extends Pick<ProductSizes, "m" | "n" | "k" | "x" | "accumulate" | "gap"> {
+  /** @default {"usual"} */
+  readonly data?: Int8Data;
+  /** The weights' dtype before they are rounded. @default {"bf16"} */
+  readonly from?: "f32" | "bf16" | "i8";
+}
+
+/** Edges of panels, lanes, slabs and tiles; few rows and many. */
+export const INT8_SIZES: readonly Int8Sizes[] = [
+  { m: 1, n: 1, k: 1 },
+  { m: 0, n: 5, k: 8 },
+  { m: 3, n: 0, k: 8, x: "bf16" },
+  { m: 1, n: 257, k: 64, x: "bf16" },
+  { m: 1, n: 256, k: 576, from: "f32" },
+  { m: 2, n: 31, k: 1_023, accumulate: true, x: "bf16" },
+  { m: 3, n: 64, k: 100, x: "bf16", from: "i8" },
+  { m: 4, n: 48, k: 2_500, x: "bf16", gap: 3 },
+  { m: 5, n: 7, k: 9, gap: 3 },
+  { m: 7, n: 33, k: 1_001, x: "bf16", gap: 1, data: "an outlier" },
+  { m: 8, n: 130, k: 256, gap: 5, data: "zero rows" },
+  { m: 9, n: 127, k: 129, accumulate: true, gap: 1 },
+  { m: 12, n: 40, k: 1_088, x: "bf16", data: "extreme scales" },
+  { m: 13, n: 65, k: 520, x: "bf16", from: "i8" },
+  { m: 16, n: 19, k: 24, x: "bf16", gap: 8 },
+  { m: 17, n: 33, k: 65, x: "bf16", accumulate: true, data: "zero rows" },
+  { m: 33, n: 50, k: 1_160, x: "bf16", data: "an outlier" },
+  { m: 40, n: 300, k: 192, data: "not finite" },
+  { m: 70, n: 35, k: 320, x: "bf16", gap: 2 },
+  { m: 129, n: 259, k: 131, gap: 7, data: "extreme scales" },
+  { m: 600, n: 97, k: 640, x: "bf16", accumulate: true },
+  { m: 20, n: 20, k: 8_200, x: "bf16", data: "an outlier" },
+];
+
+/** Numbers that are hard to round: by rows of `width`. */
+export function int8Numbers(
+  random: Random,
+  sizes: { count: number; width: number; data: Int8Data },
+): Float32Array<ArrayBuffer> {
+  const { count, width, data } = sizes;
+  const values = random.floats(count, 1);
+  return values.map((value, i) => {
+    const [row, column] = [Math.floor(i / width), i % width];
+    // From below the smallest row that counts to the largest that has finite products.
+    if (data === "extreme scales") return value * 2 ** (row % 9 * 30 - 125);
+    if (data === "zero rows") return row % 3 === 1 ? 0 : value;
+    if (data === "an outlier") return column === width - 1 ? 1_000 * value : value;
+    if (data === "not finite" && column === row % width) {
+      return [NaN, Infinity, value][row % 3] ?? 0;
+    }
+    return value;
+  });
+}
+
+/** The cases of one of the two ops with weights in 8 bits: with the twin's bits on every CPU. */
+export function int8Cases(
+  product: (device: Device, args: MatmulArguments) => Promise<void>,
+): TwinCase[] {
+  return INT8_SIZES.map((sizes) => {
+    const { m, n, k, x = "f32", accumulate = false, gap = 0, data = "usual", from = "bf16" } =
+      sizes;
+    return {
+      name: `${m} x ${n} x ${k}, ${x} by 8 bits of ${from}${accumulate ? ", added" : ""}, ${data}`,
+      exact: true,
+      cpuOnly: true,
+      run: async (bench): Promise<void> => {
+        const wide = await bench.data("x", {
+          dtype: x,
+          shape: [m, k + gap],
+          make: (count, random) => int8Numbers(random, { count, width: k + gap, data }),
+        });
+        const out = await bench.outputFrom("out", await bench.floats("initial", [m, n + gap]));
+        await product(bench.device, {
+          out: out.columns(gap, n),
+          x: wide.columns(gap, k),
+          weight: await int8Weight(bench, { n, k, data, from }),
+          accumulate,
+        });
+      },
+    };
+  });
+}
+
+/** A weight in 8 bits. */
+export async function int8Weight(
+  bench: Bench,
+  sizes: { n: number; k: number; data: Int8Data; from: "f32" | "bf16" | "i8" },
+): Promise<Int8Matrix> {
+  const { n, k, data, from } = sizes;
+  const source = await bench.data("weight", {
+    dtype: from,
+    shape: [n, k],
+    make: (count, random) =>
+      from === "i8"
+        ? Float32Array.from(random.ints(count, { low: -128, high: 128 }))
+        : int8Numbers(random, { count, width: k, data }),
+  });
+  const weight = await bench.int8Output("numbers", [n, k]);
+  if (from === "i8") {
+    await weight.scales.writeFrom(await (await bench.floats("scales", [n])).toFloats());
+  }
+  await quantize(bench.device, { out: weight, in: source });
+  return weight;
+}
+
 /** A call that is allowed: [2, 8] by [4, 8]. */
 export function productParams(scene: Scene): MatmulParams {
   return {
@@ -85,6 +197,7 @@ export function productParams(scene: Scene): MatmulParams {
     weight: scene.zeros("f32", [4, 8]),
     xDtype: 0,
     weightDtype: 0,
+    weightScales: 0n,
     accumulate: 0,
     m: 2,
     n: 4,
@@ -100,6 +213,8 @@ export const PRODUCT_FAULTS = [
   ["xDtype", 2],
   ["weightDtype", 2],
   ["weightDtype", 3],
+  // Its scales are missing.
+  ["weightDtype", 4],
   ["xStride", 7],
   ["outStride", 3],
 ] as const;

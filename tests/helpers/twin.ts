@@ -9,7 +9,8 @@
  * @module
  */
 import { type Device, type DType, DTYPE_BYTES } from "../../lib/device/device.ts";
-import { elementsToFloats } from "../../lib/device/elements.ts";
+import { elementsToFloats, isFloatDType } from "../../lib/device/elements.ts";
+import { Int8Matrix, int8Parts } from "../../lib/device/int8_matrix.ts";
 import { Tensor } from "../../lib/device/tensor.ts";
 import { openCpuDevice } from "../../lib/device/cpu.ts";
 import { assert, assertEquals, assertGreater } from "./assert.ts";
@@ -37,6 +38,8 @@ export interface TwinCase {
   readonly name: string;
   /** Whether the inputs are bf16, so that a set with bf16 products may round what meets them. */
   readonly bf16?: boolean;
+  /** Whether floats, too, must have the twin's bits. @default {false} */
+  readonly exact?: boolean;
   /** Whether it holds on a CPU alone. @default {false} */
   readonly cpuOnly?: boolean;
   /** Calls the op on tensors from the bench. */
@@ -122,8 +125,18 @@ export class Bench implements Disposable {
     this.#owned.push(tensor);
     const values = this.#inputs.get(label) ?? make(tensor.size, this.#random);
     this.#inputs.set(label, values);
-    await tensor.writeFrom(values);
+    await tensor.writeFrom(dtype === "i8" ? new Uint8Array(Int8Array.from(values).buffer) : values);
     return tensor;
+  }
+
+  /** A matrix in 8 bits, for what an op writes to it; compared with the twin's after the case. */
+  async int8Output(label: string, shape: readonly [number, number]): Promise<Int8Matrix> {
+    const parts = int8Parts({ shape, label });
+    return new Int8Matrix({
+      shape,
+      panels: await this.output(label, "i8", parts.panels.shape),
+      scales: await this.output(`scales of ${label}`, "f32", parts.scales.shape),
+    });
   }
 
   /** An output between guards; compared with the twin's after the case. */
@@ -188,15 +201,13 @@ export interface TwinTestOptions {
 export function twinTest(name: string, options: TwinTestOptions): void {
   const { tolerance, cases, gpu = {} } = options;
   Deno.test(`${name} equals its scalar twin`, (t) => testCpu(t, { name, tolerance, cases }));
+  const onGpu = [...cases.filter(({ cpuOnly = false }) => !cpuOnly), ...gpu.cases ?? []];
+  if (onGpu.length === 0) return;
   Deno.test({
     name: `${name} on a GPU equals its scalar twin`,
     ignore: !HAS_GPU,
     fn: (t) =>
-      testGpu(t, {
-        name,
-        tolerance: gpu.tolerance ?? { byDtype: tolerance },
-        cases: [...cases.filter(({ cpuOnly = false }) => !cpuOnly), ...gpu.cases ?? []],
-      }),
+      testGpu(t, { name, tolerance: gpu.tolerance ?? { byDtype: tolerance }, cases: onGpu }),
   });
 }
 
@@ -225,7 +236,11 @@ async function testCpu(
         const actual = await runCase(device, { twinCase, shared });
         const rounds = twinCase.bf16 === true && BF16_PRODUCTS.includes(device.instructionSet);
         const byDtype = rounds ? { f32: BF16_INPUTS, bf16: BF16_INPUTS } : options.tolerance;
-        compareOutputs(actual, { expected, device, tolerance: { byDtype } });
+        if (twinCase.exact === true) {
+          compareBits(actual, { before: expected, what: `on ${device.description}` });
+        } else {
+          compareOutputs(actual, { expected, device, tolerance: { byDtype } });
+        }
         if (device.threads > 1 && before !== undefined) {
           compareBits(actual, { before, what: "with two threads" });
         }
@@ -250,7 +265,11 @@ async function testGpu(
       const expected = await runCase(twin, { twinCase, shared });
       for (const { device, build } of builds) {
         const actual = await runCase(device, { twinCase, shared });
-        compareOutputs(actual, { expected, device, build, tolerance: options.tolerance });
+        if (twinCase.exact === true) {
+          compareBits(actual, { before: expected, what: build });
+        } else {
+          compareOutputs(actual, { expected, device, build, tolerance: options.tolerance });
+        }
         const before = await runCase(device, { twinCase, shared });
         compareBits(actual, { before, what: `done again, ${build}` });
       }
@@ -292,6 +311,10 @@ function compareOutputs(
     if (dtype === "i32") {
       const expected = new Int32Array(output.bytes.buffer);
       assertSameInts(new Int32Array(found.bytes.buffer), { expected, subject });
+      continue;
+    }
+    if (!isFloatDType(dtype)) {
+      assertSameBytes(found.bytes, { expected: output.bytes, subject });
       continue;
     }
     const { byDtype, byName = {} } = options.tolerance;

@@ -5,6 +5,7 @@ import { matmulRows } from "../../lib/ops/matmul_rows.ts";
 import { type Company, companyTest, pickRows, rowsOf } from "../helpers/company.ts";
 import {
   BF16,
+  int8Cases,
   PRODUCT_FAULTS,
   PRODUCT_SIZES,
   PRODUCT_TOLERANCE,
@@ -30,6 +31,8 @@ twinTest("matmulRows()", {
   cases: productCases(PRODUCT_SIZES, matmulRows),
   gpu: { cases: productCases(GPU_SIZES, matmulRows) },
 });
+
+twinTest("matmulRows() by 8 bits", { tolerance: {}, cases: int8Cases(matmulRows) });
 
 const WIDEST = 70;
 
@@ -60,5 +63,6 @@ companyTest("matmulRows()", COMPANIES);
 
 refusalTest("sx_matmul_rows", (scene) => ({
   params: { product: productParams(scene) },
+  unchecked: ["product.weightScales"],
   faults: PRODUCT_FAULTS.map(([name, value]) => [`product.${name}`, value]),
 }));

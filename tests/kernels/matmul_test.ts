@@ -4,6 +4,7 @@
 import { matmul } from "../../lib/ops/matmul.ts";
 import {
   BF16,
+  int8Cases,
   PRODUCT_FAULTS,
   PRODUCT_SIZES,
   PRODUCT_TOLERANCE,
@@ -40,6 +41,8 @@ twinTest("matmul()", {
   gpu: { cases: productCases(GPU_SIZES, matmul) },
 });
 
+twinTest("matmul() by 8 bits", { tolerance: {}, cases: int8Cases(matmul) });
+
 twinTest("matmul() with NaN and infinities", {
   tolerance: { f32: PRODUCT_TOLERANCE },
   cases: [1, 40].map((m) => ({
@@ -67,5 +70,6 @@ twinTest("matmul() with NaN and infinities", {
 
 refusalTest("sx_matmul", (scene) => ({
   params: productParams(scene),
+  unchecked: ["weightScales"],
   faults: [...PRODUCT_FAULTS],
 }));

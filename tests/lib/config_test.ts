@@ -1,4 +1,5 @@
 import { FileError } from "../../lib/errors.ts";
+import { COMPRESSED } from "../helpers/compressed_tensors.ts";
 import { parseConfig, readConfig } from "../../lib/model/config.ts";
 import { isTied, type ModelShape } from "../../lib/model/model_shape.ts";
 import { inverseFrequencies, type RopeShape } from "../../lib/model/rope_frequencies.ts";
@@ -220,9 +221,43 @@ const REFUSED: readonly (readonly [Record<string, unknown>, string])[] = [
   [{ num_local_experts: 8 }, "'num_local_experts' in m/config.json must be absent"],
   [{ partial_rotary_factor: 0.5 }, "'partial_rotary_factor' in m/config.json must be 1"],
   [
-    { quantization_config: { bits: 4 } },
-    "'quantization_config' in m/config.json must be absent: current value is an object",
+    { quantization_config: { quant_method: "awq", bits: 4 } },
+    "'quantization_config.quant_method' in m/config.json must be \"compressed-tensors\": " +
+    'current value is "awq"',
   ],
+  [{ quantization_config: "int8" }, "'quantization_config' in m/config.json must be an object"],
+  [
+    { quantization_config: { ...COMPRESSED, format: "pack-quantized" } },
+    "'quantization_config.format' in m/config.json must be \"int-quantized\"",
+  ],
+  [
+    { quantization_config: { ...COMPRESSED, kv_cache_scheme: { num_bits: 8 } } },
+    "'quantization_config.kv_cache_scheme' in m/config.json must be absent",
+  ],
+  [
+    { quantization_config: { ...COMPRESSED, config_groups: {} } },
+    "'quantization_config.config_groups' in m/config.json must be an object of at least one group",
+  ],
+  ...([
+    ["weights", { num_bits: 4 }, "num_bits' in m/config.json must be 8: current value is 4"],
+    [
+      "weights",
+      { type: "float" },
+      `type' in m/config.json must be "int": current value is "float"`,
+    ],
+    ["weights", { strategy: "group" }, `strategy' in m/config.json must be "channel"`],
+    ["weights", { symmetric: false }, "symmetric' in m/config.json must be true"],
+    ["weights", { group_size: 128 }, "group_size' in m/config.json must be absent"],
+    ["input_activations", { dynamic: false }, "dynamic' in m/config.json must be true"],
+    ["input_activations", { strategy: "tensor" }, `strategy' in m/config.json must be "token"`],
+  ] as const).map(([part, keys, message]): [Record<string, unknown>, string] => {
+    const { group_0: group } = COMPRESSED.config_groups;
+    const changed = { ...group, [part]: { ...group[part], ...keys } };
+    return [
+      { quantization_config: { ...COMPRESSED, config_groups: { group_0: changed } } },
+      `'quantization_config.config_groups.group_0.${part}.${message}`,
+    ];
+  }),
   [
     { num_key_value_heads: 5 },
     "must be a divisor of 'num_attention_heads' 32: current value is 5",

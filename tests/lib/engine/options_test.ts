@@ -24,6 +24,7 @@ Deno.test("checkLoadOptions() has a default for every option", () => {
   assertEquals(rest, {
     device: "auto",
     precision: PRECISIONS.bf16,
+    wish: { weights: undefined, head: undefined },
     threads: 0,
     gpusPerRank: undefined,
     processCount: 1,
@@ -31,6 +32,7 @@ Deno.test("checkLoadOptions() has a default for every option", () => {
     timeoutMs: 60_000,
     startTimeoutMs: 60_000,
     copyWeights: false,
+    keepWeights: false,
     batchSize: 1,
     replicas: 1,
     ropeScaling: undefined,
@@ -50,7 +52,14 @@ const REFUSED: readonly [unknown, string][] = [
   [{ precision: { ...PRECISIONS.f32, cache: "f8" } }, "'precision.cache' must be one of"],
   [
     { precision: { activations: "f32" } },
-    "'precision.weights' is missing: it must be one of bf16, f32",
+    "'precision.weights' is missing: it must be one of bf16, f32, int8",
+  ],
+  [{ weights: "int4" }, "'weights' must be one of bf16, int8: current value is int4"],
+  [{ head: "f32" }, "'head' must be one of bf16, int8: current value is f32"],
+  [{ keepWeights: 1 }, "'keepWeights' must be"],
+  [
+    { precision: { ...PRECISIONS.bf16, head: "bf16" } },
+    "'precision.head' must be one of int8: current value is bf16",
   ],
   [{ precision: { ...PRECISIONS.bf16, weights: "f32" } }, "'precision.weights' must be bf16"],
   [{ processCount: 0 }, "'processCount' must be a whole number from 1 to 1024"],

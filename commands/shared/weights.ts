@@ -1,0 +1,82 @@
+/**
+ * The flags that say what weights are rounded to, and how a report says it.
+ *
+ * @module
+ */
+import { LOAD_DEFAULTS, WEIGHT_WISHES } from "../../lib/engine/options.ts";
+import type { WeightWish } from "../../lib/model/precision.ts";
+import { choiceFlag, switchFlag } from "./flags.ts";
+
+/** What a command is asked for. */
+export interface WeightOptions extends WeightWish {
+  /** Whether weights that are rounded to 8 bits are kept beside the model. */
+  readonly keepWeights?: boolean | undefined;
+}
+
+/** Values of the flags. */
+export interface WeightFlags {
+  readonly weights: "auto" | "bf16" | "int8";
+  readonly head: "bf16" | "int8";
+  readonly keep_weights: boolean;
+}
+
+/** What `--weights` takes, where files are read. */
+export const WEIGHTS_FLAG = choiceFlag(["auto", ...WEIGHT_WISHES], {
+  default: "auto",
+  help: "what the matrices of layers are rounded to: int8 takes 8 bits and a scale for each row, " +
+    "of half the memory, on a CPU; auto does what --dtype says, and takes 8 bits where files have " +
+    "them, which bf16 widens",
+});
+
+/** What `--head` takes. */
+export const HEAD_FLAG = choiceFlag(WEIGHT_WISHES, {
+  default: "bf16",
+  help: "the same for the head, which otherwise is as --dtype says",
+});
+
+/** The flags. */
+export const WEIGHT_FLAGS = {
+  weights: WEIGHTS_FLAG,
+  head: HEAD_FLAG,
+  keep_weights: switchFlag({
+    machine: true,
+    help: "keeps weights that are rounded to 8 bits in a file beside the model: the next time " +
+      `they are mapped from there (default: ${LOAD_DEFAULTS.keepWeights ? "yes" : "no"})`,
+  }),
+} as const;
+
+/** The options of flags. */
+export function weightOptionsOf(flags: WeightFlags): WeightOptions {
+  const { weights, head, keep_weights: keepWeights } = flags;
+  return {
+    weights: weights === "auto" ? undefined : weights,
+    head: head === "int8" ? head : undefined,
+    keepWeights,
+  };
+}
+
+/** Those of some options, as the library takes them. */
+export function loadWeightOptions({ weights, head, keepWeights }: WeightOptions): WeightOptions {
+  return { weights, head, keepWeights };
+}
+
+/** What binds a folder of results to them; nothing where nothing is asked for. */
+export function weightRecord(
+  { weights, head }: { readonly weights?: string | undefined; readonly head?: string | undefined },
+): Record<string, string> {
+  return {
+    ...(weights === undefined ? {} : { weights }),
+    ...(head === undefined ? {} : { head }),
+  };
+}
+
+/** What is computed with, for people: `bf16`, or `bf16, weights int8`. */
+export function describeDtype(options: WeightWish & { readonly dtype: string }): string {
+  const { dtype, weights, head } = options;
+  const parts = [
+    dtype,
+    ...(weights === undefined || weights === dtype ? [] : [`weights ${weights}`]),
+    ...(head === "int8" ? ["head int8"] : []),
+  ];
+  return parts.join(", ");
+}
