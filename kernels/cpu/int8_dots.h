@@ -201,7 +201,9 @@ void multiply_dots(const DotTile<Dots>& t) {
     for (int u = 0; u < U; u++) {
       const uint8_t* weight = t.weight + (quad + u) * kQuadBytes;
       const typename Dots::X* x = t.x + (quad + u) * kQuad;
-      if constexpr (kAhead) prefetch_l2(reinterpret_cast<const char*>(weight) + kInt8AheadBytes);
+      for (int p = 0; kAhead && p < P; p++) {
+        prefetch_l2(weight + p * t.panel_stride + kInt8AheadBytes);
+      }
       multiply_quad<Dots, R, P>(t, weight, x, sums[u]);
     }
   }
@@ -223,8 +225,8 @@ void multiply_dots(const DotTile<Dots>& t) {
 
 /* Quads at once for R rows: so many sums are independent. */
 template <class Dots>
-constexpr int quads_at_once(int rows) {
-  const int chains = rows * Dots::kVectors;
+constexpr int quads_at_once(int rows, int panels) {
+  const int chains = rows * panels * Dots::kVectors;
   return chains >= Dots::kChains       ? 1
          : chains * 2 >= Dots::kChains ? 2
          : chains * 4 >= Dots::kChains ? 4
@@ -237,7 +239,7 @@ void multiply_row_dots(const DotTile<Dots>& tile, int64_t rows) {
   if constexpr (R > 1) {
     if (rows < R) return multiply_row_dots<Dots, R - 1, P, kAhead>(tile, rows);
   }
-  constexpr int kQuads = P == 1 ? quads_at_once<Dots>(R) : 1;
+  constexpr int kQuads = quads_at_once<Dots>(R, P);
   multiply_dots<Dots, R, P, kQuads, kAhead>(tile);
 }
 
