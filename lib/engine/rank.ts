@@ -110,7 +110,9 @@ export class RankModel implements Disposable {
     const chunkTokens = host === undefined ? allowed : await leastOf(host, allowed);
     const question = { ...sizes, chunkTokens };
     checkMemory(devices, { question, freeBytes, loaded: false, dealtGpus });
-    const isWriter = (host?.rank ?? 0) === 0 && (options.replica?.index ?? 0) === 0;
+    // Child processes may not write: a run of one process keeps weights for all later ones.
+    const isFirst = (host?.rank ?? 0) === 0 && (options.replica?.index ?? 0) === 0;
+    const isWriter = isFirst && Deno.permissions.querySync({ name: "write" }).state === "granted";
     const kept = options.keepWeights === true ? { isWriter } : undefined;
     const weights = owned.use(
       await loadWeights(stages, { ...options, folder, config, kept, onProgress }),
