@@ -64,6 +64,8 @@ typedef int32_t sx_dtype;
 #define SX_F16 2
 #define SX_I32 3
 #define SX_I8 4
+/* 8 bits: sign, 4 of exponent, 3 of mantissa; up to 448, no infinity, 0x7f is NaN. */
+#define SX_F8E4M3 5
 
 /* Instruction sets of the CPU library, for sx_context_create. */
 #define SX_ISA_AUTO 0
@@ -162,6 +164,18 @@ typedef struct sx_quantize_params {
 } sx_quantize_params;
 sx_status sx_quantize(sx_context* context, const sx_quantize_params* params);
 
+/* Rounds the rows of a matrix to 8 bits, each with a scale of its own: with c = max over l of |in[r,l]|,
+ * scales[r] = c / 448; out[r,l] = in[r,l] * (448 / c), rounded to nearest even. A row whose c is below
+ * 2^-100 has scale 0 and zeros; one with a value that is not finite has scale NaN and zeros. */
+typedef struct sx_quantize_rows_params {
+  void* out;      /* [rows, dim] F8E4M3, contiguous */
+  float* scales;  /* [rows] */
+  const void* in; /* [rows, dim] F32, BF16, F16, row r at in + r * in_stride */
+  sx_dtype in_dtype;
+  int64_t rows, dim, in_stride;
+} sx_quantize_rows_params;
+sx_status sx_quantize_rows(sx_context* context, const sx_quantize_rows_params* params);
+
 /* out[i,j] (+)= sum over l of x[i,l] * weight[j,l]: a linear layer without bias.
  * x F32: products of f32 values, a BF16 weight being widened exactly. x BF16: products of bf16
  * values (weight BF16). Accumulates in f32. out overlaps nothing. FLOPs 2*m*n*k.
@@ -171,14 +185,18 @@ sx_status sx_quantize(sx_context* context, const sx_quantize_params* params);
  * far above the others, has a second digit, r[i,l] = 128 * f32(x[i,l] * (127 / max_i) - q[i,l]), rounded to
  * nearest even: then out[i,j] += f32(sum over l of r[i,l] * weight[j,l]) * (s[i] / 128 * weight_scales[j]),
  * again without rounding between. The sums are whole numbers and exact: the bits are the same in every
- * order. A CPU alone has it. */
+ * order. A CPU alone has it.
+ * weight F8E4M3: products of x and the finite values of the codes, and of a sum times weight_scales[j]; x
+ * is BF16 (F32: a CPU alone), or F8E4M3, and then the sum is also times x_scales[i]. On a GPU products of
+ * two F8E4M3 are cuBLASLt's alone: SX_UNSUPPORTED here. */
 typedef struct sx_matmul_params {
   float* out;    /* [m, n], row i at out + i * out_stride */
-  const void* x; /* [m, k] F32, BF16, row i at x + i * x_stride */
+  const void* x; /* [m, k] F32, BF16, F8E4M3, row i at x + i * x_stride */
   sx_dtype x_dtype;
-  const void* weight; /* [n, k] F32, BF16, contiguous; or I8 in panels, k at most 131072 */
+  const float* x_scales; /* [m]; null unless x is F8E4M3 */
+  const void* weight; /* [n, k] F32, BF16, F8E4M3, contiguous; or I8 in panels, k at most 131072 */
   sx_dtype weight_dtype;
-  const float* weight_scales; /* [n]; null unless weight is I8 */
+  const float* weight_scales; /* [n]; null unless weight is I8 or F8E4M3 */
   int32_t accumulate;         /* 1 adds to out, 0 overwrites it */
   int64_t m, n, k, x_stride, out_stride;
 } sx_matmul_params;

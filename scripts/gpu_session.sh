@@ -4,8 +4,8 @@
 #
 #   scripts/gpu_session.sh OUT [SECTION...]
 #
-# OUT takes at most 8 files. Sections, by default all but the last four, in this order:
-#   doctor reference tests bench attention long kernels sanitize peers hf families
+# OUT takes at most 8 files. Sections, by default all but the last five, in this order:
+#   doctor reference tests bench attention long kernels weights sanitize peers hf families
 # DENO names the executable, DENO_DIR its cache (nothing is fetched if it is complete), SHAPE the
 # shape of the benchmarks, LIMIT_S the seconds that all of it may take. Each section has a time limit
 # of its own, too, and a failure stops nothing.
@@ -49,6 +49,19 @@ run_section() {
     kernels)
       bench "ops 32k" 60 --kernels -l 32768 --density 0.1
       bench "ops 128k" 60 --kernels -l 131072 --density 0.1
+      ;;
+    weights)
+      part "fp8 tests" 120 weights.txt "$deno" test --no-prompt --no-check -A --filter "on a GPU" \
+        tests/kernels/quantize_rows_test.ts tests/kernels/matmul_test.ts \
+        tests/kernels/matmul_rows_test.ts tests/gpu/fp8_test.ts
+      part "fp8 products" 90 weights.txt "$deno" run -A scripts/bench_weights.ts \
+        --json_path "$out/weights.jsonl"
+      for weights in bf16 fp8; do
+        bench "dense 8k, weights $weights" 40 -a dense -l 8192 --decode 8192 --repeats 3 \
+          --weights "$weights"
+      done
+      bench "xattn 128k, weights fp8" 60 -a xattn -l 131072 --density 0.1 --decode 131072 \
+        --repeats 1 --weights fp8
       ;;
     sanitize) part sanitize 280 sanitize.txt "$deno" task test:sanitize ;;
     peers)

@@ -5,7 +5,8 @@
  */
 import { describeKeep } from "../../lib/attention/decode_keep.ts";
 import { precisionFor } from "../../lib/engine/options.ts";
-import { PRECISIONS } from "../../lib/model/precision.ts";
+import { isFp8 } from "../../lib/model/fp8_weights.ts";
+import { isEightBits, PRECISIONS } from "../../lib/model/precision.ts";
 import { describeDtype } from "../shared/weights.ts";
 import type { AttentionMode, CheckedPlan } from "../../lib/attention/plan.ts";
 import { describeThreshold, thresholdRecord } from "../../lib/attention/thresholds.ts";
@@ -14,7 +15,7 @@ import {
   elementCount,
   isTied,
   type ModelShape,
-  productWeights,
+  productShapes,
   type WeightSpec,
 } from "../../lib/model/model_shape.ts";
 import { layOutBlocks, tokensIn } from "../../lib/star/blocks.ts";
@@ -222,14 +223,14 @@ export function restSeconds({ seconds, costs }: PrefillTiming): number {
 export function decodeRate(report: ModeReport, timing: DecodeTiming): number {
   const { config, options } = report;
   if (report.plan.decodeKeep !== undefined) return NaN;
-  const { weights } = precisionFor(config, { precision: PRECISIONS[options.dtype], wish: options });
-  const products = new Set(config.layers.flatMap(productWeights));
-  const bytesOf = (spec: WeightSpec): number => {
-    const isInt8 = products.has(spec)
-      ? weights === "int8"
-      : options.head === "int8" && spec === config.head;
-    return elementCount(spec) * (isInt8 ? 1 : 2);
-  };
+  const precision = precisionFor(config, { precision: PRECISIONS[options.dtype], wish: options });
+  const rounded = new Set(
+    config.layers.flatMap(productShapes).filter((product) =>
+      precision.weights === "int8" || isFp8(product, { config, precision })
+    ).flatMap(({ weights }) => weights),
+  );
+  if (isEightBits(precision.head)) rounded.add(config.head);
+  const bytesOf = (spec: WeightSpec): number => elementCount(spec) * (rounded.has(spec) ? 1 : 2);
   const bytes = allWeights(config)
     .filter((spec) => spec.name !== config.embedding.name || isTied(config))
     .reduce((sum, spec) => sum + bytesOf(spec), 0);

@@ -6,6 +6,7 @@
 import { type AttentionMode, checkPlan, usedRanks } from "../../lib/attention/plan.ts";
 import { TILE_TOKENS } from "../../lib/ffi/symbols.ts";
 import type { CudaDescription } from "../../lib/device/cuda_description.ts";
+import { capabilityText, FP8_CAPABILITY } from "../../lib/device/cuda.ts";
 import { DEVICE_TRAITS } from "../../lib/device/device.ts";
 import { hostMemory } from "../../lib/device/host_memory.ts";
 import { longestContext, longestGpuContext } from "../../lib/engine/host_plan.ts";
@@ -13,7 +14,12 @@ import { precisionFor } from "../../lib/engine/options.ts";
 import { gpusOf } from "../../lib/engine/rank_device.ts";
 import { DeviceError } from "../../lib/errors.ts";
 import type { ModelShape } from "../../lib/model/model_shape.ts";
-import { type ComputeDType, type Precision, PRECISIONS } from "../../lib/model/precision.ts";
+import {
+  type ComputeDType,
+  isEightBits,
+  type Precision,
+  PRECISIONS,
+} from "../../lib/model/precision.ts";
 import type { WeightOptions } from "../shared/weights.ts";
 import { type Finding, INDENT } from "./finding.ts";
 
@@ -65,7 +71,10 @@ export function lookAtFit(question: FitQuestion): Finding[] {
   const findings = [finding("CPU fit", host, question)];
   const { activations, weights, head } = precisionOf(config, run);
   const { weightKinds } = DEVICE_TRAITS.cuda;
-  const isTaken = activations === "bf16" && weightKinds.includes(head ?? weights) &&
+  const needsFp8 = [weights, head].includes("fp8");
+  const hasFp8 = cuda.gpus.every(({ capability }) => capability === capabilityText(FP8_CAPABILITY));
+  const isTaken = (hasFp8 || !needsFp8) && activations === "bf16" &&
+    weightKinds.includes(head ?? weights) &&
     weightKinds.includes(weights);
   const isUsable = cuda.problem === undefined && cuda.gpus.length > 0 && isTaken;
   if (isUsable) findings.push(finding("GPU fit", gpus, question));
@@ -105,8 +114,8 @@ function finding(name: string, fits: readonly ModeFit[], question: FitQuestion):
   });
   const { weights, head } = precisionOf(question.config, run);
   const kinds = [
-    ...(weights === "int8" ? ["weights in 8 bits"] : []),
-    ...(head === "int8" ? ["head in 8 bits"] : []),
+    ...(isEightBits(weights) ? [`weights in ${weights}`] : []),
+    ...(isEightBits(head) ? [`head in ${head}`] : []),
   ];
   const text = [...kinds.length === 0 ? [] : [kinds.join(", ")], ...lines].join(`\n${INDENT}`);
   const remedies = [

@@ -57,7 +57,7 @@ async function lookAtFiles(
     for (const path of paths) weightBytes += (await Deno.stat(path)).size;
     const text = `${folder}: ${config.layerCount} layers, hidden size ${config.hiddenSize}, ` +
       `${config.maxPositions} positions, ${
-        config.storedWeights === "int8" ? "8-bit weights, " : ""
+        config.storedWeights === undefined ? "" : `weights in ${config.storedWeights}, `
       }${(weightBytes / 2 ** 20).toFixed(1)} MiB in ` +
       `${paths.length} weight file${paths.length === 1 ? "" : "s"}`;
     const lines = [text, ...config.warnings.map((warning) => `warning: ${warning}`)];

@@ -4,7 +4,7 @@
  * @module
  */
 import { LOAD_DEFAULTS, WEIGHT_WISHES } from "../../lib/engine/options.ts";
-import type { WeightWish } from "../../lib/model/precision.ts";
+import { type EightBits, isEightBits, type WeightWish } from "../../lib/model/precision.ts";
 import { choiceFlag, switchFlag } from "./flags.ts";
 
 /** What a command is asked for. */
@@ -15,16 +15,16 @@ export interface WeightOptions extends WeightWish {
 
 /** Values of the flags. */
 export interface WeightFlags {
-  readonly weights: "auto" | "bf16" | "int8";
-  readonly head: "bf16" | "int8";
+  readonly weights: "auto" | "bf16" | EightBits;
+  readonly head: "bf16" | EightBits;
   readonly keep_weights: boolean;
 }
 
 /** What `--weights` takes, where files are read. */
 export const WEIGHTS_FLAG = choiceFlag(["auto", ...WEIGHT_WISHES], {
   default: "auto",
-  help: "what the matrices of layers are rounded to: int8 takes 8 bits and a scale for each row, " +
-    "of half the memory, on a CPU; auto does what --dtype says, and takes 8 bits where files have " +
+  help: "what the matrices of layers are rounded to: 8 bits and a scale for each row, of half " +
+    "the memory, as int8 on a CPU, or as fp8 (e4m3) on a Hopper GPU or a CPU; auto does what --dtype says, and takes 8 bits where files have " +
     "them, which bf16 widens",
 });
 
@@ -50,7 +50,7 @@ export function weightOptionsOf(flags: WeightFlags): WeightOptions {
   const { weights, head, keep_weights: keepWeights } = flags;
   return {
     weights: weights === "auto" ? undefined : weights,
-    head: head === "int8" ? head : undefined,
+    head: isEightBits(head) ? head : undefined,
     keepWeights,
   };
 }
@@ -76,7 +76,7 @@ export function describeDtype(options: WeightWish & { readonly dtype: string }):
   const parts = [
     dtype,
     ...(weights === undefined || weights === dtype ? [] : [`weights ${weights}`]),
-    ...(head === "int8" ? ["head int8"] : []),
+    ...(isEightBits(head) ? [`head ${head}`] : []),
   ];
   return parts.join(", ");
 }

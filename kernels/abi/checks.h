@@ -9,6 +9,7 @@
  *   kQueryDtype                  the one dtype of queries that its attention takes
  *   kMeanRule                    that its means of tiles are of the queries' dtype
  *   kHasInt8Products             whether it multiplies with weights of 8 bits
+ *   takes_with_f8(dtype)         whether it multiplies x of a dtype with F8E4M3 weights; kF8Rule says which
  *   takes_cache(dtype)           whether its attention takes keys and values of a dtype
  *   kSeesMemory                  whether ids, rows and counts may be looked at: device memory is
  *                                host memory, and what was started before has ended

@@ -58,21 +58,43 @@ sx_status sx_quantize(sx_context* context, const sx_quantize_params* params) {
   return SX_CALL(*context, quantize, p);
 }
 
+sx_status sx_quantize_rows(sx_context* context, const sx_quantize_rows_params* params) {
+  SX_BEGIN(context, params, "quantize rows");
+  SX_CHECK_POINTER(call, p, out);
+  SX_CHECK_POINTER(call, p, scales);
+  SX_CHECK_POINTER(call, p, in);
+  SX_CHECK(call, is_convertible(p.in_dtype), "in_dtype must be F32, BF16 or F16", p.in_dtype);
+  SX_CHECK_SIZE(call, p, rows);
+  SX_CHECK(call, p.dim >= 1 && p.dim <= kMaxSize, "dim must be 1 to 2^40", p.dim);
+  SX_CHECK(call, p.in_stride >= p.dim && is_size(p.in_stride), "in_stride must be at least dim",
+           p.in_stride);
+  return SX_CALL(*context, quantize_rows, p);
+}
+
 /* Sums of so many products of 8 bits, 127 by 128 at most, are below 2^31. */
 constexpr int64_t kMaxInt8Depth = 131072;
 
-static sx_status check_weight(const Call& call, const sx_matmul_params& p) {
-  SX_CHECK(call, (p.weight_dtype == SX_I8) == (p.weight_scales != nullptr),
-           "weight_scales must not be null if weight_dtype is I8, and null otherwise",
+/* Which dtypes of x and weight meet, and which have scales. */
+static sx_status check_dtypes(const Call& call, const sx_matmul_params& p) {
+  const bool is_f8_x = p.x_dtype == SX_F8E4M3, is_f8_weight = p.weight_dtype == SX_F8E4M3;
+  const bool is_int8 = p.weight_dtype == SX_I8;
+  SX_CHECK(call, is_f8_x || is_float(p.x_dtype), "x_dtype must be F32, BF16 or F8E4M3", p.x_dtype);
+  SX_CHECK(call, is_int8 || is_f8_weight || is_float(p.weight_dtype),
+           "weight_dtype must be F32, BF16, I8 or F8E4M3", p.weight_dtype);
+  SX_CHECK(call, is_f8_x == (p.x_scales != nullptr),
+           "x_scales must not be null if x_dtype is F8E4M3, and null otherwise", p.x_dtype);
+  SX_CHECK(call, (is_int8 || is_f8_weight) == (p.weight_scales != nullptr),
+           "weight_scales must not be null if weight_dtype has 8 bits, and null otherwise",
            p.weight_dtype);
-  if (p.weight_dtype == SX_I8) {
-    if (!kHasInt8Products) return lacks(call, "weight_dtype must be F32 or BF16 on a GPU", SX_I8);
+  if (is_f8_weight) return takes_with_f8(p.x_dtype) ? SX_OK : lacks(call, kF8Rule, p.x_dtype);
+  if (is_f8_x) return lacks(call, "weight_dtype must be F8E4M3 if x_dtype is", p.weight_dtype);
+  if (is_int8) {
+    if (!kHasInt8Products) return lacks(call, "weight_dtype must not be I8 on a GPU", SX_I8);
     SX_CHECK(call, p.k <= kMaxInt8Depth, "k must be at most 131072 if weight_dtype is I8", p.k);
     return SX_OK;
   }
-  SX_CHECK(call, is_float(p.weight_dtype), "weight_dtype must be F32, BF16 or I8", p.weight_dtype);
   if (p.x_dtype == SX_BF16 && p.weight_dtype != SX_BF16) {
-    return lacks(call, "weight_dtype must be BF16 or I8 if x_dtype is BF16", p.weight_dtype);
+    return lacks(call, "weight_dtype must be BF16 or of 8 bits if x_dtype is BF16", p.weight_dtype);
   }
   return SX_OK;
 }
@@ -81,8 +103,7 @@ static sx_status check_product(const Call& call, const sx_matmul_params& p) {
   SX_CHECK_POINTER(call, p, out);
   SX_CHECK_POINTER(call, p, x);
   SX_CHECK_POINTER(call, p, weight);
-  SX_CHECK_FLOAT(call, p, x_dtype);
-  SX_PASS(check_weight(call, p));
+  SX_PASS(check_dtypes(call, p));
   SX_CHECK_FLAG(call, p, accumulate);
   SX_CHECK_SIZE(call, p, m);
   SX_CHECK_SIZE(call, p, n);

@@ -15,6 +15,7 @@
   X(embedding)              \
   X(rms_norm)               \
   X(quantize)               \
+  X(quantize_rows)          \
   X(matmul)                 \
   X(matmul_rows)            \
   X(rope_table)             \

@@ -15,6 +15,8 @@ constexpr const char* kCacheRule = "kv_dtype must be F32 or BF16 on a CPU";
 inline bool takes_cache(sx_dtype dtype) { return dtype == SX_F32 || dtype == SX_BF16; }
 
 constexpr bool kHasInt8Products = true;
+inline bool takes_with_f8(sx_dtype) { return true; }
+constexpr const char* kF8Rule = "";
 
 /* Device memory is host memory, and an op has ended when its function returns. */
 constexpr bool kSeesMemory = true;

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "attention_pack.h"
+#include "matmul_f8.h"
 #include "matmul_tiles.h"
 #include "ops.h"
 #include "simd.h"
@@ -265,6 +266,7 @@ void many_rows(Context& context, const sx_matmul_params& args, const float* x, i
 sx_status matmul(Context& context, const sx_matmul_params& args) {
   if (args.m == 0 || args.n == 0) return SX_OK;
   if (args.weight_dtype == SX_I8) return context.int8_product(context, args);
+  if (args.weight_dtype == SX_F8E4M3) return multiply_f8(context, args);
   const bool bf16_weight = args.weight_dtype == SX_BF16;
   const bool few = args.m <= kFewRows;
 #ifdef SX_HAS_TILES

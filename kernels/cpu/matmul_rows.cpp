@@ -246,6 +246,7 @@ sx_status matmul_rows(Context& context, const sx_matmul_rows_params& params) {
   const sx_matmul_params& args = params.product;
   if (args.m == 0 || args.n == 0) return SX_OK;
   if (args.weight_dtype == SX_I8) return context.int8_product(context, args);
+  if (args.weight_dtype == SX_F8E4M3) return matmul(context, args);
   if (args.x_dtype == SX_BF16) return multiply_bf16(context, args);
   return args.weight_dtype == SX_BF16 ? pack_and_multiply<WideDots<float, bf16>>(context, args)
                                       : pack_and_multiply<WideDots<float, float>>(context, args);

@@ -37,6 +37,9 @@ inline bool takes_cache(sx_dtype dtype) { return dtype == SX_BF16; }
 
 /* Products with weights of 8 bits are a CPU's alone so far. */
 constexpr bool kHasInt8Products = false;
+/* Two factors of 8 bits are cuBLASLt's. */
+inline bool takes_with_f8(sx_dtype dtype) { return dtype == SX_BF16; }
+constexpr const char* kF8Rule = "x_dtype must be BF16 if weight_dtype is F8E4M3 on a GPU";
 
 /* What lies in device memory (ids, rows, counts) is not there for the host to see. */
 constexpr bool kSeesMemory = false;

@@ -7,9 +7,11 @@
  * A sum does not care for the order of k: the lane that holds elements (8q..8q+7) of a run of 32
  * takes them for two products of 16, so that it reads 16 bytes at a time, straight into fragments.
  * More rows repeat that for every 16 of them; a caller with many has cuBLAS.
+ * Weights of e4m3: matmul_rows_f8.cu, whatever the number of rows.
  *
  * f32 activations: 64 x 64 tiles of plain multiply-adds, weights widened in shared memory.
  */
+#include "matmul_rows.cuh"
 #include "mma.cuh"
 #include "ops.cuh"
 
@@ -257,6 +259,7 @@ sx_status matmul(Context& context, const sx_matmul_params& args) {
                                  : launch_f32<float>(context, args);
     return launched(context, "multiply");
   }
+  if (args.weight_dtype == SX_F8E4M3) return matmul_rows_f8(context, args);
   const Product product = {args.out,
                            static_cast<const bf16*>(args.x),
                            static_cast<const bf16*>(args.weight),

@@ -49,6 +49,8 @@ sx_status matmul(Context&, const sx_matmul_params& args) {
         sum += static_cast<double>(read_element(args.x, args.x_dtype, i * args.x_stride + l)) *
                read_element(args.weight, args.weight_dtype, j * args.k + l);
       }
+      if (args.x_scales != nullptr) sum *= args.x_scales[i];
+      if (args.weight_scales != nullptr) sum *= args.weight_scales[j];
       float* out = args.out + i * args.out_stride + j;
       *out = static_cast<float>(args.accumulate ? *out + sum : sum);
     }

@@ -34,7 +34,17 @@ inline float read_float(const void* row, sx_dtype dtype, int64_t index) {
   return widen(static_cast<const bf16*>(row)[index]);
 }
 
+/* A code of e4m3 by arithmetic on its fields. */
+inline float widen_e4m3(uint8_t code) {
+  const int exponent = code >> 3 & 15, mantissa = code & 7;
+  float value = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9)
+                              : std::ldexp(static_cast<float>(mantissa + 8), exponent - 10);
+  if ((code & 0x7f) == 0x7f) value = NAN;
+  return (code & 0x80) != 0 ? -value : value;
+}
+
 inline float read_element(const void* row, sx_dtype dtype, int64_t index) {
+  if (dtype == SX_F8E4M3) return widen_e4m3(static_cast<const uint8_t*>(row)[index]);
   return dtype == SX_F32 ? static_cast<const float*>(row)[index]
                          : widen(static_cast<const bf16*>(row)[index]);
 }

@@ -8,6 +8,7 @@
  * @module
  */
 import type { Blas } from "../ffi/cublas.ts";
+import type { BlasLt } from "../ffi/cublaslt.ts";
 import type { CudaRuntime } from "../ffi/cudart.ts";
 import { OpScratch } from "../ffi/op_struct.ts";
 import type { OpParams } from "../ffi/op_params.ts";
@@ -34,6 +35,7 @@ export interface CudaQueueParts {
   readonly context: bigint;
   readonly runtime: CudaRuntime;
   readonly blas: Blas;
+  readonly blasLt: BlasLt;
   readonly transfer: CudaTransfer;
   readonly stream: bigint;
 }
@@ -65,18 +67,22 @@ export class CudaQueue implements Kernels, OpRecorder {
     if (marked !== undefined) await marked;
   }
 
-  /** See `Kernels.multiply()`: products of bf16 numbers with many rows are cuBLAS's. */
+  /** See `Kernels.multiply()`: products of bf16 with many rows, and of two e4m3, are cuBLAS's. */
   async multiply(params: MatmulParams, call: OpCall): Promise<void> {
     const { m, n, k, xDtype, weightDtype } = params;
     const isBf16 = xDtype === DTYPE_CODES.bf16 && weightDtype === DTYPE_CODES.bf16;
-    if (!isBf16 || m < BLAS_ROWS || n === 0 || k === 0) {
+    const isScaled = xDtype === DTYPE_CODES.f8e4m3;
+    if (m === 0 || n === 0 || k === 0 || !(isScaled || isBf16 && m >= BLAS_ROWS)) {
       return await this.run("sx_matmul", params, call);
     }
     if (this.#closed) throw new TypeError("Cannot run sx_matmul as the device is disposed");
     call.check?.();
     // A handle works only while its GPU is the thread's.
     this.#parts.runtime.makeCurrent();
-    this.#parts.blas.multiply({ ...params, accumulate: params.accumulate === 1 });
+    const { blas, blasLt } = this.#parts;
+    const product = { ...params, accumulate: params.accumulate === 1 };
+    if (isScaled) blasLt.multiply(product);
+    else blas.multiply(product);
     const marked = this.#count();
     if (marked !== undefined) await marked;
   }

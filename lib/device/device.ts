@@ -19,6 +19,7 @@ export const DTYPE_BYTES: Readonly<Record<DType, number>> = {
   f16: 2,
   i32: 4,
   i8: 1,
+  f8e4m3: 1,
 };
 
 /** Device memory with one owner. */
@@ -167,6 +168,14 @@ export interface DecodingTraits {
   readonly layerBytes: number;
 }
 
+/** Products with weights of e4m3 whose activations are rounded to e4m3, too. */
+export interface Fp8Rows {
+  /** The number of rows from which they pay; with fewer, reading the weights is all that takes time. */
+  readonly least: number;
+  /** What rows and columns of the weights must be multiples of. */
+  readonly multiple: number;
+}
+
 /** What is known of a device before it is opened: plans of memory depend on nothing else. */
 export interface DeviceTraits {
   readonly kind: "cpu" | "cuda";
@@ -180,6 +189,8 @@ export interface DeviceTraits {
   readonly decoding: DecodingTraits;
   /** What the matrices of layers may be rounded to. */
   readonly weightKinds: readonly string[];
+  /** Absent where activations that meet e4m3 stay as they are. */
+  readonly fp8Rows?: Fp8Rows | undefined;
   /** Bytes that leave nothing of what was read before in any cache, for timings. */
   readonly flushBytes: number;
 }
@@ -191,7 +202,7 @@ export const DEVICE_TRAITS: Readonly<Record<DeviceTraits["kind"], DeviceTraits>>
     queryDtype: "f32",
     hasHostMemory: true,
     chunkTokens: 512,
-    weightKinds: ["bf16", "f32", "int8"],
+    weightKinds: ["bf16", "f32", "int8", "fp8"],
     decoding: { flopsPerByte: 16, layerBytes: 2 ** 20 },
     flushBytes: 2 ** 26,
   },
@@ -200,7 +211,9 @@ export const DEVICE_TRAITS: Readonly<Record<DeviceTraits["kind"], DeviceTraits>>
     queryDtype: "bf16",
     hasHostMemory: false,
     chunkTokens: 8192,
-    weightKinds: ["bf16"],
+    weightKinds: ["bf16", "fp8"],
+    // Below 17 rows the library's own kernel reads weights at the memory's rate, as it does those of bf16.
+    fp8Rows: { least: 17, multiple: 16 },
     decoding: { flopsPerByte: 64, layerBytes: 2 ** 24 },
     flushBytes: 2 ** 28,
   },

@@ -1,13 +1,14 @@
 /**
  * Conversion of element bytes to and from 32-bit floats on the host, rounding to nearest even.
  *
- * bfloat16 is the upper half of an IEEE 754 binary32; f16 is binary16. Little-endian, as the
+ * e4m3 is `e4m3.ts`'s; bfloat16 is the upper half of an IEEE 754 binary32; f16 is binary16. Little-endian, as the
  * devices are. Bulk conversion on the device is `lib/ops/convert.ts`.
  *
  * @module
  */
 import type { Bytes } from "../ffi/memory.ts";
 import type { DType } from "./device.ts";
+import { E4M3_VALUES, e4m3Code } from "./e4m3.ts";
 
 /** The dtypes that hold floating-point numbers. */
 export type FloatDType = Exclude<DType, "i32" | "i8">;
@@ -26,6 +27,7 @@ export function elementsToFloats(bytes: Bytes, dtype: FloatDType): Float32Array<
   if (dtype === "f32") {
     return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
   }
+  if (dtype === "f8e4m3") return Float32Array.from(bytes, (code) => E4M3_VALUES[code] ?? NaN);
   const count = bytes.byteLength / 2;
   if (dtype === "f16") {
     return new Float32Array(new Float16Array(bytes.buffer, bytes.byteOffset, count));
@@ -40,6 +42,7 @@ export function elementsToFloats(bytes: Bytes, dtype: FloatDType): Float32Array<
 export function floatsToElements(values: Float32Array, dtype: FloatDType): Uint8Array {
   if (dtype === "f32") return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   if (dtype === "f16") return new Uint8Array(Float16Array.from(values).buffer);
+  if (dtype === "f8e4m3") return Uint8Array.from(values, e4m3Code);
   const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const halves = new Uint16Array(values.length);
   for (let i = 0; i < words.length; i++) halves[i] = roundToBfloat16(words[i] ?? 0);

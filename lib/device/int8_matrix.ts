@@ -6,6 +6,7 @@
  */
 import { PANEL_DEPTH, PANEL_ROWS } from "../ffi/symbols.ts";
 import type { Device } from "./device.ts";
+import type { Fp8Matrix } from "./fp8_matrix.ts";
 import { Tensor } from "./tensor.ts";
 
 /** What a new matrix is to be. */
@@ -106,4 +107,4 @@ export class Int8Matrix {
 }
 
 /** A matrix of weights, in floats or in 8 bits. */
-export type Matrix = Tensor | Int8Matrix;
+export type Matrix = Tensor | Int8Matrix | Fp8Matrix;

@@ -9,7 +9,7 @@ import { CUBLAS, findDriver, locateCudaLibrary } from "../ffi/cuda_locate.ts";
 import { CudaRuntime } from "../ffi/cudart.ts";
 import { openKernelLibrary } from "../ffi/locate.ts";
 import { openCpuDevice } from "./cpu.ts";
-import { capabilityText, openCudaDevice } from "./cuda.ts";
+import { capabilityText, FP8_CAPABILITY, openCudaDevice } from "./cuda.ts";
 import { type Device, DEVICE_TRAITS } from "./device.ts";
 
 /** What a user may ask for. */
@@ -67,14 +67,15 @@ export async function chooseDevice(
   options: { dtype: "bf16" | "f32"; weights?: string | undefined; head?: string | undefined },
 ): Promise<DeviceChoice> {
   const { dtype } = options;
-  const weights = options.head === "int8" ? options.head : options.weights ?? dtype;
+  const kinds = [options.weights ?? dtype, options.head ?? dtype];
   if (wish === "cpu") return { kind: "cpu" };
   const { weightKinds } = DEVICE_TRAITS.cuda;
   if (wish === "cuda") {
-    if (dtype === "bf16" && !weightKinds.includes(weights)) {
+    const refused = kinds.find((kind) => !weightKinds.includes(kind));
+    if (dtype === "bf16" && refused !== undefined) {
       throw optionError({ action: "compute on a GPU", name: "weights" }, {
         rule: `${weightKinds.join(" or ")} where 'device' is cuda`,
-        value: weights,
+        value: refused,
       });
     }
     if (dtype === "bf16") return { kind: "cuda" };
@@ -83,9 +84,11 @@ export async function chooseDevice(
       value: dtype,
     });
   }
-  if (dtype !== "bf16" || !weightKinds.includes(weights)) return { kind: "cpu" };
+  if (dtype !== "bf16" || !kinds.every((kind) => weightKinds.includes(kind))) {
+    return { kind: "cpu" };
+  }
   try {
-    const name = await findGpu();
+    const name = await findGpu(kinds.includes("fp8") ? FP8_CAPABILITY : undefined);
     return { kind: "cuda", note: `Device: ${name} (--device cpu computes on the CPU)` };
   } catch (error) {
     // `auto` asks for the best device that is usable, and this one is not.
@@ -95,8 +98,8 @@ export async function chooseDevice(
   }
 }
 
-/** The name of the first GPU, if everything that it needs is there. */
-async function findGpu(): Promise<string> {
+/** The name of the first GPU, if everything is there. @param needed The capability that it must have. */
+async function findGpu(needed: number | undefined): Promise<string> {
   using runtime = new CudaRuntime();
   if (runtime.deviceCount() < 1) throw new DeviceError("Cannot use a GPU as there is none");
   const { name, capability } = runtime.properties(0);
@@ -104,6 +107,12 @@ async function findGpu(): Promise<string> {
     throw new DeviceError(
       `Cannot use ${name} as its compute capability must be at least ` +
         `${capabilityText(OLDEST_CAPABILITY)}: current value is ${capabilityText(capability)}`,
+    );
+  }
+  if (needed !== undefined && capability !== needed) {
+    throw new DeviceError(
+      `Cannot use ${name} for weights in fp8 as its compute capability must be ` +
+        `${capabilityText(needed)}: current value is ${capabilityText(capability)}`,
     );
   }
   locateCudaLibrary(CUBLAS);

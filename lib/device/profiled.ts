@@ -92,6 +92,10 @@ export class ProfiledDevice implements Device {
     return this.#inner.cacheDtypes;
   }
 
+  get fp8Rows(): Device["fp8Rows"] {
+    return this.#inner.fp8Rows;
+  }
+
   get hasHostMemory(): boolean {
     return this.#inner.hasHostMemory;
   }

@@ -6,7 +6,7 @@
 import type { PlanOptions } from "../attention/plan.ts";
 import type { SelectModule } from "../attention/select_module.ts";
 import type { DeviceWish } from "../device/open.ts";
-import type { ComputeDType, Precision } from "../model/precision.ts";
+import type { ComputeDType, EightBits, Precision } from "../model/precision.ts";
 import type { TextTokenizer } from "../model/tokenizer.ts";
 import type { Progress } from "../star/request.ts";
 
@@ -21,12 +21,13 @@ export interface LoadOptions extends PlanOptions {
   /** What numbers are rounded to, as a whole or part by part. @default {"bf16"} */
   readonly precision?: ComputeDType | Precision | undefined;
   /**
-   * `int8` rounds the matrices of layers to 8 bits, and each row that meets them; a CPU has it. By
-   * default what the precision says, or 8 bits where the files have them, which `bf16` widens.
+   * `int8` and `fp8` round the matrices of layers to 8 bits. `int8` is a CPU's, which rounds each row that
+   * meets them, too. `fp8` is a Hopper GPU's, which does so where there are many rows, and a CPU's.
+   * By default what the precision says, or 8 bits where the files have them, which `bf16` widens.
    */
-  readonly weights?: "bf16" | "int8" | undefined;
-  /** `int8` rounds the head, too. @default {"bf16"} */
-  readonly head?: "bf16" | "int8" | undefined;
+  readonly weights?: "bf16" | EightBits | undefined;
+  /** 8 bits for the head, too. @default {"bf16"} */
+  readonly head?: "bf16" | EightBits | undefined;
   /**
    * Whether weights that are rounded to 8 bits are kept in a file beside the model: the next time they are
    * mapped from there, and processes share them.
@@ -152,12 +153,13 @@ export interface PhasesOptions extends PlanOptions {
   /** What numbers are rounded to, as a whole or part by part. @default {"bf16"} */
   readonly precision?: ComputeDType | Precision | undefined;
   /**
-   * `int8` rounds the matrices of layers to 8 bits, and each row that meets them; a CPU has it. By
-   * default what the precision says, or 8 bits where the files have them, which `bf16` widens.
+   * `int8` and `fp8` round the matrices of layers to 8 bits. `int8` is a CPU's, which rounds each row that
+   * meets them, too. `fp8` is a Hopper GPU's, which does so where there are many rows, and a CPU's.
+   * By default what the precision says, or 8 bits where the files have them, which `bf16` widens.
    */
-  readonly weights?: "bf16" | "int8" | undefined;
-  /** `int8` rounds the head, too. @default {"bf16"} */
-  readonly head?: "bf16" | "int8" | undefined;
+  readonly weights?: "bf16" | EightBits | undefined;
+  /** 8 bits for the head, too. @default {"bf16"} */
+  readonly head?: "bf16" | EightBits | undefined;
   /** Threads of each process; 0 divides the cores among the processes. @default {0} */
   readonly threads?: number | undefined;
   /** `auto` takes a usable GPU, or else the CPU. @default {"auto"} */

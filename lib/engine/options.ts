@@ -10,6 +10,7 @@ import { DEVICE_WISHES } from "../device/open.ts";
 import {
   COMPUTE_DTYPES,
   type ComputeDType,
+  EIGHT_BITS,
   type Precision,
   precisionOf,
   WEIGHT_KINDS,
@@ -185,7 +186,7 @@ export function precisionFor(
   { storedWeights }: Pick<ModelShape, "storedWeights">,
   { precision, wish }: Pick<CheckedDevice, "precision" | "wish">,
 ): Precision {
-  return withWeights(precision, { wish, stored: storedWeights !== undefined });
+  return withWeights(precision, { wish, stored: storedWeights });
 }
 
 /**
@@ -266,7 +267,7 @@ function checkPrecision(
     checkChoice<string>({ action, name }, { value: precision[part], choices });
   }
   if (precision.head !== undefined) {
-    checkChoice({ action, name: "precision.head" }, { value: precision.head, choices: ["int8"] });
+    checkChoice({ action, name: "precision.head" }, { value: precision.head, choices: EIGHT_BITS });
   }
   if (precision.activations === "bf16" && precision.weights === "f32") {
     throw optionError({ action, name: "precision.weights" }, {
@@ -278,7 +279,7 @@ function checkPrecision(
 }
 
 /** The kinds of weights that can be asked for. */
-export const WEIGHT_WISHES = ["bf16", "int8"] as const;
+export const WEIGHT_WISHES = ["bf16", ...EIGHT_BITS] as const;
 
 function checkWish(options: PhasesOptions, task: { action: string }): WeightWish {
   const { action } = task;

@@ -106,10 +106,10 @@ export class Blas implements Disposable {
     try {
       const { symbols } = this.#library;
       const out = new BigUint64Array(1);
-      check("cublasCreate", symbols.cublasCreate_v2(new Uint8Array(out.buffer)));
+      checkBlas("cublasCreate", symbols.cublasCreate_v2(new Uint8Array(out.buffer)));
       this.#handle = out[0] ?? 0n;
       const { stream, workspace, workspaceBytes } = options;
-      check("cublasSetStream", symbols.cublasSetStream_v2(this.#handle, stream));
+      checkBlas("cublasSetStream", symbols.cublasSetStream_v2(this.#handle, stream));
       // After the stream: setting a stream gives the workspace back. Without one of its own, a
       // product that is recorded would allocate.
       const status = symbols.cublasSetWorkspace_v2(
@@ -117,7 +117,7 @@ export class Blas implements Disposable {
         workspace,
         BigInt(workspaceBytes),
       );
-      check("cublasSetWorkspace", status);
+      checkBlas("cublasSetWorkspace", status);
     } catch (error) {
       this.#library.close();
       throw error;
@@ -128,7 +128,7 @@ export class Blas implements Disposable {
   version(): number {
     const out = new Int32Array(1);
     const bytes = new Uint8Array(out.buffer);
-    check("cublasGetVersion", this.#library.symbols.cublasGetVersion_v2(this.#handle, bytes));
+    checkBlas("cublasGetVersion", this.#library.symbols.cublasGetVersion_v2(this.#handle, bytes));
     return out[0] ?? 0;
   }
 
@@ -157,7 +157,7 @@ export class Blas implements Disposable {
       COMPUTE_32F,
       ALGORITHM,
     );
-    check("cublasGemmEx", status, () => `${m} x ${n} x ${k}`);
+    checkBlas("cublasGemmEx", status, () => `${m} x ${n} x ${k}`);
   }
 
   /** Destroys the handle; a second call does nothing. */
@@ -169,7 +169,8 @@ export class Blas implements Disposable {
   }
 }
 
-function check(name: string, status: number, shapes: () => string = () => ""): void {
+/** Throws unless a call of cuBLAS or cuBLASLt worked. @throws {DeviceError} With the status by name. */
+export function checkBlas(name: string, status: number, shapes: () => string = () => ""): void {
   if (status === 0) return;
   const given = shapes() === "" ? "" : ` with ${shapes()}`;
   throw new DeviceError(

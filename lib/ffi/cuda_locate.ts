@@ -29,6 +29,9 @@ export const CUBLAS: CudaLibraryName = {
   packages: "pip: nvidia-cublas; apt: libcublas-13-0",
 };
 
+/** Products whose factors have scales; it lies beside the other one. */
+export const CUBLAS_LT: CudaLibraryName = { ...CUBLAS, name: "cublasLt" };
+
 /** Exchanges between GPUs. */
 export const NCCL: CudaLibraryName = {
   name: "nccl",

@@ -24,6 +24,7 @@ import type {
   MatmulRowsParams,
   MergeStatesParams,
   QuantizeParams,
+  QuantizeRowsParams,
   RankScoreParams,
   RmsNormParams,
   RopeParams,
@@ -42,6 +43,7 @@ export interface OpParams {
   readonly sx_embedding: EmbeddingParams;
   readonly sx_rms_norm: RmsNormParams;
   readonly sx_quantize: QuantizeParams;
+  readonly sx_quantize_rows: QuantizeRowsParams;
   readonly sx_matmul: MatmulParams;
   readonly sx_matmul_rows: MatmulRowsParams;
   readonly sx_rope_table: RopeTableParams;
@@ -73,8 +75,9 @@ export const PARAM_BYTES = {
   sx_embedding: 64,
   sx_rms_norm: 72,
   sx_quantize: 48,
-  sx_matmul: 96,
-  sx_matmul_rows: 96,
+  sx_quantize_rows: 56,
+  sx_matmul: 104,
+  sx_matmul_rows: 104,
   sx_rope_table: 56,
   sx_rope: 128,
   sx_head_norm: 64,

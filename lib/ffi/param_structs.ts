@@ -26,6 +26,7 @@ import type {
   MatmulRowsParams,
   MergeStatesParams,
   QuantizeParams,
+  QuantizeRowsParams,
   RankScoreParams,
   RmsNormParams,
   RopeParams,
@@ -44,15 +45,16 @@ function writeMatmul(to: StructViews, at: number, p: MatmulParams): void {
   to.u64[at] = p.out;
   to.u64[at + 1] = p.x;
   writeInt(to.i32, 2 * at + 4, p.xDtype);
-  to.u64[at + 3] = p.weight;
-  writeInt(to.i32, 2 * at + 8, p.weightDtype);
-  to.u64[at + 5] = p.weightScales;
-  writeInt(to.i32, 2 * at + 12, p.accumulate);
-  writeSize(to.i32, 2 * at + 14, p.m);
-  writeSize(to.i32, 2 * at + 16, p.n);
-  writeSize(to.i32, 2 * at + 18, p.k);
-  writeSize(to.i32, 2 * at + 20, p.xStride);
-  writeSize(to.i32, 2 * at + 22, p.outStride);
+  to.u64[at + 3] = p.xScales;
+  to.u64[at + 4] = p.weight;
+  writeInt(to.i32, 2 * at + 10, p.weightDtype);
+  to.u64[at + 6] = p.weightScales;
+  writeInt(to.i32, 2 * at + 14, p.accumulate);
+  writeSize(to.i32, 2 * at + 16, p.m);
+  writeSize(to.i32, 2 * at + 18, p.n);
+  writeSize(to.i32, 2 * at + 20, p.k);
+  writeSize(to.i32, 2 * at + 22, p.xStride);
+  writeSize(to.i32, 2 * at + 24, p.outStride);
 }
 
 function writeKeyValues(to: StructViews, at: number, p: KeyValues): void {
@@ -171,6 +173,15 @@ export const PARAM_WRITERS: {
     writeInt(to.i32, 6, p.inDtype);
     writeSize(to.i32, 8, p.n);
     writeSize(to.i32, 10, p.k);
+  },
+  sx_quantize_rows(to: StructViews, p: QuantizeRowsParams): void {
+    to.u64[0] = p.out;
+    to.u64[1] = p.scales;
+    to.u64[2] = p.in;
+    writeInt(to.i32, 6, p.inDtype);
+    writeSize(to.i32, 8, p.rows);
+    writeSize(to.i32, 10, p.dim);
+    writeSize(to.i32, 12, p.inStride);
   },
   sx_matmul(to: StructViews, p: MatmulParams): void {
     writeMatmul(to, 0, p);

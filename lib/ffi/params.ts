@@ -62,11 +62,23 @@ export interface QuantizeParams {
   readonly k: number; // int64_t k
 }
 
+/** `sx_quantize_rows_params`. */
+export interface QuantizeRowsParams {
+  readonly out: bigint; // void* out
+  readonly scales: bigint; // float* scales
+  readonly in: bigint; // const void* in
+  readonly inDtype: number; // sx_dtype in_dtype
+  readonly rows: number; // int64_t rows
+  readonly dim: number; // int64_t dim
+  readonly inStride: number; // int64_t in_stride
+}
+
 /** `sx_matmul_params`. */
 export interface MatmulParams {
   readonly out: bigint; // float* out
   readonly x: bigint; // const void* x
   readonly xDtype: number; // sx_dtype x_dtype
+  readonly xScales: bigint; // const float* x_scales
   readonly weight: bigint; // const void* weight
   readonly weightDtype: number; // sx_dtype weight_dtype
   readonly weightScales: bigint; // const float* weight_scales

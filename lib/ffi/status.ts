@@ -15,7 +15,7 @@ export const STATUS_NAMES = [
 ] as const;
 
 /** `sx_dtype`: the number of each element type. */
-export const DTYPE_CODES = { f32: 0, bf16: 1, f16: 2, i32: 3, i8: 4 } as const;
+export const DTYPE_CODES = { f32: 0, bf16: 1, f16: 2, i32: 3, i8: 4, f8e4m3: 5 } as const;
 
 /** The instruction sets of the CPU library: the number of each, `SX_ISA_*`. */
 export const INSTRUCTION_SET_CODES = {

@@ -115,6 +115,13 @@ export const OP_SYMBOLS = {
     ],
     result: "i32",
   },
+  sx_quantize_rows: {
+    parameters: [
+      "u64", // sx_context* context
+      "u64", // const sx_quantize_rows_params* params
+    ],
+    result: "i32",
+  },
   sx_matmul: {
     parameters: [
       "u64", // sx_context* context

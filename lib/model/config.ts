@@ -171,9 +171,9 @@ function describe(config: ConfigReader): ModelShape {
   const family = familyOf(config);
   config.expect("model_type", family.modelType);
   const shape = family.describe(config);
-  const storedWeights = readQuantization(config);
+  const stored = readQuantization(config, shape);
   config.refuseUnread(NEUTRAL_KEYS);
-  return storedWeights === undefined ? shape : { ...shape, storedWeights };
+  return { ...shape, ...stored };
 }
 
 function familyOf(config: ConfigReader): Family {

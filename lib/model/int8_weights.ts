@@ -24,7 +24,7 @@ export function isInt8(
 ): boolean {
   const { config: { storedWeights }, precision } = options;
   if (precision.weights !== "int8") return false;
-  return storedWeights === undefined || found.dtype === "i8";
+  return storedWeights !== "int8" || found.dtype === "i8";
 }
 
 /** Whether the head does: asked for, or as its file has it. */

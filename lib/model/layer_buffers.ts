@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Device, DType } from "../device/device.ts";
+import type { DeviceTraits, DType } from "../device/device.ts";
 import type { Tensor } from "../device/tensor.ts";
 import { type Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
@@ -14,7 +14,7 @@ import { dependsOnLength } from "./rope_frequencies.ts";
 /** The tensors that every model has, in the order in which they lie in memory. */
 export const BUFFER_NAMES = [
   ...["ids", "positions", "residual", "normed", "qkv", "q", "attended"],
-  ...["unpadded", "added", "gateUp", "activated"],
+  ...["unpadded", "added", "gateUp", "activated", "codes", "codeScales"],
 ] as const;
 
 /** A tensor that every model has; one that a model does not need has no elements. */
@@ -45,6 +45,9 @@ export interface BufferPlans {
   readonly frequencies: readonly (BufferPlan | undefined)[];
 }
 
+/** What decides about them of a device. */
+type BufferTraits = Pick<DeviceTraits, "queryDtype" | "fp8Rows">;
+
 /** What decides about the buffers' sizes. */
 export interface BufferSizes {
   readonly config: ModelShape;
@@ -57,7 +60,7 @@ export interface BufferSizes {
 
 /** Bytes of device memory that each device of a transformer needs besides its weights. */
 export function transformerBytes(
-  device: Pick<Device, "queryDtype">,
+  device: BufferTraits,
   sizes: BufferSizes,
 ): number {
   const plans = allPlans(planBuffers(device, sizes));
@@ -67,10 +70,10 @@ export function transformerBytes(
 
 /** The buffers of chunks of some tokens. */
 export function planBuffers(
-  device: Pick<Device, "queryDtype">,
+  device: BufferTraits,
   sizes: BufferSizes,
 ): BufferPlans {
-  const { config, precision: { activations }, tokens } = sizes;
+  const { config, precision: { activations, weights }, tokens } = sizes;
   const { hiddenSize, intermediateSize, queryHeads, kvHeads, headDim, ownHeadDim } = config;
   invariant(tokens >= 1, "a chunk has at least one token");
   const plan = (label: string, dtype: DType, ...shape: number[]) => ({
@@ -79,6 +82,9 @@ export function planBuffers(
     shape: [tokens, ...shape],
   });
   const isPadded = headDim !== ownHeadDim;
+  // A row of what meets weights of e4m3, as e4m3 itself.
+  const isRounded = weights === "fp8" && device.fp8Rows !== undefined;
+  const inputs = Math.max(hiddenSize, queryHeads * headDim, intermediateSize);
   const normsOutput = config.layers.some(({ outputNorm, downNorm }) => outputNorm ?? downNorm);
   return {
     named: {
@@ -93,6 +99,8 @@ export function planBuffers(
       added: plan("added", "f32", normsOutput ? hiddenSize : 0),
       gateUp: plan("gate and up", "f32", 2 * intermediateSize),
       activated: plan("activated", activations, intermediateSize),
+      codes: plan("rounded input", "f8e4m3", isRounded ? inputs : 0),
+      codeScales: plan("scales of the rounded input", "f32", ...isRounded ? [] : [0]),
     },
     rows: layerPools(config).map(() => plan("cache rows", "i32")),
     tables: config.ropes.map(({ dims }) => plan("rotation table", "f32", dims)),

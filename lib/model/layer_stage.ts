@@ -35,6 +35,7 @@ import {
 import type { LayerCache } from "./kv_cache.ts";
 import { type ModelShape, poolNumbers } from "./model_shape.ts";
 import type { Precision } from "./precision.ts";
+import { roundedInput } from "./rounded_input.ts";
 import {
   attentionFactor,
   chunkFrequencies,
@@ -284,7 +285,9 @@ export class LayerStage implements Disposable {
       multiply: Multiply;
     },
   ): Promise<void> {
-    const { out, x, firstRow = 0, accumulate = false, multiply } = options;
+    const { out, firstRow = 0, accumulate = false, multiply } = options;
+    const task = { ...options, product, buffers: this.#buffersFor(options.x.shape[0] ?? 0) };
+    const x = multiply === matmul ? await roundedInput(this.#device, task) : options.x;
     let row = 0;
     for (const piece of product.pieces) {
       const [rows = 0] = piece.shape;

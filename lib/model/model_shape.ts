@@ -6,6 +6,7 @@
  *
  * @module
  */
+import type { EightBits } from "./precision.ts";
 import type { RopeShape } from "./rope_frequencies.ts";
 
 /** A weight's name in the file and its shape; a matrix is [outputs, inputs]. */
@@ -108,7 +109,9 @@ export interface ModelShape {
   /** [vocabulary, hidden]; the embedding where the two are tied. */
   readonly head: WeightSpec;
   /** How the files have matrices of layers, if not in floats. */
-  readonly storedWeights?: "int8";
+  readonly storedWeights?: EightBits;
+  /** The names of those that they have in floats nevertheless, where that is known: of e4m3. */
+  readonly floatWeights?: readonly string[];
   /** What a text begins with; undefined where the configuration names none. */
   readonly bosTokenId: number | undefined;
   /** Empty when the configuration names none. */
@@ -168,11 +171,11 @@ export function layerWeights(layer: LayerShape): WeightSpec[] {
   });
 }
 
-/** The matrices of a layer, in the order in which they are loaded. */
-export function productWeights(layer: LayerShape): WeightSpec[] {
+/** The products of a layer, in the order in which they are loaded. */
+export function productShapes(layer: LayerShape): ProductShape[] {
   return LAYER_PARTS.flatMap((part) => {
     const shape = layer[part];
-    return shape !== undefined && "weights" in shape ? shape.weights : [];
+    return shape !== undefined && "weights" in shape ? [shape] : [];
   });
 }
 

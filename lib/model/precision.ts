@@ -11,25 +11,37 @@ export type ComputeDType = "bf16" | "f32";
 export const COMPUTE_DTYPES = ["bf16", "f32"] as const satisfies readonly ComputeDType[];
 
 /**
- * What the matrices of layers are rounded to. `int8`: 8 bits and a scale for each row; products then
- * round each row of activations to 8 bits, too, and add in whole numbers. A CPU has it.
+ * Weights of 8 bits and a scale for each row. `int8`: products round each row of activations to 8 bits,
+ * too, and add in whole numbers; a CPU has it. `fp8`: e4m3; a Hopper GPU rounds rows of activations
+ * to e4m3, too, where there are many; with few rows, and on a CPU, they stay as they are.
  */
-export type WeightKind = ComputeDType | "int8";
+export type EightBits = "int8" | "fp8";
 
 /** All of them. */
-export const WEIGHT_KINDS = ["bf16", "f32", "int8"] as const satisfies readonly WeightKind[];
+export const EIGHT_BITS = ["int8", "fp8"] as const satisfies readonly EightBits[];
+
+/** Whether weights have 8 bits. */
+export function isEightBits(kind: string | undefined): kind is EightBits {
+  return kind === "int8" || kind === "fp8";
+}
+
+/** What the matrices of layers are rounded to. */
+export type WeightKind = ComputeDType | EightBits;
+
+/** All of them. */
+export const WEIGHT_KINDS = ["bf16", "f32", ...EIGHT_BITS] as const satisfies readonly WeightKind[];
 
 /** What numbers are rounded to. Sums and the residual stream are f32 whatever this says. */
 export interface Precision {
   /** The inputs of matrix products. */
   readonly activations: ComputeDType;
   /**
-   * Weights; bf16 ones stay so in their file, as f32 arithmetic widens them exactly. With `int8`
+   * Weights; bf16 ones stay so in their file, as f32 arithmetic widens them exactly. With 8 bits
    * embeddings, norms and head are of the type of activations.
    */
   readonly weights: WeightKind;
-  /** `int8` has the head in 8 bits, too. */
-  readonly head?: "int8" | undefined;
+  /** Of 8 bits: the head, too. */
+  readonly head?: EightBits | undefined;
   /** Keys and values. */
   readonly cache: ComputeDType;
 }
@@ -52,30 +64,35 @@ export function widest({ activations, weights, cache }: Precision): ComputeDType
 
 /** The dtype of weights that are not rounded to 8 bits. */
 export function plainWeights({ activations, weights }: Precision): ComputeDType {
-  return weights === "int8" ? activations : weights;
+  return isEightBits(weights) ? activations : weights;
+}
+
+/** Whether any weights have 8 bits. */
+export function hasEightBits({ weights, head }: Pick<Precision, "weights" | "head">): boolean {
+  return isEightBits(weights) || isEightBits(head);
 }
 
 /** What is asked for of weights besides the precision. */
 export interface WeightWish {
   /** Undefined for what the precision says, or what the files have in 8 bits. */
-  readonly weights?: "bf16" | "int8" | undefined;
-  readonly head?: "bf16" | "int8" | undefined;
+  readonly weights?: "bf16" | EightBits | undefined;
+  readonly head?: "bf16" | EightBits | undefined;
 }
 
 /**
  * The precision of a model's weights.
  *
- * @param stored Whether its files have them in 8 bits, which are then taken as they are.
+ * @param stored What its files have of 8 bits, which is then taken as it is.
  */
 export function withWeights(
   precision: Precision,
-  options: { wish: WeightWish; stored: boolean },
+  options: { wish: WeightWish; stored: EightBits | undefined },
 ): Precision {
   const { wish, stored } = options;
   const { activations } = precision;
-  const kept = stored ? "int8" : precision.weights;
+  const kept = stored ?? precision.weights;
   // Whoever asks for bf16 where numbers are f32 gets what 8 bits are widened to.
   const weights = wish.weights === "bf16" ? activations : wish.weights ?? kept;
   const head = wish.head ?? precision.head;
-  return { ...precision, weights, head: head === "int8" ? head : undefined };
+  return { ...precision, weights, head: isEightBits(head) ? head : undefined };
 }

@@ -9,7 +9,7 @@ import { Tensor } from "../device/tensor.ts";
 import { copy } from "../ops/convert.ts";
 import { normalNumber, uniformNumbers } from "../random.ts";
 import type { ModelShape } from "./model_shape.ts";
-import { type Precision, PRECISIONS } from "./precision.ts";
+import { hasEightBits, type Precision, PRECISIONS } from "./precision.ts";
 import type { ModelWeights } from "./weight_tensors.ts";
 import { placeWeights } from "./weight_upload.ts";
 
@@ -17,8 +17,8 @@ import { placeWeights } from "./weight_upload.ts";
 const POOL_ELEMENTS = 1 << 20;
 
 /**
- * Makes bf16 weights, or rounds them to 8 bits where the precision says so: matrices keep the size of their input, norms are near 1. They are the same
- * numbers wherever the layers lie.
+ * Makes bf16 weights, or rounds them to 8 bits where the precision says so: matrices keep the size of
+ * their input, norms are near 1. They are the same numbers wherever the layers lie.
  *
  * @throws {KernelError} If there is not enough memory.
  */
@@ -30,12 +30,8 @@ export async function randomWeights(
   using source = new RandomSource();
   const fused = stages.some(({ device }) => !device.hasHostMemory);
   const fill = (out: Tensor) => source.fill(out);
-  const weights = hasInt8(precision) ? precision : PRECISIONS.bf16;
+  const weights = hasEightBits(precision) ? precision : PRECISIONS.bf16;
   return await placeWeights(stages, { config, precision: weights, fused, fill });
-}
-
-function hasInt8({ weights, head }: Precision): boolean {
-  return weights === "int8" || head === "int8";
 }
 
 /** Random numbers on devices, copied from pools of normal ones there. */

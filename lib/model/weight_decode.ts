@@ -27,7 +27,11 @@ export interface DecodedRows {
 
 /** Whether a weight has to be decoded: what is neither mapped nor in f64 is. */
 export function needsDecoding({ entry, dtype }: FoundWeight): boolean {
-  return dtype === "q8_0" || dtype === "i8" || entry.rowPairs !== undefined;
+  return is8Bit(dtype) || entry.rowPairs !== undefined;
+}
+
+function is8Bit(dtype: FoundWeight["dtype"]): dtype is "q8_0" | "i8" | "f8e4m3" {
+  return dtype === "q8_0" || dtype === "i8" || dtype === "f8e4m3";
 }
 
 /**
@@ -43,18 +47,17 @@ export function* decodeRows(found: FoundWeight): Generator<DecodedRows> {
   const rowBytes = (entry.end - entry.begin) / rows;
   // New memory for every stretch would cost more than what is done with it.
   const copied = new Uint8Array(step * rowBytes);
-  const is8Bit = dtype === "q8_0" || dtype === "i8";
-  const floats = new Float32Array(is8Bit ? step * rowElements : 0);
-  const scales = dtype === "i8" ? storedScales(found) : undefined;
+  const floats = new Float32Array(is8Bit(dtype) ? step * rowElements : 0);
+  const scales = is8Bit(dtype) && dtype !== "q8_0" ? storedScales(found) : undefined;
   for (let start = 0; start < rows; start += step) {
     const count = Math.min(step, rows - start);
     const bytes = copied.subarray(0, count * rowBytes);
     copyRows(bytes, { entry, start, count });
-    if (dtype !== "q8_0" && dtype !== "i8") {
+    if (!is8Bit(dtype)) {
       yield { start, count, dtype, bytes };
     } else {
       if (scales === undefined) decodeQ8(floats, bytes);
-      else decodeRowsOf8(floats, { bytes, scales: scales.subarray(start, start + count) });
+      else decodeRowsOf8(floats, { bytes, dtype, scales: scales.subarray(start, start + count) });
       const decoded = new Uint8Array(floats.buffer, 0, 4 * count * rowElements);
       yield { start, count, dtype: "f32", bytes: decoded };
     }
@@ -89,10 +92,12 @@ function pairedRow(row: number, headDim: number): number {
 /** Each number times the scale of its row, rounded to f32. */
 function decodeRowsOf8(
   out: Float32Array,
-  rows: { bytes: Uint8Array<ArrayBuffer>; scales: Float32Array },
+  rows: { bytes: Uint8Array<ArrayBuffer>; dtype: string; scales: Float32Array },
 ): void {
-  const { bytes, scales } = rows;
-  const numbers = new Int8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const { bytes, dtype, scales } = rows;
+  const numbers = dtype === "f8e4m3"
+    ? elementsToFloats(bytes, dtype)
+    : new Int8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const width = numbers.length / scales.length;
   for (const [row, scale] of scales.entries()) {
     const end = (row + 1) * width;

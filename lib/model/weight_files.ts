@@ -15,6 +15,7 @@ import { copyFile, mapFile, type MappedFile } from "../ffi/memory.ts";
 import { describeValue, fileError, isJsonObject, readJsonFile } from "../text_file.ts";
 import { isGgufPath, listGgufFiles } from "./gguf/files.ts";
 import { ggufEntries, type GgufPart } from "./gguf/weights.ts";
+import type { EightBits } from "./precision.ts";
 import { parseSafetensors } from "./safetensors.ts";
 import type { WeightEntry } from "./weight_entry.ts";
 
@@ -37,8 +38,8 @@ export interface WeightFiles extends Disposable {
   readonly entries: ReadonlyMap<string, WeightEntry>;
   /** What says the shapes, for messages. */
   readonly shapeSource: "config.json" | "metadata";
-  /** Whether matrices may be in 8 bits, as the configuration says. */
-  readonly hasInt8: boolean;
+  /** What matrices may have of 8 bits, as the configuration says. */
+  readonly stored: EightBits | undefined;
   /** What the files call a tensor, for messages. */
   ownName(name: string): string;
 }
@@ -77,15 +78,15 @@ export async function listWeightFiles(folder: string): Promise<WeightFileList> {
  * Maps the weight files of a model and checks every header.
  *
  * @param folder The model folder, or a GGUF file.
- * @param options With `copy`, the files are read into memory instead of being mapped. `hasInt8`: whether
- * matrices may be in 8 bits.
+ * @param options With `copy`, the files are read into memory instead of being mapped. `stored`: what
+ * matrices may have of 8 bits.
  * @returns The files; their owner disposes them.
  * @throws {FileError} As {@linkcode listWeightFiles}, `parseSafetensors()` and `ggufEntries()`, and if a
  * shard is missing or lacks a tensor that the index places there.
  */
 export async function openWeightFiles(
   folder: string,
-  options: { copy?: boolean | undefined; hasInt8?: boolean | undefined } = {},
+  options: { copy?: boolean | undefined; stored?: EightBits | undefined } = {},
 ): Promise<WeightFiles> {
   const { paths, pathOfTensor } = await listWeightFiles(folder);
   using stack = new DisposableStack();
@@ -117,7 +118,7 @@ export async function openWeightFiles(
     paths,
     entries,
     shapeSource: "config.json",
-    hasInt8: options.hasInt8 === true,
+    stored: options.stored,
     ownName: (name) => name,
     [Symbol.dispose]: () => owned.dispose(),
   };
@@ -132,7 +133,7 @@ function ggufWeights(parts: readonly GgufPart[], owned: DisposableStack): Weight
     paths: parts.map(({ path }) => path),
     entries,
     shapeSource: "metadata",
-    hasInt8: false,
+    stored: undefined,
     ownName,
     [Symbol.dispose]: () => kept.dispose(),
   };

@@ -26,7 +26,7 @@ export async function fillWeight(
   const found = findWeight(files, { spec, folder });
   if (needsDecoding(found)) return await fillDecoded(out, found, spec.scale ?? 1);
   const { entry, dtype } = found;
-  invariant(dtype !== "q8_0" && dtype !== "i8", "8-bit numbers are decoded");
+  invariant(dtype !== "q8_0" && dtype !== "i8" && dtype !== "f8e4m3", "8-bit numbers are decoded");
   const bytes = entry.file.bytes.subarray(entry.begin, entry.end);
   if (dtype === "f64" || spec.scale !== undefined) {
     const { scale = 1 } = spec;

@@ -3,10 +3,11 @@
  *
  * @module
  */
+import { DTYPE_BYTES } from "../device/device.ts";
 import type { FloatDType } from "../device/elements.ts";
 import { FileError } from "../errors.ts";
 import { allWeights, type ModelShape, type WeightSpec } from "./model_shape.ts";
-import { plainWeights, type Precision } from "./precision.ts";
+import { type EightBits, plainWeights, type Precision } from "./precision.ts";
 import type { WeightEntry } from "./weight_entry.ts";
 import type { WeightFiles } from "./weight_files.ts";
 
@@ -18,8 +19,10 @@ const DTYPES: Readonly<Record<string, WeightDType>> = {
   F64: "f64",
   Q8_0: "q8_0",
   I8: "i8",
+  F8_E4M3: "f8e4m3",
 };
-const ELEMENT_BYTES = { f32: 4, bf16: 2, f16: 2 } as const;
+/** Dtypes that only files which say so may have. */
+const STORED: Readonly<Partial<Record<WeightDType, EightBits>>> = { i8: "int8", f8e4m3: "fp8" };
 
 /** A dtype of files that are read: floats of tensors, 8 bits, and two that are decoded on the host. */
 export type WeightDType = FloatDType | "i8" | "f64" | "q8_0";
@@ -74,18 +77,22 @@ export function findWeight(
     );
   }
   const dtype = DTYPES[entry.dtype];
-  if (dtype === undefined || (dtype === "i8" && !files.hasInt8)) {
+  if (dtype === undefined || STORED[dtype] !== (isStored(dtype) ? files.stored : undefined)) {
     throw new FileError(
       `Cannot use ${entry.path} as tensor ${name} must be BF16, F16, F32 or F64: ` +
         `current value is ${entry.dtype}`,
     );
   }
-  if (dtype === "i8") {
+  if (isStored(dtype)) {
     return { entry, dtype, isMapped: false, scales: findScales(files, { spec, folder }) };
   }
   const isMapped = dtype !== "f64" && dtype !== "q8_0" && entry.rowPairs === undefined &&
-    entry.begin % ELEMENT_BYTES[dtype] === 0;
+    entry.begin % DTYPE_BYTES[dtype] === 0;
   return { entry, dtype, isMapped };
+}
+
+function isStored(dtype: WeightDType): boolean {
+  return STORED[dtype] !== undefined;
 }
 
 /** @throws {FileError} If a matrix of 8 bits has no scale for each row. */
@@ -98,7 +105,7 @@ function findScales(
   const entry = entryNamed(files, scale);
   if (entry === undefined) {
     throw new FileError(
-      `Cannot use the weights in ${folder} as tensor ${scale} must be there, as ${name} is I8: ` +
+      `Cannot use the weights in ${folder} as tensor ${scale} must be there, as ${name} has 8 bits: ` +
         "it is missing",
     );
   }

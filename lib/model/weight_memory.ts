@@ -5,9 +5,11 @@
  * @module
  */
 import { DTYPE_BYTES } from "../device/device.ts";
+import { fp8Parts } from "../device/fp8_matrix.ts";
 import { int8Parts } from "../device/int8_matrix.ts";
 import { tensorByteLength } from "../device/shape.ts";
 import { modelDigest } from "./digest.ts";
+import { isFp8 } from "./fp8_weights.ts";
 import { isInt8, isInt8Head } from "./int8_weights.ts";
 import { KeptWeights } from "./kept_weights.ts";
 import {
@@ -15,7 +17,7 @@ import {
   elementCount,
   isTied,
   type ModelShape,
-  productWeights,
+  productShapes,
   type WeightSpec,
 } from "./model_shape.ts";
 import type { Precision } from "./precision.ts";
@@ -35,24 +37,37 @@ export async function convertedWeightBytes(
   model: { config: ModelShape; precision: Precision; keepsWeights?: boolean | undefined },
 ): Promise<number> {
   const { config, precision, keepsWeights = false } = model;
-  using files = await openWeightFiles(folder, { hasInt8: config.storedWeights === "int8" });
+  using files = await openWeightFiles(folder, { stored: config.storedWeights });
   // What was kept is mapped.
   const isKept = keepsWeights && await isKeptFor(folder);
-  const products = new Set(config.layers.flatMap(productWeights));
+  const shapes = config.layers.flatMap(productShapes);
+  const products = new Set(shapes.flatMap(({ weights }) => weights));
+  const inFp8 = new Set(
+    shapes.filter((shape) => isFp8(shape, model)).flatMap(({ weights }) => weights),
+  );
+  const isTiedHead = isTied(config);
   const int8Bytes = (spec: WeightSpec): number => isKept ? 0 : int8WeightBytes(spec);
   let total = 0;
   for (const spec of allWeights(config)) {
     const found = findWeight(files, { spec, folder });
-    const isHead = spec === config.head && !isTied(config);
+    const isHead = spec === config.head && !isTiedHead;
     if (products.has(spec) ? isInt8(found, model) : isHead && isInt8Head(found, precision)) {
       total += int8Bytes(spec);
+      continue;
+    }
+    if (inFp8.has(spec) || (isHead && precision.head === "fp8")) {
+      // What files have in e4m3 is mapped, its scales are copied.
+      total += fp8WeightBytes(spec, { isMapped: found.dtype === "f8e4m3" });
       continue;
     }
     const { dtype, isMapped } = keptDType(found, { spec, precision });
     if (!isMapped) total += elementCount(spec) * DTYPE_BYTES[dtype];
   }
   // A tied head in 8 bits is a matrix of its own.
-  if (isTied(config) && precision.head === "int8") total += int8Bytes(config.head);
+  if (isTiedHead && precision.head === "int8") total += int8Bytes(config.head);
+  if (isTiedHead && precision.head === "fp8") {
+    total += fp8WeightBytes(config.head, { isMapped: false });
+  }
   return total;
 }
 
@@ -60,6 +75,14 @@ export async function convertedWeightBytes(
 async function isKeptFor(folder: string): Promise<boolean> {
   using kept = await KeptWeights.open(folder, await modelDigest(folder));
   return kept !== undefined;
+}
+
+function fp8WeightBytes(
+  { shape: [rows = 0, columns = 0], name: label }: WeightSpec,
+  file: { isMapped: boolean },
+): number {
+  const { codes, scales } = fp8Parts({ shape: [rows, columns], label });
+  return (file.isMapped ? 0 : tensorByteLength(codes)) + tensorByteLength(scales);
 }
 
 function int8WeightBytes({ shape: [rows = 0, columns = 0], name: label }: WeightSpec): number {

@@ -4,6 +4,7 @@
  * @module
  */
 import type { DType } from "../device/device.ts";
+import { Fp8Matrix, type Fp8MatrixOptions, fp8Parts } from "../device/fp8_matrix.ts";
 import {
   Int8Matrix,
   type Int8MatrixOptions,
@@ -100,6 +101,12 @@ export function takeInt8(arena: Workspace, options: Int8MatrixOptions): Int8Matr
   const { panels, scales } = int8Parts(options);
   const parts = { panels: arena.take(panels), scales: arena.take(scales) };
   return new Int8Matrix({ shape: options.shape, ...parts });
+}
+
+/** A matrix in e4m3 in an arena that has room for its tensors. */
+export function takeFp8(arena: Workspace, options: Fp8MatrixOptions): Fp8Matrix {
+  const { codes, scales } = fp8Parts(options);
+  return new Fp8Matrix({ codes: arena.take(codes), scales: arena.take(scales) });
 }
 
 /** The place of some vectors that lie one behind the other: [sum of their sizes] f32. */

@@ -6,24 +6,27 @@
  *
  * @module
  */
-import type { DType } from "../device/device.ts";
+import type { Device, DType } from "../device/device.ts";
+import { type Fp8Matrix, fp8Parts } from "../device/fp8_matrix.ts";
 import { sendTensor } from "../device/send.ts";
 import { type LayerRange, PerStage, type Stage } from "../device/stages.ts";
 import { type Int8Matrix, int8Parts } from "../device/int8_matrix.ts";
 import { Tensor } from "../device/tensor.ts";
 import { Workspace, workspaceBytes } from "../device/workspace.ts";
+import { DeviceError } from "../errors.ts";
 import { quantize } from "../ops/quantize.ts";
+import { type FillFp8, fillFp8, fp8Group, isFp8, roundFrom, roundWeight } from "./fp8_weights.ts";
 import { fillInt8, groupLabel, int8Groups } from "./int8_weights.ts";
 import {
   allWeights,
   isTied,
   type ModelShape,
   type ProductShape,
-  productWeights,
+  productShapes,
   stageWeights,
   type WeightSpec,
 } from "./model_shape.ts";
-import { plainWeights, type Precision } from "./precision.ts";
+import { type EightBits, isEightBits, plainWeights, type Precision } from "./precision.ts";
 import type { WeightFiles } from "./weight_files.ts";
 import { fillWeight } from "./weight_fill.ts";
 import { findWeight } from "./weight_lookup.ts";
@@ -33,6 +36,7 @@ import {
   makeLayer,
   type ModelWeights,
   splitBias,
+  takeFp8,
   takeInt8,
   takeProduct,
 } from "./weight_tensors.ts";
@@ -58,24 +62,42 @@ export function weightBytes(
 ): number {
   const { precision, range = { firstLayer: 0, endLayer: config.layerCount } } = options;
   const dtype = plainWeights(precision);
-  const products = new Set(config.layers.flatMap(productWeights));
   type Part = { readonly dtype: DType; readonly shape: readonly number[] };
-  const int8 = ({ shape: [rows = 0, columns = 0], name: label }: WeightSpec): Part[] =>
-    Object.values(int8Parts({ shape: [rows, columns], label }));
+  const rounded = (
+    { shape: [rows = 0, columns = 0], name: label }: WeightSpec,
+    kind: EightBits,
+  ): Part[] => {
+    const options = { shape: [rows, columns], label } as const;
+    return Object.values(kind === "int8" ? int8Parts(options) : fp8Parts(options));
+  };
+  const kindOf = new Map(
+    config.layers.flatMap(productShapes).flatMap((product) => {
+      const kind = roundedKind(product, { config, precision });
+      return product.weights.map((spec) => [spec, kind] as const);
+    }),
+  );
+  if (!isTied(config) && isEightBits(precision.head)) kindOf.set(config.head, precision.head);
   // Biases and vectors that are scaled are f32.
   const isWide = ({ name, scale }: WeightSpec) => scale !== undefined || name.endsWith(".bias");
   const plans = stageWeights(config, range).flatMap((spec): Part[] => {
-    const isInt8 = products.has(spec) ? precision.weights === "int8" : isInt8Head(spec);
-    if (isInt8) return int8(spec);
+    const kind = kindOf.get(spec);
+    if (kind !== undefined) return rounded(spec, kind);
     return [{ dtype: isWide(spec) ? "f32" : dtype, shape: spec.shape }];
   });
-  const ownHead = range.endLayer === config.layerCount && isTied(config) &&
-    precision.head === "int8";
-  return workspaceBytes([...plans, ...ownHead ? int8(config.head) : []]);
+  const ownHead = range.endLayer === config.layerCount && isTied(config)
+    ? precision.head
+    : undefined;
+  return workspaceBytes([...plans, ...ownHead === undefined ? [] : rounded(config.head, ownHead)]);
+}
 
-  function isInt8Head(spec: WeightSpec): boolean {
-    return precision.head === "int8" && spec === config.head && !isTied(config);
-  }
+/** What a product's weights are rounded to, if to 8 bits. */
+function roundedKind(
+  product: ProductShape,
+  options: { config: ModelShape; precision: Precision },
+): EightBits | undefined {
+  const { weights } = options.precision;
+  if (weights === "fp8") return isFp8(product, options) ? weights : undefined;
+  return weights === "int8" ? weights : undefined;
 }
 
 /** Fills a weight's place on its device. */
@@ -102,6 +124,10 @@ export async function uploadWeights(
       await fillWeight(out, { ...options, spec });
       options.onProgress?.();
     },
+    fillFp8: async (out, spec) => {
+      await roundWeight(out, { ...options, spec });
+      options.onProgress?.();
+    },
   });
 }
 
@@ -112,9 +138,20 @@ export async function uploadWeights(
  */
 export async function placeWeights(
   stages: readonly Stage[],
-  options: { config: ModelShape; precision: Precision; fused: boolean; fill: FillWeight },
+  options: {
+    config: ModelShape;
+    precision: Precision;
+    fused: boolean;
+    fill: FillWeight;
+    /** Fills a weight in e4m3; by default with what `fill` gives of bf16, rounded. */
+    fillFp8?: FillFp8;
+  },
 ): Promise<ModelWeights> {
   const { config, precision, fused, fill } = options;
+  const round = options.fillFp8 ??
+    ((out: Fp8Matrix, spec: WeightSpec) =>
+      roundFrom(out, { dtype: "bf16", fill: (raw: Tensor) => fill(raw, spec) }));
+  for (const { device } of stages) checkKinds(device, precision);
   const dtype = plainWeights(precision);
   using owned = new DisposableStack();
   const arenas = new PerStage(
@@ -138,8 +175,11 @@ export async function placeWeights(
         vector: (spec) => place(index, spec),
         product: async (shape) => {
           const biases = shape.biases ?? [];
-          if (precision.weights === "int8") {
-            const pieces = await placeInt8(shape.weights, { arena, fill });
+          const kind = roundedKind(shape, { config, precision });
+          if (kind !== undefined) {
+            const pieces = kind === "int8"
+              ? await placeInt8(shape.weights, { arena, fill })
+              : [await placeFp8(shape.weights, { arena, fill: round })];
             return { pieces, bias: await placeBias(biases, { arena, fill }) };
           }
           const { pieces, parts } = takeProduct(shape, { arena, dtype, fused });
@@ -157,11 +197,35 @@ export async function placeWeights(
   const end = arenas.of(last);
   const [rounded] = precision.head === "int8"
     ? await placeInt8([config.head], { arena: end, fill })
+    : precision.head === "fp8"
+    ? [await placeFp8([config.head], { arena: end, fill: round })]
     : [];
   const head = rounded ??
     (isTied(config) ? headOf(embedding, end) : await place(last, config.head));
   const kept = owned.move();
   return { embedding, layers, norm, head, [Symbol.dispose]: () => kept.dispose() };
+}
+
+/** @throws {DeviceError} If a device has no code for weights of that kind. */
+function checkKinds(device: Device, { weights, head }: Precision): void {
+  const refused = [weights, head].find((kind) =>
+    isEightBits(kind) && !device.weightKinds.includes(kind)
+  );
+  if (refused === undefined) return;
+  throw new DeviceError(
+    `Cannot load weights on ${device.description} as they must be ` +
+      `${device.weightKinds.join(" or ")}: current value is ${refused}`,
+  );
+}
+
+/** A matrix in e4m3, of weights one below the other. */
+async function placeFp8(
+  weights: readonly WeightSpec[],
+  place: { arena: Workspace; fill: FillFp8 },
+): Promise<Fp8Matrix> {
+  const matrix = takeFp8(place.arena, fp8Group(weights));
+  await fillFp8(matrix, { weights, fill: place.fill });
+  return matrix;
 }
 
 /** Matrices in 8 bits, rounded from bf16 that are made one after the other. */

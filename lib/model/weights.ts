@@ -10,11 +10,13 @@
  */
 import type { Device } from "../device/device.ts";
 import type { Stage } from "../device/stages.ts";
+import { Fp8Matrix } from "../device/fp8_matrix.ts";
 import { Int8Matrix, type Matrix } from "../device/int8_matrix.ts";
 import { Tensor } from "../device/tensor.ts";
 import { invariant } from "../errors.ts";
 import { convert, copy } from "../ops/convert.ts";
 import { modelDigest } from "./digest.ts";
+import { fp8Group, isFp8, mapFp8, roundWeight } from "./fp8_weights.ts";
 import {
   fillInt8,
   groupLabel,
@@ -69,15 +71,15 @@ export async function loadWeights(
 ): Promise<ModelWeights> {
   using owned = new DisposableStack();
   const { folder, config, copyWeights: copy } = options;
-  const hasInt8 = config.storedWeights === "int8";
-  const files = owned.use(await openWeightFiles(folder, { copy, hasInt8 }));
+  const { storedWeights: stored } = config;
+  const files = owned.use(await openWeightFiles(folder, { copy, stored }));
   refuseUnused(files, config);
   const [first] = stages;
   invariant(first !== undefined, "a model has a stage");
   const { device } = first;
   if (!device.hasHostMemory) return await uploadWeights(stages, { ...options, files });
   // What files have in 8 bits is read as fast as it could be kept.
-  const keeps = options.kept !== undefined && !hasInt8 && hasRounded(options.precision);
+  const keeps = options.kept !== undefined && stored === undefined && hasInt8(options.precision);
   const digest = keeps ? await modelDigest(folder) : "";
   const kept = keeps ? await KeptWeights.open(folder, digest) : undefined;
   if (kept !== undefined) owned.use(kept);
@@ -102,7 +104,7 @@ export async function loadWeights(
   return { embedding, layers, norm, head, [Symbol.dispose]: () => all.dispose() };
 }
 
-function hasRounded({ weights, head }: Precision): boolean {
+function hasInt8({ weights, head }: Precision): boolean {
   return weights === "int8" || head === "int8";
 }
 
@@ -140,7 +142,9 @@ class WeightLoader {
     const isRounded = (spec: WeightSpec) =>
       isInt8(findWeight(this.#files, { spec, folder }), this.#options);
     const pieces: Matrix[] = [];
-    if (weights.every(isRounded)) {
+    if (isFp8(shape, this.#options)) {
+      for (const spec of weights) pieces.push(await this.#fp8(spec));
+    } else if (weights.every(isRounded)) {
       for (const group of int8Groups(weights)) pieces.push(await this.#int8(group));
     } else {
       for (const spec of weights) {
@@ -157,7 +161,20 @@ class WeightLoader {
     if (isInt8Head(found, precision)) {
       for (const group of int8Groups([spec])) return await this.#int8(group);
     }
+    if (precision.head === "fp8") return await this.#fp8(spec);
     return isTied(config) ? embedding : await this.load(spec);
+  }
+
+  /** A matrix where its file has it, or rounded now. */
+  async #fp8(spec: WeightSpec): Promise<Fp8Matrix> {
+    const { folder, onProgress } = this.#options;
+    const [device, owned, files] = [this.#device, this.#owned, this.#files];
+    const found = findWeight(files, { spec, folder });
+    if (found.dtype === "f8e4m3") return await mapFp8(device, { found, spec, owned });
+    const out = Fp8Matrix.allocate(device, fp8Group([spec]), owned);
+    await roundWeight(out, { files, spec, folder });
+    onProgress?.();
+    return out;
   }
 
   /** A matrix of one weight or several, kept or rounded now. */

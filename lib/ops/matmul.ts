@@ -3,20 +3,24 @@
  *
  * @module
  */
-import type { Device, OpCall } from "../device/device.ts";
+import type { Device, DType, OpCall } from "../device/device.ts";
+import { Fp8Matrix } from "../device/fp8_matrix.ts";
 import { Int8Matrix, type Matrix } from "../device/int8_matrix.ts";
 import type { Tensor } from "../device/tensor.ts";
 import type { MatmulParams } from "../ffi/params.ts";
 import { DTYPE_CODES } from "../ffi/status.ts";
-import { bytesOf, F32, F32_OR_BF16, OpCheck, shapesOf } from "./op_check.ts";
+import { bytesOf, F32, OpCheck, shapesOf } from "./op_check.ts";
 
 /** What `matmul()` reads and writes. */
 export interface MatmulArguments {
   /** [m, n] f32; rows may lie apart; overlaps nothing. */
   readonly out: Tensor;
-  /** [m, k] f32, or bf16 unless the weight is f32; rows may lie apart. */
-  readonly x: Tensor;
-  /** [n, k] f32 or bf16; or in 8 bits, on a CPU: then each row of `x` is rounded to 8 bits, too. */
+  /**
+   * [m, k] f32, or bf16 unless the weight is f32; rows may lie apart. Or in e4m3 if the weight is, on a
+   * CPU and on a GPU that says so (`fp8Rows`).
+   */
+  readonly x: Tensor | Fp8Matrix;
+  /** [n, k] f32 or bf16; or in e4m3; or in int8, on a CPU: then each row of `x` is rounded to 8 bits, too. */
   readonly weight: Matrix;
   /** Whether the product is added to `out`; by default it overwrites it. */
   readonly accumulate?: boolean;
@@ -28,6 +32,14 @@ export interface CheckedProduct {
   readonly call: OpCall;
 }
 
+/** The weights that meet activations of a dtype: f32 ones with rounded activations exist in no mode. */
+const WEIGHT_DTYPES: Readonly<Partial<Record<DType, readonly DType[]>>> = {
+  f32: ["f32", "bf16", "f8e4m3"],
+  bf16: ["bf16", "f8e4m3"],
+  f8e4m3: ["f8e4m3"],
+};
+const X_DTYPES: readonly DType[] = ["f32", "bf16", "f8e4m3"];
+
 /**
  * Checks the tensors of a product.
  *
@@ -35,14 +47,20 @@ export interface CheckedProduct {
  * @throws {RangeError} If extents do not fit.
  */
 export function checkProduct(check: OpCheck, args: MatmulArguments): CheckedProduct {
-  const { out, x, accumulate = false } = args;
+  const { out, accumulate = false } = args;
+  const { numbers: x, scales } = args.x instanceof Fp8Matrix
+    ? { numbers: args.x.codes, scales: args.x.scales }
+    : { numbers: args.x, scales: undefined };
   const [m, k] = check.matrix("x", x);
-  const { n, weight, bytes } = checkWeight(check, args);
+  const { n, weight, bytes } = checkWeight(check, { x, weight: args.weight });
   return {
     params: {
       out: check.output("out", out, { dtypes: F32, shape: [m, n], strided: true }),
-      x: check.input("x", x, { dtypes: F32_OR_BF16, shape: [m, k], strided: true }),
+      x: check.input("x", x, { dtypes: X_DTYPES, shape: [m, k], strided: true }),
       xDtype: DTYPE_CODES[x.dtype],
+      xScales: scales === undefined
+        ? 0n
+        : check.input("x's scales", scales, { dtypes: F32, shape: [m] }),
       ...weight,
       accumulate: accumulate ? 1 : 0,
       m,
@@ -53,7 +71,7 @@ export function checkProduct(check: OpCheck, args: MatmulArguments): CheckedProd
     },
     call: {
       flops: 2 * m * n * k,
-      bytes: bytesOf(out, x) + bytes,
+      bytes: bytesOf(out, x, scales) + bytes,
       shapes: shapesOf({ out, x, weight: args.weight }),
     },
   };
@@ -61,13 +79,15 @@ export function checkProduct(check: OpCheck, args: MatmulArguments): CheckedProd
 
 function checkWeight(
   check: OpCheck,
-  { x, weight }: Pick<MatmulArguments, "x" | "weight">,
+  { x, weight }: { x: Tensor; weight: Matrix },
 ): {
   readonly n: number;
   readonly weight: Pick<MatmulParams, "weight" | "weightDtype" | "weightScales">;
   readonly bytes: number;
 } {
   const [, k] = check.matrix("x", x);
+  const scalesOf = (scales: Tensor, n: number) =>
+    check.input("weight's scales", scales, { dtypes: F32, shape: [n] });
   if (weight instanceof Int8Matrix) {
     const { panels, scales, shape: [n, depth] } = weight;
     check.extent(depth === k, `'weight' must have shape [${n}, ${k}]`, `[${n}, ${depth}]`);
@@ -76,27 +96,28 @@ function checkWeight(
       weight: {
         weight: check.input("weight", panels, { dtypes: ["i8"], shape: panels.shape }),
         weightDtype: DTYPE_CODES.i8,
-        weightScales: check.input("weight's scales", scales, { dtypes: F32, shape: [n] }),
+        weightScales: scalesOf(scales, n),
       },
       bytes: weight.byteLength,
     };
   }
-  const [n] = check.matrix("weight", weight);
-  // Products of f32 weights with rounded activations exist in no mode.
-  const dtypes = x.dtype === "bf16" ? (["bf16"] as const) : F32_OR_BF16;
+  const numbers = weight instanceof Fp8Matrix ? weight.codes : weight;
+  const [n] = check.matrix("weight", numbers);
+  const dtypes = WEIGHT_DTYPES[x.dtype] ?? [];
   return {
     n,
     weight: {
-      weight: check.input("weight", weight, { dtypes, shape: [n, k] }),
-      weightDtype: DTYPE_CODES[weight.dtype],
-      weightScales: 0n,
+      weight: check.input("weight", numbers, { dtypes, shape: [n, k] }),
+      weightDtype: DTYPE_CODES[numbers.dtype],
+      weightScales: weight instanceof Fp8Matrix ? scalesOf(weight.scales, n) : 0n,
     },
-    bytes: bytesOf(weight),
+    bytes: weight.byteLength,
   };
 }
 
 /**
- * out[i,j] (+)= sum over l of x[i,l] * weight[j,l].
+ * out[i,j] (+)= sum over l of x[i,l] * weight[j,l], times the scales of row i of x and of row j of the weight
+ * where these have some.
  *
  * @throws {TypeError} If a dtype or rank is wrong or a tensor is disposed.
  * @throws {RangeError} If extents do not fit.

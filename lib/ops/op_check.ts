@@ -4,6 +4,7 @@
  * @module
  */
 import type { Device, DType } from "../device/device.ts";
+import { Fp8Matrix } from "../device/fp8_matrix.ts";
 import { Int8Matrix, type Matrix } from "../device/int8_matrix.ts";
 import { segmentLayout } from "../device/kv_segment.ts";
 import type { KvSegment, SegmentLayout } from "../device/kv_segment.ts";
@@ -24,6 +25,8 @@ export interface Demand {
 export const F32: readonly DType[] = ["f32"];
 export const I32: readonly DType[] = ["i32"];
 export const F32_OR_BF16: readonly DType[] = ["f32", "bf16"];
+/** Rows that were rounded, each with a scale. */
+export const F8: readonly DType[] = ["f8e4m3"];
 export const FLOATS: readonly DType[] = ["f32", "bf16", "f16"];
 
 /** Checks the arguments of one call of one op. */
@@ -178,6 +181,7 @@ export function bytesOf(...tensors: readonly (Tensor | undefined)[]): number {
 
 function tensorText(tensor: Matrix): string {
   if (tensor instanceof Int8Matrix) return `${shapeText(tensor.shape)} in 8 bits`;
+  if (tensor instanceof Fp8Matrix) return `${shapeText(tensor.shape)} in e4m3`;
   const apart = tensor.contiguous ? "" : ` with row stride ${tensor.rowStride}`;
   return `${shapeText(tensor.shape)} ${tensor.dtype}${apart}`;
 }

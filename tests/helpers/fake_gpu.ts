@@ -1,5 +1,5 @@
 /**
- * Builds the fake GPU of `tests/helpers/fake_gpu`: a CUDA runtime, a cuBLAS and a kernel library that
+ * Builds the fake GPU of `tests/helpers/fake_gpu`: a CUDA runtime, cuBLAS, cuBLASLt and a kernel library that
  * compute on the CPU, and a manifest beside them. A run finds them by STARX_CUDA and STARX_KERNELS.
  *
  * @module
@@ -34,6 +34,7 @@ export async function buildFakeGpu(): Promise<string | undefined> {
     await compile(runtime, `${folder}/libcudart.so.13`);
     await Deno.symlink("libcudart.so.13", `${folder}/${soname}`);
     await compile([...library, `${SOURCES}cublas.c`, ...links], `${folder}/libcublas.so.13`);
+    await compile([...library, `${SOURCES}cublaslt.c`, ...links], `${folder}/libcublasLt.so.13`);
     await compile([...library, "-I", SOURCES, source, ...links], `${folder}/${file}`);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;

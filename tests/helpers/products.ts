@@ -6,6 +6,7 @@
  */
 import type { Device, DType } from "../../lib/device/device.ts";
 import type { Int8Matrix } from "../../lib/device/int8_matrix.ts";
+import { Fp8Matrix } from "../../lib/device/fp8_matrix.ts";
 import type { MatmulParams } from "../../lib/ffi/params.ts";
 import type { MatmulArguments } from "../../lib/ops/matmul.ts";
 import { quantize } from "../../lib/ops/quantize.ts";
@@ -27,6 +28,11 @@ export interface ProductSizes {
 
 /** What a GPU computes with. */
 export const BF16 = { x: "bf16", weight: "bf16" } as const;
+
+/** The same with weights of 8 bits. */
+export const F8_WEIGHT = { x: "bf16", weight: "f8e4m3" } as const;
+/** Both of 8 bits, which a GPU's library does not take. */
+export const F8_BOTH = { x: "f8e4m3", weight: "f8e4m3" } as const;
 
 /**
  * Sums of up to 4,096 products of variance 1: the numbers are near sqrt(k), at most 200, and the order
@@ -57,6 +63,18 @@ export const PRODUCT_SIZES: readonly ProductSizes[] = [
   { m: 129, n: 259, k: 131, weight: "bf16", gap: 7 },
   { m: 130, n: 100, k: 77, ...BF16, gap: 2 },
   { m: 130, n: 20, k: 96, weight: "bf16" },
+  { m: 1, n: 1, k: 1, ...F8_WEIGHT },
+  { m: 0, n: 3, k: 8, ...F8_WEIGHT },
+  { m: 3, n: 64, k: 112, ...F8_WEIGHT },
+  { m: 7, n: 33, k: 1_001, ...F8_WEIGHT, gap: 1 },
+  { m: 16, n: 19, k: 48, ...F8_WEIGHT, gap: 8 },
+  { m: 17, n: 33, k: 65, ...F8_WEIGHT, accumulate: true },
+  { m: 40, n: 50, k: 2_320, ...F8_WEIGHT },
+  { m: 70, n: 35, k: 320, ...F8_WEIGHT, gap: 2 },
+  { m: 129, n: 259, k: 131, weight: "f8e4m3", gap: 7 },
+  { m: 1, n: 257, k: 64, ...F8_BOTH },
+  { m: 33, n: 48, k: 160, ...F8_BOTH, accumulate: true },
+  { m: 5, n: 7, k: 9, ...F8_BOTH },
 ];
 
 /** The cases of one of the two ops. */
@@ -66,18 +84,51 @@ export function productCases(
 ): TwinCase[] {
   return all.map(({ m, n, k, x = "f32", weight = "f32", accumulate = false, gap = 0 }) => ({
     name: `${m} x ${n} x ${k}, ${x} by ${weight}${accumulate ? ", added" : ""}, gap ${gap}`,
+    cpuOnly: weight === "f8e4m3" && x !== "bf16",
     run: async (bench): Promise<void> => {
-      const wide = await bench.floats("x", [m, k + gap], { dtype: x });
       const initial = await bench.floats("initial", [m, n + gap]);
       const out = await bench.outputFrom("out", initial);
+      const isRounded = x === "f8e4m3";
+      const wide = isRounded
+        ? undefined
+        : (await bench.floats("x", [m, k + gap], { dtype: x })).columns(gap, k);
       await product(bench.device, {
         out: out.columns(gap, n),
-        x: wide.columns(gap, k),
-        weight: await bench.floats("weight", [n, k], { dtype: weight }),
+        x: wide ?? await fp8Matrix(bench, "x", [m, k]),
+        weight: await weightOf(bench, [n, k], weight),
         accumulate,
       });
     },
   }));
+}
+
+/** A random matrix of weights; in e4m3 it has scales. */
+export async function weightOf(
+  bench: Bench,
+  shape: readonly [number, number],
+  dtype: DType,
+): Promise<MatmulArguments["weight"]> {
+  return dtype === "f8e4m3"
+    ? await fp8Matrix(bench, "weight", shape)
+    : await bench.floats("weight", shape, { dtype });
+}
+
+/** A random matrix with scales of at most 1; one is 0, and one NaN, where there are so many. */
+async function fp8Matrix(
+  bench: Bench,
+  label: string,
+  shape: readonly [number, number],
+): Promise<Fp8Matrix> {
+  const scales = await bench.data(`scales of ${label}`, {
+    dtype: "f32",
+    shape: [shape[0]],
+    make: (size, random) => {
+      const scales = random.floats(size, 1).map((value) => Math.min(1, Math.abs(value)));
+      if (size > 20) [scales[11], scales[17]] = [0, NaN];
+      return scales;
+    },
+  });
+  return new Fp8Matrix({ codes: await bench.floats(label, shape, { dtype: "f8e4m3" }), scales });
 }
 
 /** Numbers of one case of a product with weights in 8 bits, by what they are hard for. */
@@ -196,6 +247,7 @@ export function productParams(scene: Scene): MatmulParams {
     x: scene.zeros("f32", [2, 8]),
     weight: scene.zeros("f32", [4, 8]),
     xDtype: 0,
+    xScales: 0n,
     weightDtype: 0,
     weightScales: 0n,
     accumulate: 0,
@@ -207,8 +259,13 @@ export function productParams(scene: Scene): MatmulParams {
   };
 }
 
-/** Faults of that call: strides below the row's length; bf16 activations with f32 weights. */
+/** What may be null in that call, and has to be. */
+export const PRODUCT_NULLS = ["xScales", "weightScales"] as const;
+
+/** Faults of that call: strides below the row's length; bf16 activations with f32 weights; no scales. */
 export const PRODUCT_FAULTS = [
+  ["xDtype", 5],
+  ["weightDtype", 5],
   ["xDtype", 1],
   ["xDtype", 2],
   ["weightDtype", 2],

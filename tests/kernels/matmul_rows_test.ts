@@ -5,13 +5,16 @@ import { matmulRows } from "../../lib/ops/matmul_rows.ts";
 import { type Company, companyTest, pickRows, rowsOf } from "../helpers/company.ts";
 import {
   BF16,
+  F8_WEIGHT,
   int8Cases,
   PRODUCT_FAULTS,
+  PRODUCT_NULLS,
   PRODUCT_SIZES,
   PRODUCT_TOLERANCE,
   productCases,
   productParams,
   type ProductSizes,
+  weightOf,
 } from "../helpers/products.ts";
 import { refusalTest } from "../helpers/refusal.ts";
 import { twinTest } from "../helpers/twin.ts";
@@ -22,6 +25,15 @@ const GPU_SIZES: readonly ProductSizes[] = [
   { m: 1, n: 4_096, k: 4_096, ...BF16 },
   { m: 16, n: 4_096, k: 1_792, ...BF16, accumulate: true },
   { m: 3, n: 1_000, k: 2_056, ...BF16, accumulate: true },
+  ...[1, 2, 8, 9, 16, 17, 32, 33, 64, 65].map((m) => (
+    { m, n: 520, k: 1_024, ...F8_WEIGHT } as const
+  )),
+  { m: 1, n: 4_096, k: 4_096, ...F8_WEIGHT },
+  // 384 tiles of 16 rows of weights, or 192 of 32: as the queries, keys and values of an 8B model have.
+  { m: 2, n: 6_144, k: 2_048, ...F8_WEIGHT },
+  { m: 16, n: 4_096, k: 1_792, ...F8_WEIGHT, accumulate: true },
+  { m: 3, n: 1_000, k: 4_112, ...F8_WEIGHT, accumulate: true },
+  { m: 12, n: 20_000, k: 128, ...F8_WEIGHT },
   // More tiles than blocks, so that a queue goes on from one tile to the next.
   { m: 12, n: 20_000, k: 128, ...BF16 },
 ];
@@ -39,6 +51,8 @@ const WIDEST = 70;
 const COMPANIES: readonly Company[] = ([
   { n: 67, k: 2_056, ...BF16 },
   { n: 41, k: 1_001, ...BF16 },
+  { n: 67, k: 4_112, ...F8_WEIGHT },
+  { n: 41, k: 1_001, ...F8_WEIGHT },
   { n: 50, k: 300, x: "f32", weight: "bf16" },
   { n: 50, k: 129, x: "f32", weight: "f32" },
 ] as const).map(({ n, k, x, weight }) => ({
@@ -53,7 +67,7 @@ const COMPANIES: readonly Company[] = ([
     await matmulRows(bench.device, {
       out,
       x: inputs,
-      weight: await bench.floats("weight", [n, k], { dtype: weight }),
+      weight: await weightOf(bench, [n, k], weight),
     });
     return rowsOf(await out.toBytes(), chosen.length);
   },
@@ -63,6 +77,6 @@ companyTest("matmulRows()", COMPANIES);
 
 refusalTest("sx_matmul_rows", (scene) => ({
   params: { product: productParams(scene) },
-  unchecked: ["product.weightScales"],
+  unchecked: PRODUCT_NULLS.map((name) => `product.${name}`),
   faults: PRODUCT_FAULTS.map(([name, value]) => [`product.${name}`, value]),
 }));

@@ -6,6 +6,7 @@ import {
   BF16,
   int8Cases,
   PRODUCT_FAULTS,
+  PRODUCT_NULLS,
   PRODUCT_SIZES,
   PRODUCT_TOLERANCE,
   productCases,
@@ -70,6 +71,6 @@ twinTest("matmul() with NaN and infinities", {
 
 refusalTest("sx_matmul", (scene) => ({
   params: productParams(scene),
-  unchecked: ["weightScales"],
+  unchecked: PRODUCT_NULLS,
   faults: [...PRODUCT_FAULTS],
 }));

@@ -1,0 +1,109 @@
+/**
+ * Products of e4m3 by e4m3 on a GPU that has them: against the twin, and that a row's bits do not depend
+ * on the rows beside it, which is nothing that cuBLASLt promises.
+ *
+ * @module
+ */
+import { openCpuDevice } from "../../lib/device/cpu.ts";
+import { openCudaDevice } from "../../lib/device/cuda.ts";
+import type { Device } from "../../lib/device/device.ts";
+import { assert, assertEquals } from "../helpers/assert.ts";
+import { assertClose, assertSameBytes } from "../helpers/compare.ts";
+import { HAS_GPU } from "../helpers/device.ts";
+import { Random } from "../helpers/random.ts";
+import { ScaledFactors, type ScaledSizes } from "../helpers/scaled_products.ts";
+
+/** A test on a GPU whose cuBLASLt multiplies rows with scales; it does nothing on another. */
+function fp8Test(name: string, fn: (device: Device) => Promise<void>): void {
+  Deno.test({
+    name,
+    ignore: !HAS_GPU,
+    fn: async () => {
+      using device = await openCudaDevice();
+      if (device.fp8Rows === undefined) return;
+      await fn(device);
+      assertEquals(device.liveAllocations, 0);
+    },
+  });
+}
+
+/**
+ * Numbers of variance 1 times scales up to 64. The tensor cores keep some 14 bits of a sum, and drop what
+ * is below at each of up to 448 steps: a hundredth of the largest sums.
+ */
+const FAST = { absolute: 4, relative: 1e-2, cosine: 1e-5 };
+
+fp8Test("products of e4m3 on a GPU equal their scalar twin", async (device) => {
+  using twin = await openCpuDevice({ threads: 1, instructionSet: "scalar", tests: true });
+  const random = new Random(41);
+  for (
+    const [sizes, options] of [
+      [{ m: 17, n: 512, k: 1_024 }, {}],
+      [{ m: 129, n: 272, k: 144 }, { accumulate: true }],
+      [{ m: 300, n: 96, k: 4_096 }, { gap: 32, accumulate: true }],
+      [{ m: 64, n: 16, k: 16 }, { gap: 16 }],
+      [{ m: 40, n: 64, k: 14_336 }, {}],
+    ] as const
+  ) {
+    using factors = await ScaledFactors.random(device, { sizes, random, faults: [3] });
+    using same = await factors.copyTo(twin);
+    assertClose(await factors.multiply(options), {
+      expected: await same.multiply(options),
+      tolerance: FAST,
+      subject: { name: `${sizes.m} x ${sizes.n} x ${sizes.k}`, shape: [sizes.m, sizes.n] },
+    });
+  }
+});
+
+fp8Test("a product of e4m3 on a GPU can be recorded", async (device) => {
+  const sizes = { m: 64, n: 1_024, k: 4_096 };
+  using factors = await ScaledFactors.random(device, { sizes, random: new Random(43) });
+  assertEquals(await factors.replay(), await factors.multiply());
+});
+
+/** The products of an 8B model's layer, of a small one's, and of starx-tiny's size. */
+const MATRICES: readonly Omit<ScaledSizes, "m">[] = [
+  { n: 6_144, k: 4_096 },
+  { n: 4_096, k: 4_096 },
+  { n: 28_672, k: 4_096 },
+  { n: 4_096, k: 14_336 },
+  { n: 1_152, k: 576 },
+  { n: 256, k: 128 },
+];
+const ROWS = 8_192;
+
+fp8Test("a row of a product of e4m3 on a GPU has its bits whatever the rows", async (device) => {
+  for (const matrix of MATRICES) {
+    const { n } = matrix;
+    const sizes = { m: ROWS, ...matrix };
+    using factors = await ScaledFactors.random(device, { sizes, random: new Random(42) });
+    for (const accumulate of [false, true]) {
+      const all = await factors.multiply({ accumulate });
+      assert(all.some((value) => value !== 1));
+      for (
+        const [first, count] of [
+          [0, 17],
+          [8_000, 17],
+          [5, 64],
+          [100, 100],
+          [1_000, 512],
+          [77, 2_048],
+          [4_000, 4_097],
+          [0, 8_191],
+        ] as const
+      ) {
+        const rows = await factors.multiply({ first, count, accumulate });
+        const expected = all.subarray(first * n, (first + count) * n);
+        const bytesOf = (values: Float32Array) =>
+          new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+        assertSameBytes(bytesOf(rows), {
+          expected: bytesOf(expected),
+          subject: {
+            name: `rows ${first} to ${first + count} of ${n} x ${matrix.k}`,
+            shape: [count, n],
+          },
+        });
+      }
+    }
+  }
+});
