@@ -7,9 +7,11 @@
 import { openCpuDevice } from "../../lib/device/cpu.ts";
 import { openCudaDevice } from "../../lib/device/cuda.ts";
 import type { Device } from "../../lib/device/device.ts";
-import { assert, assertEquals } from "../helpers/assert.ts";
+import { loadModel, type LoadOptions } from "../../mod.ts";
+import { assert, assertEquals, assertGreater } from "../helpers/assert.ts";
 import { assertClose, assertSameBytes } from "../helpers/compare.ts";
 import { HAS_GPU } from "../helpers/device.ts";
+import { MODEL } from "../helpers/prompts.ts";
 import { Random } from "../helpers/random.ts";
 import { ScaledFactors, type ScaledSizes } from "../helpers/scaled_products.ts";
 
@@ -54,6 +56,41 @@ fp8Test("products of e4m3 on a GPU equal their scalar twin", async (device) => {
     });
   }
 });
+
+const CONTEXT = "The grass is green. The sky is blue. The sun is yellow.\n".repeat(100);
+const QUERIES = ["The grass is", "The sky is", "The sun is"];
+
+fp8Test(
+  "weights in e4m3 on a GPU give nearly bf16's logits, the same ones in any batch",
+  async () => {
+    const ask = async (
+      options: LoadOptions,
+    ): Promise<(readonly (readonly [number, number])[])[]> => {
+      await using model = await loadModel(MODEL, { device: "cuda", ...options });
+      const topLogits = model.config.vocabularySize;
+      const answers = await Promise.all(
+        QUERIES.map((query) =>
+          model.generate({ context: CONTEXT, query }, { tokensToGenerate: 6, topLogits })
+        ),
+      );
+      return answers.map(({ topLogits }) => topLogits.toSorted(([a], [b]) => a - b));
+    };
+    const exact = await ask({});
+    const rounded = await ask({ weights: "fp8" });
+    for (const [i, logits] of rounded.entries()) {
+      let [dot, own, other] = [0, 0, 0];
+      for (const [at, [, logit]] of logits.entries()) {
+        const expected = exact[i]?.[at]?.[1] ?? NaN;
+        dot += logit * expected;
+        own += logit ** 2;
+        other += expected ** 2;
+      }
+      assertGreater(dot / Math.sqrt(own * other), 0.997);
+    }
+    assert(String(rounded) !== String(exact), "8 bits must round");
+    assertEquals(await ask({ weights: "fp8", batchSize: 3 }), rounded);
+  },
+);
 
 fp8Test("a product of e4m3 on a GPU can be recorded", async (device) => {
   const sizes = { m: 64, n: 1_024, k: 4_096 };
