@@ -191,6 +191,6 @@ Deno.test("a GPU is refused for 8-bit weights", async () => {
   await assertRejects(
     () => loadModel(MODEL, { device: "cuda", weights: "int8" }),
     UsageError,
-    "Cannot compute on a GPU as 'weights' must be bf16 where 'device' is cuda: current value is int8",
+    "Cannot compute on a GPU as 'weights' must be bf16 or fp8 where 'device' is cuda: current value is int8",
   );
 });
