@@ -37,6 +37,7 @@ export { type ConfigOptions, readConfig } from "./lib/model/config.ts";
 export type { LayerShape, ModelShape, ProductShape, WeightSpec } from "./lib/model/model_shape.ts";
 export {
   type ComputeDType,
+  type EightBits,
   type Precision,
   PRECISIONS,
   type WeightKind,
