@@ -33,11 +33,12 @@ if (import.meta.main) {
 /** The files of `lib/ffi` that a header's text demands: their names and contents. */
 export function generate(text: string): Readonly<Record<string, string>> {
   const header = parseHeader(text);
+  const attention = attentionTypes(text);
   return {
     "symbols.ts": symbolsSource(header),
-    "params.ts": paramsSource(header),
-    "op_params.ts": opsSource(header),
-    "param_structs.ts": structsSource(header),
+    ...paramSources(header, attention),
+    "op_params.ts": opsSource(header, attention),
+    "param_structs.ts": structsSource(header, attention),
   };
 }
 
@@ -94,16 +95,38 @@ function symbolSource({ name, result, parameters }: Prototype): string {
   return `  ${name}: {\n    parameters: [\n${lines.join("")}    ],\n${end}`;
 }
 
-function paramsSource(header: Header): string {
+/** The types of `sx_attention.h`. */
+function attentionTypes(text: string): ReadonlySet<string> {
+  const part = text.slice(text.indexOf("#ifndef SX_ATTENTION_H"));
+  return new Set(
+    [...part.matchAll(/typedef struct (\w+) \{/g)].map(([, name = ""]) => typeName(name)),
+  );
+}
+
+/** A module of parameters for each part of the header. */
+function paramSources(header: Header, attention: ReadonlySet<string>): Record<string, string> {
   const interfaces = [...header.structs.values()].map(({ name, fields }) => {
     const lines = fields.map(({ name: field, kind, type }) => {
       const own = kind === "pointer" ? "bigint" : kind === "struct" ? typeName(type) : "number";
       return `  readonly ${camelCase(field)}: ${own}; // ${type} ${field}\n`;
     });
-    return `/** \`${name}\`. */\nexport interface ${typeName(name)} {\n${lines.join("")}}\n`;
+    const text = `/** \`${name}\`. */\nexport interface ${typeName(name)} {\n${lines.join("")}}\n`;
+    return { isAttention: attention.has(typeName(name)), text };
   });
+  const source = (file: string, ofAttention: boolean): string =>
+    paramsSource(
+      file,
+      interfaces.filter(({ isAttention }) => isAttention === ofAttention).map(({ text }) => text),
+    );
+  return {
+    "params.ts": source("sx_kernels.h", false),
+    "attention_params.ts": source("sx_attention.h", true),
+  };
+}
+
+function paramsSource(file: string, interfaces: readonly string[]): string {
   return `/**
- * What the ops of \`kernels/sx_kernels.h\` take, which says what each field means.
+ * What the ops of \`kernels/${file}\` take, which says what each field means.
  *
  * Pointers are addresses, 0n being null; sizes are whole numbers; dtypes are those of \`status.ts\`.
  *
@@ -115,7 +138,7 @@ function paramsSource(header: Header): string {
 ${interfaces.join("\n")}`;
 }
 
-function opsSource(header: Header): string {
+function opsSource(header: Header, attention: ReadonlySet<string>): string {
   const table = [...header.ops].map(([op, struct]) => `  readonly ${op}: ${typeName(struct)};\n`);
   const sizes = [...header.ops].map(([op, struct]) =>
     `  ${op}: ${header.structs.get(struct)?.bytes ?? 0},\n`
@@ -127,8 +150,7 @@ function opsSource(header: Header): string {
  *
  * @module
  */
-import type {
-${importLines([...header.ops.values()].map(typeName))}} from "./params.ts";
+${importsOf([...header.ops.values()].map(typeName), attention)}
 
 /** What each op takes. */
 export interface OpParams {
@@ -140,12 +162,16 @@ ${sizes.join("")}} as const satisfies Readonly<Record<keyof OpParams, number>>;
 `;
 }
 
-/** Names in the order and form of an import. */
-function importLines(names: readonly string[]): string {
-  return [...new Set(names)].sort().map((name) => `  ${name},\n`).join("");
+/** Imports of types from the module of each part of the header. */
+function importsOf(names: readonly string[], attention: ReadonlySet<string>): string {
+  const sorted = [...new Set(names)].sort();
+  const lines = (some: readonly string[]): string => some.map((name) => `  ${name},\n`).join("");
+  return `import type {\n${lines(sorted.filter((name) => attention.has(name)))}} ` +
+    `from "./attention_params.ts";\n` +
+    `import type {\n${lines(sorted.filter((name) => !attention.has(name)))}} from "./params.ts";`;
 }
 
-function structsSource(header: Header): string {
+function structsSource(header: Header, attention: ReadonlySet<string>): string {
   const nested = new Set(
     [...header.structs.values()].flatMap(({ fields }) =>
       fields.flatMap(({ kind, type }) => kind === "struct" ? [type] : [])
@@ -171,8 +197,7 @@ function structsSource(header: Header): string {
  * @module
  */
 import type { OpParams } from "./op_params.ts";
-import type {
-${importLines(imports)}} from "./params.ts";
+${importsOf(imports, attention)}
 import { type StructViews, writeInt, writeSize } from "./struct_views.ts";
 
 // Structures within others, which begin so many words of 8 bytes after the memory itself.

@@ -28,7 +28,7 @@ struct RoundedRow {
 
 inline RoundedRow round_row(const std::vector<float>& row) {
   RoundedRow out;
-  out.first.resize(row.size());
+  out.first = std::vector<int8_t>(row.size());
   float largest = 0;
   for (const float value : row) {
     if (!std::isfinite(value)) {
@@ -46,9 +46,10 @@ inline RoundedRow round_row(const std::vector<float>& row) {
     squares += out.first[l] * out.first[l];
   }
   if (squares >= SX_SECOND_DIGIT * static_cast<int64_t>(row.size())) return out;
+  out.second = std::vector<int8_t>(row.size());
   for (size_t l = 0; l < row.size(); l++) {
     const float left = std::fma(row[l], inverse, -static_cast<float>(out.first[l]));
-    out.second.push_back(static_cast<int8_t>(std::nearbyint(left * 128.0f)));
+    out.second[l] = static_cast<int8_t>(std::nearbyint(left * 128.0f));
   }
   return out;
 }

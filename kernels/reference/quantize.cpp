@@ -12,10 +12,10 @@ sx_status quantize(Context&, const sx_quantize_params& args) {
   uint8_t* out = static_cast<uint8_t*>(args.out);
   for (int64_t j = 0; j < round_up(args.n, kPanelRows); j++) {
     const bool is_there = j < args.n;
-    std::vector<int8_t> numbers;
+    std::vector<int8_t> numbers(static_cast<size_t>(depth));
     if (is_there && args.in_dtype == SX_I8) {
       const int8_t* row = static_cast<const int8_t*>(args.in) + j * args.k;
-      numbers.assign(row, row + args.k);
+      for (int64_t l = 0; l < args.k; l++) numbers[l] = row[l];
     } else if (is_there) {
       std::vector<float> row(static_cast<size_t>(args.k));
       for (int64_t l = 0; l < args.k; l++) {
@@ -23,9 +23,8 @@ sx_status quantize(Context&, const sx_quantize_params& args) {
       }
       const RoundedRow rounded = round_row(row);
       args.scales[j] = rounded.scale;
-      numbers = rounded.first;
+      for (int64_t l = 0; l < args.k; l++) numbers[l] = rounded.first[l];
     }
-    numbers.resize(static_cast<size_t>(depth));
     for (int64_t l = 0; l < depth; l++) {
       out[panel_index(j, l, depth)] = static_cast<uint8_t>(numbers[l] + 128);
     }

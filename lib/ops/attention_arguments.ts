@@ -6,7 +6,7 @@
 import type { Device } from "../device/device.ts";
 import type { KvSegment, SegmentLayout } from "../device/kv_segment.ts";
 import type { Tensor } from "../device/tensor.ts";
-import type { KeyValues } from "../ffi/params.ts";
+import type { KeyValues } from "../ffi/attention_params.ts";
 import { DTYPE_CODES } from "../ffi/status.ts";
 import { TILE_TOKENS } from "../ffi/symbols.ts";
 import { F32, F32_OR_BF16, type OpCheck } from "./op_check.ts";

@@ -5,7 +5,7 @@
  */
 import type { Device } from "../device/device.ts";
 import type { Tensor } from "../device/tensor.ts";
-import type { AttentionDecodeParams } from "../ffi/params.ts";
+import type { AttentionDecodeParams } from "../ffi/attention_params.ts";
 import { DTYPE_CODES } from "../ffi/status.ts";
 import {
   type AttentionArguments,

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Device } from "../device/device.ts";
-import type { AttentionDenseParams } from "../ffi/params.ts";
+import type { AttentionDenseParams } from "../ffi/attention_params.ts";
 import { DTYPE_CODES } from "../ffi/status.ts";
 import {
   type AttentionArguments,

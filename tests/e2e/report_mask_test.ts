@@ -12,7 +12,7 @@ import { openCpuDevice } from "../../lib/device/cpu.ts";
 import type { Device } from "../../lib/device/device.ts";
 import { stagesOn } from "../../lib/device/stages.ts";
 import { RankModel } from "../../lib/engine/rank.ts";
-import type { AntidiagonalScoreParams } from "../../lib/ffi/params.ts";
+import type { AntidiagonalScoreParams } from "../../lib/ffi/attention_params.ts";
 import { PRECISIONS } from "../../lib/model/precision.ts";
 import { readModel } from "../../lib/model/read_model.ts";
 import { loadWeights } from "../../lib/model/weights.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { AntidiagonalScoreParams } from "../../lib/ffi/params.ts";
+import type { AntidiagonalScoreParams } from "../../lib/ffi/attention_params.ts";
 import type { Scene } from "./refusal.ts";
 
 /** A valid call for `refusalTest()`: two queries behind a prefix of a tile, two heads that share keys. */
