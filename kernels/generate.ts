@@ -20,6 +20,9 @@ const WIDTHS: Readonly<Record<string, string>> = {
 /** Pointers that Deno turns into an address itself, as JavaScript owns what they point to. */
 const OUTPUTS = /^(char|uint64_t)\* out$/;
 
+/** What `deno fmt` lets a line have. */
+const LINE_WIDTH = 100;
+
 const NOTE = "This file is generated from `kernels/sx_kernels.h` by `deno task generate`: do not " +
   "edit it.";
 
@@ -165,10 +168,13 @@ ${sizes.join("")}} as const satisfies Readonly<Record<keyof OpParams, number>>;
 /** Imports of types from the module of each part of the header. */
 function importsOf(names: readonly string[], attention: ReadonlySet<string>): string {
   const sorted = [...new Set(names)].sort();
-  const lines = (some: readonly string[]): string => some.map((name) => `  ${name},\n`).join("");
-  return `import type {\n${lines(sorted.filter((name) => attention.has(name)))}} ` +
-    `from "./attention_params.ts";\n` +
-    `import type {\n${lines(sorted.filter((name) => !attention.has(name)))}} from "./params.ts";`;
+  const from = (isAttention: boolean, module: string): string => {
+    const own = sorted.filter((name) => attention.has(name) === isAttention);
+    const line = `import type { ${own.join(", ")} } from "${module}";`;
+    if (line.length <= LINE_WIDTH) return line;
+    return `import type {\n${own.map((name) => `  ${name},\n`).join("")}} from "${module}";`;
+  };
+  return `${from(true, "./attention_params.ts")}\n${from(false, "./params.ts")}`;
 }
 
 function structsSource(header: Header, attention: ReadonlySet<string>): string {
@@ -177,7 +183,6 @@ function structsSource(header: Header, attention: ReadonlySet<string>): string {
       fields.flatMap(({ kind, type }) => kind === "struct" ? [type] : [])
     ),
   );
-  const imports = [...nested, ...header.ops.values()].map(typeName);
   const parts = [...nested].map((struct) =>
     `function ${writerName(struct)}(to: StructViews, at: number, p: ${typeName(struct)}): void ` +
     `{\n${fieldWriters(header, { struct, at: "at" }).map((line) => `  ${line}\n`).join("")}}\n\n`
@@ -187,7 +192,7 @@ function structsSource(header: Header, attention: ReadonlySet<string>): string {
       ? [`${writerName(struct)}(to, 0, p);`]
       : fieldWriters(header, { struct, at: undefined });
     const body = lines.map((line) => `    ${line}\n`).join("");
-    return `  ${op}(to: StructViews, p: ${typeName(struct)}): void {\n${body}  },\n`;
+    return `  ${op}(to, p) {\n${body}  },\n`;
   });
   return `/**
  * Writes what an op takes as C lays it out.
@@ -197,7 +202,7 @@ function structsSource(header: Header, attention: ReadonlySet<string>): string {
  * @module
  */
 import type { OpParams } from "./op_params.ts";
-${importsOf(imports, attention)}
+${importsOf([...nested].map(typeName), attention)}
 import { type StructViews, writeInt, writeSize } from "./struct_views.ts";
 
 // Structures within others, which begin so many words of 8 bytes after the memory itself.

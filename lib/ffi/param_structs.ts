@@ -8,37 +8,11 @@
 import type { OpParams } from "./op_params.ts";
 import type {
   AntidiagonalScoreParams,
-  AttentionBlockSparseParams,
   AttentionDecodeParams,
-  AttentionDecodeTilesParams,
   AttentionDenseParams,
-  AttentionRestParams,
-  DecodeSelectParams,
-  KeyMeanParams,
   KeyValues,
-  MergeStatesParams,
-  RankScoreParams,
-  SelectTilesParams,
-  TileMassParams,
-  TileMeansParams,
 } from "./attention_params.ts";
-import type {
-  AddParams,
-  ArgmaxParams,
-  ConvertParams,
-  CopyParams,
-  EmbeddingParams,
-  HeadNormParams,
-  MatmulParams,
-  MatmulRowsParams,
-  QuantizeParams,
-  QuantizeRowsParams,
-  RmsNormParams,
-  RopeParams,
-  RopeTableParams,
-  SwigluParams,
-  TopKParams,
-} from "./params.ts";
+import type { MatmulParams } from "./params.ts";
 import { type StructViews, writeInt, writeSize } from "./struct_views.ts";
 
 // Structures within others, which begin so many words of 8 bytes after the memory itself.
@@ -132,7 +106,7 @@ function writeAntidiagonalScore(to: StructViews, at: number, p: AntidiagonalScor
 export const PARAM_WRITERS: {
   readonly [K in keyof OpParams]: (to: StructViews, params: OpParams[K]) => void;
 } = {
-  sx_copy(to: StructViews, p: CopyParams): void {
+  sx_copy(to, p) {
     to.u64[0] = p.out;
     to.u64[1] = p.in;
     writeSize(to.i32, 4, p.bytes);
@@ -140,14 +114,14 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 8, p.outStride);
     writeSize(to.i32, 10, p.inStride);
   },
-  sx_convert(to: StructViews, p: ConvertParams): void {
+  sx_convert(to, p) {
     to.u64[0] = p.out;
     writeInt(to.i32, 2, p.outDtype);
     to.u64[2] = p.in;
     writeInt(to.i32, 6, p.inDtype);
     writeSize(to.i32, 8, p.count);
   },
-  sx_embedding(to: StructViews, p: EmbeddingParams): void {
+  sx_embedding(to, p) {
     to.u64[0] = p.out;
     to.u64[1] = p.table;
     writeInt(to.i32, 4, p.tableDtype);
@@ -157,7 +131,7 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 12, p.vocab);
     to.f32[14] = p.scale;
   },
-  sx_rms_norm(to: StructViews, p: RmsNormParams): void {
+  sx_rms_norm(to, p) {
     to.u64[0] = p.out;
     writeInt(to.i32, 2, p.outDtype);
     to.u64[2] = p.residual;
@@ -168,7 +142,7 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 14, p.dim);
     to.f32[16] = p.eps;
   },
-  sx_quantize(to: StructViews, p: QuantizeParams): void {
+  sx_quantize(to, p) {
     to.u64[0] = p.out;
     to.u64[1] = p.scales;
     to.u64[2] = p.in;
@@ -176,7 +150,7 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 8, p.n);
     writeSize(to.i32, 10, p.k);
   },
-  sx_quantize_rows(to: StructViews, p: QuantizeRowsParams): void {
+  sx_quantize_rows(to, p) {
     to.u64[0] = p.out;
     to.u64[1] = p.scales;
     to.u64[2] = p.in;
@@ -185,13 +159,13 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 10, p.dim);
     writeSize(to.i32, 12, p.inStride);
   },
-  sx_matmul(to: StructViews, p: MatmulParams): void {
+  sx_matmul(to, p) {
     writeMatmul(to, 0, p);
   },
-  sx_matmul_rows(to: StructViews, p: MatmulRowsParams): void {
+  sx_matmul_rows(to, p) {
     writeMatmul(to, 0, p.product);
   },
-  sx_rope_table(to: StructViews, p: RopeTableParams): void {
+  sx_rope_table(to, p) {
     to.u64[0] = p.table;
     to.u64[1] = p.inverseFrequency;
     to.u64[2] = p.positions;
@@ -200,7 +174,7 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 10, p.frequencyStride);
     to.f32[12] = p.scale;
   },
-  sx_rope(to: StructViews, p: RopeParams): void {
+  sx_rope(to, p) {
     to.u64[0] = p.qOut;
     writeInt(to.i32, 2, p.qDtype);
     to.u64[2] = p.keys;
@@ -218,7 +192,7 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 28, p.rotaryDim);
     writeSize(to.i32, 30, p.outDim);
   },
-  sx_head_norm(to: StructViews, p: HeadNormParams): void {
+  sx_head_norm(to, p) {
     to.u64[0] = p.x;
     to.u64[1] = p.weight;
     writeInt(to.i32, 4, p.weightDtype);
@@ -228,7 +202,7 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 12, p.rowStride);
     to.f32[14] = p.eps;
   },
-  sx_add(to: StructViews, p: AddParams): void {
+  sx_add(to, p) {
     to.u64[0] = p.out;
     to.u64[1] = p.in;
     writeSize(to.i32, 4, p.rows);
@@ -236,39 +210,39 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 8, p.outStride);
     writeSize(to.i32, 10, p.inStride);
   },
-  sx_swiglu(to: StructViews, p: SwigluParams): void {
+  sx_swiglu(to, p) {
     to.u64[0] = p.out;
     writeInt(to.i32, 2, p.outDtype);
     to.u64[2] = p.gateUp;
     writeSize(to.i32, 6, p.rows);
     writeSize(to.i32, 8, p.dim);
   },
-  sx_argmax(to: StructViews, p: ArgmaxParams): void {
+  sx_argmax(to, p) {
     to.u64[0] = p.out;
     to.u64[1] = p.logits;
     writeSize(to.i32, 4, p.rows);
     writeSize(to.i32, 6, p.count);
   },
-  sx_top_k(to: StructViews, p: TopKParams): void {
+  sx_top_k(to, p) {
     to.u64[0] = p.outIds;
     to.u64[1] = p.outValues;
     to.u64[2] = p.logits;
     writeSize(to.i32, 6, p.count);
     writeSize(to.i32, 8, p.k);
   },
-  sx_attention_dense(to: StructViews, p: AttentionDenseParams): void {
+  sx_attention_dense(to, p) {
     writeAttentionDense(to, 0, p);
   },
-  sx_attention_block_sparse(to: StructViews, p: AttentionBlockSparseParams): void {
+  sx_attention_block_sparse(to, p) {
     writeAttentionDense(to, 0, p.attention);
     to.u64[24] = p.counts;
     to.u64[25] = p.indices;
     writeSize(to.i32, 52, p.indexStride);
   },
-  sx_attention_decode(to: StructViews, p: AttentionDecodeParams): void {
+  sx_attention_decode(to, p) {
     writeAttentionDecode(to, 0, p);
   },
-  sx_decode_select(to: StructViews, p: DecodeSelectParams): void {
+  sx_decode_select(to, p) {
     to.u64[0] = p.counts;
     to.u64[1] = p.indices;
     to.u64[2] = p.mass;
@@ -292,7 +266,7 @@ export const PARAM_WRITERS: {
     to.f32[40] = p.scale;
     to.f32[41] = p.keep;
   },
-  sx_attention_decode_tiles(to: StructViews, p: AttentionDecodeTilesParams): void {
+  sx_attention_decode_tiles(to, p) {
     writeAttentionDecode(to, 0, p.attention);
     to.u64[22] = p.meanKeys;
     to.u64[23] = p.meanValues;
@@ -303,7 +277,7 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 56, p.meanCapacity);
     writeSize(to.i32, 58, p.meanHeadStride);
   },
-  sx_merge_states(to: StructViews, p: MergeStatesParams): void {
+  sx_merge_states(to, p) {
     to.u64[0] = p.out;
     writeInt(to.i32, 2, p.outDtype);
     to.u64[2] = p.parts;
@@ -314,10 +288,10 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 14, p.heads);
     writeSize(to.i32, 16, p.headDim);
   },
-  sx_antidiagonal_score(to: StructViews, p: AntidiagonalScoreParams): void {
+  sx_antidiagonal_score(to, p) {
     writeAntidiagonalScore(to, 0, p);
   },
-  sx_select_tiles(to: StructViews, p: SelectTilesParams): void {
+  sx_select_tiles(to, p) {
     to.u64[0] = p.counts;
     to.u64[1] = p.indices;
     to.u64[2] = p.mass;
@@ -333,11 +307,11 @@ export const PARAM_WRITERS: {
     to.f32[24] = p.threshold;
     writeInt(to.i32, 25, p.byShare);
   },
-  sx_tile_mass(to: StructViews, p: TileMassParams): void {
+  sx_tile_mass(to, p) {
     writeAntidiagonalScore(to, 0, p.tiles);
     to.u64[23] = p.lseLog2;
   },
-  sx_tile_means(to: StructViews, p: TileMeansParams): void {
+  sx_tile_means(to, p) {
     to.u64[0] = p.meanKeys;
     to.u64[1] = p.meanValues;
     writeInt(to.i32, 4, p.meanDtype);
@@ -346,7 +320,7 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 36, p.tileCount);
     writeSize(to.i32, 38, p.meanHeadStride);
   },
-  sx_attention_rest(to: StructViews, p: AttentionRestParams): void {
+  sx_attention_rest(to, p) {
     to.u64[0] = p.out;
     writeInt(to.i32, 2, p.outDtype);
     to.u64[2] = p.lseLog2;
@@ -371,7 +345,7 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 42, p.prefixGap);
     to.f32[44] = p.scale;
   },
-  sx_key_mean(to: StructViews, p: KeyMeanParams): void {
+  sx_key_mean(to, p) {
     to.u64[0] = p.out;
     to.u64[1] = p.keys;
     writeInt(to.i32, 4, p.kvDtype);
@@ -381,7 +355,7 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 12, p.tokenStride);
     writeSize(to.i32, 14, p.headStride);
   },
-  sx_rank_score(to: StructViews, p: RankScoreParams): void {
+  sx_rank_score(to, p) {
     to.u64[0] = p.score;
     to.u64[1] = p.q;
     writeInt(to.i32, 4, p.qDtype);
