@@ -9,7 +9,7 @@ import { Int8Matrix, type Matrix } from "../device/int8_matrix.ts";
 import type { Tensor } from "../device/tensor.ts";
 import type { MatmulParams } from "../ffi/params.ts";
 import { DTYPE_CODES } from "../ffi/status.ts";
-import { bytesOf, F32, OpCheck, shapesOf } from "./op_check.ts";
+import { bytesOf, F32, F32_OR_BF16, OpCheck, shapesOf } from "./op_check.ts";
 
 /** What `matmul()` reads and writes. */
 export interface MatmulArguments {
@@ -38,7 +38,7 @@ const WEIGHT_DTYPES: Readonly<Partial<Record<DType, readonly DType[]>>> = {
   bf16: ["bf16", "f8e4m3"],
   f8e4m3: ["f8e4m3"],
 };
-const X_DTYPES: readonly DType[] = ["f32", "bf16", "f8e4m3"];
+const FP8: readonly DType[] = ["f8e4m3"];
 
 /**
  * Checks the tensors of a product.
@@ -47,21 +47,24 @@ const X_DTYPES: readonly DType[] = ["f32", "bf16", "f8e4m3"];
  * @throws {RangeError} If extents do not fit.
  */
 export function checkProduct(check: OpCheck, args: MatmulArguments): CheckedProduct {
-  const { out, accumulate = false } = args;
+  const { out, accumulate = false, weight } = args;
+  const isFp8 = args.x instanceof Fp8Matrix;
   const { numbers: x, scales } = args.x instanceof Fp8Matrix
     ? { numbers: args.x.codes, scales: args.x.scales }
     : { numbers: args.x, scales: undefined };
   const [m, k] = check.matrix("x", x);
-  const { n, weight, bytes } = checkWeight(check, { x, weight: args.weight });
+  const n = weight instanceof Int8Matrix
+    ? weight.shape[0]
+    : check.matrix("weight", weight instanceof Fp8Matrix ? weight.codes : weight)[0];
   return {
     params: {
       out: check.output("out", out, { dtypes: F32, shape: [m, n], strided: true }),
-      x: check.input("x", x, { dtypes: X_DTYPES, shape: [m, k], strided: true }),
+      x: check.input("x", x, { dtypes: isFp8 ? FP8 : F32_OR_BF16, shape: [m, k], strided: true }),
       xDtype: DTYPE_CODES[x.dtype],
       xScales: scales === undefined
         ? 0n
         : check.input("x's scales", scales, { dtypes: F32, shape: [m] }),
-      ...weight,
+      ...checkWeight(check, { x, weight, n }),
       accumulate: accumulate ? 1 : 0,
       m,
       n,
@@ -71,47 +74,34 @@ export function checkProduct(check: OpCheck, args: MatmulArguments): CheckedProd
     },
     call: {
       flops: 2 * m * n * k,
-      bytes: bytesOf(out, x, scales) + bytes,
-      shapes: shapesOf({ out, x, weight: args.weight }),
+      bytes: bytesOf(out, x, scales) + weight.byteLength,
+      shapes: shapesOf({ out, x, weight }),
     },
   };
 }
 
 function checkWeight(
   check: OpCheck,
-  { x, weight }: { x: Tensor; weight: Matrix },
-): {
-  readonly n: number;
-  readonly weight: Pick<MatmulParams, "weight" | "weightDtype" | "weightScales">;
-  readonly bytes: number;
-} {
+  { x, weight, n }: { x: Tensor; weight: Matrix; n: number },
+): Pick<MatmulParams, "weight" | "weightDtype" | "weightScales"> {
   const [, k] = check.matrix("x", x);
-  const scalesOf = (scales: Tensor, n: number) =>
+  const scalesOf = (scales: Tensor) =>
     check.input("weight's scales", scales, { dtypes: F32, shape: [n] });
   if (weight instanceof Int8Matrix) {
-    const { panels, scales, shape: [n, depth] } = weight;
+    const { panels, scales, shape: [, depth] } = weight;
     check.extent(depth === k, `'weight' must have shape [${n}, ${k}]`, `[${n}, ${depth}]`);
     return {
-      n,
-      weight: {
-        weight: check.input("weight", panels, { dtypes: ["i8"], shape: panels.shape }),
-        weightDtype: DTYPE_CODES.i8,
-        weightScales: scalesOf(scales, n),
-      },
-      bytes: weight.byteLength,
+      weight: check.input("weight", panels, { dtypes: ["i8"], shape: panels.shape }),
+      weightDtype: DTYPE_CODES.i8,
+      weightScales: scalesOf(scales),
     };
   }
   const numbers = weight instanceof Fp8Matrix ? weight.codes : weight;
-  const [n] = check.matrix("weight", numbers);
   const dtypes = WEIGHT_DTYPES[x.dtype] ?? [];
   return {
-    n,
-    weight: {
-      weight: check.input("weight", numbers, { dtypes, shape: [n, k] }),
-      weightDtype: DTYPE_CODES[numbers.dtype],
-      weightScales: weight instanceof Fp8Matrix ? scalesOf(weight.scales, n) : 0n,
-    },
-    bytes: weight.byteLength,
+    weight: check.input("weight", numbers, { dtypes, shape: [n, k] }),
+    weightDtype: DTYPE_CODES[numbers.dtype],
+    weightScales: weight instanceof Fp8Matrix ? scalesOf(weight.scales) : 0n,
   };
 }
 
