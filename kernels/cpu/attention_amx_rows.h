@@ -108,14 +108,21 @@ class AmxRows {
     return (first_token_ + r / heads_) * args.q_heads + first_head_ + r % heads_;
   }
 
-  /* Sets what weights are relative to. A group's first job and one with a mask need a pass over
-   * their logits for it; in others the maxima so far will do, which exceeds() checks. */
+  /* Sets what weights are relative to. A row's first job and one with a mask need a pass over their
+   * logits for it; in others the maxima so far will do, which exceeds() checks. */
   void begin_weights(AmxJob& job) {
     job.rescale = false;
-    if (job.masked || max_[job.row] == -INFINITY) {
-      move_maxima(job);
-    }
+    if (job.masked || has_new_rows(job)) move_maxima(job);
     set_shifts(job);
+  }
+
+  /* Whether a row of a job has seen no key yet: all of them at first, and later those whose window
+   * begins behind the keys that others of the group have seen. */
+  bool has_new_rows(const AmxJob& job) const {
+    const Vec none = broadcast(-INFINITY), first = load(max_ + job.row);
+    const Vec second = load(max_ + job.row + kTileSide);
+    return (_mm512_cmp_ps_mask(first, none, _CMP_EQ_OQ) |
+            _mm512_cmp_ps_mask(second, none, _CMP_EQ_OQ)) != 0;
   }
 
   void set_shifts(const AmxJob& job) {

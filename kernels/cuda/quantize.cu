@@ -4,7 +4,6 @@
  * A block makes a panel, a warp each of its rows: it finds the largest magnitude, reads the row again,
  * from a cache as a rule, and writes four bytes a lane. Moves n * k * (sizeof(in) + 1) bytes.
  */
-#include <math_constants.h>
 
 #include "element.cuh"
 #include "ops.cuh"
@@ -47,7 +46,10 @@ __global__ void __launch_bounds__(kThreads)
     const bool has_numbers = is_finite && largest >= kSmallest;
     const float inverse = has_numbers ? __fdiv_rn(127.0f, largest) : 0.0f;
     if (is_there && threadIdx.x % 32 == 0) {
-      args.scales[j] = !is_finite ? CUDART_NAN_F : has_numbers ? __fdiv_rn(largest, 127.0f) : 0.0f;
+      /* The NaN of the CPU library, bit for bit. */
+      args.scales[j] = !is_finite    ? __int_as_float(0x7fc00000)
+                       : has_numbers ? __fdiv_rn(largest, 127.0f)
+                                     : 0.0f;
     }
     unsigned* out = static_cast<unsigned*>(args.out) + panel * kRows * depth / 4;
     for (int64_t quad = threadIdx.x % 32; quad < depth / 4; quad += 32) {
