@@ -222,8 +222,8 @@ const REFUSED: readonly (readonly [Record<string, unknown>, string])[] = [
   [{ partial_rotary_factor: 0.5 }, "'partial_rotary_factor' in m/config.json must be 1"],
   [
     { quantization_config: { quant_method: "awq", bits: 4 } },
-    "'quantization_config.quant_method' in m/config.json must be \"compressed-tensors\": " +
-    'current value is "awq"',
+    "'quantization_config.quant_method' in m/config.json must be \"compressed-tensors\" or " +
+    '"fbgemm_fp8": current value is "awq"',
   ],
   [{ quantization_config: "int8" }, "'quantization_config' in m/config.json must be an object"],
   [
