@@ -52,14 +52,14 @@ const REFUSED: readonly [unknown, string][] = [
   [{ precision: { ...PRECISIONS.f32, cache: "f8" } }, "'precision.cache' must be one of"],
   [
     { precision: { activations: "f32" } },
-    "'precision.weights' is missing: it must be one of bf16, f32, int8",
+    "'precision.weights' is missing: it must be one of bf16, f32, int8, fp8",
   ],
-  [{ weights: "int4" }, "'weights' must be one of bf16, int8: current value is int4"],
-  [{ head: "f32" }, "'head' must be one of bf16, int8: current value is f32"],
+  [{ weights: "int4" }, "'weights' must be one of bf16, int8, fp8: current value is int4"],
+  [{ head: "f32" }, "'head' must be one of bf16, int8, fp8: current value is f32"],
   [{ keepWeights: 1 }, "'keepWeights' must be"],
   [
     { precision: { ...PRECISIONS.bf16, head: "bf16" } },
-    "'precision.head' must be one of int8: current value is bf16",
+    "'precision.head' must be one of int8, fp8: current value is bf16",
   ],
   [{ precision: { ...PRECISIONS.bf16, weights: "f32" } }, "'precision.weights' must be bf16"],
   [{ processCount: 0 }, "'processCount' must be a whole number from 1 to 1024"],
