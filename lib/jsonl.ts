@@ -36,7 +36,7 @@ export interface JsonLine {
  */
 export async function* readJsonLines(path: string): AsyncGenerator<JsonLine> {
   for await (const { text, line } of withoutBlanks(decodeLines(path), path)) {
-    yield { line, value: parseLine(text, { path, line }) };
+    yield { line, value: parseJsonLine(text, { path, line }) };
   }
 }
 
@@ -83,7 +83,11 @@ export async function* withoutBlanks(
   }
 }
 
-function parseLine(text: string, place: { path: string; line: number }): unknown {
+/** The value of a line. @throws {FileError} If it is not JSON; the message names file and line. */
+export function parseJsonLine(
+  text: string,
+  place: { path: string; line: number },
+): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {

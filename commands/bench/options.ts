@@ -11,7 +11,8 @@ import type { Threshold } from "../../lib/attention/thresholds.ts";
 import type { DeviceWish } from "../../lib/device/open.ts";
 import { errorText, FileError } from "../../lib/errors.ts";
 import type { ModelShape } from "../../lib/model/model_shape.ts";
-import type { ComputeDType } from "../../lib/model/precision.ts";
+import { precisionFor } from "../../lib/engine/options.ts";
+import { type ComputeDType, type Precision, PRECISIONS } from "../../lib/model/precision.ts";
 
 /** How measurements are printed. */
 export const BENCH_FORMATS = ["table", "md", "csv", "json", "jsonl"] as const;
@@ -89,4 +90,9 @@ export async function appendLine(path: string | undefined, line: string): Promis
   } catch (error) {
     throw new FileError(`Cannot write ${path}: ${errorText(error)}`, { cause: error });
   }
+}
+
+/** What a model's numbers are rounded to. */
+export function precisionOf(config: ModelShape, options: BenchOptions): Precision {
+  return precisionFor(config, { precision: PRECISIONS[options.dtype], wish: options });
 }

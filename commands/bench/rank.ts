@@ -11,8 +11,6 @@ import type { DeviceKind } from "../../lib/device/open.ts";
 import { ProfiledDevice } from "../../lib/device/profiled.ts";
 import { type Stage, stagesOn } from "../../lib/device/stages.ts";
 import type { ModelShape } from "../../lib/model/model_shape.ts";
-import { precisionFor } from "../../lib/engine/options.ts";
-import { type Precision, PRECISIONS } from "../../lib/model/precision.ts";
 import { readModel } from "../../lib/model/read_model.ts";
 import { randomWeights } from "../../lib/model/random_weights.ts";
 import type { ModelWeights } from "../../lib/model/weight_tensors.ts";
@@ -24,7 +22,7 @@ import { invariant } from "../../lib/errors.ts";
 import { decodeInt32 } from "../../lib/team/protocol.ts";
 import { openRankDevices } from "../../lib/engine/rank_device.ts";
 import { copyRate, peakMemoryMib } from "./machine.ts";
-import type { BenchOptions } from "./options.ts";
+import { type BenchOptions, precisionOf } from "./options.ts";
 import { ModeBench } from "./mode_bench.ts";
 import type { DecodeTiming, PrefillTiming } from "./timings.ts";
 
@@ -225,8 +223,4 @@ export class RankBench implements Disposable {
     this.#freeMode();
     this.#owned.dispose();
   }
-}
-
-function precisionOf(config: ModelShape, options: BenchOptions): Precision {
-  return precisionFor(config, { precision: PRECISIONS[options.dtype], wish: options });
 }

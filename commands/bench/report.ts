@@ -4,9 +4,8 @@
  * @module
  */
 import { describeKeep } from "../../lib/attention/decode_keep.ts";
-import { precisionFor } from "../../lib/engine/options.ts";
 import { isFp8 } from "../../lib/model/fp8_weights.ts";
-import { isEightBits, PRECISIONS } from "../../lib/model/precision.ts";
+import { isEightBits } from "../../lib/model/precision.ts";
 import { describeDtype } from "../shared/weights.ts";
 import type { AttentionMode, CheckedPlan } from "../../lib/attention/plan.ts";
 import { describeThreshold, thresholdRecord } from "../../lib/attention/thresholds.ts";
@@ -19,7 +18,7 @@ import {
   type WeightSpec,
 } from "../../lib/model/model_shape.ts";
 import { layOutBlocks, tokensIn } from "../../lib/star/blocks.ts";
-import type { BenchOptions } from "./options.ts";
+import { type BenchOptions, precisionOf } from "./options.ts";
 import { type DecodeTiming, median, type PrefillTiming, spread } from "./timings.ts";
 
 /** All about one mode. */
@@ -223,7 +222,7 @@ export function restSeconds({ seconds, costs }: PrefillTiming): number {
 export function decodeRate(report: ModeReport, timing: DecodeTiming): number {
   const { config, options } = report;
   if (report.plan.decodeKeep !== undefined) return NaN;
-  const precision = precisionFor(config, { precision: PRECISIONS[options.dtype], wish: options });
+  const precision = precisionOf(config, options);
   const rounded = new Set(
     config.layers.flatMap(productShapes).filter((product) =>
       precision.weights === "int8" || isFp8(product, { config, precision })

@@ -4,8 +4,13 @@
  *
  * @module
  */
-import type { AttentionMode, PlanOptions } from "../../lib/attention/plan.ts";
-import { PLAN_DEFAULTS } from "../../lib/attention/plan.ts";
+import {
+  type AttentionMode,
+  hasBlocks,
+  PLAN_DEFAULTS,
+  type PlanOptions,
+  selectsTiles,
+} from "../../lib/attention/plan.ts";
 import { REST_RULES } from "../../lib/attention/rest.ts";
 import type { ThresholdTable } from "../../lib/attention/thresholds.ts";
 import { decodeKeepOf } from "../shared/decode_keep_flag.ts";
@@ -42,10 +47,6 @@ export interface Axis {
   readonly label: (value: AxisValue) => string;
   readonly plan: (value: AxisValue, place: AxisPlace) => Partial<PlanOptions>;
 }
-
-const hasBlocks = (mode: AttentionMode): boolean => mode === "star" || mode === "starx";
-const selects = (mode: AttentionMode): boolean =>
-  mode === "xattn" || mode === "starx" || mode === "ringx";
 
 const SHARE = /^(\d{1,4})\/(\d{1,4})$/;
 const SIZE_RULE = "a whole number of tokens, or a share of the length such as 1/4";
@@ -117,7 +118,7 @@ export const AXIS_GROUPS = [
   [{
     name: "stride",
     fallback: PLAN_DEFAULTS.stride,
-    applies: selects,
+    applies: selectsTiles,
     rule: "a divisor of 128",
     read: (given) => readNumber(given, (value) => Number.isInteger(value) && 128 % value === 0),
     label: (value) => `s${value}`,
@@ -126,7 +127,7 @@ export const AXIS_GROUPS = [
   [{
     name: "threshold",
     fallback: PLAN_DEFAULTS.threshold,
-    applies: selects,
+    applies: selectsTiles,
     rule: "above 0 and at most 1, share: and such a number, or the file of a table",
     read: (given) => {
       if (typeof given === "number" || DECIMAL.test(given)) return readNumber(given, isShare);
@@ -145,7 +146,7 @@ export const AXIS_GROUPS = [
     },
   }, {
     name: "density",
-    applies: selects,
+    applies: selectsTiles,
     rule: "above 0 and at most 1",
     read: (given) => readNumber(given, isShare),
     label: (value) => `d${value}`,
@@ -154,7 +155,7 @@ export const AXIS_GROUPS = [
   [{
     name: "rest",
     fallback: PLAN_DEFAULTS.rest,
-    applies: selects,
+    applies: selectsTiles,
     rule: `one of ${REST_RULES.join(", ")}`,
     read: (given) => REST_RULES.find((rule) => rule === given),
     label: (value) => value === "mean" ? "mean" : "",

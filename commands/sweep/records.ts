@@ -5,8 +5,8 @@
  * @module
  */
 import { dirname } from "node:path";
-import { errorText, FileError, UsageError } from "../../lib/errors.ts";
-import { JsonLinesWriter, recoverJsonLines } from "../../lib/jsonl.ts";
+import { FileError, UsageError } from "../../lib/errors.ts";
+import { JsonLinesWriter, parseJsonLine, recoverJsonLines } from "../../lib/jsonl.ts";
 import { fileError, isJsonObject } from "../../lib/text_file.ts";
 import { makeFolder } from "../shared/folder.ts";
 import type { OptionValue } from "../shared/run_record.ts";
@@ -61,11 +61,11 @@ export async function readUnit(path: string): Promise<Unit | undefined> {
   }
   const [first, ...lines] = text.slice(0, text.lastIndexOf("\n") + 1).split("\n").slice(0, -1);
   if (first === undefined) return undefined;
-  const header = headerIn(parseLine(first, { path, line: 1 }), path);
+  const header = headerIn(parseJsonLine(first, { path, line: 1 }), path);
   const records = new Map<number, SweepRecord>();
   for (const [i, line] of lines.entries()) {
     const place = { path, line: i + 2 };
-    const record = recordIn(parseLine(line, place), place);
+    const record = recordIn(parseJsonLine(line, place), place);
     if (records.has(record.number)) {
       throw new FileError(
         `Cannot read ${path}: line ${place.line} repeats sample ${record.number}`,
@@ -74,17 +74,6 @@ export async function readUnit(path: string): Promise<Unit | undefined> {
     records.set(record.number, record);
   }
   return { header, records };
-}
-
-function parseLine(text: string, place: { path: string; line: number }): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new FileError(
-      `Cannot read ${place.path}: line ${place.line} is not JSON (${errorText(error)})`,
-      { cause: error },
-    );
-  }
 }
 
 function headerIn(value: unknown, path: string): UnitHeader {

@@ -33,6 +33,16 @@ export type AttentionMode = "dense" | "xattn" | "star" | "starx" | "ring" | "rin
 /** All modes, in the order of help texts. */
 export const ATTENTION_MODES: readonly AttentionMode[] = Object.keys(MODES).filter(isMode);
 
+/** Whether a mode cuts the context into blocks. */
+export function hasBlocks(mode: AttentionMode): boolean {
+  return MODES[mode].cut === "blocks";
+}
+
+/** Whether a mode selects tiles. */
+export function selectsTiles(mode: AttentionMode): boolean {
+  return MODES[mode].selects;
+}
+
 /** How phase 2 merges the ranks' parts: by log-sum-exp, or by StarXAttention's weights. */
 export type MergeRule = "lse" | "antidiagonal";
 
