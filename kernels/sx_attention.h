@@ -74,12 +74,14 @@ typedef struct sx_attention_decode_params {
 } sx_attention_decode_params;
 sx_status sx_attention_decode(sx_context* context, const sx_attention_decode_params* params);
 
-/* Chooses the tiles of keys that sx_attention_decode_tiles reads, by the means of their keys, of each
+/* Chooses the tiles of keys that sx_attention_decode_tiles reads, by a short form of their keys, of each
  * sequence and key head for all its queries together. The first pooled_tiles[s] tiles of sequence s have
- * a mean: that of tile c, its keys 128*c to 128*c + 127, is row first_row[s] / 128 + c; all queries see
- * them. Tiles of one floor(c / unit_tiles) are a unit, within which
- * p[t,h,c] = softmax over c of scale * q[t,h] . mean_keys[c]; mass[c] = sum of p over t and the heads h
- * of the key head. Where such a logit is NaN or +inf, the softmax is without it and the mass is NaN.
+ * a mean and codes, which sx_key_codes has written: tile c is row first_row[s] / 128 + c of the means,
+ * its key j row first_row[s] + 128*c + j of the codes; all queries see them. With the keys k~ of a tile
+ * in this form, and tiles of one floor(c / unit_tiles) being a unit,
+ * p[t,h,c] = softmax over the unit's c of (log of the sum over the keys j of c of exp(scale * q . k~[j]));
+ * mass[c] = sum of p over t and the heads h of the key head. Where such a logit is NaN or +inf, the
+ * softmax is without its tile, whose mass is NaN.
  * Chosen are the first `first_tiles` tiles of the sequence and those of mass NaN; of the others of a
  * unit, in falling order of mass (equal: lower number first),
  * by_threshold = 0: as many as bring the unit's chosen ones to ceil(keep * (1 - 2^-20) * its tiles);
@@ -94,14 +96,17 @@ typedef struct sx_decode_select_params {
   const void* q;    /* [sequences, q_tokens, q_heads, head_dim] F32 (CPU), BF16 (CUDA) */
   sx_dtype q_dtype;
   const void* mean_keys; /* [kv_heads, mean_capacity, head_dim] F32, BF16 (CUDA: BF16) */
+  const void* spread;    /* as mean_keys */
+  const int32_t* codes;  /* [kv_heads, 128 * mean_capacity, head_dim / 16] */
   sx_dtype kv_dtype;
   const int32_t* first_row;    /* [sequences], nullable: 0; multiples of 128 */
   const int32_t* pooled_tiles; /* [sequences], 0..index_stride */
   int32_t by_threshold;
   int64_t sequences, q_tokens, mean_capacity, index_stride; /* q_tokens: 0..16 */
   int64_t unit_tiles, first_tiles;                          /* unit_tiles 0: all are one unit */
-  int64_t q_heads, kv_heads, head_dim, mean_head_stride;    /* rows are head_dim apart */
-  float scale, keep;                                        /* keep: above 0 */
+  int64_t q_heads, kv_heads, head_dim;                      /* rows are head_dim apart */
+  int64_t mean_head_stride, code_head_stride;
+  float scale, keep; /* keep: above 0 */
 } sx_decode_select_params;
 sx_status sx_decode_select(sx_context* context, const sx_decode_select_params* params);
 
@@ -198,6 +203,30 @@ typedef struct sx_tile_means_params {
   int64_t first_tile, tile_count, mean_head_stride;
 } sx_tile_means_params;
 sx_status sx_tile_means(sx_context* context, const sx_tile_means_params* params);
+
+/* Keys of tiles in two bits a number, by which sx_decode_select tells which tiles matter (the mean of 128
+ * keys hides a single one). With the mean m of a tile's 128 keys as sx_tile_means has written it,
+ * spread[g,c,d] = (sum over the keys j of the tile, in their order, of |k[g,j,d] - m[g,c,d]|) / 128;
+ * code = 0, 1, 2 or 3 where k - m is below -SX_CODE_EDGE * spread, below 0, below SX_CODE_EDGE * spread,
+ * or none of these; the key stands for k~ = m + spread * (-SX_CODE_FAR, -SX_CODE_NEAR, SX_CODE_NEAR,
+ * SX_CODE_FAR)[code]: the quantizer of least square error for a normal distribution (Max, 1960).
+ * spread is rounded to its dtype before codes are made; a tile with a number that is not finite has a
+ * spread of NaN there. Number d of a key is bits 2 * (d mod 16) and the next of word d / 16. Writes
+ * the tiles first_tile to first_tile + tile_count - 1, all whole, and reads their keys and means alone. */
+#define SX_CODE_EDGE 1.2302f
+#define SX_CODE_NEAR 0.5675f
+#define SX_CODE_FAR 1.8925f
+typedef struct sx_key_codes_params {
+  int32_t* codes;        /* [kv_heads, 128 * tiles, head_dim / 16] */
+  void* spread;          /* [kv_heads, tiles, head_dim] F32, BF16 */
+  const void* mean_keys; /* as spread */
+  sx_dtype mean_dtype;
+  const void* keys; /* [kv_heads, key_tokens, head_dim] F32, BF16 (CUDA: BF16) */
+  sx_dtype kv_dtype;
+  int64_t key_tokens, kv_heads, head_dim, token_stride, head_stride;
+  int64_t first_tile, tile_count, mean_head_stride, code_head_stride;
+} sx_key_codes_params;
+sx_status sx_key_codes(sx_context* context, const sx_key_codes_params* params);
 
 /* Continues the softmax of sx_attention_block_sparse over what was not chosen: a tile of 128 keys enters
  * as one key and one value, its means, with the weight of 128 keys. Row tile b of the call is tile

@@ -117,7 +117,10 @@ sx_status sx_decode_select(sx_context* context, const sx_decode_select_params* p
   SX_PASS(check_heads(call, p.q_heads, p.kv_heads, p.head_dim));
   SX_CHECK_SIZE(call, p, mean_capacity);
   SX_CHECK(call, p.mean_capacity == 0 || p.mean_keys != nullptr, "mean_keys must not be null", 0);
+  SX_CHECK(call, p.mean_capacity == 0 || p.spread != nullptr, "spread must not be null", 0);
+  SX_CHECK(call, p.mean_capacity == 0 || p.codes != nullptr, "codes must not be null", 0);
   SX_CHECK_SIZE(call, p, mean_head_stride);
+  SX_CHECK_SIZE(call, p, code_head_stride);
   SX_CHECK(call, p.index_stride >= 0 && p.index_stride <= kMostTiles,
            "index_stride must be 0 to 2^20", p.index_stride);
   SX_CHECK_SIZE(call, p, unit_tiles);
@@ -126,6 +129,27 @@ sx_status sx_decode_select(sx_context* context, const sx_decode_select_params* p
   SX_CHECK(call, p.keep > 0, "keep must be above 0 (shown as 0)", 0);
   if (kSeesMemory) SX_PASS(check_pooled(call, p, p));
   return SX_CALL(*context, decode_select, p);
+}
+
+sx_status sx_key_codes(sx_context* context, const sx_key_codes_params* params) {
+  SX_BEGIN(context, params, "encode keys");
+  SX_CHECK_POINTER(call, p, codes);
+  SX_CHECK_POINTER(call, p, spread);
+  SX_CHECK_POINTER(call, p, mean_keys);
+  SX_CHECK_FLOAT(call, p, mean_dtype);
+  SX_CHECK_FLOAT(call, p, kv_dtype);
+  SX_PASS(check_cache(call, p.kv_dtype));
+  SX_PASS(check_heads(call, p.kv_heads, p.kv_heads < 1 ? 1 : p.kv_heads, p.head_dim));
+  SX_CHECK_SIZE(call, p, key_tokens);
+  SX_CHECK(call, p.key_tokens == 0 || p.keys != nullptr, "keys must not be null", 0);
+  SX_CHECK_SIZE(call, p, token_stride);
+  SX_CHECK_SIZE(call, p, head_stride);
+  SX_CHECK_SIZE(call, p, mean_head_stride);
+  SX_CHECK_SIZE(call, p, code_head_stride);
+  SX_CHECK_SIZE(call, p, first_tile);
+  SX_CHECK(call, is_size(p.tile_count) && p.first_tile + p.tile_count <= p.key_tokens / SX_TILE,
+           "first_tile + tile_count must be at most the number of whole tiles", p.tile_count);
+  return SX_CALL(*context, key_codes, p);
 }
 
 sx_status sx_attention_decode_tiles(sx_context* context,

@@ -33,6 +33,7 @@
   X(select_tiles)           \
   X(tile_mass)              \
   X(tile_means)             \
+  X(key_codes)              \
   X(attention_rest)         \
   X(key_mean)               \
   X(rank_score)             \

@@ -1,12 +1,13 @@
 /*
- * Chooses the tiles of keys that a decode step reads, by the means of their keys (see
+ * Chooses the tiles of keys that a decode step reads, by two bits of each number of their keys (see
  * sx_decode_select in ../sx_attention.h).
  *
- * mass[c] = sum over the queries and heads of a key head of softmax(scale * q . mean_keys[c]) within
- * a unit; then the largest leave a heap. A unit of work is one key head of a sequence. Logits, softmax
- * and mass in f32, sums of masses in double precision, all in a fixed order. Bytes read
- * T*HQ/HK times 4*D a tile, from the cache; FLOPs 2*D*T*HQ a tile, about log2(tiles) comparisons for
- * each that is chosen.
+ * mass[c] = sum over the queries and heads of a key head of their softmax's share of tile c within a
+ * unit; then the largest leave a heap. With q' = scale * spread * q, a key's logit is scale * q . mean +
+ * the sum of q' times the levels that its codes say, which a shuffle of a vector looks up for up to
+ * kRows rows at a time. A unit of work is one key head of a sequence. Logits, softmax and mass in f32,
+ * sums of masses in double precision, all in a fixed order. Bytes read ceil(T*HQ/HK / kRows) times D/4
+ * a key; FLOPs 2*D*T*HQ a key, about log2(tiles) comparisons for each tile that is chosen.
  */
 #include <math.h>
 
@@ -20,21 +21,29 @@ namespace SX_ISA {
 
 namespace {
 
-/* Working memory of a worker: logits of a unit, padded to whole vectors, a heap, and marks. */
+/* Rows of queries that meet a key at a time, and the largest head size. */
+constexpr int64_t kRows = 4, kMostDim = 128;
+
+/* Working memory of a worker: of kRows rows the largest logit of each tile of a unit, and the sum of
+ * 2^(logit - largest), padded to whole vectors; a heap, and marks. */
 struct Scratch {
-  float* logits;
+  float* tops;
+  float* sums;
   int32_t* heap;
   uint8_t* taken;
+  int64_t stride; /* of tops and sums, from row to row */
 };
 
 constexpr int64_t scratch_bytes(int64_t tiles) {
-  return (tiles + 16) * 4 + tiles * 4 + (tiles + 63) / 64 * 64;
+  return 2 * kRows * (tiles + 16) * 4 + tiles * 4 + (tiles + 63) / 64 * 64;
 }
 
 Scratch scratch_at(char* memory, int64_t tiles) {
   Scratch scratch;
-  scratch.logits = reinterpret_cast<float*>(memory);
-  scratch.heap = reinterpret_cast<int32_t*>(scratch.logits + tiles + 16);
+  scratch.stride = tiles + 16;
+  scratch.tops = reinterpret_cast<float*>(memory);
+  scratch.sums = scratch.tops + kRows * scratch.stride;
+  scratch.heap = reinterpret_cast<int32_t*>(scratch.sums + kRows * scratch.stride);
   scratch.taken = reinterpret_cast<uint8_t*>(scratch.heap + tiles);
   return scratch;
 }
@@ -50,32 +59,109 @@ float dot(const float* q, const Key* k, int64_t dim) {
   return reduce_add(add(first, second));
 }
 
-/* Adds the softmax of one row over a unit of `tiles` means to their masses. */
-template <class Key>
-void add_row(const sx_decode_select_params& args, const float* q, const Key* means, int64_t tiles,
-             float* logits, float* mass) {
-  const float scale_log2 = args.scale * 1.44269504088896341f;
-  float top = -INFINITY;
-  for (int64_t c = 0; c < tiles; c++) {
-    float logit = dot(q, means + c * args.head_dim, args.head_dim) * scale_log2;
-    if (!(logit < INFINITY)) {
-      mass[c] = NAN;
-      logit = -INFINITY;
+/* The levels of the next kLanes codes. */
+SX_INLINE Vec levels_at(const int32_t* words, int64_t d) {
+#ifdef __AVX512F__
+  const __m512i shifts =
+      _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  const __m512 levels =
+      _mm512_broadcast_f32x4(_mm_setr_ps(-SX_CODE_FAR, -SX_CODE_NEAR, SX_CODE_NEAR, SX_CODE_FAR));
+  const __m512i codes = _mm512_srlv_epi32(_mm512_set1_epi32(words[d / 16]), shifts);
+  return _mm512_permutevar_ps(levels, codes);
+#else
+  const __m256i shifts = _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14);
+  const __m256 levels = _mm256_setr_ps(-SX_CODE_FAR, -SX_CODE_NEAR, SX_CODE_NEAR, SX_CODE_FAR,
+                                       -SX_CODE_FAR, -SX_CODE_NEAR, SX_CODE_NEAR, SX_CODE_FAR);
+  const uint32_t word = static_cast<uint32_t>(words[d / 16]) >> (2 * (d % 16));
+  const __m256i codes = _mm256_srlv_epi32(_mm256_set1_epi32(static_cast<int32_t>(word)), shifts);
+  return _mm256_permutevar_ps(levels, codes);
+#endif
+}
+
+/* Of some rows over one tile: the largest logit in powers of two, and the sum of 2^(logit - largest).
+ * Where a logit is NaN or +inf the sum is NaN, and the largest is -inf. */
+template <int kCount>
+void meet_tile(const float (*factors)[kMostDim], const float* bases, const int32_t* codes,
+               int64_t dim, float* tops, float* sums, int64_t stride) {
+  float logits[kCount][SX_TILE];
+  for (int64_t j = 0; j < SX_TILE; j++) {
+    Vec dots[kCount];
+    for (Vec& dot : dots) dot = zero();
+    for (int64_t d = 0; d < dim; d += kLanes) {
+      const Vec levels = levels_at(codes + j * (dim / 16), d);
+      for (int r = 0; r < kCount; r++) dots[r] = fma(load(factors[r] + d), levels, dots[r]);
     }
-    logits[c] = logit;
-    top = larger(logit, top);
+    for (int r = 0; r < kCount; r++) logits[r][j] = bases[r] + reduce_add(dots[r]);
+  }
+  for (int r = 0; r < kCount; r++) {
+    float top = -INFINITY;
+    bool is_bad = false;
+    for (int64_t j = 0; j < SX_TILE; j++) {
+      if (!(logits[r][j] < INFINITY)) is_bad = true;
+      top = larger(logits[r][j], top);
+    }
+    tops[r * stride] = is_bad ? -INFINITY : top;
+    sums[r * stride] = is_bad ? NAN : 0;
+    if (is_bad || top == -INFINITY) continue;
+    Vec sum = zero();
+    for (int64_t j = 0; j < SX_TILE; j += kLanes) {
+      sum = add(sum, exp2(sub(load(logits[r] + j), broadcast(top))));
+    }
+    sums[r * stride] = reduce_add(sum);
+  }
+}
+
+/* Adds the softmax of one row over a unit to the masses of its tiles. */
+void add_row(const float* tops, float* sums, int64_t tiles, float* mass) {
+  float top = -INFINITY, total = 0;
+  for (int64_t c = 0; c < tiles; c++) top = larger(tops[c], top);
+  for (int64_t c = 0; c < tiles; c++) {
+    if (!(sums[c] == sums[c])) mass[c] = NAN;
   }
   if (top == -INFINITY) return;
-  const int64_t padded = round_up(tiles, kLanes);
-  for (int64_t c = tiles; c < padded; c++) logits[c] = -INFINITY;
-  Vec sums = zero();
-  for (int64_t c = 0; c < padded; c += kLanes) {
-    const Vec weight = exp2(sub(load(logits + c), broadcast(top)));
-    store(logits + c, weight);
-    sums = add(sums, weight);
+  float weights[16];
+  for (int64_t c = 0; c < tiles; c += kLanes) {
+    const int64_t count = min64(kLanes, tiles - c);
+    store(weights, exp2(sub(load(tops + c), broadcast(top))));
+    for (int64_t i = 0; i < count; i++) {
+      sums[c + i] *= weights[i];
+      if (sums[c + i] == sums[c + i]) total += sums[c + i];
+    }
   }
-  const float factor = 1 / reduce_add(sums);
-  for (int64_t c = 0; c < tiles; c++) mass[c] += logits[c] * factor;
+  const float factor = 1 / total;
+  for (int64_t c = 0; c < tiles; c++) mass[c] += sums[c] * factor;
+}
+
+/* What the tiles of a unit have of a key head. */
+template <class Key>
+struct Unit {
+  const Key* means;
+  const Key* spread;
+  const int32_t* codes;
+  int64_t tiles;
+};
+
+/* Adds kCount rows of queries, those at q[0..kCount-1]. */
+template <int kCount, class Key>
+void add_rows(const sx_decode_select_params& args, const float* const* q, const Unit<Key>& unit,
+              const Scratch& scratch, float* mass) {
+  const int64_t dim = args.head_dim;
+  const Vec scale = broadcast(args.scale * 1.44269504088896341f);
+  for (int64_t c = 0; c < unit.tiles; c++) {
+    float factors[kCount][kMostDim], bases[kCount];
+    for (int r = 0; r < kCount; r++) {
+      bases[r] = dot(q[r], unit.means + c * dim, dim) * args.scale * 1.44269504088896341f;
+      for (int64_t d = 0; d < dim; d += kLanes) {
+        store(factors[r] + d, mul(mul(load(q[r] + d), scale), load(unit.spread + c * dim + d)));
+      }
+    }
+    meet_tile<kCount>(factors, bases, unit.codes + c * SX_TILE * (dim / 16), dim, scratch.tops + c,
+                      scratch.sums + c, scratch.stride);
+  }
+  for (int r = 0; r < kCount; r++) {
+    const int64_t at = r * scratch.stride;
+    add_row(scratch.tops + at, scratch.sums + at, unit.tiles, mass);
+  }
 }
 
 /* Marks the chosen tiles of the unit first..end-1. */
@@ -113,8 +199,11 @@ void select_head(const sx_decode_select_params& args, int64_t unit, const Scratc
   const int64_t s = unit / args.kv_heads, kv_head = unit % args.kv_heads;
   const int64_t group = args.q_heads / args.kv_heads, tiles = args.pooled_tiles[s];
   const int64_t row = (args.first_row == nullptr ? 0 : args.first_row[s]) / SX_TILE;
-  const Key* means = static_cast<const Key*>(args.mean_keys) + kv_head * args.mean_head_stride +
-                     row * args.head_dim;
+  const int64_t at = kv_head * args.mean_head_stride + row * args.head_dim;
+  const int64_t words = SX_TILE * (args.head_dim / 16);
+  const Unit<Key> all = {static_cast<const Key*>(args.mean_keys) + at,
+                         static_cast<const Key*>(args.spread) + at,
+                         args.codes + kv_head * args.code_head_stride + row * words, tiles};
   const float* q = static_cast<const float*>(args.q) +
                    (s * args.q_tokens * args.q_heads + kv_head * group) * args.head_dim;
   float* mass = args.mass + unit * args.index_stride;
@@ -122,10 +211,23 @@ void select_head(const sx_decode_select_params& args, int64_t unit, const Scratc
   for (int64_t c = 0; c < tiles; c++) mass[c] = 0;
   for (int64_t first = 0; first < tiles; first += step) {
     const int64_t end = min64(first + step, tiles);
-    for (int64_t t = 0; t < args.q_tokens; t++) {
-      for (int64_t g = 0; g < group; g++) {
-        add_row(args, q + (t * args.q_heads + g) * args.head_dim, means + first * args.head_dim,
-                end - first, scratch.logits, mass + first);
+    const Unit<Key> unit_of = {all.means + first * args.head_dim,
+                               all.spread + first * args.head_dim, all.codes + first * words,
+                               end - first};
+    const int64_t rows = args.q_tokens * group;
+    for (int64_t begin = 0; begin < rows; begin += kRows) {
+      const float* some[kRows] = {};
+      const int64_t count = min64(kRows, rows - begin);
+      for (int64_t r = 0; r < count; r++) {
+        const int64_t t = (begin + r) / group, g = (begin + r) % group;
+        some[r] = q + (t * args.q_heads + g) * args.head_dim;
+      }
+      if (count == kRows) {
+        add_rows<kRows>(args, some, unit_of, scratch, mass + first);
+        continue;
+      }
+      for (int64_t r = 0; r < count; r++) {
+        add_rows<1>(args, some + r, unit_of, scratch, mass + first);
       }
     }
     choose(args, first, end, mass, scratch);

@@ -1,112 +1,33 @@
 /*
- * Chooses the tiles of keys that a decode step reads, by the means of their keys (see
- * sx_decode_select in ../sx_attention.h).
+ * Chooses the tiles of keys that a decode step reads, by two bits of each number of their keys
+ * (see sx_decode_select in ../sx_attention.h).
  *
- * First the logits of all means, a warp four tiles and eight lanes a tile, against rows of queries in
- * shared memory: bf16 products, f32 sums. Then a block a key head of a sequence: a warp makes the
+ * First the logits of all tiles, a block a tile and a thread a key: with q' = scale * spread * q of
+ * kLogitRows rows of queries in shared memory, a thread turns the codes of its key into levels, 16 at a time,
+ * and adds up their products with each row in f32; the block adds up the exponentials. Then a block a key head of a sequence: a warp makes the
  * softmax of a row within a unit, the rows of a tile are added up in order, a warp a unit finds the
  * border between what is chosen and what is not, and the block writes the numbers in order. As in
  * select_tiles.cu nothing is sorted: the border is found by bisection over the bits of a float, whose
  * ends move on to the next mass that there is. Logits lie in working memory; where it does not suffice,
  * sequences are done in passes. Numbers of tiles are read by the device, so that a captured graph stays
- * right. Bytes 2*D for each mean of a key head, 12*T*HQ/HK for each tile; FLOPs 2*D*T*HQ for each tile.
+ * right. Bytes D/4 for each key of a key head, ceil(T*HQ/HK / kLogitRows) times, and 12*T*HQ/HK for each tile;
+ * FLOPs 2*D*T*HQ for each key.
  */
-#include "element.cuh"
-#include "ops.cuh"
+#include "decode_logits.cuh"
 
 namespace sx {
 namespace cuda {
 
 namespace {
 
-using Params = sx_decode_select_params;
+using Params = SelectParams;
+using Job = SelectJob;
 
 constexpr const char* kOp = "choose tiles of the cache";
-constexpr int kLogitThreads = 128;
-/* Four tiles a warp. */
-constexpr int kLogitTiles = kLogitThreads / 8;
-/* Rows of queries that lie in shared memory at once: 16 KiB of D = 128. */
-constexpr int kQueryRows = 32;
 constexpr int kThreads = 512;
 constexpr int kWarps = kThreads / 32;
 /* Tiles of a unit that a lane holds in registers; of longer units none. */
 constexpr int kHeld = 32;
-
-/* Some sequences of a call. */
-struct Job {
-  Params args;
-  float* logits; /* [sequences, kv_heads, rows, index_stride], in powers of two; then the softmax */
-  int rows;      /* T * HQ / HK, at least 1 */
-  bool aligned;
-};
-
-/* The pooled tiles of a sequence; -1 where its numbers are out of range. */
-__device__ inline int tiles_of(const Params& args, int64_t sequence) {
-  const int64_t first = args.first_row == nullptr ? 0 : args.first_row[sequence];
-  const int64_t tiles = args.pooled_tiles[sequence];
-  const bool valid = first >= 0 && first % SX_TILE == 0 && tiles >= 0 &&
-                     tiles <= args.index_stride && first / SX_TILE + tiles <= args.mean_capacity;
-  return valid ? static_cast<int>(tiles) : -1;
-}
-
-template <int kDim>
-__global__ void __launch_bounds__(kLogitThreads)
-    logits_kernel(const __grid_constant__ Job job, unsigned groups) {
-  __shared__ float queries[kQueryRows][kDim];
-  const Params& args = job.args;
-  const int group = static_cast<int>(args.q_heads / args.kv_heads);
-  const int64_t head = blockIdx.x / groups, sequence = head / args.kv_heads;
-  const int64_t kv_head = head % args.kv_heads;
-  const int tiles = tiles_of(args, sequence);
-  const int first = static_cast<int>(blockIdx.x % groups) * kLogitTiles;
-  if (first >= tiles) return;
-  const int lane = threadIdx.x % 32, part = lane % 8;
-  const int tile = first + threadIdx.x / 8;
-  const int64_t first_row = args.first_row == nullptr ? 0 : args.first_row[sequence] / SX_TILE;
-  const bf16* mean = static_cast<const bf16*>(args.mean_keys) + kv_head * args.mean_head_stride +
-                     (first_row + (tile < tiles ? tile : first)) * kDim + part * 8;
-  float key[kDim / 64][8];
-#pragma unroll
-  for (int i = 0; i < kDim / 64; i++) {
-    const uint4 raw = load_raw8(mean + 64 * i, job.aligned);
-    const uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
-#pragma unroll
-    for (int n = 0; n < 4; n++) {
-      key[i][2 * n] = low_half(words[n]);
-      key[i][2 * n + 1] = high_half(words[n]);
-    }
-  }
-  const float scale_log2 = args.scale * 1.44269504088896341f;
-  const bf16* q = static_cast<const bf16*>(args.q) +
-                  (sequence * args.q_tokens * args.q_heads + kv_head * group) * kDim;
-  float* out = job.logits + head * job.rows * args.index_stride + tile;
-  const int rows = static_cast<int>(args.q_tokens) * group;
-  for (int begin = 0; begin < rows; begin += kQueryRows) {
-    const int count = rows - begin < kQueryRows ? rows - begin : kQueryRows;
-    __syncthreads(); /* the rows before may still be read */
-    for (int i = threadIdx.x; i < count * kDim; i += kLogitThreads) {
-      const int row = begin + i / kDim;
-      const int64_t from = static_cast<int64_t>(row / group) * args.q_heads + row % group;
-      queries[i / kDim][i % kDim] = widen(q[from * kDim + i % kDim]);
-    }
-    __syncthreads();
-    for (int row = 0; row < count; row++) {
-      float sum = 0;
-#pragma unroll
-      for (int i = 0; i < kDim / 64; i++) {
-        float query[8];
-        load8(query, &queries[row][64 * i + part * 8]);
-#pragma unroll
-        for (int n = 0; n < 8; n++) sum = fmaf(query[n], key[i][n], sum);
-      }
-#pragma unroll
-      for (int step = 1; step < 8; step *= 2) sum += __shfl_xor_sync(~0u, sum, step);
-      if (part == 0 && tile < tiles) {
-        out[static_cast<int64_t>(begin + row) * args.index_stride] = sum * scale_log2;
-      }
-    }
-  }
-}
 
 /* Calls with each of the lane's places of a unit and what is there, held or read anew; all lanes
  * together, so that it may vote. */
@@ -378,16 +299,14 @@ sx_status decode_select(Context& context, const Params& args) {
   const int64_t most = ceil_div(args.sequences, ceil_div(args.sequences, room));
   float* logits = static_cast<float*>(scratch(context, kOp, most * bytes));
   if (logits == nullptr) return SX_OUT_OF_MEMORY;
-  const bool aligned = is_aligned(args.mean_keys) && args.mean_head_stride % 8 == 0;
-  const int64_t groups = ceil_div(args.index_stride, kLogitTiles);
   for (int64_t first = 0; first < args.sequences; first += most) {
     const Params part = part_of(args, first, min64(most, args.sequences - first));
-    const Job job = {part, logits, static_cast<int>(rows), aligned};
+    const Job job = {part, logits, static_cast<int>(rows)};
     const int64_t heads = part.sequences * args.kv_heads;
-    if (groups > 0 && args.q_tokens > 0) {
+    if (args.index_stride > 0 && args.q_tokens > 0) {
       auto kernel = args.head_dim == 128 ? logits_kernel<128> : logits_kernel<64>;
-      kernel<<<static_cast<unsigned>(heads * groups), kLogitThreads, 0, context.stream>>>(
-          job, static_cast<unsigned>(groups));
+      kernel<<<static_cast<unsigned>(heads * args.index_stride), kLogitThreads, 0,
+               context.stream>>>(job, static_cast<unsigned>(args.index_stride));
       SX_RETURN_IF_BAD(launched(context, kOp));
     }
     select_kernel<<<static_cast<unsigned>(heads), kThreads, 0, context.stream>>>(job);

@@ -11,43 +11,61 @@ namespace scalar {
 
 namespace {
 
+/* log of the sum of exp over the keys of a tile as their codes stand for them; NaN where one of these
+ * logits is NaN or +inf. */
 double logit(const sx_decode_select_params& args, int64_t s, int64_t t, int64_t h, int64_t tile) {
-  const int64_t kv_head = h / (args.q_heads / args.kv_heads);
+  constexpr float levels[4] = {-SX_CODE_FAR, -SX_CODE_NEAR, SX_CODE_NEAR, SX_CODE_FAR};
+  const int64_t kv_head = h / (args.q_heads / args.kv_heads), words = args.head_dim / 16;
   const int64_t row = (args.first_row == nullptr ? 0 : args.first_row[s]) / SX_TILE + tile;
+  const int64_t at = kv_head * args.mean_head_stride + row * args.head_dim;
+  const int32_t* codes = args.codes + kv_head * args.code_head_stride + row * SX_TILE * words;
   const float* q = static_cast<const float*>(args.q) +
                    ((s * args.q_tokens + t) * args.q_heads + h) * args.head_dim;
-  double sum = 0;
-  for (int64_t d = 0; d < args.head_dim; d++) {
-    const int64_t at = kv_head * args.mean_head_stride + row * args.head_dim + d;
-    sum += static_cast<double>(q[d]) * read_element(args.mean_keys, args.kv_dtype, at);
+  double top = -INFINITY, sum = 0, logits[SX_TILE];
+  for (int64_t j = 0; j < SX_TILE; j++) {
+    double dot = 0;
+    for (int64_t d = 0; d < args.head_dim; d++) {
+      const uint32_t word = static_cast<uint32_t>(codes[j * words + d / 16]);
+      const double key = read_element(args.mean_keys, args.kv_dtype, at + d) +
+                         static_cast<double>(read_element(args.spread, args.kv_dtype, at + d)) *
+                             static_cast<double>(levels[word >> (2 * (d % 16)) & 3]);
+      dot += static_cast<double>(q[d]) * key;
+    }
+    logits[j] = dot * static_cast<double>(args.scale);
+    if (!(logits[j] < INFINITY)) return NAN;
+    if (logits[j] > top) top = logits[j];
   }
-  return sum * args.scale;
+  if (top == -INFINITY) return top;
+  for (const double value : logits) sum += std::exp(value - top);
+  return top + std::log(sum);
 }
 
-bool is_left_out(double value) { return !(value < INFINITY); }
-
-/* The mass of one tile of the unit first..end-1. */
-double mass_of(const sx_decode_select_params& args, int64_t s, int64_t kv_head, int64_t tile,
-               int64_t first, int64_t end) {
-  const int64_t group = args.q_heads / args.kv_heads;
-  double mass = 0;
+/* Masses of the tiles first..end-1, which are a unit. */
+void write_masses(const sx_decode_select_params& args, int64_t s, int64_t kv_head, float* mass,
+                  int64_t first, int64_t end) {
+  const int64_t group = args.q_heads / args.kv_heads, count = end - first;
+  double* logits = new double[count];
+  double* sums = new double[count];
+  for (int64_t i = 0; i < count; i++) sums[i] = 0;
   for (int64_t t = 0; t < args.q_tokens; t++) {
     for (int64_t h = kv_head * group; h < (kv_head + 1) * group; h++) {
-      double top = -INFINITY, sum = 0;
-      for (int64_t c = first; c < end; c++) {
-        const double value = logit(args, s, t, h, c);
-        if (!is_left_out(value) && value > top) top = value;
+      double top = -INFINITY, total = 0;
+      for (int64_t i = 0; i < count; i++) {
+        logits[i] = logit(args, s, t, h, first + i);
+        if (logits[i] > top) top = logits[i];
       }
-      for (int64_t c = first; c < end; c++) {
-        const double value = logit(args, s, t, h, c);
-        if (!is_left_out(value) && top > -INFINITY) sum += std::exp(value - top);
+      for (int64_t i = 0; i < count; i++) {
+        if (logits[i] > -INFINITY) total += std::exp(logits[i] - top);
       }
-      const double own = logit(args, s, t, h, tile);
-      if (is_left_out(own)) return NAN;
-      if (sum > 0) mass += std::exp(own - top) / sum;
+      for (int64_t i = 0; i < count; i++) {
+        if (std::isnan(logits[i])) sums[i] = NAN;
+        if (total > 0 && !std::isnan(logits[i])) sums[i] += std::exp(logits[i] - top) / total;
+      }
     }
   }
-  return mass;
+  for (int64_t i = 0; i < count; i++) mass[first + i] = static_cast<float>(sums[i]);
+  delete[] logits;
+  delete[] sums;
 }
 
 /* The tile of the largest mass that is not chosen, or -1. */
@@ -93,9 +111,7 @@ sx_status decode_select(Context&, const sx_decode_select_params& args) {
     bool* chosen = new bool[tiles + 1];
     for (int64_t first = 0; first < tiles; first += step) {
       const int64_t end = min64(first + step, tiles);
-      for (int64_t c = first; c < end; c++) {
-        mass[c] = static_cast<float>(mass_of(args, s, unit % args.kv_heads, c, first, end));
-      }
+      write_masses(args, s, unit % args.kv_heads, mass, first, end);
       choose(args, mass, first, end, chosen);
     }
     int32_t count = 0;

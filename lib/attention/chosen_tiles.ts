@@ -1,6 +1,6 @@
 /**
  * Attention of phase 2 over chosen tiles: for each sequence and key head, those that matter to its
- * queries are chosen by the means of their keys, and the others enter by their mean.
+ * queries are chosen by two bits of each number of their keys, and the others enter by their mean.
  *
  * Which ones is known to the device alone, so that recorded ops do for later tokens. What is chosen on a
  * rank depends on the tiles of one block at a time, and so on no other rank.
@@ -14,6 +14,7 @@ import { Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
 import { attentionDecodeTiles } from "../ops/attention_decode_tiles.ts";
 import { type DecodeKeep, decodeSelect } from "../ops/decode_select.ts";
+import type { CodedMeans } from "../ops/key_codes.ts";
 
 /** The means of a sequence's tiles on a rank. */
 export interface PooledKeys {
@@ -24,7 +25,7 @@ export interface PooledKeys {
   /** All rows of the arena of a layer. */
   readonly arena: (layer: number) => KvSegment;
   /** The means of all pages of a layer; undefined where it has none. */
-  readonly means: (layer: number) => KvSegment | undefined;
+  readonly means: (layer: number) => CodedMeans | undefined;
 }
 
 /** What is chosen, and among what. */
@@ -44,7 +45,7 @@ export interface ChosenTilesCall {
   readonly lse: Tensor | undefined;
   /** The arena, and the means of its pages. */
   readonly keys: KvSegment;
-  readonly means: KvSegment;
+  readonly means: CodedMeans;
   /** [B] i32 each: first rows, keys, and tiles with a mean. */
   readonly firstRow: Tensor;
   readonly keyCount: Tensor;

@@ -83,6 +83,8 @@ export interface DecodeSelectParams {
   readonly q: bigint; // const void* q
   readonly qDtype: number; // sx_dtype q_dtype
   readonly meanKeys: bigint; // const void* mean_keys
+  readonly spread: bigint; // const void* spread
+  readonly codes: bigint; // const int32_t* codes
   readonly kvDtype: number; // sx_dtype kv_dtype
   readonly firstRow: bigint; // const int32_t* first_row
   readonly pooledTiles: bigint; // const int32_t* pooled_tiles
@@ -97,6 +99,7 @@ export interface DecodeSelectParams {
   readonly kvHeads: number; // int64_t kv_heads
   readonly headDim: number; // int64_t head_dim
   readonly meanHeadStride: number; // int64_t mean_head_stride
+  readonly codeHeadStride: number; // int64_t code_head_stride
   readonly scale: number; // float scale
   readonly keep: number; // float keep
 }
@@ -174,6 +177,25 @@ export interface TileMeansParams {
   readonly firstTile: number; // int64_t first_tile
   readonly tileCount: number; // int64_t tile_count
   readonly meanHeadStride: number; // int64_t mean_head_stride
+}
+
+/** `sx_key_codes_params`. */
+export interface KeyCodesParams {
+  readonly codes: bigint; // int32_t* codes
+  readonly spread: bigint; // void* spread
+  readonly meanKeys: bigint; // const void* mean_keys
+  readonly meanDtype: number; // sx_dtype mean_dtype
+  readonly keys: bigint; // const void* keys
+  readonly kvDtype: number; // sx_dtype kv_dtype
+  readonly keyTokens: number; // int64_t key_tokens
+  readonly kvHeads: number; // int64_t kv_heads
+  readonly headDim: number; // int64_t head_dim
+  readonly tokenStride: number; // int64_t token_stride
+  readonly headStride: number; // int64_t head_stride
+  readonly firstTile: number; // int64_t first_tile
+  readonly tileCount: number; // int64_t tile_count
+  readonly meanHeadStride: number; // int64_t mean_head_stride
+  readonly codeHeadStride: number; // int64_t code_head_stride
 }
 
 /** `sx_attention_rest_params`. */

@@ -13,6 +13,7 @@ import type {
   AttentionDenseParams,
   AttentionRestParams,
   DecodeSelectParams,
+  KeyCodesParams,
   KeyMeanParams,
   MergeStatesParams,
   RankScoreParams,
@@ -65,6 +66,7 @@ export interface OpParams {
   readonly sx_select_tiles: SelectTilesParams;
   readonly sx_tile_mass: TileMassParams;
   readonly sx_tile_means: TileMeansParams;
+  readonly sx_key_codes: KeyCodesParams;
   readonly sx_attention_rest: AttentionRestParams;
   readonly sx_key_mean: KeyMeanParams;
   readonly sx_rank_score: RankScoreParams;
@@ -90,13 +92,14 @@ export const PARAM_BYTES = {
   sx_attention_dense: 192,
   sx_attention_block_sparse: 216,
   sx_attention_decode: 176,
-  sx_decode_select: 168,
+  sx_decode_select: 192,
   sx_attention_decode_tiles: 240,
   sx_merge_states: 72,
   sx_antidiagonal_score: 184,
   sx_select_tiles: 104,
   sx_tile_mass: 192,
   sx_tile_means: 160,
+  sx_key_codes: 120,
   sx_attention_rest: 184,
   sx_key_mean: 64,
   sx_rank_score: 120,

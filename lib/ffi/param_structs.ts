@@ -249,22 +249,25 @@ export const PARAM_WRITERS: {
     to.u64[3] = p.q;
     writeInt(to.i32, 8, p.qDtype);
     to.u64[5] = p.meanKeys;
-    writeInt(to.i32, 12, p.kvDtype);
-    to.u64[7] = p.firstRow;
-    to.u64[8] = p.pooledTiles;
-    writeInt(to.i32, 18, p.byThreshold);
-    writeSize(to.i32, 20, p.sequences);
-    writeSize(to.i32, 22, p.qTokens);
-    writeSize(to.i32, 24, p.meanCapacity);
-    writeSize(to.i32, 26, p.indexStride);
-    writeSize(to.i32, 28, p.unitTiles);
-    writeSize(to.i32, 30, p.firstTiles);
-    writeSize(to.i32, 32, p.qHeads);
-    writeSize(to.i32, 34, p.kvHeads);
-    writeSize(to.i32, 36, p.headDim);
-    writeSize(to.i32, 38, p.meanHeadStride);
-    to.f32[40] = p.scale;
-    to.f32[41] = p.keep;
+    to.u64[6] = p.spread;
+    to.u64[7] = p.codes;
+    writeInt(to.i32, 16, p.kvDtype);
+    to.u64[9] = p.firstRow;
+    to.u64[10] = p.pooledTiles;
+    writeInt(to.i32, 22, p.byThreshold);
+    writeSize(to.i32, 24, p.sequences);
+    writeSize(to.i32, 26, p.qTokens);
+    writeSize(to.i32, 28, p.meanCapacity);
+    writeSize(to.i32, 30, p.indexStride);
+    writeSize(to.i32, 32, p.unitTiles);
+    writeSize(to.i32, 34, p.firstTiles);
+    writeSize(to.i32, 36, p.qHeads);
+    writeSize(to.i32, 38, p.kvHeads);
+    writeSize(to.i32, 40, p.headDim);
+    writeSize(to.i32, 42, p.meanHeadStride);
+    writeSize(to.i32, 44, p.codeHeadStride);
+    to.f32[46] = p.scale;
+    to.f32[47] = p.keep;
   },
   sx_attention_decode_tiles(to, p) {
     writeAttentionDecode(to, 0, p.attention);
@@ -319,6 +322,23 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 34, p.firstTile);
     writeSize(to.i32, 36, p.tileCount);
     writeSize(to.i32, 38, p.meanHeadStride);
+  },
+  sx_key_codes(to, p) {
+    to.u64[0] = p.codes;
+    to.u64[1] = p.spread;
+    to.u64[2] = p.meanKeys;
+    writeInt(to.i32, 6, p.meanDtype);
+    to.u64[4] = p.keys;
+    writeInt(to.i32, 10, p.kvDtype);
+    writeSize(to.i32, 12, p.keyTokens);
+    writeSize(to.i32, 14, p.kvHeads);
+    writeSize(to.i32, 16, p.headDim);
+    writeSize(to.i32, 18, p.tokenStride);
+    writeSize(to.i32, 20, p.headStride);
+    writeSize(to.i32, 22, p.firstTile);
+    writeSize(to.i32, 24, p.tileCount);
+    writeSize(to.i32, 26, p.meanHeadStride);
+    writeSize(to.i32, 28, p.codeHeadStride);
   },
   sx_attention_rest(to, p) {
     to.u64[0] = p.out;

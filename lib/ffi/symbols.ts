@@ -10,7 +10,7 @@
  */
 
 /** The version of the interface that this table describes: `SX_ABI_VERSION`. */
-export const ABI_VERSION = 7;
+export const ABI_VERSION = 8;
 
 /** Tokens along a side of a tile of block-sparse attention: `SX_TILE`. */
 export const TILE_TOKENS = 128;
@@ -252,6 +252,13 @@ export const OP_SYMBOLS = {
     parameters: [
       "u64", // sx_context* context
       "u64", // const sx_tile_means_params* params
+    ],
+    result: "i32",
+  },
+  sx_key_codes: {
+    parameters: [
+      "u64", // sx_context* context
+      "u64", // const sx_key_codes_params* params
     ],
     result: "i32",
   },

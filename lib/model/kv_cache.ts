@@ -15,11 +15,12 @@
  */
 import { copyHeadRows, zeroHeadRows } from "../attention/head_rows.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
-import type { Device } from "../device/device.ts";
+import type { Device, DType } from "../device/device.ts";
 import type { Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
+import { type CodedMeans, CODES_PER_WORD } from "../ops/key_codes.ts";
 import { PAGE_TOKENS, PageAllocator, type PageRun, pagesFor } from "./kv_pages.ts";
 
 /** The sizes of a token's keys and values, per layer. */
@@ -27,7 +28,7 @@ export interface KvArenaOptions {
   readonly kvHeads: number;
   readonly headDim: number;
   readonly dtype: "bf16" | "f32";
-  /** Whether each page has a mean key and a mean value, too. @default {false} */
+  /** Whether each page has a mean key and a mean value, too, and codes of its keys. @default {false} */
   readonly hasMeans?: boolean | undefined;
 }
 
@@ -35,8 +36,8 @@ export interface KvArenaOptions {
 export interface LayerCache {
   readonly keys: Tensor;
   readonly values: Tensor;
-  /** [kv_heads, pages, head_dim] each: what `tileMeans()` has written for a page. */
-  readonly means?: { readonly keys: Tensor; readonly values: Tensor } | undefined;
+  /** What `tileMeans()` and `keyCodes()` have written for each page. */
+  readonly means?: Pick<CodedMeans, "keys" | "values" | "spread" | "codes"> | undefined;
 }
 
 /** Bytes of device memory that `tokens` tokens of one sequence take in some layers. */
@@ -46,9 +47,18 @@ export function cacheBytes(
   const { kvHeads, headDim, dtype, tokens, layers, hasMeans = false } = options;
   if (tokens === 0) return 0;
   const pages = pagesFor(tokens);
-  const rows = hasMeans ? [pages * PAGE_TOKENS, pages] : [pages * PAGE_TOKENS];
-  const tensors = rows.map((count) => ({ dtype, shape: [kvHeads, count, headDim] }));
-  return 2 * layers * workspaceBytes(tensors);
+  const rows = { dtype, shape: [kvHeads, pages * PAGE_TOKENS, headDim] };
+  const means = { dtype, shape: [kvHeads, pages, headDim] };
+  const codes = { dtype: "i32", shape: codesShape({ kvHeads, headDim, pages }) } as const;
+  // Of the means: keys, values, and the keys' spread.
+  const tensors = [rows, rows, ...(hasMeans ? [means, means, means, codes] : [])];
+  return layers * workspaceBytes(tensors);
+}
+
+function codesShape(
+  { kvHeads, headDim, pages }: { kvHeads: number; headDim: number; pages: number },
+): number[] {
+  return [kvHeads, pages * PAGE_TOKENS, headDim / CODES_PER_WORD];
 }
 
 /** The pages of some layers; each layer's lie on the layer's device. */
@@ -187,21 +197,30 @@ export class KvArena implements Disposable {
     const { dtype, kvHeads, headDim, hasMeans = false } = this.#options;
     for (const { layer, device } of this.#places) {
       using made = new DisposableStack();
-      const make = (what: string, count: number) => {
-        const shape = [kvHeads, count, headDim];
-        const label = `${what} of layer ${layer}`;
-        return made.use(Tensor.allocate(device, { dtype, shape, label }));
-      };
+      const allocate = (what: string, options: { dtype: DType; shape: readonly number[] }) =>
+        made.use(Tensor.allocate(device, { ...options, label: `${what} of layer ${layer}` }));
+      const make = (what: string, count: number) =>
+        allocate(what, { dtype, shape: [kvHeads, count, headDim] });
       const pair = (what: string, count: number) => ({
         keys: make(`${what}keys`, count),
         values: make(`${what}values`, count),
       });
-      const means = hasMeans ? pair("mean ", rows / PAGE_TOKENS) : undefined;
+      const pages = rows / PAGE_TOKENS;
+      const codes = { dtype: "i32", shape: codesShape({ kvHeads, headDim, pages }) } as const;
+      const means = !hasMeans ? undefined : {
+        ...pair("mean ", pages),
+        spread: make("spread of the keys", pages),
+        codes: allocate("codes of the keys", codes),
+      };
       const now = { ...pair("", rows), means };
       const old = this.#layers.get(layer);
       if (old !== undefined) {
         await moveRows(now, old);
-        if (means !== undefined && old.means !== undefined) await moveRows(means, old.means);
+        if (means !== undefined && old.means !== undefined) {
+          await moveRows(means, old.means);
+          await moveTensor(means.spread, old.means.spread);
+          await moveTensor(means.codes, old.means.codes);
+        }
         disposeLayer(old);
       }
       made.move();
@@ -217,18 +236,17 @@ export class KvArena implements Disposable {
 }
 
 function disposeLayer({ keys, values, means }: LayerCache): void {
-  for (const tensor of [keys, values, means?.keys, means?.values]) tensor?.[Symbol.dispose]();
+  for (const tensor of [keys, values, ...Object.values(means ?? {})]) tensor[Symbol.dispose]();
 }
 
 /** Copies all rows of each head to the first rows of longer tensors. */
 async function moveRows(out: LayerCache, from: LayerCache): Promise<void> {
-  const [, rows = 0] = from.keys.shape;
-  for (const what of ["keys", "values"] as const) {
-    await copyHeadRows(rows, {
-      out: { tensor: out[what], start: 0 },
-      from: { tensor: from[what], start: 0 },
-    });
-  }
+  for (const what of ["keys", "values"] as const) await moveTensor(out[what], from[what]);
+}
+
+async function moveTensor(out: Tensor, from: Tensor): Promise<void> {
+  const [, rows = 0] = from.shape;
+  await copyHeadRows(rows, { out: { tensor: out, start: 0 }, from: { tensor: from, start: 0 } });
 }
 
 /**
@@ -294,7 +312,7 @@ export class KvRun implements Disposable {
   }
 
   /** The means of a layer's first pages; their numbers are those of the tokens' tiles. */
-  means(layer: number, tiles: number): KvSegment {
+  means(layer: number, tiles: number): CodedMeans {
     const { means } = this.layer(layer);
     invariant(means !== undefined, "an arena has means if it was made for them");
     invariant(this.#dropped === 0, "means are of tokens that are all kept");

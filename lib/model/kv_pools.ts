@@ -20,6 +20,7 @@ import {
   type LayerCache,
 } from "./kv_cache.ts";
 import { PAGE_TOKENS } from "./kv_pages.ts";
+import { type CodedMeans, keyCodes } from "../ops/key_codes.ts";
 import { tileMeans } from "../ops/tile_means.ts";
 import { layerPools, type ModelShape, poolNumbers } from "./model_shape.ts";
 
@@ -100,7 +101,7 @@ export class KvPools implements Disposable {
   }
 
   /** The means of all pages of one layer; undefined where it has none. */
-  allMeans(layer: number): KvSegment | undefined {
+  allMeans(layer: number): CodedMeans | undefined {
     const { means } = this.layer(layer);
     return means && { ...means, start: 0, tokens: this.#arenaOf(layer).capacity / PAGE_TOKENS };
   }
@@ -268,13 +269,15 @@ export class KvRows implements Disposable {
     return Math.min(this.#firstFor(pool, next), Math.floor(end / PAGE_TOKENS) * PAGE_TOKENS);
   }
 
-  /** Makes the means of the first tiles, where there is room for them. */
+  /** Makes the means of the first tiles and the codes of their keys, where there is room for them. */
   async makeMeans(tiles: number): Promise<void> {
     for (const run of tiles > 0 ? this.#runs : []) {
       for (const layer of run.layers) {
         if (run.layer(layer).means === undefined) continue;
         const keys = run.segment(layer, { start: 0, tokens: tiles * PAGE_TOKENS });
-        await tileMeans(keys.keys.device, { means: run.means(layer, tiles), keys });
+        const means = run.means(layer, tiles);
+        await tileMeans(keys.keys.device, { means, keys });
+        await keyCodes(keys.keys.device, { means, keys });
       }
     }
   }

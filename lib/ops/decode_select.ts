@@ -1,14 +1,15 @@
 /**
- * Chooses the tiles of keys that a decode step reads, by the means of their keys: `sx_decode_select`.
+ * Chooses the tiles of keys that a decode step reads, by a short form of their keys:
+ * `sx_decode_select`.
  *
  * @module
  */
 import type { Device } from "../device/device.ts";
-import type { KvSegment } from "../device/kv_segment.ts";
 import type { Tensor } from "../device/tensor.ts";
 import { DTYPE_CODES } from "../ffi/status.ts";
+import { TILE_TOKENS } from "../ffi/symbols.ts";
 import { checkFewQueries } from "./attention_decode.ts";
-import { checkMeans } from "./tile_means.ts";
+import { checkCodes, type CodedMeans } from "./key_codes.ts";
 import { F32, I32, OpCheck, shapesOf } from "./op_check.ts";
 
 /** How many tiles are chosen: a share of each unit's tiles, or of its mass; above 0, at most 1. */
@@ -28,8 +29,8 @@ export interface DecodeSelectArguments extends TileLists {
   readonly mass: Tensor;
   /** [B * T, q_heads, head_dim] f32 (CPU) or bf16 (CUDA). */
   readonly q: Tensor;
-  /** A row for each tile of the cache, all sequences together; its values are not read. */
-  readonly means: KvSegment;
+  /** A row for each tile of the cache, all sequences together; their values are not read. */
+  readonly means: CodedMeans;
   /** [B] i32: the row of the cache that each sequence begins at, a multiple of 128. @default {0} */
   readonly firstRow?: Tensor | undefined;
   /** [B] i32: how many tiles of each sequence have a mean, from its first on. */
@@ -64,10 +65,7 @@ export async function decodeSelect(device: Device, args: DecodeSelectArguments):
     qHeads,
   );
   check.cacheDtype("means", means);
-  const { meanKeys, meanDtype, meanHeadStride } = checkMeans(check, {
-    ...{ means, kvHeads, headDim },
-    tiles: 0,
-  });
+  const coded = checkCodes(check, { means, kvHeads, headDim });
   const [name, wanted] = "share" in keep ? ["share", keep.share] : ["threshold", keep.threshold];
   check.extent(
     Math.fround(wanted) > 0 && wanted <= 1,
@@ -83,8 +81,8 @@ export async function decodeSelect(device: Device, args: DecodeSelectArguments):
     mass: check.output("mass", mass, { dtypes: F32, shape }),
     q: check.input("q", q, { dtypes: [device.queryDtype], shape: [rows, qHeads, headDim] }),
     qDtype: DTYPE_CODES[q.dtype],
-    meanKeys,
-    kvDtype: meanDtype,
+    ...coded,
+    kvDtype: DTYPE_CODES[means.keys.dtype],
     firstRow: firstRow === undefined ? 0n : check.input("firstRow", firstRow, perSequence),
     pooledTiles: check.input("pooledTiles", pooledTiles, perSequence),
     byThreshold: name === "threshold" ? 1 : 0,
@@ -97,12 +95,11 @@ export async function decodeSelect(device: Device, args: DecodeSelectArguments):
     qHeads,
     kvHeads,
     headDim,
-    meanHeadStride,
     scale: check.finite("scale", args.scale),
     keep: wanted,
   }, {
-    flops: 2 * headDim * rows * qHeads * indexStride,
-    bytes: kvHeads * sequences * indexStride * headDim * (means.keys.dtype === "f32" ? 4 : 2),
+    flops: 2 * headDim * rows * qHeads * indexStride * TILE_TOKENS,
+    bytes: kvHeads * sequences * indexStride * TILE_TOKENS * headDim / 4,
     shapes: shapesOf({ counts, indices, q, means: means.keys }),
   });
 }

@@ -7,6 +7,7 @@
 import type { DType } from "../../lib/device/device.ts";
 import type { KvSegment } from "../../lib/device/kv_segment.ts";
 import type { Tensor } from "../../lib/device/tensor.ts";
+import type { CodedMeans } from "../../lib/ops/key_codes.ts";
 import { pickRows } from "./company.ts";
 import { Random } from "./random.ts";
 import type { Bench } from "./twin.ts";
@@ -39,13 +40,16 @@ export type IsChosen = (place: TilePlace) => boolean;
 export interface Cache {
   readonly q: Tensor;
   readonly keys: KvSegment;
-  readonly means: KvSegment;
+  readonly means: CodedMeans;
   readonly firstRow: Tensor;
   readonly keyCount: Tensor;
   readonly pooledTiles: Tensor;
   readonly sequenceCapacity: number;
   readonly scale: number;
 }
+
+/** Words of any bits: the range of 32 bits. */
+const CODE_WORDS = { low: -(2 ** 31), high: 2 ** 31 - 1 };
 
 /** A choice of about half of the tiles that has nothing to do with their keys. */
 export function isInHalf({ sequence, head, tile }: TilePlace): boolean {
@@ -122,6 +126,8 @@ export async function makeCache(
     means: {
       keys: await make("mean keys", pages, readsMean),
       values: await make("mean values", pages, readsMean),
+      spread: await bench.floats("spread", [kvHeads, pages, headDim], { dtype: kvDtype }),
+      codes: await bench.ints("codes", [kvHeads, rows, headDim / 16], CODE_WORDS),
       ...{ start: 0, tokens: pages },
     },
     firstRow: await integers(bench, "firstRow", chosen.map((i) => first[i] ?? -1)),

@@ -4,6 +4,7 @@
 import type { Tensor } from "../../lib/device/tensor.ts";
 import { KernelError } from "../../lib/errors.ts";
 import { type DecodeKeep, decodeSelect } from "../../lib/ops/decode_select.ts";
+import type { CodedMeans } from "../../lib/ops/key_codes.ts";
 import { assert, assertEquals, assertRejects } from "../helpers/assert.ts";
 import { type Company, companyTest, rowsOf } from "../helpers/company.ts";
 import { type CacheSizes, integers, layOutCache, makeCache } from "../helpers/decode_tiles.ts";
@@ -18,6 +19,9 @@ interface Sizes extends CacheSizes {
   readonly unitTiles?: number;
   readonly firstTiles?: number;
 }
+
+/** What codes stand for, in the spread of a tile. */
+const LEVELS = [-1.8925, -0.5675, 0.5675, 1.8925];
 
 const HEADS = { qHeads: 4, kvHeads: 2, headDim: 64 } as const;
 const SIZES: readonly Sizes[] = [
@@ -65,11 +69,15 @@ const GPU_SIZES: readonly Sizes[] = [
 
 async function select(
   bench: Bench,
-  options: { sizes: Sizes; chosen?: readonly number[]; change?: (means: Tensor) => Promise<void> },
+  options: {
+    sizes: Sizes;
+    chosen?: readonly number[];
+    change?: (means: CodedMeans) => Promise<void>;
+  },
 ): Promise<{ counts: Tensor; indices: Tensor; mass: Tensor }> {
   const { sizes } = options;
   const cache = await makeCache(bench, options);
-  await options.change?.(cache.means.keys);
+  await options.change?.(cache.means);
   const { size: sequences } = cache.pooledTiles;
   const shape = [sequences, sizes.kvHeads, Math.max(0, ...sizes.pooled) + 2];
   const out = {
@@ -151,12 +159,22 @@ Deno.test("decodeSelect() takes the largest masses of each unit, by a plain loop
     };
     const { counts, indices } = await select(bench, { sizes });
     const { q, means, scale } = await makeCache(bench, { sizes });
-    const [queries, keys] = [await q.toFloats(), await means.keys.toFloats()];
+    const queries = await q.toFloats();
+    const [keys, spread] = [await means.keys.toFloats(), await means.spread.toFloats()];
+    const words = await means.codes.toInts();
     const { first: [row = 0], rows } = layOutCache(sizes);
     const logit = (t: number, h: number, tile: number): number => {
-      const at = ((h >> 1) * rows / 128 + row / 128 + tile) * 64;
-      return scale * keys.subarray(at, at + 64)
-        .reduce((sum, x, d) => sum + x * (queries[(t * 4 + h) * 64 + d] ?? NaN), 0);
+      const place = (h >> 1) * rows / 128 + row / 128 + tile;
+      const sums = Array.from({ length: 128 }, (_, j) => {
+        const dots = Array.from({ length: 64 }, (_, d) => {
+          const word = words[(place * 128 + j) * 4 + (d >> 4)] ?? 0;
+          const level = LEVELS[word >>> (2 * (d % 16)) & 3] ?? NaN;
+          const [mean = NaN, by = NaN] = [keys[place * 64 + d], spread[place * 64 + d]];
+          return (mean + by * level) * (queries[(t * 4 + h) * 64 + d] ?? NaN);
+        });
+        return Math.exp(scale * dots.reduce((sum, x) => sum + x));
+      });
+      return Math.log(sums.reduce((sum, x) => sum + x));
     };
     for (const head of [0, 1]) {
       const chosen: number[] = [];
@@ -184,14 +202,15 @@ Deno.test("decodeSelect() takes the largest masses of each unit, by a plain loop
   });
 });
 
-/** All means alike, but for one that is no number in one head. */
+/** All keys alike, but for a mean that is no number in one head. */
 async function chooseAmongEqual(
   bench: Bench,
   options: { sizes: Sizes; nan: number | undefined },
 ): Promise<number[][]> {
   const { sizes, nan } = options;
   const { first: [row = 0], rows } = layOutCache(sizes);
-  const change = async (means: Tensor): Promise<void> => {
+  const change = async ({ keys: means, spread }: CodedMeans): Promise<void> => {
+    await spread.writeFrom(new Uint8Array(spread.byteLength));
     const values = new Float32Array(means.size).fill(0.25);
     if (nan !== undefined) values[(row / 128 + nan) * 64 + 3] = NaN;
     assertEquals(means.shape, [sizes.kvHeads, rows / 128, 64]);
@@ -277,6 +296,8 @@ refusalTest("sx_decode_select", (scene) => ({
     q: scene.zeros("f32", [1, 2, 64]),
     qDtype: 0,
     meanKeys: scene.zeros("f32", [1, 2, 64]),
+    spread: scene.zeros("f32", [1, 2, 64]),
+    codes: scene.zeros("i32", [1, 256, 4]),
     kvDtype: 0,
     firstRow: scene.ints([0]),
     pooledTiles: scene.ints([0]),
@@ -291,6 +312,7 @@ refusalTest("sx_decode_select", (scene) => ({
     kvHeads: 1,
     headDim: 64,
     meanHeadStride: 128,
+    codeHeadStride: 1024,
     scale: 0.125,
     keep: 0.5,
   },

@@ -108,6 +108,9 @@ Deno.test("KvArena grows with the means of its pages", async () => {
   using first = await arena.reserve(256);
   const { keys } = first.means(0, 2);
   await keys.writeFrom(new Float32Array(keys.size).map((_, i) => i));
+  const { spread, codes } = first.means(0, 2);
+  await spread.writeFrom(new Float32Array(spread.size).map((_, i) => i));
+  await codes.writeFrom(new Int32Array(codes.size).map((_, i) => i));
   using second = await arena.reserve(500);
   assertEquals([before.first, first.first, second.first], [0, 128, 384]);
   const means = first.means(0, 2);
@@ -115,9 +118,16 @@ Deno.test("KvArena grows with the means of its pages", async () => {
   // Head 1 began behind 3 means, and begins behind 7 now; the new pages have zeros.
   const all = await means.keys.toFloats();
   assertEquals([all[64], all[7 * 64], all[8 * 64], all[3 * 64]], [64, 3 * 64, 4 * 64, 0]);
+  const spreads = await means.spread.toFloats();
+  assertEquals([spreads[64], spreads[7 * 64], spreads[3 * 64]], [64, 3 * 64, 0]);
+  // A key of 64 numbers has 4 words.
+  const words = await means.codes.toInts();
+  assertEquals(means.codes.shape, [2, 7 * 128, 4]);
+  assertEquals([words[9], words[7 * 512], words[3 * 512]], [9, 3 * 512, 0]);
   const plain = cacheBytes({ ...sizes, hasMeans: false, layers: 3, tokens: 500 });
   const bytes = cacheBytes({ ...sizes, layers: 3, tokens: 500 });
-  assertEquals(bytes - plain, plain / 128);
+  // Three rows of a page's 2 * 128 rows of f32, and 2 bits of each number of its keys.
+  assertEquals(bytes - plain, plain * 3 / 256 + plain / 32);
 });
 
 Deno.test("KvRun.dropBefore() moves what is kept to the front, in pieces that do not overlap", async () => {
