@@ -14,9 +14,10 @@ const THRESHOLD = "tau:";
 export const DECODE_KEEP_FLAG = textFlag({
   default: "1",
   value: "S|tau:T",
-  help: "the share of the context's tiles of 128 keys that query and answer read, chosen anew by " +
-    "their means for each layer, key head and token, or with tau:T as many as hold the share T of the " +
-    "pooled attention; the others enter by their mean. Above 0 and at most 1, which reads all; " +
+  help:
+    "the share of the context's tiles of 128 keys that query and answer read, chosen anew for " +
+    "each layer, key head and token by 2 bits of each number of their keys, or with tau:T as many as " +
+    "hold the share T of the attention to keys in this form; the others enter by their mean. Above 0 and at most 1, which reads all; " +
     "in star and starx of each block (not in ring and ringx)",
 });
 

@@ -6,7 +6,7 @@
 import { type Device, DTYPE_BYTES } from "../device/device.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import type { Tensor } from "../device/tensor.ts";
-import type { DecodeSelectParams } from "../ffi/params.ts";
+import type { DecodeSelectParams } from "../ffi/attention_params.ts";
 import { DTYPE_CODES } from "../ffi/status.ts";
 import { TILE_TOKENS } from "../ffi/symbols.ts";
 import { I32, OpCheck, shapesOf } from "./op_check.ts";

@@ -2,6 +2,7 @@
  * @module
  */
 import type { DType } from "../../lib/device/device.ts";
+import { decodeSelect } from "../../lib/ops/decode_select.ts";
 import { keyCodes } from "../../lib/ops/key_codes.ts";
 import { tileMeans } from "../../lib/ops/tile_means.ts";
 import { assert, assertEquals, assertRejects } from "../helpers/assert.ts";
@@ -141,3 +142,39 @@ refusalTest("sx_key_codes", (scene) => ({
     ["meanDtype", 3],
   ],
 }));
+
+Deno.test("keyCodes() keeps a single key among 128 in sight, which their mean hides", async () => {
+  await withCpu(async (device) => {
+    using bench = new Bench(device, { inputs: new Map(), random: new Random(9) });
+    const tiles = 12;
+    const { means, keys } = await encode(bench, { tiles, kvHeads: 1, headDim: 64 });
+    const q = await bench.queries("q", [1, 1, 64]);
+    const query = await q.toFloats();
+    const numbers = await keys.keys.toFloats();
+    const row = (key: number) => numbers.subarray((keys.start + key) * 64).subarray(0, 64);
+    const alike = row(7 * 128 + 45);
+    query.forEach((x, d) => alike[d] = 3 * x);
+    // All keys of tile 3 look a little alike: their mean is the most similar of all.
+    for (let key = 3 * 128; key < 4 * 128; key++) {
+      const near = row(key);
+      query.forEach((x, d) => near[d] = (near[d] ?? NaN) + 0.15 * x);
+    }
+    await keys.keys.writeFrom(numbers);
+    await tileMeans(device, { means, keys });
+    await keyCodes(device, { means, keys });
+    const mean = await means.keys.toFloats();
+    const logits = Array.from(
+      { length: tiles },
+      (_, tile) => query.reduce((sum, x, d) => sum + x * (mean[(tile + 1) * 64 + d] ?? NaN), 0),
+    );
+    assertEquals(logits.indexOf(Math.max(...logits)), 3);
+    const counts = await bench.output("counts", "i32", [1, 1]);
+    const indices = await bench.output("indices", "i32", [1, 1, tiles]);
+    const mass = await bench.output("mass", "f32", [1, 1, tiles]);
+    const pooledTiles = await bench.ints("tiles", [1], { low: tiles, high: tiles + 1 });
+    await pooledTiles.writeFrom(Int32Array.of(tiles));
+    const lists = { counts, indices, mass, q, means, pooledTiles, firstTiles: 0, scale: 0.125 };
+    await decodeSelect(device, { ...lists, keep: { share: 1 / tiles } });
+    assertEquals([(await counts.toInts())[0], (await indices.toInts())[0]], [1, 7]);
+  });
+});
