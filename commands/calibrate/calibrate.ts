@@ -1,6 +1,6 @@
 /**
- * The `calibrate` command: finds a threshold of the selection for each layer and head, by what each
- * would keep of the exact attention of some prompts.
+ * The `calibrate` command: finds a threshold of the selection, or a share of a tile, for each layer and
+ * head, by what each would keep of the exact attention of some prompts.
  *
  * @module
  */
@@ -12,8 +12,8 @@ import {
   PLAN_DEFAULTS,
   sharesContext,
 } from "../../lib/attention/plan.ts";
-import { CURVE_STEPS, thresholdOfStep } from "../../lib/attention/mass_curves.ts";
-import { isTable, thresholdRecord } from "../../lib/attention/thresholds.ts";
+import { nearestStep, thresholdOfStep } from "../../lib/attention/curve_steps.ts";
+import { isTable, thresholdRecord, type TileRule } from "../../lib/attention/thresholds.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
 import { errorText, FileError, invariant, RequestError, UsageError } from "../../lib/errors.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
@@ -38,6 +38,7 @@ import {
   type Kept,
   keptBy,
   meanKept,
+  numberOf,
   poolCurves,
   tableOf,
 } from "./thresholds.ts";
@@ -57,7 +58,8 @@ export async function runCalibrate(
   const { screen } = context;
   const { modelPath: folder, outputPath } = options;
   const plan = checkPlan(options.plan);
-  const before = checkBefore(plan);
+  const { rule } = options;
+  const before = checkBefore(plan, rule);
   checkPrompts(options);
   const { kind: device, note } = await chooseDevice(options.device, options);
   if (note !== undefined) screen.log(note);
@@ -82,16 +84,15 @@ export async function runCalibrate(
     after: keptBy(pooled, steps),
   };
   const { stride = PLAN_DEFAULTS.stride } = plan.selection ?? {};
-  const sizes = { stride, model, layerCount: config.layerCount };
-  const table = tableOf(steps, { ...sizes, lastThreshold: thresholdOfStep(before) });
+  const sizes = { stride, rule, model, layerCount: config.layerCount };
+  const number = thresholdOfStep(before, rule);
+  const table = tableOf(steps, { ...sizes, lastThreshold: number });
+  const threshold = thresholdRecord(rule === "share" ? { share: number } : number);
   await replaceFile(outputPath, [
-    tableText({
-      ...table,
-      ...factsOf(options, { made, threshold: thresholdOfStep(before), ...outcome }),
-    }),
+    tableText({ ...table, ...factsOf(options, { made, threshold, ...outcome }) }),
   ]);
-  screen.print(outcomeText(outcome, { before, steps }));
-  screen.log(`${outputPath}: thresholds of ${all.length} prompts`);
+  screen.print(outcomeText(outcome, { threshold, steps, rule }));
+  screen.log(`${outputPath}: ${rule}s of ${all.length} prompts`);
 }
 
 /**
@@ -121,18 +122,24 @@ async function removeFile(path: string): Promise<void> {
 }
 
 /** The step of the threshold that is compared with. @throws {UsageError} If it is none. */
-function checkBefore({ selection }: CheckedPlan): number {
-  const { threshold } = selection ?? {};
-  const step = typeof threshold === "number" ? Math.round(threshold * CURVE_STEPS) : NaN;
-  if (typeof threshold === "number" && Math.abs(thresholdOfStep(step) - threshold) < 1e-9) {
-    return step;
+function checkBefore({ selection }: CheckedPlan, rule: TileRule): number {
+  const { threshold = PLAN_DEFAULTS.threshold } = selection ?? {};
+  const fail = (what: string) => {
+    const found = isTable(threshold) ? "a table" : thresholdRecord(threshold);
+    return new UsageError(`--threshold: must be ${what}: current value is ${found}`);
+  };
+  if (rule === "share" && (isTable(threshold) || typeof threshold === "number")) {
+    throw fail("share:X with --rule share");
   }
-  const found = threshold === undefined || isTable(threshold)
-    ? "a table"
-    : thresholdRecord(threshold);
-  throw new UsageError(
-    `--threshold: must be a multiple of ${thresholdOfStep(1)}: current value is ${found}`,
-  );
+  const multiple = `a multiple of ${thresholdOfStep(1, "threshold")}`;
+  if (isTable(threshold)) throw fail(multiple);
+  if (rule === "threshold" && typeof threshold !== "number") {
+    throw fail(`${multiple} without --rule share`);
+  }
+  const step = nearestStep(numberOf(threshold), rule);
+  const nearest = thresholdOfStep(step, rule);
+  if (Math.abs(nearest - numberOf(threshold)) < 1e-9) return step;
+  throw fail(rule === "share" ? `one of the steps, of which share:${nearest} is near` : multiple);
 }
 
 /** What curves are bound to. */
@@ -149,6 +156,7 @@ function curveOptions(
     version: VERSION,
     "--model_path": model,
     ...Object.fromEntries(named) as CurveOptions,
+    ...(options.rule === "share" ? { "--rule": options.rule } : {}),
   };
 }
 
@@ -209,7 +217,7 @@ async function measure(
 
 function factsOf(
   { goal }: CalibrateOptions,
-  run: { made: CurveOptions; threshold: number; before: Kept[][]; after: Kept[][] },
+  run: { made: CurveOptions; threshold: number | string; before: Kept[][]; after: Kept[][] },
 ) {
   const { made, before, after } = run;
   const show = (all: Kept[][]) => ({
@@ -243,7 +251,7 @@ function tableText(value: unknown): string {
 /** What is printed: by layer, before and after. */
 function outcomeText(
   outcome: { before: Kept[][]; after: Kept[][] },
-  run: { before: number; steps: HeadSteps },
+  run: { threshold: number | string; steps: HeadSteps; rule: TileRule },
 ): string {
   const number = (value: number) => value.toFixed(3);
   const row = (
@@ -251,16 +259,18 @@ function outcomeText(
     heads: { before: Kept[]; after: Kept[]; steps: readonly number[] },
   ) => {
     const [old, now] = [meanKept(heads.before), meanKept(heads.after)];
-    const thresholds = heads.steps.map(thresholdOfStep);
+    const thresholds = heads.steps.map((step) => thresholdOfStep(step, run.rule));
+    // Shares have two digits, wherever they begin.
+    const shown = run.rule === "share" ? String : number;
     return [
-      ...[name, number(Math.min(...thresholds)), number(Math.max(...thresholds))],
+      ...[name, shown(Math.min(...thresholds)), shown(Math.max(...thresholds))],
       ...[old.density, now.density, old.kept, now.kept].map(number),
     ];
   };
-  const title = thresholdOfStep(run.before);
+  const { threshold } = run;
   const header = [
-    ...["layer", "lowest", "highest", `tiles at ${title}`, "tiles now"],
-    ...[`kept at ${title}`, "kept now"],
+    ...["layer", "lowest", "highest", `tiles at ${threshold}`, "tiles now"],
+    ...[`kept at ${threshold}`, "kept now"],
   ];
   const rows = run.steps.map((steps, layer) =>
     row(String(layer), {

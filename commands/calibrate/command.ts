@@ -4,6 +4,7 @@
  * @module
  */
 import type { AttentionMode } from "../../lib/attention/plan.ts";
+import { thresholdRecord, TILE_RULES } from "../../lib/attention/thresholds.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { findModelFolder } from "../../lib/model/model_folder.ts";
 import { defineCommand } from "../shared/command.ts";
@@ -26,7 +27,7 @@ import {
   TASKS,
   TEMPLATE_HELP,
 } from "../shared/run_flags.ts";
-import type { Goal } from "./thresholds.ts";
+import { COMPARED, type Goal } from "./thresholds.ts";
 
 // A process measures one prompt at a time, without a selection of one's own.
 const {
@@ -35,6 +36,7 @@ const {
   merge: _merge,
   rest: _rest,
   decode_keep: _keep,
+  threshold: _threshold,
   ...engineFlags
 } = ENGINE_FLAGS;
 
@@ -45,7 +47,7 @@ const DEFAULT_SHARE = 0.9;
 /** `calibrate`. */
 export const CALIBRATE = defineCommand({
   name: "calibrate",
-  summary: "find a threshold of the selection for each head, by what it keeps of the attention",
+  summary: "find a threshold or a share for each head, by what it keeps of the attention",
   ranks: "first",
   flags: {
     model_path: MODEL_FLAG,
@@ -65,6 +67,16 @@ export const CALIBRATE = defineCommand({
       help: "whose tiles are measured: xattn (the whole context) or starx (blocks with an anchor)",
     }),
     ...BLOCK_FLAGS,
+    rule: choiceFlag(TILE_RULES, {
+      default: "threshold",
+      help: "what is found: thresholds, which the largest tiles of a row must hold together, or " +
+        "shares, which each tile must hold by itself",
+    }),
+    threshold: textFlag({
+      value: "X|share:X",
+      help: "one number for all heads, which the found ones are compared with (default: " +
+        `${TILE_RULES.map((rule) => thresholdRecord(COMPARED[rule])).join(" or ")})`,
+    }),
     keep: decimalFlag({
       help:
         `the share of its attention that each head is to keep (default: ${DEFAULT_SHARE}); the ` +
@@ -115,12 +127,14 @@ export const CALIBRATE = defineCommand({
     ...engineFlags,
   },
   notes: [
-    "The attention of the prompts is exact. --threshold is one number, which the found ones are " +
-    "compared with: the share of the tiles that are computed, and of the attention that they hold. " +
-    "The file has both for each head. docs/selection.md says what is computed.",
+    "The attention of the prompts is exact. What is compared is the share of the tiles that are " +
+    "computed, and of the attention that they hold. The file has both for each head. " +
+    "docs/selection.md says what is computed.",
   ],
   run: async (flags, context) => {
     const goal = goalOf(flags);
+    const { rule } = flags;
+    const threshold = flags.threshold ?? String(thresholdRecord(COMPARED[rule]));
     const { runCalibrate } = await import("./calibrate.ts");
     const { engineOptions, planOf } = await import("../shared/engine_flags.ts");
     const { batchSize: _size, selectModule: _module, ...engine } = engineOptions(
@@ -137,7 +151,15 @@ export const CALIBRATE = defineCommand({
       lengths: flags.seq_lengths,
       sampleCount: checkCount(flags),
       sourceDir: flags.source_dir,
-      plan: planOf({ ...flags, attn_type, merge: "lse", rest: "drop", decode_keep: "1" }),
+      plan: planOf({
+        ...flags,
+        threshold,
+        attn_type,
+        merge: "lse",
+        rest: "drop",
+        decode_keep: "1",
+      }),
+      rule,
       goal,
       processCount: flags.nproc_per_node,
       overwrite: flags.overwrite,

@@ -12,6 +12,9 @@ import { isJsonObject } from "../../lib/text_file.ts";
 /** What curves depend on, besides the prompt. */
 export type CurveOptions = Readonly<Record<string, string | number | null>>;
 
+/** What an option is that a file does not name, as files did not when there was one value alone. */
+const UNNAMED: CurveOptions = { "--rule": "threshold" };
+
 /** The curves of one prompt. */
 export interface PromptCurves {
   /** SHA-256 of context and query. */
@@ -44,6 +47,8 @@ export class CurveFile implements Disposable {
         if (line === 1) checkOptions(value, { path, options });
         else {
           const read = promptCurves(value, { path, line });
+          const [first] = curves.values();
+          checkAlike(read.curves, { path, line, first });
           curves.set(read.prompt, read.curves);
         }
       }
@@ -82,7 +87,11 @@ export async function readCurves(
   let options: unknown;
   for await (const { line, value } of readJsonLines(path)) {
     if (line === 1) options = isJsonObject(value) ? value.options : undefined;
-    else curves.push(promptCurves(value, { path, line }).curves);
+    else {
+      const read = promptCurves(value, { path, line }).curves;
+      checkAlike(read, { path, line, first: curves[0] });
+      curves.push(read);
+    }
   }
   if (!isJsonObject(options) || curves.length === 0) {
     throw new FileError(`Cannot use ${path} as it must hold curves of calibrate: found none`);
@@ -97,7 +106,8 @@ function checkOptions(value: unknown, run: { path: string; options: CurveOptions
     throw new FileError(`Cannot read ${path}: its first line must have the options of a run`);
   }
   for (const name of new Set([...Object.keys(before), ...Object.keys(options)])) {
-    const [was, is] = [before[name] ?? null, options[name] ?? null];
+    const unnamed = UNNAMED[name] ?? null;
+    const [was, is] = [before[name] ?? unnamed, options[name] ?? unnamed];
     if (was === is) continue;
     throw new UsageError(
       `${name}: cannot continue the curves in ${path}, which were made with ${was}: ` +
@@ -115,11 +125,28 @@ function promptCurves(value: unknown, place: { path: string; line: number }): Pr
   if (
     !isJsonObject(curves) || !Number.isSafeInteger(curves.layers) ||
     !Number.isSafeInteger(curves.heads) || typeof curves.tiles !== "string" ||
-    typeof curves.mass !== "string"
+    typeof curves.mass !== "string" || (curves.rule !== undefined && curves.rule !== "share")
   ) throw fault("'curves'");
   try {
     return { prompt: value.prompt, curves: MassCurves.fromWire(curves as unknown as WireCurves) };
   } catch (error) {
     throw new FileError(`Cannot read ${path}: line ${line}: ${errorText(error)}`, { cause: error });
   }
+}
+
+/** @throws {FileError} If curves cannot be added up with those of the first prompt. */
+function checkAlike(
+  curves: MassCurves,
+  place: { path: string; line: number; first: MassCurves | undefined },
+): void {
+  const { path, line, first = curves } = place;
+  const sizeOf = ({ layers, heads, rule }: MassCurves) =>
+    `${layers} layers, ${heads} heads and rule ${rule}`;
+  if (sizeOf(curves) === sizeOf(first)) return;
+  throw new FileError(
+    `Cannot read ${path}: line ${line} must have curves of ${
+      sizeOf(first)
+    } as the first prompt's: ` +
+      `current value is ${sizeOf(curves)}`,
+  );
 }

@@ -5,6 +5,7 @@
  */
 import type { WeightOptions } from "../shared/weights.ts";
 import type { PlanOptions } from "../../lib/attention/plan.ts";
+import type { TileRule } from "../../lib/attention/thresholds.ts";
 import type { CheckedLoad } from "../../lib/engine/options.ts";
 import type { ComputeDType } from "../../lib/model/precision.ts";
 import type { Goal } from "./thresholds.ts";
@@ -22,7 +23,12 @@ export interface CalibrateOptions extends WeightOptions {
   /** Samples per task and length, or of the input; -1 for all of the latter. */
   readonly sampleCount: number;
   readonly sourceDir: string | undefined;
-  /** A mode that selects; the threshold, one for all heads, is what the new ones are compared with. */
+  /** What is found: thresholds of a row, or shares of a tile. */
+  readonly rule: TileRule;
+  /**
+   * A mode that selects; the threshold, one for all heads and of the same rule, is what the new ones
+   * are compared with.
+   */
   readonly plan: PlanOptions;
   readonly goal: Goal;
   readonly device: CheckedLoad["device"];

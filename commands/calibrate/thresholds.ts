@@ -4,15 +4,18 @@
  *
  * @module
  */
-import {
-  CURVE_STEPS,
-  type HeadCurve,
-  MassCurves,
-  thresholdOfStep,
-} from "../../lib/attention/mass_curves.ts";
-import type { ThresholdTable } from "../../lib/attention/thresholds.ts";
+import { CURVE_STEPS, thresholdOfStep } from "../../lib/attention/curve_steps.ts";
+import { type HeadCurve, MassCurves } from "../../lib/attention/mass_curves.ts";
+import { PLAN_DEFAULTS } from "../../lib/attention/plan.ts";
+import type { Threshold, ThresholdTable, TileRule } from "../../lib/attention/thresholds.ts";
 
-/** A step of thresholds for each layer and head: see `thresholdOfStep()`. */
+/** What found numbers are compared with unless something else is given. */
+export const COMPARED: Readonly<Record<TileRule, Exclude<Threshold, ThresholdTable>>> = {
+  threshold: PLAN_DEFAULTS.threshold,
+  share: { share: 0.05 },
+};
+
+/** A step of thresholds, or of shares, for each layer and head: see `thresholdOfStep()`. */
 export type HeadSteps = readonly (readonly number[])[];
 
 /** What thresholds are to reach. */
@@ -69,7 +72,8 @@ export function chooseSteps(prompts: readonly MassCurves[], goal: Goal): HeadSte
 /** The curves of all prompts as of one. */
 export function poolCurves(prompts: readonly MassCurves[]): MassCurves {
   const [first] = prompts;
-  const pooled = new MassCurves({ layers: first?.layers ?? 0, heads: first?.heads ?? 0 });
+  const { layers = 0, heads = 0, rule = "threshold" } = first ?? {};
+  const pooled = new MassCurves({ layers, heads, rule });
   for (const curves of prompts) pooled.merge(curves);
   return pooled;
 }
@@ -148,22 +152,34 @@ function densityAt({ tiles }: HeadCurve, step: number): number {
 }
 
 /**
- * Steps as a table of thresholds.
+ * Steps as a table of thresholds, or of shares.
  *
  * @param run `lastThreshold` stands in the last layer, which selects nothing in phase 1, as its
  * attention is not needed there.
  */
 export function tableOf(
   steps: HeadSteps,
-  run: { stride: number; model: string | null; layerCount: number; lastThreshold: number },
+  run: {
+    stride: number;
+    rule: TileRule;
+    model: string | null;
+    layerCount: number;
+    lastThreshold: number;
+  },
 ): ThresholdTable {
-  const { stride, model, layerCount, lastThreshold } = run;
+  const { stride, rule, model, layerCount, lastThreshold } = run;
   const heads = steps[0] ?? [];
   const layers = Array.from(
     { length: layerCount },
-    (_, layer) => steps[layer]?.map(thresholdOfStep) ?? heads.map(() => lastThreshold),
+    (_, layer) =>
+      steps[layer]?.map((step) => thresholdOfStep(step, rule)) ?? heads.map(() => lastThreshold),
   );
-  return { stride, layers, model };
+  return { stride, ...(rule === "share" ? { rule } : {}), layers, model };
+}
+
+/** The number of a threshold for all heads. */
+export function numberOf(threshold: Exclude<Threshold, ThresholdTable>): number {
+  return typeof threshold === "number" ? threshold : threshold.share;
 }
 
 /** What steps take and keep, head by head. */

@@ -29,8 +29,10 @@ interface KeptTables {
 export interface Calibration {
   readonly path: string;
   readonly thresholds: HeadTable;
-  /** The number for all heads. */
-  readonly threshold: number | undefined;
+  /** Whether they are shares that each tile must hold by itself. */
+  readonly isByShare: boolean;
+  /** The number for all heads, or `share:X`. */
+  readonly threshold: number | string | undefined;
   readonly before: KeptTables;
   readonly after: KeptTables;
   readonly goal: unknown;
@@ -44,7 +46,7 @@ export interface Calibration {
  */
 export async function readCalibration(path: string): Promise<Calibration> {
   const value = await readJsonFile(path, { maxBytes: MAX_BYTES });
-  const { layers, before, after, goal, made } = isJsonObject(value) ? value : {};
+  const { layers, rule, before, after, goal, made } = isJsonObject(value) ? value : {};
   const isKept = isKeptTables(before) && isKeptTables(after);
   if (!isTable(layers) || !isKept) {
     throw new FileError(
@@ -53,8 +55,9 @@ export async function readCalibration(path: string): Promise<Calibration> {
     );
   }
   const { threshold } = before;
-  const number = typeof threshold === "number" ? threshold : undefined;
-  return { path, thresholds: layers, threshold: number, before, after, goal, made };
+  const isOne = typeof threshold === "number" || typeof threshold === "string";
+  const numbers = { thresholds: layers, threshold: isOne ? threshold : undefined };
+  return { path, ...numbers, isByShare: rule === "share", before, after, goal, made };
 }
 
 function isTable(value: unknown): value is HeadTable {
@@ -68,7 +71,8 @@ function isKeptTables(value: unknown): value is KeptTables & { readonly threshol
 
 /** @param index Tells several files of a page apart. */
 export function calibrationPart(calibration: Calibration, index: number): ReportPart {
-  const { path, threshold, before, after, thresholds } = calibration;
+  const { path, threshold, before, after, thresholds, isByShare } = calibration;
+  const found = isByShare ? SHARE : THRESHOLD;
   const names = [threshold === undefined ? "one threshold" : `${threshold} for all`, "by head"];
   const heat = (of: (kept: KeptTables) => HeadTable, words: Words): Chart => ({
     spec: headChart(
@@ -81,12 +85,12 @@ export function calibrationPart(calibration: Calibration, index: number): Report
   const name = basename(path);
   return {
     id: `calibration-${index}`,
-    link: `Thresholds ${name}`,
-    title: `Thresholds ${name}`,
+    link: `${found.title} ${name}`,
+    title: `${found.title} ${name}`,
     charts: [
       heat(({ density }) => density, DENSITY),
       heat(({ kept }) => kept, KEPT),
-      { spec: headChart(headRows(thresholds, "by head"), ["by head"], THRESHOLD), ...THRESHOLD },
+      { spec: headChart(headRows(thresholds, "by head"), ["by head"], found), ...found },
     ],
     body: (figures) =>
       markup`${meansTable([before, after], names)}${figures}${madeDetails(calibration)}`,
@@ -114,12 +118,25 @@ const KEPT: Words = {
   legend: "kept",
   what: "of the exact attention",
 };
-const THRESHOLD: Words = {
+const LAST_LAYER =
+  "The last layer selects nothing: of the context, only its keys and values are needed.";
+const THRESHOLD: Words & { readonly title: string } = {
+  title: "Thresholds",
   name: "Thresholds that were found",
-  caption: "The share of a row's antidiagonal mass that the selected tiles must hold. The last " +
-    "layer selects nothing: of the context, only its keys and values are needed.",
+  caption:
+    `The share of a row's antidiagonal mass that the selected tiles must hold. ${LAST_LAYER}`,
   legend: "threshold",
   what: "of the antidiagonal mass",
+};
+const SHARE: Words & { readonly title: string; readonly scale: "sqrt" } = {
+  title: "Shares",
+  name: "Shares that were found",
+  caption:
+    "The share of a row's antidiagonal mass that a tile must hold by itself to be selected: the " +
+    `smaller, the more tiles. ${LAST_LAYER}`,
+  legend: "share",
+  what: "of the antidiagonal mass",
+  scale: "sqrt",
 };
 
 function headRows(table: HeadTable, experiment: string): HeadRow[] {

@@ -260,9 +260,11 @@ export function depthChart(rows: readonly DepthRow[], names: readonly string[]):
 export function headChart(
   rows: readonly HeadRow[],
   names: readonly string[],
-  options: { legend: string; what: string } = { legend: "density", what: "of the causal tiles" },
+  options: { legend: string; what: string; scale?: "sqrt" } = {
+    ...{ legend: "density", what: "of the causal tiles" },
+  },
 ): ChartSpec {
-  const { legend, what } = options;
+  const { legend, what, scale: type = "linear" } = options;
   const shown = names.filter((name) => rows.some(({ experiment }) => experiment === name));
   const heads = Math.max(...rows.map(({ head }) => head)) + 1;
   const layers = Math.max(...rows.map(({ layer }) => layer)) + 1;
@@ -293,7 +295,7 @@ export function headChart(
         color: {
           field: "share",
           type: "quantitative",
-          scale: { domainMin: 0, range: SHADES, interpolate: "lab" },
+          scale: { type, domainMin: 0, range: SHADES, interpolate: "lab" },
           legend: { title: legend, orient: "right", format: "%", gradientLength: 150 },
         },
         description: { field: "tip" },

@@ -11,7 +11,7 @@ import { checkPlanTable } from "../../lib/engine/threshold_check.ts";
 import { FileError, invariant, UsageError } from "../../lib/errors.ts";
 import type { ModelShape } from "../../lib/model/model_shape.ts";
 import { readCurves } from "../calibrate/curve_file.ts";
-import { chooseSteps, poolCurves, tableOf } from "../calibrate/thresholds.ts";
+import { chooseSteps, COMPARED, numberOf, poolCurves, tableOf } from "../calibrate/thresholds.ts";
 import { readTableFile, shareOf } from "../shared/threshold_flag.ts";
 import type { AxisPlace } from "./axes.ts";
 import type { Setting } from "./settings.ts";
@@ -106,8 +106,9 @@ export class Tables {
     const steps = chooseSteps([curves], { kind: "density", density: Number(density) });
     const { config: { layerCount } } = this.#options;
     // As calibrate writes it with the same goal and no --threshold of its own.
-    const lastThreshold = PLAN_DEFAULTS.threshold;
-    await this.#add(key, tableOf(steps, { stride, model, layerCount, lastThreshold }));
+    const { rule } = curves;
+    const lastThreshold = numberOf(COMPARED[rule]);
+    await this.#add(key, tableOf(steps, { stride, rule, model, layerCount, lastThreshold }));
   }
 
   async #readCurves(path: string): Promise<PooledCurves> {

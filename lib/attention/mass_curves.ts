@@ -1,6 +1,6 @@
 /**
  * What a threshold of the selection keeps of the true attention, head by head: for each step of
- * thresholds, how many tiles it takes and how much of the softmax's weight they hold.
+ * thresholds, or of shares, how many tiles it takes and how much of the softmax's weight they hold.
  *
  * Sums are whole numbers, so that they are the same in any order: over rows, chunks, ranks and
  * prompts.
@@ -9,20 +9,14 @@
  */
 import { Buffer } from "node:buffer";
 import { invariant } from "../errors.ts";
-
-/** Step s stands for the threshold s / 200; 0 for sink and diagonal, the last one for all tiles. */
-export const CURVE_STEPS = 200;
+import { CURVE_STEPS, stepsOf } from "./curve_steps.ts";
+import type { TileRule } from "./thresholds.ts";
 
 /** Of true mass, in queries; a tile has up to 128 of them. */
 const UNIT = 2 ** -20;
 
-/** Numbers of a head: for thresholds 0 to 1 in steps. */
+/** Numbers of a head: one for each step. */
 const HEAD_NUMBERS = CURVE_STEPS + 1;
-
-/** The threshold of a step. */
-export function thresholdOfStep(step: number): number {
-  return step / CURVE_STEPS;
-}
 
 /** A head's curve: numbers by step, each the step's own beside those before it. */
 export interface HeadCurve {
@@ -42,6 +36,8 @@ export interface WireCurves {
   readonly tiles: string;
   /** Their true mass, in units of 2^-20 of a query. */
   readonly mass: string;
+  /** What the steps are of, unless they are thresholds. */
+  readonly rule?: "share" | undefined;
 }
 
 /** Rows of tiles of one layer. */
@@ -61,19 +57,23 @@ export interface MeasuredTiles {
 export class MassCurves {
   readonly layers: number;
   readonly heads: number;
+  /** What the steps are of. */
+  readonly rule: TileRule;
   readonly #tiles: Float64Array<ArrayBuffer>;
   readonly #mass: Float64Array<ArrayBuffer>;
 
-  constructor(sizes: { layers: number; heads: number }) {
+  constructor(sizes: { layers: number; heads: number; rule: TileRule }) {
     this.layers = sizes.layers;
     this.heads = sizes.heads;
+    this.rule = sizes.rule;
     this.#tiles = new Float64Array(sizes.layers * sizes.heads * HEAD_NUMBERS);
     this.#mass = new Float64Array(this.#tiles.length);
   }
 
   /** What came from another process. */
-  static fromWire({ layers, heads, tiles, mass }: WireCurves): MassCurves {
-    const curves = new MassCurves({ layers, heads });
+  static fromWire(wire: WireCurves): MassCurves {
+    const { layers, heads, tiles, mass } = wire;
+    const curves = new MassCurves({ layers, heads, rule: wire.rule ?? "threshold" });
     decode(tiles, curves.#tiles);
     decode(mass, curves.#mass);
     return curves;
@@ -83,8 +83,9 @@ export class MassCurves {
   toWire(): WireCurves {
     const text = (numbers: Float64Array<ArrayBuffer>) =>
       Buffer.from(numbers.buffer).toString("base64");
-    const { layers, heads } = this;
-    return { layers, heads, tiles: text(this.#tiles), mass: text(this.#mass) };
+    const { layers, heads, rule } = this;
+    const sums = { layers, heads, tiles: text(this.#tiles), mass: text(this.#mass) };
+    return rule === "share" ? { ...sums, rule } : sums;
   }
 
   /** Adds rows of tiles. */
@@ -97,7 +98,7 @@ export class MassCurves {
         const [first, last] = seenBy(row);
         const begin = (head * rowCount + row) * columns;
         const seen = mass.subarray(begin + first, begin + last + 1);
-        stepsOf(seen).forEach((step, i) => {
+        stepsOf(seen, this.rule).forEach((step, i) => {
           const weight = exact[begin + first + i] ?? 0;
           this.#tiles[at + step] = (this.#tiles[at + step] ?? 0) + 1;
           this.#mass[at + step] = (this.#mass[at + step] ?? 0) + Math.round(weight / UNIT);
@@ -109,8 +110,8 @@ export class MassCurves {
   /** Adds the curves of other rows, or of other prompts. */
   merge(other: MassCurves): void {
     invariant(
-      other.layers === this.layers && other.heads === this.heads,
-      "curves of one model have the same sizes",
+      other.layers === this.layers && other.heads === this.heads && other.rule === this.rule,
+      "curves of one model have the same sizes and steps",
     );
     addAll(this.#tiles, other.#tiles);
     addAll(this.#mass, other.#mass);
@@ -128,33 +129,6 @@ export class MassCurves {
   #placeOf(layer: number, head: number): number {
     return (layer * this.heads + head) * HEAD_NUMBERS;
   }
-}
-
-/**
- * The first step whose threshold takes each tile of a row, as `sx_select_tiles` takes them.
- *
- * @param mass Of the tiles that the row sees, the first one being the sink and the last the diagonal.
- */
-export function stepsOf(mass: Float32Array): Uint16Array {
-  const steps = new Uint16Array(mass.length).fill(CURVE_STEPS);
-  const last = mass.length - 1;
-  if (last < 0) return steps;
-  const at = (tile: number): number => mass[tile] ?? 0;
-  let total = 0;
-  for (let tile = 0; tile <= last; tile++) total += at(tile);
-  steps[0] = steps[last] = 0;
-  let taken = last === 0 ? at(0) : at(0) + at(last);
-  const order = Array.from({ length: Math.max(0, last - 1) }, (_, i) => i + 1)
-    .filter((tile) => at(tile) > 0)
-    .sort((a, b) => at(b) - at(a) || a - b);
-  let step = 0;
-  for (const tile of order) {
-    // The op compares with a threshold of 32 bits.
-    while (step < CURVE_STEPS && !(taken < Math.fround(thresholdOfStep(step)) * total)) step++;
-    steps[tile] = step;
-    taken += at(tile);
-  }
-  return steps;
 }
 
 function cumulated(numbers: Float64Array): Float64Array {

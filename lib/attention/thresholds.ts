@@ -13,11 +13,24 @@ import { Tensor } from "../device/tensor.ts";
 import { invariant } from "../errors.ts";
 import { isJsonObject } from "../text_file.ts";
 
+/**
+ * How a threshold selects: the largest tiles of a row until they hold it together, or each tile that
+ * holds it by itself.
+ */
+export const TILE_RULES = ["threshold", "share"] as const;
+/** One of them. */
+export type TileRule = typeof TILE_RULES[number];
+
 /** A threshold for each layer and query head. */
 export interface ThresholdTable {
   /** Tokens per group of the antidiagonal sums that the thresholds were found with. */
   readonly stride: number;
-  /** [layers][query heads]: 0 to 1; 0 selects the sink tile and the diagonal alone. */
+  /** What the numbers are. @default {"threshold"} */
+  readonly rule?: TileRule | undefined;
+  /**
+   * [layers][query heads]: 0 to 1. As a threshold 0 selects the sink tile and the diagonal alone, as a
+   * share every causal tile.
+   */
   readonly layers: readonly (readonly number[])[];
   /** The digest of the model folder that they were found for; null for any of this size. */
   readonly model: string | null;
@@ -40,6 +53,12 @@ export function isTable(threshold: Threshold): threshold is ThresholdTable {
   return typeof threshold === "object" && !("share" in threshold);
 }
 
+/** How a threshold selects. */
+export function ruleOf(threshold: Threshold): TileRule {
+  if (isTable(threshold)) return threshold.rule ?? "threshold";
+  return typeof threshold === "number" ? "threshold" : "share";
+}
+
 /** What is wrong with a table, for whoever words it. */
 export interface TableFault {
   /** For example `stride` or `layers[3][0]`. */
@@ -60,8 +79,12 @@ const SHA256 = /^[0-9a-f]{64}$/;
  */
 export function readTable(value: unknown, fail: (fault: TableFault) => Error): ThresholdTable {
   if (!isJsonObject(value)) throw fail({ key: "", rule: "an object", value });
-  const { stride, layers, model } = value;
+  const { stride, rule: given = "threshold", layers, model } = value;
   if (typeof stride !== "number") throw fail({ key: "stride", rule: "a number", value: stride });
+  const rule = TILE_RULES.find((one) => one === given);
+  if (rule === undefined) {
+    throw fail({ key: "rule", rule: `one of ${TILE_RULES.join(", ")}, or absent`, value: given });
+  }
   if (!Array.isArray(layers) || layers.length === 0) {
     throw fail({ key: "layers", rule: "an array of layers", value: layers });
   }
@@ -84,7 +107,7 @@ export function readTable(value: unknown, fail: (fault: TableFault) => Error): T
       throw fail({ key: `layers[${layer}][${head}]`, rule: "from 0 to 1", value: threshold });
     });
   });
-  return { stride, layers: rows, model };
+  return { stride, ...(rule === "share" ? { rule } : {}), layers: rows, model };
 }
 
 /** What is wrong with a table for a model's size; undefined if nothing is. */
@@ -103,9 +126,12 @@ export function tableMisfit(
   return { key: "layers[0]", rule, value: heads };
 }
 
-/** SHA-256 of what decides about results: stride and thresholds. */
-export function tableDigest({ stride, layers }: ThresholdTable): string {
-  return createHash("sha256").update(JSON.stringify([stride, layers])).digest("hex");
+/** SHA-256 of what decides about results: stride, thresholds, and the rule if they are shares. */
+export function tableDigest(table: ThresholdTable): string {
+  const { stride, layers } = table;
+  const rule = ruleOf(table);
+  const decisive = [stride, layers, ...(rule === "share" ? [rule] : [])];
+  return createHash("sha256").update(JSON.stringify(decisive)).digest("hex");
 }
 
 /** A threshold, or a table by its digest: what tells runs apart. */
@@ -119,7 +145,8 @@ export function describeThreshold(threshold: Threshold): string {
   if (!isTable(threshold)) return `threshold ${thresholdRecord(threshold)}`;
   const { layers } = threshold;
   const size = `${layers.length} x ${layers[0]?.length ?? 0}`;
-  return `${size} thresholds ${tableDigest(threshold).slice(0, 12)}`;
+  const numbers = ruleOf(threshold) === "share" ? "shares" : "thresholds";
+  return `${size} ${numbers} ${tableDigest(threshold).slice(0, 12)}`;
 }
 
 /** A table on one device, written when it is first asked for. */
@@ -139,7 +166,7 @@ export class LayerThresholds implements Disposable {
 
   /** @param threshold A table of the model's size, or one for all. */
   constructor(stages: readonly Stage[], threshold: Threshold) {
-    this.byShare = typeof threshold === "object" && "share" in threshold;
+    this.byShare = ruleOf(threshold) === "share";
     this.#threshold = typeof threshold === "object" && "share" in threshold
       ? threshold.share
       : threshold;

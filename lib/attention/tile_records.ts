@@ -4,6 +4,8 @@
  * @module
  */
 import { MassCurves, type WireCurves } from "./mass_curves.ts";
+import { type Plan, PLAN_DEFAULTS } from "./plan.ts";
+import { ruleOf } from "./thresholds.ts";
 import { type TileMask, TileMasks } from "./tile_masks.ts";
 
 /** What is to be recorded. */
@@ -30,16 +32,23 @@ export class TileRecords {
     this.curves = records.curves;
   }
 
-  /** Undefined if nothing is asked for. @param sizes Of the layers that are measured. */
+  /**
+   * Undefined if nothing is asked for.
+   *
+   * @param run `plan`: its threshold says whether curves are of thresholds or of shares.
+   */
   static of(
     request: RecordRequest,
-    sizes: { layers: number; heads: number },
+    run: { config: { readonly layerCount: number; readonly queryHeads: number }; plan: Plan },
   ): TileRecords | undefined {
     const { withMasks = false, withCurves = false } = request;
     if (!withMasks && !withCurves) return undefined;
+    const { config: { layerCount, queryHeads: heads }, plan: { selection } } = run;
+    const rule = ruleOf(selection?.threshold ?? PLAN_DEFAULTS.threshold);
     return new TileRecords({
       masks: withMasks ? new TileMasks() : undefined,
-      curves: withCurves ? new MassCurves(sizes) : undefined,
+      // The last layer's attention is not needed in phase 1.
+      curves: withCurves ? new MassCurves({ layers: layerCount - 1, heads, rule }) : undefined,
     });
   }
 

@@ -126,7 +126,8 @@ export interface GenerateOptions {
   readonly withMasks?: boolean | undefined;
   /**
    * Whether to compute the context's attention exactly, whatever the plan selects, and to return what
-   * each threshold would keep of it, head by head; in `xattn` and `starx`.
+   * each threshold would keep of it, head by head, or each share of a tile if the plan's threshold is
+   * one; in `xattn` and `starx`.
    *
    * @default {false}
    */

@@ -40,6 +40,8 @@ export type { RankOptions, RankParts, RankPlace } from "./rank_types.ts";
 /** A loaded model with its device. */
 export class RankModel implements Disposable {
   readonly config: ModelShape;
+  /** Of requests that bring none of their own. */
+  readonly plan: CheckedPlan;
   /** How many sequences are decoded at once. */
   readonly batch: BatchWidth;
   /** One line for people. */
@@ -62,6 +64,7 @@ export class RankModel implements Disposable {
     this.#parts = parts;
     this.#owned = owned;
     this.config = config;
+    this.plan = plan;
     this.batch = batchOf(parts);
     this.#devices = stages.map(({ device }) => device);
     this.#transformer = transformer;

@@ -187,8 +187,8 @@ export class StarService implements RankService<StarTypes> {
   async #generate(id: number, task: Extract<StarTask, { kind: "generate" }>): Promise<void> {
     const request = fromWire(task.request);
     const startMs = performance.now();
-    const { layerCount, queryHeads: heads } = this.#model.config;
-    const records = TileRecords.of(request, { layers: layerCount - 1, heads });
+    const { config, plan } = this.#model;
+    const records = TileRecords.of(request, { config, plan: request.plan ?? plan });
     const { encoded, isOwned, isFresh } = await this.#contextOf(id, { request, records });
     using owned = new DisposableStack();
     if (isOwned) owned.use(encoded);

@@ -15,8 +15,15 @@ import {
   stepKeeping,
 } from "../../commands/calibrate/thresholds.ts";
 import { thresholdOf } from "../../commands/shared/threshold_flag.ts";
-import { isTable } from "../../lib/attention/thresholds.ts";
-import { CURVE_STEPS, MassCurves } from "../../lib/attention/mass_curves.ts";
+import {
+  isTable,
+  ruleOf,
+  type Threshold,
+  TILE_RULES,
+  type TileRule,
+} from "../../lib/attention/thresholds.ts";
+import { CURVE_STEPS, nearestStep } from "../../lib/attention/curve_steps.ts";
+import { MassCurves } from "../../lib/attention/mass_curves.ts";
 import { FileError, UsageError, WorkerError } from "../../lib/errors.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../helpers/assert.ts";
@@ -26,10 +33,10 @@ import { MODEL } from "../helpers/prompts.ts";
 import { Random } from "../helpers/random.ts";
 
 /** Curves of random rows of tiles; a head's mass is the flatter the higher its number. */
-function randomCurves(seed: number): MassCurves {
+function randomCurves(seed: number, rule: TileRule = "threshold"): MassCurves {
   const random = new Random(seed);
   const [layers, heads, tiles] = [2, 4, 12];
-  const curves = new MassCurves({ layers, heads });
+  const curves = new MassCurves({ layers, heads, rule });
   for (let layer = 0; layer < layers; layer++) {
     const mass = new Float32Array(heads * tiles * tiles);
     const exact = mass.map((_, i) => {
@@ -62,8 +69,14 @@ Deno.test("chooseSteps() gives each head the smallest step that keeps its share"
   assertEquals(chooseSteps(prompts, { kind: "keep", share: 1 }).flat().every((s) => s > 100), true);
 });
 
-Deno.test("chooseSteps() keeps more with as many tiles where they go to the heads that need them", () => {
-  const prompts = [randomCurves(3), randomCurves(4)];
+for (const rule of TILE_RULES) {
+  Deno.test(`chooseSteps() by ${rule} keeps more where tiles go to the heads that need them`, () => {
+    checkSpread(rule);
+  });
+}
+
+function checkSpread(rule: TileRule): void {
+  const prompts = [randomCurves(3, rule), randomCurves(4, rule)];
   const pooled = poolCurves(prompts);
   const of = (steps: readonly (readonly number[])[]) => meanKept(keptBy(pooled, steps).flat());
   for (const density of [0.3, 0.5, 0.8]) {
@@ -79,7 +92,7 @@ Deno.test("chooseSteps() keeps more with as many tiles where they go to the head
     assert(back.kept >= spread.kept - 1e-9 && back.density <= spread.density + 0.02);
   }
   assertEquals(of(chooseSteps(prompts, { kind: "density", density: 1 })).kept, 1);
-});
+}
 
 const WORDS = ["grass", "sky", "sun", "sea", "hill", "road", "lamp", "stone"];
 /** Two prompts of some 1,500 tokens. */
@@ -100,6 +113,7 @@ function optionsIn(folder: string, changes: Partial<CalibrateOptions> = {}): Cal
     lengths: [],
     sampleCount: -1,
     sourceDir: undefined,
+    rule: "threshold",
     plan: { mode: "starx", blockTokens: 512, stride: 16, threshold: 0.95 },
     goal: { kind: "keep", share: 0.9 },
     device: "cpu",
@@ -122,7 +136,7 @@ async function calibrate(
 
 Deno.test("curves say which tiles a threshold takes, and their attention is exact", async () => {
   const { input_context: context, input_query: query } = JSON.parse(INPUT[0] ?? "");
-  const run = async (threshold: number, withCurves: boolean) => {
+  const run = async (threshold: Threshold, withCurves: boolean) => {
     const plan = { mode: "starx", blockTokens: 512, anchorTokens: 256, threshold } as const;
     const here = { device: "cpu", precision: "f32", threads: 1 } as const;
     await using model = await loadModel(MODEL, { ...here, ...plan });
@@ -146,6 +160,18 @@ Deno.test("curves say which tiles a threshold takes, and their attention is exac
       const { tiles } = curves.of(0, head);
       const expected = (tiles[threshold * CURVE_STEPS] ?? 0) / (tiles[CURVE_STEPS] ?? 0);
       assert(Math.abs(share - expected) < 1e-9, `head ${head}: ${share} of ${expected}`);
+    });
+  }
+  // With a share for a threshold they are curves of shares.
+  const measured = await run({ share: 0.05 }, true);
+  assert(measured.result.curves?.rule === "share");
+  const ofShares = MassCurves.fromWire(measured.result.curves);
+  for (const share of [0.02, 0.05]) {
+    const { result: { headShares: [shares = []] } } = await run({ share }, false);
+    shares.forEach((computed, head) => {
+      const { tiles } = ofShares.of(0, head);
+      const expected = (tiles[nearestStep(share, "share")] ?? 0) / (tiles[CURVE_STEPS] ?? 0);
+      assert(Math.abs(computed - expected) < 1e-9, `head ${head}: ${computed} of ${expected}`);
     });
   }
 });
@@ -222,6 +248,59 @@ Deno.test("calibrate in xattn shares the prompts among processes, and writes the
   });
 });
 
+Deno.test("calibrate finds shares: the same file again, cut off, and on two processes", async () => {
+  await inFolder({ "in.jsonl": INPUT.join("") }, async (folder) => {
+    const filesOf = () =>
+      Promise.all(
+        ["t.json", "t.json.curves.jsonl"].map((name) => Deno.readTextFile(`${folder}/${name}`)),
+      );
+    const by = (changes: Partial<CalibrateOptions> = {}) =>
+      optionsIn(folder, {
+        rule: "share",
+        plan: { mode: "starx", blockTokens: 512, stride: 16, threshold: { share: 0.05 } },
+        goal: { kind: "density", density: 0.4 },
+        ...changes,
+      });
+    assertStringIncludes(await calibrate(by()), "tiles at share:0.05");
+    const files = await filesOf();
+    const read = thresholdOf(`${folder}/t.json`);
+    assert(isTable(read) && ruleOf(read) === "share");
+    assert(new Set(read.layers.flat()).size > 3, "heads differ");
+    assertEquals(read.layers.at(-1), Array(8).fill(0.05), "the last layer selects nothing");
+    const { after, before } = JSON.parse(files[0] ?? "");
+    assertEquals(before.threshold, "share:0.05");
+    const density = after.density.flat().reduce((sum: number, one: number) => sum + one) / 40;
+    assert(density > 0.37 && density <= 0.4, String(density));
+    const lines = (files[1] ?? "").split("\n");
+    const cut = `${lines.slice(0, 2).join("\n")}\n${lines[2]?.slice(0, 100)}`;
+    await Deno.writeTextFile(`${folder}/t.json.curves.jsonl`, cut);
+    await calibrate(by({ processCount: 2 }));
+    assertEquals(await filesOf(), files);
+    // A share for all heads and prompts, as a profile.
+    const never = () => Promise.reject(new Error("a model is not needed"));
+    await calibrate(by({ goal: { kind: "keep", share: 0.9 } }), never);
+    const kept: number[] = JSON.parse((await filesOf())[0] ?? "").after.kept.flat();
+    assert(kept.every((share) => share > 0.85), String(Math.min(...kept)));
+    await assertRejects(
+      () => calibrate(optionsIn(folder)),
+      UsageError,
+      "--rule: cannot continue the curves in",
+    );
+    const [options = "", first = "", second = ""] = lines;
+    const other = second.replace(',"rule":"share"', "");
+    await Deno.writeTextFile(
+      `${folder}/t.json.curves.jsonl`,
+      `${[options, first, other].join("\n")}\n`,
+    );
+    await assertRejects(
+      () => calibrate(by()),
+      FileError,
+      "line 3 must have curves of 5 layers, 8 heads and rule share as the first prompt's: " +
+        "current value is 5 layers, 8 heads and rule threshold",
+    );
+  });
+});
+
 Deno.test("calibrate goes on after a lost process, and refuses curves of other options", async () => {
   await inFolder({ "in.jsonl": INPUT.join("") }, async (folder) => {
     let calls = 0;
@@ -258,6 +337,27 @@ Deno.test("calibrate refuses a threshold between its steps, and a file that hold
       UsageError,
       "--threshold: must be a multiple of 0.005: current value is 0.951",
     );
+    const refused = [
+      [
+        { rule: "share", plan: { mode: "xattn" } },
+        "share:X with --rule share: current value is 0.95",
+      ],
+      [
+        { plan: { mode: "xattn", threshold: { share: 0.05 } } },
+        "a multiple of 0.005 without --rule share: current value is share:0.05",
+      ],
+      [
+        { rule: "share", plan: { mode: "xattn", threshold: { share: 0.051 } } },
+        "one of the steps, of which share:0.05 is near: current value is share:0.051",
+      ],
+    ] as const;
+    for (const [changes, what] of refused) {
+      await assertRejects(
+        () => calibrate(optionsIn(folder, changes)),
+        UsageError,
+        `--threshold: must be ${what}`,
+      );
+    }
     await assertRejects(
       () => CurveFile.open(`${folder}/c.jsonl`, {}),
       FileError,

@@ -163,6 +163,33 @@ Deno.test("reportPage() shows a file of calibrate: heat maps before and after", 
   });
 });
 
+Deno.test("reportPage() calls shares of calibrate what they are", async () => {
+  const kept = (density: number) => ({ density: [[density, 0.5]], kept: [[0.9, 1]] });
+  const value = {
+    ...{ stride: 16, rule: "share", layers: [[0.1, 0.02], [0.05, 0.05]], model: null },
+    before: { threshold: "share:0.05", ...kept(0.7) },
+    after: kept(0.3),
+  };
+  await inFolder({ "s.json": JSON.stringify(value) }, async (folder) => {
+    const specs: Readonly<Record<string, unknown>>[] = [];
+    const outputPath = `${folder}/report.html`;
+    const draw = (given: readonly Readonly<Record<string, unknown>>[]) => {
+      specs.push(...given);
+      return Promise.resolve(given.map(() => '<svg class="marks"></svg>'));
+    };
+    await writeReport({ folders: [`${folder}/s.json`], outputPath, draw });
+    const [density, , shares] = specs.map(({ data }) => data as { values: unknown[] });
+    assertEquals(density?.values[0], {
+      ...{ experiment: "share:0.05 for all", layer: 0, head: 0, share: 0.7 },
+    });
+    assertEquals(shares?.values[1], { experiment: "by head", layer: 0, head: 1, share: 0.02 });
+    const page = await Deno.readTextFile(outputPath);
+    assertStringIncludes(page, "Shares s.json");
+    assertStringIncludes(page, "must hold by itself");
+    assertEquals(page.includes("Thresholds s.json"), false);
+  });
+});
+
 Deno.test("layOut() puts each block's tiles where they belong in the whole context", async () => {
   const masks = new TileMasks();
   const tensor = (values: readonly number[], shape: readonly number[]) => ({

@@ -106,8 +106,7 @@ async function encode(options: PlanOptions, contextIds: Int32Array) {
   using model = await RankModel.assemble({
     ...{ config, stages, weights, plan, precision, chunkTokens: 512 },
   });
-  const sizes = { layers: config.layerCount - 1, heads: config.queryHeads };
-  const records = TileRecords.of({ withMasks: true }, sizes);
+  const records = TileRecords.of({ withMasks: true }, { config, plan });
   const collective = new SelfCollective();
   using _encoded = await model.encode(contextIds, {
     ...{ collective, room: 1, records, onProgress: () => {} },

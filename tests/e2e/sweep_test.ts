@@ -5,6 +5,9 @@
  * @module
  */
 import { runCalibrate } from "../../commands/calibrate/calibrate.ts";
+import { COMPARED } from "../../commands/calibrate/thresholds.ts";
+import { thresholdOf } from "../../commands/shared/threshold_flag.ts";
+import { ruleOf, TILE_RULES } from "../../lib/attention/thresholds.ts";
 import { runRuler } from "../../commands/ruler/ruler.ts";
 import { readUnit } from "../../commands/sweep/records.ts";
 import { runSweep } from "../../commands/sweep/sweep.ts";
@@ -62,37 +65,42 @@ Deno.test("runSweep() gives the answers that runRuler() gives for each setting",
   });
 });
 
-Deno.test("runSweep() chooses for a density the table that runCalibrate() writes", async () => {
-  const text = "The grass is green. The sky is blue. The sun is yellow. Here we go.\n".repeat(40);
-  const line = JSON.stringify({ input_context: text, input_query: "The sky is", outputs: [] });
-  await inFolder({ "in.jsonl": `${line}\n` }, async (folder) => {
-    await runCalibrate({
-      modelPath: MODEL,
-      outputPath: `${folder}/xattn-1024.json`,
-      inputPath: `${folder}/in.jsonl`,
-      ...{ template: "base", tasks: [], lengths: [], sampleCount: -1, sourceDir: undefined },
-      plan: { mode: "xattn" },
-      goal: { kind: "density", density: 0.3 },
-      ...{ device: "cpu", dtype: "bf16", processCount: 1, threads: 1, timeoutMs: 60_000 },
-    }, { screen: fakeScreen(), cleanup: NO_INTERRUPTS });
-    const grids = [{
-      attn_type: ["xattn"] as const,
-      threshold: [`${folder}/{mode}-{length}.json`],
-      density: [0.3],
-    }];
-    const curvesPath = `${folder}/{mode}-{length}.json.curves.jsonl`;
-    await run(sweepOptions(folder, { ...HERE, grids, curvesPath }));
-    const paths = ["xattn_s16_t-mode-length", "xattn_s16_d0.3"].map((name) =>
-      `${folder}/sweep/1024/${name}/vt.jsonl`
-    );
-    const [file, chosen] = await Promise.all(paths.map(readUnit));
-    assertStringIncludes(String(file?.header.options.threshold), "sha256:");
-    assertEquals(chosen?.header.options, file?.header.options);
-    const shares = [file, chosen].map((unit) => [...unit?.records.values() ?? []][0]?.share);
-    assert(shares[0] !== undefined && shares[0] < 0.6, `${shares}`);
-    assertEquals(shares[1], shares[0]);
+for (const rule of TILE_RULES) {
+  Deno.test(`runSweep() chooses for a density the ${rule}s that runCalibrate() writes`, async () => {
+    const text = "The grass is green. The sky is blue. The sun is yellow. Here we go.\n".repeat(40);
+    const line = JSON.stringify({ input_context: text, input_query: "The sky is", outputs: [] });
+    await inFolder({ "in.jsonl": `${line}\n` }, async (folder) => {
+      await runCalibrate({
+        modelPath: MODEL,
+        outputPath: `${folder}/xattn-1024.json`,
+        inputPath: `${folder}/in.jsonl`,
+        ...{ template: "base", tasks: [], lengths: [], sampleCount: -1, sourceDir: undefined },
+        plan: { mode: "xattn", threshold: COMPARED[rule] },
+        rule,
+        goal: { kind: "density", density: 0.3 },
+        ...{ device: "cpu", dtype: "bf16", processCount: 1, threads: 1, timeoutMs: 60_000 },
+      }, { screen: fakeScreen(), cleanup: NO_INTERRUPTS });
+      const grids = [{
+        attn_type: ["xattn"] as const,
+        threshold: [`${folder}/{mode}-{length}.json`],
+        density: [0.3],
+      }];
+      const curvesPath = `${folder}/{mode}-{length}.json.curves.jsonl`;
+      await run(sweepOptions(folder, { ...HERE, grids, curvesPath }));
+      const paths = ["xattn_s16_t-mode-length", "xattn_s16_d0.3"].map((name) =>
+        `${folder}/sweep/1024/${name}/vt.jsonl`
+      );
+      const [file, chosen] = await Promise.all(paths.map(readUnit));
+      assertStringIncludes(String(file?.header.options.threshold), "sha256:");
+      assertEquals(chosen?.header.options, file?.header.options);
+      const shares = [file, chosen].map((unit) => [...unit?.records.values() ?? []][0]?.share);
+      assert(shares[0] !== undefined && shares[0] < 0.6, `${shares}`);
+      assertEquals(shares[1], shares[0]);
+      const read = thresholdOf(`${folder}/xattn-1024.json`);
+      assertEquals(ruleOf(read), rule);
+    });
   });
-});
+}
 
 const ARGS = ["--attn_type=xattn", "--threshold=0.5", "0.9", "--num_samples_per_task=3"];
 

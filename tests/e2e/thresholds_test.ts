@@ -154,6 +154,52 @@ Deno.test("a share selects the tiles that hold it, and the row's own one", async
   });
 });
 
+Deno.test("a table of one share everywhere gives bit for bit what the share gives", async () => {
+  for (const plan of PLANS) {
+    const [one] = await run({ ...plan, threshold: { share: 0.05 } });
+    const table = { ...tableOf(() => 0.05), rule: "share" as const };
+    const [same] = await run({ ...plan, threshold: table });
+    assert(one !== undefined && same !== undefined);
+    assertEquals(factsOf(same), factsOf(one), plan.mode);
+  }
+});
+
+Deno.test("a share of a head changes the tiles of that head alone, and 0 takes all", async () => {
+  const shares = (share: (layer: number, head: number) => number) => ({
+    ...tableOf(share),
+    rule: "share" as const,
+  });
+  const [before] = await run({ mode: "xattn", threshold: shares(() => 0.05) });
+  const other = shares((layer, head) => layer === 0 && head < 2 ? head : 0.05);
+  const [after] = await run({ mode: "xattn", threshold: other });
+  assert(before !== undefined && after !== undefined);
+  for (let head = 0; head < CONFIG.queryHeads; head++) {
+    const [rows, earlier] = [tilesOf(after, head), tilesOf(before, head)];
+    if (head > 1) assertEquals(rows, earlier, `head ${head}`);
+    else if (head === 1) assertEquals(rows, rows.map((_, row) => [row]));
+    else assertEquals(rows, rows.map((_, row) => Array.from({ length: row + 1 }, (_, i) => i)));
+  }
+});
+
+Deno.test("different shares give the same on every number of processes and in batches", async () => {
+  const threshold = {
+    ...tableOf((layer, head) => [0, 0.02, 0.05, 1, 0.13][(3 * layer + head) % 5] ?? 0),
+    rule: "share" as const,
+  };
+  for (const plan of PLANS) {
+    const [alone] = await run({ ...plan, threshold });
+    assert(alone !== undefined);
+    const facts = (one: Generation) => ({
+      ids: one.ids,
+      selected: one.result.selectedTiles.reduce((sum, [tiles]) => sum + tiles, 0),
+    });
+    const processCount = plan.mode === "xattn" ? 1 : 2;
+    for (const one of await run({ ...plan, threshold }, { processCount, count: 2 })) {
+      assertEquals(facts(one), facts(alone), plan.mode);
+    }
+  }
+});
+
 Deno.test("a share gives the same on every number of processes and in batches", async () => {
   for (const plan of PLANS) {
     const shared = { ...plan, threshold: { share: 0.03 } };

@@ -7,6 +7,7 @@ import { checkPlan, type PlanOptions } from "../../../lib/attention/plan.ts";
 import {
   describeThreshold,
   readTable,
+  ruleOf,
   tableDigest,
   tableMisfit,
   thresholdRecord,
@@ -21,6 +22,9 @@ const REFUSED: readonly (readonly [table: unknown, message: string])[] = [
   [[], " an object []"],
   [{ ...TABLE, stride: undefined }, "stride a number undefined"],
   [{ ...TABLE, stride: "16" }, "stride a number 16"],
+  [{ ...TABLE, rule: "shares" }, "rule one of threshold, share, or absent shares"],
+  [{ ...TABLE, rule: 1 }, "rule one of threshold, share, or absent 1"],
+  [{ ...TABLE, rule: "share", layers: [[1.5]] }, "layers[0][0] from 0 to 1 1.5"],
   [{ ...TABLE, layers: undefined }, "layers an array of layers undefined"],
   [{ ...TABLE, layers: [] }, "layers an array of layers []"],
   [{ ...TABLE, layers: [[]] }, "layers[0] an array of a number per query head []"],
@@ -50,6 +54,22 @@ Deno.test("checkPlan() takes a table and leaves out what it does not know", () =
     assertEquals(selection, { stride: 16, threshold: TABLE });
   }
   assertEquals(checkPlan({ mode: "dense", threshold }).selection, undefined);
+  const shares = { ...TABLE, rule: "share" } as const;
+  const more = { ...shares, note: "more" };
+  const { selection } = checkPlan({ mode: "xattn", threshold: more });
+  assertEquals(selection, { stride: 16, threshold: shares });
+  // What there was before tables had rules.
+  const named = checkPlan({ mode: "xattn", threshold: { ...TABLE, rule: "threshold" } });
+  assertEquals(named.selection, { stride: 16, threshold: TABLE });
+});
+
+Deno.test("ruleOf() tells shares from thresholds", () => {
+  const rules = [0.5, TABLE, { ...TABLE, rule: "threshold" as const }].map(ruleOf);
+  assertEquals(rules, ["threshold", "threshold", "threshold"]);
+  assertEquals([{ share: 0.1 }, { ...TABLE, rule: "share" as const }].map(ruleOf), [
+    "share",
+    "share",
+  ]);
 });
 
 Deno.test("checkPlan() names what is wrong with a table", () => {
@@ -76,6 +96,10 @@ Deno.test("a table's digest is that of its stride and thresholds alone", () => {
   assert(tableDigest({ ...TABLE, layers: [[0, 0.5], [1, 0.26]] }) !== digest);
   assertEquals([thresholdRecord(0.9), thresholdRecord(TABLE)], [0.9, `sha256:${digest}`]);
   assertEquals(describeThreshold(TABLE), `2 x 2 thresholds ${digest.slice(0, 12)}`);
+  const shares = { ...TABLE, rule: "share" } as const;
+  assert(tableDigest(shares) !== digest, "as shares the same numbers are another selection");
+  assertEquals(tableDigest({ ...TABLE, rule: "threshold" }), digest);
+  assertEquals(describeThreshold(shares), `2 x 2 shares ${tableDigest(shares).slice(0, 12)}`);
   assertEquals(describeThreshold(0.9), "threshold 0.9");
   assertEquals(describeThreshold({ share: 0.02 }), "threshold share:0.02");
 });

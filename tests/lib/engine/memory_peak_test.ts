@@ -80,8 +80,7 @@ async function peakOf(
       (_, t) => (7 * t + i) % config.vocabularySize,
     );
     const others = batchSize - 1 - i;
-    const sizes = { layers: config.layerCount - 1, heads: config.queryHeads };
-    const records = TileRecords.of({ withCurves }, sizes);
+    const records = TileRecords.of({ withCurves }, { config, plan: model.plan });
     const encoded = owned.use(await model.encode(ids, { ...call, room: ROOM, others, records }));
     const request = {
       ...{ sample: "peak", queryIds: ids.subarray(0, QUERY_TOKENS), stopIds: [], topLogits: 4 },
