@@ -18,7 +18,12 @@ export {
 } from "./lib/attention/plan.ts";
 export type { DecodeKeep } from "./lib/attention/decode_keep.ts";
 export type { RestRule } from "./lib/attention/rest.ts";
-export type { ShareThreshold, Threshold, ThresholdTable } from "./lib/attention/thresholds.ts";
+export type {
+  ShareThreshold,
+  Threshold,
+  ThresholdTable,
+  TileRule,
+} from "./lib/attention/thresholds.ts";
 export {
   DeviceError,
   EXIT_CODES,

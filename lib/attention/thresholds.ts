@@ -17,9 +17,9 @@ import { isJsonObject } from "../text_file.ts";
  * How a threshold selects: the largest tiles of a row until they hold it together, or each tile that
  * holds it by itself.
  */
-export const TILE_RULES = ["threshold", "share"] as const;
-/** One of them. */
-export type TileRule = typeof TILE_RULES[number];
+export type TileRule = "threshold" | "share";
+/** All of them. */
+export const TILE_RULES = ["threshold", "share"] as const satisfies readonly TileRule[];
 
 /** A threshold for each layer and query head. */
 export interface ThresholdTable {
