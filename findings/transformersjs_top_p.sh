@@ -5,10 +5,10 @@
 # Versions: npm @huggingface/transformers 4.3.2 with its own onnxruntime-node; model made with npm
 # onnx-proto 8.0.1.
 # Behaviour: top_p, typical_p and num_beams are documented options of generate() and raise no warning.
-# Tokens outside of the top half of the mass are sampled as often as without top_p, and four beams
+# Tokens outside of the top half of the mass are sampled as without top_p, and four beams
 # find what greedy search finds.
-# A good engineer would guess: an option that is declared with its meaning is carried out or refused,
-# as num_return_sequences is.
+# A good engineer would guess: an option that is declared with its meaning is carried out, or refused as
+# more than one returned sequence is in greedy search.
 # Output seen: top_p 0.5 lets all six tokens through, top_k 2 lets two through; the beams end with
 # probability 0.12, where 0.4 is to be had.
 # Why it matters: generation settings that models ship have top_p and top_k together, and a runtime is
