@@ -2,9 +2,10 @@
  * Chooses the tiles of keys that a decode step reads, by two bits of each number of their keys
  * (see sx_decode_select in ../sx_attention.h).
  *
- * First the logits of all tiles, a block a tile and a thread a key: with q' = scale * spread * q of
- * kLogitRows rows of queries in shared memory, a thread turns the codes of its key into levels, 16 at a time,
- * and adds up their products with each row in f32; the block adds up the exponentials. Then a block a key head of a sequence: a warp makes the
+ * First the logits of all tiles, a warp a tile: the tensor cores multiply the levels of 16 keys, as f16,
+ * by q' = scale * spread * q of kLogitRows rows of queries, each as the sum of two f16 (of a row's own
+ * unit, a power of two, so that nothing overflows), in f32. A lane makes its part of q' by itself, and
+ * byte permutes make the levels, about one instruction a code. Then a block a key head of a sequence: a warp makes the
  * softmax of a row within a unit, the rows of a tile are added up in order, a warp a unit finds the
  * border between what is chosen and what is not, and the block writes the numbers in order. As in
  * select_tiles.cu nothing is sorted: the border is found by bisection over the bits of a float, whose
@@ -297,16 +298,20 @@ sx_status decode_select(Context& context, const Params& args) {
   const int64_t bytes = max64(4, args.kv_heads * rows * args.index_stride * 4);
   const int64_t room = max64(1, kFirstScratchBytes / bytes);
   const int64_t most = ceil_div(args.sequences, ceil_div(args.sequences, room));
+  const bool aligned = is_aligned(args.q) && is_aligned(args.mean_keys) &&
+                       is_aligned(args.spread) && is_aligned(args.codes) &&
+                       args.mean_head_stride % 8 == 0 && args.code_head_stride % 4 == 0;
   float* logits = static_cast<float*>(scratch(context, kOp, most * bytes));
   if (logits == nullptr) return SX_OUT_OF_MEMORY;
   for (int64_t first = 0; first < args.sequences; first += most) {
     const Params part = part_of(args, first, min64(most, args.sequences - first));
-    const Job job = {part, logits, static_cast<int>(rows)};
+    const Job job = {part, logits, static_cast<int>(rows), aligned};
     const int64_t heads = part.sequences * args.kv_heads;
     if (args.index_stride > 0 && args.q_tokens > 0) {
       auto kernel = args.head_dim == 128 ? logits_kernel<128> : logits_kernel<64>;
-      kernel<<<static_cast<unsigned>(heads * args.index_stride), kLogitThreads, 0,
-               context.stream>>>(job, static_cast<unsigned>(args.index_stride));
+      const int64_t blocks = ceil_div(args.index_stride, kLogitWarps);
+      kernel<<<static_cast<unsigned>(heads * blocks), kLogitThreads, 0, context.stream>>>(
+          job, static_cast<unsigned>(blocks));
       SX_RETURN_IF_BAD(launched(context, kOp));
     }
     select_kernel<<<static_cast<unsigned>(heads), kThreads, 0, context.stream>>>(job);
