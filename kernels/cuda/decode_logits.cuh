@@ -5,6 +5,8 @@
 #ifndef SX_CUDA_DECODE_LOGITS_CUH
 #define SX_CUDA_DECODE_LOGITS_CUH
 
+#include <cuda_fp16.h>
+
 #include "mma.cuh"
 #include "ops.cuh"
 
@@ -34,49 +36,65 @@ __device__ inline int tiles_of(const SelectParams& args, int64_t sequence) {
   return valid ? static_cast<int>(tiles) : -1;
 }
 
-/* Of codes, what they stand for in units of a tenth of SX_CODE_FAR: -10, -3, 3, 10. */
-constexpr uint32_t kLevelBytes = 0x0a03fdf6u;
-/* A row's unit as a whole number: factors are below two units, and the upper digit of two is 127. */
-constexpr float kUnitDigits = 127 * 128;
-
-/* sum += a * b, of signed bytes: 16 x 32 by 32 x 8, whose places are those of multiply_add() with four
- * bytes where there are two elements. */
-__device__ inline void multiply_add_bytes(int (&sum)[4], const uint32_t (&a)[4], uint32_t b0,
-                                          uint32_t b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-      "{%8, %9}, {%0, %1, %2, %3};"
-      : "+r"(sum[0]), "+r"(sum[1]), "+r"(sum[2]), "+r"(sum[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+/* Eight codes at bits 0, 4, 8... of a word, as f16 of the levels -5, -1.5, 1.5 and 5, in the order of
+ * the codes' numbers 0, 1 in the first register and so on. */
+__device__ inline void levels_of(uint32_t (&out)[4], uint32_t codes) {
+  constexpr uint32_t kHighBytes = 0x453ebec5u; /* the low bytes of these f16 are zeros */
+  const uint32_t low = __byte_perm(kHighBytes, 0, codes);
+  const uint32_t high = __byte_perm(kHighBytes, 0, codes >> 16);
+  out[0] = __byte_perm(low, 0, 0x1404), out[1] = __byte_perm(low, 0, 0x3424);
+  out[2] = __byte_perm(high, 0, 0x1404), out[3] = __byte_perm(high, 0, 0x3424);
 }
 
-/* The power of two at or below a number, and its inverse; 0 and 0 of next to nothing, NaN and 0 of what
- * has no inverse. */
+/* sum += a * b, of f16. */
+__device__ inline void multiply_add_f16(float (&sum)[4], uint32_t a0, uint32_t a1, uint32_t a2,
+                                        uint32_t a3, uint32_t b0, uint32_t b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+      "{%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+/* Two f32 as f16 in one register, the first in the lower half. */
+__device__ inline uint32_t pack_f16(float low, float high) {
+  const __half2 packed = __floats2half2_rn(low, high);
+  return *reinterpret_cast<const uint32_t*>(&packed);
+}
+__device__ inline void unpack_f16(float& low, float& high, uint32_t packed) {
+  const float2 both = __half22float2(*reinterpret_cast<const __half2*>(&packed));
+  low = both.x, high = both.y;
+}
+
+/* What a row's factors are multiples of: the power of two at or below the largest of them, and its
+ * inverse. 0 and 0 if all are next to nothing, 1 and 1 if one of them is past what has an inverse. */
 struct Unit {
   float size, inverse;
 };
 __device__ inline Unit unit_of(float largest) {
   const uint32_t exponent = __float_as_uint(largest) & 0x7f800000u;
   if (exponent == 0) return {0, 0};
-  if (exponent >= 0x7f000000u) return {NAN, 0};
+  if (exponent >= 0x7f000000u) return {1, 1};
   return {__uint_as_float(exponent), __uint_as_float(0x7f000000u - exponent)};
 }
 
+/* The order in which a lane has its codes as levels: of each word of 16 first those of even numbers, two
+ * next to each other in a register. The number of the first of register i. */
+__device__ constexpr int number_of(int i) { return i / 8 * 16 + i % 4 * 4 + i / 4 % 2; }
+
 /* What a lane holds of rows of queries for the product with a tile's levels: of row lane / 8 the numbers
- * at `lane % 4 * kDim / 4` and behind, as whole numbers of 16 bits: in the lanes of an even lane / 4
- * their upper digits of 8 bits, in the others the lower ones, both with a sign. `base` and `unit` are
- * those of row lane % 4: a logit is base + unit * (256 * upper sum + lower sum). */
+ * at `lane % 4 * kDim / 4` and behind, in units of the row, in the lanes of an even lane / 4 rounded to
+ * f16 and in the others what rounding left. `base` and `unit` are those of row lane % 4. */
 template <int kDim>
 struct Factors {
-  /* Of each word of codes the even numbers, then the odd ones; eight of them fill two registers. */
-  uint32_t digits[kDim / 64][2][2];
+  uint32_t halves[kDim / 8]; /* of the numbers number_of(i) and the next but one */
   float base, unit;
   __device__ Factors(const bf16* q, const bf16* mean, const bf16* spread, float scale_log2,
                      bool is_row, bool aligned) {
     constexpr int kOwn = kDim / 4;
     const int lane = threadIdx.x % 32, from = lane % 4 * kOwn;
     const uint4 none = make_uint4(0, 0, 0, 0);
-    float factors[kOwn], sum = 0, largest = 0, check = 0;
+    float factors[kOwn], sum = 0, largest = 0;
 #pragma unroll
     for (int i = 0; i < kOwn / 8; i++) {
       const uint4 queries = is_row ? load_raw8(q + from + 8 * i, aligned) : none;
@@ -92,29 +110,23 @@ struct Factors {
         sum = fmaf(query, is_low ? low_half(b[n / 2]) : high_half(b[n / 2]), sum);
         const float factor = query * (is_low ? low_half(c[n / 2]) : high_half(c[n / 2]));
         largest = fmaxf(largest, fabsf(factor));
-        check = fmaf(factor, 0.0f, check); /* NaN if one is not finite */
         factors[8 * i + n] = factor;
       }
     }
-    sum = quad_sum(sum + check);
+    sum = quad_sum(sum);
     const Unit own = unit_of(quad_max(largest));
-    /* The sum of 1.5 * 2^23 and a small number ends with its whole part in two's complement. */
-    const float step = own.inverse * kUnitDigits;
-    const uint32_t half = lane / 4 % 2 == 0 ? 128 : 0, byte = lane / 4 % 2 == 0 ? 0x51 : 0x40;
+    const bool is_rest = lane / 4 % 2 == 1;
 #pragma unroll
-    for (int i = 0; i < kDim / 16; i++) {
-      uint32_t bits[4];
-#pragma unroll
-      for (int n = 0; n < 4; n++) {
-        const int d = i / 4 * 16 + i % 2 * 8 + i / 2 % 2 + 2 * n;
-        bits[n] = __float_as_uint(fmaf(factors[d], step, 12582912.0f)) + half;
-      }
-      const uint32_t low = __byte_perm(bits[0], bits[1], byte);
-      const uint32_t high = __byte_perm(bits[2], bits[3], byte);
-      digits[i / 4][i / 2 % 2][i % 2] = __byte_perm(low, high, 0x5410);
+    for (int i = 0; i < kDim / 8; i++) {
+      const int d = number_of(i);
+      const float first = factors[d] * own.inverse, second = factors[d + 2] * own.inverse;
+      const uint32_t rounded = pack_f16(first, second);
+      float low, high;
+      unpack_f16(low, high, rounded);
+      halves[i] = is_rest ? pack_f16(first - low, second - high) : rounded;
     }
     base = __shfl_sync(~0u, sum, lane % 4 * 8);
-    unit = __shfl_sync(~0u, own.size, lane % 4 * 8) * (SX_CODE_FAR / 10 / kUnitDigits);
+    unit = __shfl_sync(~0u, own.size, lane % 4 * 8);
   }
 };
 
@@ -155,27 +167,31 @@ template <int kDim>
 __device__ inline float tile_logit(const Codes<kDim>& codes, const Factors<kDim>& factors) {
   constexpr int kCount = SX_TILE / 8;
   float logits[kCount];
+  const float unit = factors.unit * (SX_CODE_FAR / 5);
 #pragma unroll
   for (int i = 0; i < kCount; i += 2) {
-    int sum[4] = {0, 0, 0, 0};
+    float sum[4] = {0, 0, 0, 0};
     uint32_t first[kDim / 64], second[kDim / 64];
     codes.read(first, i);
     codes.read(second, i + 1);
 #pragma unroll
     for (int word = 0; word < kDim / 64; word++) {
-      /* Codes of even numbers are at bits 0, 4..., where a permutation looks; odd ones two bits above. */
+      /* Codes of even numbers are at bits 0, 4..., those of odd ones two bits above. */
 #pragma unroll
       for (int odd = 0; odd < 2; odd++) {
-        const uint32_t upper = first[word] >> (2 * odd) & 0x33333333u;
-        const uint32_t lower = second[word] >> (2 * odd) & 0x33333333u;
-        const uint32_t levels[4] = {
-            __byte_perm(kLevelBytes, 0, upper), __byte_perm(kLevelBytes, 0, lower),
-            __byte_perm(kLevelBytes, 0, upper >> 16), __byte_perm(kLevelBytes, 0, lower >> 16)};
-        multiply_add_bytes(sum, levels, factors.digits[word][odd][0], factors.digits[word][odd][1]);
+        uint32_t upper[4], lower[4];
+        levels_of(upper, first[word] >> (2 * odd) & 0x33333333u);
+        levels_of(lower, second[word] >> (2 * odd) & 0x33333333u);
+#pragma unroll
+        for (int n = 0; n < 2; n++) {
+          const int at = 8 * word + 4 * odd + 2 * n;
+          multiply_add_f16(sum, upper[2 * n], lower[2 * n], upper[2 * n + 1], lower[2 * n + 1],
+                           factors.halves[at], factors.halves[at + 1]);
+        }
       }
     }
-    logits[i] = fmaf(factors.unit, static_cast<float>(256 * sum[0] + sum[1]), factors.base);
-    logits[i + 1] = fmaf(factors.unit, static_cast<float>(256 * sum[2] + sum[3]), factors.base);
+    logits[i] = fmaf(unit, sum[0] + sum[1], factors.base);
+    logits[i + 1] = fmaf(unit, sum[2] + sum[3], factors.base);
   }
   float top = -INFINITY, total = 0;
   bool is_bad = false;

@@ -2,11 +2,10 @@
  * Chooses the tiles of keys that a decode step reads, by two bits of each number of their keys
  * (see sx_decode_select in ../sx_attention.h).
  *
- * First the logits of all tiles, a warp a tile: the tensor cores multiply the levels of 16 keys, whole
- * numbers, by q' = scale * spread * q of kLogitRows rows of queries, each as two digits of 8 bits of the
- * power of two at its row's largest: exact sums. A lane makes its part of q' by itself, and byte
- * permutes make the levels, half an instruction a code. One H200, 32 layers of 8 key heads, 131,072 keys
- * of 128 numbers, 4 rows: products in f32 took 4.5 ms a token, f16 levels and q' as two f16 1.4 ms. Then a block a key head of a sequence: a warp makes the
+ * First the logits of all tiles, a warp a tile: the tensor cores multiply the levels of 16 keys, as f16,
+ * by q' = scale * spread * q of kLogitRows rows of queries, each as the sum of two f16 (of a row's own
+ * unit, a power of two, so that nothing overflows), in f32. A lane makes its part of q' by itself, and
+ * byte permutes make the levels, about one instruction a code. Then a block a key head of a sequence: a warp makes the
  * softmax of a row within a unit, the rows of a tile are added up in order, a warp a unit finds the
  * border between what is chosen and what is not, and the block writes the numbers in order. As in
  * select_tiles.cu nothing is sorted: the border is found by bisection over the bits of a float, whose
