@@ -209,13 +209,12 @@ sx_status sx_tile_means(sx_context* context, const sx_tile_means_params* params)
  * spread[g,c,d] = (sum over the keys j of the tile, in their order, of |k[g,j,d] - m[g,c,d]|) / 128;
  * code = 0, 1, 2 or 3 where k - m is below -SX_CODE_EDGE * spread, below 0, below SX_CODE_EDGE * spread,
  * or none of these; the key stands for k~ = m + spread * (-SX_CODE_FAR, -SX_CODE_NEAR, SX_CODE_NEAR,
- * SX_CODE_FAR)[code]: the quantizer of least square error for a normal distribution (Max, 1960), but for
- * the ratio of the two, which is 10 : 3 (not 3.335) so that both have few bits.
+ * SX_CODE_FAR)[code]: the quantizer of least square error for a normal distribution (Max, 1960).
  * spread is rounded to its dtype before codes are made; a tile with a number that is not finite has a
  * spread of NaN there. Number d of a key is bits 2 * (d mod 16) and the next of word d / 16. Writes
  * the tiles first_tile to first_tile + tile_count - 1, all whole, and reads their keys and means alone. */
 #define SX_CODE_EDGE 1.2302f
-#define SX_CODE_NEAR 0.56775f
+#define SX_CODE_NEAR 0.5675f
 #define SX_CODE_FAR 1.8925f
 typedef struct sx_key_codes_params {
   int32_t* codes;        /* [kv_heads, 128 * tiles, head_dim / 16] */
