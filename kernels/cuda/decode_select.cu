@@ -2,9 +2,11 @@
  * Chooses the tiles of keys that a decode step reads, by two bits of each number of their keys
  * (see sx_decode_select in ../sx_attention.h).
  *
- * First the logits of all tiles, a block a tile and a thread a key: with q' = scale * spread * q of
- * kLogitRows rows of queries in shared memory, a thread turns the codes of its key into levels, 16 at a time,
- * and adds up their products with each row in f32; the block adds up the exponentials. Then a block a key head of a sequence: a warp makes the
+ * First the logits of all tiles, a warp a tile: the tensor cores multiply the levels of 16 keys, as f16,
+ * by q' = scale * spread * q of kLogitRows rows of queries, each as the sum of two f16 (of a row's own
+ * unit, a power of two, so that nothing overflows), in f32. A lane makes its part of q' by itself, and
+ * byte permutes make the levels, about one instruction a code (with levels and factors as bytes for
+ * whole sums, half of that, a layer took 4 us less, but near ties fell otherwise). Then a block a key head of a sequence: a warp makes the
  * softmax of a row within a unit, the rows of a tile are added up in order, a warp a unit finds the
  * border between what is chosen and what is not, and the block writes the numbers in order. As in
  * select_tiles.cu nothing is sorted: the border is found by bisection over the bits of a float, whose
@@ -110,15 +112,23 @@ struct Border {
   int ties;
 };
 
-/* What a tile counts for: its mass, or one. */
-__device__ inline double worth(const Params& args, uint32_t rank) {
-  return args.by_threshold != 0 ? static_cast<double>(__uint_as_float(rank - 1)) : 1.0;
-}
+/* What a tile counts for, its mass or one, and what a warp's tiles do: where each counts for one, in whole
+ * numbers, whose sum is one instruction. */
+struct ByMass {
+  using Sum = double;
+  __device__ static double worth(uint32_t rank) { return __uint_as_float(rank - 1); }
+  __device__ static double total(double sum) { return warp_sum(sum); }
+};
+struct ByCount {
+  using Sum = int;
+  __device__ static int worth(uint32_t) { return 1; }
+  __device__ static int total(int sum) { return __reduce_add_sync(~0u, sum); }
+};
 
 /* first, wanted: what the tiles that are always chosen count for, and what all are to. */
-template <class Places>
-__device__ inline Border find_border(const Params& args, Places& places, double first,
-                                     double wanted) {
+template <class By, class Places>
+__device__ inline Border find_border(Places& places, double first, double wanted) {
+  using Sum = typename By::Sum;
   uint32_t low = 0, high = 0;
   places.each([&](int, uint32_t& rank) { high = rank > high ? rank : high; });
   high = __reduce_max_sync(~0u, high);
@@ -126,17 +136,17 @@ __device__ inline Border find_border(const Params& args, Places& places, double 
   /* The smallest rank at which what is larger is not enough. */
   while (low < high) {
     const uint32_t middle = low + (high - low) / 2;
-    double sum = 0;
+    Sum sum = 0;
     uint32_t below = 0, above = ~0u;
     places.each([&](int, uint32_t& rank) {
       if (rank > middle) {
-        sum += worth(args, rank);
+        sum += By::worth(rank);
         above = rank < above ? rank : above;
       } else {
         below = rank > below ? rank : below;
       }
     });
-    if (first + warp_sum(sum) < wanted) {
+    if (first + By::total(sum) < wanted) {
       below = __reduce_max_sync(~0u, below);
       high = below > low ? below : low;
     } else {
@@ -144,16 +154,16 @@ __device__ inline Border find_border(const Params& args, Places& places, double 
     }
   }
   if (low == 0) return {0, 0};
-  double above = 0;
+  Sum above = 0;
   int most = 0;
   places.each([&](int, uint32_t& rank) {
-    if (rank > low) above += worth(args, rank);
+    if (rank > low) above += By::worth(rank);
     if (rank == low) most++;
   });
   most = __reduce_add_sync(~0u, most);
   int ties = 0;
-  const double step = worth(args, low);
-  for (double sum = first + warp_sum(above); sum < wanted && ties < most; sum += step) ties++;
+  const double step = By::worth(low);
+  for (double sum = first + By::total(above); sum < wanted && ties < most; sum += step) ties++;
   return {low, ties};
 }
 
@@ -184,20 +194,23 @@ __device__ inline int choose(Places places, const Params& args, const float* mas
                              int size, float* marks) {
   double total = 0, taken = 0;
   int always = 0;
-  for (int at = threadIdx.x % 32; at < size; at += 32) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+#pragma unroll 8
+  for (int at = lane; at < size; at += 32) {
     const float value = mass[first + at];
-    const bool is_first = first + at < args.first_tiles;
-    if (is_first || isnan(value)) always++;
-    if (isnan(value)) continue;
-    total += value;
-    if (is_first) taken += value;
+    const bool is_first = first + at < args.first_tiles, is_number = !isnan(value);
+    always += is_first || !is_number ? 1 : 0;
+    total += is_number ? value : 0.0f;
+    taken += is_number && is_first ? value : 0.0f;
   }
   const double keep = args.keep;
   const double wanted =
       args.by_threshold != 0 ? keep * warp_sum(total) : ceil(keep * (1 - 0x1p-20) * size);
   const double have = args.by_threshold != 0 ? warp_sum(taken)
                                              : static_cast<double>(__reduce_add_sync(~0u, always));
-  return mark(places, find_border(args, places, have, wanted), args, mass, first, size, marks);
+  const Border border = args.by_threshold != 0 ? find_border<ByMass>(places, have, wanted)
+                                               : find_border<ByCount>(places, have, wanted);
+  return mark(places, border, args, mass, first, size, marks);
 }
 
 __device__ inline int choose_unit(const Params& args, const float* mass, int first, int size,
@@ -297,16 +310,20 @@ sx_status decode_select(Context& context, const Params& args) {
   const int64_t bytes = max64(4, args.kv_heads * rows * args.index_stride * 4);
   const int64_t room = max64(1, kFirstScratchBytes / bytes);
   const int64_t most = ceil_div(args.sequences, ceil_div(args.sequences, room));
+  const bool aligned = is_aligned(args.q) && is_aligned(args.mean_keys) &&
+                       is_aligned(args.spread) && is_aligned(args.codes) &&
+                       args.mean_head_stride % 8 == 0 && args.code_head_stride % 4 == 0;
   float* logits = static_cast<float*>(scratch(context, kOp, most * bytes));
   if (logits == nullptr) return SX_OUT_OF_MEMORY;
   for (int64_t first = 0; first < args.sequences; first += most) {
     const Params part = part_of(args, first, min64(most, args.sequences - first));
-    const Job job = {part, logits, static_cast<int>(rows)};
+    const Job job = {part, logits, static_cast<int>(rows), aligned};
     const int64_t heads = part.sequences * args.kv_heads;
     if (args.index_stride > 0 && args.q_tokens > 0) {
       auto kernel = args.head_dim == 128 ? logits_kernel<128> : logits_kernel<64>;
-      kernel<<<static_cast<unsigned>(heads * args.index_stride), kLogitThreads, 0,
-               context.stream>>>(job, static_cast<unsigned>(args.index_stride));
+      const int64_t blocks = ceil_div(args.index_stride, kLogitWarps);
+      kernel<<<static_cast<unsigned>(heads * blocks), kLogitThreads, 0, context.stream>>>(
+          job, static_cast<unsigned>(blocks));
       SX_RETURN_IF_BAD(launched(context, kOp));
     }
     select_kernel<<<static_cast<unsigned>(heads), kThreads, 0, context.stream>>>(job);

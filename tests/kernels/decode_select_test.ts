@@ -21,7 +21,7 @@ interface Sizes extends CacheSizes {
 }
 
 /** What codes stand for, in the spread of a tile. */
-const LEVELS = [-1.8925, -0.5675, 0.5675, 1.8925];
+const LEVELS = [-1.8925, -0.56775, 0.56775, 1.8925];
 
 const HEADS = { qHeads: 4, kvHeads: 2, headDim: 64 } as const;
 const SIZES: readonly Sizes[] = [

@@ -88,7 +88,7 @@ Deno.test("keyCodes() says where each number lies about the tile's mean", async 
       const x = numbers[(head * capacity + keys.start + key) * 64 + d] ?? NaN;
       const z = (x - m) / s;
       assert(code === (z < -1.2302 ? 0 : z < 0 ? 1 : z < 1.2302 ? 2 : 3) || Math.abs(z) < 1e-5);
-      error += (x - m - s * ([-1.8925, -0.5675, 0.5675, 1.8925][code] ?? NaN)) ** 2;
+      error += (x - m - s * ([-1.8925, -0.56775, 0.56775, 1.8925][code] ?? NaN)) ** 2;
       size += (x - m) ** 2;
     }
     // 0.118 for a normal distribution; the numbers of the tests are spread more evenly.
