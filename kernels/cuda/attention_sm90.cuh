@@ -7,7 +7,8 @@
  * memory; the other two own 64 queries each. A warpgroup starts the products of its queries with the
  * next keys, then those of the weights with the values before; while they run it turns the logits
  * into weights. The two take turns in starting products, so that one's softmax runs under the
- * other's products. Only tiles that the diagonal or the end of a segment crosses are masked.
+ * other's products. Only tiles that the diagonal or the end of a segment crosses are masked,
+ * and the three idle warps of the first warpgroup clean their values (see attention_finite.cuh).
  *
  * f32 sums of bf16 products, weights rounded to bf16. Shared memory: at head size 128 queries 32 KiB
  * and three stages of 64 KiB, at 64 half of that each and four stages. Device memory is read once for
@@ -121,6 +122,19 @@ __device__ inline void pack_weights(ConsumerState<kDim>& state) {
   }
 }
 
+/* Adds to the sums the values that were zeroed, for the rows that see them. */
+template <int kDim, class KeyWalk>
+__device__ inline void restore_tile(const AttentionParams& params, const HopperJob& job,
+                                    const KeyWalk& walk, ConsumerState<kDim>& state,
+                                    int row_in_block) {
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    const int row = job.q_block * kRowBlock + row_in_block + half * 8;
+    if (row >= params.q_tokens) continue;
+    add_unfinite<kDim>(params, walk, job, row, [&](int n) { return &state.out[4 * n + 2 * half]; });
+  }
+}
+
 template <int kDim>
 __device__ inline void write_tile(const AttentionParams& params, const HopperJob& job,
                                   const ConsumerState<kDim>& state, int row_in_block) {
@@ -150,8 +164,6 @@ template <int kDim, bool kSparse>
 struct Consumer {
   using Shared = HopperShared<kDim>;
   using KeyWalk = TileWalk<kHopperKeys, kSparse>;
-  /* Barriers of the turns; 0 is the block's. */
-  static constexpr int kFirstTurn = 1;
 
   const Shared& shared;
   const KeyWalk& walk;
@@ -159,7 +171,8 @@ struct Consumer {
   const int group; /* which consumer */
   ConsumerState<kDim> state;
   RingPlace<Shared::kStages> keys, values;
-  TileSight sight;                                 /* of the tile of keys */
+  TileSight sight; /* of the tile of keys */
+  bool is_whole;   /* whether all rows see all of the values' tile */
   const uint64_t query_rows, key_rows, value_rows; /* of the first stage */
 
   __device__ Consumer(const Shared& shared, const KeyWalk& walk, int64_t first_seen, int group)
@@ -169,6 +182,7 @@ struct Consumer {
         group(group),
         state(),
         sight(),
+        is_whole(true),
         query_rows(describe_operand(shared.queries() + group * 64 * kBoxRowBytes)),
         key_rows(describe_operand(shared.keys(0))),
         value_rows(describe_operand(shared.values(0), Shared::kBoxBytes)) {
@@ -193,7 +207,11 @@ struct Consumer {
     start_logits(state, query_rows, advance_operand(key_rows, keys.stage * Shared::kTileBytes));
   }
   __device__ void start_sums() {
-    wait_phase(shared.values_full(values.stage), values.parity);
+    if (is_whole) {
+      wait_phase(shared.values_full(values.stage), values.parity);
+    } else {
+      sync_named(kFirstCleaned + group, kCleanedThreads);
+    }
     start_out(state, advance_operand(value_rows, values.stage * Shared::kTileBytes));
   }
 
@@ -203,6 +221,8 @@ struct Consumer {
     release(shared.keys_free(keys.stage));
     const bool more = n + 1 < walk.tiles;
     mask();
+    is_whole = sight.is_whole();
+    if (!is_whole) arrive_named(kUnclean, kUncleanThreads);
     /* Of the next tile: a list's number has arrived when the weights are done. */
     if (more) sight = TileSight::of(walk, first_seen, n + 1);
     soften_tile(state, factor, scale);
@@ -255,6 +275,7 @@ struct Consumer {
       pin(state.out);
     }
     if (group == 0) take_turn(); /* so that no turn is left over */
+    if (load_word(shared.cleaned()) != 0) restore_tile(params, job, walk, state, row());
     write_tile(params, job, state, row());
   }
 };
@@ -272,6 +293,7 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
   if (warpgroup == 0) {
     lower_registers<kProducerRegisters>();
     if (threadIdx.x == 0) produce<kDim, kSparse>(params, shared, job);
+    if (threadIdx.x >= 32) clean_values<kDim, kSparse>(params, shared, job);
   } else {
     raise_registers<kConsumerRegisters>();
     const TileWalk<kHopperKeys, kSparse> walk(params.attention, job.head, job.q_block);

@@ -1,11 +1,12 @@
 /*
  * The parts of Hopper's attention kernel besides the arithmetic: what a block of threads finds in its
- * parameters and in shared memory, which rows are its own, and the thread that fetches its tiles.
+ * parameters and in shared memory, which rows are its own, the thread that fetches its tiles, and the
+ * warps that clean them (see attention_finite.cuh).
  */
 #ifndef SX_CUDA_ATTENTION_SM90_PARTS_CUH
 #define SX_CUDA_ATTENTION_SM90_PARTS_CUH
 
-#include "attention.cuh"
+#include "attention_finite.cuh"
 #include "hopper.cuh"
 
 namespace sx {
@@ -25,6 +26,15 @@ constexpr int kHopperThreads = (1 + kHopperConsumers) * kWarpgroup;
 static_assert(kRowBlock == kHopperConsumers * 64, "a warpgroup's products have 64 rows");
 static_assert(kHopperKeys == 128, "multiply_rows makes 128 columns");
 
+/* Named barriers; 0 is the block's. */
+constexpr int kFirstTurn = 1;                           /* one for each consumer */
+constexpr int kUnclean = kFirstTurn + kHopperConsumers; /* consumers have come to such a tile */
+constexpr int kFirstCleaned = kUnclean + 1;             /* its values are clean, for a consumer */
+/* The first warpgroup's warps but for the one that fetches. */
+constexpr int kCleaners = kWarpgroup - 32;
+constexpr int kUncleanThreads = kCleaners + kHopperConsumers * kWarpgroup;
+constexpr int kCleanedThreads = kCleaners + kWarpgroup;
+
 /* 64 Ki registers hold 384 threads of 168; the producer gives its up. */
 constexpr int kProducerRegisters = 40;
 constexpr int kConsumerRegisters = 232;
@@ -42,6 +52,9 @@ struct TileSight {
     const int64_t seen = max64(-kHopperKeys, min64(first_seen - tile.base, kHopperKeys));
     return {static_cast<int>(seen), tile.count};
   }
+
+  /* As sees_all(). */
+  __device__ bool is_whole() const { return count >= kHopperKeys && seen >= kHopperKeys; }
 };
 
 /* How many keys row 0 of a row block sees. */
@@ -49,7 +62,7 @@ __device__ inline int64_t first_seen(const AttentionParams& params, int q_block)
   return params.q_offset + static_cast<int64_t>(q_block) * kRowBlock + 1;
 }
 
-/* Shared memory of a block, by address: tiles, then barriers. */
+/* Shared memory of a block, by address: tiles, barriers, and whether values were cleaned. */
 template <int kDim>
 struct HopperShared {
   static constexpr int kBoxes = kDim / kBoxColumns;
@@ -59,7 +72,7 @@ struct HopperShared {
   static constexpr int kAlignment = 1024; /* of boxes whose chunks are permuted */
   static constexpr int kTilesBytes = (1 + 2 * kStages) * kTileBytes;
   static constexpr int kBarriers = 1 + 4 * kStages;
-  static constexpr int kBytes = kAlignment + kTilesBytes + kBarriers * 8;
+  static constexpr int kBytes = kAlignment + kTilesBytes + kBarriers * 8 + 8;
   static_assert(kRowBlock == kHopperKeys, "queries and keys have the same boxes");
   static_assert(kBytes <= 227 * 1024, "a block's limit");
 
@@ -77,6 +90,9 @@ struct HopperShared {
   __device__ uint32_t values_full(int stage) const { return barrier(1 + 2 * kStages + stage); }
   __device__ uint32_t values_free(int stage) const { return barrier(1 + 3 * kStages + stage); }
 
+  /* Not 0 if a value was zeroed that some rows may see. */
+  __device__ uint32_t cleaned() const { return barrier(kBarriers); }
+
   /* By one thread: a full stage is announced by the producer, a free one by each consuming warp. */
   __device__ void init_barriers() const {
     init_barrier(queries_full(), 1);
@@ -86,6 +102,7 @@ struct HopperShared {
       init_barrier(keys_free(stage), kHopperConsumers * kWarpgroup / 32);
       init_barrier(values_free(stage), kHopperConsumers * kWarpgroup / 32);
     }
+    store_word(cleaned(), 0);
     publish_barriers();
   }
 };
@@ -143,6 +160,37 @@ __device__ inline void produce(const HopperParams& params, const HopperShared<kD
       values.advance();
     }
     before = tile;
+  }
+}
+
+/* By the cleaning warps: zeroes the values that are not finite in tiles of which some row does not see
+ * all keys, when the consumers make the weights of these: so the phases of all tiles before have
+ * ended, and that of a stage's parity is the tile's. */
+template <int kDim, bool kSparse>
+__device__ inline void clean_values(const HopperParams& params, const HopperShared<kDim>& shared,
+                                    const HopperJob& job) {
+  using Shared = HopperShared<kDim>;
+  const TileWalk<kHopperKeys, kSparse> walk(params.attention, job.head, job.q_block);
+  const int64_t seen = first_seen(params.attention, job.q_block);
+  RingPlace<Shared::kStages> values;
+  for (int n = 0; n < walk.tiles; n++, values.advance()) {
+    if (TileSight::of(walk, seen, n).is_whole()) continue;
+    sync_named(kUnclean, kUncleanThreads);
+    wait_phase(shared.values_full(values.stage), values.parity);
+    const uint32_t end = shared.values(values.stage) + Shared::kTileBytes;
+    bool found = false;
+#pragma unroll 4
+    for (uint32_t at = end - Shared::kTileBytes + (threadIdx.x - 32) * 16; at < end;
+         at += kCleaners * 16) {
+      found |= zero_unfinite(at);
+    }
+    if (found) {
+      set_bits(shared.cleaned(), 1);
+      show_to_products();
+    }
+    for (int consumer = 0; consumer < kHopperConsumers; consumer++) {
+      arrive_named(kFirstCleaned + consumer, kCleanedThreads);
+    }
   }
 }
 

@@ -6,13 +6,13 @@
  * Tiles of 64 keys and values pass through two stages of shared memory (64 KiB at head size 128),
  * the next being copied while this one is used. The chunks of 16 bytes of a row are permuted by the
  * row's number, so that matrix loads meet no bank twice. Masking touches only the tiles that the
- * diagonal or the end of a segment crosses.
+ * diagonal or the end of a segment crosses, and so does the search for values that are not finite
+ * (see attention_finite.cuh).
  */
 #ifndef SX_CUDA_ATTENTION_TILE_CUH
 #define SX_CUDA_ATTENTION_TILE_CUH
 
-#include "attention.cuh"
-#include "mma.cuh"
+#include "attention_finite.cuh"
 
 namespace sx {
 namespace cuda {
@@ -176,6 +176,18 @@ __device__ inline void multiply_values(WarpState<kDim>& state,
   }
 }
 
+/* All threads of the block: zeroes the values of a tile that are not finite, and says whether there
+ * are any. */
+template <int kDim>
+__device__ inline bool clean_values(uint32_t values) {
+  bool found = false;
+#pragma unroll
+  for (int i = 0; i < kTileKeys * kDim / 8 / kTileThreads; i++) {
+    found |= zero_unfinite(values + (i * kTileThreads + threadIdx.x) * 16);
+  }
+  return __syncthreads_or(found) != 0;
+}
+
 template <int kDim>
 __device__ inline void write_rows(const AttentionParams& params, const Job& job,
                                   const WarpState<kDim>& state) {
@@ -218,6 +230,18 @@ struct TileKernel {
                                tile.count, params.aligned);
   }
 
+  /* Adds to the sums the values that were zeroed, for the rows that see them. */
+  __device__ static void restore(const AttentionParams& params, const Job& job,
+                                 const TileWalk<kTileKeys, kSparse>& walk, WarpState<kDim>& state) {
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      const int64_t row = static_cast<int64_t>(job.q_block) * kRowBlock + threadIdx.x / 32 * 16 +
+                          threadIdx.x % 32 / 4 + half * 8;
+      if (row >= params.q_tokens) continue;
+      add_unfinite<kDim>(params, walk, job, row, [&](int n) { return &state.out[n][2 * half]; });
+    }
+  }
+
   __device__ static void run(const AttentionParams& params) {
     extern __shared__ __align__(128) unsigned char shared[];
     const uint32_t base = shared_address(shared);
@@ -238,6 +262,7 @@ struct TileKernel {
     const int warp_row = threadIdx.x / 32 * 16;
     const int64_t warp_first = params.q_offset + first_row + warp_row; /* its last visible key */
     Tile next = {};
+    bool cleaned = false;
     if (walk.tiles > 0) copy_tile(params, job, next = walk.tile(0), base);
     commit_copies();
     for (int n = 0; n < walk.tiles; n++) {
@@ -249,6 +274,9 @@ struct TileKernel {
       commit_copies();
       wait_copies<1>();
       __syncthreads();
+      if (!sees_all<kTileKeys>(params, job.q_block, tile)) {
+        cleaned |= clean_values<kDim>(slot + kStageBytes);
+      }
       float logits[kTileKeys / 8][4];
       multiply_keys(logits, state, slot);
       const int64_t seen = warp_first + 1 - tile.base; /* keys of the tile that its row 0 sees */
@@ -269,6 +297,7 @@ struct TileKernel {
       multiply_values(state, logits, slot + kStageBytes);
       __syncthreads();
     }
+    if (cleaned) restore(params, job, walk, state);
     write_rows(params, job, state);
   }
 };
