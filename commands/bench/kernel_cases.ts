@@ -105,10 +105,11 @@ export async function productCases(
   ];
   const cases: KernelCase[] = [];
   const { device } = tensors;
-  const add = async (name: string, m: number, [, n, k]: [string, number, number]) => {
+  const add = async (name: string, m: number, [what, n, k]: [string, number, number]) => {
     const x = await tensors.random(dtype, [m, k], 1);
     const weight = await tensors.random("bf16", [n, k]);
-    const out = tensors.empty("f32", m, n);
+    const isRead = what === "qkv" || what === "gate and up";
+    const out = tensors.empty(isRead ? device.resultDtype : "f32", m, n);
     cases.push({ name: `${name} ${m}x${n}x${k}`, run: () => matmul(device, { out, x, weight }) });
   };
   for (const size of sizes) await add(`product ${size[0]}`, rows, size);
@@ -129,7 +130,7 @@ export async function layerCases(
   const residual = await tensors.random("f32", [rows, hiddenSize], 1);
   const weight = await tensors.random("bf16", [hiddenSize]);
   const normed = tensors.empty(dtype, rows, hiddenSize);
-  const qkv = await tensors.random("f32", [rows, (qHeads + 2 * kvHeads) * headDim], 1);
+  const qkv = await tensors.random(device.resultDtype, [rows, (qHeads + 2 * kvHeads) * headDim], 1);
   const qOut = tensors.empty(device.queryDtype, rows, qHeads, headDim);
   const cacheOf = () => tensors.empty(dtype, kvHeads, rows, headDim);
   const cache = { keys: cacheOf(), values: cacheOf() };
@@ -140,7 +141,7 @@ export async function layerCases(
   const inverseFrequency = tensors.empty("f32", rotation.dims / 2);
   await inverseFrequency.writeFrom(inverseFrequencies(rotation));
   await ropeTable(device, { table, positions, inverseFrequency });
-  const gateUp = await tensors.random("f32", [rows, 2 * intermediateSize], 1);
+  const gateUp = await tensors.random(device.resultDtype, [rows, 2 * intermediateSize], 1);
   const activated = tensors.empty(dtype, rows, intermediateSize);
   return [
     {
