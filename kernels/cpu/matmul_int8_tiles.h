@@ -165,7 +165,7 @@ class Int8TileTask {
       for (int64_t i = 0; i < rows; i++) {
         const char* own = sums + i / kTwoSides * kInt8BlockBytes + i % kTwoSides * kTwoSides * 4;
         const DigitRows& digits = left_.digits;
-        write_row(sums_of(args_) + digits.targets[row + i] * args_.out_stride + first,
+        write_row(sx::sums_of(args_) + digits.targets[row + i] * args_.out_stride + first,
                   reinterpret_cast<const int32_t*>(own) + side * kPanelRows,
                   digits.offsets[row + i], digits.scales[row + i], scales, columns,
                   args_.accumulate == 1 || row + i >= args_.m);
