@@ -4,7 +4,7 @@
  *
  * In a tile of which some row of a block does not see all keys such values become 0 in shared memory,
  * so that a row's bits are the same whatever later tokens hold. A block that has found some adds them
- * to the sums of the rows that see them in the end, read again from device memory: a sum is then NaN
+ * to the output of the rows that see them in the end, read again from device memory: it is then NaN
  * or infinite whatever their weights were.
  */
 #ifndef SX_CUDA_ATTENTION_FINITE_CUH
@@ -43,26 +43,33 @@ __device__ inline bool zero_unfinite(uint32_t address) {
   return found != 0;
 }
 
-/* Adds the values that zero_unfinite() may have taken from the products of a row of the call to what
- * out(n) points at: this thread's sums of columns 8*n + 2*(lane%4) and the next. */
-template <int kDim, class KeyWalk, class Place, class Out>
+/* Adds the values that zero_unfinite() may have taken from the products of a row of the block to the
+ * output, which this thread has written: columns 8*n + 2*(lane%4) and the next. */
+template <int kDim, class KeyWalk, class Place>
 __device__ inline void add_unfinite(const AttentionParams& params, const KeyWalk& walk,
-                                    const Place& job, int64_t row, Out out) {
+                                    const Place& job, int row_in_block) {
+  const int64_t row = static_cast<int64_t>(job.q_block) * kRowBlock + row_in_block;
+  if (row >= params.q_tokens) return;
   const int64_t place = params.q_offset + row, first_key = params.window.first_key(place);
-  for (int tile_number = 0; tile_number < walk.tiles; tile_number++) {
-    const Tile tile = walk.tile(tile_number);
+  const int column = threadIdx.x % 4 * 2;
+  for (int number = 0; number < walk.tiles; number++) {
+    const Tile tile = walk.tile(number);
     if (sees_all<KeyWalk::kWidth>(params, job.q_block, tile)) continue;
     const Segment& segment = tile.is_prefix ? params.prefix : params.own;
     const bf16* values = segment.values + job.head / params.group * segment.head_stride +
-                         tile.first * segment.token_stride + threadIdx.x % 4 * 2;
+                         tile.first * segment.token_stride;
     for (int key = 0; key < tile.count; key++) {
       if (tile.base + key > place || tile.base + key < first_key) continue;
-#pragma unroll
-      for (int n = 0; n < kDim / 8; n++) {
-#pragma unroll
-        for (int i = 0; i < 2; i++) {
-          const float value = widen(values[key * segment.token_stride + n * 8 + i]);
-          if (!isfinite(value)) out(n)[i] += value;
+      for (int n = 0; n < kDim / 4; n++) {
+        const int d = n / 2 * 8 + column + n % 2;
+        const float value = widen(values[key * segment.token_stride + d]);
+        if (isfinite(value)) continue;
+        const int64_t at = (row * params.q_heads + job.head) * kDim + d;
+        const float sum = read_element(params.out, params.out_dtype, at) + value;
+        if (params.out_dtype == SX_BF16) {
+          put(static_cast<bf16*>(params.out) + at, sum);
+        } else {
+          put(static_cast<float*>(params.out) + at, sum);
         }
       }
     }

@@ -230,18 +230,6 @@ struct TileKernel {
                                tile.count, params.aligned);
   }
 
-  /* Adds to the sums the values that were zeroed, for the rows that see them. */
-  __device__ static void restore(const AttentionParams& params, const Job& job,
-                                 const TileWalk<kTileKeys, kSparse>& walk, WarpState<kDim>& state) {
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-      const int64_t row = static_cast<int64_t>(job.q_block) * kRowBlock + threadIdx.x / 32 * 16 +
-                          threadIdx.x % 32 / 4 + half * 8;
-      if (row >= params.q_tokens) continue;
-      add_unfinite<kDim>(params, walk, job, row, [&](int n) { return &state.out[n][2 * half]; });
-    }
-  }
-
   __device__ static void run(const AttentionParams& params) {
     extern __shared__ __align__(128) unsigned char shared[];
     const uint32_t base = shared_address(shared);
@@ -297,8 +285,12 @@ struct TileKernel {
       multiply_values(state, logits, slot + kStageBytes);
       __syncthreads();
     }
-    if (cleaned) restore(params, job, walk, state);
     write_rows(params, job, state);
+    if (cleaned) {
+      const int row = warp_row + threadIdx.x % 32 / 4;
+      add_unfinite<kDim>(params, walk, job, row);
+      add_unfinite<kDim>(params, walk, job, row + 8);
+    }
   }
 };
 
