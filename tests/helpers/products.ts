@@ -12,6 +12,7 @@ import type { MatmulArguments } from "../../lib/ops/matmul.ts";
 import { quantize } from "../../lib/ops/quantize.ts";
 import type { Random } from "./random.ts";
 import type { Scene } from "./refusal.ts";
+import { BF16_STEP } from "./tolerances.ts";
 import type { Bench, TwinCase } from "./twin.ts";
 
 /** The sizes of a case. */
@@ -40,7 +41,11 @@ export const F8_BOTH = { x: "f8e4m3", weight: "f8e4m3" } as const;
  * Sums of up to 4,096 products of variance 1: the numbers are near sqrt(k), at most 200, and the order
  * of the additions moves them by about sqrt(k) * 2^-24 of that, some 5e-4 at worst.
  */
-export const PRODUCT_TOLERANCE = { absolute: 5e-4, relative: 1e-5, cosine: 1e-9 } as const;
+export const PRODUCT_TOLERANCE = {
+  f32: { absolute: 5e-4, relative: 1e-5, cosine: 1e-9 },
+  // Sums on both sides of a rounding boundary are a step of bf16 apart.
+  bf16: { ...BF16_STEP, absolute: 5e-4 },
+} as const;
 
 /** Edges of tiles, lanes and loops, few rows and many; both ops take them all. */
 export const PRODUCT_SIZES: readonly ProductSizes[] = [
