@@ -203,7 +203,8 @@ sx_status sx_quantize_rows(sx_context* context, const sx_quantize_rows_params* p
  * is BF16 (F32: a CPU alone), or F8E4M3, and then the sum is also times x_scales[i]. On a GPU products of
  * two F8E4M3 are cuBLASLt's alone: SX_UNSUPPORTED here. */
 typedef struct sx_matmul_params {
-  float* out;    /* [m, n], row i at out + i * out_stride */
+  void* out; /* [m, n] F32; BF16 if accumulate is 0: sums are rounded; rows are out_stride apart */
+  sx_dtype out_dtype;
   const void* x; /* [m, k] F32, BF16, F8E4M3, row i at x + i * x_stride */
   sx_dtype x_dtype;
   const float* x_scales; /* [m]; null unless x is F8E4M3 */
@@ -243,7 +244,8 @@ typedef struct sx_rope_params {
   void* keys;   /* a segment (see above) of out_dim F32, BF16; nullable if every rows[t] is -1 */
   void* values; /* as keys */
   sx_dtype cache_dtype;
-  const float* qkv;    /* [tokens, (q_heads + 2 * kv_heads) * head_dim]: queries, keys, values */
+  const void* qkv;     /* [tokens, (q_heads + 2 * kv_heads) * head_dim]: queries, keys, values */
+  sx_dtype qkv_dtype;  /* F32, BF16 */
   const float* table;  /* [tokens, rotary_dim], as sx_rope_table makes it; null if that is 0 */
   const int32_t* rows; /* [tokens]: the row of the segment for each token, -1 for none */
   int64_t tokens, q_heads, kv_heads, head_dim, token_stride, head_stride;
@@ -274,7 +276,8 @@ sx_status sx_add(sx_context* context, const sx_add_params* params);
 typedef struct sx_swiglu_params {
   void* out; /* [rows, dim] F32, BF16 */
   sx_dtype out_dtype;
-  const float* gate_up; /* [rows, 2 * dim]: gate, then up */
+  const void* gate_up; /* [rows, 2 * dim] F32, BF16: gate, then up */
+  sx_dtype gate_up_dtype;
   int64_t rows, dim;
 } sx_swiglu_params;
 sx_status sx_swiglu(sx_context* context, const sx_swiglu_params* params);

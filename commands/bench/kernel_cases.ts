@@ -105,7 +105,7 @@ export async function layerCases(
   const residual = await tensors.random("f32", [rows, hiddenSize], 1);
   const weight = await tensors.random("bf16", [hiddenSize]);
   const normed = tensors.empty(dtype, rows, hiddenSize);
-  const qkv = await tensors.random("f32", [rows, (qHeads + 2 * kvHeads) * headDim], 1);
+  const qkv = await tensors.random(device.resultDtype, [rows, (qHeads + 2 * kvHeads) * headDim], 1);
   const qOut = tensors.empty(device.queryDtype, rows, qHeads, headDim);
   const cacheOf = () => tensors.empty(dtype, kvHeads, rows, headDim);
   const cache = { keys: cacheOf(), values: cacheOf() };
@@ -116,7 +116,7 @@ export async function layerCases(
   const inverseFrequency = tensors.empty("f32", rotation.dims / 2);
   await inverseFrequency.writeFrom(inverseFrequencies(rotation));
   await ropeTable(device, { table, positions, inverseFrequency });
-  const gateUp = await tensors.random("f32", [rows, 2 * intermediateSize], 1);
+  const gateUp = await tensors.random(device.resultDtype, [rows, 2 * intermediateSize], 1);
   const activated = tensors.empty(dtype, rows, intermediateSize);
   return [
     {

@@ -50,13 +50,18 @@ type ProductOptions = CaseOptions & {
   readonly kind: CaseOptions["weights"];
 };
 
+/** What a product's sums are rounded to: those that RoPE or SwiGLU reads to what the device leaves. */
+function resultOf(name: string, { device }: CaseTensors): "f32" | "bf16" {
+  return name === "qkv" || name === "gate and up" ? device.resultDtype : "f32";
+}
+
 async function prefillCase(size: MatrixSize, options: ProductOptions): Promise<KernelCase> {
   const { tensors, dtype, rows, kind } = options;
   const [name, n, k] = size;
   const { device } = tensors;
   const plain = await tensors.random(dtype, [rows, k], 1);
   const weight = await weightOf(size, options);
-  const out = tensors.empty("f32", rows, n);
+  const out = tensors.empty(resultOf(name, tensors), rows, n);
   // A GPU rounds rows of activations, too, where there are many.
   const { fp8Rows } = device;
   const isRounded = kind === "fp8" && fp8Rows !== undefined && rows >= fp8Rows.least &&
@@ -75,7 +80,7 @@ async function decodeCase(size: MatrixSize, options: ProductOptions): Promise<Ke
   const { device } = tensors;
   const x = await tensors.random(dtype, [1, k], 1);
   const weight = await weightOf(size, options);
-  const out = tensors.empty("f32", 1, n);
+  const out = tensors.empty(resultOf(name, tensors), 1, n);
   return {
     name: `decode ${name} 1x${n}x${k}`,
     run: () => matmulRows(device, { out, x, weight }),

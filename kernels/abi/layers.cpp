@@ -113,7 +113,10 @@ static sx_status check_product(const Call& call, const sx_matmul_params& p) {
   SX_CHECK_POINTER(call, p, x);
   SX_CHECK_POINTER(call, p, weight);
   SX_PASS(check_dtypes(call, p));
+  SX_CHECK_FLOAT(call, p, out_dtype);
   SX_CHECK_FLAG(call, p, accumulate);
+  SX_CHECK(call, p.accumulate == 0 || p.out_dtype == SX_F32,
+           "accumulate must be 0 if out_dtype is BF16", p.accumulate);
   SX_CHECK_SIZE(call, p, m);
   SX_CHECK_SIZE(call, p, n);
   SX_CHECK(call, p.k >= 1 && p.k <= kMaxSize, "k must be 1 to 2^40", p.k);
@@ -157,6 +160,7 @@ sx_status sx_rope(sx_context* context, const sx_rope_params* params) {
   SX_CHECK_POINTER(call, p, rows);
   SX_CHECK_FLOAT(call, p, q_dtype);
   SX_CHECK_FLOAT(call, p, cache_dtype);
+  SX_CHECK_FLOAT(call, p, qkv_dtype);
   SX_CHECK_SIZE(call, p, tokens);
   SX_CHECK(call, p.q_heads >= 1 && p.q_heads <= 4096, "q_heads must be 1 to 4096", p.q_heads);
   SX_CHECK(call, p.kv_heads >= 1 && p.kv_heads <= 4096, "kv_heads must be 1 to 4096", p.kv_heads);
@@ -205,6 +209,7 @@ sx_status sx_swiglu(sx_context* context, const sx_swiglu_params* params) {
   SX_CHECK_POINTER(call, p, out);
   SX_CHECK_POINTER(call, p, gate_up);
   SX_CHECK_FLOAT(call, p, out_dtype);
+  SX_CHECK_FLOAT(call, p, gate_up_dtype);
   SX_CHECK_SIZE(call, p, rows);
   SX_CHECK_SIZE(call, p, dim);
   return SX_CALL(*context, swiglu, p);

@@ -90,6 +90,9 @@ SX_INLINE bf16 narrow_bf16(float value) {
 SX_INLINE void put(float* out, float value) { *out = value; }
 SX_INLINE void put(bf16* out, float value) { *out = narrow_bf16(value); }
 
+/* Where a product puts its f32. */
+SX_INLINE float* sums_of(const sx_matmul_params& args) { return static_cast<float*>(args.out); }
+
 }  // namespace sx
 
 #endif

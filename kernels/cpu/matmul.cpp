@@ -18,6 +18,7 @@
 #include "attention_pack.h"
 #include "matmul_f8.h"
 #include "matmul_tiles.h"
+#include "narrowed.h"
 #include "ops.h"
 #include "simd.h"
 #include "thread_pool.h"
@@ -149,10 +150,10 @@ void run_task(const sx_matmul_params& args, const float* x, int64_t x_stride, in
     const bool add_to_out = args.accumulate || l > 0;
     for (int64_t i = 0; i < args.m; i += kMicroRows) {
       for (int64_t j = 0; j < columns; j += kMicroColumns) {
-        multiply_rows<Slab, kMicroRows>(min64(kMicroRows, args.m - i), x + i * x_stride + l,
-                                        x_stride, slab + j * kDepth, depth,
-                                        args.out + i * args.out_stride + first + j, args.out_stride,
-                                        min64(kMicroColumns, columns - j), add_to_out);
+        multiply_rows<Slab, kMicroRows>(
+            min64(kMicroRows, args.m - i), x + i * x_stride + l, x_stride, slab + j * kDepth, depth,
+            sums_of(args) + i * args.out_stride + first + j, args.out_stride,
+            min64(kMicroColumns, columns - j), add_to_out);
       }
     }
   }
@@ -201,7 +202,7 @@ void dot_tile(const sx_matmul_params& args, const float* x, int64_t x_stride, in
       float sum = reduce_add(add(even[r][c], odd[r][c]));
       for (int64_t t = l; t < args.k; t++)
         sum += x[r * x_stride + t] * widen(weight[c * args.k + t]);
-      float* out = args.out + (i + r) * args.out_stride + j + c;
+      float* out = sums_of(args) + (i + r) * args.out_stride + j + c;
       *out = args.accumulate ? *out + sum : sum;
     }
   }
@@ -265,6 +266,7 @@ void many_rows(Context& context, const sx_matmul_params& args, const float* x, i
 
 sx_status matmul(Context& context, const sx_matmul_params& args) {
   if (args.m == 0 || args.n == 0) return SX_OK;
+  if (args.out_dtype == SX_BF16) return narrowed(context, args, matmul);
   if (args.weight_dtype == SX_I8) return context.int8_product(context, args);
   if (args.weight_dtype == SX_F8E4M3) return multiply_f8(context, args);
   const bool bf16_weight = args.weight_dtype == SX_BF16;

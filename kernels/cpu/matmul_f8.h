@@ -61,7 +61,7 @@ static inline sx_status multiply_f8(Context& context, const sx_matmul_params& ar
       for (int64_t i = 0; i < args.m; i++) {
         float sum = dot_wide(x + i * args.k, weight, args.k) * args.weight_scales[j];
         if (args.x_scales != nullptr) sum *= args.x_scales[i];
-        float* out = args.out + i * args.out_stride + j;
+        float* out = sums_of(args) + i * args.out_stride + j;
         *out = args.accumulate == 1 ? *out + sum : sum;
       }
     }

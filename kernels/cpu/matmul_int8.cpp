@@ -104,7 +104,7 @@ class Product {
     for (int64_t i = 0; i < rows; i++, sums += Dots::kSums) {
       Dots::finish(sums);
       const DigitRows& digits = rows_.digits;
-      float* out = args_.out + digits.targets[row + i] * args_.out_stride + first;
+      float* out = sums_of(args_) + digits.targets[row + i] * args_.out_stride + first;
       write_row(out, sums, digits.offsets[row + i], digits.scales[row + i], scales, columns,
                 args_.accumulate == 1 || row + i >= args_.m);
     }

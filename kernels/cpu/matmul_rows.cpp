@@ -17,6 +17,7 @@
 #include <type_traits>
 
 #include "matmul_rows_tiles.h"
+#include "narrowed.h"
 #include "ops.h"
 #include "simd.h"
 #include "thread_pool.h"
@@ -233,7 +234,7 @@ void multiply_tile(const sx_matmul_params& args, const typename Dots::X* packed,
 #pragma GCC unroll 4
     for (int c = 0; c < C; c++) {
       const float sum = Dots::finish(sums[r][c], x + r * left, weight + c * args.k + l, left);
-      float* out = args.out + (i + r) * args.out_stride + j + c;
+      float* out = sums_of(args) + (i + r) * args.out_stride + j + c;
       *out = args.accumulate == 1 ? *out + sum : sum;
     }
   }
@@ -326,6 +327,11 @@ sx_status multiply_bf16(Context& context, const sx_matmul_params& args) {
 sx_status matmul_rows(Context& context, const sx_matmul_rows_params& params) {
   const sx_matmul_params& args = params.product;
   if (args.m == 0 || args.n == 0) return SX_OK;
+  if (args.out_dtype == SX_BF16) {
+    return narrowed(context, args, [](Context& same, const sx_matmul_params& part) {
+      return matmul_rows(same, {part});
+    });
+  }
   if (args.weight_dtype == SX_I8) return context.int8_product(context, args);
   if (args.weight_dtype == SX_F8E4M3) return matmul(context, args);
   if (args.x_dtype == SX_BF16) return multiply_bf16(context, args);

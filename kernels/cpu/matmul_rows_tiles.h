@@ -112,7 +112,7 @@ static inline void multiply_panel_by_tiles(const sx_matmul_params& args, const c
   store_sums(sums, kTwoSides);
   const int64_t columns = min64(kTwoSides, args.n - column);
   for (int64_t i = 0; i < rows; i++) {
-    float* out = args.out + (row + i) * args.out_stride + column;
+    float* out = sums_of(args) + (row + i) * args.out_stride + column;
     for (int64_t j = 0; j < columns; j++) {
       const float sum = sums[j * kTwoSides + i];
       out[j] = args.accumulate ? out[j] + sum : sum;

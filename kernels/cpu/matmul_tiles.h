@@ -163,7 +163,7 @@ class TileTask {
       store_sums(sums, kTwoSides);
       if (slab + 1 < slabs_) continue;
       const int64_t first_row = row + i * kTwoSides;
-      copy_block(args_.out + first_row * args_.out_stride + (first_panel_ + panel) * kTwoSides,
+      copy_block(sums_of(args_) + first_row * args_.out_stride + (first_panel_ + panel) * kTwoSides,
                  args_.out_stride, sums, min64(kTwoSides, args_.m - first_row), weights.columns,
                  args_.accumulate);
     }

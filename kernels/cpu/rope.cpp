@@ -2,7 +2,7 @@
  * Rotary positions (RoPE, arXiv 2104.09864; see sx_rope_table and sx_rope in ../sx_kernels.h):
  * (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin) on the halves of the rotated part of a head; what
  * is behind it is copied, and padding is zero. Keys and values go to the cache. The angle is rounded to f32 before its sine and cosine, as Hugging Face does.
- * Bytes per token (HQ + 2*HK)*D*4 read, HQ*D*sizeof(q) + 2*HK*D*sizeof(cache) written.
+ * Bytes per token (HQ + 2*HK)*D*sizeof(qkv) read, HQ*D*sizeof(q) + 2*HK*D*sizeof(cache) written.
  */
 #include <math.h>
 
@@ -15,8 +15,8 @@ namespace SX_ISA {
 
 namespace {
 
-template <class Out>
-SX_INLINE void rotate(Out* out, const float* x, const float* table, int64_t half) {
+template <class In, class Out>
+SX_INLINE void rotate(Out* out, const In* x, const float* table, int64_t half) {
   int64_t d = 0;
   for (; d + kLanes <= half; d += kLanes) {
     const Vec x1 = load(x + d), x2 = load(x + half + d);
@@ -25,40 +25,41 @@ SX_INLINE void rotate(Out* out, const float* x, const float* table, int64_t half
     store(out + half + d, fma(x2, cosine, mul(x1, sine)));
   }
   for (; d < half; d++) {
-    const float x1 = x[d], x2 = x[half + d], cosine = table[d], sine = table[half + d];
+    const float x1 = widen(x[d]), x2 = widen(x[half + d]), cosine = table[d],
+                sine = table[half + d];
     put(out + d, x1 * cosine - x2 * sine);
     put(out + half + d, x2 * cosine + x1 * sine);
   }
 }
 
-template <class Out>
-SX_INLINE void copy_row(Out* out, const float* in, int64_t count) {
+template <class In, class Out>
+SX_INLINE void copy_row(Out* out, const In* in, int64_t count) {
   int64_t d = 0;
   for (; d + kLanes <= count; d += kLanes) store(out + d, load(in + d));
-  for (; d < count; d++) put(out + d, in[d]);
+  for (; d < count; d++) put(out + d, widen(in[d]));
 }
 
 /* A head with its first `rotated` elements turned, and zeros behind its end. */
-template <class Out>
-SX_INLINE void write_head(const sx_rope_params& args, Out* out, const float* x, const float* table,
+template <class In, class Out>
+SX_INLINE void write_head(const sx_rope_params& args, Out* out, const In* x, const float* table,
                           int64_t rotated) {
   rotate(out, x, table, rotated / 2);
   copy_row(out + rotated, x + rotated, args.head_dim - rotated);
   for (int64_t d = args.head_dim; d < args.out_dim; d++) put(out + d, 0);
 }
 
-template <class Q, class Cache>
+template <class In, class Q, class Cache>
 void rotate_token(const sx_rope_params& args, int64_t t) {
   const int64_t dim = args.head_dim, rotated = args.rotary_dim;
   const float* table = args.table + t * rotated;
-  const float* x = args.qkv + t * (args.q_heads + 2 * args.kv_heads) * dim;
+  const In* x = static_cast<const In*>(args.qkv) + t * (args.q_heads + 2 * args.kv_heads) * dim;
   Q* q = static_cast<Q*>(args.q_out) + t * args.q_heads * args.out_dim;
   for (int64_t h = 0; h < args.q_heads; h++) {
     write_head(args, q + h * args.out_dim, x + h * dim, table, rotated);
   }
   if (args.rows[t] < 0) return;
-  const float* keys = x + args.q_heads * dim;
-  const float* values = keys + args.kv_heads * dim;
+  const In* keys = x + args.q_heads * dim;
+  const In* values = keys + args.kv_heads * dim;
   for (int64_t h = 0; h < args.kv_heads; h++) {
     const int64_t at = h * args.head_stride + args.rows[t] * args.token_stride;
     write_head(args, static_cast<Cache*>(args.keys) + at, keys + h * dim, table, rotated);
@@ -66,12 +67,22 @@ void rotate_token(const sx_rope_params& args, int64_t t) {
   }
 }
 
-template <class Q, class Cache>
+template <class In, class Q, class Cache>
 void run(Context& context, const sx_rope_params& args) {
   const int64_t bytes = (args.q_heads + 2 * args.kv_heads) * args.head_dim * 8;
   parallel_for(context, args.tokens, row_grain(bytes), [&](int64_t begin, int64_t end, int32_t) {
-    for (int64_t t = begin; t < end; t++) rotate_token<Q, Cache>(args, t);
+    for (int64_t t = begin; t < end; t++) rotate_token<In, Q, Cache>(args, t);
   });
+}
+
+template <class In>
+void run_from(Context& context, const sx_rope_params& args) {
+  const bool wide = args.cache_dtype == SX_F32;
+  if (args.q_dtype == SX_F32) {
+    wide ? run<In, float, float>(context, args) : run<In, float, bf16>(context, args);
+  } else {
+    wide ? run<In, bf16, float>(context, args) : run<In, bf16, bf16>(context, args);
+  }
 }
 
 }  // namespace
@@ -95,17 +106,7 @@ sx_status rope_table(Context& context, const sx_rope_table_params& args) {
 }
 
 sx_status rope(Context& context, const sx_rope_params& args) {
-  if (args.q_dtype == SX_F32) {
-    if (args.cache_dtype == SX_F32) {
-      run<float, float>(context, args);
-    } else {
-      run<float, bf16>(context, args);
-    }
-  } else if (args.cache_dtype == SX_F32) {
-    run<bf16, float>(context, args);
-  } else {
-    run<bf16, bf16>(context, args);
-  }
+  args.qkv_dtype == SX_F32 ? run_from<float>(context, args) : run_from<bf16>(context, args);
   return SX_OK;
 }
 

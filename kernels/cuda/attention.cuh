@@ -91,6 +91,7 @@ template <int kKeys, bool kSparse>
 struct TileWalk {
   static_assert(SX_TILE % kKeys == 0, "a chosen block is whole tiles");
   static constexpr int kPerBlock = SX_TILE / kKeys;
+  static constexpr int kWidth = kKeys;
 
   int64_t prefix_tokens;
   int64_t visible; /* keys that the block's last row sees; a reader may touch no later one */

@@ -1,11 +1,12 @@
 /*
  * The parts of Hopper's attention kernel besides the arithmetic: what a block of threads finds in its
- * parameters and in shared memory, which rows are its own, and the thread that fetches its tiles.
+ * parameters and in shared memory, which rows are its own, the thread that fetches its tiles, and the
+ * warps that clean some of them (see attention_finite.cuh).
  */
 #ifndef SX_CUDA_ATTENTION_SM90_PARTS_CUH
 #define SX_CUDA_ATTENTION_SM90_PARTS_CUH
 
-#include "attention.cuh"
+#include "attention_finite.cuh"
 #include "hopper.cuh"
 
 namespace sx {
@@ -24,6 +25,11 @@ constexpr int kHopperConsumers = 2;
 constexpr int kHopperThreads = (1 + kHopperConsumers) * kWarpgroup;
 static_assert(kRowBlock == kHopperConsumers * 64, "a warpgroup's products have 64 rows");
 static_assert(kHopperKeys == 128, "multiply_rows makes 128 columns");
+
+/* Named barriers; 0 is the block's, 1 and 2 are those of the consumers' turns. */
+constexpr int kCleaned = 3;
+/* The first warpgroup's warps but for the one that fetches. */
+constexpr int kCleaners = kWarpgroup - 32;
 
 /* 64 Ki registers hold 384 threads of 168; the producer gives its up. */
 constexpr int kProducerRegisters = 40;
@@ -49,7 +55,7 @@ __device__ inline int64_t first_seen(const AttentionParams& params, int q_block)
   return params.q_offset + static_cast<int64_t>(q_block) * kRowBlock + 1;
 }
 
-/* Shared memory of a block, by address: tiles, then barriers. */
+/* Shared memory of a block, by address: tiles, barriers, and whether values were cleaned. */
 template <int kDim>
 struct HopperShared {
   static constexpr int kBoxes = kDim / kBoxColumns;
@@ -58,8 +64,8 @@ struct HopperShared {
   static constexpr int kStages = kDim == 128 ? 3 : 4;
   static constexpr int kAlignment = 1024; /* of boxes whose chunks are permuted */
   static constexpr int kTilesBytes = (1 + 2 * kStages) * kTileBytes;
-  static constexpr int kBarriers = 1 + 4 * kStages;
-  static constexpr int kBytes = kAlignment + kTilesBytes + kBarriers * 8;
+  static constexpr int kBarriers = 1 + 5 * kStages;
+  static constexpr int kBytes = kAlignment + kTilesBytes + kBarriers * 8 + 8;
   static_assert(kRowBlock == kHopperKeys, "queries and keys have the same boxes");
   static_assert(kBytes <= 227 * 1024, "a block's limit");
 
@@ -76,6 +82,10 @@ struct HopperShared {
   __device__ uint32_t keys_free(int stage) const { return barrier(1 + kStages + stage); }
   __device__ uint32_t values_full(int stage) const { return barrier(1 + 2 * kStages + stage); }
   __device__ uint32_t values_free(int stage) const { return barrier(1 + 3 * kStages + stage); }
+  /* Values that are there and must be cleaned: values_full() is announced by those who do. */
+  __device__ uint32_t values_raw(int stage) const { return barrier(1 + 4 * kStages + stage); }
+  /* 1 if a value was zeroed that some rows may see. */
+  __device__ uint32_t cleaned() const { return barrier(kBarriers); }
 
   /* By one thread: a full stage is announced by the producer, a free one by each consuming warp. */
   __device__ void init_barriers() const {
@@ -83,9 +93,11 @@ struct HopperShared {
     for (int stage = 0; stage < kStages; stage++) {
       init_barrier(keys_full(stage), 1);
       init_barrier(values_full(stage), 1);
+      init_barrier(values_raw(stage), 1);
       init_barrier(keys_free(stage), kHopperConsumers * kWarpgroup / 32);
       init_barrier(values_free(stage), kHopperConsumers * kWarpgroup / 32);
     }
+    store_word(cleaned(), 0);
     publish_barriers();
   }
 };
@@ -138,11 +150,43 @@ __device__ inline void produce(const HopperParams& params, const HopperShared<kD
     }
     if (n > 0) {
       wait_phase(shared.values_free(values.stage), values.parity ^ 1);
-      load_tile<kDim>(shared.values(values.stage), &params.values[before.is_prefix],
-                      shared.values_full(values.stage), static_cast<int>(before.first), head);
+      const bool is_whole = sees_all<kHopperKeys>(params.attention, job.q_block, before);
+      const uint32_t full =
+          is_whole ? shared.values_full(values.stage) : shared.values_raw(values.stage);
+      load_tile<kDim>(shared.values(values.stage), &params.values[before.is_prefix], full,
+                      static_cast<int>(before.first), head);
       values.advance();
     }
     before = tile;
+  }
+}
+
+/* By the cleaning warps: zeroes the values that are not finite in tiles of which some row does not see
+ * all keys, and announces these tiles. */
+template <int kDim, bool kSparse>
+__device__ inline void clean_values(const HopperParams& params, const HopperShared<kDim>& shared,
+                                    const HopperJob& job) {
+  using Shared = HopperShared<kDim>;
+  const TileWalk<kHopperKeys, kSparse> walk(params.attention, job.head, job.q_block);
+  uint32_t parities = 0; /* of the raw barriers, whose phases are those of such tiles alone */
+  for (int n = 0; n < walk.tiles; n++) {
+    if (sees_all<kHopperKeys>(params.attention, job.q_block, walk.tile(n))) continue;
+    const int stage = n % Shared::kStages;
+    wait_phase(shared.values_raw(stage), parities >> stage & 1);
+    parities ^= 1u << stage;
+    const uint32_t end = shared.values(stage) + Shared::kTileBytes;
+    bool found = false;
+#pragma unroll 4
+    for (uint32_t at = end - Shared::kTileBytes + (threadIdx.x - 32) * 16; at < end;
+         at += kCleaners * 16) {
+      found |= zero_unfinite(at);
+    }
+    if (found) {
+      set_bits(shared.cleaned(), 1);
+      show_to_products();
+    }
+    sync_named(kCleaned, kCleaners);
+    if (threadIdx.x == 32) arrive(shared.values_full(stage));
   }
 }
 

@@ -6,13 +6,13 @@
  * Tiles of 64 keys and values pass through two stages of shared memory (64 KiB at head size 128),
  * the next being copied while this one is used. The chunks of 16 bytes of a row are permuted by the
  * row's number, so that matrix loads meet no bank twice. Masking touches only the tiles that the
- * diagonal or the end of a segment crosses.
+ * diagonal or the end of a segment crosses, and so does the search for values that are not finite
+ * (see attention_finite.cuh).
  */
 #ifndef SX_CUDA_ATTENTION_TILE_CUH
 #define SX_CUDA_ATTENTION_TILE_CUH
 
-#include "attention.cuh"
-#include "mma.cuh"
+#include "attention_finite.cuh"
 
 namespace sx {
 namespace cuda {
@@ -176,6 +176,18 @@ __device__ inline void multiply_values(WarpState<kDim>& state,
   }
 }
 
+/* All threads of the block: zeroes the values of a tile that are not finite, and says whether there
+ * are any. */
+template <int kDim>
+__device__ inline bool clean_values(uint32_t values) {
+  bool found = false;
+#pragma unroll
+  for (int i = 0; i < kTileKeys * kDim / 8 / kTileThreads; i++) {
+    found |= zero_unfinite(values + (i * kTileThreads + threadIdx.x) * 16);
+  }
+  return __syncthreads_or(found) != 0;
+}
+
 template <int kDim>
 __device__ inline void write_rows(const AttentionParams& params, const Job& job,
                                   const WarpState<kDim>& state) {
@@ -238,6 +250,7 @@ struct TileKernel {
     const int warp_row = threadIdx.x / 32 * 16;
     const int64_t warp_first = params.q_offset + first_row + warp_row; /* its last visible key */
     Tile next = {};
+    bool cleaned = false;
     if (walk.tiles > 0) copy_tile(params, job, next = walk.tile(0), base);
     commit_copies();
     for (int n = 0; n < walk.tiles; n++) {
@@ -249,6 +262,9 @@ struct TileKernel {
       commit_copies();
       wait_copies<1>();
       __syncthreads();
+      if (!sees_all<kTileKeys>(params, job.q_block, tile)) {
+        cleaned |= clean_values<kDim>(slot + kStageBytes);
+      }
       float logits[kTileKeys / 8][4];
       multiply_keys(logits, state, slot);
       const int64_t seen = warp_first + 1 - tile.base; /* keys of the tile that its row 0 sees */
@@ -270,6 +286,11 @@ struct TileKernel {
       __syncthreads();
     }
     write_rows(params, job, state);
+    if (cleaned) {
+      const int row = warp_row + threadIdx.x % 32 / 4;
+      add_unfinite<kDim>(params, walk, job, row);
+      add_unfinite<kDim>(params, walk, job, row + 8);
+    }
   }
 };
 

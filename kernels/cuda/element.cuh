@@ -20,6 +20,16 @@ __device__ inline float read_element(const void* in, sx_dtype dtype, int64_t i) 
                          : widen(static_cast<const bf16*>(in)[i]);
 }
 
+/* A product's sum to element i: rounded, or as it is, or added to what is there. */
+__device__ inline void put_sum(void* out, sx_dtype dtype, int64_t i, float sum, bool accumulate) {
+  if (dtype == SX_BF16) {
+    put(static_cast<bf16*>(out) + i, sum);
+  } else {
+    float* to = static_cast<float*>(out) + i;
+    *to = accumulate ? *to + sum : sum;
+  }
+}
+
 /* Two f32 as bf16 in one register, the first in the lower half. */
 __device__ inline uint32_t pack_bf16(float low, float high) {
   uint32_t packed;

@@ -148,6 +148,11 @@ __device__ inline void begin_products() { asm volatile("wgmma.fence.sync.aligned
 __device__ inline void commit_products() {
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
+/* Shows what the calling thread has written to shared memory to products that start behind the next
+ * barrier. */
+__device__ inline void show_to_products() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
 /* Waits until at most kPending groups of products are under way. */
 template <int kPending>
 __device__ inline void wait_products() {

@@ -32,7 +32,8 @@ constexpr int kLoads = 4;
 constexpr int kFewRows = 5;
 
 struct Product {
-  float* out;
+  void* out;
+  sx_dtype out_dtype;
   const bf16* x;
   const bf16* weight;
   int64_t m, n, k, x_stride, out_stride;
@@ -174,8 +175,9 @@ __global__ void __launch_bounds__(kThreads, 3)
 #pragma unroll
       for (int part = 0; part < kWarps; part++) sum += parts[part][row][column];
       if (first_row + row < product.m && first_column + column < product.n) {
-        float* out = product.out + (first_row + row) * product.out_stride + first_column + column;
-        *out = product.accumulate ? *out + sum : sum;
+        put_sum(product.out, product.out_dtype,
+                (first_row + row) * product.out_stride + first_column + column, sum,
+                product.accumulate);
       }
     }
     __syncthreads();
@@ -198,7 +200,7 @@ constexpr int kDepth = 16;
 
 template <class Weight>
 __global__ void __launch_bounds__(kThreads)
-    matmul_f32_kernel(float* out, const float* x, const Weight* weight, sx_matmul_params args,
+    matmul_f32_kernel(void* out, const float* x, const Weight* weight, sx_matmul_params args,
                       int64_t column_tiles, int64_t tiles) {
   /* One more column than used, so that a column's elements lie in different banks. */
   __shared__ float x_part[kDepth][kTile + 1], weight_part[kDepth][kTile + 1];
@@ -234,8 +236,7 @@ __global__ void __launch_bounds__(kThreads)
       for (int j = 0; j < 4; j++) {
         const int64_t r = first_row + row + 16 * i, c = first_column + column + 16 * j;
         if (r >= args.m || c >= args.n) continue;
-        float* to = out + r * args.out_stride + c;
-        *to = args.accumulate ? *to + sums[i][j] : sums[i][j];
+        put_sum(out, args.out_dtype, r * args.out_stride + c, sums[i][j], args.accumulate == 1);
       }
     }
   }
@@ -261,6 +262,7 @@ sx_status matmul(Context& context, const sx_matmul_params& args) {
   }
   if (args.weight_dtype == SX_F8E4M3) return matmul_rows_f8(context, args);
   const Product product = {args.out,
+                           args.out_dtype,
                            static_cast<const bf16*>(args.x),
                            static_cast<const bf16*>(args.weight),
                            args.m,

@@ -52,7 +52,8 @@ struct Depth {
 template <class W>
 struct Product {
   using Weight = W;
-  float* out;
+  void* out;
+  sx_dtype out_dtype;
   const bf16* x;
   const Weight* weight;
   const float* scales; /* [n]; null for bf16 */
@@ -278,9 +279,9 @@ __device__ inline void finish_tile(const Product<typename S::Weight>& product, c
       }
       const int64_t j = first_row + t * 16 + row;
       if (column >= product.m || j >= product.n) continue;
-      float* out = product.out + column * product.out_stride + j;
       if (sizeof(typename S::Weight) == 1) sum = __fmul_rn(sum, product.scales[j]);
-      *out = product.accumulate ? *out + sum : sum;
+      put_sum(product.out, product.out_dtype, column * product.out_stride + j, sum,
+              product.accumulate);
     }
   }
 }
@@ -337,7 +338,10 @@ sx_status run_passes(Context& context, const sx_matmul_params& args, RunPass run
   const bool deep = shared_bytes >= kDeepBytes;
   const int64_t most = deep ? 64 : 32;
   for (int64_t first = 0; first < args.m; first += most) {
-    const Product<Weight> product = {args.out + first * args.out_stride,
+    char* out =
+        static_cast<char*>(args.out) + first * args.out_stride * dtype_bytes(args.out_dtype);
+    const Product<Weight> product = {out,
+                                     args.out_dtype,
                                      static_cast<const bf16*>(args.x) + first * args.x_stride,
                                      static_cast<const Weight*>(args.weight),
                                      args.weight_scales,

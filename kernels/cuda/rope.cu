@@ -5,7 +5,7 @@
  * rotated = (x1*cos - x2*sin, x2*cos + x1*sin) for the halves of the rotated part of a head.
  * A thread of sx_rope takes eight elements of both halves of one head of one token: queries go to
  * q_out, keys and values to their rows of the cache. Where a part of a head is not rotated, or padded,
- * a thread takes one element of what is written. Moves tokens * (HQ + 2*HK) * D * (4 + out)
+ * a thread takes one element of what is written. Moves tokens * (HQ + 2*HK) * D * (in + out)
  * bytes and the table once; 256 threads a block.
  */
 #include "element.cuh"
@@ -64,8 +64,8 @@ __device__ inline void store_some(T* out, const float (&in)[8]) {
 }
 
 /* out + first, out + first + half = the rotated halves of x. */
-template <bool kAligned, class T>
-__device__ inline void rotate(T* out, const float* x, const float* table, int half) {
+template <bool kAligned, class In, class T>
+__device__ inline void rotate(T* out, const In* x, const float* table, int half) {
   float x1[8], x2[8], cosine[8], sine[8], y1[8], y2[8];
   load_some<kAligned>(x1, x);
   load_some<kAligned>(x2, x + half);
@@ -80,8 +80,8 @@ __device__ inline void rotate(T* out, const float* x, const float* table, int ha
   store_some<kAligned>(out + half, y2);
 }
 
-template <bool kAligned, class T>
-__device__ inline void move(T* out, const float* x, int half) {
+template <bool kAligned, class In, class T>
+__device__ inline void move(T* out, const In* x, int half) {
   float values[8];
   load_some<kAligned>(values, x);
   store_some<kAligned>(out, values);
@@ -89,9 +89,9 @@ __device__ inline void move(T* out, const float* x, int half) {
   store_some<kAligned>(out + half, values);
 }
 
-template <bool kAligned, class Query, class Cache>
+template <bool kAligned, class In, class Query, class Cache>
 __global__ void __launch_bounds__(kThreads)
-    rope_kernel(Query* q_out, Cache* keys, Cache* values, const float* qkv, const float* table,
+    rope_kernel(Query* q_out, Cache* keys, Cache* values, const In* qkv, const float* table,
                 const int32_t* rows, RopeSizes sizes) {
   const int half = sizes.half, dim = 2 * half, lanes = half / 8;
   const int heads = sizes.q_heads + 2 * sizes.kv_heads;
@@ -102,7 +102,7 @@ __global__ void __launch_bounds__(kThreads)
     const int64_t t = i / (heads * lanes);
     const int rest = static_cast<int>(i % (heads * lanes));
     const int head = rest / lanes, d = rest % lanes * 8;
-    const float* x = qkv + (t * heads + head) * dim + d;
+    const In* x = qkv + (t * heads + head) * dim + d;
     const float* angles = table + t * dim + d;
     if (head < sizes.q_heads) {
       rotate<kAligned>(q_out + (t * sizes.q_heads + head) * dim + d, x, angles, half);
@@ -121,17 +121,18 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 /* Element d of a head whose first `rotated` elements are turned; 0 behind its end. */
-__device__ inline float turned(const sx_rope_params& args, const float* x, const float* table,
+template <class In>
+__device__ inline float turned(const sx_rope_params& args, const In* x, const float* table,
                                int rotated, int d) {
   if (d >= args.head_dim) return 0;
-  if (d >= rotated) return x[d];
+  if (d >= rotated) return widen(x[d]);
   const int half = rotated / 2;
-  return d < half ? x[d] * table[d] - x[half + d] * table[half + d]
-                  : x[d] * table[d - half] + x[d - half] * table[d];
+  return d < half ? widen(x[d]) * table[d] - widen(x[half + d]) * table[half + d]
+                  : widen(x[d]) * table[d - half] + widen(x[d - half]) * table[d];
 }
 
 /* Any part of a head, and any padding. */
-template <class Query, class Cache>
+template <class In, class Query, class Cache>
 __global__ void __launch_bounds__(kThreads)
     rope_any_kernel(const __grid_constant__ sx_rope_params args) {
   const int64_t heads = args.q_heads + 2 * args.kv_heads;
@@ -142,7 +143,7 @@ __global__ void __launch_bounds__(kThreads)
        i += step) {
     const int64_t t = i / (heads * args.out_dim), head = i / args.out_dim % heads;
     const int d = static_cast<int>(i % args.out_dim);
-    const float* x = args.qkv + (t * heads + head) * args.head_dim;
+    const In* x = static_cast<const In*>(args.qkv) + (t * heads + head) * args.head_dim;
     const float* table = args.table + t * rotated;
     if (head < args.q_heads) {
       put(static_cast<Query*>(args.q_out) + (t * args.q_heads + head) * args.out_dim + d,
@@ -161,13 +162,13 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-template <class Query, class Cache>
+template <class In, class Query, class Cache>
 void launch(Context& context, const sx_rope_params& args) {
   if (args.rotary_dim != args.head_dim || args.out_dim != args.head_dim ||
       args.head_dim % 16 != 0) {
     const int64_t all = args.tokens * (args.q_heads + 2 * args.kv_heads) * args.out_dim;
     const unsigned blocks = grid_of(min64(ceil_div(all, kThreads), kMaxBlocks));
-    rope_any_kernel<Query, Cache><<<blocks, kThreads, 0, context.stream>>>(args);
+    rope_any_kernel<In, Query, Cache><<<blocks, kThreads, 0, context.stream>>>(args);
     return;
   }
   const int half = static_cast<int>(args.head_dim / 2);
@@ -185,9 +186,21 @@ void launch(Context& context, const sx_rope_params& args) {
   Query* q_out = static_cast<Query*>(args.q_out);
   Cache* keys = static_cast<Cache*>(args.keys);
   Cache* values = static_cast<Cache*>(args.values);
-  auto kernel = aligned ? rope_kernel<true, Query, Cache> : rope_kernel<false, Query, Cache>;
-  kernel<<<grid, kThreads, 0, context.stream>>>(q_out, keys, values, args.qkv, args.table,
-                                                args.rows, sizes);
+  auto kernel =
+      aligned ? rope_kernel<true, In, Query, Cache> : rope_kernel<false, In, Query, Cache>;
+  const In* qkv = static_cast<const In*>(args.qkv);
+  kernel<<<grid, kThreads, 0, context.stream>>>(q_out, keys, values, qkv, args.table, args.rows,
+                                                sizes);
+}
+
+template <class In>
+void launch_from(Context& context, const sx_rope_params& args) {
+  const bool narrow = args.cache_dtype == SX_BF16;
+  if (args.q_dtype == SX_BF16) {
+    narrow ? launch<In, bf16, bf16>(context, args) : launch<In, bf16, float>(context, args);
+  } else {
+    narrow ? launch<In, float, bf16>(context, args) : launch<In, float, float>(context, args);
+  }
 }
 
 }  // namespace
@@ -202,12 +215,7 @@ sx_status rope_table(Context& context, const sx_rope_table_params& args) {
 
 sx_status rope(Context& context, const sx_rope_params& args) {
   if (args.tokens == 0) return SX_OK;
-  const bool narrow = args.cache_dtype == SX_BF16;
-  if (args.q_dtype == SX_BF16) {
-    narrow ? launch<bf16, bf16>(context, args) : launch<bf16, float>(context, args);
-  } else {
-    narrow ? launch<float, bf16>(context, args) : launch<float, float>(context, args);
-  }
+  args.qkv_dtype == SX_BF16 ? launch_from<bf16>(context, args) : launch_from<float>(context, args);
   return launched(context, "rotate");
 }
 

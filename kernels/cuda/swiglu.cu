@@ -1,7 +1,7 @@
 /*
  * SwiGLU (see sx_swiglu in ../sx_kernels.h; arXiv 2002.05202).
  *
- * out[r,c] = gate / (1 + exp(-gate)) * up. Moves rows * dim * (8 + out) bytes. 256 threads, eight
+ * out[r,c] = gate / (1 + exp(-gate)) * up. Moves rows * dim * (2 * in + out) bytes. 256 threads, eight
  * columns a thread where rows are aligned, one otherwise.
  */
 #include "element.cuh"
@@ -17,9 +17,9 @@ constexpr int64_t kMaxBlocks = 1 << 20;
 
 __device__ inline float gated(float gate, float up) { return gate / (1 + __expf(-gate)) * up; }
 
-template <class Out>
+template <class In, class Out>
 __global__ void __launch_bounds__(kThreads)
-    swiglu_kernel(Out* out, const float* gate_up, int64_t rows, int64_t dim) {
+    swiglu_kernel(Out* out, const In* gate_up, int64_t rows, int64_t dim) {
   const int64_t groups = dim / 8;
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < rows * groups;
@@ -35,28 +35,28 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 /* Any width and alignment. */
-template <class Out>
+template <class In, class Out>
 __global__ void __launch_bounds__(kThreads)
-    swiglu_any_kernel(Out* out, const float* gate_up, int64_t rows, int64_t dim) {
+    swiglu_any_kernel(Out* out, const In* gate_up, int64_t rows, int64_t dim) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < rows * dim;
        i += step) {
     const int64_t r = i / dim, c = i % dim;
-    put(out + i, gated(gate_up[r * 2 * dim + c], gate_up[r * 2 * dim + dim + c]));
+    put(out + i, gated(widen(gate_up[r * 2 * dim + c]), widen(gate_up[r * 2 * dim + dim + c])));
   }
 }
 
-template <class Out>
+template <class In, class Out>
 void launch(Context& context, const sx_swiglu_params& args) {
   Out* out = static_cast<Out*>(args.out);
+  const In* in = static_cast<const In*>(args.gate_up);
   const bool aligned = is_aligned(out) && is_aligned(args.gate_up) && args.dim % 8 == 0;
   const int64_t items = args.rows * args.dim / (aligned ? 8 : 1);
   const unsigned grid = grid_of(min64(ceil_div(items, kThreads), kMaxBlocks));
   if (aligned) {
-    swiglu_kernel<<<grid, kThreads, 0, context.stream>>>(out, args.gate_up, args.rows, args.dim);
+    swiglu_kernel<<<grid, kThreads, 0, context.stream>>>(out, in, args.rows, args.dim);
   } else {
-    swiglu_any_kernel<<<grid, kThreads, 0, context.stream>>>(out, args.gate_up, args.rows,
-                                                             args.dim);
+    swiglu_any_kernel<<<grid, kThreads, 0, context.stream>>>(out, in, args.rows, args.dim);
   }
 }
 
@@ -64,7 +64,12 @@ void launch(Context& context, const sx_swiglu_params& args) {
 
 sx_status swiglu(Context& context, const sx_swiglu_params& args) {
   if (args.rows == 0 || args.dim == 0) return SX_OK;
-  args.out_dtype == SX_BF16 ? launch<bf16>(context, args) : launch<float>(context, args);
+  const bool narrow = args.out_dtype == SX_BF16;
+  if (args.gate_up_dtype == SX_BF16) {
+    narrow ? launch<bf16, bf16>(context, args) : launch<bf16, float>(context, args);
+  } else {
+    narrow ? launch<float, bf16>(context, args) : launch<float, float>(context, args);
+  }
   return launched(context, "activate");
 }
 

@@ -1,4 +1,5 @@
 /* Scalar twin of matmul; sums in double precision, those of whole numbers in 64 bits. */
+#include "../cpu/narrowed.h"
 #include "int8_values.h"
 #include "values.h"
 
@@ -25,7 +26,7 @@ void multiply_int8(const sx_matmul_params& args) {
         }
         return static_cast<float>(total);
       };
-      float* out = args.out + i * args.out_stride + j;
+      float* out = sums_of(args) + i * args.out_stride + j;
       const float first = sum(rounded.first), both = rounded.scale * args.weight_scales[j];
       *out = args.accumulate ? std::fma(first, both, *out) : first * both;
       if (rounded.second.empty()) continue;
@@ -37,7 +38,8 @@ void multiply_int8(const sx_matmul_params& args) {
 
 }  // namespace
 
-sx_status matmul(Context&, const sx_matmul_params& args) {
+sx_status matmul(Context& context, const sx_matmul_params& args) {
+  if (args.out_dtype == SX_BF16) return narrowed(context, args, matmul);
   if (args.weight_dtype == SX_I8) {
     multiply_int8(args);
     return SX_OK;
@@ -51,7 +53,7 @@ sx_status matmul(Context&, const sx_matmul_params& args) {
       }
       if (args.x_scales != nullptr) sum *= args.x_scales[i];
       if (args.weight_scales != nullptr) sum *= args.weight_scales[j];
-      float* out = args.out + i * args.out_stride + j;
+      float* out = sums_of(args) + i * args.out_stride + j;
       *out = static_cast<float>(args.accumulate ? *out + sum : sum);
     }
   }

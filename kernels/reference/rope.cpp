@@ -8,18 +8,20 @@ namespace scalar {
 
 namespace {
 
-/* Element `first` on of out: a head whose first `rotated` elements are turned. */
-void write_head(const sx_rope_params& args, void* out, sx_dtype dtype, int64_t first,
-                const float* x, const float* table, int64_t rotated) {
+/* Element `first` on of out: a head from element `from` of qkv on, whose first `rotated` elements are
+ * turned. */
+void write_head(const sx_rope_params& args, void* out, sx_dtype dtype, int64_t first, int64_t from,
+                const float* table, int64_t rotated) {
+  const auto x = [&](int64_t d) { return read_element(args.qkv, args.qkv_dtype, from + d); };
   const int64_t half = rotated / 2;
   for (int64_t d = 0; d < half; d++) {
     const double cosine = table[d], sine = table[half + d];
-    const double x1 = x[d], x2 = x[half + d];
+    const double x1 = x(d), x2 = x(half + d);
     write_element(out, dtype, first + d, static_cast<float>(x1 * cosine - x2 * sine));
     write_element(out, dtype, first + half + d, static_cast<float>(x2 * cosine + x1 * sine));
   }
   for (int64_t d = rotated; d < args.out_dim; d++) {
-    write_element(out, dtype, first + d, d < args.head_dim ? x[d] : 0);
+    write_element(out, dtype, first + d, d < args.head_dim ? x(d) : 0);
   }
 }
 
@@ -43,7 +45,7 @@ sx_status rope(Context&, const sx_rope_params& args) {
   const int64_t dim = args.head_dim, rotated = args.rotary_dim;
   for (int64_t t = 0; t < args.tokens; t++) {
     const float* table = rotated == 0 ? nullptr : args.table + t * rotated;
-    const float* x = args.qkv + t * (args.q_heads + 2 * args.kv_heads) * dim;
+    const int64_t x = t * (args.q_heads + 2 * args.kv_heads) * dim;
     for (int64_t h = 0; h < args.q_heads; h++) {
       const int64_t at = (t * args.q_heads + h) * args.out_dim;
       write_head(args, args.q_out, args.q_dtype, at, x + h * dim, table, rotated);
@@ -51,8 +53,8 @@ sx_status rope(Context&, const sx_rope_params& args) {
     if (args.rows[t] < 0) continue;
     for (int64_t h = 0; h < args.kv_heads; h++) {
       const int64_t at = h * args.head_stride + args.rows[t] * args.token_stride;
-      const float* key = x + (args.q_heads + h) * dim;
-      const float* value = key + args.kv_heads * dim;
+      const int64_t key = x + (args.q_heads + h) * dim;
+      const int64_t value = key + args.kv_heads * dim;
       write_head(args, args.keys, args.cache_dtype, at, key, table, rotated);
       write_head(args, args.values, args.cache_dtype, at, value, table, 0);
     }

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Device, DType } from "../device/device.ts";
+import type { Tensor } from "../device/tensor.ts";
 import type { Workspace } from "../device/workspace.ts";
 import { TILE_TOKENS } from "../ffi/symbols.ts";
 import {
@@ -38,13 +39,39 @@ interface TensorPlan {
   readonly shape: readonly number[];
 }
 
-/** The scratch tensors of a chunk's means, for sizing a workspace. */
+/**
+ * The means of a layer's tiles that the chunks of a sequence keep for each other, so that each makes
+ * those of its own tokens alone: both [kv_heads, tiles, head_dim].
+ */
+export interface KeptMeans {
+  readonly keys: Tensor;
+  readonly values: Tensor;
+}
+
+/** What a layer's kept means are, of a sequence of the sizes' keys: both tensors are like it. */
+export function keptMeansTensor(
+  device: Pick<Device, "queryDtype">,
+  sizes: RestSizes,
+): TensorPlan {
+  return planRest(device, sizes).means;
+}
+
+/**
+ * The scratch tensors of a chunk's means, for sizing a workspace.
+ *
+ * @param options `keepsMeans`: the means themselves lie elsewhere.
+ */
 export function restTensors(
   device: Pick<Device, "queryDtype">,
   sizes: RestSizes,
+  { keepsMeans = false }: { keepsMeans?: boolean } = {},
 ): readonly TensorPlan[] {
   const { means, lse, partial } = planRest(device, sizes);
-  return [means, means, lse, ...partial === undefined ? [] : [partial]];
+  return [
+    ...keepsMeans ? [] : [means, means],
+    lse,
+    ...partial === undefined ? [] : [partial],
+  ];
 }
 
 function planRest(
@@ -66,14 +93,15 @@ function planRest(
  * As `attentionBlockSparse()`, and every tile before a row's own that is not chosen by its means.
  *
  * @param args The queries are the sequence's last tokens. `scratch` has room for `restTensors()`
- * besides what was taken from it.
+ * besides what was taken from it. `kept`: what the chunks before have left of the layer's means, all of
+ * them if this is not the sequence's first.
  */
 export async function attendWithMeans(
   device: Device,
-  args: AttentionBlockSparseArguments & { scratch: Workspace },
+  args: AttentionBlockSparseArguments & { scratch: Workspace; kept?: KeptMeans | undefined },
 ): Promise<void> {
   const { out, q, keys, prefix, counts, indices, qOffset, scale, window = 0, scratch } = args;
-  const { prefixGap = 0 } = args;
+  const { prefixGap = 0, kept } = args;
   const [queryTokens = 0, queryHeads = 0, headDim = 0] = q.shape;
   const [kvHeads = 0] = keys.keys.shape;
   const keyTokens = qOffset + queryTokens;
@@ -82,8 +110,8 @@ export async function attendWithMeans(
   const take = (plan: TensorPlan, label: string) => scratch.take({ ...plan, label });
   const [, tiles = 0] = plans.means.shape;
   const means = {
-    keys: take(plans.means, "mean keys"),
-    values: take(plans.means, "mean values"),
+    keys: kept?.keys ?? take(plans.means, "mean keys"),
+    values: kept?.values ?? take(plans.means, "mean values"),
     ...{ start: 0, tokens: tiles },
   };
   const partialLse = take(plans.lse, "log-sum-exps");
@@ -93,7 +121,10 @@ export async function attendWithMeans(
     ...{ out: partial, lse: partialLse },
   });
   const prefixTokens = prefix?.tokens ?? 0;
-  const firstTile = firstWholeTile({ window, prefixTokens, prefixGap }, qOffset);
+  const seen = firstWholeTile({ window, prefixTokens, prefixGap }, qOffset);
+  // The chunk before has left out its last row's tile.
+  const hasEarlier = kept !== undefined && qOffset > prefixTokens;
+  const firstTile = hasEarlier ? Math.max(seen, qOffset / TILE_TOKENS - 1) : seen;
   // The last row's own tile is no rest, and may not be whole.
   const count = tiles - 1 - firstTile;
   if (count > 0) await tileMeans(device, { means, keys, prefix, firstTile, tiles: count });

@@ -13,7 +13,7 @@ import { copy } from "../ops/convert.ts";
 import { selectTiles } from "../ops/select_tiles.ts";
 import { TILE_TOKENS } from "../ffi/symbols.ts";
 import type { RandomSelection } from "./random_selection.ts";
-import { attendWithMeans, type RestRule } from "./rest.ts";
+import { attendWithMeans, type KeptMeans, type RestRule } from "./rest.ts";
 import type { SequenceKeys } from "./sequence.ts";
 import type { AttentionStrategy } from "./strategy.ts";
 import type { LoadedHooks } from "./select_module.ts";
@@ -47,6 +47,8 @@ export interface SelectionOptions {
   readonly thresholds: LayerThresholds;
   /** What becomes of tiles that are not selected. @default {"drop"} */
   readonly rest?: RestRule | undefined;
+  /** The means that the chunks of a sequence share, of each layer; absent where each makes them all. */
+  readonly meansOf?: ((layer: number) => KeptMeans) | undefined;
   /** Has room for `selectionTensors()`, and for `restTensors()` where tiles are kept as means. */
   readonly scratch: Workspace;
   /** [layers, heads * query tiles] i32, at least: how many tiles each row of a layer selects. */
@@ -121,7 +123,7 @@ export function selectedAttention(
       await selection.onTiles?.({ layer, ...chosen });
       const attention = { out, q, ...common, ...chosen };
       if (selection.rest === "mean") {
-        await attendWithMeans(device, { ...attention, scratch });
+        await attendWithMeans(device, { ...attention, scratch, kept: selection.meansOf?.(layer) });
       } else {
         await attentionBlockSparse(device, attention);
       }

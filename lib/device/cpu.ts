@@ -160,6 +160,7 @@ function setsText({ base, rows }: CpuSets): string {
 class CpuDevice implements Device {
   readonly kind = DEVICE_TRAITS.cpu.kind;
   readonly queryDtype = DEVICE_TRAITS.cpu.queryDtype;
+  readonly resultDtype = DEVICE_TRAITS.cpu.resultDtype;
   readonly hasHostMemory = DEVICE_TRAITS.cpu.hasHostMemory;
   readonly chunkTokens = DEVICE_TRAITS.cpu.chunkTokens;
   readonly weightKinds = DEVICE_TRAITS.cpu.weightKinds;

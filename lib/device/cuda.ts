@@ -135,6 +135,7 @@ export function capabilityText(capability: number): string {
 class CudaDevice implements Device {
   readonly kind = DEVICE_TRAITS.cuda.kind;
   readonly queryDtype = DEVICE_TRAITS.cuda.queryDtype;
+  readonly resultDtype = DEVICE_TRAITS.cuda.resultDtype;
   readonly hasHostMemory = DEVICE_TRAITS.cuda.hasHostMemory;
   readonly chunkTokens = DEVICE_TRAITS.cuda.chunkTokens;
   readonly weightKinds: readonly string[];

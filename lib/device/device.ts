@@ -181,6 +181,11 @@ export interface DeviceTraits {
   readonly kind: "cpu" | "cuda";
   /** The dtype of queries that attention takes. */
   readonly queryDtype: "f32" | "bf16";
+  /**
+   * The dtype of products that only one op reads, which rounds what it makes of them: what is written and
+   * read again decides about their time where memory is far slower than products. Sums are f32.
+   */
+  readonly resultDtype: "f32" | "bf16";
   /** Whether device memory is host memory, so that the host may look at it between ops. */
   readonly hasHostMemory: boolean;
   /** Tokens of a chunk of a prompt: what caches like, or so many rows that products reach their rate. */
@@ -200,6 +205,7 @@ export const DEVICE_TRAITS: Readonly<Record<DeviceTraits["kind"], DeviceTraits>>
   cpu: {
     kind: "cpu",
     queryDtype: "f32",
+    resultDtype: "f32",
     hasHostMemory: true,
     chunkTokens: 512,
     weightKinds: ["bf16", "f32", "int8", "fp8"],
@@ -209,6 +215,7 @@ export const DEVICE_TRAITS: Readonly<Record<DeviceTraits["kind"], DeviceTraits>>
   cuda: {
     kind: "cuda",
     queryDtype: "bf16",
+    resultDtype: "bf16",
     hasHostMemory: false,
     chunkTokens: 8192,
     weightKinds: ["bf16", "fp8"],

@@ -88,6 +88,10 @@ export class ProfiledDevice implements Device {
     return this.#inner.queryDtype;
   }
 
+  get resultDtype(): Device["resultDtype"] {
+    return this.#inner.resultDtype;
+  }
+
   get cacheDtypes(): Device["cacheDtypes"] {
     return this.#inner.cacheDtypes;
   }

@@ -7,7 +7,7 @@ import { type CheckedPlan, checkPlan, modeOf } from "../attention/plan.ts";
 import { TILE_TOKENS } from "../ffi/symbols.ts";
 import { QUERY_TOKENS, ringChunks } from "../attention/ring_pieces.ts";
 import { selectedRingShapes } from "../attention/ring_selected.ts";
-import { restTensors } from "../attention/rest.ts";
+import { keptMeansTensor, restTensors } from "../attention/rest.ts";
 import { selectionTensors } from "../attention/xattention.ts";
 import type { Device, DeviceTraits } from "../device/device.ts";
 import { type LayerRange, splitLayers } from "../device/stages.ts";
@@ -197,10 +197,13 @@ function selectionBytes(
   const { kvHeads, headDim, queryHeads, layerCount } = config;
   const { cut, selection } = plan;
   if (selection === undefined) return 0;
-  const restBytes = (queryTokens: number, keyTokens: number): number => {
+  const restBytes = (queryTokens: number, keyTokens: number, keptLayers = 0): number => {
     const outDtype = precision.activations;
     const sizes = { queryHeads, kvHeads, headDim, queryTokens, keyTokens, outDtype };
-    return selection.rest === "mean" ? workspaceBytes(restTensors(device, sizes)) : 0;
+    if (selection.rest !== "mean") return 0;
+    const kept = workspaceBytes([keptMeansTensor(device, sizes)]);
+    const scratch = restTensors(device, sizes, { keepsMeans: keptLayers > 0 });
+    return 2 * keptLayers * kept + workspaceBytes(scratch);
   };
   if (cut.kind === "parts") {
     const endTokens = blocks.at(-1)?.end ?? 0;
@@ -214,7 +217,8 @@ function selectionBytes(
   const keyTokens = layout.anchorTokens + Math.max(...lengths);
   const { mass } = selectionTensors({ queryHeads, queryTokens: chunkTokens, keyTokens });
   const queryTiles = Math.ceil(Math.max(layout.anchorTokens, ...lengths) / TILE_TOKENS);
-  return 8 * elements(mass) + curveBytes(mass, question) + restBytes(chunkTokens, keyTokens) +
+  return 8 * elements(mass) + curveBytes(mass, question) +
+    restBytes(chunkTokens, keyTokens, layerCount) +
     4 * layerCount * queryHeads * queryTiles;
 }
 

@@ -1,5 +1,5 @@
 /**
- * cuBLAS: matrix products of bf16 numbers with f32 sums. Signatures follow `cublas_api.h` of CUDA 12
+ * cuBLAS: matrix products of bf16 numbers with f32 sums, which may be rounded to bf16 in the end. Signatures follow `cublas_api.h` of CUDA 12
  * and 13, which agree in them.
  *
  * @module
@@ -8,6 +8,7 @@ import { DeviceError } from "../errors.ts";
 import { CUBLAS, locateCudaLibrary } from "./cuda_locate.ts";
 import { type ForeignLibrary, openResidentLibrary } from "./library.ts";
 import { addressOf } from "./memory.ts";
+import { DTYPE_CODES } from "./status.ts";
 
 /** Each parameter is commented with its C declaration. */
 const SYMBOLS = {
@@ -21,6 +22,8 @@ const SYMBOLS = {
   cublasSetStream_v2: { parameters: ["u64", "u64"], result: "i32" },
   // cublasStatus_t cublasSetWorkspace_v2(cublasHandle_t handle, void* workspace, size_t bytes)
   cublasSetWorkspace_v2: { parameters: ["u64", "u64", "usize"], result: "i32" },
+  // cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode)
+  cublasSetMathMode: { parameters: ["u64", "i32"], result: "i32" },
   cublasGemmEx: {
     parameters: [
       "u64", // cublasHandle_t handle
@@ -67,12 +70,25 @@ const R_32F = 0;
 const R_16BF = 14;
 /** `CUBLAS_COMPUTE_32F`. */
 const COMPUTE_32F = 68;
+/**
+ * `CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION`: parts of a sum are added in f32 where the result
+ * is bf16, too.
+ */
+const F32_REDUCTIONS = 16;
 /** `CUBLAS_GEMM_DEFAULT`. */
 const ALGORITHM = -1;
 
-/** out [m, n] f32 (+)= x [m, k] bf16 times weight [n, k] bf16, all row-major. */
+/** `cudaDataType` of a result, by its `sx_dtype`. */
+export const RESULT_TYPES: Readonly<Record<number, number>> = {
+  [DTYPE_CODES.f32]: R_32F,
+  [DTYPE_CODES.bf16]: R_16BF,
+};
+
+/** out [m, n] f32 or bf16 (+)= x [m, k] bf16 times weight [n, k] bf16, all row-major. */
 export interface BlasProduct {
   readonly out: bigint;
+  /** `sx_dtype`. */
+  readonly outDtype: number;
   readonly x: bigint;
   readonly weight: bigint;
   readonly accumulate: boolean;
@@ -118,6 +134,8 @@ export class Blas implements Disposable {
         BigInt(workspaceBytes),
       );
       checkBlas("cublasSetWorkspace", status);
+      const mode = symbols.cublasSetMathMode(this.#handle, F32_REDUCTIONS);
+      checkBlas("cublasSetMathMode", mode);
     } catch (error) {
       this.#library.close();
       throw error;
@@ -134,7 +152,7 @@ export class Blas implements Disposable {
 
   /** Starts a product on the stream. */
   multiply(product: BlasProduct): void {
-    const { out, x, weight, accumulate, m, n, k, xStride, outStride } = product;
+    const { out, outDtype, x, weight, accumulate, m, n, k, xStride, outStride } = product;
     // cuBLAS counts in columns: what is row-major here is the transpose there.
     const status = this.#library.symbols.cublasGemmEx(
       this.#handle,
@@ -152,7 +170,7 @@ export class Blas implements Disposable {
       xStride,
       accumulate ? this.#one : this.#zero,
       out,
-      R_32F,
+      RESULT_TYPES[outDtype] ?? R_32F,
       outStride,
       COMPUTE_32F,
       ALGORITHM,

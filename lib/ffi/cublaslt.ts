@@ -9,7 +9,7 @@
  * @module
  */
 import { DeviceError } from "../errors.ts";
-import { checkBlas } from "./cublas.ts";
+import { checkBlas, RESULT_TYPES } from "./cublas.ts";
 import { CUBLAS_LT, locateCudaLibrary } from "./cuda_locate.ts";
 import { type ForeignLibrary, openResidentLibrary } from "./library.ts";
 import { addressOf } from "./memory.ts";
@@ -116,9 +116,11 @@ const RESULT_BYTES = 96;
 /** The number of rows that an algorithm is chosen for: a full chunk. */
 const CHOSEN_ROWS = 8192;
 
-/** out [m, n] f32 (+)= x [m, k] times weight [n, k], both e4m3, times xScales [m] and weightScales [n]. */
+/** out [m, n] f32 or bf16 (+)= x [m, k] times weight [n, k], both e4m3, times xScales [m] and weightScales [n]. */
 export interface ScaledProduct {
   readonly out: bigint;
+  /** `sx_dtype`. */
+  readonly outDtype: number;
   readonly x: bigint;
   readonly xScales: bigint;
   readonly weight: bigint;
@@ -276,8 +278,8 @@ class OpenBlasLt {
   }
 
   /** Layouts and algorithm; the operation has scales already, without which none is chosen. */
-  #planOf({ n, k, xStride, outStride }: ScaledProduct): Plan {
-    const key = [n, k, xStride, outStride].join(" ");
+  #planOf({ n, k, xStride, outStride, outDtype }: ScaledProduct): Plan {
+    const key = [n, k, xStride, outStride, outDtype].join(" ");
     const known = this.#plans.get(key);
     if (known !== undefined) return known;
     const layout = (dtype: number, columns: number, rows: number, stride: number) =>
@@ -292,7 +294,7 @@ class OpenBlasLt {
     const layouts = {
       weight: layout(R_8F_E4M3, k, n, k),
       x: layout(R_8F_E4M3, k, CHOSEN_ROWS, xStride),
-      out: layout(R_32F, n, CHOSEN_ROWS, outStride),
+      out: layout(RESULT_TYPES[outDtype] ?? R_32F, n, CHOSEN_ROWS, outStride),
     };
     const algorithm = this.#choose(layouts, `${n} x ${k}`);
     const plan = { ...layouts, algorithm, rows: CHOSEN_ROWS };

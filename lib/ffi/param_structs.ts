@@ -19,18 +19,19 @@ import { type StructViews, writeInt, writeSize } from "./struct_views.ts";
 
 function writeMatmul(to: StructViews, at: number, p: MatmulParams): void {
   to.u64[at] = p.out;
-  to.u64[at + 1] = p.x;
-  writeInt(to.i32, 2 * at + 4, p.xDtype);
-  to.u64[at + 3] = p.xScales;
-  to.u64[at + 4] = p.weight;
-  writeInt(to.i32, 2 * at + 10, p.weightDtype);
-  to.u64[at + 6] = p.weightScales;
-  writeInt(to.i32, 2 * at + 14, p.accumulate);
-  writeSize(to.i32, 2 * at + 16, p.m);
-  writeSize(to.i32, 2 * at + 18, p.n);
-  writeSize(to.i32, 2 * at + 20, p.k);
-  writeSize(to.i32, 2 * at + 22, p.xStride);
-  writeSize(to.i32, 2 * at + 24, p.outStride);
+  writeInt(to.i32, 2 * at + 2, p.outDtype);
+  to.u64[at + 2] = p.x;
+  writeInt(to.i32, 2 * at + 6, p.xDtype);
+  to.u64[at + 4] = p.xScales;
+  to.u64[at + 5] = p.weight;
+  writeInt(to.i32, 2 * at + 12, p.weightDtype);
+  to.u64[at + 7] = p.weightScales;
+  writeInt(to.i32, 2 * at + 16, p.accumulate);
+  writeSize(to.i32, 2 * at + 18, p.m);
+  writeSize(to.i32, 2 * at + 20, p.n);
+  writeSize(to.i32, 2 * at + 22, p.k);
+  writeSize(to.i32, 2 * at + 24, p.xStride);
+  writeSize(to.i32, 2 * at + 26, p.outStride);
 }
 
 function writeKeyValues(to: StructViews, at: number, p: KeyValues): void {
@@ -186,16 +187,17 @@ export const PARAM_WRITERS: {
     to.u64[3] = p.values;
     writeInt(to.i32, 8, p.cacheDtype);
     to.u64[5] = p.qkv;
-    to.u64[6] = p.table;
-    to.u64[7] = p.rows;
-    writeSize(to.i32, 16, p.tokens);
-    writeSize(to.i32, 18, p.qHeads);
-    writeSize(to.i32, 20, p.kvHeads);
-    writeSize(to.i32, 22, p.headDim);
-    writeSize(to.i32, 24, p.tokenStride);
-    writeSize(to.i32, 26, p.headStride);
-    writeSize(to.i32, 28, p.rotaryDim);
-    writeSize(to.i32, 30, p.outDim);
+    writeInt(to.i32, 12, p.qkvDtype);
+    to.u64[7] = p.table;
+    to.u64[8] = p.rows;
+    writeSize(to.i32, 18, p.tokens);
+    writeSize(to.i32, 20, p.qHeads);
+    writeSize(to.i32, 22, p.kvHeads);
+    writeSize(to.i32, 24, p.headDim);
+    writeSize(to.i32, 26, p.tokenStride);
+    writeSize(to.i32, 28, p.headStride);
+    writeSize(to.i32, 30, p.rotaryDim);
+    writeSize(to.i32, 32, p.outDim);
   },
   sx_head_norm(to, p) {
     to.u64[0] = p.x;
@@ -219,8 +221,9 @@ export const PARAM_WRITERS: {
     to.u64[0] = p.out;
     writeInt(to.i32, 2, p.outDtype);
     to.u64[2] = p.gateUp;
-    writeSize(to.i32, 6, p.rows);
-    writeSize(to.i32, 8, p.dim);
+    writeInt(to.i32, 6, p.gateUpDtype);
+    writeSize(to.i32, 8, p.rows);
+    writeSize(to.i32, 10, p.dim);
   },
   sx_argmax(to, p) {
     to.u64[0] = p.out;

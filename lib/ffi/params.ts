@@ -82,7 +82,8 @@ export interface QuantizeRowsParams {
 
 /** `sx_matmul_params`. */
 export interface MatmulParams {
-  readonly out: bigint; // float* out
+  readonly out: bigint; // void* out
+  readonly outDtype: number; // sx_dtype out_dtype
   readonly x: bigint; // const void* x
   readonly xDtype: number; // sx_dtype x_dtype
   readonly xScales: bigint; // const float* x_scales
@@ -120,7 +121,8 @@ export interface RopeParams {
   readonly keys: bigint; // void* keys
   readonly values: bigint; // void* values
   readonly cacheDtype: number; // sx_dtype cache_dtype
-  readonly qkv: bigint; // const float* qkv
+  readonly qkv: bigint; // const void* qkv
+  readonly qkvDtype: number; // sx_dtype qkv_dtype
   readonly table: bigint; // const float* table
   readonly rows: bigint; // const int32_t* rows
   readonly tokens: number; // int64_t tokens
@@ -159,7 +161,8 @@ export interface AddParams {
 export interface SwigluParams {
   readonly out: bigint; // void* out
   readonly outDtype: number; // sx_dtype out_dtype
-  readonly gateUp: bigint; // const float* gate_up
+  readonly gateUp: bigint; // const void* gate_up
+  readonly gateUpDtype: number; // sx_dtype gate_up_dtype
   readonly rows: number; // int64_t rows
   readonly dim: number; // int64_t dim
 }

@@ -46,7 +46,7 @@ export interface BufferPlans {
 }
 
 /** What decides about them of a device. */
-type BufferTraits = Pick<DeviceTraits, "queryDtype" | "fp8Rows">;
+type BufferTraits = Pick<DeviceTraits, "queryDtype" | "resultDtype" | "fp8Rows">;
 
 /** What decides about the buffers' sizes. */
 export interface BufferSizes {
@@ -85,19 +85,26 @@ export function planBuffers(
   // A row of what meets weights of e4m3, as e4m3 itself.
   const isRounded = weights === "fp8" && device.fp8Rows !== undefined;
   const inputs = Math.max(hiddenSize, queryHeads * headDim, intermediateSize);
-  const normsOutput = config.layers.some(({ outputNorm, downNorm }) => outputNorm ?? downNorm);
+  // Biases are added to what a product gives, and heads are normalized there: in f32.
+  const { layers } = config;
+  const resultOf = (isChanged: boolean) => isChanged ? "f32" : device.resultDtype;
+  const qkvDtype = resultOf(
+    layers.some((layer) => layer.qkv.biases ?? layer.queryNorm ?? layer.keyNorm),
+  );
+  const gateUpDtype = resultOf(layers.some(({ gateUp }) => gateUp.biases));
+  const normsOutput = layers.some(({ outputNorm, downNorm }) => outputNorm ?? downNorm);
   return {
     named: {
       ids: plan("ids", "i32"),
       positions: plan("positions", "i32"),
       residual: plan("residual stream", "f32", hiddenSize),
       normed: plan("normalized input", activations, hiddenSize),
-      qkv: plan("queries, keys, values", "f32", (queryHeads + 2 * kvHeads) * ownHeadDim),
+      qkv: plan("queries, keys, values", qkvDtype, (queryHeads + 2 * kvHeads) * ownHeadDim),
       q: plan("queries", device.queryDtype, queryHeads, headDim),
       attended: plan("attention output", activations, queryHeads * headDim),
       unpadded: plan("unpadded output", activations, isPadded ? queryHeads * ownHeadDim : 0),
       added: plan("added", "f32", normsOutput ? hiddenSize : 0),
-      gateUp: plan("gate and up", "f32", 2 * intermediateSize),
+      gateUp: plan("gate and up", gateUpDtype, 2 * intermediateSize),
       activated: plan("activated", activations, intermediateSize),
       codes: plan("rounded input", "f8e4m3", isRounded ? inputs : 0),
       codeScales: plan("scales of the rounded input", "f32", ...isRounded ? [] : [0]),

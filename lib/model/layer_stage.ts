@@ -3,7 +3,8 @@
  * them (arXiv 2302.13971; grouped-query attention, arXiv 2305.13245).
  *
  * The residual stream stays in f32. The inputs of matrix products, keys and values are rounded to
- * what the precision says; sums are f32 everywhere.
+ * what the precision says; sums are f32 everywhere. On a GPU queries, keys, values, gate and up are
+ * rounded to bf16 as they leave their products.
  *
  * @module
  */

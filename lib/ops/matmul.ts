@@ -13,7 +13,7 @@ import { bytesOf, F32, F32_OR_BF16, OpCheck, shapesOf } from "./op_check.ts";
 
 /** What `matmul()` reads and writes. */
 export interface MatmulArguments {
-  /** [m, n] f32; rows may lie apart; overlaps nothing. */
+  /** [m, n] f32, or bf16, to which sums are rounded; rows may lie apart; overlaps nothing. */
   readonly out: Tensor;
   /**
    * [m, k] f32, or bf16 unless the weight is f32; rows may lie apart. Or in e4m3 if the weight is, on a
@@ -22,7 +22,7 @@ export interface MatmulArguments {
   readonly x: Tensor | Fp8Matrix;
   /** [n, k] f32 or bf16; or in e4m3; or in int8, on a CPU: then each row of `x` is rounded to 8 bits, too. */
   readonly weight: Matrix;
-  /** Whether the product is added to `out`; by default it overwrites it. */
+  /** Whether the product is added to `out`, which is then f32; by default it overwrites it. */
   readonly accumulate?: boolean;
 }
 
@@ -48,6 +48,7 @@ const FP8: readonly DType[] = ["f8e4m3"];
  */
 export function checkProduct(check: OpCheck, args: MatmulArguments): CheckedProduct {
   const { out, accumulate = false, weight } = args;
+  const outDtypes = accumulate ? F32 : F32_OR_BF16;
   const isFp8 = args.x instanceof Fp8Matrix;
   const { numbers: x, scales } = args.x instanceof Fp8Matrix
     ? { numbers: args.x.codes, scales: args.x.scales }
@@ -58,7 +59,8 @@ export function checkProduct(check: OpCheck, args: MatmulArguments): CheckedProd
     : check.matrix("weight", weight instanceof Fp8Matrix ? weight.codes : weight)[0];
   return {
     params: {
-      out: check.output("out", out, { dtypes: F32, shape: [m, n], strided: true }),
+      out: check.output("out", out, { dtypes: outDtypes, shape: [m, n], strided: true }),
+      outDtype: DTYPE_CODES[out.dtype],
       x: check.input("x", x, { dtypes: isFp8 ? FP8 : F32_OR_BF16, shape: [m, k], strided: true }),
       xDtype: DTYPE_CODES[x.dtype],
       xScales: scales === undefined

@@ -59,7 +59,7 @@ export interface RopeArguments {
   readonly qOut: Tensor;
   /** Both [kv_heads, capacity, padded_dim] f32 or bf16; absent if every row is -1. */
   readonly cache?: { readonly keys: Tensor; readonly values: Tensor } | undefined;
-  /** [tokens, (q_heads + 2 * kv_heads) * head_dim] f32: queries, keys, values of a token. */
+  /** [tokens, (q_heads + 2 * kv_heads) * head_dim] f32 or bf16: queries, keys, values of a token. */
   readonly qkv: Tensor;
   /** [tokens, rotary_dim] f32, from `ropeTable()`; absent if nothing is rotated. */
   readonly table: Tensor | undefined;
@@ -94,7 +94,8 @@ export async function rope(device: Device, args: RopeArguments): Promise<void> {
     keys: target.keys,
     values: target.values,
     cacheDtype: DTYPE_CODES[cache?.keys.dtype ?? "f32"],
-    qkv: check.input("qkv", qkv, { dtypes: F32, shape: [tokens, width] }),
+    qkv: check.input("qkv", qkv, { dtypes: F32_OR_BF16, shape: [tokens, width] }),
+    qkvDtype: DTYPE_CODES[qkv.dtype],
     table: table === undefined
       ? 0n
       : check.input("table", table, { dtypes: F32, shape: [tokens, rotaryDim] }),

@@ -6,13 +6,13 @@
 import type { Device } from "../device/device.ts";
 import type { Tensor } from "../device/tensor.ts";
 import { DTYPE_CODES } from "../ffi/status.ts";
-import { bytesOf, F32, F32_OR_BF16, OpCheck, shapesOf } from "./op_check.ts";
+import { bytesOf, F32_OR_BF16, OpCheck, shapesOf } from "./op_check.ts";
 
 /** What `swiglu()` reads and writes. */
 export interface SwigluArguments {
   /** [rows, dim] f32 or bf16. */
   readonly out: Tensor;
-  /** [rows, 2 * dim] f32: gate, then up. */
+  /** [rows, 2 * dim] f32 or bf16: gate, then up. */
   readonly gateUp: Tensor;
 }
 
@@ -29,7 +29,8 @@ export async function swiglu(device: Device, args: SwigluArguments): Promise<voi
   await device.kernels.run("sx_swiglu", {
     out: check.output("out", out, { dtypes: F32_OR_BF16, shape: [rows, dim] }),
     outDtype: DTYPE_CODES[out.dtype],
-    gateUp: check.input("gateUp", gateUp, { dtypes: F32, shape: [rows, 2 * dim] }),
+    gateUp: check.input("gateUp", gateUp, { dtypes: F32_OR_BF16, shape: [rows, 2 * dim] }),
+    gateUpDtype: DTYPE_CODES[gateUp.dtype],
     rows,
     dim,
     // An exponential and a division cost about 20 operations together.

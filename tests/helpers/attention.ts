@@ -19,6 +19,16 @@ export interface SequenceSizes {
   readonly kvDtype?: DType;
   /** Tokens of the own segment, counted from its first, that are NaN as well. */
   readonly unread?: (token: number, head: number) => boolean;
+  /** Elements of values, of all key heads, that are something else than a small number. */
+  readonly oddValues?: readonly OddValue[];
+}
+
+/** One element of a token's value. */
+export interface OddValue {
+  /** Counted from the first of the sequence. */
+  readonly token: number;
+  readonly dim: number;
+  readonly value: number;
 }
 
 /** Queries and their keys and values. */
@@ -52,7 +62,7 @@ export async function makeSegment(
   label: string,
   sizes: SequenceSizes & { readonly offset: number },
 ): Promise<KvSegment> {
-  const { keyTokens, kvHeads, headDim, unread = () => false, offset } = sizes;
+  const { keyTokens, kvHeads, headDim, unread = () => false, offset, oddValues = [] } = sizes;
   // The tensor cores of a GPU take bf16 alone.
   const kvDtype = bench.isForGpu ? "bf16" : sizes.kvDtype ?? "f32";
   const capacity = keyTokens + SPARE_ROWS.front + SPARE_ROWS.behind;
@@ -67,6 +77,11 @@ export async function makeSegment(
           const used = token >= 0 && token < keyTokens &&
             !unread(offset + token, Math.floor(row / capacity));
           if (!used) values.fill(NaN, row * headDim, (row + 1) * headDim);
+          for (const odd of name === "values" ? oddValues : []) {
+            if (token >= 0 && odd.token === offset + token) {
+              values[row * headDim + odd.dim] = odd.value;
+            }
+          }
         }
         return values;
       },

@@ -12,6 +12,7 @@ import type { MatmulArguments } from "../../lib/ops/matmul.ts";
 import { quantize } from "../../lib/ops/quantize.ts";
 import type { Random } from "./random.ts";
 import type { Scene } from "./refusal.ts";
+import { BF16_STEP } from "./tolerances.ts";
 import type { Bench, TwinCase } from "./twin.ts";
 
 /** The sizes of a case. */
@@ -22,6 +23,8 @@ export interface ProductSizes {
   readonly x?: DType;
   readonly weight?: DType;
   readonly accumulate?: boolean;
+  /** The result's dtype. @default {"f32"} */
+  readonly out?: "f32" | "bf16";
   /** Columns that x and out have besides those that are used. */
   readonly gap?: number;
 }
@@ -38,7 +41,11 @@ export const F8_BOTH = { x: "f8e4m3", weight: "f8e4m3" } as const;
  * Sums of up to 4,096 products of variance 1: the numbers are near sqrt(k), at most 200, and the order
  * of the additions moves them by about sqrt(k) * 2^-24 of that, some 5e-4 at worst.
  */
-export const PRODUCT_TOLERANCE = { absolute: 5e-4, relative: 1e-5, cosine: 1e-9 } as const;
+export const PRODUCT_TOLERANCE = {
+  f32: { absolute: 5e-4, relative: 1e-5, cosine: 1e-9 },
+  // Sums on both sides of a rounding boundary are a step of bf16 apart.
+  bf16: { ...BF16_STEP, absolute: 5e-4 },
+} as const;
 
 /** Edges of tiles, lanes and loops, few rows and many; both ops take them all. */
 export const PRODUCT_SIZES: readonly ProductSizes[] = [
@@ -63,6 +70,10 @@ export const PRODUCT_SIZES: readonly ProductSizes[] = [
   { m: 129, n: 259, k: 131, weight: "bf16", gap: 7 },
   { m: 130, n: 100, k: 77, ...BF16, gap: 2 },
   { m: 130, n: 20, k: 96, weight: "bf16" },
+  { m: 1, n: 35, k: 72, ...BF16, out: "bf16" },
+  { m: 6, n: 31, k: 1_023, weight: "bf16", gap: 3, out: "bf16" },
+  { m: 33, n: 130, k: 256, ...BF16, gap: 2, out: "bf16" },
+  { m: 530, n: 20, k: 40, ...BF16, gap: 5, out: "bf16" },
   { m: 1, n: 1, k: 1, ...F8_WEIGHT },
   { m: 0, n: 3, k: 8, ...F8_WEIGHT },
   { m: 3, n: 64, k: 112, ...F8_WEIGHT },
@@ -74,6 +85,8 @@ export const PRODUCT_SIZES: readonly ProductSizes[] = [
   { m: 129, n: 259, k: 131, weight: "f8e4m3", gap: 7 },
   { m: 1, n: 257, k: 64, ...F8_BOTH },
   { m: 33, n: 48, k: 160, ...F8_BOTH, accumulate: true },
+  { m: 20, n: 33, k: 65, ...F8_WEIGHT, gap: 1, out: "bf16" },
+  { m: 33, n: 48, k: 160, ...F8_BOTH, out: "bf16" },
   { m: 5, n: 7, k: 9, ...F8_BOTH },
 ];
 
@@ -82,11 +95,14 @@ export function productCases(
   all: readonly ProductSizes[],
   product: (device: Device, args: MatmulArguments) => Promise<void>,
 ): TwinCase[] {
-  return all.map(({ m, n, k, x = "f32", weight = "f32", accumulate = false, gap = 0 }) => ({
-    name: `${m} x ${n} x ${k}, ${x} by ${weight}${accumulate ? ", added" : ""}, gap ${gap}`,
+  return all.map((
+    { m, n, k, x = "f32", weight = "f32", accumulate = false, gap = 0, out: to },
+  ) => ({
+    name: `${m} x ${n} x ${k}, ${x} by ${weight}${accumulate ? ", added" : ""}, gap ${gap}` +
+      (to === "bf16" ? ", rounded" : ""),
     cpuOnly: weight === "f8e4m3" && x !== "bf16",
     run: async (bench): Promise<void> => {
-      const initial = await bench.floats("initial", [m, n + gap]);
+      const initial = await bench.floats("initial", [m, n + gap], { dtype: to ?? "f32" });
       const out = await bench.outputFrom("out", initial);
       const isRounded = x === "f8e4m3";
       const wide = isRounded
@@ -244,6 +260,7 @@ export async function int8Weight(
 export function productParams(scene: Scene): MatmulParams {
   return {
     out: scene.zeros("f32", [2, 4]),
+    outDtype: 0,
     x: scene.zeros("f32", [2, 8]),
     weight: scene.zeros("f32", [4, 8]),
     xDtype: 0,
@@ -264,6 +281,8 @@ export const PRODUCT_NULLS = ["xScales", "weightScales"] as const;
 
 /** Faults of that call: strides below the row's length; bf16 activations with f32 weights; no scales. */
 export const PRODUCT_FAULTS = [
+  ["outDtype", 2],
+  ["outDtype", 3],
   ["xDtype", 5],
   ["weightDtype", 5],
   ["xDtype", 1],

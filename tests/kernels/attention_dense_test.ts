@@ -146,14 +146,60 @@ const ROUNDED_SIZES: readonly Sizes[] = [
   { ...WITH_NAN, headDim: 128 },
 ];
 
+/**
+ * Values that are not finite, which only queries may get that see their token: behind and before the
+ * diagonal, in tiles that all rows see, and at borders of segments.
+ */
+const NOT_FINITE_SIZES: readonly Sizes[] = ([64, 128] as const).flatMap((headDim) => [
+  {
+    ...{ tokens: 300, qOffset: 0, keyTokens: 300, qHeads: 4, kvHeads: 2, headDim },
+    oddValues: [
+      { token: 100, dim: 5, value: NaN },
+      { token: 120, dim: 5, value: Infinity },
+      { token: 127, dim: 63, value: Infinity },
+      { token: 128, dim: 62, value: -Infinity },
+      { token: 299, dim: 0, value: NaN },
+    ],
+  },
+  {
+    ...{
+      tokens: 200,
+      qOffset: 77,
+      prefixTokens: 77,
+      keyTokens: 200,
+      qHeads: 2,
+      kvHeads: 1,
+      headDim,
+    },
+    oddValues: [
+      { token: 76, dim: 9, value: -Infinity },
+      { token: 78, dim: 9, value: Infinity },
+      { token: 150, dim: 30, value: NaN },
+      { token: 206, dim: 31, value: NaN },
+    ],
+  },
+  {
+    ...{ tokens: 260, qOffset: 700, keyTokens: 960, qHeads: 3, kvHeads: 3, headDim },
+    oddValues: [
+      { token: 17, dim: 1, value: Infinity },
+      { token: 801, dim: 2, value: NaN },
+      { token: 900, dim: 3, value: NaN },
+    ],
+  },
+]);
+
+/** The same before a window. */
+const NOT_FINITE_WINDOWS: readonly Sizes[] = ([64, 128] as const).map((headDim) => ({
+  ...{ tokens: 300, qOffset: 0, keyTokens: 300, qHeads: 2, kvHeads: 1, headDim, window: 90 },
+  oddValues: [{ token: 20, dim: 40, value: NaN }, { token: 140, dim: 41, value: -Infinity }],
+}));
+
 function denseCases(all: readonly Sizes[]): TwinCase[] {
   return all.map((sizes) => {
     const { tokens, qOffset, keyTokens, prefixTokens = 0, qHeads, kvHeads, headDim } = sizes;
     const { kvDtype = "f32", outDtype = "f32", lse = true, window = 0, prefixGap = 0 } = sizes;
     return {
       bf16: kvDtype === "bf16",
-      // A GPU multiplies the values of a tile's later keys, too, by a weight of 0.
-      cpuOnly: sizes.unread !== undefined,
       name: `${tokens} queries from ${qOffset}, ${prefixTokens} + ${keyTokens} ${kvDtype} keys, ` +
         `${qHeads}/${kvHeads} heads of ${headDim}, window ${window}`,
       run: async (bench) => {
@@ -181,6 +227,12 @@ twinTest("attentionDense() without a log-sum-exp", {
   tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
   cases: denseCases(ROUNDED_SIZES.map((sizes) => ({ ...sizes, kvDtype: "bf16", lse: false }))),
   gpu: { tolerance: GPU_ATTENTION },
+});
+
+twinTest("attentionDense() gives a value that is not finite to those who see it", {
+  tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
+  cases: denseCases(NOT_FINITE_SIZES),
+  gpu: { tolerance: GPU_ATTENTION, cases: denseCases(NOT_FINITE_WINDOWS) },
 });
 
 twinTest("attentionDense() of bf16 keys with large logits", {

@@ -43,7 +43,7 @@ const GPU_SIZES: readonly ProductSizes[] = [
 ];
 
 twinTest("matmulRows()", {
-  tolerance: { f32: PRODUCT_TOLERANCE },
+  tolerance: PRODUCT_TOLERANCE,
   cases: productCases(PRODUCT_SIZES, matmulRows),
   gpu: { cases: productCases(GPU_SIZES, matmulRows) },
 });

@@ -37,7 +37,7 @@ const GPU_SIZES: readonly ProductSizes[] = [
 ];
 
 twinTest("matmul()", {
-  tolerance: { f32: PRODUCT_TOLERANCE },
+  tolerance: PRODUCT_TOLERANCE,
   cases: productCases([...PRODUCT_SIZES, ...MANY_ROWS], matmul),
   gpu: { cases: productCases(GPU_SIZES, matmul) },
 });
@@ -45,7 +45,7 @@ twinTest("matmul()", {
 twinTest("matmul() by 8 bits", { tolerance: {}, cases: int8Cases(matmul) });
 
 twinTest("matmul() with NaN and infinities", {
-  tolerance: { f32: PRODUCT_TOLERANCE },
+  tolerance: PRODUCT_TOLERANCE,
   cases: [1, 40].map((m) => ({
     name: `${m} rows`,
     run: async (bench): Promise<void> => {

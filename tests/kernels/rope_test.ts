@@ -52,6 +52,7 @@ interface Sizes {
   readonly headDim: number;
   readonly qDtype?: DType;
   readonly cacheDtype?: DType;
+  readonly qkvDtype?: DType;
   /** Rows of the cache; 0 for no cache. */
   readonly capacity: number;
   /** Dimensions that are rotated. @default {headDim} */
@@ -72,6 +73,11 @@ const SIZES: readonly Sizes[] = [
   { tokens: 30, qHeads: 2, kvHeads: 2, headDim: 128, rotaryDim: 96, qDtype: "bf16", capacity: 40 },
   { tokens: 30, qHeads: 2, kvHeads: 1, headDim: 100, rotaryDim: 74, paddedDim: 128, capacity: 40 },
   { tokens: 30, qHeads: 2, kvHeads: 1, headDim: 16, rotaryDim: 0, paddedDim: 64, capacity: 40 },
+  ...([{ headDim: 64 }, { headDim: 100, rotaryDim: 74, paddedDim: 128 }] as const).map((heads) => ({
+    ...{ tokens: 130, qHeads: 4, kvHeads: 2, capacity: 140, ...heads },
+    ...{ qkvDtype: "bf16", qDtype: "bf16", cacheDtype: "bf16" } as const,
+  })),
+  { tokens: 9, qHeads: 2, kvHeads: 1, headDim: 128, qkvDtype: "bf16", capacity: 10 },
 ];
 
 /** Tokens go to the cache's rows in falling order; every fifth goes to none. */
@@ -87,9 +93,10 @@ twinTest("rope()", {
   cases: SIZES.map((sizes): TwinCase => {
     const { tokens, qHeads, kvHeads, headDim, capacity } = sizes;
     const { qDtype = "f32", cacheDtype = "f32", rotaryDim = headDim, paddedDim = headDim } = sizes;
+    const { qkvDtype = "f32" } = sizes;
     return {
       name: `${tokens} tokens, ${qHeads}/${kvHeads} heads of ${headDim}, ${rotaryDim} rotated, ` +
-        `padded to ${paddedDim}, cache of ${capacity}`,
+        `padded to ${paddedDim}, cache of ${capacity}, from ${qkvDtype}`,
       run: async (bench) => {
         const shape = [kvHeads, capacity, paddedDim];
         await rope(bench.device, {
@@ -98,7 +105,9 @@ twinTest("rope()", {
             keys: await bench.output("keys", cacheDtype, shape),
             values: await bench.output("values", cacheDtype, shape),
           },
-          qkv: await bench.floats("qkv", [tokens, (qHeads + 2 * kvHeads) * headDim]),
+          qkv: await bench.floats("qkv", [tokens, (qHeads + 2 * kvHeads) * headDim], {
+            dtype: qkvDtype,
+          }),
           table: rotaryDim === 0 ? undefined : await bench.floats("table", [tokens, rotaryDim]),
           rows: await bench.data("rows", {
             dtype: "i32",
@@ -166,6 +175,7 @@ refusalTest("sx_rope", (scene) => ({
     table: scene.zeros("f32", [2, 64]),
     rows: scene.ints([0, 1]),
     qDtype: 0,
+    qkvDtype: 0,
     cacheDtype: 0,
     tokens: 2,
     qHeads: 2,
@@ -178,5 +188,5 @@ refusalTest("sx_rope", (scene) => ({
   },
   // Whether keys and values are needed stands in the rows, on the device.
   uncheckedOnGpu: ["keys", "values"],
-  faults: [["qDtype", 2], ["cacheDtype", 3], ["headDim", 63]],
+  faults: [["qDtype", 2], ["cacheDtype", 3], ["qkvDtype", 2], ["headDim", 63]],
 }));

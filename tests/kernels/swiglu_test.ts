@@ -13,14 +13,20 @@ const SIZES = [
   { rows: 128, dim: 768, out: "f32" },
   { rows: 3, dim: 1535, out: "bf16" },
   { rows: 66_000, dim: 5, out: "f32" },
+  { rows: 127, dim: 129, out: "bf16", from: "bf16" },
+  { rows: 40, dim: 768, out: "bf16", from: "bf16" },
+  { rows: 9, dim: 64, out: "f32", from: "bf16" },
 ] as const;
 
-const sizeCases = SIZES.map(({ rows, dim, out }): TwinCase => ({
-  name: `${rows} rows of ${dim}, ${out}`,
+const sizeCases = SIZES.map(({ rows, dim, out, ...rest }): TwinCase => ({
+  name: `${rows} rows of ${dim}, ${"from" in rest ? rest.from : "f32"} to ${out}`,
   run: async (bench) =>
     await swiglu(bench.device, {
       out: await bench.output("out", out, [rows, dim]),
-      gateUp: await bench.floats("gateUp", [rows, 2 * dim], { scale: 3 }),
+      gateUp: await bench.floats("gateUp", [rows, 2 * dim], {
+        dtype: "from" in rest ? rest.from : "f32",
+        scale: 3,
+      }),
     }),
 }));
 
@@ -67,8 +73,9 @@ refusalTest("sx_swiglu", (scene) => ({
     out: scene.zeros("f32", [2, 4]),
     gateUp: scene.zeros("f32", [2, 8]),
     outDtype: 0,
+    gateUpDtype: 0,
     rows: 2,
     dim: 4,
   },
-  faults: [["outDtype", 2], ["outDtype", 3]],
+  faults: [["outDtype", 2], ["outDtype", 3], ["gateUpDtype", 2], ["gateUpDtype", 3]],
 }));

@@ -13,7 +13,7 @@ typedef struct {
   Stream* stream;
   sx_context* context;
   Matmul matmul;
-  int device, has_workspace;
+  int device, has_workspace, math_mode;
 } Handle;
 
 enum { OK = 0, NOT_INITIALIZED = 1, INVALID_VALUE = 7, BF16 = 14, F32 = 0 };
@@ -54,17 +54,23 @@ int cublasSetWorkspace_v2(Handle* handle, void* workspace, size_t bytes) {
   return OK;
 }
 
+int cublasSetMathMode(Handle* handle, int mode) {
+  handle->math_mode = mode;
+  return OK;
+}
+
 typedef struct {
   Handle* handle;
   const void *a, *b;
-  float* c;
-  int accumulate, m, n, k, ldb, ldc;
+  void* c;
+  int c_type, accumulate, m, n, k, ldb, ldc;
 } Product;
 
 /* C[:, j] = sum over l of A[l, i] * B[l, j], column by column: row j of the row-major result. */
 static int run_product(void* args) {
   const Product* p = args;
   const sx_matmul_params params = {.out = p->c,
+                                   .out_dtype = p->c_type == F32 ? SX_F32 : SX_BF16,
                                    .x = p->b,
                                    .x_dtype = SX_BF16,
                                    .weight = p->a,
@@ -82,14 +88,16 @@ static int run_product(void* args) {
 
 int cublasGemmEx(Handle* handle, int transa, int transb, int m, int n, int k, const float* alpha,
                  const void* a, int a_type, int lda, const void* b, int b_type, int ldb,
-                 const float* beta, float* c, int c_type, int ldc, int compute, int algorithm) {
+                 const float* beta, void* c, int c_type, int ldc, int compute, int algorithm) {
   const int valid = transa == 1 && transb == 0 && *alpha == 1 && (*beta == 0 || *beta == 1) &&
-                    a_type == BF16 && b_type == BF16 && c_type == F32 && compute == 68 &&
-                    algorithm == -1 && lda == k && ldb >= k && ldc >= m && m > 0 && n > 0 &&
-                    k > 0 && handle->has_workspace && fake_current() == handle->device &&
+                    a_type == BF16 && b_type == BF16 && (c_type == F32 || c_type == BF16) &&
+                    compute == 68 && algorithm == -1 && lda == k && ldb >= k && ldc >= m && m > 0 &&
+                    n > 0 && k > 0 && handle->has_workspace &&
+                    /* Parts of sums are not rounded to the result's dtype. */
+                    handle->math_mode == 16 && fake_current() == handle->device &&
                     !fake_is_foreign(handle->stream, a) && !fake_is_foreign(handle->stream, b) &&
                     !fake_is_foreign(handle->stream, c);
   if (!valid) return INVALID_VALUE;
-  const Product product = {handle, a, b, c, *beta == 1, m, n, k, ldb, ldc};
+  const Product product = {handle, a, b, c, c_type, *beta == 1, m, n, k, ldb, ldc};
   return fake_submit(handle->stream, run_product, &product, sizeof product);
 }

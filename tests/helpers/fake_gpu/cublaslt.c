@@ -46,7 +46,7 @@ typedef struct {
 } Result;
 
 enum { OK = 0, NOT_INITIALIZED = 1, INVALID_VALUE = 7, NOT_SUPPORTED = 15 };
-enum { E4M3 = 28, F32 = 0, OF_ROWS = 3, MAGIC = 0x4c54 };
+enum { E4M3 = 28, F32 = 0, BF16 = 14, OF_ROWS = 3, MAGIC = 0x4c54 };
 
 int cublasLtCreate(Handle** out) {
   void* library = dlopen(CPU_LIBRARY, RTLD_NOW | RTLD_LOCAL);
@@ -137,11 +137,12 @@ int cublasLtMatmulPreferenceSetAttribute(Preference* p, int attribute, const voi
 /* Whether the layouts are those of a product of e4m3 that Hopper has: rows and columns in 16s. */
 static int fits(const Operation* o, const Layout* a, const Layout* b, const Layout* c) {
   return o->transa == 1 && o->a_mode == OF_ROWS && o->b_mode == OF_ROWS && o->a_scales != NULL &&
-         o->b_scales != NULL && a->type == E4M3 && b->type == E4M3 && c->type == F32 &&
+         o->b_scales != NULL && a->type == E4M3 && b->type == E4M3 &&
+         (c->type == F32 || c->type == BF16) &&
          a->rows == b->rows && a->columns == c->rows && b->columns == c->columns &&
          a->rows % 16 == 0 && a->columns % 16 == 0 && a->stride == (int64_t)a->rows &&
          b->stride >= (int64_t)b->rows && b->stride % 16 == 0 && c->stride >= (int64_t)c->rows &&
-         c->stride % 4 == 0;
+         c->stride % (c->type == F32 ? 4 : 8) == 0;
 }
 
 int cublasLtMatmulAlgoGetHeuristic(Handle* handle, const Operation* o, const Layout* a,
@@ -190,6 +191,7 @@ int cublasLtMatmul(Handle* handle, const Operation* o, const float* alpha, const
   if (!valid) return INVALID_VALUE;
   const Product product = {handle,
                            {.out = d,
+                            .out_dtype = c_layout->type == F32 ? SX_F32 : SX_BF16,
                             .x = b,
                             .x_dtype = SX_F8E4M3,
                             .x_scales = o->b_scales,

@@ -7,7 +7,7 @@ import type { Device } from "../../../lib/device/device.ts";
 import type { KvSegment } from "../../../lib/device/kv_segment.ts";
 import { Tensor } from "../../../lib/device/tensor.ts";
 import { Workspace, workspaceBytes } from "../../../lib/device/workspace.ts";
-import { attendWithMeans, restTensors } from "../../../lib/attention/rest.ts";
+import { attendWithMeans, keptMeansTensor, restTensors } from "../../../lib/attention/rest.ts";
 import { TILE_TOKENS } from "../../../lib/ffi/symbols.ts";
 import { attentionBlockSparse } from "../../../lib/ops/attention_block_sparse.ts";
 import { assert, assertEquals, assertNotEquals } from "../../helpers/assert.ts";
@@ -56,24 +56,36 @@ interface Attended {
   readonly out: Float32Array<ArrayBuffer>;
 }
 
-/** Attends chunk after chunk. */
+/** Attends chunk after chunk; `keeps`: each makes the means of its own tiles alone. */
 async function attend(
   bench: Bench,
   sizes: Sizes,
-  options: { chunk?: number; rest?: boolean } = {},
+  options: { chunk?: number; rest?: boolean; keeps?: boolean } = {},
 ): Promise<Attended> {
   const { device } = bench;
   const { tokens, qHeads, kvHeads, headDim, prefixTokens = 0, window, prefixGap } = sizes;
-  const { chunk = tokens, rest = true } = options;
+  const { chunk = tokens, rest = true, keeps = false } = options;
   const sequence = await makeSequence(bench, sizes);
   const { q, scale } = sequence;
   const prefix = sequence.prefix;
   using owned = new DisposableStack();
   const out = owned.use(Tensor.allocate(device, { dtype: "f32", shape: q.shape, label: "out" }));
   const keyTokens = prefixTokens + tokens;
-  const most = { queryHeads: qHeads, kvHeads, headDim, queryTokens: chunk, keyTokens };
-  const bytes = workspaceBytes(restTensors(device, { ...most, outDtype: "f32" }));
+  const sizesOf = { queryHeads: qHeads, kvHeads, headDim, queryTokens: chunk, keyTokens };
+  const most = { ...sizesOf, outDtype: "f32" } as const;
+  const bytes = workspaceBytes(restTensors(device, most, { keepsMeans: keeps }));
   const scratch = owned.use(Workspace.allocate(device, bytes));
+  const takeMeans = async (label: string) => {
+    const tensor = owned.use(
+      Tensor.allocate(device, { ...keptMeansTensor(device, most), label }),
+    );
+    // What another sequence has left.
+    await tensor.writeFrom(new Float32Array(tensor.size).fill(NaN));
+    return tensor;
+  };
+  const kept = keeps
+    ? { keys: await takeMeans("mean keys"), values: await takeMeans("mean values") }
+    : undefined;
   for (let first = 0; first < tokens; first += chunk) {
     const count = Math.min(chunk, tokens - first);
     const qOffset = prefixTokens + first;
@@ -91,7 +103,7 @@ async function attend(
       indices: await ints(list.indices, [qHeads, list.queryTiles, list.indexStride]),
     };
     scratch.reset();
-    if (rest) await attendWithMeans(device, { ...args, scratch });
+    if (rest) await attendWithMeans(device, { ...args, scratch, kept });
     else await attentionBlockSparse(device, args);
   }
   return { sequence, out: await out.toFloats() };
@@ -207,8 +219,10 @@ async function checkChunks(device: Device): Promise<void> {
   for (const [label, sizes] of Object.entries(CASES)) {
     const outputs: Float32Array[] = [];
     for (const chunk of [sizes.tokens, 256, 128]) {
-      using bench = benchOf(device, label);
-      outputs.push((await attend(bench, sizes, { chunk })).out);
+      for (const keeps of [false, true]) {
+        using bench = benchOf(device, label);
+        outputs.push((await attend(bench, sizes, { chunk, keeps })).out);
+      }
     }
     const [whole, ...parts] = outputs;
     for (const part of parts) assertEquals(part, whole, label);

@@ -1,0 +1,82 @@
+/*
+ * Values that are not finite, which must not reach queries that do not see them: a masked key has a
+ * weight of 0, and 0 times NaN or infinity is NaN.
+ *
+ * In a tile of which some row of a block does not see all keys such values become 0 in shared memory,
+ * so that a row's bits are the same whatever later tokens hold. A block that has found some adds them
+ * to the output of the rows that see them in the end, read again from device memory: it is then NaN
+ * or infinite whatever their weights were.
+ */
+#ifndef SX_CUDA_ATTENTION_FINITE_CUH
+#define SX_CUDA_ATTENTION_FINITE_CUH
+
+#include "attention.cuh"
+#include "mma.cuh"
+
+namespace sx {
+namespace cuda {
+
+/* Whether every row of a block sees all keys of a tile. */
+template <int kKeys>
+__device__ inline bool sees_all(const AttentionParams& params, int q_block, const Tile& tile) {
+  const int64_t first = params.q_offset + static_cast<int64_t>(q_block) * kRowBlock;
+  return tile.count >= kKeys && tile.base + kKeys <= first + 1 &&
+         params.window.first_key(first + kRowBlock - 1) <= tile.base;
+}
+
+/* The upper bits of the halves of a word that are NaN or infinity. */
+__device__ inline uint32_t unfinite_halves(uint32_t word) {
+  return ((word & 0x7f807f80u) + 0x00800080u) & 0x80008000u;
+}
+
+/* Zeroes those of 16 bytes of shared memory; returns whether there are any. */
+__device__ inline bool zero_unfinite(uint32_t address) {
+  uint32_t words[4], found = 0;
+  load_words(words, address);
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    const uint32_t halves = unfinite_halves(words[i]);
+    found |= halves;
+    words[i] &= ~((halves >> 15) * 0xffffu);
+  }
+  if (found != 0) store_words(address, words);
+  return found != 0;
+}
+
+/* Adds the values that zero_unfinite() may have taken from the products of a row of the block to the
+ * output, which this thread has written: columns 8*n + 2*(lane%4) and the next. */
+template <int kDim, class KeyWalk, class Place>
+__device__ inline void add_unfinite(const AttentionParams& params, const KeyWalk& walk,
+                                    const Place& job, int row_in_block) {
+  const int64_t row = static_cast<int64_t>(job.q_block) * kRowBlock + row_in_block;
+  if (row >= params.q_tokens) return;
+  const int64_t place = params.q_offset + row, first_key = params.window.first_key(place);
+  const int column = threadIdx.x % 4 * 2;
+  for (int number = 0; number < walk.tiles; number++) {
+    const Tile tile = walk.tile(number);
+    if (sees_all<KeyWalk::kWidth>(params, job.q_block, tile)) continue;
+    const Segment& segment = tile.is_prefix ? params.prefix : params.own;
+    const bf16* values = segment.values + job.head / params.group * segment.head_stride +
+                         tile.first * segment.token_stride;
+    for (int key = 0; key < tile.count; key++) {
+      if (tile.base + key > place || tile.base + key < first_key) continue;
+      for (int n = 0; n < kDim / 4; n++) {
+        const int d = n / 2 * 8 + column + n % 2;
+        const float value = widen(values[key * segment.token_stride + d]);
+        if (isfinite(value)) continue;
+        const int64_t at = (row * params.q_heads + job.head) * kDim + d;
+        const float sum = read_element(params.out, params.out_dtype, at) + value;
+        if (params.out_dtype == SX_BF16) {
+          put(static_cast<bf16*>(params.out) + at, sum);
+        } else {
+          put(static_cast<float*>(params.out) + at, sum);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace cuda
+}  // namespace sx
+
+#endif
