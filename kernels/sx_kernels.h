@@ -37,7 +37,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 /* Raised whenever a signature or a meaning changes; checked when a library is loaded. */
-#define SX_ABI_VERSION 8u
+#define SX_ABI_VERSION 9u
 
 /* Tokens along a side of a tile of block-sparse attention (arXiv 2503.16428, section 2: a block). */
 #define SX_TILE 128

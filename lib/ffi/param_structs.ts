@@ -73,20 +73,23 @@ function writeAttentionDecode(to: StructViews, at: number, p: AttentionDecodePar
   to.u64[at + 5] = p.keys;
   to.u64[at + 6] = p.values;
   writeInt(to.i32, 2 * at + 14, p.kvDtype);
-  to.u64[at + 8] = p.firstRow;
-  to.u64[at + 9] = p.keyCount;
-  writeInt(to.i32, 2 * at + 20, p.causal);
-  writeSize(to.i32, 2 * at + 22, p.window);
-  writeSize(to.i32, 2 * at + 24, p.sequences);
-  writeSize(to.i32, 2 * at + 26, p.qTokens);
-  writeSize(to.i32, 2 * at + 28, p.sequenceCapacity);
-  writeSize(to.i32, 2 * at + 30, p.keyCapacity);
-  writeSize(to.i32, 2 * at + 32, p.qHeads);
-  writeSize(to.i32, 2 * at + 34, p.kvHeads);
-  writeSize(to.i32, 2 * at + 36, p.headDim);
-  writeSize(to.i32, 2 * at + 38, p.tokenStride);
-  writeSize(to.i32, 2 * at + 40, p.headStride);
-  to.f32[2 * at + 42] = p.scale;
+  to.u64[at + 8] = p.keyScales;
+  to.u64[at + 9] = p.valueScales;
+  to.u64[at + 10] = p.firstRow;
+  to.u64[at + 11] = p.keyCount;
+  writeInt(to.i32, 2 * at + 24, p.causal);
+  writeSize(to.i32, 2 * at + 26, p.window);
+  writeSize(to.i32, 2 * at + 28, p.sequences);
+  writeSize(to.i32, 2 * at + 30, p.qTokens);
+  writeSize(to.i32, 2 * at + 32, p.sequenceCapacity);
+  writeSize(to.i32, 2 * at + 34, p.keyCapacity);
+  writeSize(to.i32, 2 * at + 36, p.qHeads);
+  writeSize(to.i32, 2 * at + 38, p.kvHeads);
+  writeSize(to.i32, 2 * at + 40, p.headDim);
+  writeSize(to.i32, 2 * at + 42, p.tokenStride);
+  writeSize(to.i32, 2 * at + 44, p.headStride);
+  writeSize(to.i32, 2 * at + 46, p.scaleHeadStride);
+  to.f32[2 * at + 48] = p.scale;
 }
 
 function writeAntidiagonalScore(to: StructViews, at: number, p: AntidiagonalScoreParams): void {
@@ -230,6 +233,43 @@ export const PARAM_WRITERS: {
     writeSize(to.i32, 6, p.count);
     writeSize(to.i32, 8, p.k);
   },
+  sx_kv_store(to, p) {
+    to.u64[0] = p.keys;
+    to.u64[1] = p.values;
+    writeInt(to.i32, 4, p.kvDtype);
+    to.u64[3] = p.keyScales;
+    to.u64[4] = p.valueScales;
+    to.u64[5] = p.inKeys;
+    to.u64[6] = p.inValues;
+    writeInt(to.i32, 14, p.inDtype);
+    to.u64[8] = p.rows;
+    writeSize(to.i32, 18, p.tokens);
+    writeSize(to.i32, 20, p.kvHeads);
+    writeSize(to.i32, 22, p.headDim);
+    writeSize(to.i32, 24, p.tokenStride);
+    writeSize(to.i32, 26, p.headStride);
+    writeSize(to.i32, 28, p.scaleHeadStride);
+    writeSize(to.i32, 30, p.inTokenStride);
+    writeSize(to.i32, 32, p.inHeadStride);
+  },
+  sx_kv_expand(to, p) {
+    to.u64[0] = p.outKeys;
+    to.u64[1] = p.outValues;
+    writeInt(to.i32, 4, p.outDtype);
+    to.u64[3] = p.keys;
+    to.u64[4] = p.values;
+    writeInt(to.i32, 10, p.kvDtype);
+    to.u64[6] = p.keyScales;
+    to.u64[7] = p.valueScales;
+    writeSize(to.i32, 16, p.tokens);
+    writeSize(to.i32, 18, p.kvHeads);
+    writeSize(to.i32, 20, p.headDim);
+    writeSize(to.i32, 22, p.tokenStride);
+    writeSize(to.i32, 24, p.headStride);
+    writeSize(to.i32, 26, p.scaleHeadStride);
+    writeSize(to.i32, 28, p.outTokenStride);
+    writeSize(to.i32, 30, p.outHeadStride);
+  },
   sx_attention_dense(to, p) {
     writeAttentionDense(to, 0, p);
   },
@@ -271,14 +311,15 @@ export const PARAM_WRITERS: {
   },
   sx_attention_decode_tiles(to, p) {
     writeAttentionDecode(to, 0, p.attention);
-    to.u64[22] = p.meanKeys;
-    to.u64[23] = p.meanValues;
-    to.u64[24] = p.pooledTiles;
-    to.u64[25] = p.counts;
-    to.u64[26] = p.indices;
-    writeSize(to.i32, 54, p.indexStride);
-    writeSize(to.i32, 56, p.meanCapacity);
-    writeSize(to.i32, 58, p.meanHeadStride);
+    to.u64[25] = p.meanKeys;
+    to.u64[26] = p.meanValues;
+    writeInt(to.i32, 54, p.meanDtype);
+    to.u64[28] = p.pooledTiles;
+    to.u64[29] = p.counts;
+    to.u64[30] = p.indices;
+    writeSize(to.i32, 62, p.indexStride);
+    writeSize(to.i32, 64, p.meanCapacity);
+    writeSize(to.i32, 66, p.meanHeadStride);
   },
   sx_merge_states(to, p) {
     to.u64[0] = p.out;

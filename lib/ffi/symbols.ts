@@ -10,7 +10,7 @@
  */
 
 /** The version of the interface that this table describes: `SX_ABI_VERSION`. */
-export const ABI_VERSION = 8;
+export const ABI_VERSION = 9;
 
 /** Tokens along a side of a tile of block-sparse attention: `SX_TILE`. */
 export const TILE_TOKENS = 128;
@@ -182,6 +182,20 @@ export const OP_SYMBOLS = {
     parameters: [
       "u64", // sx_context* context
       "u64", // const sx_top_k_params* params
+    ],
+    result: "i32",
+  },
+  sx_kv_store: {
+    parameters: [
+      "u64", // sx_context* context
+      "u64", // const sx_kv_store_params* params
+    ],
+    result: "i32",
+  },
+  sx_kv_expand: {
+    parameters: [
+      "u64", // sx_context* context
+      "u64", // const sx_kv_expand_params* params
     ],
     result: "i32",
   },
