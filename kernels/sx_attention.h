@@ -36,7 +36,7 @@ typedef struct sx_kv_store_params {
 } sx_kv_store_params;
 sx_status sx_kv_store(sx_context* context, const sx_kv_store_params* params);
 
-/* Rows of a cache of 8 bits in floats: out[g,j,:] = code * scale, rounded once. */
+/* Rows of a cache of 8 bits in floats: out[g,j,:] = code * scale, an f32, rounded to out_dtype. */
 typedef struct sx_kv_expand_params {
   void* out_keys;   /* [kv_heads, tokens, head_dim] F32, BF16, strides of its own */
   void* out_values; /* as out_keys; null for keys alone */
