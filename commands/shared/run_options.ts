@@ -20,6 +20,7 @@ export function planOptions(
     dtype: string;
     weights?: string | undefined;
     head?: string | undefined;
+    cache?: string | undefined;
     processCount: number;
     ropeScaling?: Readonly<Record<string, unknown>> | undefined;
     selectModule?: SelectModule | undefined;

@@ -5,11 +5,12 @@
  * @module
  */
 import type { DType } from "../../lib/device/device.ts";
-import type { KvSegment } from "../../lib/device/kv_segment.ts";
+import { isScaled, type KvSegment } from "../../lib/device/kv_segment.ts";
 import type { Tensor } from "../../lib/device/tensor.ts";
 import type { CodedMeans } from "../../lib/ops/key_codes.ts";
 import { pickRows } from "./company.ts";
 import { Random } from "./random.ts";
+import { makeScaled } from "./scaled_keys.ts";
 import type { Bench } from "./twin.ts";
 
 /** Sizes of all sequences. */
@@ -83,7 +84,9 @@ export async function makeCache(
   const { tokens, pooled, qHeads, kvHeads, headDim } = sizes;
   const { first, counts, rows } = layOutCache(sizes);
   const { chosen = pooled.map((_, i) => i) } = options;
-  const kvDtype = bench.isForGpu ? "bf16" : sizes.kvDtype ?? "f32";
+  const { kvDtype: wanted = "f32" } = sizes;
+  // Means are floats, whatever the keys are.
+  const meanDtype = bench.isForGpu || isScaled(wanted) ? "bf16" : wanted;
   const ownerOf = (row: number) =>
     first.findIndex((begin, i) => row >= begin && row < begin + (counts[i] ?? 0));
   const readsKey = (head: number, row: number): boolean => {
@@ -98,19 +101,31 @@ export async function makeCache(
     if (sequence < 0 || tile >= (pooled[sequence] ?? 0)) return false;
     return !(isChosen?.({ sequence, head, tile }) ?? false);
   };
+  const maker = (count: number, reads: typeof readsKey) => (size: number, random: Random) => {
+    const values = random.floats(size, 1);
+    for (let row = 0; row < kvHeads * count; row++) {
+      if (reads(Math.floor(row / count), row % count)) continue;
+      values.fill(NaN, row * headDim, (row + 1) * headDim);
+    }
+    return values;
+  };
   const make = (label: string, count: number, reads: typeof readsKey) =>
     bench.data(label, {
-      dtype: kvDtype,
+      dtype: meanDtype,
       shape: [kvHeads, count, headDim],
-      make: (size, random) => {
-        const values = random.floats(size, 1);
-        for (let row = 0; row < kvHeads * count; row++) {
-          if (reads(Math.floor(row / count), row % count)) continue;
-          values.fill(NaN, row * headDim, (row + 1) * headDim);
-        }
-        return values;
-      },
+      make: maker(count, reads),
     });
+  const makeKeys = async () => {
+    if (!isScaled(wanted)) {
+      const [keys, values] = [
+        await make("keys", rows, readsKey),
+        await make("values", rows, readsKey),
+      ];
+      return { keys, values };
+    }
+    const scaled = { dtype: wanted, kvHeads, rows, headDim, make: maker(rows, readsKey) };
+    return await makeScaled(bench, "cache", scaled);
+  };
   const pages = rows / 128;
   const every = await bench.queries("q", [pooled.length * tokens, qHeads, headDim]);
   const q = await bench.queries(`q${chosen.length}`, [chosen.length * tokens, qHeads, headDim]);
@@ -119,14 +134,13 @@ export async function makeCache(
   return {
     q,
     keys: {
-      keys: await make("keys", rows, readsKey),
-      values: await make("values", rows, readsKey),
+      ...await makeKeys(),
       ...{ start: 0, tokens: rows },
     },
     means: {
       keys: await make("mean keys", pages, readsMean),
       values: await make("mean values", pages, readsMean),
-      spread: await bench.floats("spread", [kvHeads, pages, headDim], { dtype: kvDtype }),
+      spread: await bench.floats("spread", [kvHeads, pages, headDim], { dtype: meanDtype }),
       codes: await bench.ints("codes", [kvHeads, rows, headDim / 16], CODE_WORDS),
       ...{ start: 0, tokens: pages },
     },
