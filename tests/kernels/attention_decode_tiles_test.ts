@@ -161,7 +161,7 @@ const WHOLE: readonly Sizes[] = [
   { tokens: 2, pooled: [5], tails: [0], causal: false, qHeads: 4, kvHeads: 4, headDim: 64 },
   { ...HEADS, tokens: 1, pooled: [6], tails: [9], causal: true, kvDtype: "i8" },
   { ...HEADS, tokens: 3, pooled: [6], tails: [9], causal: true, kvDtype: "f8e4m3" },
-].map((sizes): Sizes => ({ ...sizes, headDim: sizes.headDim === 64 ? 64 : 128 }));
+];
 
 async function compareWhole(device: Device): Promise<void> {
   for (const [i, sizes] of WHOLE.entries()) {
