@@ -58,10 +58,12 @@ SX_INLINE __m128 reduce_four(Vec a, Vec b, Vec c, Vec d) {
   return _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps(sums, 1));
 }
 
-/* logits[r][0..count) = q[r] . k of `count` keys, in fours; those past the last key repeat it. */
+/* Not static, unlike other functions of headers, so that both ops share what is made of them: the
+ * namespace is the instruction set's.
+ *
+ * logits[r][0..count) = q[r] . k of `count` keys, in fours; those past the last key repeat it. */
 template <class Key, int D, int R>
-static void multiply_keys(const float* q, const Key* keys, int64_t stride, int64_t count,
-                          float* logits) {
+void multiply_keys(const float* q, const Key* keys, int64_t stride, int64_t count, float* logits) {
   for (int64_t n = 0; n < count; n += 4) {
     const Key* key[4];
     for (int i = 0; i < 4; i++) key[i] = keys + min64(n + i, count - 1) * stride;
@@ -91,8 +93,8 @@ static void multiply_keys(const float* q, const Key* keys, int64_t stride, int64
 
 /* out[r] = out[r] * alpha[r] + sum over `count` keys of weights[r][key] * values[key]. */
 template <class Key, int D, int R>
-static void multiply_values(const float* weights, const float* alpha, const Key* values,
-                            int64_t stride, int64_t count, float* out) {
+void multiply_values(const float* weights, const float* alpha, const Key* values, int64_t stride,
+                     int64_t count, float* out) {
   for (int64_t d = 0; d < D; d += 2 * kPair) {
     Vec sums[R][4];
 #pragma GCC unroll 8
@@ -154,6 +156,8 @@ SX_INLINE void scale_numbers(float* numbers, const float* scales, float factor, 
 template <class Key, int D>
 class Split {
   static_assert(D % (2 * kPair) == 0, "rows are whole double pairs");
+  /* Codes are widened for four rows at most: more versions are not worth their size. */
+  static constexpr int kRows = sizeof(Key) > 1 || kRegisterRows < 4 ? kRegisterRows : 4;
 
  public:
   /* dense: `sequence` by itself; first: its first row of the T * HQ / HK that share the key head. */
@@ -182,9 +186,9 @@ class Split {
   void add_keys(int64_t begin, int64_t end) {
     for (int64_t key = begin; key < end; key += kTile) {
       const int64_t count = min64(kTile, end - key);
-      for (int64_t r = 0; r < rows_; r += kRegisterRows) {
-        with_rows<kRegisterRows>(min64(kRegisterRows, rows_ - r),
-                                 [&](auto rows) { this->add_tile<rows()>(r, key, count); });
+      for (int64_t r = 0; r < rows_; r += kRows) {
+        with_rows<kRows>(min64(kRows, rows_ - r),
+                         [&](auto rows) { this->add_tile<rows()>(r, key, count); });
       }
     }
   }
@@ -192,8 +196,8 @@ class Split {
   /* Adds keys that all rows see, wherever they lie: kTile at most. */
   template <class Row>
   void add_run(const Run<Row>& run, int64_t count) {
-    for (int64_t r = 0; r < rows_; r += kRegisterRows) {
-      with_rows<kRegisterRows>(min64(kRegisterRows, rows_ - r), [&](auto rows) {
+    for (int64_t r = 0; r < rows_; r += kRows) {
+      with_rows<kRows>(min64(kRows, rows_ - r), [&](auto rows) {
         int64_t visible[rows()], hidden[rows()];
         for (int i = 0; i < rows(); i++) visible[i] = count, hidden[i] = 0;
         this->template add_rows<rows()>(r, run, visible, hidden);

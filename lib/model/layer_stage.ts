@@ -262,9 +262,7 @@ export class LayerStage implements Disposable {
       cache: chunk.target?.layer(layer),
       table: rotation === undefined ? undefined : buffers.tables[rotation],
       rows,
-      qHeads: queryHeads,
-      kvHeads,
-      headDim: ownHeadDim,
+      ...{ qHeads: queryHeads, kvHeads, headDim: ownHeadDim },
     });
   }
 

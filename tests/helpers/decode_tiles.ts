@@ -101,30 +101,22 @@ export async function makeCache(
     if (sequence < 0 || tile >= (pooled[sequence] ?? 0)) return false;
     return !(isChosen?.({ sequence, head, tile }) ?? false);
   };
-  const maker = (count: number, reads: typeof readsKey) => (size: number, random: Random) => {
-    const values = random.floats(size, 1);
-    for (let row = 0; row < kvHeads * count; row++) {
-      if (reads(Math.floor(row / count), row % count)) continue;
-      values.fill(NaN, row * headDim, (row + 1) * headDim);
-    }
-    return values;
-  };
-  const make = (label: string, count: number, reads: typeof readsKey) =>
+  const make = (label: string, count: number, reads: Reads) =>
     bench.data(label, {
       dtype: meanDtype,
       shape: [kvHeads, count, headDim],
-      make: maker(count, reads),
+      make: rowMaker({ kvHeads, count, headDim }, reads),
     });
   const makeKeys = async () => {
     if (!isScaled(wanted)) {
-      const [keys, values] = [
-        await make("keys", rows, readsKey),
-        await make("values", rows, readsKey),
-      ];
-      return { keys, values };
+      const keys = await make("keys", rows, readsKey);
+      return { keys, values: await make("values", rows, readsKey) };
     }
-    const scaled = { dtype: wanted, kvHeads, rows, headDim, make: maker(rows, readsKey) };
-    return await makeScaled(bench, "cache", scaled);
+    const rowsOf = rowMaker({ kvHeads, count: rows, headDim }, readsKey);
+    return await makeScaled(bench, "cache", {
+      ...{ dtype: wanted, kvHeads, rows, headDim },
+      make: rowsOf,
+    });
   };
   const pages = rows / 128;
   const every = await bench.queries("q", [pooled.length * tokens, qHeads, headDim]);
@@ -149,6 +141,24 @@ export async function makeCache(
     pooledTiles: await integers(bench, "pooledTiles", chosen.map((i) => pooled[i] ?? -1)),
     sequenceCapacity: Math.max(0, ...counts),
     scale: headDim ** -0.5,
+  };
+}
+
+/** Whether a row of a head is read. */
+type Reads = (head: number, row: number) => boolean;
+
+/** Random rows; those that are not read are NaN. */
+function rowMaker(
+  { kvHeads, count, headDim }: { kvHeads: number; count: number; headDim: number },
+  reads: Reads,
+): (size: number, random: Random) => Float32Array<ArrayBuffer> {
+  return (size, random) => {
+    const values = random.floats(size, 1);
+    for (let row = 0; row < kvHeads * count; row++) {
+      if (reads(Math.floor(row / count), row % count)) continue;
+      values.fill(NaN, row * headDim, (row + 1) * headDim);
+    }
+    return values;
   };
 }
 
