@@ -13,6 +13,7 @@ import { copy } from "../../lib/ops/convert.ts";
 import { matmul } from "../../lib/ops/matmul.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import { copyRate } from "./machine.ts";
+import { isEightBits } from "../../lib/model/precision.ts";
 import { appendLine, type BenchOptions, type BenchOutput } from "./options.ts";
 import { median } from "./timings.ts";
 import {
@@ -82,7 +83,8 @@ export async function runKernelBench(
   );
   const timings: KernelTiming[] = [];
   const rows = Math.min(ROWS[kind], longest);
-  const sizes = { config, dtype, rows, stride, threshold, density };
+  const caches = isEightBits(options.cache) ? [options.cache] : [];
+  const sizes = { config, dtype, caches, rows, stride, threshold, density };
   const time = async (make: MakeCases, tokens: number): Promise<void> => {
     using tensors = new CaseTensors(device);
     const cases = await make(tensors, { ...sizes, tokens });
