@@ -41,6 +41,7 @@ export {
 export { type ConfigOptions, readConfig } from "./lib/model/config.ts";
 export type { LayerShape, ModelShape, ProductShape, WeightSpec } from "./lib/model/model_shape.ts";
 export {
+  type CacheKind,
   type ComputeDType,
   type EightBits,
   type Precision,

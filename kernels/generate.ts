@@ -41,7 +41,7 @@ export function generate(text: string): Readonly<Record<string, string>> {
     "symbols.ts": symbolsSource(header),
     ...paramSources(header, attention),
     "op_params.ts": opsSource(header, attention),
-    "param_structs.ts": structsSource(header, attention),
+    ...structSources(header, attention),
   };
 }
 
@@ -173,30 +173,81 @@ function importsOf(names: readonly string[], attention: ReadonlySet<string>): st
   const sorted = [...new Set(names)].sort();
   const from = (isAttention: boolean, module: string): string => {
     const own = sorted.filter((name) => attention.has(name) === isAttention);
+    if (own.length === 0) return "";
     const line = `import type { ${own.join(", ")} } from "${module}";`;
     if (line.length <= LINE_WIDTH) return line;
     return `import type {\n${own.map((name) => `  ${name},\n`).join("")}} from "${module}";`;
   };
-  return `${from(true, "./attention_params.ts")}\n${from(false, "./params.ts")}`;
+  const lines = [from(true, "./attention_params.ts"), from(false, "./params.ts")];
+  return lines.filter(Boolean).join("\n");
 }
 
-function structsSource(header: Header, attention: ReadonlySet<string>): string {
+/** A module of writers for each part of the header; that of the first part has all of them. */
+function structSources(header: Header, attention: ReadonlySet<string>): Record<string, string> {
+  const all = [...header.structs.values()];
   const nested = new Set(
-    [...header.structs.values()].flatMap(({ fields }) =>
+    all.flatMap(({ fields }) =>
       fields.flatMap(({ kind, type }) => kind === "struct" ? [type] : [])
     ),
   );
-  const parts = [...nested].map((struct) =>
-    `function ${writerName(struct)}(to: StructViews, at: number, p: ${typeName(struct)}): void ` +
-    `{\n${fieldWriters(header, { struct, at: "at" }).map((line) => `  ${line}\n`).join("")}}\n\n`
-  );
-  const writers = [...header.ops].map(([op, struct]) => {
-    const lines = nested.has(struct)
-      ? [`${writerName(struct)}(to, 0, p);`]
-      : fieldWriters(header, { struct, at: undefined });
-    const body = lines.map((line) => `    ${line}\n`).join("");
-    return `  ${op}(to, p) {\n${body}  },\n`;
-  });
+  const isAttention = (struct: string) => attention.has(typeName(struct));
+  const part = (ofAttention: boolean) => {
+    const own = [...nested].filter((struct) => isAttention(struct) === ofAttention);
+    const functions = own.map((struct) =>
+      `function ${writerName(struct)}(to: StructViews, at: number, p: ${typeName(struct)}): ` +
+      `void {\n${
+        fieldWriters(header, { struct, at: "at" }).map((line) => `  ${line}\n`).join("")
+      }}\n\n`
+    );
+    const writers = [...header.ops].filter(([, struct]) => isAttention(struct) === ofAttention)
+      .map(([op, struct]) => {
+        const lines = nested.has(struct)
+          ? [`${writerName(struct)}(to, 0, p);`]
+          : fieldWriters(header, { struct, at: undefined });
+        return `  ${op}(to, p) {\n${lines.map((line) => `    ${line}\n`).join("")}  },\n`;
+      });
+    const types = importsOf(own.map(typeName), attention);
+    return { types, functions: functions.join(""), writers: writers.join("") };
+  };
+  return {
+    "attention_structs.ts": attentionStructsSource(part(true)),
+    "param_structs.ts": paramStructsSource(part(false)),
+  };
+}
+
+/** What a module of writers is made of. */
+interface WriterParts {
+  readonly types: string;
+  readonly functions: string;
+  readonly writers: string;
+}
+
+function attentionStructsSource({ types, functions, writers }: WriterParts): string {
+  return `/**
+ * Writes what the ops of \`kernels/sx_attention.h\` take as C lays it out.
+ *
+ * ${NOTE}
+ *
+ * @module
+ */
+import type { OpParams } from "./op_params.ts";
+${types}
+import { type StructViews, writeInt, writeSize } from "./struct_views.ts";
+
+/** Writes the structure of each op to the beginning of some memory. */
+export type ParamWriters = {
+  readonly [K in keyof OpParams]: (to: StructViews, params: OpParams[K]) => void;
+};
+
+// Structures within others, which begin so many words of 8 bytes after the memory itself.
+
+${functions}/** The ops of attention. */
+export const ATTENTION_WRITERS = {
+${writers}} as const satisfies Partial<ParamWriters>;
+`;
+}
+
+function paramStructsSource({ types, functions, writers }: WriterParts): string {
   return `/**
  * Writes what an op takes as C lays it out.
  *
@@ -204,17 +255,16 @@ function structsSource(header: Header, attention: ReadonlySet<string>): string {
  *
  * @module
  */
-import type { OpParams } from "./op_params.ts";
-${importsOf([...nested].map(typeName), attention)}
+import { ATTENTION_WRITERS, type ParamWriters } from "./attention_structs.ts";
+${types}
 import { type StructViews, writeInt, writeSize } from "./struct_views.ts";
 
 // Structures within others, which begin so many words of 8 bytes after the memory itself.
 
-${parts.join("")}/** Writes the structure of each op to the beginning of some memory. */
-export const PARAM_WRITERS: {
-  readonly [K in keyof OpParams]: (to: StructViews, params: OpParams[K]) => void;
-} = {
-${writers.join("")}};
+${functions}/** The writer of each op. */
+export const PARAM_WRITERS: ParamWriters = {
+  ...ATTENTION_WRITERS,
+${writers}};
 `;
 }
 

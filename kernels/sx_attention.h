@@ -17,6 +17,40 @@ typedef struct sx_key_values {
   int64_t prefix_head_stride, prefix_gap; /* positions between the prefix and the own keys */
 } sx_key_values;
 
+/* Rounds keys and values to 8 bits and writes them to rows of a cache. Each row of a head has a scale of
+ * its own: with c = max over d of |x[d]| and top = 127 (I8) or 448 (F8E4M3), scale = c / top and code[d] =
+ * x[d] * (top / c), rounded to nearest even. A row whose c is below 2^-100 has scale 0 and zeros; one with
+ * a value that is not finite has scale NaN and zeros, so that all that is read of it is NaN. */
+typedef struct sx_kv_store_params {
+  void* keys;   /* a segment, [kv_heads, capacity, head_dim] I8, F8E4M3 */
+  void* values; /* as keys */
+  sx_dtype kv_dtype;
+  float* key_scales;     /* [kv_heads, capacity], row r of head g at g * scale_head_stride + r */
+  float* value_scales;   /* as key_scales */
+  const void* in_keys;   /* [kv_heads, tokens, head_dim] F32, BF16, strides of its own */
+  const void* in_values; /* as in_keys */
+  sx_dtype in_dtype;
+  const int32_t* rows; /* [tokens]: the row for each token, -1 for none; no row twice */
+  int64_t tokens, kv_heads, head_dim, token_stride, head_stride, scale_head_stride;
+  int64_t in_token_stride, in_head_stride;
+} sx_kv_store_params;
+sx_status sx_kv_store(sx_context* context, const sx_kv_store_params* params);
+
+/* Rows of a cache of 8 bits in floats: out[g,j,:] = code * scale, an f32, rounded to out_dtype. */
+typedef struct sx_kv_expand_params {
+  void* out_keys;   /* [kv_heads, tokens, head_dim] F32, BF16, strides of its own */
+  void* out_values; /* as out_keys; null for keys alone */
+  sx_dtype out_dtype;
+  const void* keys;   /* a segment, [kv_heads, tokens, head_dim] I8, F8E4M3; null if empty */
+  const void* values; /* as keys; null for keys alone */
+  sx_dtype kv_dtype;
+  const float* key_scales;   /* [kv_heads, tokens], as in sx_kv_store; null if empty */
+  const float* value_scales; /* as key_scales; null for keys alone */
+  int64_t tokens, kv_heads, head_dim, token_stride, head_stride, scale_head_stride;
+  int64_t out_token_stride, out_head_stride;
+} sx_kv_expand_params;
+sx_status sx_kv_expand(sx_context* context, const sx_kv_expand_params* params);
+
 /* Exact attention with log-sum-exp, flash style: no buffer of T x N (arXiv 2205.14135).
  * out[t,h,:] = sum over visible j of p[j] * v[j,:], p = softmax(scale * q[t,h,:] . k[j,:]);
  * lse_log2[t,h] = log2(sum over visible j of exp(scale * q . k)); without a visible key out is 0
@@ -53,6 +87,8 @@ sx_status sx_attention_block_sparse(sx_context* context,
  * key_count[s] - 1. Both are read by the device, so that a captured graph can be replayed as sequences
  * grow. Query t of a sequence sees its keys j <= key_count - T + t if causal is 1, all key_count keys
  * if causal is 0; with a window, of these the last `window`.
+ * Keys and values of 8 bits have scales, as sx_kv_store writes them: a logit is scale * (q . code) *
+ * key_scale, and a value enters as (p * value_scale) * code.
  * What is computed for a sequence is bit for bit the same whatever others there are, and in any order.
  * A CPU refuses numbers out of range, a GPU writes NaN for their sequence. */
 typedef struct sx_attention_decode_params {
@@ -61,15 +97,18 @@ typedef struct sx_attention_decode_params {
   float* lse_log2; /* [sequences, q_tokens, q_heads], nullable */
   const void* q;   /* [sequences, q_tokens, q_heads, head_dim] F32 (CPU), BF16 (CUDA) */
   sx_dtype q_dtype;
-  const void* keys;   /* [kv_heads, key_capacity, head_dim] F32, BF16 (CUDA: BF16) */
+  const void* keys;   /* [kv_heads, key_capacity, head_dim] F32, BF16 (CUDA: BF16), I8, F8E4M3 */
   const void* values; /* as keys */
   sx_dtype kv_dtype;
-  const int32_t* first_row; /* [sequences], nullable: 0 */
-  const int32_t* key_count; /* [sequences], 0..sequence_capacity */
+  const float* key_scales;   /* [kv_heads, key_capacity]; null unless keys are I8 or F8E4M3 */
+  const float* value_scales; /* as key_scales */
+  const int32_t* first_row;  /* [sequences], nullable: 0 */
+  const int32_t* key_count;  /* [sequences], 0..sequence_capacity */
   int32_t causal;
   int64_t window, sequences, q_tokens; /* window 0: none */
   int64_t sequence_capacity; /* the most keys that a sequence may have; the grid's size on a GPU */
   int64_t key_capacity, q_heads, kv_heads, head_dim, token_stride, head_stride;
+  int64_t scale_head_stride; /* row r of head g has its scale at g * scale_head_stride + r */
   float scale;
 } sx_attention_decode_params;
 sx_status sx_attention_decode(sx_context* context, const sx_attention_decode_params* params);
@@ -117,8 +156,9 @@ sx_status sx_decode_select(sx_context* context, const sx_decode_select_params* p
  * is no window; with causal = 1, 128 * pooled_tiles is at most key_count - T + 1. */
 typedef struct sx_attention_decode_tiles_params {
   sx_attention_decode_params attention; /* first_row: multiples of 128 */
-  const void* mean_keys;       /* [kv_heads, mean_capacity, head_dim], of the keys' dtype */
+  const void* mean_keys;       /* [kv_heads, mean_capacity, head_dim] F32, BF16 (CUDA: BF16) */
   const void* mean_values;     /* as mean_keys */
+  sx_dtype mean_dtype;         /* the keys', unless these have 8 bits */
   const int32_t* pooled_tiles; /* as in sx_decode_select, and from there: */
   const int32_t* counts;
   const int32_t* indices;

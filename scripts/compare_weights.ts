@@ -136,7 +136,7 @@ async function lastLogits(
 }
 
 /** Cosine, and the root of the mean square of the difference in standard deviations of what is exact. */
-function distance(
+export function distance(
   found: Float64Array,
   exact: Float64Array,
 ): { readonly cosine: number; readonly error: number } {

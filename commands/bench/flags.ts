@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { HEAD_FLAG, weightOptionsOf, WEIGHTS_FLAG } from "../shared/weights.ts";
+import { CACHE_FLAG, HEAD_FLAG, weightOptionsOf, WEIGHTS_FLAG } from "../shared/weights.ts";
 import { type AttentionMode, PLAN_DEFAULTS } from "../../lib/attention/plan.ts";
 import { DEVICE_WISHES } from "../../lib/device/open.ts";
 import { BATCH_RANGE } from "../../lib/engine/batch_size.ts";
@@ -73,6 +73,7 @@ export const BENCH_FLAGS = {
   }),
   weights: WEIGHTS_FLAG,
   head: HEAD_FLAG,
+  cache: CACHE_FLAG,
   threads: wholeFlag({ default: 0, max: 256, help: "threads of an op; 0 takes all cores" }),
   nproc_per_node: wholeFlag({
     short: "-np",

@@ -12,7 +12,15 @@ import type { KvSegment } from "../../lib/device/kv_segment.ts";
 import { Tensor } from "../../lib/device/tensor.ts";
 import { invariant } from "../../lib/errors.ts";
 import type { ModelShape } from "../../lib/model/model_shape.ts";
-import type { ComputeDType, WeightWish } from "../../lib/model/precision.ts";
+import {
+  type ComputeDType,
+  type EightBits,
+  kvFormat,
+  PRECISIONS,
+  type WeightWish,
+} from "../../lib/model/precision.ts";
+import { kvExpand } from "../../lib/ops/kv_expand.ts";
+import { kvStore } from "../../lib/ops/kv_store.ts";
 import { inverseFrequencies } from "../../lib/model/rope_frequencies.ts";
 import { RandomSource } from "../../lib/model/random_weights.ts";
 import { antidiagonalScore } from "../../lib/ops/antidiagonal_score.ts";
@@ -37,6 +45,8 @@ export interface KernelCase {
 export interface CaseOptions extends WeightWish {
   readonly config: ModelShape;
   readonly dtype: ComputeDType;
+  /** Kinds of 8 bits whose cache is timed, too. */
+  readonly caches: readonly EightBits[];
   /** Rows of products and of the layers between them. */
   readonly rows: number;
   /** Tokens of attention. */
@@ -238,12 +248,51 @@ function restCases(
   ];
 }
 
+/** Keys and values of 8 bits: written, expanded, and read by one token. */
+async function scaledCases(
+  tensors: CaseTensors,
+  options: {
+    kind: EightBits;
+    keys: KvSegment;
+    last: { q: Tensor; out: Tensor };
+    keyCount: Tensor;
+    scale: number;
+  },
+): Promise<KernelCase[]> {
+  const { device } = tensors;
+  const { kind, keys: floats, last, keyCount, scale } = options;
+  const { keys, values, tokens } = floats;
+  const [kvHeads = 0, rows = 0, headDim = 0] = keys.shape;
+  const { dtype } = kvFormat({ ...PRECISIONS.bf16, cache: kind });
+  const codes = () => tensors.empty(dtype, kvHeads, rows, headDim);
+  const scales = () => tensors.empty("f32", kvHeads, rows, 1);
+  const cache = {
+    ...{ keys: codes(), values: codes() },
+    scales: { keys: scales(), values: scales() },
+  };
+  const all = await tensors.consecutive(rows);
+  const out = { keys: tensors.empty(keys.dtype, ...keys.shape), start: 0 };
+  const expanded = { ...out, values: tensors.empty(keys.dtype, ...keys.shape) };
+  const segment = { ...cache, start: 0, tokens };
+  return [
+    {
+      name: `store ${kind} ${tokens}`,
+      run: () => kvStore(device, { cache, keys, values, rows: all }),
+    },
+    { name: `expand ${kind} ${tokens}`, run: () => kvExpand(device, { out: expanded, segment }) },
+    {
+      name: `attention decode ${kind} ${tokens}`,
+      run: () => attentionDecode(device, { ...last, keys: segment, keyCount, causal: true, scale }),
+    },
+  ];
+}
+
 /** Causal attention of all tokens, mass, selection, selected tiles; and one token's. */
 export async function attentionCases(
   tensors: CaseTensors,
   options: CaseOptions,
 ): Promise<KernelCase[]> {
-  const { config, dtype, tokens, stride, threshold, density } = options;
+  const { config, dtype, tokens, stride, threshold, density, caches } = options;
   const { queryHeads, kvHeads, headDim, vocabularySize } = config;
   const { device } = tensors;
   const { queryDtype } = device;
@@ -269,6 +318,10 @@ export async function attentionCases(
   const token = tensors.empty("i32", 1);
   const last = { q: q.rows(tokens - 1, 1), out: out.rows(tokens - 1, 1) };
   const common = { q, keys, qOffset: 0, scale };
+  const scaled: KernelCase[] = [];
+  for (const kind of caches) {
+    scaled.push(...await scaledCases(tensors, { kind, keys, last, keyCount, scale }));
+  }
   return [
     {
       name: `attention dense ${tokens}`,
@@ -292,6 +345,7 @@ export async function attentionCases(
       name: `attention decode ${tokens}`,
       run: () => attentionDecode(device, { ...last, keys, keyCount, causal: true, scale }),
     },
+    ...scaled,
     { name: `argmax ${vocabularySize}`, run: () => argmax(device, { out: token, logits }) },
   ];
 }

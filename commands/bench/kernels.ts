@@ -14,6 +14,7 @@ import { ASSUMED_DENSITY } from "../../lib/ops/attention_block_sparse.ts";
 import { copy } from "../../lib/ops/convert.ts";
 import { matmul } from "../../lib/ops/matmul.ts";
 import { readConfig } from "../../lib/model/config.ts";
+import { isEightBits } from "../../lib/model/precision.ts";
 import { describeDtype } from "../shared/weights.ts";
 import { copyRate, fileReadRate, readRate } from "./machine.ts";
 import { appendLine, type BenchOptions, type BenchOutput } from "./options.ts";
@@ -93,8 +94,10 @@ export async function runKernelBench(
   );
   const timings: KernelTiming[] = [];
   const rows = Math.min(ROWS[kind], longest);
+  const caches = isEightBits(options.cache) ? [options.cache] : [];
   const { weights, head: headKind } = options;
-  const sizes = { config, dtype, rows, stride, threshold, density, weights, head: headKind };
+  const kinds = { weights, head: headKind, caches };
+  const sizes = { config, dtype, rows, stride, threshold, density, ...kinds };
   const time = async (make: MakeCases, tokens: number): Promise<void> => {
     using tensors = new CaseTensors(device);
     const cases = await make(tensors, { ...sizes, tokens });

@@ -5,7 +5,9 @@
  */
 import { describeKeep } from "../../lib/attention/decode_keep.ts";
 import { isFp8 } from "../../lib/model/fp8_weights.ts";
-import { isEightBits } from "../../lib/model/precision.ts";
+import { DTYPE_BYTES } from "../../lib/device/device.ts";
+import { isScaled } from "../../lib/device/kv_segment.ts";
+import { isEightBits, kvFormat } from "../../lib/model/precision.ts";
 import { describeDtype } from "../shared/weights.ts";
 import type { AttentionMode, CheckedPlan } from "../../lib/attention/plan.ts";
 import { describeThreshold, thresholdRecord } from "../../lib/attention/thresholds.ts";
@@ -247,7 +249,10 @@ export function decodeRate(report: ModeReport, timing: DecodeTiming): number {
     ranks: report.processCount,
   });
   const tokens = Math.max(...blocksByRank.map(tokensIn)) + options.decodeTokens / 2;
-  const cache = 2 * layerCount * kvHeads * headDim * tokens * (options.dtype === "f32" ? 4 : 2);
+  const { dtype } = kvFormat(precision);
+  // Of a row of 8 bits the scale is read, too.
+  const rowBytes = DTYPE_BYTES[dtype] * headDim + (isScaled(dtype) ? DTYPE_BYTES.f32 : 0);
+  const cache = 2 * layerCount * kvHeads * tokens * rowBytes;
   return (bytes + timing.batch * cache) / timing.seconds / 1e9;
 }
 

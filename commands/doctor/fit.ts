@@ -69,13 +69,13 @@ export function lookAtFit(question: FitQuestion): Finding[] {
   const { run, run: { lengths }, cuda, config } = question;
   const [host, gpus] = [hostFits(question), gpuFits(question)];
   const findings = [finding("CPU fit", host, question)];
-  const { activations, weights, head } = precisionOf(config, run);
-  const { weightKinds } = DEVICE_TRAITS.cuda;
+  const { activations, weights, head, cache } = precisionOf(config, run);
+  const { weightKinds, cacheKinds } = DEVICE_TRAITS.cuda;
   const needsFp8 = [weights, head].includes("fp8");
   const hasFp8 = cuda.gpus.every(({ capability }) => capability === capabilityText(FP8_CAPABILITY));
   const isTaken = (hasFp8 || !needsFp8) && activations === "bf16" &&
     weightKinds.includes(head ?? weights) &&
-    weightKinds.includes(weights);
+    weightKinds.includes(weights) && cacheKinds.includes(cache);
   const isUsable = cuda.problem === undefined && cuda.gpus.length > 0 && isTaken;
   if (isUsable) findings.push(finding("GPU fit", gpus, question));
   const all = [...host, ...isUsable ? gpus : []];
@@ -112,10 +112,11 @@ function finding(name: string, fits: readonly ModeFit[], question: FitQuestion):
       ...(fitting.length === 0 ? [] : [fitting.join(", ")]),
     ].join(": ");
   });
-  const { weights, head } = precisionOf(question.config, run);
+  const { weights, head, cache } = precisionOf(question.config, run);
   const kinds = [
     ...(isEightBits(weights) ? [`weights in ${weights}`] : []),
     ...(isEightBits(head) ? [`head in ${head}`] : []),
+    ...(isEightBits(cache) ? [`keys and values in ${cache}`] : []),
   ];
   const text = [...kinds.length === 0 ? [] : [kinds.join(", ")], ...lines].join(`\n${INDENT}`);
   const remedies = [

@@ -53,6 +53,7 @@ const FLAG_NAMES: Readonly<Record<string, string>> = {
   precision: "--dtype",
   weights: "--weights",
   head: "--head",
+  cache: "--cache",
   keepWeights: "--keep_weights",
   threads: "--threads",
   gpusPerRank: "--gpus_per_rank",

@@ -22,6 +22,7 @@ export function planOptions(
     dtype: string;
     weights?: string | undefined;
     head?: string | undefined;
+    cache?: string | undefined;
     processCount: number;
     rowsSet?: RowsSetName | undefined;
     ropeScaling?: Readonly<Record<string, unknown>> | undefined;

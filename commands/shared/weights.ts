@@ -1,5 +1,5 @@
 /**
- * The flags that say what weights are rounded to, and how a report says it.
+ * The flags that say what weights, keys and values are rounded to, and how a report says it.
  *
  * @module
  */
@@ -17,6 +17,7 @@ export interface WeightOptions extends WeightWish {
 export interface WeightFlags {
   readonly weights: "auto" | "bf16" | EightBits;
   readonly head: "bf16" | EightBits;
+  readonly cache: "auto" | "bf16" | EightBits;
   readonly keep_weights: boolean;
 }
 
@@ -34,10 +35,19 @@ export const HEAD_FLAG = choiceFlag(WEIGHT_WISHES, {
   help: "the same for the head, which otherwise is as --dtype says",
 });
 
+/** What `--cache` takes. */
+export const CACHE_FLAG = choiceFlag(["auto", ...WEIGHT_WISHES], {
+  default: "auto",
+  help:
+    "what keys and values are rounded to: 8 bits and a scale for each token and head, of half " +
+    "the memory, as int8 or fp8 (e4m3); auto does what --dtype says",
+});
+
 /** The flags. */
 export const WEIGHT_FLAGS = {
   weights: WEIGHTS_FLAG,
   head: HEAD_FLAG,
+  cache: CACHE_FLAG,
   keep_weights: switchFlag({
     machine: true,
     help: "keeps weights that are rounded to 8 bits in a file beside the model: the next time " +
@@ -47,36 +57,44 @@ export const WEIGHT_FLAGS = {
 
 /** The options of flags. */
 export function weightOptionsOf(flags: WeightFlags): WeightOptions {
-  const { weights, head, keep_weights: keepWeights } = flags;
+  const { weights, head, cache, keep_weights: keepWeights } = flags;
   return {
     weights: weights === "auto" ? undefined : weights,
     head: isEightBits(head) ? head : undefined,
+    cache: cache === "auto" ? undefined : cache,
     keepWeights,
   };
 }
 
 /** Those of some options, as the library takes them. */
-export function loadWeightOptions({ weights, head, keepWeights }: WeightOptions): WeightOptions {
-  return { weights, head, keepWeights };
+export function loadWeightOptions(options: WeightOptions): WeightOptions {
+  const { weights, head, cache, keepWeights } = options;
+  return { weights, head, cache, keepWeights };
 }
 
 /** What binds a folder of results to them; nothing where nothing is asked for. */
 export function weightRecord(
-  { weights, head }: { readonly weights?: string | undefined; readonly head?: string | undefined },
+  { weights, head, cache }: {
+    readonly weights?: string | undefined;
+    readonly head?: string | undefined;
+    readonly cache?: string | undefined;
+  },
 ): Record<string, string> {
   return {
     ...(weights === undefined ? {} : { weights }),
     ...(head === undefined ? {} : { head }),
+    ...(cache === undefined ? {} : { cache }),
   };
 }
 
-/** What is computed with, for people: `bf16`, or `bf16, weights int8`. */
+/** What is computed with, for people: `bf16`, or `bf16, weights int8, cache int8`. */
 export function describeDtype(options: WeightWish & { readonly dtype: string }): string {
-  const { dtype, weights, head } = options;
+  const { dtype, weights, head, cache } = options;
   const parts = [
     dtype,
     ...(weights === undefined || weights === dtype ? [] : [`weights ${weights}`]),
     ...(isEightBits(head) ? [`head ${head}`] : []),
+    ...(cache === undefined || cache === dtype ? [] : [`cache ${cache}`]),
   ];
   return parts.join(", ");
 }

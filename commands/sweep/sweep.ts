@@ -108,7 +108,7 @@ function planAll(
   },
 ): PlannedSetting[] {
   const { settings, tables, device, screen } = context;
-  const { processCount, dtype, weights, head, ropeScaling } = options;
+  const { processCount, dtype, weights, head, cache, ropeScaling } = options;
   const all = options.lengths.flatMap((length) =>
     settings.flatMap((setting): PlannedSetting[] => {
       const own = planOf(setting, tables.placeOf(setting, length));
@@ -119,7 +119,7 @@ function planAll(
         screen.log(`${name} is skipped at ${length} as its blocks have ${cut.blockTokens} tokens`);
         return [];
       }
-      const numbers = { dtype, weights, head };
+      const numbers = { dtype, weights, head, cache };
       const record = planOptions(plan, { device, ...numbers, processCount, ropeScaling });
       return [{ setting, name, length, options: own, plan, record }];
     })
@@ -173,7 +173,8 @@ async function freshRecord(
   options: SweepOptions,
   run: { device: "cpu" | "cuda"; template: ChosenTemplate },
 ): Promise<Parameters<typeof SweepFolder.open>[1]> {
-  const { modelPath, dtype, weights, head, generators, ropeScaling, sampleCount } = options;
+  const { modelPath, dtype, weights, head, cache } = options;
+  const { generators, ropeScaling, sampleCount } = options;
   const { device, template } = run;
   return {
     version: VERSION,
@@ -186,7 +187,7 @@ async function freshRecord(
     options: {
       device,
       dtype,
-      ...weightRecord({ weights, head }),
+      ...weightRecord({ weights, head, cache }),
       prompt_config: template.name,
       ...(generators === "2026" ? { generators } : {}),
       ...(options.stopAtEos === true ? { stop_at_eos: true } : {}),

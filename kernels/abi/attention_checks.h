@@ -17,6 +17,9 @@ inline sx_status check_heads(const Call& call, int64_t q_heads, int64_t kv_heads
   return SX_OK;
 }
 
+/* Whether keys and values have a scale for each row. */
+inline bool has_scales(sx_dtype dtype) { return dtype == SX_I8 || dtype == SX_F8E4M3; }
+
 /* The dtypes of queries and output, then that of the cache. */
 inline sx_status check_dtypes(const Call& call, sx_dtype q_dtype, sx_dtype kv_dtype) {
   SX_CHECK(call, is_float(q_dtype), "q_dtype must be F32 or BF16", q_dtype);

@@ -10,7 +10,8 @@
  *   kMeanRule                    that its means of tiles are of the queries' dtype
  *   kHasInt8Products             whether it multiplies with weights of 8 bits
  *   takes_with_f8(dtype)         whether it multiplies x of a dtype with F8E4M3 weights; kF8Rule says which
- *   takes_cache(dtype)           whether its attention takes keys and values of a dtype
+ *   takes_cache(dtype)           whether its attention takes keys and values of a dtype of floats
+ *   kHasCache8                   whether it has keys and values of 8 bits
  *   kSeesMemory                  whether ids, rows and counts may be looked at: device memory is
  *                                host memory, and what was started before has ended
  *   SX_CALL(context, op, params) calls an op

@@ -37,13 +37,22 @@ sx_status check_decode(const Call& call, const sx_attention_decode_params& p) {
            "sequence_capacity must be 0 to key_capacity", p.sequence_capacity);
   SX_CHECK_SIZE(call, p, window);
   SX_CHECK_FLOAT(call, p, out_dtype);
-  SX_PASS(check_dtypes(call, p.q_dtype, p.kv_dtype));
-  SX_PASS(check_cache(call, p.kv_dtype));
+  const bool scaled = has_scales(p.kv_dtype);
+  if (scaled && !kHasCache8) return lacks(call, kCacheRule, p.kv_dtype);
+  /* Keys of 8 bits are read as they lie: what else there is to check is the queries. */
+  SX_PASS(check_dtypes(call, p.q_dtype, scaled ? SX_BF16 : p.kv_dtype));
+  SX_PASS(check_cache(call, scaled ? SX_BF16 : p.kv_dtype));
   SX_PASS(check_heads(call, p.q_heads, p.kv_heads, p.head_dim));
   SX_CHECK_FINITE(call, p, scale);
   /* Pointers are checked against the capacity, so that a refusal does not depend on the fill. */
   SX_CHECK(call, p.key_capacity == 0 || p.keys != nullptr, "keys must not be null", 0);
   SX_CHECK(call, p.key_capacity == 0 || p.values != nullptr, "values must not be null", 0);
+  const bool has_both = p.key_scales != nullptr && p.value_scales != nullptr;
+  const bool has_none = p.key_scales == nullptr && p.value_scales == nullptr;
+  SX_CHECK(call, scaled ? p.key_capacity == 0 || has_both : has_none,
+           "key_scales and value_scales must be there if kv_dtype is I8 or F8E4M3, else null",
+           p.kv_dtype);
+  SX_CHECK_SIZE(call, p, scale_head_stride);
   SX_CHECK_SIZE(call, p, token_stride);
   SX_CHECK_SIZE(call, p, head_stride);
   if (kSeesMemory) SX_PASS(check_sequences(call, p));
@@ -163,6 +172,10 @@ sx_status sx_attention_decode_tiles(sx_context* context,
   SX_CHECK(call, p.mean_capacity == 0 || p.mean_values != nullptr, "mean_values must not be null",
            0);
   SX_CHECK_SIZE(call, p, mean_head_stride);
+  SX_CHECK_FLOAT(call, p, mean_dtype);
+  SX_PASS(check_cache(call, p.mean_dtype));
+  SX_CHECK(call, has_scales(all.kv_dtype) || p.mean_dtype == all.kv_dtype,
+           "mean_dtype must be kv_dtype unless that has 8 bits", p.mean_dtype);
   SX_CHECK_POINTER(call, p, pooled_tiles);
   SX_CHECK_POINTER(call, p, counts);
   SX_CHECK_POINTER(call, p, indices);

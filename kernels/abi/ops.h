@@ -24,6 +24,8 @@
   X(head_norm)              \
   X(add)                    \
   X(swiglu)                 \
+  X(kv_store)               \
+  X(kv_expand)              \
   X(attention_dense)        \
   X(attention_block_sparse) \
   X(attention_decode)       \

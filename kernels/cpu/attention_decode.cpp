@@ -4,7 +4,9 @@
  *
  * The formula is attention_dense's. Each key head is read once for all T * HQ / HK rows that need
  * it: with up to kFewRows rows straight from the cache by the code below, with more by the packed
- * tiles of attention_dense, a sequence at a time. Behind a window every kFewRows rows read it. Accumulates in f32. FLOPs 4*D*T*HQ*N, bytes read 2*N*HK*D*sizeof(kv),
+ * tiles of attention_dense, a sequence at a time. Behind a window, and where keys have 8 bits, every
+ * kFewRows rows read it. Scales of 8 bits meet the logits and the weights, not the keys and values.
+ * Accumulates in f32. FLOPs 4*D*T*HQ*N, bytes read 2*N*HK*D*sizeof(kv),
  * at the speed of memory.
  *
  * A unit of work is one key head of a sequence times one split of its keys; the splits depend on the
@@ -60,7 +62,7 @@ void run_unit(const sx_attention_decode_params& args, const SequencePlan& plan, 
   const AttentionArgs dense = dense_arguments(args, sequence);
   const int64_t split = unit % plan.splits, rows = unit / plan.splits;
   const int64_t first = plan.first_key + split * plan.split_keys;
-  Split<Key, D> keys(args, dense, rows / row_groups, rows % row_groups * kFewRows);
+  Split<Key, D> keys(args, dense, sequence, rows / row_groups, rows % row_groups * kFewRows);
   keys.add_keys(first, min64(first + plan.split_keys, args.key_count[sequence]));
   keys.finish(parts + plan.parts + split * args.q_tokens * args.q_heads * (D + 2));
 }
@@ -106,21 +108,27 @@ sx_status run(Context& context, const sx_attention_decode_params& args) {
   return SX_OK;
 }
 
+template <class Key>
+sx_status run_heads(Context& context, const sx_attention_decode_params& args) {
+  return args.head_dim == 64 ? run<Key, 64>(context, args) : run<Key, 128>(context, args);
+}
+
 }  // namespace
 
 sx_status attention_decode(Context& context, const sx_attention_decode_params& args) {
   if (args.q_tokens == 0 || args.sequences == 0) return SX_OK;
-  if (args.window == 0 && args.q_tokens * (args.q_heads / args.kv_heads) > kFewRows) {
+  const bool packs = args.key_scales == nullptr && args.window == 0;
+  if (packs && args.q_tokens * (args.q_heads / args.kv_heads) > kFewRows) {
     for (int64_t s = 0; s < args.sequences; s++) {
       const sx_status status = attention_dense(context, dense_arguments(args, s));
       if (status != SX_OK) return status;
     }
     return SX_OK;
   }
-  if (args.kv_dtype == SX_BF16) {
-    return args.head_dim == 64 ? run<bf16, 64>(context, args) : run<bf16, 128>(context, args);
-  }
-  return args.head_dim == 64 ? run<float, 64>(context, args) : run<float, 128>(context, args);
+  if (args.kv_dtype == SX_I8) return run_heads<i8>(context, args);
+  if (args.kv_dtype == SX_F8E4M3) return run_heads<f8>(context, args);
+  if (args.kv_dtype == SX_BF16) return run_heads<bf16>(context, args);
+  return run_heads<float>(context, args);
 }
 
 }  // namespace SX_ISA

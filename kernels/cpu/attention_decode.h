@@ -9,6 +9,7 @@
 #include <math.h>
 
 #include "attention_tile.h"
+#include "kv_codes.h"
 
 namespace sx {
 namespace SX_ISA {
@@ -24,8 +25,21 @@ constexpr int64_t kSplits = 32;
 /* Keys and values are asked for so many rows ahead: the processor's own prefetching ends at each
  * page of 4 KiB. */
 constexpr int64_t kAheadRows = 64;
+
+/* bf16 in the order of its elements: the means of keys of 8 bits. */
+struct ordered_bf16 {
+  bf16 value;
+};
+SX_INLINE void load_pair(const ordered_bf16* p, Vec& first, Vec& second) {
+  first = load(reinterpret_cast<const bf16*>(p));
+  second = load(reinterpret_cast<const bf16*>(p) + kLanes);
+}
+
 /* Where element d of a row lies in the order of load_pair. */
-SX_INLINE int64_t place(const float*, int64_t d) { return d; }
+template <class Key>
+SX_INLINE int64_t place(const Key*, int64_t d) {
+  return d;
+}
 SX_INLINE int64_t place(const bf16*, int64_t d) {
   return d / kPair * kPair + d % 2 * kLanes + d % kPair / 2;
 }
@@ -44,10 +58,12 @@ SX_INLINE __m128 reduce_four(Vec a, Vec b, Vec c, Vec d) {
   return _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps(sums, 1));
 }
 
-/* logits[r][0..count) = q[r] . k of `count` keys, in fours; those past the last key repeat it. */
+/* Not static, unlike other functions of headers, so that both ops share what is made of them: the
+ * namespace is the instruction set's.
+ *
+ * logits[r][0..count) = q[r] . k of `count` keys, in fours; those past the last key repeat it. */
 template <class Key, int D, int R>
-static void multiply_keys(const float* q, const Key* keys, int64_t stride, int64_t count,
-                          float* logits) {
+void multiply_keys(const float* q, const Key* keys, int64_t stride, int64_t count, float* logits) {
   for (int64_t n = 0; n < count; n += 4) {
     const Key* key[4];
     for (int i = 0; i < 4; i++) key[i] = keys + min64(n + i, count - 1) * stride;
@@ -77,8 +93,8 @@ static void multiply_keys(const float* q, const Key* keys, int64_t stride, int64
 
 /* out[r] = out[r] * alpha[r] + sum over `count` keys of weights[r][key] * values[key]. */
 template <class Key, int D, int R>
-static void multiply_values(const float* weights, const float* alpha, const Key* values,
-                            int64_t stride, int64_t count, float* out) {
+void multiply_values(const float* weights, const float* alpha, const Key* values, int64_t stride,
+                     int64_t count, float* out) {
   for (int64_t d = 0; d < D; d += 2 * kPair) {
     Vec sums[R][4];
 #pragma GCC unroll 8
@@ -110,6 +126,12 @@ static void multiply_values(const float* weights, const float* alpha, const Key*
   }
 }
 
+/* What scales of the codes of load_pair are to be multiplied by. */
+template <class Key>
+constexpr float kScaleFactor = 1;
+template <>
+constexpr float kScaleFactor<f8> = 256;
+
 /* Keys and values in consecutive rows; bias_log2 is added to their logits. */
 template <class Key>
 struct Run {
@@ -117,17 +139,30 @@ struct Run {
   const Key* values;
   int64_t stride;
   float bias_log2;
+  const float* key_scales; /* of each row; null for floats */
+  const float* value_scales;
 };
+
+/* numbers[0..count) *= factor * scales[0..count). */
+SX_INLINE void scale_numbers(float* numbers, const float* scales, float factor, int64_t count) {
+  int64_t k = 0;
+  for (; k + kLanes <= count; k += kLanes) {
+    store(numbers + k, mul(load(numbers + k), mul(load(scales + k), broadcast(factor))));
+  }
+  for (; k < count; k++) numbers[k] *= scales[k] * factor;
+}
 
 /* Some of the rows of one key head of a sequence, over one split of its keys. */
 template <class Key, int D>
 class Split {
   static_assert(D % (2 * kPair) == 0, "rows are whole double pairs");
+  /* Codes are widened for four rows at most: more versions are not worth their size. */
+  static constexpr int kRows = sizeof(Key) > 1 || kRegisterRows < 4 ? kRegisterRows : 4;
 
  public:
-  /* dense: the sequence by itself; first: its first row of the T * HQ / HK that share the key head. */
-  Split(const sx_attention_decode_params& args, const AttentionArgs& dense, int64_t kv_head,
-        int64_t first)
+  /* dense: `sequence` by itself; first: its first row of the T * HQ / HK that share the key head. */
+  Split(const sx_attention_decode_params& args, const AttentionArgs& dense, int64_t sequence,
+        int64_t kv_head, int64_t first)
       : args_(args),
         dense_(dense),
         group_(args.q_heads / args.kv_heads),
@@ -135,7 +170,9 @@ class Split {
         rows_(min64(kFewRows, args.q_tokens * group_ - first)),
         first_head_(kv_head * group_),
         keys_(static_cast<const Key*>(dense.kv.keys) + kv_head * args.head_stride),
-        values_(static_cast<const Key*>(dense.kv.values) + kv_head * args.head_stride) {
+        values_(static_cast<const Key*>(dense.kv.values) + kv_head * args.head_stride),
+        scales_(kv_head * args.scale_head_stride +
+                (args.first_row == nullptr ? 0 : args.first_row[sequence])) {
     for (int64_t r = 0; r < rows_; r++) {
       const float* q = static_cast<const float*>(dense.q) + row_of(r) * D;
       for (int64_t d = 0; d < D; d++) {
@@ -149,17 +186,18 @@ class Split {
   void add_keys(int64_t begin, int64_t end) {
     for (int64_t key = begin; key < end; key += kTile) {
       const int64_t count = min64(kTile, end - key);
-      for (int64_t r = 0; r < rows_; r += kRegisterRows) {
-        with_rows<kRegisterRows>(min64(kRegisterRows, rows_ - r),
-                                 [&](auto rows) { this->add_tile<rows()>(r, key, count); });
+      for (int64_t r = 0; r < rows_; r += kRows) {
+        with_rows<kRows>(min64(kRows, rows_ - r),
+                         [&](auto rows) { this->add_tile<rows()>(r, key, count); });
       }
     }
   }
 
   /* Adds keys that all rows see, wherever they lie: kTile at most. */
-  void add_run(const Run<Key>& run, int64_t count) {
-    for (int64_t r = 0; r < rows_; r += kRegisterRows) {
-      with_rows<kRegisterRows>(min64(kRegisterRows, rows_ - r), [&](auto rows) {
+  template <class Row>
+  void add_run(const Run<Row>& run, int64_t count) {
+    for (int64_t r = 0; r < rows_; r += kRows) {
+      with_rows<kRows>(min64(kRows, rows_ - r), [&](auto rows) {
         int64_t visible[rows()], hidden[rows()];
         for (int i = 0; i < rows(); i++) visible[i] = count, hidden[i] = 0;
         this->template add_rows<rows()>(r, run, visible, hidden);
@@ -193,12 +231,17 @@ class Split {
       if (hidden[r] >= visible[r]) visible[r] = 0;
     }
     const int64_t stride = args_.token_stride;
-    add_rows<R>(first, {keys_ + key * stride, values_ + key * stride, stride, 0}, visible, hidden);
+    Run<Key> run = {keys_ + key * stride, values_ + key * stride, stride, 0, nullptr, nullptr};
+    if (args_.key_scales != nullptr) {
+      run.key_scales = args_.key_scales + scales_ + key;
+      run.value_scales = args_.value_scales + scales_ + key;
+    }
+    add_rows<R>(first, run, visible, hidden);
   }
 
   /* Adds keys and values to R rows: each sees the first visible[r] but for hidden[r] of them. */
-  template <int R>
-  void add_rows(int64_t first, const Run<Key>& run, const int64_t (&visible)[R],
+  template <int R, class Row>
+  void add_rows(int64_t first, const Run<Row>& run, const int64_t (&visible)[R],
                 const int64_t (&hidden)[R]) {
     int64_t least = visible[0], most = visible[0];
     for (int r = 1; r < R; r++) {
@@ -206,21 +249,27 @@ class Split {
       most = max64(most, visible[r]);
     }
     if (most == 0) return;
-    multiply_keys<Key, D, R>(q_ + first * D, run.keys, run.stride, most, weights_);
+    multiply_keys<Row, D, R>(q_ + first * D, run.keys, run.stride, most, weights_);
     float alpha[R];
     for (int r = 0; r < R; r++) {
       float* weights = weights_ + r * kTile;
+      if (run.key_scales != nullptr) {
+        scale_numbers(weights, run.key_scales, kScaleFactor<Row>, visible[r]);
+      }
       for (int64_t k = 0; k < min64(hidden[r], visible[r]); k++) weights[k] = -INFINITY;
       if (run.bias_log2 != 0) {
         for (int64_t k = 0; k < visible[r]; k++) weights[k] += run.bias_log2;
       }
       alpha[r] = visible[r] == 0 ? 1 : softmax_row(weights, visible[r], state_[first + r]);
+      if (run.value_scales != nullptr) {
+        scale_numbers(weights, run.value_scales, kScaleFactor<Row>, visible[r]);
+      }
     }
-    multiply_values<Key, D, R>(weights_, alpha, run.values, run.stride, least, out_ + first * D);
+    multiply_values<Row, D, R>(weights_, alpha, run.values, run.stride, least, out_ + first * D);
     const float one = 1;
     for (int r = 0; r < R; r++) {
       if (visible[r] == least) continue;
-      multiply_values<Key, D, 1>(weights_ + r * kTile + least, &one,
+      multiply_values<Row, D, 1>(weights_ + r * kTile + least, &one,
                                  run.values + least * run.stride, run.stride, visible[r] - least,
                                  out_ + (first + r) * D);
     }
@@ -231,6 +280,7 @@ class Split {
   int64_t group_, first_, rows_, first_head_;
   const Key* keys_;
   const Key* values_;
+  int64_t scales_;                      /* of the sequence's first key */
   alignas(64) float q_[kFewRows * D];   /* scaled, in load_pair's order */
   alignas(64) float out_[kFewRows * D]; /* in load_pair's order */
   alignas(64) float weights_[kRegisterRows * kTile];

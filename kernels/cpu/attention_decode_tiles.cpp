@@ -77,6 +77,22 @@ int64_t neighbours(const int32_t* list, int64_t at, int64_t most) {
   return count;
 }
 
+/* Adds those of the means that are numbered begin..end-1 to the rows of one key head. */
+template <class Mean, class Key, int D>
+void add_means(const Args& args, const HeadPlan& plan, int64_t base, int64_t begin, int64_t end,
+               Split<Key, D>& rows) {
+  const Mean* keys = static_cast<const Mean*>(args.mean_keys) + base;
+  const Mean* values = static_cast<const Mean*>(args.mean_values) + base;
+  for (int64_t at = max64(begin, plan.keys); at < end;) {
+    const int64_t place = plan.chosen + at - plan.keys;
+    const int64_t count = neighbours(plan.list, place, min64(kTile, end - at));
+    const int64_t row = plan.list[place] * int64_t{D};
+    const Run<Mean> run = {keys + row, values + row, D, kTileLog2, nullptr, nullptr};
+    rows.add_run(run, count);
+    at += count;
+  }
+}
+
 /* Adds what is numbered begin..end-1 to the rows of one key head. */
 template <class Key, int D>
 void add_numbers(const Args& args, const HeadPlan& plan, int64_t sequence, int64_t kv_head,
@@ -96,14 +112,12 @@ void add_numbers(const Args& args, const HeadPlan& plan, int64_t sequence, int64
   const sx_attention_decode_params& decode = args.attention;
   const int64_t first_row = decode.first_row == nullptr ? 0 : decode.first_row[sequence];
   const int64_t base = kv_head * args.mean_head_stride + first_row / SX_TILE * D;
-  const Key* keys = static_cast<const Key*>(args.mean_keys) + base;
-  const Key* values = static_cast<const Key*>(args.mean_values) + base;
-  for (int64_t at = max64(begin, plan.keys); at < end;) {
-    const int64_t place = plan.chosen + at - plan.keys;
-    const int64_t count = neighbours(plan.list, place, min64(kTile, end - at));
-    const int64_t row = plan.list[place] * int64_t{D};
-    rows.add_run({keys + row, values + row, D, kTileLog2}, count);
-    at += count;
+  if (decode.key_scales == nullptr) {
+    add_means<Key>(args, plan, base, begin, end, rows);
+  } else if (args.mean_dtype == SX_BF16) {
+    add_means<ordered_bf16>(args, plan, base, begin, end, rows);
+  } else {
+    add_means<float>(args, plan, base, begin, end, rows);
   }
 }
 
@@ -113,7 +127,7 @@ void run_unit(const Args& args, const HeadPlan& plan, int64_t head, int64_t unit
   const int64_t sequence = head / decode.kv_heads, kv_head = head % decode.kv_heads;
   const AttentionArgs dense = dense_arguments(decode, sequence);
   const int64_t split = unit % plan.splits, first = split * plan.split_keys;
-  Split<Key, D> rows(decode, dense, kv_head, unit / plan.splits * kFewRows);
+  Split<Key, D> rows(decode, dense, sequence, kv_head, unit / plan.splits * kFewRows);
   add_numbers<Key, D>(args, plan, sequence, kv_head, first,
                       min64(first + plan.split_keys, plan.all), rows);
   rows.finish(parts + plan.parts + split * decode.q_tokens * decode.q_heads * (D + 2));
@@ -192,6 +206,11 @@ sx_status run(Context& context, const Args& args) {
   return SX_OK;
 }
 
+template <class Key>
+sx_status run_heads(Context& context, const Args& args) {
+  return args.attention.head_dim == 64 ? run<Key, 64>(context, args) : run<Key, 128>(context, args);
+}
+
 }  // namespace
 
 sx_status attention_decode_tiles(Context& context, const Args& args) {
@@ -207,10 +226,10 @@ sx_status attention_decode_tiles(Context& context, const Args& args) {
     if (status != SX_OK) return status;
   }
   if (!chooses) return SX_OK;
-  if (decode.kv_dtype == SX_BF16) {
-    return decode.head_dim == 64 ? run<bf16, 64>(context, args) : run<bf16, 128>(context, args);
-  }
-  return decode.head_dim == 64 ? run<float, 64>(context, args) : run<float, 128>(context, args);
+  if (decode.kv_dtype == SX_I8) return run_heads<i8>(context, args);
+  if (decode.kv_dtype == SX_F8E4M3) return run_heads<f8>(context, args);
+  if (decode.kv_dtype == SX_BF16) return run_heads<bf16>(context, args);
+  return run_heads<float>(context, args);
 }
 
 }  // namespace SX_ISA

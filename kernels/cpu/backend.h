@@ -13,6 +13,7 @@ constexpr const char* kQueryRule = "q_dtype must be F32 on a CPU";
 constexpr const char* kMeanRule = "mean_dtype must be F32 on a CPU";
 constexpr const char* kCacheRule = "kv_dtype must be F32 or BF16 on a CPU";
 inline bool takes_cache(sx_dtype dtype) { return dtype == SX_F32 || dtype == SX_BF16; }
+constexpr bool kHasCache8 = true;
 
 constexpr bool kHasInt8Products = true;
 inline bool takes_with_f8(sx_dtype) { return true; }

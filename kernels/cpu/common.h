@@ -61,7 +61,8 @@ SX_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 SX_INLINE int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
 SX_INLINE int64_t dtype_bytes(sx_dtype dtype) {
-  return dtype == SX_I8 ? 1 : dtype == SX_F32 || dtype == SX_I32 ? 4 : 2;
+  if (dtype == SX_I8 || dtype == SX_F8E4M3) return 1;
+  return dtype == SX_F32 || dtype == SX_I32 ? 4 : 2;
 }
 
 SX_INLINE uint32_t float_bits(float value) {

@@ -14,7 +14,7 @@ sx_status attention_decode(Context&, const sx_attention_decode_params& args) {
       const int64_t end = visible_keys(dense.q_offset, t, dense.kv.key_tokens);
       const int64_t begin = first_visible(args, end);
       for (int64_t h = 0; h < args.q_heads; h++) {
-        ExactRow row(dense, t, h);
+        ExactRow row(dense, t, h, scales_of(args, s));
         row.find_max(begin, end);
         row.add(begin, end);
         row.write();

@@ -20,6 +20,7 @@ class TilesRow {
       : decode_(args.attention),
         args_(args),
         dense_(dense_arguments(args.attention, sequence)),
+        scales_(scales_of(args.attention, sequence)),
         head_(head / (args.attention.q_heads / args.attention.kv_heads)),
         row_(token * args.attention.q_heads + head),
         end_(visible_keys(dense_.q_offset, token, dense_.kv.key_tokens)),
@@ -55,25 +56,37 @@ class TilesRow {
   }
 
  private:
-  double dot(const void* keys, int64_t at) const {
+  double dot(const void* keys, sx_dtype dtype, int64_t at) const {
     const float* q = static_cast<const float*>(dense_.q) + row_ * decode_.head_dim;
     double sum = 0;
     for (int64_t d = 0; d < decode_.head_dim; d++) {
-      sum += static_cast<double>(q[d]) * read_element(keys, decode_.kv_dtype, at + d);
+      sum += static_cast<double>(q[d]) * read_element(keys, dtype, at + d);
     }
     return sum * decode_.scale;
   }
 
   void see_key(int64_t j, bool adds) {
-    see(dot(key_address(dense_.kv, head_, j), 0), value_address(dense_.kv, head_, j), 0, adds);
+    const double logit =
+        dot(key_address(dense_.kv, head_, j), decode_.kv_dtype, 0) * scales_.key(head_, j);
+    const void* values = value_address(dense_.kv, head_, j);
+    see(logit, {values, decode_.kv_dtype, 0, scales_.value(head_, j)}, adds);
   }
 
   void see_mean(int64_t tile, bool adds) {
     const int64_t at = means_ + tile * decode_.head_dim;
-    see(dot(args_.mean_keys, at) + std::log(double{SX_TILE}), args_.mean_values, at, adds);
+    const double logit = dot(args_.mean_keys, args_.mean_dtype, at) + std::log(double{SX_TILE});
+    see(logit, {args_.mean_values, args_.mean_dtype, at, 1}, adds);
   }
 
-  void see(double logit, const void* values, int64_t at, bool adds) {
+  /* A row of values. */
+  struct Row {
+    const void* base;
+    sx_dtype dtype;
+    int64_t at;
+    double scale;
+  };
+
+  void see(double logit, const Row& row, bool adds) {
     if (!adds) {
       if (!seen_ || logit > max_) max_ = logit;
       seen_ = true;
@@ -82,13 +95,14 @@ class TilesRow {
     const double weight = std::exp(logit - max_);
     sum_ += weight;
     for (int64_t d = 0; d < decode_.head_dim; d++) {
-      out_[d] += weight * read_element(values, decode_.kv_dtype, at + d);
+      out_[d] += weight * row.scale * read_element(row.base, row.dtype, row.at + d);
     }
   }
 
   const sx_attention_decode_params& decode_;
   const Args& args_;
   const AttentionArgs dense_;
+  const Scales scales_;
   int64_t head_, row_, end_, pooled_, means_, count_;
   const int32_t* list_;
   bool seen_ = false;

@@ -16,19 +16,6 @@ float read(const void* in, sx_dtype dtype, int64_t i) {
   return static_cast<float>((bits & 0x8000) != 0 ? -value : value);
 }
 
-uint8_t nearest_code(float value) {
-  const double size = std::fabs(value);
-  int best = 0;
-  double least = size;
-  for (int code = 1; code < 0x7f; code++) {
-    const double away = std::fabs(size - widen_e4m3(static_cast<uint8_t>(code)));
-    if (away > least || (away == least && code % 2 != 0)) continue;
-    best = code;
-    least = away;
-  }
-  return static_cast<uint8_t>(best | (std::signbit(value) ? 0x80 : 0));
-}
-
 void quantize_row(const sx_quantize_rows_params& args, int64_t r) {
   uint8_t* out = static_cast<uint8_t*>(args.out) + r * args.dim;
   float c = 0;
@@ -43,7 +30,7 @@ void quantize_row(const sx_quantize_rows_params& args, int64_t r) {
   const float factor = 448.0f / c;
   for (int64_t l = 0; l < args.dim; l++) {
     const float value = read(args.in, args.in_dtype, r * args.in_stride + l);
-    out[l] = is_kept ? nearest_code(value * factor) : 0;
+    out[l] = is_kept ? nearest_e4m3(value * factor) : 0;
   }
 }
 

@@ -44,6 +44,7 @@ inline float widen_e4m3(uint8_t code) {
 }
 
 inline float read_element(const void* row, sx_dtype dtype, int64_t index) {
+  if (dtype == SX_I8) return static_cast<const int8_t*>(row)[index];
   if (dtype == SX_F8E4M3) return widen_e4m3(static_cast<const uint8_t*>(row)[index]);
   return dtype == SX_F32 ? static_cast<const float*>(row)[index]
                          : widen(static_cast<const bf16*>(row)[index]);
@@ -57,11 +58,46 @@ inline void write_element(void* out, sx_dtype dtype, int64_t index, float value)
   }
 }
 
+/* The code of e4m3 that is nearest to a number of at most 448, of two the even one. */
+inline uint8_t nearest_e4m3(float value) {
+  const double size = std::fabs(value);
+  int best = 0;
+  double least = size;
+  for (int code = 1; code < 0x7f; code++) {
+    const double away = std::fabs(size - widen_e4m3(static_cast<uint8_t>(code)));
+    if (away > least || (away == least && code % 2 != 0)) continue;
+    best = code;
+    least = away;
+  }
+  return static_cast<uint8_t>(best | (std::signbit(value) ? 0x80 : 0));
+}
+
+/* The scales of a sequence's keys and values of 8 bits, all heads'; none of floats. */
+struct Scales {
+  const float* keys;
+  const float* values;
+  int64_t head_stride;
+
+  double of(const float* scales, int64_t head, int64_t key) const {
+    return scales == nullptr ? 1 : scales[head * head_stride + key];
+  }
+  double key(int64_t head, int64_t j) const { return of(keys, head, j); }
+  double value(int64_t head, int64_t j) const { return of(values, head, j); }
+};
+
+inline Scales scales_of(const sx_attention_decode_params& args, int64_t sequence) {
+  if (args.key_scales == nullptr) return {nullptr, nullptr, 0};
+  const int64_t first = args.first_row == nullptr ? 0 : args.first_row[sequence];
+  return {args.key_scales + first, args.value_scales + first, args.scale_head_stride};
+}
+
 /* One query of one head over the keys of some ranges, in two passes and in double precision. */
 class ExactRow {
  public:
-  ExactRow(const AttentionArgs& args, int64_t token, int64_t head)
+  ExactRow(const AttentionArgs& args, int64_t token, int64_t head,
+           const Scales& scales = {nullptr, nullptr, 0})
       : args_(args),
+        scales_(scales),
         kv_head_(head / (args.q_heads / args.kv.kv_heads)),
         row_(token * args.q_heads + head),
         q_(static_cast<const float*>(args.q) + row_ * args.kv.head_dim) {}
@@ -72,7 +108,7 @@ class ExactRow {
     for (int64_t d = 0; d < args_.kv.head_dim; d++) {
       sum += static_cast<double>(q_[d]) * read_element(k, args_.kv.dtype, d);
     }
-    return sum * args_.scale;
+    return sum * args_.scale * scales_.key(kv_head_, key);
   }
 
   void find_max(int64_t begin, int64_t end) {
@@ -89,7 +125,7 @@ class ExactRow {
       const char* v = value_address(args_.kv, kv_head_, key);
       sum_ += weight;
       for (int64_t d = 0; d < args_.kv.head_dim; d++) {
-        out_[d] += weight * read_element(v, args_.kv.dtype, d);
+        out_[d] += weight * scales_.value(kv_head_, key) * read_element(v, args_.kv.dtype, d);
       }
     }
   }
@@ -108,6 +144,7 @@ class ExactRow {
 
  private:
   const AttentionArgs& args_;
+  const Scales scales_;
   int64_t kv_head_, row_;
   const float* q_;
   bool seen_ = false;

@@ -169,7 +169,7 @@ export class BatchAttention implements Disposable {
 
   /** A part for each row, as each has a score of its own: a merge of each. */
   async #mergeByScore(queries: LayerQueries, rows: readonly BatchKeys[]): Promise<void> {
-    const { queryHeads: heads, headDim, scale } = this.#options;
+    const { queryHeads: heads, headDim, scale, reader } = this.#options;
     const { q, out, layer } = queries;
     const { device } = q;
     const sizes = { tokens: 1, heads, headDim };
@@ -180,12 +180,13 @@ export class BatchAttention implements Disposable {
       await this.#local(queries, rows, { ...part, row });
       const anchorMean = meanOf(layer);
       if (anchorMean === undefined) continue;
+      // A token alone reaches no key behind the anchor's mean: their number plays no part.
+      const segments = { keys: keys(layer, reader === undefined ? capacity(layer) : 0) };
       await rankScore(device, {
         score: part.score,
         q: q.rows(row, 1),
         anchorMean,
-        // A token alone reaches no key behind the anchor's mean: their number plays no part.
-        keys: keys(layer, capacity(layer)),
+        ...await reader?.read(layer, segments) ?? segments,
         stride: RANK_SCORE_STRIDE,
         scale,
       });

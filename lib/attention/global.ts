@@ -14,6 +14,7 @@ import { attentionDecode, DECODE_QUERY_TOKENS } from "../ops/attention_decode.ts
 import { attentionDense } from "../ops/attention_dense.ts";
 import { mergeStates, partElements } from "../ops/merge_states.ts";
 import type { Collective } from "../parallel/collective.ts";
+import type { KeyReader } from "./key_reader.ts";
 import type { KeepOptions, PooledKeys } from "./chosen_tiles.ts";
 import { QueryPieces } from "./query_pieces.ts";
 import { type KeyPlace, queryNumber, type WindowOf } from "./window.ts";
@@ -43,6 +44,8 @@ export interface GlobalAttentionOptions {
   readonly windowOf: WindowOf;
   /** Absent where all keys are read. */
   readonly keep?: KeepOptions | undefined;
+  /** Expands keys of 8 bits, for ops that do not read them; absent where all keys are floats. */
+  readonly reader?: KeyReader | undefined;
 }
 
 /** The keys of one sequence on this rank, as a step's tokens see them. */
@@ -132,9 +135,12 @@ export class GlobalAttention implements Disposable {
     const anchorMean = step.anchorMean(layer);
     // The part of a rank without blocks is not merged.
     if (byScore && anchorMean !== undefined) {
-      const keys = step.keys(layer, step.keyCount);
-      const { scale } = this.#options;
+      const { scale, reader } = this.#options;
       const { score } = part;
+      // Keys behind as many as there are tokens play no part.
+      const seen = reader === undefined ? step.keyCount : Math.min(tokens, step.keyCount);
+      const segments = { keys: step.keys(layer, seen) };
+      const { keys } = await reader?.read(layer, segments) ?? segments;
       await rankScore(q.device, { score, q, anchorMean, keys, stride: RANK_SCORE_STRIDE, scale });
     }
     const parts = (await this.#parts.gather(layer, length)).rows(0, step.rankCount);
@@ -146,7 +152,7 @@ export class GlobalAttention implements Disposable {
     options: { queries: LayerQueries; step: RankKeys; out: Tensor; lse: Tensor | undefined },
   ): Promise<void> {
     const { queries: { q, layer }, step, out, lse } = options;
-    const { scale, windowOf } = this.#options;
+    const { scale, windowOf, reader } = this.#options;
     const { device } = q;
     const [tokens = 0] = q.shape;
     const window = windowOf(layer);
@@ -156,7 +162,9 @@ export class GlobalAttention implements Disposable {
     const keys = step.keys(layer, step.keyCount);
     if (window > 0 && window <= step.lastPosition) {
       const qOffset = queryNumber(step, step.lastPosition + 1 - tokens);
-      const place = { ...splitKeys(keys, step), qOffset };
+      const { prefixGap, ...segments } = splitKeys(keys, step);
+      const read = await reader?.read(layer, segments) ?? segments;
+      const place = { ...read, prefixGap, qOffset };
       return await attentionDense(device, { out, lse, q, ...place, scale, window });
     }
     if (tokens <= DECODE_QUERY_TOKENS) {
@@ -165,7 +173,8 @@ export class GlobalAttention implements Disposable {
       return await attentionDecode(device, { out, lse, q, keys, keyCount, causal, scale });
     }
     const qOffset = step.isQueryRank ? keys.tokens - tokens : keys.tokens;
-    await attentionDense(device, { out, lse, q, keys, qOffset, scale });
+    const read = await reader?.read(layer, { keys }) ?? { keys };
+    await attentionDense(device, { out, lse, q, ...read, qOffset, scale });
   }
 
   /** Frees the buffers; a second call does nothing. */

@@ -11,7 +11,7 @@ import { antidiagonalScore } from "../ops/antidiagonal_score.ts";
 import { attentionDense } from "../ops/attention_dense.ts";
 import { tileMass } from "../ops/tile_mass.ts";
 import type { MassCurves } from "./mass_curves.ts";
-import type { SequenceKeys } from "./sequence.ts";
+import { readLayer, type SequenceKeys } from "./sequence.ts";
 import type { AttentionStrategy } from "./strategy.ts";
 import { firstVisibleTile } from "./window.ts";
 import { selectionTensors } from "./xattention.ts";
@@ -33,9 +33,10 @@ export function measuredAttention(
   return {
     async attend({ layer, q, out }) {
       const [queryTokens = 0, queryHeads = 0] = q.shape;
-      const prefix = keys.prefix?.(layer);
+      const segments = await readLayer(keys, layer);
+      const { prefix } = segments;
       const window = keys.windowOf(layer);
-      const common = { keys: keys.own(layer), prefix, qOffset, scale, window, prefixGap };
+      const common = { keys: segments.keys, prefix, qOffset, scale, window, prefixGap };
       const { mass: shape } = selectionTensors({
         queryHeads,
         queryTokens,

@@ -36,10 +36,14 @@ export interface RingParts {
   readonly collective: Collective;
   /** Of all ranks that have any. */
   readonly pieces: PiecesByRank;
-  /** This rank's part, one piece behind the other: the keys and values of a layer. */
-  readonly keys: (layer: number) => KvSegment;
+  /**
+   * This rank's part, one piece behind the other: the keys and values of a layer as ops read them, and
+   * as they are exchanged. They are asked for once a layer, and read until the next one.
+   */
+  readonly keys: (layer: number) => Promise<KvSegment>;
   readonly kvHeads: number;
   readonly headDim: number;
+  /** The dtype in which they are read. */
   readonly dtype: "bf16" | "f32";
   /** Called before the exchange of a layer, on all ranks; what it throws ends the pass. */
   readonly beforeExchange: () => Promise<void>;
@@ -69,6 +73,8 @@ export class RingKeys implements Disposable {
   readonly #owned: DisposableStack;
   /** Absent where one rank has all keys. */
   readonly #gathered: PerStage<GatheredKeys> | undefined;
+  /** This rank's part of the layer that was exchanged last. */
+  #own: { readonly layer: number; readonly keys: KvSegment } | undefined;
 
   constructor(stages: readonly Stage[], parts: RingParts) {
     this.#parts = parts;
@@ -93,8 +99,10 @@ export class RingKeys implements Disposable {
   /** Takes part in the exchange of a layer; all that a rank without a part has to do. */
   async exchange(layer: number): Promise<void> {
     await this.#parts.beforeExchange();
+    const own = await this.#parts.keys(layer);
+    this.#own = { layer, keys: own };
     if (this.#gathered === undefined) return;
-    const { keys, values, start, tokens } = this.#parts.keys(layer);
+    const { keys, values, start, tokens } = own;
     const { exchange, packed, ...all } = this.#gathered.of(layer);
     for (const [tensor, out] of [[keys, all.keys], [values, all.values]] as const) {
       const rows = { out: { tensor: packed, start: 0 }, from: { tensor, start } };
@@ -105,11 +113,12 @@ export class RingKeys implements Disposable {
 
   /** Some keys of a rank's part: this rank's where they are, the others' as they were gathered. */
   segment(layer: number, part: { rank: number; row: number; tokens: number }): KvSegment {
-    const { collective, keys: ownKeys, kvHeads } = this.#parts;
+    const { collective, kvHeads } = this.#parts;
     const { rank, row, tokens } = part;
     if (rank === collective.rank) {
-      const own = ownKeys(layer);
-      return { ...own, start: own.start + row, tokens };
+      const own = this.#own;
+      invariant(own?.layer === layer, "a layer is exchanged before it is read");
+      return { ...own.keys, start: own.keys.start + row, tokens };
     }
     invariant(this.#gathered !== undefined, "other ranks' keys are gathered");
     const { keys, values } = this.#gathered.of(layer);

@@ -4,6 +4,7 @@
  * @module
  */
 import type { KvSegment } from "../device/kv_segment.ts";
+import type { KeyReader, LayerKeys } from "./key_reader.ts";
 import type { WindowOf } from "./window.ts";
 
 /** The keys and values that a chunk of queries attends to, per layer. */
@@ -19,4 +20,12 @@ export interface SequenceKeys {
   readonly windowOf: WindowOf;
   /** Factor of the logits. */
   readonly scale: number;
+  /** Expands keys of 8 bits; absent where keys are read as they are. */
+  readonly reader?: KeyReader | undefined;
+}
+
+/** The keys and values of a layer as ops read them. */
+export async function readLayer(keys: SequenceKeys, layer: number): Promise<LayerKeys> {
+  const segments = { keys: keys.own(layer), prefix: keys.prefix?.(layer) };
+  return await keys.reader?.read(layer, segments) ?? segments;
 }

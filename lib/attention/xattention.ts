@@ -14,7 +14,7 @@ import { selectTiles } from "../ops/select_tiles.ts";
 import { TILE_TOKENS } from "../ffi/symbols.ts";
 import type { RandomSelection } from "./random_selection.ts";
 import { attendWithMeans, type KeptMeans, type RestRule } from "./rest.ts";
-import type { SequenceKeys } from "./sequence.ts";
+import { readLayer, type SequenceKeys } from "./sequence.ts";
 import type { AttentionStrategy } from "./strategy.ts";
 import type { LoadedHooks } from "./select_module.ts";
 import { runHooks } from "./selection_hooks.ts";
@@ -83,10 +83,11 @@ export function selectedAttention(
   return {
     async attend({ layer, q, out }) {
       const [queryTokens = 0, queryHeads = 0] = q.shape;
-      const prefix = keys.prefix?.(layer);
+      const segments = await readLayer(keys, layer);
+      const { prefix } = segments;
       const prefixTokens = prefix?.tokens ?? 0;
       const window = keys.windowOf(layer);
-      const common = { keys: keys.own(layer), prefix, qOffset, scale, window, prefixGap };
+      const common = { keys: segments.keys, prefix, qOffset, scale, window, prefixGap };
       const { scratch, stride, thresholds } = selection;
       scratch.reset();
       const shapes = selectionTensors({

@@ -164,9 +164,10 @@ class CpuDevice implements Device {
   readonly hasHostMemory = DEVICE_TRAITS.cpu.hasHostMemory;
   readonly chunkTokens = DEVICE_TRAITS.cpu.chunkTokens;
   readonly weightKinds = DEVICE_TRAITS.cpu.weightKinds;
+  readonly cacheKinds = DEVICE_TRAITS.cpu.cacheKinds;
   readonly decoding = DEVICE_TRAITS.cpu.decoding;
   readonly flushBytes = DEVICE_TRAITS.cpu.flushBytes;
-  readonly cacheDtypes = ["f32", "bf16"] as const;
+  readonly cacheDtypes = ["f32", "bf16", "i8", "f8e4m3"] as const;
   readonly instructionSet: string;
   readonly threads: number;
   readonly description: string;

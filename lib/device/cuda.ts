@@ -141,6 +141,7 @@ class CudaDevice implements Device {
   readonly weightKinds: readonly string[];
   readonly decoding = DEVICE_TRAITS.cuda.decoding;
   readonly flushBytes = DEVICE_TRAITS.cuda.flushBytes;
+  readonly cacheKinds = DEVICE_TRAITS.cuda.cacheKinds;
   readonly cacheDtypes = ["bf16"] as const;
   readonly fp8Rows: Device["fp8Rows"];
   readonly instructionSet: string;

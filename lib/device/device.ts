@@ -194,6 +194,8 @@ export interface DeviceTraits {
   readonly decoding: DecodingTraits;
   /** What the matrices of layers may be rounded to. */
   readonly weightKinds: readonly string[];
+  /** What keys and values may be rounded to. */
+  readonly cacheKinds: readonly string[];
   /** Absent where activations that meet e4m3 stay as they are. */
   readonly fp8Rows?: Fp8Rows | undefined;
   /** Bytes that leave nothing of what was read before in any cache, for timings. */
@@ -209,6 +211,7 @@ export const DEVICE_TRAITS: Readonly<Record<DeviceTraits["kind"], DeviceTraits>>
     hasHostMemory: true,
     chunkTokens: 512,
     weightKinds: ["bf16", "f32", "int8", "fp8"],
+    cacheKinds: ["bf16", "f32", "int8", "fp8"],
     decoding: { flopsPerByte: 16, layerBytes: 2 ** 20 },
     flushBytes: 2 ** 26,
   },
@@ -219,6 +222,7 @@ export const DEVICE_TRAITS: Readonly<Record<DeviceTraits["kind"], DeviceTraits>>
     hasHostMemory: false,
     chunkTokens: 8192,
     weightKinds: ["bf16", "fp8"],
+    cacheKinds: ["bf16"],
     // Below 17 rows the library's own kernel reads weights at the memory's rate, as it does those of bf16.
     fp8Rows: { least: 17, multiple: 16 },
     decoding: { flopsPerByte: 64, layerBytes: 2 ** 24 },
@@ -234,7 +238,7 @@ export interface Device extends DeviceTraits, Disposable {
   readonly instructionSet: string;
   /** Threads that an op uses. */
   readonly threads: number;
-  /** The dtypes of keys and values that attention takes. */
+  /** The dtypes of keys and values that attention takes; those of 8 bits in decoding alone. */
   readonly cacheDtypes: readonly DType[];
   readonly kernels: Kernels;
   /** Absent where an op ends when its promise settles. */

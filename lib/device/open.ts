@@ -61,18 +61,24 @@ const OLDEST_CAPABILITY = 80;
  * Turns a wish into a choice, without opening the device.
  *
  * @param wish `cuda` is never turned into the CPU.
- * @param options `dtype`: what is computed with; a GPU has code for bf16 only. `weights` and `head`:
- * what those are rounded to, if not to that.
- * @throws {UsageError} If the GPU is to compute in f32, or with weights that it has no code for.
+ * @param options `dtype`: what is computed with; a GPU has code for bf16 only. `weights`, `head` and
+ * `cache` (keys and values): what those are rounded to, if not to that.
+ * @throws {UsageError} If the GPU is to compute in f32, or with weights or a cache that it has no code
+ * for.
  */
 export async function chooseDevice(
   wish: DeviceWish,
-  options: { dtype: "bf16" | "f32"; weights?: string | undefined; head?: string | undefined },
+  options: {
+    dtype: "bf16" | "f32";
+    weights?: string | undefined;
+    head?: string | undefined;
+    cache?: string | undefined;
+  },
 ): Promise<DeviceChoice> {
-  const { dtype } = options;
+  const { dtype, cache = dtype } = options;
   const kinds = [options.weights ?? dtype, options.head ?? dtype];
   if (wish === "cpu") return { kind: "cpu" };
-  const { weightKinds } = DEVICE_TRAITS.cuda;
+  const { weightKinds, cacheKinds } = DEVICE_TRAITS.cuda;
   if (wish === "cuda") {
     const refused = kinds.find((kind) => !weightKinds.includes(kind));
     if (dtype === "bf16" && refused !== undefined) {
@@ -81,15 +87,20 @@ export async function chooseDevice(
         value: refused,
       });
     }
+    if (dtype === "bf16" && !cacheKinds.includes(cache)) {
+      throw optionError({ action: "compute on a GPU", name: "cache" }, {
+        rule: `${cacheKinds.join(" or ")} where 'device' is cuda`,
+        value: cache,
+      });
+    }
     if (dtype === "bf16") return { kind: "cuda" };
     throw optionError({ action: "compute on a GPU", name: "precision" }, {
       rule: "bf16 where 'device' is cuda",
       value: dtype,
     });
   }
-  if (dtype !== "bf16" || !kinds.every((kind) => weightKinds.includes(kind))) {
-    return { kind: "cpu" };
-  }
+  const hasKinds = kinds.every((kind) => weightKinds.includes(kind)) && cacheKinds.includes(cache);
+  if (dtype !== "bf16" || !hasKinds) return { kind: "cpu" };
   try {
     const name = await findGpu(kinds.includes("fp8") ? FP8_CAPABILITY : undefined);
     return { kind: "cuda", note: `Device: ${name} (--device cpu computes on the CPU)` };

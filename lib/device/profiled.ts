@@ -116,6 +116,10 @@ export class ProfiledDevice implements Device {
     return this.#inner.weightKinds;
   }
 
+  get cacheKinds(): readonly string[] {
+    return this.#inner.cacheKinds;
+  }
+
   get flushBytes(): number {
     return this.#inner.flushBytes;
   }

@@ -22,7 +22,7 @@ import { type DeviceTraits, DTYPE_BYTES } from "../device/device.ts";
 import { hostMemory } from "../device/host_memory.ts";
 import { poolBytes } from "../model/kv_pools.ts";
 import { isTied, layerPools, type ModelShape } from "../model/model_shape.ts";
-import { plainWeights, type Precision } from "../model/precision.ts";
+import { kvFormat, plainWeights, type Precision } from "../model/precision.ts";
 import { weightBytes } from "../model/weight_upload.ts";
 import type { BlockLayout } from "../star/blocks.ts";
 import { sequenceTokens } from "../star/sequence.ts";
@@ -71,7 +71,8 @@ export function sequenceBytes(
   { layout, room }: SequenceSize,
   options: { config: ModelShape; precision: Precision },
 ): number {
-  const { config, precision: { cache: dtype } } = options;
+  const { config, precision } = options;
+  const { dtype } = kvFormat(precision);
   const ranks = layout.blocksByRank.map((_, rank) => sequenceTokens(layout, { rank, room }).own);
   const most = Math.max(...ranks);
   const tokens = layerPools(config).map(({ window }) =>

@@ -149,9 +149,8 @@ async function loadModelOn(
   const config = await readConfig(folder, checked);
   const precision = precisionFor(config, checked);
   const { kind: device, note } = await chooseDevice(checked.device, {
+    ...precision,
     dtype: widest(precision),
-    weights: precision.weights,
-    head: precision.head,
   });
   if (note !== undefined) onWarning?.(note);
   await checkPlanTable(plan, { folder, config });

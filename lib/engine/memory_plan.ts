@@ -5,6 +5,7 @@
  */
 import { type CheckedPlan, checkPlan, modeOf } from "../attention/plan.ts";
 import { TILE_TOKENS } from "../ffi/symbols.ts";
+import { expandedBytes, type SegmentTokens } from "../attention/key_reader.ts";
 import { QUERY_TOKENS, ringChunks } from "../attention/ring_pieces.ts";
 import { selectedRingShapes } from "../attention/ring_selected.ts";
 import { keptMeansTensor, restTensors } from "../attention/rest.ts";
@@ -14,10 +15,10 @@ import { type LayerRange, splitLayers } from "../device/stages.ts";
 import { workspaceBytes } from "../device/workspace.ts";
 import { DeviceError } from "../errors.ts";
 import { transformerBytes } from "../model/forward.ts";
-import { cacheBytes } from "../model/kv_cache.ts";
+import { cacheBytes } from "../model/layer_cache.ts";
 import { poolBytes, type PoolTokens } from "../model/kv_pools.ts";
 import { layerPools, type ModelShape } from "../model/model_shape.ts";
-import type { Precision } from "../model/precision.ts";
+import { kvFormat, type Precision } from "../model/precision.ts";
 import { weightBytes } from "../model/weight_upload.ts";
 import { DECODE_QUERY_TOKENS } from "../ops/attention_decode.ts";
 import { partElements } from "../ops/merge_states.ts";
@@ -135,11 +136,14 @@ function rankNeed(
   const { cut, selection } = plan;
   const isRing = cut.kind === "parts";
   const longest = Math.max(...layout.blocksByRank.map(tokensIn));
-  const { cache: dtype } = precision;
+  const format = kvFormat(precision);
+  const { dtype, readDtype } = format;
   const kept = keptTokens({ ...question, device, layout, rank });
   const hasMeans = plan.decodeKeep !== undefined;
   const cacheOf = (tokens: PoolTokens) => poolBytes(config, { dtype, range, tokens, hasMeans });
-  const layerBytes = (tokens: number) => cacheBytes({ layers: 1, kvHeads, headDim, tokens, dtype });
+  const sizes = { layers: 1, kvHeads, headDim };
+  const layerBytes = (tokens: number) => cacheBytes({ ...sizes, tokens, dtype });
+  const gatheredBytes = (tokens: number) => cacheBytes({ ...sizes, tokens, dtype: readDtype });
   const step = Math.max(1, Math.min(chunkTokens, room));
   const part = 4 * partElements({ tokens: step, heads: queryHeads, headDim });
   const activations = transformerBytes(device, { config, precision, tokens: chunkTokens });
@@ -166,8 +170,9 @@ function rankNeed(
   }
   const own = tokensIn(blocks);
   if (isRing && dropsKeys(config, { range, kept: kept.own, own })) working += layerBytes(own);
+  working += expandedBytes({ ...sizes, ...format }, segmentTokens(plan, { layout, kept, blocks }));
   if (isRing && layout.blocksByRank.length > 1) {
-    working += (1 + 2 * question.ranks) * layerBytes(longest) / 2;
+    working += (1 + 2 * question.ranks) * gatheredBytes(longest) / 2;
     const sizes = { tokens: QUERY_TOKENS, heads: queryHeads, headDim };
     if (selection === undefined) working += 4 * layout.blocksByRank.length * partElements(sizes);
   }
@@ -177,6 +182,24 @@ function rankNeed(
     cache: batchSize * (cacheOf(kept.own) + cacheOf(kept.anchor)),
     working,
   };
+}
+
+/**
+ * The longest segments of keys that a rank reads: its own, all of them while a layer of a part is
+ * computed, and the anchor's.
+ */
+export function segmentTokens(
+  plan: CheckedPlan,
+  rank: {
+    layout: BlockLayout;
+    /** Of each pool. */
+    kept: { own: PoolTokens };
+    blocks: readonly ContextBlock[];
+  },
+): SegmentTokens {
+  const { layout, kept, blocks } = rank;
+  const part = plan.cut.kind === "parts" ? tokensIn(blocks) : 0;
+  return { own: Math.max(part, ...kept.own), prefix: layout.anchorTokens };
 }
 
 /** What measuring tiles takes: two masses of each, and the log-sum-exp of each query. */
@@ -194,6 +217,7 @@ function selectionBytes(
 ): number {
   const { question, layout, blocks } = options;
   const { config, precision, plan, chunkTokens } = question;
+  const { readDtype: dtype } = kvFormat(precision);
   const { kvHeads, headDim, queryHeads, layerCount } = config;
   const { cut, selection } = plan;
   if (selection === undefined) return 0;
@@ -209,7 +233,7 @@ function selectionBytes(
     const endTokens = blocks.at(-1)?.end ?? 0;
     const { cells } = selectedRingShapes({ kvHeads, queryHeads, headDim, endTokens });
     const [heads = 0, rowTiles = 0] = cells;
-    const all = { layers: 1, kvHeads, headDim, tokens: endTokens, dtype: precision.cache };
+    const all = { layers: 1, kvHeads, headDim, tokens: endTokens, dtype };
     return cacheBytes(all) + 8 * elements(cells) + restBytes(QUERY_TOKENS, endTokens) +
       4 * ringChunks(blocks).length * layerCount * heads * rowTiles;
   }
@@ -247,6 +271,8 @@ export interface MemoryCheck {
   readonly loaded: boolean;
   /** Tokens of keys and values that find free pages, in each pool of layers. @default None. */
   readonly reusableTokens?: PoolTokens;
+  /** What keys of 8 bits are expanded into, as far as it is there already. @default {0} */
+  readonly readerBytes?: number | undefined;
   /** GPUs that the layers could be spread over; by default those that they are. */
   readonly dealtGpus?: number | undefined;
 }
@@ -294,9 +320,10 @@ function findShortage<T extends DeviceTraits>(
     freeBytes: readonly number[] | undefined;
     loaded: boolean;
     reusableTokens?: PoolTokens;
+    readerBytes?: number | undefined;
   },
 ): { device: T; need: MemoryNeed; there: number; free: number } | undefined {
-  const { question, freeBytes, loaded, reusableTokens = [] } = options;
+  const { question, freeBytes, loaded, reusableTokens = [], readerBytes = 0 } = options;
   const [first] = devices;
   if (first === undefined || freeBytes === undefined) return undefined;
   const { config, precision, chunkTokens: tokens } = question;
@@ -304,7 +331,7 @@ function findShortage<T extends DeviceTraits>(
   for (const [gpu, device] of devices.entries()) {
     const [need, free = 0] = [needs[gpu], freeBytes[gpu]];
     if (need === undefined) return undefined;
-    const there = !loaded ? 0 : need.weights +
+    const there = !loaded ? 0 : need.weights + readerBytes +
       transformerBytes(device, { config, precision, tokens }) +
       reusableBytes(question, { tokens: reusableTokens, gpu, gpuCount: devices.length });
     if (sum(need) - there > free) return { device, need, there, free };
@@ -321,7 +348,7 @@ function reusableBytes(
   const range = splitLayers(config.layerCount, { count: gpuCount })[gpu];
   if (range === undefined) return 0;
   const hasMeans = plan.decodeKeep !== undefined;
-  return poolBytes(config, { range, dtype: precision.cache, tokens, hasMeans });
+  return poolBytes(config, { range, dtype: kvFormat(precision).dtype, tokens, hasMeans });
 }
 
 /** Whether a question fits on some GPUs before anything is loaded, with the chunks they allow. */

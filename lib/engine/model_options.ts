@@ -30,6 +30,11 @@ export interface LoadOptions extends PlanOptions {
   /** 8 bits for the head, too. @default {"bf16"} */
   readonly head?: "bf16" | EightBits | undefined;
   /**
+   * `int8` and `fp8` (e4m3) round keys and values to 8 bits, with a scale for each token and head.
+   * By default what the precision says.
+   */
+  readonly cache?: "bf16" | EightBits | undefined;
+  /**
    * Whether weights that are rounded to 8 bits are kept in a file beside the model: the next time they are
    * mapped from there, and processes share them.
    *
@@ -168,6 +173,11 @@ export interface PhasesOptions extends PlanOptions {
   readonly weights?: "bf16" | EightBits | undefined;
   /** 8 bits for the head, too. @default {"bf16"} */
   readonly head?: "bf16" | EightBits | undefined;
+  /**
+   * `int8` and `fp8` (e4m3) round keys and values to 8 bits, with a scale for each token and head.
+   * By default what the precision says.
+   */
+  readonly cache?: "bf16" | EightBits | undefined;
   /** Threads of each process; 0 divides the cores among the processes. @default {0} */
   readonly threads?: number | undefined;
   /** As in {@linkcode LoadOptions}. */

@@ -9,6 +9,7 @@ import { BATCH_RANGE, REPLICA_RANGE } from "./batch_size.ts";
 import { DEVICE_WISHES } from "../device/open.ts";
 import { ROWS_SETS, type RowsSetName } from "../ffi/status.ts";
 import {
+  CACHE_KINDS,
   COMPUTE_DTYPES,
   type ComputeDType,
   EIGHT_BITS,
@@ -78,7 +79,8 @@ export const LOAD_RANGES = {
 const COUNTS = { min: 1, max: 2 ** 31 - 1 } as const;
 
 const DEVICE_NAMES = [
-  ...["device", "precision", "weights", "head", "threads", "rowsSet", "gpusPerRank"] as const,
+  ...["device", "precision", "weights", "head", "cache", "threads", "rowsSet"] as const,
+  ...["gpusPerRank"] as const,
 ] as const;
 const LOAD_NAMES = [
   ...PLAN_OPTION_NAMES,
@@ -269,7 +271,8 @@ function checkPrecision(
   checkNames(precision, { action, known: [...PRECISION_PARTS, "head"] });
   for (const part of PRECISION_PARTS) {
     const name = `precision.${part}`;
-    const choices = part === "weights" ? WEIGHT_KINDS : COMPUTE_DTYPES;
+    const choices =
+      { activations: COMPUTE_DTYPES, weights: WEIGHT_KINDS, cache: CACHE_KINDS }[part];
     checkChoice<string>({ action, name }, { value: precision[part], choices });
   }
   if (precision.head !== undefined) {
@@ -284,16 +287,16 @@ function checkPrecision(
   return precision;
 }
 
-/** The kinds of weights that can be asked for. */
+/** The kinds of weights, and of keys and values, that can be asked for. */
 export const WEIGHT_WISHES = ["bf16", ...EIGHT_BITS] as const;
 
 function checkWish(options: PhasesOptions, task: { action: string }): WeightWish {
   const { action } = task;
-  const check = (name: "weights" | "head") =>
+  const check = (name: "weights" | "head" | "cache") =>
     options[name] === undefined
       ? undefined
       : checkChoice({ action, name }, { value: options[name], choices: WEIGHT_WISHES });
-  return { weights: check("weights"), head: check("head") };
+  return { weights: check("weights"), head: check("head"), cache: check("cache") };
 }
 
 function inRange(name: keyof typeof LOAD_RANGES, value: number): number {

@@ -16,6 +16,7 @@ import { KvPools } from "../model/kv_pools.ts";
 import { BatchWidth, hostBudget, type SequenceSize } from "./batch_size.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import type { RopeLengths } from "../model/rope_frequencies.ts";
+import { kvFormat } from "../model/precision.ts";
 import { readModel } from "../model/read_model.ts";
 import { loadWeights } from "../model/weights.ts";
 import { layOutBlocks } from "../star/blocks.ts";
@@ -69,7 +70,7 @@ export class RankModel implements Disposable {
     this.#devices = stages.map(({ device }) => device);
     this.#transformer = transformer;
     const { kvHeads, headDim } = config;
-    const { cache: dtype } = parts.precision;
+    const { dtype } = kvFormat(parts.precision);
     const hasMeans = plan.decodeKeep !== undefined;
     this.#pools = new KvPools(stages, { config, kvHeads, headDim, dtype, hasMeans });
     this.#memory = new RankMemory(parts, this.#pools);
@@ -223,6 +224,7 @@ export class RankModel implements Disposable {
       const withSpare = { ...sizes, room: room + spareRoom };
       this.#memory.check(withSpare);
       await this.#memory.makePages(1 + others, withSpare);
+      this.#memory.prepareReader(withSpare);
       const place = { config: this.config, device: this.#device, layout, hasAnchor: true };
       const rooms = { room, spareRoom, lengths };
       return await reserveSequence(this.#pools, { ...sizes, ...place, ...rooms });
@@ -232,7 +234,7 @@ export class RankModel implements Disposable {
       plan,
       transformer: this.#transformer,
       collective,
-      sequence,
+      ...{ sequence, reader: this.#memory.reader },
       randomTiles: this.#randomTiles,
       onProgress,
       records,
@@ -264,11 +266,12 @@ export class RankModel implements Disposable {
       const { maxTokens: chunkTokens } = this.#transformer;
       const sizes = { plan, contextTokens, room, ranks, rank, chunkTokens, isAskedOnce: true };
       this.#memory.check(sizes);
+      this.#memory.prepareReader(sizes);
       // What comes behind the context sees the anchor by its means alone.
       const place = { config: this.config, device: this.#device, layout, hasAnchor: false };
       return await reserveSequence(this.#pools, { ...sizes, ...place, lengths });
     });
-    return await copyContext(source, { sequence });
+    return await copyContext(source, { sequence, reader: this.#memory.reader });
   }
 
   /**
@@ -350,7 +353,7 @@ export class RankModel implements Disposable {
     this.#stepper ??= new Stepper({
       ...this.#parts,
       transformer: this.#transformer,
-      pools: this.#pools,
+      ...{ pools: this.#pools, reader: this.#memory.reader },
       collective,
       maxRows: this.batchSize,
     });
@@ -362,6 +365,7 @@ export class RankModel implements Disposable {
   [Symbol.dispose](): void {
     this.#stepper?.[Symbol.dispose]();
     this.#pools[Symbol.dispose]();
+    this.#memory[Symbol.dispose]();
     this.#transformer[Symbol.dispose]();
     this.#randomTiles?.[Symbol.dispose]();
     this.#owned.dispose();

@@ -3,14 +3,17 @@
  *
  * @module
  */
+import { KeyReader } from "../attention/key_reader.ts";
 import type { CheckedPlan } from "../attention/plan.ts";
 import type { Device } from "../device/device.ts";
+import { isScaled } from "../device/kv_segment.ts";
 import { DeviceError, invariant } from "../errors.ts";
 import { type KvPools, poolBytes, type PoolTokens } from "../model/kv_pools.ts";
 import { PAGE_TOKENS, pagesFor } from "../model/kv_pages.ts";
+import { kvFormat } from "../model/precision.ts";
 import { layOutBlocks } from "../star/blocks.ts";
 import { keptTokens } from "../star/kept_tokens.ts";
-import { checkMemory } from "./memory_plan.ts";
+import { checkMemory, segmentTokens } from "./memory_plan.ts";
 import type { RankParts } from "./rank_types.ts";
 
 /** How much of a context is to be kept, and by which of how many ranks. */
@@ -28,8 +31,10 @@ export interface SequenceSizes {
   readonly withCurves?: boolean | undefined;
 }
 
-/** Looks at memory for a rank. */
-export class RankMemory {
+/** Looks at memory for a rank; owns what sequences share besides their pages. */
+export class RankMemory implements Disposable {
+  /** Expands keys of 8 bits; absent where the cache has floats. */
+  readonly reader: KeyReader | undefined;
   readonly #parts: RankParts;
   readonly #pools: KvPools;
   readonly #devices: readonly Device[];
@@ -38,6 +43,28 @@ export class RankMemory {
     this.#parts = parts;
     this.#pools = pools;
     this.#devices = parts.stages.map(({ device }) => device);
+    const { config: { kvHeads, headDim }, precision, stages } = parts;
+    const { dtype, readDtype } = kvFormat(precision);
+    const sizes = { kvHeads, headDim, readDtype };
+    for (const { cacheKinds, description } of this.#devices) {
+      if (cacheKinds.includes(precision.cache)) continue;
+      throw new DeviceError(
+        `Cannot keep keys and values on ${description} as they must be ` +
+          `${cacheKinds.join(" or ")}: current value is ${precision.cache}`,
+      );
+    }
+    this.reader = isScaled(dtype) ? new KeyReader(stages, sizes) : undefined;
+  }
+
+  /**
+   * Makes room for the expanded keys of a sequence of that size.
+   *
+   * @throws {KernelError} If there is not enough memory.
+   */
+  prepareReader(sizes: SequenceSizes): void {
+    const layout = layOutBlocks(sizes.plan, sizes);
+    const blocks = layout.blocksByRank[sizes.rank] ?? [];
+    this.reader?.prepare(segmentTokens(sizes.plan, { layout, kept: this.#keptOf(sizes), blocks }));
   }
 
   /** @throws {DeviceError} If the sequences of that size do not fit beside what is there. */
@@ -52,7 +79,9 @@ export class RankMemory {
       ? this.#pools.freeTokens
       : pages.map((count, pool) => count * PAGE_TOKENS - (growth[pool] ?? 0));
     const question = { ...sizes, config, precision, batchSize };
-    checkMemory(this.#devices, { question, freeBytes, loaded: true, reusableTokens, dealtGpus });
+    const readerBytes = this.reader?.bytes;
+    const there = { loaded: true, reusableTokens, readerBytes };
+    checkMemory(this.#devices, { question, freeBytes, ...there, dealtGpus });
   }
 
   /** Tokens of each pool that are kept of a sequence and of its anchor. */
@@ -82,7 +111,8 @@ export class RankMemory {
   }
 
   #bytesOf(tokens: PoolTokens): number {
-    const { config, plan, precision: { cache: dtype } } = this.#parts;
+    const { config, plan, precision } = this.#parts;
+    const { dtype } = kvFormat(precision);
     return poolBytes(config, { dtype, tokens, hasMeans: plan.decodeKeep !== undefined });
   }
 
@@ -131,5 +161,10 @@ export class RankMemory {
       if (error instanceof DeviceError) return false;
       throw error;
     }
+  }
+
+  /** Frees what sequences share; a second call does nothing. */
+  [Symbol.dispose](): void {
+    this.reader?.[Symbol.dispose]();
   }
 }

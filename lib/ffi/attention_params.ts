@@ -26,6 +26,47 @@ export interface KeyValues {
   readonly prefixGap: number; // int64_t prefix_gap
 }
 
+/** `sx_kv_store_params`. */
+export interface KvStoreParams {
+  readonly keys: bigint; // void* keys
+  readonly values: bigint; // void* values
+  readonly kvDtype: number; // sx_dtype kv_dtype
+  readonly keyScales: bigint; // float* key_scales
+  readonly valueScales: bigint; // float* value_scales
+  readonly inKeys: bigint; // const void* in_keys
+  readonly inValues: bigint; // const void* in_values
+  readonly inDtype: number; // sx_dtype in_dtype
+  readonly rows: bigint; // const int32_t* rows
+  readonly tokens: number; // int64_t tokens
+  readonly kvHeads: number; // int64_t kv_heads
+  readonly headDim: number; // int64_t head_dim
+  readonly tokenStride: number; // int64_t token_stride
+  readonly headStride: number; // int64_t head_stride
+  readonly scaleHeadStride: number; // int64_t scale_head_stride
+  readonly inTokenStride: number; // int64_t in_token_stride
+  readonly inHeadStride: number; // int64_t in_head_stride
+}
+
+/** `sx_kv_expand_params`. */
+export interface KvExpandParams {
+  readonly outKeys: bigint; // void* out_keys
+  readonly outValues: bigint; // void* out_values
+  readonly outDtype: number; // sx_dtype out_dtype
+  readonly keys: bigint; // const void* keys
+  readonly values: bigint; // const void* values
+  readonly kvDtype: number; // sx_dtype kv_dtype
+  readonly keyScales: bigint; // const float* key_scales
+  readonly valueScales: bigint; // const float* value_scales
+  readonly tokens: number; // int64_t tokens
+  readonly kvHeads: number; // int64_t kv_heads
+  readonly headDim: number; // int64_t head_dim
+  readonly tokenStride: number; // int64_t token_stride
+  readonly headStride: number; // int64_t head_stride
+  readonly scaleHeadStride: number; // int64_t scale_head_stride
+  readonly outTokenStride: number; // int64_t out_token_stride
+  readonly outHeadStride: number; // int64_t out_head_stride
+}
+
 /** `sx_attention_dense_params`. */
 export interface AttentionDenseParams {
   readonly out: bigint; // void* out
@@ -59,6 +100,8 @@ export interface AttentionDecodeParams {
   readonly keys: bigint; // const void* keys
   readonly values: bigint; // const void* values
   readonly kvDtype: number; // sx_dtype kv_dtype
+  readonly keyScales: bigint; // const float* key_scales
+  readonly valueScales: bigint; // const float* value_scales
   readonly firstRow: bigint; // const int32_t* first_row
   readonly keyCount: bigint; // const int32_t* key_count
   readonly causal: number; // int32_t causal
@@ -72,6 +115,7 @@ export interface AttentionDecodeParams {
   readonly headDim: number; // int64_t head_dim
   readonly tokenStride: number; // int64_t token_stride
   readonly headStride: number; // int64_t head_stride
+  readonly scaleHeadStride: number; // int64_t scale_head_stride
   readonly scale: number; // float scale
 }
 
@@ -109,6 +153,7 @@ export interface AttentionDecodeTilesParams {
   readonly attention: AttentionDecodeParams; // sx_attention_decode_params attention
   readonly meanKeys: bigint; // const void* mean_keys
   readonly meanValues: bigint; // const void* mean_values
+  readonly meanDtype: number; // sx_dtype mean_dtype
   readonly pooledTiles: bigint; // const int32_t* pooled_tiles
   readonly counts: bigint; // const int32_t* counts
   readonly indices: bigint; // const int32_t* indices

@@ -15,6 +15,8 @@ import type {
   DecodeSelectParams,
   KeyCodesParams,
   KeyMeanParams,
+  KvExpandParams,
+  KvStoreParams,
   MergeStatesParams,
   RankScoreParams,
   SelectTilesParams,
@@ -58,6 +60,8 @@ export interface OpParams {
   readonly sx_swiglu: SwigluParams;
   readonly sx_argmax: ArgmaxParams;
   readonly sx_top_k: TopKParams;
+  readonly sx_kv_store: KvStoreParams;
+  readonly sx_kv_expand: KvExpandParams;
   readonly sx_attention_dense: AttentionDenseParams;
   readonly sx_attention_block_sparse: AttentionBlockSparseParams;
   readonly sx_attention_decode: AttentionDecodeParams;
@@ -92,11 +96,13 @@ export const PARAM_BYTES = {
   sx_swiglu: 48,
   sx_argmax: 32,
   sx_top_k: 40,
+  sx_kv_store: 136,
+  sx_kv_expand: 128,
   sx_attention_dense: 192,
   sx_attention_block_sparse: 216,
-  sx_attention_decode: 176,
+  sx_attention_decode: 200,
   sx_decode_select: 192,
-  sx_attention_decode_tiles: 240,
+  sx_attention_decode_tiles: 272,
   sx_merge_states: 72,
   sx_antidiagonal_score: 184,
   sx_select_tiles: 104,

@@ -195,6 +195,20 @@ export const OP_SYMBOLS = {
     ],
     result: "i32",
   },
+  sx_kv_store: {
+    parameters: [
+      "u64", // sx_context* context
+      "u64", // const sx_kv_store_params* params
+    ],
+    result: "i32",
+  },
+  sx_kv_expand: {
+    parameters: [
+      "u64", // sx_context* context
+      "u64", // const sx_kv_expand_params* params
+    ],
+    result: "i32",
+  },
   sx_attention_dense: {
     parameters: [
       "u64", // sx_context* context

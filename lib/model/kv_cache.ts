@@ -15,51 +15,20 @@
  */
 import { copyHeadRows, zeroHeadRows } from "../attention/head_rows.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
-import type { Device, DType } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
 import type { Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
-import { workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
-import { type CodedMeans, CODES_PER_WORD } from "../ops/key_codes.ts";
+import type { CodedMeans } from "../ops/key_codes.ts";
+import {
+  disposeLayer,
+  type KvArenaOptions,
+  type LayerCache,
+  makeLayer,
+  moveLayer,
+  rowTensors,
+} from "./layer_cache.ts";
 import { PAGE_TOKENS, PageAllocator, type PageRun, pagesFor } from "./kv_pages.ts";
-
-/** The sizes of a token's keys and values, per layer. */
-export interface KvArenaOptions {
-  readonly kvHeads: number;
-  readonly headDim: number;
-  readonly dtype: "bf16" | "f32";
-  /** Whether each page has a mean key and a mean value, too, and codes of its keys. @default {false} */
-  readonly hasMeans?: boolean | undefined;
-}
-
-/** Keys and values of one layer: [kv_heads, rows, head_dim] each, a row for each token. */
-export interface LayerCache {
-  readonly keys: Tensor;
-  readonly values: Tensor;
-  /** What `tileMeans()` and `keyCodes()` have written for each page. */
-  readonly means?: Pick<CodedMeans, "keys" | "values" | "spread" | "codes"> | undefined;
-}
-
-/** Bytes of device memory that `tokens` tokens of one sequence take in some layers. */
-export function cacheBytes(
-  options: KvArenaOptions & { readonly tokens: number; readonly layers: number },
-): number {
-  const { kvHeads, headDim, dtype, tokens, layers, hasMeans = false } = options;
-  if (tokens === 0) return 0;
-  const pages = pagesFor(tokens);
-  const rows = { dtype, shape: [kvHeads, pages * PAGE_TOKENS, headDim] };
-  const means = { dtype, shape: [kvHeads, pages, headDim] };
-  const codes = { dtype: "i32", shape: codesShape({ kvHeads, headDim, pages }) } as const;
-  // Of the means: keys, values, and the keys' spread.
-  const tensors = [rows, rows, ...(hasMeans ? [means, means, means, codes] : [])];
-  return layers * workspaceBytes(tensors);
-}
-
-function codesShape(
-  { kvHeads, headDim, pages }: { kvHeads: number; headDim: number; pages: number },
-): number[] {
-  return [kvHeads, pages * PAGE_TOKENS, headDim / CODES_PER_WORD];
-}
 
 /** The pages of some layers; each layer's lie on the layer's device. */
 export class KvArena implements Disposable {
@@ -194,33 +163,15 @@ export class KvArena implements Disposable {
 
   /** Makes the layers anew, one after the other, with what was in them before. */
   async #makeLayers(rows: number): Promise<void> {
-    const { dtype, kvHeads, headDim, hasMeans = false } = this.#options;
     for (const { layer, device } of this.#places) {
       using made = new DisposableStack();
-      const allocate = (what: string, options: { dtype: DType; shape: readonly number[] }) =>
-        made.use(Tensor.allocate(device, { ...options, label: `${what} of layer ${layer}` }));
-      const make = (what: string, count: number) =>
-        allocate(what, { dtype, shape: [kvHeads, count, headDim] });
-      const pair = (what: string, count: number) => ({
-        keys: make(`${what}keys`, count),
-        values: make(`${what}values`, count),
+      const now = makeLayer({ ...this.#options, rows }, (what, options) => {
+        const label = `${what} of layer ${layer}`;
+        return made.use(Tensor.allocate(device, { ...options, label }));
       });
-      const pages = rows / PAGE_TOKENS;
-      const codes = { dtype: "i32", shape: codesShape({ kvHeads, headDim, pages }) } as const;
-      const means = !hasMeans ? undefined : {
-        ...pair("mean ", pages),
-        spread: make("spread of the keys", pages),
-        codes: allocate("codes of the keys", codes),
-      };
-      const now = { ...pair("", rows), means };
       const old = this.#layers.get(layer);
       if (old !== undefined) {
-        await moveRows(now, old);
-        if (means !== undefined && old.means !== undefined) {
-          await moveRows(means, old.means);
-          await moveTensor(means.spread, old.means.spread);
-          await moveTensor(means.codes, old.means.codes);
-        }
+        await moveLayer(now, old);
         disposeLayer(old);
       }
       made.move();
@@ -233,20 +184,6 @@ export class KvArena implements Disposable {
     this.#disposed = true;
     this.#clear();
   }
-}
-
-function disposeLayer({ keys, values, means }: LayerCache): void {
-  for (const tensor of [keys, values, ...Object.values(means ?? {})]) tensor[Symbol.dispose]();
-}
-
-/** Copies all rows of each head to the first rows of longer tensors. */
-async function moveRows(out: LayerCache, from: LayerCache): Promise<void> {
-  for (const what of ["keys", "values"] as const) await moveTensor(out[what], from[what]);
-}
-
-async function moveTensor(out: Tensor, from: Tensor): Promise<void> {
-  const [, rows = 0] = from.shape;
-  await copyHeadRows(rows, { out: { tensor: out, start: 0 }, from: { tensor: from, start: 0 } });
 }
 
 /**
@@ -341,11 +278,11 @@ export class KvRun implements Disposable {
     if (by <= 0) return;
     const kept = options.end - first;
     for (const layer of kept > 0 ? this.#arena.layers : []) {
-      const { keys, values } = this.layer(layer);
+      const tensors = rowTensors(this.layer(layer));
       // Pieces that do not reach into what they replace.
       for (let start = 0; start < kept; start += by) {
         const at = this.first + start;
-        for (const tensor of [keys, values]) {
+        for (const tensor of tensors) {
           await copyHeadRows(Math.min(by, kept - start), {
             out: { tensor, start: at },
             from: { tensor, start: at + by },
@@ -366,11 +303,13 @@ export class KvRun implements Disposable {
     options: { layer: number; first: number; end: number },
   ): Promise<void> {
     const { layer, first, end } = options;
-    const to = this.layer(layer);
-    for (const what of ["keys", "values"] as const) {
+    const from = rowTensors(source);
+    for (const [i, tensor] of rowTensors(this.layer(layer)).entries()) {
+      const other = from[i];
+      invariant(other !== undefined, "a copy is of what it is a copy of");
       await copyHeadRows(Math.max(0, end - first), {
-        out: { tensor: to[what], start: this.origin + first },
-        from: { tensor: source[what], start: source.start },
+        out: { tensor, start: this.origin + first },
+        from: { tensor: other, start: source.start },
       });
     }
   }
@@ -379,8 +318,7 @@ export class KvRun implements Disposable {
   async zero(rows: { start: number; tokens: number }): Promise<void> {
     const { start, tokens } = rows;
     for (const layer of this.#arena.layers) {
-      const { keys, values } = this.layer(layer);
-      for (const tensor of [keys, values]) {
+      for (const tensor of rowTensors(this.layer(layer))) {
         await zeroHeadRows(tokens, { tensor, start: this.origin + start });
       }
     }

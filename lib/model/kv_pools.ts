@@ -9,16 +9,12 @@
  *
  * @module
  */
+import type { KeyReader } from "../attention/key_reader.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import type { LayerRange, Stage } from "../device/stages.ts";
 import { invariant } from "../errors.ts";
-import {
-  cacheBytes,
-  KvArena,
-  type KvArenaOptions,
-  type KvRun,
-  type LayerCache,
-} from "./kv_cache.ts";
+import { KvArena, type KvRun } from "./kv_cache.ts";
+import { cacheBytes, type KvArenaOptions, type LayerCache } from "./layer_cache.ts";
 import { PAGE_TOKENS } from "./kv_pages.ts";
 import { type CodedMeans, keyCodes } from "../ops/key_codes.ts";
 import { tileMeans } from "../ops/tile_means.ts";
@@ -269,12 +265,19 @@ export class KvRows implements Disposable {
     return Math.min(this.#firstFor(pool, next), Math.floor(end / PAGE_TOKENS) * PAGE_TOKENS);
   }
 
-  /** Makes the means of the first tiles and the codes of their keys, where there is room for them. */
-  async makeMeans(tiles: number): Promise<void> {
+  /**
+   * Makes the means of the first tiles and the codes of their keys, where there is room for them.
+   *
+   * @param reader Expands keys of 8 bits; absent where keys are read as they are.
+   */
+  async makeMeans(tiles: number, reader?: KeyReader): Promise<void> {
     for (const run of tiles > 0 ? this.#runs : []) {
       for (const layer of run.layers) {
         if (run.layer(layer).means === undefined) continue;
-        const keys = run.segment(layer, { start: 0, tokens: tiles * PAGE_TOKENS });
+        const segments = {
+          keys: run.segment(layer, { start: 0, tokens: tiles * PAGE_TOKENS }),
+        };
+        const { keys } = await reader?.read(layer, segments) ?? segments;
         const means = run.means(layer, tiles);
         await tileMeans(keys.keys.device, { means, keys });
         await keyCodes(keys.keys.device, { means, keys });

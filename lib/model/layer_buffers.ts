@@ -8,13 +8,14 @@ import type { Tensor } from "../device/tensor.ts";
 import { type Workspace, workspaceBytes } from "../device/workspace.ts";
 import { invariant } from "../errors.ts";
 import { layerPools, type ModelShape } from "./model_shape.ts";
-import type { Precision } from "./precision.ts";
+import { isEightBits, type Precision } from "./precision.ts";
 import { dependsOnLength } from "./rope_frequencies.ts";
 
 /** The tensors that every model has, in the order in which they lie in memory. */
 export const BUFFER_NAMES = [
   ...["ids", "positions", "residual", "normed", "qkv", "q", "attended"],
   ...["unpadded", "added", "gateUp", "activated", "codes", "codeScales"],
+  ...["chunkKeys", "chunkValues", "chunkRows"],
 ] as const;
 
 /** A tensor that every model has; one that a model does not need has no elements. */
@@ -73,7 +74,8 @@ export function planBuffers(
   device: BufferTraits,
   sizes: BufferSizes,
 ): BufferPlans {
-  const { config, precision: { activations, weights }, tokens } = sizes;
+  const { config, precision, tokens } = sizes;
+  const { activations, weights, cache } = precision;
   const { hiddenSize, intermediateSize, queryHeads, kvHeads, headDim, ownHeadDim } = config;
   invariant(tokens >= 1, "a chunk has at least one token");
   const plan = (label: string, dtype: DType, ...shape: number[]) => ({
@@ -92,6 +94,9 @@ export function planBuffers(
     layers.some((layer) => layer.qkv.biases ?? layer.queryNorm ?? layer.keyNorm),
   );
   const gateUpDtype = resultOf(layers.some(({ gateUp }) => gateUp.biases));
+  // What is rounded to 8 bits is rotated first.
+  const isStored = isEightBits(cache);
+  const keyWidth = isStored ? kvHeads * headDim : 0;
   const normsOutput = layers.some(({ outputNorm, downNorm }) => outputNorm ?? downNorm);
   return {
     named: {
@@ -108,6 +113,9 @@ export function planBuffers(
       activated: plan("activated", activations, intermediateSize),
       codes: plan("rounded input", "f8e4m3", isRounded ? inputs : 0),
       codeScales: plan("scales of the rounded input", "f32", ...isRounded ? [] : [0]),
+      chunkKeys: plan("keys of the chunk", "f32", keyWidth),
+      chunkValues: plan("values of the chunk", "f32", keyWidth),
+      chunkRows: plan("rows of the chunk", "i32", ...isStored ? [] : [0]),
     },
     rows: layerPools(config).map(() => plan("cache rows", "i32")),
     tables: config.ropes.map(({ dims }) => plan("rotation table", "f32", dims)),

@@ -23,7 +23,7 @@ import { headNorm } from "../ops/head_norm.ts";
 import { matmul } from "../ops/matmul.ts";
 import { matmulRows } from "../ops/matmul_rows.ts";
 import { rmsNorm } from "../ops/rms_norm.ts";
-import { rope, ropeTable } from "../ops/rope.ts";
+import { ropeTable } from "../ops/rope.ts";
 import { swiglu } from "../ops/swiglu.ts";
 import {
   allPlans,
@@ -33,7 +33,8 @@ import {
   planBuffers,
   takeBuffers,
 } from "./layer_buffers.ts";
-import type { LayerCache } from "./kv_cache.ts";
+import { writeCache } from "./cache_writer.ts";
+import type { LayerCache } from "./layer_cache.ts";
 import { type ModelShape, poolNumbers } from "./model_shape.ts";
 import type { Precision } from "./precision.ts";
 import { roundedInput } from "./rounded_input.ts";
@@ -147,6 +148,8 @@ export class LayerStage implements Disposable {
     for (const [i, rope] of this.#config.ropes.entries()) {
       await this.#inverseFrequencies[i]?.writeFrom(inverseFrequencies(rope));
     }
+    const { chunkRows } = this.#buffers;
+    await chunkRows.writeFrom(consecutive(0, chunkRows.size));
   }
 
   /** Brings positions and cache rows of a chunk to the device, and what its rotations depend on. */
@@ -255,15 +258,12 @@ export class LayerStage implements Disposable {
     const rotation = layers[layer]?.rope;
     const rows = buffers.rows[this.#poolOf(layer)];
     invariant(rows !== undefined, "a layer's pool has rows");
-    await rope(this.#device, {
-      qOut: buffers.q,
+    await writeCache(this.#device, {
+      buffers,
       cache: chunk.target?.layer(layer),
-      qkv,
       table: rotation === undefined ? undefined : buffers.tables[rotation],
       rows,
-      qHeads: queryHeads,
-      kvHeads,
-      headDim: ownHeadDim,
+      ...{ qHeads: queryHeads, kvHeads, headDim: ownHeadDim },
     });
   }
 

@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { KvDType } from "../device/kv_segment.ts";
+
 /** A dtype that can be computed with. */
 export type ComputeDType = "bf16" | "f32";
 
@@ -31,6 +33,12 @@ export type WeightKind = ComputeDType | EightBits;
 /** All of them. */
 export const WEIGHT_KINDS = ["bf16", "f32", ...EIGHT_BITS] as const satisfies readonly WeightKind[];
 
+/** What keys and values are rounded to; of 8 bits each row of a head has a scale. */
+export type CacheKind = ComputeDType | EightBits;
+
+/** All of them. */
+export const CACHE_KINDS = ["bf16", "f32", ...EIGHT_BITS] as const satisfies readonly CacheKind[];
+
 /** What numbers are rounded to. Sums and the residual stream are f32 whatever this says. */
 export interface Precision {
   /** The inputs of matrix products. */
@@ -43,7 +51,7 @@ export interface Precision {
   /** Of 8 bits: the head, too. */
   readonly head?: EightBits | undefined;
   /** Keys and values. */
-  readonly cache: ComputeDType;
+  readonly cache: CacheKind;
 }
 
 /** The precisions of `--dtype`. */
@@ -67,20 +75,37 @@ export function plainWeights({ activations, weights }: Precision): ComputeDType 
   return isEightBits(weights) ? activations : weights;
 }
 
+/** How keys and values are kept. */
+export interface KvFormat {
+  /** The dtype of the cache. */
+  readonly dtype: KvDType;
+  /** The dtype in which prefill reads them; the cache's, unless that has 8 bits. */
+  readonly readDtype: ComputeDType;
+}
+
+/** How a precision keeps keys and values. */
+export function kvFormat({ activations, cache }: Precision): KvFormat {
+  const isEight = isEightBits(cache);
+  if (!isEight) return { dtype: cache, readDtype: cache };
+  return { dtype: cache === "int8" ? "i8" : "f8e4m3", readDtype: activations };
+}
+
 /** Whether any weights have 8 bits. */
 export function hasEightBits({ weights, head }: Pick<Precision, "weights" | "head">): boolean {
   return isEightBits(weights) || isEightBits(head);
 }
 
-/** What is asked for of weights besides the precision. */
+/** What is asked for of weights, keys and values besides the precision. */
 export interface WeightWish {
   /** Undefined for what the precision says, or what the files have in 8 bits. */
   readonly weights?: "bf16" | EightBits | undefined;
   readonly head?: "bf16" | EightBits | undefined;
+  /** Keys and values; undefined for what the precision says. */
+  readonly cache?: "bf16" | EightBits | undefined;
 }
 
 /**
- * The precision of a model's weights.
+ * The precision of a model's weights, keys and values.
  *
  * @param stored What its files have of 8 bits, which is then taken as it is.
  */
@@ -94,5 +119,6 @@ export function withWeights(
   // Whoever asks for bf16 where numbers are f32 gets what 8 bits are widened to.
   const weights = wish.weights === "bf16" ? activations : wish.weights ?? kept;
   const head = wish.head ?? precision.head;
-  return { ...precision, weights, head: isEightBits(head) ? head : undefined };
+  const cache = wish.cache ?? precision.cache;
+  return { ...precision, weights, head: isEightBits(head) ? head : undefined, cache };
 }

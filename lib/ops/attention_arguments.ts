@@ -64,11 +64,11 @@ export function checkAttention(
   check: OpCheck,
   options:
     & Pick<AttentionArguments, "q" | "keys" | "prefix" | "qOffset" | "window" | "prefixGap">
-    & { device: Device },
+    & { device: Device; scaled?: boolean },
 ): AttentionSizes {
-  const { q, keys, prefix, qOffset, device, window: wanted = 0, prefixGap = 0 } = options;
+  const { q, keys, prefix, qOffset, device, window: wanted = 0, prefixGap = 0, scaled } = options;
   const [tokens, qHeads, headDim] = check.cube("q", q);
-  const kv = checkSegments(check, { keys, prefix, prefixGap });
+  const kv = checkSegments(check, { keys, prefix, prefixGap, scaled });
   check.extent(
     kv.headDim === headDim,
     `'keys' must have the queries' head size ${headDim}`,
@@ -99,16 +99,19 @@ export function checkAttention(
 /**
  * Checks both segments.
  *
+ * @param options `scaled`: whether own keys may have 8 bits.
  * @returns What an op takes of them; null pointers and strides 0 where there is no prefix.
  * @throws {TypeError} If a dtype or rank is wrong or a tensor is disposed.
  * @throws {RangeError} If extents do not fit.
  */
 export function checkSegments(
   check: OpCheck,
-  options: Pick<AttentionArguments, "keys" | "prefix" | "prefixGap">,
+  options:
+    & Pick<AttentionArguments, "keys" | "prefix" | "prefixGap">
+    & { scaled?: boolean | undefined },
 ): KeyValues {
-  const { keys, prefix, prefixGap = 0 } = options;
-  const own = check.segment("keys", keys);
+  const { keys, prefix, prefixGap = 0, scaled = false } = options;
+  const own = check.segment("keys", keys, { scaled });
   const prefixTokens = prefix?.tokens ?? 0;
   const first = prefix === undefined || prefixTokens === 0
     ? { keys: 0n, values: 0n, tokenStride: 0, headStride: 0 }

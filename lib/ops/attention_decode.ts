@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Device } from "../device/device.ts";
+import { type Device, DTYPE_BYTES } from "../device/device.ts";
 import type { Tensor } from "../device/tensor.ts";
 import type { AttentionDecodeParams } from "../ffi/attention_params.ts";
 import { DTYPE_CODES } from "../ffi/status.ts";
@@ -20,7 +20,10 @@ export const DECODE_QUERY_TOKENS = 16;
 /** What `attentionDecode()` reads and writes; B sequences with T queries each. */
 export interface AttentionDecodeArguments
   extends Pick<AttentionArguments, "out" | "lse" | "q" | "scale"> {
-  /** The cache of all sequences, `out`, `lse` and `q` having B * T rows, sequence by sequence. */
+  /**
+   * The cache of all sequences, in floats or 8 bits; `out`, `lse` and `q` have B * T rows, sequence by
+   * sequence.
+   */
   readonly keys: AttentionArguments["keys"];
   /** [B] i32: the number of keys of each sequence, 0 to `sequenceCapacity`. */
   readonly keyCount: Tensor;
@@ -71,9 +74,10 @@ export function checkDecode(
 ): AttentionDecodeParams {
   const { device } = options;
   const { out, lse, q, keys, keyCount, firstRow, causal, window = 0 } = args;
-  const sizes = checkAttention(check, { q, keys, qOffset: 0, device });
+  const sizes = checkAttention(check, { q, keys, qOffset: 0, device, scaled: true });
   const { kv } = sizes;
-  check.cacheDtype("keys", keys);
+  check.cacheDtype("keys", keys, { scaled: true });
+  const { keyScales, valueScales, scaleHeadStride } = check.segment("keys", keys, { scaled: true });
   const sequences = keyCount.size;
   const { sequenceCapacity = keys.tokens } = args;
   check.integer("sequenceCapacity", sequenceCapacity, { min: 0, max: keys.tokens });
@@ -85,6 +89,8 @@ export function checkDecode(
     keys: kv.keys,
     values: kv.values,
     kvDtype: kv.dtype,
+    keyScales,
+    valueScales,
     firstRow: firstRow === undefined ? 0n : check.input("firstRow", firstRow, perSequence),
     keyCount: check.input("keyCount", keyCount, perSequence),
     causal: causal ? 1 : 0,
@@ -98,6 +104,7 @@ export function checkDecode(
     headDim: sizes.headDim,
     tokenStride: kv.tokenStride,
     headStride: kv.headStride,
+    scaleHeadStride,
     scale: check.finite("scale", args.scale),
   };
 }
@@ -122,8 +129,15 @@ export function decodeCost(
   keys: number,
 ): { flops: number; bytes: number } {
   const { headDim, qHeads, kvHeads, qTokens, kvDtype } = params;
+  const { f32, bf16 } = DTYPE_BYTES;
+  // Of a row of 8 bits the scale is read, too.
+  const rowBytes = kvDtype === DTYPE_CODES.f32
+    ? f32 * headDim
+    : kvDtype === DTYPE_CODES.bf16
+    ? bf16 * headDim
+    : headDim + f32;
   return {
     flops: 4 * headDim * qHeads * qTokens * keys,
-    bytes: 2 * kvHeads * headDim * keys * (kvDtype === DTYPE_CODES.f32 ? 4 : 2),
+    bytes: 2 * kvHeads * keys * rowBytes,
   };
 }

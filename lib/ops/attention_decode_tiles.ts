@@ -5,7 +5,7 @@
  * @module
  */
 import type { Device } from "../device/device.ts";
-import type { KvSegment } from "../device/kv_segment.ts";
+import { isScaled, type KvSegment } from "../device/kv_segment.ts";
 import type { Tensor } from "../device/tensor.ts";
 import { type AttentionDecodeArguments, checkDecode, decodeCost } from "./attention_decode.ts";
 import type { TileLists } from "./decode_select.ts";
@@ -15,7 +15,7 @@ import { checkMeans } from "./tile_means.ts";
 /** What `attentionDecodeTiles()` reads and writes. */
 export interface AttentionDecodeTilesArguments
   extends Omit<AttentionDecodeArguments, "window">, TileLists {
-  /** A row for each tile of the cache, all sequences together; of the keys' dtype. */
+  /** A row for each tile of the cache, all sequences together; of the keys' dtype, or of floats. */
   readonly means: KvSegment;
   /** [B] i32: how many tiles of each sequence have a mean, from its first on. */
   readonly pooledTiles: Tensor;
@@ -44,7 +44,7 @@ export async function attentionDecodeTiles(
     tiles: 0,
   });
   check.extent(
-    meanDtype === kvDtype,
+    meanDtype === kvDtype || isScaled(keys.keys.dtype),
     `'means' must be ${keys.keys.dtype} as 'keys' is`,
     means.keys.dtype,
   );
@@ -53,6 +53,7 @@ export async function attentionDecodeTiles(
     attention,
     meanKeys,
     meanValues,
+    meanDtype,
     pooledTiles: check.input("pooledTiles", pooledTiles, { dtypes: I32, shape: [sequences] }),
     counts: check.input("counts", counts, { dtypes: I32, shape: [sequences, kvHeads] }),
     indices: check.input("indices", indices, {

@@ -6,7 +6,7 @@
 import type { Device, DType } from "../device/device.ts";
 import { Fp8Matrix } from "../device/fp8_matrix.ts";
 import { Int8Matrix, type Matrix } from "../device/int8_matrix.ts";
-import { segmentLayout } from "../device/kv_segment.ts";
+import { isScaled, segmentLayout } from "../device/kv_segment.ts";
 import type { KvSegment, SegmentLayout } from "../device/kv_segment.ts";
 import { shapeText } from "../device/shape.ts";
 import type { Tensor } from "../device/tensor.ts";
@@ -104,23 +104,33 @@ export class OpCheck {
   /**
    * Checks a segment of keys and values.
    *
+   * @param options `scaled`: whether the op reads 8 bits and their scales, too.
    * @returns Its addresses and strides.
    * @throws {TypeError} As `segmentLayout()`, or if it is on another device.
    * @throws {RangeError} As `segmentLayout()`.
    */
-  segment(name: string, segment: KvSegment): SegmentLayout {
+  segment(name: string, segment: KvSegment, options?: { scaled: boolean }): SegmentLayout {
+    if (isScaled(segment.keys.dtype) && options?.scaled !== true) {
+      this.#fail(TypeError, { name, rule: "be bf16 or f32", tensor: segment.keys });
+    }
     if (segment.keys.device !== this.#device || segment.values.device !== this.#device) {
       throw new TypeError(`Cannot run ${this.#op} as '${name}' must be on the op's device`);
     }
     return segmentLayout(segment, name);
   }
 
-  /** Checks that the device's attention takes a segment's dtype. @throws {TypeError} If not. */
-  cacheDtype(name: string, segment: KvSegment): void {
+  /**
+   * Checks that the device's attention takes a segment's dtype.
+   *
+   * @param options As of `segment()`.
+   * @throws {TypeError} If not.
+   */
+  cacheDtype(name: string, segment: KvSegment, options?: { scaled: boolean }): void {
     const { cacheDtypes } = this.#device;
+    const taken = cacheDtypes.filter((dtype) => options?.scaled === true || !isScaled(dtype));
     const { keys: tensor } = segment;
-    if (!cacheDtypes.includes(tensor.dtype)) {
-      this.#fail(TypeError, { name, rule: `be ${cacheDtypes.join(" or ")}`, tensor });
+    if (!taken.includes(tensor.dtype)) {
+      this.#fail(TypeError, { name, rule: `be ${taken.join(" or ")}`, tensor });
     }
   }
 

@@ -6,6 +6,7 @@
 import type { Device } from "../device/device.ts";
 import type { Tensor } from "../device/tensor.ts";
 import { DTYPE_CODES } from "../ffi/status.ts";
+import { checkCacheRows } from "./kv_store.ts";
 import { bytesOf, F32, F32_OR_BF16, I32, OpCheck, shapesOf } from "./op_check.ts";
 
 /** What `ropeTable()` reads and writes. */
@@ -114,7 +115,7 @@ export async function rope(device: Device, args: RopeArguments): Promise<void> {
     shapes: shapesOf({ qOut, keys: cache?.keys, values: cache?.values, qkv, table, rows }),
     // The C function does not know the capacity; on a GPU the rows are not visible from here.
     check: () => {
-      if (device.hasHostMemory) checkRows(check, rows, target.capacity);
+      if (device.hasHostMemory) checkCacheRows(check, rows, target.capacity);
     },
   });
 }
@@ -146,14 +147,4 @@ function cacheTarget(
     values.rowStride,
   );
   return { keys: keysAddress, values: valuesAddress, headStride: keys.rowStride, capacity };
-}
-
-function checkRows(check: OpCheck, rows: Tensor, capacity: number): void {
-  for (const row of rows.hostInts()) {
-    check.extent(
-      row >= -1 && row < capacity,
-      `'rows' must lie within -1 to ${capacity - 1}`,
-      row,
-    );
-  }
 }

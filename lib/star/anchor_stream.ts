@@ -15,7 +15,7 @@ import { exchangeOn } from "../parallel/device_exchange.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { invariant } from "../errors.ts";
-import type { KvArenaOptions, LayerCache } from "../model/kv_cache.ts";
+import { type KvArenaOptions, rowShapes, rowTensors } from "../model/layer_cache.ts";
 import type { KvRows } from "../model/kv_pools.ts";
 import type { BlockLayout } from "./blocks.ts";
 import { isOn } from "./switches.ts";
@@ -82,7 +82,8 @@ export class AnchorStream implements Disposable {
   readonly #owned: DisposableStack;
   readonly #anchorTokens: number;
   readonly #next: number;
-  readonly #packed: PerStage<LayerCache>;
+  /** As `rowTensors()` has them. */
+  readonly #packed: PerStage<readonly Tensor[]>;
 
   /**
    * @param options `rows`: on rank 0 those of its blocks, which begin with the anchor; elsewhere those
@@ -98,18 +99,20 @@ export class AnchorStream implements Disposable {
       next: number;
     },
   ) {
-    const { collective, rows, anchorTokens, kvHeads, headDim, dtype } = options;
+    const { collective, rows, anchorTokens } = options;
     this.#next = options.next;
     this.#collective = collective;
     this.#rows = rows;
     this.#anchorTokens = anchorTokens;
     using owned = new DisposableStack();
     // The anchor's rows of a head lie together, those of the next head behind all other pages.
-    const shape = [kvHeads, anchorTokens, headDim];
-    this.#packed = new PerStage(stages, ({ device }) => {
-      const make = (label: string) => owned.use(Tensor.allocate(device, { dtype, shape, label }));
-      return { keys: make("anchor's keys, packed"), values: make("anchor's values, packed") };
-    });
+    const label = "anchor's keys and values, packed";
+    const shapes = rowShapes({ ...options, rows: anchorTokens });
+    this.#packed = new PerStage(
+      stages,
+      ({ device }) =>
+        shapes.map((shape) => owned.use(Tensor.allocate(device, { ...shape, label }))),
+    );
     this.#owned = owned.move();
   }
 
@@ -119,15 +122,17 @@ export class AnchorStream implements Disposable {
    * @throws {WorkerError} If a rank is lost.
    */
   async exchange(layer: number): Promise<void> {
-    const { keys, values } = this.#rows.layer(layer);
+    const tensors = rowTensors(this.#rows.layer(layer));
     const first = this.#rows.firstFor(layer, this.#next);
     const tokens = this.#anchorTokens - first;
     if (tokens <= 0) return;
     const start = this.#rows.runOf(layer).origin + first;
     const packed = this.#packed.of(layer);
-    const exchange = exchangeOn(this.#collective, keys.device);
-    invariant(exchange.canBeRecorded, "the anchor is sent between devices");
-    for (const [tensor, all] of [[keys, packed.keys], [values, packed.values]] as const) {
+    for (const [i, tensor] of tensors.entries()) {
+      const exchange = exchangeOn(this.#collective, tensor.device);
+      invariant(exchange.canBeRecorded, "the anchor is sent between devices");
+      const all = packed[i];
+      invariant(all !== undefined, "all that a layer has is packed");
       const [heads = 0, , headDim = 0] = all.shape;
       const sent = all.reshape([all.size / headDim, headDim]).rows(0, heads * tokens)
         .reshape([heads, tokens, headDim]);

@@ -6,6 +6,7 @@
 import type { RandomSelection } from "../attention/random_selection.ts";
 import type { LoadedHooks } from "../attention/select_module.ts";
 import { type CheckedPlan, mergeOf } from "../attention/plan.ts";
+import type { KeyReader } from "../attention/key_reader.ts";
 import type { TileRecords } from "../attention/tile_records.ts";
 import type { Stage } from "../device/stages.ts";
 import type { Transformer } from "../model/forward.ts";
@@ -28,6 +29,8 @@ export interface EncodeOptions {
   readonly transformer: Transformer;
   readonly weights: ModelWeights;
   readonly precision: Precision;
+  /** Expands keys of 8 bits; absent where keys are read as they are. */
+  readonly reader?: KeyReader | undefined;
   readonly plan: CheckedPlan;
   readonly collective: Collective;
   /** Used in place of the tiles that the mass selects; for benchmarks. */
@@ -102,8 +105,9 @@ export async function encodeContext(
     : await encodeBlocks({ ...common, blocks, anchorRows });
   await pauses.finish();
   const { anchor, anchorPasses, selected } = phase1;
-  await rows.makeMeans(sequence.wholeTiles);
-  await sequence.prepareMerge(anchor, { stages, config, merge: mergeOf(plan) });
+  const { reader } = options;
+  await rows.makeMeans(sequence.wholeTiles, reader);
+  await sequence.prepareMerge(anchor, { stages, config, merge: mergeOf(plan), reader });
   // Whoever measures phase 1 wants its end, not that of its start; what only it needs is freed then.
   for (const { device } of stages) await device.kernels.idle();
   await options.turns.turn();
@@ -125,14 +129,14 @@ export async function encodeContext(
  */
 export async function copyContext(
   source: EncodedContext,
-  options: { sequence: Sequence },
+  options: { sequence: Sequence; reader?: KeyReader | undefined },
 ): Promise<EncodedContext> {
-  const { sequence } = options;
+  const { sequence, reader } = options;
   using owned = new DisposableStack();
   owned.use(sequence);
   const { rows, cachedTokens: end, queryFrom: next } = source.sequence;
   await sequence.rows.copyFrom(rows, { end, next });
-  await sequence.rows.makeMeans(sequence.wholeTiles);
+  await sequence.rows.makeMeans(sequence.wholeTiles, reader);
   await sequence.copyAnchorMeans(source.sequence);
   owned.move();
   return {

@@ -14,7 +14,9 @@ import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
 import { invariant } from "../errors.ts";
 import { type ChunkTarget, consecutive } from "../model/forward.ts";
-import type { KvArenaOptions, KvRun, LayerCache } from "../model/kv_cache.ts";
+import type { KvRun } from "../model/kv_cache.ts";
+import { type KvArenaOptions, type LayerCache, makeLayer } from "../model/layer_cache.ts";
+import { PAGE_TOKENS, pagesFor } from "../model/kv_pages.ts";
 import type { KvRows } from "../model/kv_pools.ts";
 
 /** The keys and values of a part; owns what its layers share. */
@@ -38,7 +40,7 @@ export class PartKeys implements Disposable {
     stages: readonly Stage[],
     options: KvArenaOptions & { rows: KvRows; tokens: number; next: number },
   ) {
-    const { kvHeads, headDim, dtype, rows, tokens, next } = options;
+    const { rows, tokens, next } = options;
     this.#rows = rows;
     this.#tokens = tokens;
     this.#next = next;
@@ -57,9 +59,11 @@ export class PartKeys implements Disposable {
     this.#shared = new PerStage(stages, ({ device, firstLayer, endLayer }) => {
       const layers = consecutive(firstLayer, endLayer - firstLayer);
       if (!layers.some((layer) => this.#sharing.has(layer))) return undefined;
-      const make = (label: string) =>
-        owned.use(Tensor.allocate(device, { dtype, shape: [kvHeads, tokens, headDim], label }));
-      return { keys: make("keys of a part"), values: make("values of a part") };
+      // Whole pages, as they are expanded to the end of the last tile.
+      return makeLayer({ ...options, rows: pagesFor(tokens) * PAGE_TOKENS }, (what, tensor) => {
+        const label = `${what} of a part`;
+        return owned.use(Tensor.allocate(device, { ...tensor, label }));
+      });
     });
     this.#owned = owned.move();
   }

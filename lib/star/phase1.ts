@@ -9,6 +9,7 @@
  * @module
  */
 import { denseAttention } from "../attention/dense.ts";
+import type { KeyReader } from "../attention/key_reader.ts";
 import { measuredAttention } from "../attention/measured.ts";
 import type { RandomSelection } from "../attention/random_selection.ts";
 import type { CheckedPlan } from "../attention/plan.ts";
@@ -33,7 +34,7 @@ import { invariant } from "../errors.ts";
 import { consecutive, Transformer } from "../model/forward.ts";
 import type { KvRows } from "../model/kv_pools.ts";
 import { windowsOf } from "../model/model_shape.ts";
-import type { Precision } from "../model/precision.ts";
+import { kvFormat, type Precision } from "../model/precision.ts";
 import type { RopeLengths } from "../model/rope_frequencies.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import {
@@ -68,6 +69,8 @@ export interface Phase1Options {
   readonly rows: KvRows;
   /** Where the anchor's go on a rank that has blocks, but not block 0. */
   readonly anchorRows: KvRows | undefined;
+  /** Expands keys of 8 bits; absent where keys are read as they are. */
+  readonly reader?: KeyReader | undefined;
   readonly precision: Precision;
   /** Used in place of the tiles that the mass selects; for benchmarks. */
   readonly randomTiles?: RandomSelection | undefined;
@@ -122,7 +125,8 @@ export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result
   const anchor = anchorTokens === 0
     ? undefined
     : (layer: number) => (anchorRows ?? rows).segment(layer, { start: 0, tokens: anchorTokens });
-  const sizes = { kvHeads, headDim, dtype: options.precision.cache, anchorTokens };
+  const { dtype } = kvFormat(options.precision);
+  const sizes = { kvHeads, headDim, dtype, anchorTokens };
   const isSent = isAnchorSent(collective, { layout, stages });
   const next = layout.blocksByRank[1]?.[0]?.start ?? 0;
   if (isSent) await anchorRows?.makeRoom({ from: 0, end: anchorTokens, next });
@@ -360,6 +364,7 @@ class SequenceEncoder implements Disposable {
       prefixGap: gapOf(sequence),
       windowOf: this.#windowOf,
       scale: this.#scale,
+      reader: this.#options.reader,
     };
     return attentionOf(
       new PerStage(stages, ({ device, firstLayer }) => {

@@ -11,6 +11,7 @@
 import type { RandomSelection } from "../attention/random_selection.ts";
 import type { CheckedPlan } from "../attention/plan.ts";
 import type { LoadedHooks } from "../attention/select_module.ts";
+import type { KeyReader } from "../attention/key_reader.ts";
 import { RingAttention } from "../attention/ring.ts";
 import { SelectedRingAttention } from "../attention/ring_selected.ts";
 import type { Collective } from "../parallel/collective.ts";
@@ -18,7 +19,7 @@ import type { Stage } from "../device/stages.ts";
 import { consecutive, Transformer } from "../model/forward.ts";
 import type { KvRows } from "../model/kv_pools.ts";
 import { type ModelShape, windowsOf } from "../model/model_shape.ts";
-import type { Precision } from "../model/precision.ts";
+import { kvFormat, type Precision } from "../model/precision.ts";
 import type { RopeLengths } from "../model/rope_frequencies.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
 import { type BlockLayout, tokensIn } from "./blocks.ts";
@@ -41,6 +42,8 @@ export interface RingPhaseOptions {
   readonly collective: Collective;
   /** Where this rank's keys and values go, from row 0 on. */
   readonly rows: KvRows;
+  /** Expands keys of 8 bits; absent where keys are read as they are. */
+  readonly reader?: KeyReader | undefined;
   /** The row that the first token behind the context would have here. */
   readonly next: number;
   /** Used in place of the tiles that the mass selects; for benchmarks. */
@@ -64,7 +67,7 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
   const base = { anchor: undefined, anchorPasses: 0, [Symbol.dispose]() {} };
   // The last layer's attention is not needed: only its keys and values are kept.
   const exchanges = collective.size > 1 ? layerCount - 1 : 0;
-  const { cache: dtype } = precision;
+  const { dtype, readDtype } = kvFormat(precision);
   const sizes = { kvHeads, headDim, dtype, rows, next: options.next, tokens: ownTokens };
   using part = new PartKeys(stages, sizes);
   let layersDone = 0;
@@ -72,8 +75,11 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
   const ring = {
     collective,
     pieces: layout.blocksByRank,
-    keys: (layer: number) => part.segment(layer),
-    ...{ queryHeads, kvHeads, dtype, headDim },
+    keys: async (layer: number) => {
+      const segments = { keys: part.segment(layer) };
+      return (await options.reader?.read(layer, segments) ?? segments).keys;
+    },
+    ...{ queryHeads, kvHeads, headDim, dtype: readDtype },
     scale: config.attentionScale,
     windowOf: windowsOf(config),
     onProgress: (fraction: number) => onProgress(Math.min(1, (layersDone + fraction) / layerCount)),

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import type { KeyReader } from "../attention/key_reader.ts";
 import type { MergeRule } from "../attention/plan.ts";
 import { type KeyPlace, keyPlace } from "../attention/window.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
@@ -157,9 +158,14 @@ export class Sequence implements Disposable {
   /** Makes what the merge of the ranks' parts needs of an encoded context. */
   async prepareMerge(
     anchor: ((layer: number) => KvSegment) | undefined,
-    options: { stages: readonly Stage[]; config: ModelShape; merge: MergeRule },
+    options: {
+      stages: readonly Stage[];
+      config: ModelShape;
+      merge: MergeRule;
+      reader?: KeyReader | undefined;
+    },
   ): Promise<void> {
-    const { stages, config, merge } = options;
+    const { stages, config, merge, reader } = options;
     const { kvHeads, headDim } = config;
     const windowOf = windowsOf(config);
     if (merge !== "antidiagonal" || this.rankCount === 1 || anchor === undefined) return;
@@ -169,7 +175,9 @@ export class Sequence implements Disposable {
         if (!isMergedByScore({ merge, window: windowOf(layer) })) continue;
         const out = Tensor.allocate(device, { dtype: "f32", shape: [kvHeads, headDim], label });
         this.#anchorMeans.set(layer, out);
-        await keyMean(device, { out, keys: anchor(layer) });
+        const segments = { keys: anchor(layer) };
+        const { keys } = await reader?.read(layer, segments) ?? segments;
+        await keyMean(device, { out, keys });
       }
     }
   }

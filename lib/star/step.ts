@@ -13,6 +13,7 @@ import { BatchAttention, type BatchKeys } from "../attention/batch.ts";
 import type { KeepOptions } from "../attention/chosen_tiles.ts";
 import { unitTiles } from "../attention/decode_keep.ts";
 import { GlobalAttention } from "../attention/global.ts";
+import type { KeyReader } from "../attention/key_reader.ts";
 import { type CheckedPlan, mergeOf } from "../attention/plan.ts";
 import type { PendingBytes } from "../device/device.ts";
 import type { Stage } from "../device/stages.ts";
@@ -36,6 +37,8 @@ export interface StepperOptions {
   readonly stages: readonly Stage[];
   readonly transformer: Transformer;
   readonly pools: KvPools;
+  /** Expands keys of 8 bits; absent where keys are read as they are. */
+  readonly reader?: KeyReader | undefined;
   readonly plan: CheckedPlan;
   readonly collective: Collective;
   /** The widest batch. */
@@ -115,6 +118,7 @@ export class Stepper implements Disposable {
         windows: layerPools(transformer.config),
         maxRows,
         keep: this.#keep,
+        reader: options.reader,
       }),
     );
   }
@@ -143,7 +147,7 @@ export class Stepper implements Disposable {
     sequence: Sequence,
     query: { ids: Int32Array; topLogits: number; tokenScores?: number | undefined; turns: Turns },
   ): Promise<FirstToken> {
-    const { transformer, plan, stages, collective } = this.#options;
+    const { transformer, plan, stages, collective, reader } = this.#options;
     const { ids, turns, tokenScores } = query;
     const maxTokens = queryChunk({
       plan,
@@ -160,7 +164,7 @@ export class Stepper implements Disposable {
       windowOf: windowsOf(transformer.config),
       maxTokens,
       rankCount: sequence.rankCount,
-      keep: this.#keep,
+      ...{ keep: this.#keep, reader },
     });
     let row = 0;
     const scores: TokenScore[] = [];

@@ -4,8 +4,10 @@
  * @module
  */
 import type { DType } from "../../lib/device/device.ts";
-import type { KvSegment } from "../../lib/device/kv_segment.ts";
+import { isScaled, type KvSegment } from "../../lib/device/kv_segment.ts";
 import type { Tensor } from "../../lib/device/tensor.ts";
+import type { Random } from "./random.ts";
+import { makeScaled } from "./scaled_keys.ts";
 import type { Bench } from "./twin.ts";
 
 /** The sizes of one sequence. */
@@ -63,33 +65,30 @@ export async function makeSegment(
   sizes: SequenceSizes & { readonly offset: number },
 ): Promise<KvSegment> {
   const { keyTokens, kvHeads, headDim, unread = () => false, offset, oddValues = [] } = sizes;
-  // The tensor cores of a GPU take bf16 alone.
-  const kvDtype = bench.isForGpu ? "bf16" : sizes.kvDtype ?? "f32";
   const capacity = keyTokens + SPARE_ROWS.front + SPARE_ROWS.behind;
-  const cache = (name: string): Promise<Tensor> =>
-    bench.data(`${label}.${name}`, {
-      dtype: kvDtype,
-      shape: [kvHeads, capacity, headDim],
-      make: (count, random) => {
-        const values = random.floats(count, 1);
-        for (let row = 0; row < kvHeads * capacity; row++) {
-          const token = row % capacity - SPARE_ROWS.front;
-          const used = token >= 0 && token < keyTokens &&
-            !unread(offset + token, Math.floor(row / capacity));
-          if (!used) values.fill(NaN, row * headDim, (row + 1) * headDim);
-          for (const odd of name === "values" ? oddValues : []) {
-            if (token >= 0 && odd.token === offset + token) {
-              values[row * headDim + odd.dim] = odd.value;
-            }
-          }
-        }
-        return values;
-      },
-    });
-  return {
-    keys: await cache("keys"),
-    values: await cache("values"),
-    start: SPARE_ROWS.front,
-    tokens: keyTokens,
+  const makeOf = (odds: typeof oddValues) => (count: number, random: Random) => {
+    const values = random.floats(count, 1);
+    for (let row = 0; row < kvHeads * capacity; row++) {
+      const token = row % capacity - SPARE_ROWS.front;
+      const used = token >= 0 && token < keyTokens &&
+        !unread(offset + token, Math.floor(row / capacity));
+      if (!used) values.fill(NaN, row * headDim, (row + 1) * headDim);
+      for (const odd of odds) {
+        if (token >= 0 && odd.token === offset + token) values[row * headDim + odd.dim] = odd.value;
+      }
+    }
+    return values;
   };
+  const place = { start: SPARE_ROWS.front, tokens: keyTokens };
+  const { kvDtype: wanted = "f32" } = sizes;
+  if (isScaled(wanted)) {
+    const scaled = { dtype: wanted, kvHeads, rows: capacity, headDim, make: makeOf([]) };
+    return { ...await makeScaled(bench, label, scaled), ...place };
+  }
+  // The tensor cores of a GPU take bf16 alone.
+  const dtype = bench.isForGpu ? "bf16" : wanted;
+  const shape = [kvHeads, capacity, headDim];
+  const cache = (name: string, odds: typeof oddValues): Promise<Tensor> =>
+    bench.data(`${label}.${name}`, { dtype, shape, make: makeOf(odds) });
+  return { keys: await cache("keys", []), values: await cache("values", oddValues), ...place };
 }

@@ -6,7 +6,7 @@
 import { type CheckedPlan, checkPlan } from "../../lib/attention/plan.ts";
 import { DEVICE_TRAITS } from "../../lib/device/device.ts";
 import type { DeviceKind } from "../../lib/device/open.ts";
-import { PRECISIONS } from "../../lib/model/precision.ts";
+import { type CacheKind, PRECISIONS } from "../../lib/model/precision.ts";
 import { NO_HOOKS } from "../../lib/engine/hooks.ts";
 import { RankModel } from "../../lib/engine/rank.ts";
 import type { Collective } from "../../lib/parallel/collective.ts";
@@ -30,6 +30,8 @@ export interface BatchResult {
 export interface BatchRun {
   readonly plan: CheckedPlan;
   readonly dtype: "f32" | "bf16";
+  /** By default as `dtype` says. */
+  readonly cache?: CacheKind;
   readonly device?: DeviceKind;
   readonly gpusPerRank?: number;
   readonly ranks?: number;
@@ -97,13 +99,14 @@ async function runOnRank(
   samples: readonly GenerateRequest[],
   options: { run: BatchRun; collective: Collective },
 ): Promise<BatchResult[]> {
-  const { run: { plan, dtype, device = "cpu", gpusPerRank, width, order }, collective } = options;
+  const { run, collective } = options;
+  const { plan, dtype, cache = dtype, device = "cpu", gpusPerRank, width, order } = run;
   using model = await RankModel.load(
     {
       modelFolder: MODEL,
       plan,
       device,
-      precision: PRECISIONS[dtype],
+      precision: { ...PRECISIONS[dtype], cache },
       threads: 1,
       gpusPerRank,
       batchSize: width,
@@ -126,7 +129,7 @@ async function runOnRank(
     },
     pause: async () => {
       await decode(1);
-      if (collective.rank === 0) options.run.onPause?.();
+      if (collective.rank === 0) run.onPause?.();
     },
   };
   while (waiting.length > 0 || active.length > 0) {

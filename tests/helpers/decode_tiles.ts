@@ -5,11 +5,12 @@
  * @module
  */
 import type { DType } from "../../lib/device/device.ts";
-import type { KvSegment } from "../../lib/device/kv_segment.ts";
+import { isScaled, type KvSegment } from "../../lib/device/kv_segment.ts";
 import type { Tensor } from "../../lib/device/tensor.ts";
 import type { CodedMeans } from "../../lib/ops/key_codes.ts";
 import { pickRows } from "./company.ts";
 import { Random } from "./random.ts";
+import { makeScaled } from "./scaled_keys.ts";
 import type { Bench } from "./twin.ts";
 
 /** Sizes of all sequences. */
@@ -83,7 +84,9 @@ export async function makeCache(
   const { tokens, pooled, qHeads, kvHeads, headDim } = sizes;
   const { first, counts, rows } = layOutCache(sizes);
   const { chosen = pooled.map((_, i) => i) } = options;
-  const kvDtype = bench.isForGpu ? "bf16" : sizes.kvDtype ?? "f32";
+  const { kvDtype: wanted = "f32" } = sizes;
+  // Means are floats, whatever the keys are.
+  const meanDtype = bench.isForGpu || isScaled(wanted) ? "bf16" : wanted;
   const ownerOf = (row: number) =>
     first.findIndex((begin, i) => row >= begin && row < begin + (counts[i] ?? 0));
   const readsKey = (head: number, row: number): boolean => {
@@ -98,19 +101,23 @@ export async function makeCache(
     if (sequence < 0 || tile >= (pooled[sequence] ?? 0)) return false;
     return !(isChosen?.({ sequence, head, tile }) ?? false);
   };
-  const make = (label: string, count: number, reads: typeof readsKey) =>
+  const make = (label: string, count: number, reads: Reads) =>
     bench.data(label, {
-      dtype: kvDtype,
+      dtype: meanDtype,
       shape: [kvHeads, count, headDim],
-      make: (size, random) => {
-        const values = random.floats(size, 1);
-        for (let row = 0; row < kvHeads * count; row++) {
-          if (reads(Math.floor(row / count), row % count)) continue;
-          values.fill(NaN, row * headDim, (row + 1) * headDim);
-        }
-        return values;
-      },
+      make: rowMaker({ kvHeads, count, headDim }, reads),
     });
+  const makeKeys = async () => {
+    if (!isScaled(wanted)) {
+      const keys = await make("keys", rows, readsKey);
+      return { keys, values: await make("values", rows, readsKey) };
+    }
+    const rowsOf = rowMaker({ kvHeads, count: rows, headDim }, readsKey);
+    return await makeScaled(bench, "cache", {
+      ...{ dtype: wanted, kvHeads, rows, headDim },
+      make: rowsOf,
+    });
+  };
   const pages = rows / 128;
   const every = await bench.queries("q", [pooled.length * tokens, qHeads, headDim]);
   const q = await bench.queries(`q${chosen.length}`, [chosen.length * tokens, qHeads, headDim]);
@@ -119,14 +126,13 @@ export async function makeCache(
   return {
     q,
     keys: {
-      keys: await make("keys", rows, readsKey),
-      values: await make("values", rows, readsKey),
+      ...await makeKeys(),
       ...{ start: 0, tokens: rows },
     },
     means: {
       keys: await make("mean keys", pages, readsMean),
       values: await make("mean values", pages, readsMean),
-      spread: await bench.floats("spread", [kvHeads, pages, headDim], { dtype: kvDtype }),
+      spread: await bench.floats("spread", [kvHeads, pages, headDim], { dtype: meanDtype }),
       codes: await bench.ints("codes", [kvHeads, rows, headDim / 16], CODE_WORDS),
       ...{ start: 0, tokens: pages },
     },
@@ -135,6 +141,24 @@ export async function makeCache(
     pooledTiles: await integers(bench, "pooledTiles", chosen.map((i) => pooled[i] ?? -1)),
     sequenceCapacity: Math.max(0, ...counts),
     scale: headDim ** -0.5,
+  };
+}
+
+/** Whether a row of a head is read. */
+type Reads = (head: number, row: number) => boolean;
+
+/** Random rows; those that are not read are NaN. */
+function rowMaker(
+  { kvHeads, count, headDim }: { kvHeads: number; count: number; headDim: number },
+  reads: Reads,
+): (size: number, random: Random) => Float32Array<ArrayBuffer> {
+  return (size, random) => {
+    const values = random.floats(size, 1);
+    for (let row = 0; row < kvHeads * count; row++) {
+      if (reads(Math.floor(row / count), row % count)) continue;
+      values.fill(NaN, row * headDim, (row + 1) * headDim);
+    }
+    return values;
   };
 }
 

@@ -8,7 +8,7 @@ import { checkPlan, type PlanOptions } from "../../lib/attention/plan.ts";
 import type { Device, DeviceMemory } from "../../lib/device/device.ts";
 import { stagesOn } from "../../lib/device/stages.ts";
 import { RankModel } from "../../lib/engine/rank.ts";
-import { PRECISIONS } from "../../lib/model/precision.ts";
+import { type CacheKind, PRECISIONS } from "../../lib/model/precision.ts";
 import { randomWeights } from "../../lib/model/random_weights.ts";
 import type { ModelShape } from "../../lib/model/model_shape.ts";
 import { modelShape } from "../../lib/model/shapes.ts";
@@ -40,6 +40,8 @@ export interface KeptRun {
   readonly config: ModelShape;
   readonly options: PlanOptions;
   readonly ranks: number;
+  /** Of keys and values. @default {"bf16"} */
+  readonly cache?: CacheKind;
   readonly open: (rank: number) => Promise<Device>;
   /** Tokens of each context, encoded and answered together. */
   readonly lengths: readonly number[];
@@ -200,10 +202,11 @@ async function runRank(
   { run, collective }: { run: KeptRun; collective: Collective },
 ): Promise<readonly unknown[]> {
   const { config, lengths, chunkTokens, queryTokens, answerTokens, isAskedAgain = false } = run;
+  const precision = { ...PRECISIONS.bf16, cache: run.cache ?? "bf16" };
   const stages = stagesOn([device], config);
   using weights = await randomWeights(stages, config);
   using model = await RankModel.assemble({
-    ...{ config, stages, weights, plan: checkPlan(run.options), precision: PRECISIONS.bf16 },
+    ...{ config, stages, weights, plan: checkPlan(run.options), precision },
     ...{ chunkTokens, batchSize: 2 * lengths.length },
   });
   using owned = new DisposableStack();
@@ -242,18 +245,16 @@ async function lastKeys(sequence: Sequence, config: ModelShape): Promise<readonl
   if (!sequence.isQueryRank) return digests;
   for (let layer = 0; layer < config.layerCount; layer++) {
     const tokens = Math.min(140, sequence.keyCount);
-    const { keys, values, start } = sequence.rows.segment(layer, {
+    const { keys, values, scales, start } = sequence.rows.segment(layer, {
       start: sequence.keyCount - tokens,
       tokens,
     });
-    for (const tensor of [keys, values]) {
+    for (const tensor of [keys, values, ...Object.values(scales ?? {})]) {
       const [heads = 0, rows = 0, headDim = 0] = tensor.shape;
       for (let head = 0; head < heads; head++) {
         const own = tensor.rows(head, 1).reshape([rows, headDim]).rows(start, tokens);
-        const floats = await own.toFloats();
-        digests.push(
-          new Uint8Array(await crypto.subtle.digest("SHA-256", floats.slice())).toHex(),
-        );
+        const bytes = await own.toBytes();
+        digests.push(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex());
       }
     }
   }

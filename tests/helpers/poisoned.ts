@@ -7,10 +7,15 @@
 import { copyHeadRows } from "../../lib/attention/head_rows.ts";
 import type { Device, DeviceMemory } from "../../lib/device/device.ts";
 import { Tensor } from "../../lib/device/tensor.ts";
+import { isScaled } from "../../lib/device/kv_segment.ts";
+import { rowTensors } from "../../lib/model/layer_cache.ts";
 import type { Sequence } from "../../lib/star/sequence.ts";
 
 /** Memory that is poisoned, by its label. */
-const POISONED = /^(?:mean )?(?:keys|values) of layer /;
+const POISONED = /^(?:mean |scales of the )?(?:keys|values) of layer /;
+
+/** A code of 8 bits that is not 0: 56, and 1 of e4m3. */
+const CODE = 0x38;
 
 /**
  * The same device, but for the first content of keys and values, which is NaN: for a device with host
@@ -45,21 +50,32 @@ export async function poisonSequence(
     if (rows === undefined) continue;
     for (let layer = 0; layer < layerCount; layer++) {
       const { capacity: tokens, first: start } = rows.runOf(layer);
-      const { keys, values, means } = rows.layer(layer);
-      const [heads = 0, , headDim = 0] = keys.shape;
-      const { device, dtype } = keys;
-      const shape = [heads, tokens, headDim];
-      using poison = Tensor.allocate(device, { dtype, shape, label: "poison" });
-      await poison.writeFrom(new Float32Array(poison.size).fill(value));
-      const from = { tensor: poison, start: 0 };
-      for (const tensor of [keys, values]) {
-        await copyHeadRows(tokens, { out: { tensor, start }, from });
+      const cache = rows.layer(layer);
+      for (const tensor of rowTensors(cache)) {
+        using poison = await poisonFor(tensor, { tokens, value });
+        await copyHeadRows(tokens, { out: { tensor, start }, from: { tensor: poison, start: 0 } });
       }
+      const { means } = cache;
       for (const tensor of means === undefined ? [] : [means.keys, means.values]) {
-        await copyHeadRows(tokens / 128, { out: { tensor, start: start / 128 }, from });
+        using poison = await poisonFor(tensor, { tokens: tokens / 128, value });
+        const out = { tensor, start: start / 128 };
+        await copyHeadRows(tokens / 128, { out, from: { tensor: poison, start: 0 } });
       }
     }
   }
+}
+
+/** Rows of one number; of 8 bits the scales have it. */
+async function poisonFor(
+  { device, dtype, shape }: Tensor,
+  { tokens, value }: { tokens: number; value: number },
+): Promise<Tensor> {
+  const [heads = 0, , width = 0] = shape;
+  const rows = [heads, tokens, width];
+  const poison = Tensor.allocate(device, { dtype, shape: rows, label: "poison" });
+  const bytes = isScaled(dtype) ? new Uint8Array(poison.size).fill(CODE) : undefined;
+  await poison.writeFrom(bytes ?? new Float32Array(poison.size).fill(value));
+  return poison;
 }
 
 /** Whether all keys and values in the pages of a sequence are finite, those behind its end, too. */
@@ -69,8 +85,9 @@ export async function isFinite(
 ): Promise<boolean> {
   for (let layer = 0; layer < options.layerCount; layer++) {
     const { first, capacity } = sequence.rows.runOf(layer);
-    const { keys, values } = sequence.rows.layer(layer);
-    for (const tensor of [keys, values]) {
+    const cache = sequence.rows.layer(layer);
+    // Of 8 bits all codes are finite.
+    for (const tensor of rowTensors(cache).filter(({ dtype }) => !isScaled(dtype))) {
       const [heads = 0, rows = 0, headDim = 0] = tensor.shape;
       for (let head = 0; head < heads; head++) {
         const own = tensor.rows(head, 1).reshape([rows, headDim]).rows(first, capacity);

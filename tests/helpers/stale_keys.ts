@@ -10,7 +10,7 @@ import { stagesOn } from "../../lib/device/stages.ts";
 import { RankModel } from "../../lib/engine/rank.ts";
 import { FileError } from "../../lib/errors.ts";
 import { parseConfig } from "../../lib/model/config.ts";
-import { PRECISIONS } from "../../lib/model/precision.ts";
+import { type CacheKind, PRECISIONS } from "../../lib/model/precision.ts";
 import { randomWeights } from "../../lib/model/random_weights.ts";
 import { SelfCollective } from "../../lib/parallel/self.ts";
 import type { Answer } from "../../lib/star/decoder.ts";
@@ -29,6 +29,12 @@ export const STALE_MODES: readonly PlanOptions[] = [
   { mode: "dense", decodeKeep: 0.5 },
   { mode: "star", ...BLOCKS, decodeKeep: { threshold: 0.6 } },
 ];
+
+/** A mode, and what keys and values are rounded to. */
+export interface StaleRun extends PlanOptions {
+  /** @default {"bf16"} */
+  readonly kind?: CacheKind;
+}
 
 /** A mode and what it keeps, for the names of tests. */
 export function staleName({ mode, decodeKeep }: PlanOptions): string {
@@ -73,7 +79,8 @@ class StaleModel implements Disposable {
     this.#collective = owned.use(new SelfCollective());
   }
 
-  static async open(device: Device, options: PlanOptions): Promise<StaleModel> {
+  static async open(device: Device, run: StaleRun): Promise<StaleModel> {
+    const { kind: cache = "bf16", ...options } = run;
     using owned = new DisposableStack();
     const stages = stagesOn([device], CONFIG);
     const weights = owned.use(await randomWeights(stages, CONFIG));
@@ -82,7 +89,8 @@ class StaleModel implements Disposable {
     const model = owned.use(
       await RankModel.assemble({
         ...{ config: CONFIG, stages, weights, plan: checkPlan(options) },
-        ...{ precision: PRECISIONS.bf16, chunkTokens: 256, batchSize: LENGTHS.length },
+        ...{ precision: { ...PRECISIONS.bf16, cache }, chunkTokens: 256 },
+        batchSize: LENGTHS.length,
       }),
     );
     return new StaleModel(model, owned.move());
@@ -137,7 +145,7 @@ function resultOf({ ids, topLogits }: Answer): unknown {
   return { ids: [...ids], topLogits };
 }
 
-async function answersOf(device: Device, options: PlanOptions): Promise<unknown> {
+async function answersOf(device: Device, options: StaleRun): Promise<unknown> {
   using model = await StaleModel.open(device, options);
   return await model.answers();
 }
@@ -146,7 +154,7 @@ async function answersOf(device: Device, options: PlanOptions): Promise<unknown>
  * What a device computes must not depend on what free pages hold; on a GPU, which reads whole tiles,
  * that is finite, or it is known that it may not be.
  */
-export async function checkStaleKeys(device: Device, options: PlanOptions): Promise<void> {
+export async function checkStaleKeys(device: Device, options: StaleRun): Promise<void> {
   const expected = await answersOf(device, options);
   if (device.hasHostMemory) assertEquals(await answersOf(poisoned(device), options), expected);
   const { layerCount } = CONFIG;
@@ -165,7 +173,7 @@ export async function checkStaleKeys(device: Device, options: PlanOptions): Prom
 }
 
 /** A sequence whose logits are not finite leaves nothing to those that get its pages later. */
-export async function checkFailedSequence(device: Device, options: PlanOptions): Promise<void> {
+export async function checkFailedSequence(device: Device, options: StaleRun): Promise<void> {
   const expected = await answersOf(device, options);
   const { layerCount } = CONFIG;
   const [, , , length = 0] = LENGTHS;

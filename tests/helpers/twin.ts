@@ -129,6 +129,13 @@ export class Bench implements Disposable {
     return tensor;
   }
 
+  /** A zero-filled tensor that is neither given nor compared. */
+  zeros(label: string, dtype: DType, shape: readonly number[]): Tensor {
+    const tensor = Tensor.allocate(this.device, { dtype, shape, label });
+    this.#owned.push(tensor);
+    return tensor;
+  }
+
   /** A matrix in 8 bits, for what an op writes to it; compared with the twin's after the case. */
   async int8Output(label: string, shape: readonly [number, number]): Promise<Int8Matrix> {
     const parts = int8Parts({ shape, label });

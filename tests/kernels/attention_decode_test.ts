@@ -70,6 +70,24 @@ const SIZES: readonly Sizes[] = [
   },
 ];
 
+/** Keys of 8 bits: one row, none, windows' and splits' edges, more rows than are read at once. */
+const SCALED_SIZES: readonly Sizes[] = (["i8", "f8e4m3"] as const).flatMap((kvDtype) => [
+  { tokens: 1, count: 1, capacity: 1, causal: true, qHeads: 1, kvHeads: 1, headDim: 64, kvDtype },
+  { tokens: 1, count: 0, capacity: 9, causal: true, qHeads: 4, kvHeads: 1, headDim: 64, kvDtype },
+  {
+    ...{ tokens: 3, count: 127, capacity: 128, causal: true, qHeads: 8, kvHeads: 2, headDim: 128 },
+    kvDtype,
+  },
+  {
+    ...{ tokens: 16, count: 700, capacity: 800, causal: true, qHeads: 8, kvHeads: 2, headDim: 64 },
+    ...{ kvDtype, outDtype: "bf16" },
+  },
+  {
+    ...{ tokens: 1, count: 5_001, capacity: 6_000, causal: true, qHeads: 8, kvHeads: 2 },
+    ...{ headDim: 128, kvDtype },
+  },
+]);
+
 /** The heads of real models, and groups that fill more than one tile of rows. */
 const GPU_SIZES: readonly Sizes[] = [
   { tokens: 1, count: 4_097, capacity: 8_192, causal: true, qHeads: 32, kvHeads: 8, headDim: 128 },
@@ -85,6 +103,10 @@ const GPU_SIZES: readonly Sizes[] = [
     outDtype: "bf16",
   },
   { tokens: 16, count: 20, capacity: 9_000, causal: false, qHeads: 24, kvHeads: 8, headDim: 128 },
+  ...(["i8", "f8e4m3"] as const).map((kvDtype): Sizes => ({
+    ...{ tokens: 1, count: 4_097, capacity: 8_192, causal: true, qHeads: 32, kvHeads: 8 },
+    ...{ headDim: 128, kvDtype },
+  })),
 ];
 
 function decodeCases(all: readonly Sizes[]): TwinCase[] {
@@ -144,6 +166,16 @@ const BATCHES: readonly BatchSizes[] = [
   { tokens: 1, counts: [900, 3], causal: true, qHeads: 4, kvHeads: 2, headDim: 64, window: 300 },
   { tokens: 5, counts: [600, 2], causal: true, qHeads: 6, kvHeads: 1, headDim: 64, window: 7 },
   { tokens: 2, counts: [600], causal: false, qHeads: 2, kvHeads: 2, headDim: 128, window: 99 },
+  ...(["i8", "f8e4m3"] as const).flatMap((kvDtype): BatchSizes[] => [
+    {
+      ...{ tokens: 1, counts: [300, 0, 1, 128], causal: true, qHeads: 4, kvHeads: 2, headDim: 64 },
+      kvDtype,
+    },
+    {
+      ...{ tokens: 5, counts: [600, 2], causal: true, qHeads: 6, kvHeads: 1, headDim: 128 },
+      ...{ window: 7, kvDtype },
+    },
+  ]),
 ];
 
 /** The first row of each sequence, and the rows of a cache that has them all. */
@@ -201,7 +233,7 @@ const BATCH_CASES: readonly TwinCase[] = BATCHES.map((sizes) => ({
 
 twinTest("attentionDecode()", {
   tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
-  cases: [...decodeCases(SIZES), ...BATCH_CASES],
+  cases: [...decodeCases([...SIZES, ...SCALED_SIZES]), ...BATCH_CASES],
   gpu: { tolerance: GPU_ATTENTION, cases: decodeCases(GPU_SIZES) },
 });
 
@@ -213,6 +245,8 @@ const COMPANIES: readonly Company[] = ([
   { tokens: 1, qHeads: 4, kvHeads: 1, headDim: 128 },
   { tokens: 3, qHeads: 8, kvHeads: 1, headDim: 64, kvDtype: "bf16" },
   { tokens: 2, qHeads: 4, kvHeads: 2, headDim: 64, window: 200 },
+  { tokens: 1, qHeads: 8, kvHeads: 2, headDim: 128, kvDtype: "i8" },
+  { tokens: 3, qHeads: 8, kvHeads: 1, headDim: 64, kvDtype: "f8e4m3" },
 ] as const).map((part) => {
   const sizes: BatchSizes = { ...part, counts: LENGTHS, causal: true };
   return {
@@ -266,6 +300,8 @@ refusalTest("sx_attention_decode", (scene) => ({
     outDtype: 0,
     qDtype: 0,
     kvDtype: 0,
+    keyScales: 0n,
+    valueScales: 0n,
     causal: 1,
     window: 0,
     sequences: 1,
@@ -277,13 +313,17 @@ refusalTest("sx_attention_decode", (scene) => ({
     headDim: 64,
     tokenStride: 64,
     headStride: 256,
+    scaleHeadStride: 0,
     scale: 0.125,
   },
-  unchecked: ["lseLog2", "firstRow"],
+  unchecked: ["lseLog2", "firstRow", "keyScales", "valueScales"],
   bf16OnGpu: ["qDtype", "kvDtype"],
   faults: [
     ["qTokens", 17],
     ["qDtype", 1],
+    // Without scales.
+    ["kvDtype", 4],
+    ["kvDtype", 5],
     ["headDim", 63],
     ["kvHeads", 0],
     ["sequenceCapacity", 5],

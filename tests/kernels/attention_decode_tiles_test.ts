@@ -70,6 +70,14 @@ const SIZES: readonly Sizes[] = [
     ...{ tokens: 1, pooled: [260], tails: [77], causal: true },
     ...{ qHeads: 2, kvHeads: 1, headDim: 64, kvDtype: "bf16" },
   },
+  // Keys of 8 bits beside means of bf16.
+  ...(["i8", "f8e4m3"] as const).flatMap((kvDtype): Sizes[] => [
+    { ...HEADS, tokens: 1, pooled: [3, 9, 1], tails: [1, 130, 60], causal: true, kvDtype },
+    {
+      ...{ tokens: 16, pooled: [5, 2], tails: [16, 33], causal: true },
+      ...{ qHeads: 8, kvHeads: 2, headDim: 128, kvDtype },
+    },
+  ]),
 ];
 
 /** The heads of the 8B shape. */
@@ -119,6 +127,7 @@ const POOLED = [0, 1, 2, 3, 30, 5, 17, 4, 9];
 const COMPANIES: readonly Company[] = ([
   { ...HEADS, tokens: 1, kvDtype: "bf16" },
   { tokens: 3, qHeads: 8, kvHeads: 1, headDim: 128 },
+  { ...HEADS, tokens: 2, kvDtype: "i8" },
 ] as const).map((part) => {
   const tails = POOLED.map((tiles) => 3 + 37 * tiles);
   const sizes: Sizes = { ...part, pooled: POOLED, tails, causal: true };
@@ -150,7 +159,9 @@ const WHOLE: readonly Sizes[] = [
     headDim: 128,
   },
   { tokens: 2, pooled: [5], tails: [0], causal: false, qHeads: 4, kvHeads: 4, headDim: 64 },
-].map((sizes): Sizes => ({ ...sizes, headDim: sizes.headDim === 64 ? 64 : 128 }));
+  { ...HEADS, tokens: 1, pooled: [6], tails: [9], causal: true, kvDtype: "i8" },
+  { ...HEADS, tokens: 3, pooled: [6], tails: [9], causal: true, kvDtype: "f8e4m3" },
+];
 
 async function compareWhole(device: Device): Promise<void> {
   for (const [i, sizes] of WHOLE.entries()) {
@@ -285,6 +296,8 @@ refusalTest("sx_attention_decode_tiles", (scene) => ({
       outDtype: 0,
       qDtype: 0,
       kvDtype: 0,
+      keyScales: 0n,
+      valueScales: 0n,
       causal: 1,
       window: 0,
       sequences: 1,
@@ -296,10 +309,12 @@ refusalTest("sx_attention_decode_tiles", (scene) => ({
       headDim: 64,
       tokenStride: 64,
       headStride: 16_384,
+      scaleHeadStride: 0,
       scale: 0.125,
     },
     meanKeys: scene.zeros("f32", [1, 2, 64]),
     meanValues: scene.zeros("f32", [1, 2, 64]),
+    meanDtype: 0,
     pooledTiles: scene.ints([1]),
     counts: scene.ints([0]),
     indices: scene.ints([0]),
@@ -307,11 +322,17 @@ refusalTest("sx_attention_decode_tiles", (scene) => ({
     meanCapacity: 2,
     meanHeadStride: 128,
   },
-  unchecked: ["attention.lseLog2", "attention.firstRow"],
-  bf16OnGpu: ["attention.qDtype", "attention.kvDtype"],
+  unchecked: [
+    ...["attention.lseLog2", "attention.firstRow"],
+    ...["attention.keyScales", "attention.valueScales"],
+  ],
+  bf16OnGpu: ["attention.qDtype", "attention.kvDtype", "meanDtype"],
   faults: [
     ["attention.qTokens", 17],
     ["attention.window", 128],
+    // Of floats the means are, too.
+    ["meanDtype", 2],
+    ["attention.kvDtype", 4],
     ["attention.headDim", 63],
     ["indexStride", 2 ** 21],
   ],

@@ -293,6 +293,7 @@ Deno.test("segmentLayout() finds the first row, and throws if the tokens leave t
       headDim: 64,
       tokenStride: 64,
       headStride: 640,
+      ...{ keyScales: 0n, valueScales: 0n, scaleHeadStride: 0 },
     });
     const range = "Cannot use segment 'keys' as its tokens must lie within a cache of 10: ";
     for (const [start, tokens] of [[4, 7], [-1, 2], [0, 11], [0.5, 1], [11, 0]] as const) {
@@ -301,7 +302,7 @@ Deno.test("segmentLayout() finds the first row, and throws if the tokens leave t
     assertThrows(
       () => segmentLayout({ ...segment, values: wide }, "keys"),
       TypeError,
-      "as keys and values must both be bf16 or f32: current value is bf16 and f32",
+      "as keys and values must both be bf16 or f32, or of 8 bits: current value is bf16 and f32",
     );
     assertThrows(
       () => segmentLayout({ ...segment, values: short }, "keys"),

@@ -1,6 +1,7 @@
 import { openCpuDevice } from "../../../lib/device/cpu.ts";
 import { stagesOn } from "../../../lib/device/stages.ts";
-import { cacheBytes, KvArena } from "../../../lib/model/kv_cache.ts";
+import { KvArena } from "../../../lib/model/kv_cache.ts";
+import { cacheBytes } from "../../../lib/model/layer_cache.ts";
 import { PAGE_TOKENS, PageAllocator, pagesFor } from "../../../lib/model/kv_pages.ts";
 import { layerPools, poolNumbers } from "../../../lib/model/model_shape.ts";
 import { KvPools, poolBytes } from "../../../lib/model/kv_pools.ts";
