@@ -47,7 +47,7 @@ Deno.test("writeInt() writes whole numbers of 32 bits, and nothing else", () => 
 
 Deno.test("the structures of ops take no number that C would see as another, also when hot", () => {
   const memory = new StructMemory(PARAM_BYTES.sx_swiglu);
-  const params = { out: 1n, outDtype: 0, gateUp: 2n, rows: 3, dim: 4 };
+  const params = { out: 1n, outDtype: 0, gateUp: 2n, gateUpDtype: 0, rows: 3, dim: 4 };
   const write = (change: Partial<typeof params>) =>
     PARAM_WRITERS.sx_swiglu(memory, { ...params, ...change });
   for (const round of [1, 200_000]) {
