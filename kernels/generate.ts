@@ -62,6 +62,9 @@ function symbolsSource(header: Header): string {
 /** The version of the interface that this table describes: \`SX_ABI_VERSION\`. */
 export const ABI_VERSION = ${header.constant("SX_ABI_VERSION")};
 
+/** The set that multiplies few rows, in an instruction set's number: times this. */
+export const ISA_ROWS = ${header.constant("SX_ISA_ROWS")};
+
 /** Tokens along a side of a tile of block-sparse attention: \`SX_TILE\`. */
 export const TILE_TOKENS = ${header.constant("SX_TILE")};
 

@@ -37,7 +37,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 /* Raised whenever a signature or a meaning changes; checked when a library is loaded. */
-#define SX_ABI_VERSION 8u
+#define SX_ABI_VERSION 9u
 
 /* Tokens along a side of a tile of block-sparse attention (arXiv 2503.16428, section 2: a block). */
 #define SX_TILE 128
@@ -74,6 +74,8 @@ typedef int32_t sx_dtype;
 #define SX_ISA_AVX512 3
 #define SX_ISA_AVX512_BF16 4
 #define SX_ISA_AMX_BF16 5
+/* SX_ISA_X + SX_ISA_ROWS * SX_ISA_Y: sx_matmul_rows runs by Y, everything else by X. */
+#define SX_ISA_ROWS 16
 
 typedef struct sx_context sx_context;
 
@@ -83,13 +85,15 @@ typedef struct sx_context sx_context;
 uint32_t sx_abi_version(void);
 
 /* Writes a JSON object about the library and this machine, NUL-terminated, to out [size bytes]:
- * {"backend":"cpu","isa":["avx2",...],"best":"avx2","scalar":false}; isa: what the machine can run,
- * best: what SX_ISA_AUTO takes ("" without AVX2). SX_INVALID_ARGUMENT if size is too small. */
+ * {"backend":"cpu","isa":["avx2",...],"best":"avx2","rows":[],"scalar":false}; isa: what the machine can
+ * run, best: what SX_ISA_AUTO takes ("" without AVX2), rows: what may run sx_matmul_rows faster than best,
+ * to be found out by measuring. SX_INVALID_ARGUMENT if size is too small. */
 sx_status sx_describe(char* out, uint64_t size);
 
 /* Makes a context: a thread pool (CPU) or a device with a stream (CUDA).
  * device: ordinal of the GPU; 0 on a CPU. threads: 1..256, the caller's thread counts as one;
- * ignored by CUDA. isa: SX_ISA_*, an instruction set that the machine lacks is SX_UNSUPPORTED.
+ * ignored by CUDA. isa: SX_ISA_*, or two of them (see SX_ISA_ROWS); an instruction set that the machine
+ * lacks is SX_UNSUPPORTED.
  * stream: cudaStream_t, 0 on a CPU. out [1] receives the context.
  * A context runs one op at a time; different contexts are independent. */
 sx_status sx_context_create(int32_t device, int32_t threads, int32_t isa, uint64_t stream,
@@ -122,6 +126,15 @@ typedef struct sx_convert_params {
   int64_t count;
 } sx_convert_params;
 sx_status sx_convert(sx_context* context, const sx_convert_params* params);
+
+/* out[0] = the sum of the words of some memory, modulo 2^32. It reads and does nothing else: what memory
+ * gives an op that only reads is measured by it. */
+typedef struct sx_word_sum_params {
+  int32_t* out;   /* [1] */
+  const void* in; /* [bytes], of words of 4 bytes that may lie at any multiple of 2 */
+  int64_t bytes;  /* a multiple of 4 */
+} sx_word_sum_params;
+sx_status sx_word_sum(sx_context* context, const sx_word_sum_params* params);
 
 /* -------------------------------------------------------------------------------- dense layers */
 

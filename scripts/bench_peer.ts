@@ -2,7 +2,9 @@
  * Times StarX and llama.cpp in turn on the same model and cores, and prints the ratios:
  * `deno task bench:peer --llama PATH --model_path FOLDER`.
  *
- * Each round runs `llama-bench`, or `llama-batched-bench` for many sequences, and `cli.ts bench` once; the ratios are of medians over the rounds.
+ * Each round runs `llama-bench`, or `llama-batched-bench` for many sequences, and `cli.ts bench` once
+ * for each kind of weights; the ratios are of medians over the rounds. StarX's int8 has the head in
+ * int8, too, as llama.cpp's Q8_0 has it.
  * llama.cpp has no sparse attention: StarX's sparse mode is compared with its dense one.
  *
  * @module
@@ -12,6 +14,7 @@ import { parseArgs } from "node:util";
 import { median } from "../commands/bench/timings.ts";
 import { errorText, EXIT_CODES, FileError, UsageError } from "../lib/errors.ts";
 import { writeGguf } from "./gguf.ts";
+import type { TensorType } from "./gguf_file.ts";
 
 const HELP = `Times StarX and llama.cpp in turn.
 
@@ -19,7 +22,9 @@ Usage: deno task bench:peer --llama PATH --model_path FOLDER [flags]
 
   --llama PATH          a folder that holds llama-bench (and llama-batched-bench)
   --model_path FOLDER   a Llama model in Hugging Face's format
-  --gguf FILE           the same model for llama.cpp (default: written to a temporary file, bf16)
+  --weights KIND,...    bf16, and int8 against llama.cpp's Q8_0 (default bf16)
+  --gguf FILE,...       the same model for llama.cpp, a file for each kind (default: written to
+                        temporary files)
   --lengths N,...       tokens to prefill (default 512,2048)
   --decode N,...        context lengths at which to time decoding (default 512)
   --batch_size N        sequences that decode together after each --decode length, beside one
@@ -40,11 +45,21 @@ const DECODE_TOKENS = 32;
  */
 const WARM_UP_TOKENS = 128;
 
+/** What weights are, here and there. */
+const KINDS = {
+  bf16: { flags: [], type: "bf16", peer: "BF16" },
+  int8: { flags: ["--weights", "int8", "--head", "int8"], type: "q8_0", peer: "Q8_0" },
+} as const satisfies Record<string, { flags: readonly string[]; type: TensorType; peer: string }>;
+
+type Kind = keyof typeof KINDS;
+
 /** The command line. */
 interface PeerOptions {
   readonly llama: string;
   readonly modelPath: string;
-  readonly gguf: string | undefined;
+  readonly kinds: readonly Kind[];
+  /** Of each kind, or none. */
+  readonly ggufs: readonly string[];
   readonly lengths: readonly number[];
   readonly decode: readonly number[];
   readonly batchSize: number;
@@ -59,6 +74,16 @@ interface PeerOptions {
 interface Times {
   readonly seconds: ReadonlyMap<string, number>;
   readonly rssMib: number;
+}
+
+/** A kind of weights with what was measured of it. */
+interface PeerRun {
+  readonly kind: Kind;
+  readonly gguf: string;
+  /** Whether the file was written here. */
+  readonly isOwn: boolean;
+  readonly own: Times[];
+  readonly peer: Times[];
 }
 
 /** A comparison: what each engine calls it. */
@@ -90,7 +115,8 @@ function readFlags(args: string[]): PeerOptions | undefined {
     options: {
       llama: text,
       model_path: text,
-      gguf: text,
+      weights: { ...text, default: "bf16" },
+      gguf: { ...text, default: "" },
       lengths: { ...text, default: "512,2048" },
       decode: { ...text, default: "512" },
       batch_size: { ...text, default: "1" },
@@ -106,7 +132,8 @@ function readFlags(args: string[]): PeerOptions | undefined {
   const { llama, model_path: modelPath } = values;
   if (llama === undefined) throw new UsageError("--llama is required");
   if (modelPath === undefined) throw new UsageError("--model_path is required");
-  const numbers = (list: string) => list.split(",").filter((part) => part !== "").map(Number);
+  const parts = (list: string) => list.split(",").filter((part) => part !== "");
+  const numbers = (list: string) => parts(list).map(Number);
   const [lengths, decode, starx] = [values.lengths, values.decode, values.starx].map(numbers);
   const [rounds, batchSize] = [Number(values.rounds), Number(values.batch_size)];
   const given = { lengths, decode, starx, rounds: [rounds], batch_size: [batchSize] };
@@ -115,11 +142,23 @@ function readFlags(args: string[]): PeerOptions | undefined {
     if (wrong === undefined) continue;
     throw new UsageError(`--${flag}: must be whole numbers above 0: current value is '${wrong}'`);
   }
-  const { gguf, density, block_size: blockSize, threads } = values;
+  const { density, block_size: blockSize, threads } = values;
+  const [kinds, ggufs] = [parts(values.weights), parts(values.gguf)];
+  const isKnown = (kind: string): kind is Kind => Object.hasOwn(KINDS, kind);
+  if (kinds.length === 0 || !kinds.every(isKnown)) {
+    const known = Object.keys(KINDS).join(" or ");
+    throw new UsageError(`--weights: must be ${known}: current value is '${values.weights}'`);
+  }
+  if (ggufs.length > 0 && ggufs.length !== kinds.length) {
+    throw new UsageError(
+      `--gguf: must name a file for each of --weights: current value is '${values.gguf}'`,
+    );
+  }
   return {
     llama,
     modelPath,
-    gguf,
+    kinds,
+    ggufs,
     lengths: lengths ?? [],
     decode: decode ?? [],
     batchSize,
@@ -137,22 +176,28 @@ async function comparePeer(options: PeerOptions): Promise<void> {
   const batched = options.batchSize === 1
     ? undefined
     : await findProgram(options.llama, "llama-batched-bench");
-  const gguf = options.gguf ?? await Deno.makeTempFile({ suffix: ".gguf" });
+  const runs: PeerRun[] = [];
   try {
-    if (options.gguf === undefined) {
+    for (const [index, kind] of options.kinds.entries()) {
+      const given = options.ggufs[index];
+      const gguf = given ?? await Deno.makeTempFile({ suffix: ".gguf" });
+      runs.push({ kind, gguf, isOwn: given === undefined, own: [], peer: [] });
+      if (given !== undefined) continue;
       write(`writing ${gguf}\n`);
-      await writeGguf(gguf, options.modelPath);
+      await writeGguf(gguf, options.modelPath, { type: KINDS[kind].type });
     }
-    const own: Times[] = [];
-    const peer: Times[] = [];
     for (let round = 1; round <= options.rounds; round++) {
       write(`round ${round} of ${options.rounds}\n`);
-      peer.push(await runLlama({ ...options, binary, batched, gguf }));
-      own.push(await runOwn(options));
+      for (const { kind, gguf, own, peer } of runs) {
+        peer.push(await runLlama({ ...options, binary, batched, gguf }));
+        own.push(await runOwn(options, kind));
+      }
     }
-    write(table(options, { own, peer }));
+    for (const run of runs) write(table(options, run));
+    const [first, ...others] = runs;
+    for (const other of others) if (first !== undefined) write(ownTable(options, first, other));
   } finally {
-    if (options.gguf === undefined) await Deno.remove(gguf);
+    for (const { gguf, isOwn } of runs) if (isOwn) await Deno.remove(gguf);
   }
 }
 
@@ -206,12 +251,12 @@ async function runLlama(
   return { seconds, rssMib };
 }
 
-async function runOwn(options: PeerOptions): Promise<Times> {
+async function runOwn(options: PeerOptions, kind: Kind): Promise<Times> {
   const { modelPath, threads, lengths, decode, batchSize, starx, density, blockSize } = options;
   const batch = ["-b", String(batchSize)];
   const base = ["bench", "--device", "cpu", "--model_path", modelPath, "--threads", threads];
   base.push("--repeats", "1", "--decode_tokens", String(DECODE_TOKENS), "--json");
-  base.push("--prompt", "random");
+  base.push("--prompt", "random", ...KINDS[kind].flags);
   const seconds = new Map<string, number>();
   let rssMib = 0;
   const runs = [
@@ -275,42 +320,52 @@ async function runMeasured(
   return { text: decoder.decode(output.stdout), rssMib };
 }
 
-function table(
-  options: PeerOptions,
-  times: { own: readonly Times[]; peer: readonly Times[] },
-): string {
-  const pairs: Pair[] = [
-    ...options.lengths.map((n) => ({
-      name: `prefill ${n}`,
-      own: `prefill ${n}`,
-      peer: `prefill ${n}`,
-    })),
-    ...options.starx.map((n) => ({ name: `starx ${n}`, own: `starx ${n}`, peer: `prefill ${n}` })),
-    ...options.decode.flatMap((n) => {
-      const names = [`decode ${n}`];
-      if (options.batchSize > 1) names.push(`decode ${n} of ${options.batchSize}`);
-      return names.map((name) => ({ name, own: name, peer: name }));
-    }),
+/** What is compared. */
+function pairsOf(options: PeerOptions): Pair[] {
+  const alike = (name: string): Pair => ({ name, own: name, peer: name });
+  return [
+    ...options.lengths.map((n) => alike(`prefill ${n}`)),
+    ...options.starx.map((n) => ({ ...alike(`starx ${n}`), peer: `prefill ${n}` })),
+    ...options.decode.flatMap((n) => [
+      alike(`decode ${n}`),
+      ...(options.batchSize > 1 ? [alike(`decode ${n} of ${options.batchSize}`)] : []),
+    ]),
   ];
-  const of = (runs: readonly Times[], key: string) =>
-    median(runs.map(({ seconds }) => seconds.get(key) ?? NaN));
-  const lines = pairs.map(({ name, own, peer }) => {
-    const [ours, theirs] = [of(times.own, own), of(times.peer, peer)];
-    return columns([name, ours.toFixed(4), theirs.toFixed(4), `${(theirs / ours).toFixed(2)} x`]);
+}
+
+function medianOf(runs: readonly Times[], key: string): number {
+  return median(runs.map(({ seconds }) => seconds.get(key) ?? NaN));
+}
+
+function table(options: PeerOptions, { kind, own, peer }: PeerRun): string {
+  const lines = pairsOf(options).map((pair) => {
+    const [ours, theirs] = [medianOf(own, pair.own), medianOf(peer, pair.peer)];
+    const ratio = `${(theirs / ours).toFixed(2)} x`;
+    return columns([pair.name, ours.toFixed(4), theirs.toFixed(4), ratio]);
   });
-  const memory = [times.own, times.peer].map((runs) =>
+  const memory = [own, peer].map((runs) =>
     Math.max(...runs.map(({ rssMib }) => rssMib)).toFixed(0)
   );
   return [
-    columns(["", "StarX s", "llama.cpp s", "faster by"]),
+    columns(["", `StarX ${kind} s`, `llama.cpp ${KINDS[kind].peer} s`, "faster by"]),
     ...lines,
     columns(["peak MiB", ...memory, ""]),
     "",
   ].join("\n");
 }
 
+/** StarX with two kinds of weights. */
+function ownTable(options: PeerOptions, first: PeerRun, other: PeerRun): string {
+  const lines = pairsOf(options).map(({ name, own }) => {
+    const [before, after] = [medianOf(first.own, own), medianOf(other.own, own)];
+    return columns([name, before.toFixed(4), after.toFixed(4), `${(before / after).toFixed(2)} x`]);
+  });
+  const head = columns(["", `StarX ${first.kind} s`, `StarX ${other.kind} s`, "faster by"]);
+  return [head, ...lines, ""].join("\n");
+}
+
 function columns([first = "", ...others]: readonly string[]): string {
-  return first.padEnd(16) + others.map((text) => text.padStart(14)).join("");
+  return first.padEnd(16) + others.map((text) => text.padStart(18)).join("");
 }
 
 function write(text: string): void {

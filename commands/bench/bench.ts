@@ -8,6 +8,7 @@
  */
 import { type CheckedPlan, checkPlan, sharesContext } from "../../lib/attention/plan.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
+import { rowsSetFor } from "../../lib/engine/rows_set.ts";
 import { checkPlanTable } from "../../lib/engine/threshold_check.ts";
 import { invariant, UsageError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
@@ -63,14 +64,15 @@ export async function runBench(
   for (const plan of plans) await checkPlanTable(plan, { ...folder, config });
   const { kind: device, note } = await chooseDevice(options.device, options);
   if (note !== undefined) output.note(note);
-  const { threads } = options;
   const count = Math.max(...options.lengths, ...decodeContexts.map((n) => n + batchSize - 1));
   const text = await benchText(options, { count, ...config });
+  const { threads } = options;
+  const rowsSet = await rowsSetFor({ device, threads });
   output.note(`${device}: loading`);
   const textIds = text && encodeInt32(text.ids);
   const place = placeOf(processCount, { ...options, group });
   await using team = await openTeam(BENCH_PROGRAM, {
-    ...{ options, plans, device, threads, textIds },
+    ...{ options, plans, device, threads, rowsSet, textIds },
   }, place);
   const [facts] = team.ready;
   invariant(facts !== undefined, "a team has a rank 0");
@@ -79,9 +81,9 @@ export async function runBench(
   try {
     for (const [i, { mode, plan }] of modes.entries()) {
       const promptName = text?.name ?? "random tokens";
-      const withCopy = decodeContexts.length > 0 && i === plans.length - 1;
+      const withRates = decodeContexts.length > 0 && i === plans.length - 1;
       printer.open({ mode, plan, options, config, processCount, promptName, ...facts });
-      await timeMode(team, { plan, options, output, printer, withCopy });
+      await timeMode(team, { plan, options, output, printer, withRates });
     }
   } finally {
     await printer.end();
@@ -97,10 +99,10 @@ async function timeMode(
     options: BenchOptions;
     output: BenchOutput;
     printer: BenchPrinter;
-    withCopy: boolean;
+    withRates: boolean;
   },
 ): Promise<void> {
-  const { plan, options, output, printer, withCopy } = run;
+  const { plan, options, output, printer, withRates } = run;
   const ask = async (request: BenchRequest): Promise<RankTimes[]> =>
     await team.run(request, {
       onProgress: (line, rank) => rank === 0 && output.note(line),
@@ -114,7 +116,7 @@ async function timeMode(
     const times = await ask({ kind: "decode", context });
     printer.addDecode(joinDecodes(times.flatMap(({ decode }) => decode ?? [])));
   }
-  const closed = await ask({ kind: "close", withCopy });
+  const closed = await ask({ kind: "close", withRates });
   printer.close(joinMemory(closed.flatMap(({ memory }) => memory ?? [])));
 }
 
@@ -153,6 +155,7 @@ function joinMemory(all: readonly RankMemory[]): ModeMemory {
     rssMib: slowest(all, ({ rssMib }) => rssMib),
     deviceMib: slowest(all, ({ deviceMib }) => deviceMib),
     copyGbPerS: all[0]?.copyGbPerS ?? NaN,
+    readGbPerS: all[0]?.readGbPerS ?? NaN,
   };
 }
 

@@ -120,7 +120,7 @@ export const BENCH_FLAGS = {
   kernels: switchFlag({
     help:
       "times each op at the model's shape and these lengths instead, beside what the measured " +
-      "rates of products and copies allow",
+      "rates of products and of reading memory allow",
   }),
   start_timeout: START_TIMEOUT_FLAG,
   job_key: JOB_KEY_FLAG,

@@ -1,6 +1,6 @@
 /**
- * The ops that `bench --kernels` times, at a model's shape: products, the layers between them,
- * attention and selection, decoding.
+ * The ops that `bench --kernels` times, at a model's shape, but for products: the layers between
+ * them, attention and selection, decoding.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import type { KvSegment } from "../../lib/device/kv_segment.ts";
 import { Tensor } from "../../lib/device/tensor.ts";
 import { invariant } from "../../lib/errors.ts";
 import type { ModelShape } from "../../lib/model/model_shape.ts";
-import type { ComputeDType } from "../../lib/model/precision.ts";
+import type { ComputeDType, WeightWish } from "../../lib/model/precision.ts";
 import { inverseFrequencies } from "../../lib/model/rope_frequencies.ts";
 import { RandomSource } from "../../lib/model/random_weights.ts";
 import { antidiagonalScore } from "../../lib/ops/antidiagonal_score.ts";
@@ -20,7 +20,6 @@ import { attentionBlockSparse } from "../../lib/ops/attention_block_sparse.ts";
 import { attentionDecode } from "../../lib/ops/attention_decode.ts";
 import { attentionDense } from "../../lib/ops/attention_dense.ts";
 import { attentionRest } from "../../lib/ops/attention_rest.ts";
-import { matmul } from "../../lib/ops/matmul.ts";
 import { rmsNorm } from "../../lib/ops/rms_norm.ts";
 import { rope, ropeTable } from "../../lib/ops/rope.ts";
 import { argmax } from "../../lib/ops/sample.ts";
@@ -35,7 +34,7 @@ export interface KernelCase {
 }
 
 /** What the cases are made for. */
-export interface CaseOptions {
+export interface CaseOptions extends WeightWish {
   readonly config: ModelShape;
   readonly dtype: ComputeDType;
   /** Rows of products and of the layers between them. */
@@ -81,6 +80,11 @@ export class CaseTensors implements Disposable {
     return tensor;
   }
 
+  /** Something that `make` gives to the owner of all. */
+  take<T>(make: (owned: DisposableStack) => T): T {
+    return make(this.#owned);
+  }
+
   own<T extends Disposable>(value: T): T {
     return this.#owned.use(value);
   }
@@ -88,34 +92,6 @@ export class CaseTensors implements Disposable {
   [Symbol.dispose](): void {
     this.#owned.dispose();
   }
-}
-
-/** Products with many rows, and with one: the layers of a model, and its head. */
-export async function productCases(
-  tensors: CaseTensors,
-  options: CaseOptions,
-): Promise<KernelCase[]> {
-  const { config, dtype, rows } = options;
-  const { hiddenSize, intermediateSize, queryHeads, kvHeads, headDim, vocabularySize } = config;
-  const sizes: [string, number, number][] = [
-    ["qkv", (queryHeads + 2 * kvHeads) * headDim, hiddenSize],
-    ["output", hiddenSize, queryHeads * headDim],
-    ["gate and up", 2 * intermediateSize, hiddenSize],
-    ["down", hiddenSize, intermediateSize],
-  ];
-  const cases: KernelCase[] = [];
-  const { device } = tensors;
-  const add = async (name: string, m: number, [, n, k]: [string, number, number]) => {
-    const x = await tensors.random(dtype, [m, k], 1);
-    const weight = await tensors.random("bf16", [n, k]);
-    const out = tensors.empty("f32", m, n);
-    cases.push({ name: `${name} ${m}x${n}x${k}`, run: () => matmul(device, { out, x, weight }) });
-  };
-  for (const size of sizes) await add(`product ${size[0]}`, rows, size);
-  for (const size of [...sizes, ["head", vocabularySize, hiddenSize] as [string, number, number]]) {
-    await add(`decode ${size[0]}`, 1, size);
-  }
-  return cases;
 }
 
 /** Norm, rotation and activation. */

@@ -1,18 +1,21 @@
 /**
  * `bench --kernels`: times each op beside its floor, which is the larger of its operations over the
- * rate of a large product and its bytes over the rate of a large copy, both measured first.
+ * rate of a large product and its bytes over the rate of a loop that only reads, both measured first.
+ * A copy's rate is measured, too: memory is seldom written as fast as it is read.
  *
  * @module
  */
 import { isTable, thresholdRecord } from "../../lib/attention/thresholds.ts";
 import { chooseDevice, openDevice, threadsPerProcess } from "../../lib/device/open.ts";
 import { UsageError } from "../../lib/errors.ts";
+import { rowsSetFor } from "../../lib/engine/rows_set.ts";
 import { ProfiledDevice } from "../../lib/device/profiled.ts";
 import { ASSUMED_DENSITY } from "../../lib/ops/attention_block_sparse.ts";
 import { copy } from "../../lib/ops/convert.ts";
 import { matmul } from "../../lib/ops/matmul.ts";
 import { readConfig } from "../../lib/model/config.ts";
-import { copyRate } from "./machine.ts";
+import { describeDtype } from "../shared/weights.ts";
+import { copyRate, fileReadRate, readRate } from "./machine.ts";
 import { appendLine, type BenchOptions, type BenchOutput } from "./options.ts";
 import { median } from "./timings.ts";
 import {
@@ -21,8 +24,8 @@ import {
   CaseTensors,
   type KernelCase,
   layerCases,
-  productCases,
 } from "./kernel_cases.ts";
+import { productCases } from "./product_cases.ts";
 
 /** What one op costs. */
 export interface KernelTiming {
@@ -39,7 +42,7 @@ export interface KernelTiming {
 interface Rates {
   /** Of a large product. */
   readonly tflops: number;
-  /** Of a large copy, bytes read and written. */
+  /** Of reading memory, the faster one of a loop that does nothing else and a large copy. */
   readonly gbPerS: number;
 }
 
@@ -71,18 +74,27 @@ export async function runKernelBench(
   // Short lengths are for a quick look, which a large product would delay.
   const side = Math.min(SQUARE[kind], Math.max(SQUARE.cpu, longest));
   const tflops = await productRate(device, { dtype, side });
-  const rates = { tflops, gbPerS: await copyRate(device) };
-  const head = JSON.stringify({ device: description, dtype, ...rounded(rates) });
+  const readGbPerS = await readRate(device);
+  const copyGbPerS = await copyRate(device);
+  const mappedGbPerS = model.kind === "folder" && device.hasHostMemory
+    ? await fileReadRate(device, model.folder)
+    : undefined;
+  const rates = { tflops, gbPerS: Math.max(readGbPerS, copyGbPerS) };
+  const found = { tflops, readGbPerS, copyGbPerS, ...(mappedGbPerS && { mappedGbPerS }) };
+  const precision = describeDtype(options);
+  const head = JSON.stringify({ device: description, dtype: precision, ...rounded(found) });
   await appendLine(options.jsonPath, head);
+  const mapped = mappedGbPerS === undefined ? "" : ` (the model's file ${mappedGbPerS.toFixed(1)})`;
   output.print(
     options.json
       ? `${head}\n`
-      : `${description}, ${dtype}: products ${rates.tflops.toFixed(2)} TFLOP/s, copies ` +
-        `${rates.gbPerS.toFixed(0)} GB/s\n${HEADER}\n`,
+      : `${description}, ${precision}: products ${tflops.toFixed(2)} TFLOP/s, reading ` +
+        `${readGbPerS.toFixed(1)} GB/s${mapped}, copies ${copyGbPerS.toFixed(1)} GB/s\n${HEADER}\n`,
   );
   const timings: KernelTiming[] = [];
   const rows = Math.min(ROWS[kind], longest);
-  const sizes = { config, dtype, rows, stride, threshold, density };
+  const { weights, head: headKind } = options;
+  const sizes = { config, dtype, rows, stride, threshold, density, weights, head: headKind };
   const time = async (make: MakeCases, tokens: number): Promise<void> => {
     using tensors = new CaseTensors(device);
     const cases = await make(tensors, { ...sizes, tokens });
@@ -166,7 +178,7 @@ function rowOf({ name, us, tflops, gbPerS, floorUs }: KernelTiming): string {
     name.padEnd(36),
     us.toFixed(1).padStart(12),
     tflops.toFixed(2).padStart(10),
-    gbPerS.toFixed(0).padStart(10),
+    gbPerS.toFixed(1).padStart(10),
     floorUs.toFixed(1).padStart(12),
     `${(us / floorUs).toFixed(2)}x`.padStart(10),
   ].join("");
@@ -189,5 +201,6 @@ async function openProfiled(
   const { kind, note } = await chooseDevice(options.device, options);
   if (note !== undefined) output.note(note);
   const threads = threadsPerProcess(options.threads, { processCount: 1 });
-  return new ProfiledDevice(await openDevice({ kind, threads }));
+  const rowsSet = await rowsSetFor({ device: kind, threads });
+  return new ProfiledDevice(await openDevice({ kind, threads, rowsSet }));
 }

@@ -20,12 +20,17 @@ import { decodeRow, prefillRow, RowPrinter } from "./rows.ts";
 import type { DecodeTiming, PrefillTiming } from "./timings.ts";
 
 /** What a mode took, when it is closed. */
-export type ModeMemory = Pick<ModeReport, "rssMib" | "deviceMib" | "copyGbPerS">;
+export type ModeMemory = Pick<ModeReport, "rssMib" | "deviceMib" | "copyGbPerS" | "readGbPerS">;
 
 /** A mode before anything is measured. */
 export type OpenMode = Omit<ModeReport, "prefill" | "decode" | keyof ModeMemory>;
 
-const UNKNOWN: ModeMemory = { rssMib: NaN, deviceMib: NaN, copyGbPerS: NaN };
+const UNKNOWN: ModeMemory = {
+  rssMib: NaN,
+  deviceMib: NaN,
+  copyGbPerS: NaN,
+  readGbPerS: NaN,
+};
 
 /** Takes measurements, mode by mode. */
 export class BenchPrinter {
@@ -44,10 +49,10 @@ export class BenchPrinter {
       : new RowPrinter(format, (text) => output.print(text));
   }
 
-  /** The modes so far; the rate of copies is measured once, behind all. */
+  /** The modes so far; rates are measured once, behind all. */
   get reports(): ModeReport[] {
-    const copyGbPerS = this.#reports.at(-1)?.copyGbPerS ?? NaN;
-    return this.#reports.map((report) => ({ ...report, copyGbPerS }));
+    const { copyGbPerS, readGbPerS } = this.#reports.at(-1) ?? UNKNOWN;
+    return this.#reports.map((report) => ({ ...report, copyGbPerS, readGbPerS }));
   }
 
   /** Begins a mode. */

@@ -10,6 +10,7 @@ import { DEVICE_TRAITS } from "../../lib/device/device.ts";
 import type { DeviceKind } from "../../lib/device/open.ts";
 import { ProfiledDevice } from "../../lib/device/profiled.ts";
 import { type Stage, stagesOn } from "../../lib/device/stages.ts";
+import type { RowsSetName } from "../../lib/ffi/status.ts";
 import type { ModelShape } from "../../lib/model/model_shape.ts";
 import { readModel } from "../../lib/model/read_model.ts";
 import { randomWeights } from "../../lib/model/random_weights.ts";
@@ -21,7 +22,7 @@ import { RankModel, type RankPlace } from "../../lib/engine/rank.ts";
 import { invariant } from "../../lib/errors.ts";
 import { decodeInt32 } from "../../lib/team/protocol.ts";
 import { openRankDevices } from "../../lib/engine/rank_device.ts";
-import { copyRate, peakMemoryMib } from "./machine.ts";
+import { copyRate, peakMemoryMib, weightReadRate } from "./machine.ts";
 import { type BenchOptions, precisionOf } from "./options.ts";
 import { ModeBench } from "./mode_bench.ts";
 import type { DecodeTiming, PrefillTiming } from "./timings.ts";
@@ -32,6 +33,7 @@ export interface RankBenchOptions {
   readonly plans: readonly CheckedPlan[];
   readonly device: DeviceKind;
   readonly threads: number;
+  readonly rowsSet: RowsSetName;
   /** The tokens of a text, base64 of 32-bit integers; undefined for random ones. */
   readonly textIds: string | undefined;
 }
@@ -51,8 +53,8 @@ export type BenchRequest =
   | { readonly kind: "open"; readonly plan: CheckedPlan }
   | { readonly kind: "prefill"; readonly tokens: number }
   | { readonly kind: "decode"; readonly context: number }
-  /** `withCopy`: rank 0 times a large copy, too, when the mode's memory is free again. */
-  | { readonly kind: "close"; readonly withCopy: boolean };
+  /** `withRates`: rank 0 times reading and a large copy, too, when the mode's memory is free again. */
+  | { readonly kind: "close"; readonly withRates: boolean };
 
 /** What a rank is. */
 export interface BenchFacts {
@@ -76,6 +78,8 @@ export interface RankMemory {
   readonly deviceMib: number;
   /** Of a large copy, read and written bytes; undefined where it was not asked for. */
   readonly copyGbPerS?: number | undefined;
+  /** Of a loop that reads the weights and does nothing else; undefined as above. */
+  readonly readGbPerS?: number | undefined;
 }
 
 /** What all modes share. */
@@ -126,7 +130,7 @@ export class RankBench implements Disposable {
    * @throws {WorkerError} If another rank is lost.
    */
   static async open(init: RankBenchOptions, place: BenchPlace): Promise<RankBench> {
-    const { options, plans, device: kind, threads } = init;
+    const { options, plans, device: kind, threads, rowsSet } = init;
     const { model, decodeTokens } = options;
     const { host, timeoutMs, onProgress } = place;
     const config = model.kind === "folder" ? await readModel(model.folder) : model.config;
@@ -139,6 +143,7 @@ export class RankBench implements Disposable {
     const opened = await openRankDevices({
       kind,
       threads,
+      rowsSet,
       host,
       gpusPerRank: options.gpusPerRank,
       maxGpus: config.layerCount,
@@ -201,16 +206,17 @@ export class RankBench implements Disposable {
     await bench.warmUp();
   }
 
-  async #closeMode(options: { withCopy: boolean }): Promise<RankMemory> {
-    const { devices } = this.#parts;
+  async #closeMode(options: { withRates: boolean }): Promise<RankMemory> {
+    const { devices, weights } = this.#parts;
     this.#freeMode();
     const deviceMib = Math.max(...devices.map(({ peakBytes }) => peakBytes)) / 2 ** 20;
     // Before the copy's buffers, which are not the model's memory.
     const rssMib = peakMemoryMib();
-    const copier = options.withCopy && this.#collective.rank === 0 ? devices[0] : undefined;
-    const copyGbPerS = copier && await copyRate(copier);
+    const device = options.withRates && this.#collective.rank === 0 ? devices[0] : undefined;
+    const readGbPerS = device && await weightReadRate(device, weights);
+    const copyGbPerS = device && await copyRate(device);
     this.#status.enter("idle");
-    return { rssMib, deviceMib, copyGbPerS };
+    return { rssMib, deviceMib, copyGbPerS, readGbPerS };
   }
 
   #freeMode(): void {

@@ -181,6 +181,8 @@ async function measure(
       ...{ ...options.plan, device, precision, threads, gpusPerRank, timeoutMs, startTimeoutMs },
       ...loadWeightOptions(options),
       ...{ copyWeights, ropeScaling, tokenizer, replicas },
+      // No rows of steps are computed.
+      rowsSet: "own",
       expectedTokens: inputPath === undefined ? Math.max(...lengths) : undefined,
     },
     screen,

@@ -15,6 +15,7 @@ import { DeviceError, UsageError } from "../../lib/errors.ts";
 import { type HostMemory, hostMemory } from "../../lib/device/host_memory.ts";
 import { describeLaunch, launchEnvironment, recognizeLaunch } from "../../lib/team/launch.ts";
 import { gpusOf } from "../../lib/engine/rank_device.ts";
+import { measureRowsSet } from "../../lib/engine/rows_set.ts";
 import { type Finding, INDENT } from "./finding.ts";
 import { lookAtModel, type RunWish } from "./model.ts";
 import type { Screen } from "../shared/screen.ts";
@@ -104,7 +105,7 @@ async function lookAtLibrary(): Promise<Finding> {
     if (best !== "") {
       return {
         name,
-        text: `${text}\n${INDENT}uses ${best} of ${instructionSets.join(", ")}`,
+        text: `${text}\n${INDENT}${await setsText({ best, instructionSets })}`,
       };
     }
     const error = new DeviceError("Cannot compute on this CPU as it must have AVX2");
@@ -113,6 +114,21 @@ async function lookAtLibrary(): Promise<Finding> {
     if (!(error instanceof DeviceError)) throw error;
     return { name, text: error.message, remedy: "deno task build:cpu builds it with g++", error };
   }
+}
+
+/** What computes here, and what was measured to find that out. */
+async function setsText(
+  { best, instructionSets }: { best: string; instructionSets: readonly string[] },
+): Promise<string> {
+  const used = `uses ${best} of ${instructionSets.join(", ")}`;
+  const measured = await measureRowsSet({ threads: 0 });
+  if (measured === undefined) return used;
+  const ms = measured.timings.map(({ set, ms: [one, eight] }) =>
+    `${set} takes ${one.toFixed(2)} and ${eight.toFixed(2)} ms`
+  );
+  const set = measured.set === "own" ? best : measured.set;
+  return `${used}, and ${set} for the rows of decode steps\n${INDENT}` +
+    `(of 1 and of 8 rows by 64 MiB of weights ${ms.join(", ")})`;
 }
 
 /** Longer reasons fill the screen: the search for a library names all its folders. */

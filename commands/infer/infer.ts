@@ -13,6 +13,7 @@ import { readConfig } from "../../lib/model/config.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { WeightGuard } from "../../lib/model/weight_guard.ts";
 import { loadModel, type Model } from "../../lib/engine/load_model.ts";
+import { rowsSetFor } from "../../lib/engine/rows_set.ts";
 import { checkPlanTable } from "../../lib/engine/threshold_check.ts";
 import type { RankGroup } from "../../lib/team/group.ts";
 import { checkTemplateName, chooseTemplate } from "../ruler/template.ts";
@@ -30,7 +31,7 @@ import { RunLock } from "../shared/run_lock.ts";
 import { surveySamples } from "../shared/samples.ts";
 import type { Screen } from "../shared/screen.ts";
 import type { InferOptions } from "./options.ts";
-import { continueOutput, describeRun, noteSession } from "./output.ts";
+import { continueOutput, describeRun, finishedRowsSet, noteSession } from "./output.ts";
 
 /** What the command works with. */
 export interface CommandContext {
@@ -80,7 +81,9 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   const template = name === undefined
     ? undefined
     : await chooseTemplate(name, { folder, tokenizer, flag: TEMPLATE_FLAG });
-  const facts = { plan, device, processCount, survey };
+  const recorded = await finishedRowsSet(options);
+  const rowsSet = await rowsSetFor({ device, threads: options.threads, recorded });
+  const facts = { plan, device, rowsSet, processCount, survey };
   const record = await describeRun({ ...options, template: template?.name }, facts);
   const finished = await continueOutput(options, { record, survey });
   const sampleCount = options.sampleLimit > 0
@@ -95,7 +98,7 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
     folder,
     load: {
       ...options.plan,
-      ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs },
+      ...{ device, precision: dtype, threads, rowsSet, gpusPerRank, timeoutMs, startTimeoutMs },
       ...loadWeightOptions(options),
       ...{ tokenizer, copyWeights, batchSize, replicas, ropeScaling, selectModule },
     },

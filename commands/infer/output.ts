@@ -7,13 +7,14 @@ import { basename, dirname, resolve } from "node:path";
 import type { CheckedPlan } from "../../lib/attention/plan.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { kernelDigest } from "../../lib/ffi/locate.ts";
+import type { RowsSetName } from "../../lib/ffi/status.ts";
 import { recoverJsonLines } from "../../lib/jsonl.ts";
 import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
 import type { Model } from "../../lib/engine/load_model.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
 import { FinishedSamples } from "../shared/output_records.ts";
 import { RunLock } from "../shared/run_lock.ts";
-import { planOptions, uncheckedOptions } from "../shared/run_options.ts";
+import { planOptions, recordedRowsSet, uncheckedOptions } from "../shared/run_options.ts";
 import {
   checkSameRun,
   parseRunRecord,
@@ -35,11 +36,12 @@ export async function describeRun(
   facts: {
     plan: CheckedPlan;
     device: "cpu" | "cuda";
+    rowsSet: RowsSetName;
     processCount: number;
     survey: SampleSurvey;
   },
 ): Promise<RunRecord> {
-  const { plan, device, processCount, survey } = facts;
+  const { plan, device, rowsSet, processCount, survey } = facts;
   const { modelPath } = options;
   return {
     version: VERSION,
@@ -51,7 +53,7 @@ export async function describeRun(
     kernels: await kernelDigest(device),
     sessions: [],
     options: {
-      ...planOptions(plan, { ...options, device, processCount }),
+      ...planOptions(plan, { ...options, device, rowsSet, processCount }),
       tokens_to_generate: options.tokensToGenerate,
       stop_words: options.stopWords,
       top_logits: options.topLogits,
@@ -61,6 +63,14 @@ export async function describeRun(
     unchecked: uncheckedOptions({ ...options, processCount }),
     data: { input: { sha256: survey.sha256, samples: survey.sampleCount } },
   };
+}
+
+/** What multiplied the rows of the samples that are finished; undefined if there are none that stay. */
+export async function finishedRowsSet(options: InferOptions): Promise<RowsSetName | undefined> {
+  const { outputPath, overwrite } = options;
+  if (overwrite === true || !await hasContent(outputPath)) return undefined;
+  const outputs = await readOutputs(`${dirname(outputPath)}/${RUN_FILE}`);
+  return recordedRowsSet(outputs[basename(outputPath)]);
 }
 
 /**

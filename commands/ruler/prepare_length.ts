@@ -9,7 +9,8 @@ import { UsageError } from "../../lib/errors.ts";
 import { makeFolder } from "../shared/folder.ts";
 import type { ModelSession } from "../shared/model_session.ts";
 import type { RunProgress } from "../shared/progress.ts";
-import { planOptions, uncheckedOptions } from "../shared/run_options.ts";
+import type { RowsSetName } from "../../lib/ffi/status.ts";
+import { planOptions, recordedRowsSet, uncheckedOptions } from "../shared/run_options.ts";
 import {
   checkSameRun,
   type DataRecord,
@@ -37,6 +38,8 @@ export interface RunDigests {
 /** A run: its checked options and what it works with. */
 export interface RulerRun extends Omit<RulerOptions, "plan"> {
   readonly plan: CheckedPlan;
+  /** What multiplies the rows of decode steps on a CPU. */
+  readonly rowsSet: RowsSetName;
   readonly processCount: number;
   /** The experiment's folder. */
   readonly folder: string;
@@ -187,6 +190,25 @@ async function readRecord(
       `--output_dir: must not hold results without ${RUN_FILE}: current value has ` +
         `${folder}/${finished}.jsonl (${REMEDY}; --adopt takes those of NVIDIA/Star-Attention)`,
     );
+  }
+  return undefined;
+}
+
+/**
+ * What multiplied the rows of the samples that are finished; undefined if there are none, so that the
+ * fastest may.
+ *
+ * @param folder Of the experiment.
+ */
+export async function finishedRowsSet(
+  folder: string,
+  lengths: readonly number[],
+): Promise<RowsSetName | undefined> {
+  for (const length of lengths) {
+    const own = `${folder}/${length}`;
+    const record = await readRunFile(`${own}/${RUN_FILE}`);
+    if (record === undefined || await finishedTask(own) === undefined) continue;
+    return recordedRowsSet(record);
   }
   return undefined;
 }

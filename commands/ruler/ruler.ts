@@ -16,6 +16,7 @@ import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
 import { WeightGuard } from "../../lib/model/weight_guard.ts";
 import { kernelDigest } from "../../lib/ffi/locate.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
+import { rowsSetFor } from "../../lib/engine/rows_set.ts";
 import { checkPlanTable } from "../../lib/engine/threshold_check.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import type { CommandContext } from "../infer/infer.ts";
@@ -32,7 +33,7 @@ import type { OpenDataMaker } from "./data.ts";
 import { Ledger } from "./ledger.ts";
 import { runLength } from "./length.ts";
 import type { RulerOptions } from "./options.ts";
-import { prepareLength, type RulerRun } from "./prepare_length.ts";
+import { finishedRowsSet, prepareLength, type RulerRun } from "./prepare_length.ts";
 import { formatResults } from "./table.ts";
 import {
   checkLengths,
@@ -82,6 +83,8 @@ export async function runRuler(
   await using _lock = await RunLock.take(`${folder}/${LOCK_FILE}`, {
     what: "--output_dir, --model_name",
   });
+  const recorded = options.overwrite ? undefined : await finishedRowsSet(folder, lengths);
+  const rowsSet = await rowsSetFor({ device, threads, recorded });
   const template = await openTemplate(options, { tokenizer, screen });
   const guard = await WeightGuard.open(modelPath);
   const { own, maker } = await openTasks(options, { ...context, tokenizer, template });
@@ -89,7 +92,8 @@ export async function runRuler(
     folder: modelPath,
     load: {
       ...options.plan,
-      ...{ device, precision: dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs, tokenizer },
+      ...{ device, precision: dtype, threads, rowsSet, gpusPerRank, timeoutMs, startTimeoutMs },
+      tokenizer,
       ...loadWeightOptions(options),
       copyWeights: options.copyWeights,
       batchSize: options.batchSize,
@@ -104,7 +108,8 @@ export async function runRuler(
   });
   const expected = lengths.length * options.tasks.length * options.sampleCount;
   const run: RulerRun = {
-    ...{ ...options, plan, device, processCount, folder, pregenDir, maker, session, screen },
+    ...{ ...options, plan, device, rowsSet, processCount, folder, pregenDir, maker, session },
+    screen,
     own,
     template: template.name,
     prompt: template,

@@ -8,7 +8,9 @@ import { type CheckedPlan, mergeOf, modeOf } from "../../lib/attention/plan.ts";
 import type { SelectModule } from "../../lib/attention/select_module.ts";
 import { thresholdRecord } from "../../lib/attention/thresholds.ts";
 import { UsageError } from "../../lib/errors.ts";
+import { isJsonObject } from "../../lib/text_file.ts";
 import type { CheckedLoad } from "../../lib/engine/options.ts";
+import { ROWS_SETS, type RowsSetName } from "../../lib/ffi/status.ts";
 import { weightRecord } from "./weights.ts";
 import type { OptionValue } from "./run_record.ts";
 
@@ -21,6 +23,7 @@ export function planOptions(
     weights?: string | undefined;
     head?: string | undefined;
     processCount: number;
+    rowsSet?: RowsSetName | undefined;
     ropeScaling?: Readonly<Record<string, unknown>> | undefined;
     selectModule?: SelectModule | undefined;
   },
@@ -45,8 +48,16 @@ export function planOptions(
     // A GPU adds in another order: with bf16, close decisions can turn out otherwise.
     device: run.device,
     dtype: run.dtype,
+    // Another set adds in another order, too.
+    ...(run.rowsSet === undefined || run.rowsSet === "own" ? {} : { rows_set: run.rowsSet }),
     ...weightRecord(run),
   };
+}
+
+/** What `run.json` says of the rows of decode steps: a run that is continued keeps it. */
+export function recordedRowsSet(record: unknown): RowsSetName {
+  const options = isJsonObject(record) && isJsonObject(record.options) ? record.options : {};
+  return ROWS_SETS.find((name) => name === options.rows_set) ?? "own";
 }
 
 /** @throws {UsageError} If a module is to select tiles, and no mode does so. */

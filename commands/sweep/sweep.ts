@@ -162,6 +162,8 @@ function loadOptions(
     ...loadWeightOptions(options),
     ...{ device: run.device, tokenizer: run.tokenizer, precision, threads, gpusPerRank },
     ...{ timeoutMs, startTimeoutMs, copyWeights, batchSize, replicas, ropeScaling },
+    // Processes agree on nothing, and are to have the same bits.
+    rowsSet: "own",
     expectedTokens: Math.max(...planned.map(({ length }) => length)),
   };
 }

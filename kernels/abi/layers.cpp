@@ -16,6 +16,15 @@ sx_status sx_convert(sx_context* context, const sx_convert_params* params) {
   return SX_CALL(*context, convert, p);
 }
 
+sx_status sx_word_sum(sx_context* context, const sx_word_sum_params* params) {
+  SX_BEGIN(context, params, "sum words");
+  SX_CHECK_POINTER(call, p, out);
+  SX_CHECK_POINTER(call, p, in);
+  SX_CHECK_SIZE(call, p, bytes);
+  SX_CHECK(call, p.bytes % 4 == 0, "bytes must be a multiple of 4", p.bytes);
+  return SX_CALL(*context, word_sum, p);
+}
+
 sx_status sx_embedding(sx_context* context, const sx_embedding_params* params) {
   SX_BEGIN(context, params, "look up embeddings");
   SX_CHECK_POINTER(call, p, out);

@@ -12,6 +12,7 @@
  * sx_copy is not among them: it is the same for every instruction set. */
 #define SX_FOR_EACH_OP(X)   \
   X(convert)                \
+  X(word_sum)               \
   X(embedding)              \
   X(rms_norm)               \
   X(quantize)               \

@@ -96,6 +96,13 @@ int32_t best_isa() {
   return 0;
 }
 
+/* Sets whose products of few rows may be faster than those of `isa`: on processors that multiply pairs of
+ * bf16 fast, one row's products wait for memory, and how well a set does that differs from core to core.
+ * With a matrix unit 16 rows cost what one does, which no other set can do. */
+bool may_run_rows(int32_t rows, int32_t isa) {
+  return isa == SX_ISA_AVX512_BF16 && rows == SX_ISA_AVX512;
+}
+
 const char* isa_name(int32_t isa) {
   if (isa == SX_ISA_AVX2) return "avx2";
   if (isa == SX_ISA_AVX512) return "avx512";
@@ -107,6 +114,7 @@ const char* isa_name(int32_t isa) {
 
 sx_status close_context(Context& context) {
   destroy_pool(context.pool);
+  delete context.ops;
   free_scratch(context);
   return SX_OK;
 }
@@ -117,11 +125,15 @@ using namespace sx;
 
 sx_status sx_describe(char* out, uint64_t size) {
   if (out == nullptr) return SX_INVALID_ARGUMENT;
-  char names[64] = "";
+  char names[64] = "", rows[64] = "";
+  const auto append = [](char(&list)[64], int32_t isa) {
+    const size_t used = strlen(list);
+    snprintf(list + used, sizeof list - used, "%s\"%s\"", used == 0 ? "" : ",", isa_name(isa));
+  };
   for (int32_t isa = SX_ISA_AVX2; isa <= SX_ISA_AMX_BF16; isa++) {
     if (!has_isa(isa)) continue;
-    const size_t used = strlen(names);
-    snprintf(names + used, sizeof names - used, "%s\"%s\"", used == 0 ? "" : ",", isa_name(isa));
+    append(names, isa);
+    if (may_run_rows(isa, best_isa())) append(rows, isa);
   }
 #ifdef SX_WITH_SCALAR
   const char* scalar = "true";
@@ -130,8 +142,9 @@ sx_status sx_describe(char* out, uint64_t size) {
 #endif
   char text[256];
   const int length = snprintf(text, sizeof text,
-                              "{\"backend\":\"cpu\",\"isa\":[%s],\"best\":\"%s\",\"scalar\":%s}",
-                              names, isa_name(best_isa()), scalar);
+                              "{\"backend\":\"cpu\",\"isa\":[%s],\"best\":\"%s\",\"rows\":[%s],"
+                              "\"scalar\":%s}",
+                              names, isa_name(best_isa()), rows, scalar);
   if (static_cast<uint64_t>(length) >= size) return SX_INVALID_ARGUMENT;
   memcpy(out, text, length + 1);
   return SX_OK;
@@ -141,18 +154,25 @@ sx_status sx_context_create(int32_t device, int32_t threads, int32_t isa, uint64
                             uint64_t* out) {
   if (device != 0 || stream != 0 || out == nullptr) return SX_INVALID_ARGUMENT;
   if (threads < 1 || threads > 256) return SX_INVALID_ARGUMENT;
-  if (isa < SX_ISA_AUTO || isa > SX_ISA_AMX_BF16) return SX_INVALID_ARGUMENT;
+  if (isa < SX_ISA_AUTO) return SX_INVALID_ARGUMENT;
+  int32_t rows_isa = isa / SX_ISA_ROWS;
+  isa %= SX_ISA_ROWS;
+  if (isa > SX_ISA_AMX_BF16 || rows_isa > SX_ISA_AMX_BF16) return SX_INVALID_ARGUMENT;
   if (isa == SX_ISA_AUTO) isa = best_isa();
-  const OpTable* ops = table_of(isa);
-  if (ops == nullptr) return SX_UNSUPPORTED;
+  if (rows_isa == SX_ISA_AUTO) rows_isa = isa;
+  const OpTable *ops = table_of(isa), *rows_ops = table_of(rows_isa);
+  if (ops == nullptr || rows_ops == nullptr) return SX_UNSUPPORTED;
   Context* context = new (std::nothrow) Context();
-  if (context == nullptr) return SX_OUT_OF_MEMORY;
-  context->pool = create_pool(threads);
-  if (context->pool == nullptr) {
+  OpTable* own = new (std::nothrow) OpTable(*ops);
+  ThreadPool* pool = context == nullptr || own == nullptr ? nullptr : create_pool(threads);
+  if (pool == nullptr) {
+    delete own;
     delete context;
     return SX_OUT_OF_MEMORY;
   }
-  context->ops = ops;
+  own->matmul_rows = rows_ops->matmul_rows;
+  context->pool = pool;
+  context->ops = own;
   context->int8_product = int8_product_of(isa);
   context->threads = threads;
   context->isa = isa;

@@ -35,6 +35,51 @@ constexpr int64_t kAheadBytes = 8192;
 /* A thread takes up to so many bytes of weights at a time: what is asked for ahead at a chunk's end
  * belongs to another thread. */
 constexpr int64_t kChunkBytes = 1 << 19;
+constexpr int64_t kLine = 64; /* bytes */
+
+/* Whether rows of weights can be read by whole lines of the cache although none begins with one, as a
+ * file puts its matrices where the one before ends: then vectors are cut out of two lines. A vector that
+ * lies across two lines takes as long as two, and waits for both. No byte is read of a line that holds
+ * none of the row. */
+#ifdef __AVX512F__
+bool cuts_lines(const sx_matmul_params& args) {
+  const uintptr_t off = reinterpret_cast<uintptr_t>(args.weight) % kLine;
+  return args.k * 2 % kLine == 0 && off != 0 && off % 4 == 0;
+}
+
+/* C rows of weights of 16 bits, cut out of their lines. */
+template <int C>
+class Lines {
+ public:
+  SX_INLINE_METHOD Lines(const void* weight, int64_t row_bytes) : row_bytes_(row_bytes) {
+    const int off = static_cast<int>(reinterpret_cast<uintptr_t>(weight) % kLine);
+    const __m512i steps = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    index_ = _mm512_add_epi32(steps, _mm512_set1_epi32(off / 4));
+    first_ = static_cast<const char*>(weight) - off;
+#pragma GCC unroll 4
+    for (int c = 0; c < C; c++) lines_[c] = _mm512_load_si512(first_ + c * row_bytes_);
+  }
+  /* 64 bytes of row c from `byte` on; byte after byte. */
+  SX_INLINE_METHOD __m512i next(int c, int64_t byte) {
+    const __m512i line = _mm512_load_si512(first_ + c * row_bytes_ + byte + kLine);
+    const __m512i cut = _mm512_permutex2var_epi32(lines_[c], index_, line);
+    lines_[c] = line;
+    return cut;
+  }
+
+ private:
+  __m512i lines_[C], index_;
+  const char* first_;
+  int64_t row_bytes_;
+};
+#else
+template <int C>
+class Lines {};
+#endif
+/* Where rows are read as they lie. */
+struct NoLines {
+  SX_INLINE_METHOD NoLines(const void*, int64_t) {}
+};
 
 /* Sums of f32 products. In: x as the caller has it.
  * Discarded: widening bf16 by load_pair, whose whole vectors lie across two lines of a cache wherever
@@ -60,6 +105,14 @@ struct WideDots {
   static SX_INLINE_METHOD Pair load_weight(const W* weight) {
     return {load(weight), load(weight + kLanes)};
   }
+#ifdef __AVX512F__
+  static SX_INLINE_METHOD Pair of_line(__m512i line) {
+    const auto widened = [](__m256i half) {
+      return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+    };
+    return {widened(_mm512_castsi512_si256(line)), widened(_mm512_extracti64x4_epi64(line, 1))};
+  }
+#endif
   static SX_INLINE_METHOD void pack(X* out, const In* x) {
     store(out, load(x));
     store(out + kLanes, load(x + kLanes));
@@ -91,6 +144,7 @@ struct PairDots {
   static SX_INLINE_METHOD void clear(Sum& sum) { sum = zero(); }
   static SX_INLINE_METHOD Pair load_x(const X* x) { return (Pair)_mm512_loadu_si512(x); }
   static SX_INLINE_METHOD Pair load_weight(const bf16* weight) { return load_x(weight); }
+  static SX_INLINE_METHOD Pair of_line(__m512i line) { return (Pair)line; }
   static SX_INLINE_METHOD void pack(X* out, const X* x) {
     _mm512_storeu_si512(out, _mm512_loadu_si512(x));
   }
@@ -126,8 +180,8 @@ void pack_rows(Context& context, const sx_matmul_params& args, typename Dots::X*
 }
 
 /* A group of R rows of x from row i on by C columns from j on. kFirst: whether these weights come
- * from memory, so that those after them are asked for. */
-template <class Dots, int R, int C, bool kFirst>
+ * from memory, so that those after them are asked for. kCut: see cuts_lines(). */
+template <class Dots, int R, int C, bool kFirst, bool kCut>
 void multiply_tile(const sx_matmul_params& args, const typename Dots::X* packed, int64_t i,
                    int64_t j) {
   using Weight = typename Dots::Weight;
@@ -142,6 +196,7 @@ void multiply_tile(const sx_matmul_params& args, const typename Dots::X* packed,
     for (int c = 0; c < C; c++) Dots::clear(sums[r][c]);
   }
   const typename Dots::X* x = packed + i * args.k;
+  std::conditional_t<kCut, Lines<C>, NoLines> lines(weight, row_bytes);
   int64_t l = 0;
   for (; l + kStep <= args.k; l += kStep, x += R * kStep) {
     typename Dots::Pair weights[C];
@@ -153,7 +208,11 @@ void multiply_tile(const sx_matmul_params& args, const typename Dots::X* packed,
           prefetch_l2(reinterpret_cast<const char*>(w) + ahead + byte);
         }
       }
-      weights[c] = Dots::load_weight(w);
+      if constexpr (kCut) {
+        weights[c] = Dots::of_line(lines.next(c, l * int64_t{sizeof(Weight)}));
+      } else {
+        weights[c] = Dots::load_weight(w);
+      }
     }
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
@@ -175,27 +234,27 @@ void multiply_tile(const sx_matmul_params& args, const typename Dots::X* packed,
 }
 
 /* All rows of x by C columns, R at a time and then the rest, which is one group of fewer. */
-template <class Dots, int R, int C, bool kFirst>
+template <class Dots, int R, int C, bool kFirst, bool kCut>
 void multiply_columns(const sx_matmul_params& args, const typename Dots::X* packed, int64_t i,
                       int64_t j) {
   if constexpr (R > 1) {
-    if (args.m - i < R) return multiply_columns<Dots, R - 1, C, kFirst>(args, packed, i, j);
+    if (args.m - i < R) return multiply_columns<Dots, R - 1, C, kFirst, kCut>(args, packed, i, j);
   }
-  multiply_tile<Dots, R, C, kFirst>(args, packed, i, j);
-  for (i += R; i + R <= args.m; i += R) multiply_tile<Dots, R, C, false>(args, packed, i, j);
+  multiply_tile<Dots, R, C, kFirst, kCut>(args, packed, i, j);
+  for (i += R; i + R <= args.m; i += R) multiply_tile<Dots, R, C, false, kCut>(args, packed, i, j);
   if constexpr (R > 1) {
-    if (i < args.m) multiply_columns<Dots, R - 1, C, false>(args, packed, i, j);
+    if (i < args.m) multiply_columns<Dots, R - 1, C, false, kCut>(args, packed, i, j);
   }
 }
 
 /* packed: see pack_rows(); one row is as it was, but for its type. */
-template <class Dots>
+template <class Dots, bool kCut>
 void multiply(Context& context, const sx_matmul_params& args, const typename Dots::X* packed) {
   const int64_t row_bytes = args.k * static_cast<int64_t>(sizeof(typename Dots::Weight));
   const Grain grain(kChunkBytes / row_bytes, row_grain(row_bytes));
   const auto columns_at_once = [&](auto rows, auto columns, int64_t& j, int64_t end) {
     for (; j + columns() <= end; j += columns()) {
-      multiply_columns<Dots, rows(), columns(), true>(args, packed, 0, j);
+      multiply_columns<Dots, rows(), columns(), true, kCut>(args, packed, 0, j);
     }
   };
   const std::integral_constant<int, 1> one;
@@ -211,17 +270,28 @@ void multiply(Context& context, const sx_matmul_params& args, const typename Dot
 }
 
 template <class Dots>
+void multiply_packed(Context& context, const sx_matmul_params& args,
+                     const typename Dots::X* packed) {
+#ifdef __AVX512F__
+  if constexpr (sizeof(typename Dots::Weight) == 2) {
+    if (cuts_lines(args)) return multiply<Dots, true>(context, args, packed);
+  }
+#endif
+  multiply<Dots, false>(context, args, packed);
+}
+
+template <class Dots>
 sx_status pack_and_multiply(Context& context, const sx_matmul_params& args) {
   using X = typename Dots::X;
   if (args.m == 1 && std::is_same<X, typename Dots::Source>::value) {
-    multiply<Dots>(context, args, static_cast<const X*>(args.x));
+    multiply_packed<Dots>(context, args, static_cast<const X*>(args.x));
     return SX_OK;
   }
   const int64_t bytes = args.m * args.k * static_cast<int64_t>(sizeof(X));
   X* packed = static_cast<X*>(scratch(context, bytes));
   if (packed == nullptr) return out_of_scratch(context, "matmul_rows", bytes);
   pack_rows<Dots>(context, args, packed);
-  multiply<Dots>(context, args, packed);
+  multiply_packed<Dots>(context, args, packed);
   return SX_OK;
 }
 

@@ -6,7 +6,13 @@
 import { DeviceError, invariant } from "../errors.ts";
 import { type KernelLibrary, openKernelLibrary } from "../ffi/locate.ts";
 import type { Bytes } from "../ffi/memory.ts";
-import { checkStatus, INSTRUCTION_SET_CODES, type InstructionSet } from "../ffi/status.ts";
+import {
+  checkStatus,
+  INSTRUCTION_SET_CODES,
+  type InstructionSet,
+  type RowsSetName,
+} from "../ffi/status.ts";
+import { ISA_ROWS } from "../ffi/symbols.ts";
 import { type CpuDescription, describeLibrary } from "./cpu_description.ts";
 import {
   type Device,
@@ -23,8 +29,14 @@ import { type KernelFunctions, KernelQueue } from "./queue.ts";
 export interface CpuOptions {
   /** Threads that an op uses, 1 to 256, the calling one among them. */
   readonly threads: number;
-  /** @default {"auto"} The environment variable STARX_ISA, or else the best of this machine. */
-  readonly instructionSet?: InstructionSet;
+  /**
+   * A set, or two as `avx512_bf16+avx512`: the second one multiplies the rows of decode steps.
+   *
+   * @default {"auto"} The environment variable STARX_ISA, or else the best of this machine.
+   */
+  readonly instructionSet?: string;
+  /** With `auto`: what multiplies the rows of decode steps. @default {"own"} */
+  readonly rowsSet?: RowsSetName | undefined;
   /** Whether to open the tests' library, which has the scalar twins too. @default {false} */
   readonly tests?: boolean;
 }
@@ -52,73 +64,97 @@ export async function openCpuDevice(options: CpuOptions): Promise<Device> {
       `Cannot open the CPU as 'threads' must be 1 to ${MAX_THREADS}: current value is ${threads}`,
     );
   }
-  const requested = requestedSet(options.instructionSet ?? "auto");
+  const requested = requestedSets(options.instructionSet ?? "auto");
   const library = await openKernelLibrary({ backend: "cpu", tests });
   try {
     const description = describeLibrary(library);
-    const instructionSet = chooseSet(requested, description);
-    const context = createContext(library.functions, { threads, instructionSet });
-    return new CpuDevice(library, { context, threads, instructionSet });
+    const sets = chooseSets(requested, { description, rowsSet: options.rowsSet });
+    const context = createContext(library.functions, { threads, sets });
+    return new CpuDevice(library, { context, threads, sets });
   } catch (error) {
     library.close();
     throw error;
   }
 }
 
-/** The set that the caller or else the environment names. */
-function requestedSet(named: InstructionSet): InstructionSet {
-  if (named !== "auto") return named;
-  const forced = Deno.env.get("STARX_ISA") ?? "auto";
-  const names = Object.keys(INSTRUCTION_SET_CODES);
-  if (!isInstructionSet(forced)) {
-    throw new DeviceError(
-      `Cannot open the CPU as the environment's STARX_ISA must be one of ${names.join(", ")}: ` +
-        `current value is ${JSON.stringify(forced)}`,
-    );
+/** What computes: everything, and the products of few rows. */
+export interface CpuSets {
+  readonly base: InstructionSet;
+  /** The same as `base` where one set does all. */
+  readonly rows: InstructionSet;
+}
+
+/**
+ * The sets that the caller or else the environment names.
+ *
+ * @throws {DeviceError} If there is no such set.
+ */
+export function requestedSets(named: string): CpuSets {
+  const isNamed = named !== "auto";
+  const text = isNamed ? named : Deno.env.get("STARX_ISA") ?? "auto";
+  const [base = "", rows = base, ...others] = text.split("+");
+  const isMixed = rows !== base && (base === "auto" || rows === "auto");
+  if (isInstructionSet(base) && isInstructionSet(rows) && !isMixed && others.length === 0) {
+    return { base, rows };
   }
-  return forced;
+  const names = Object.keys(INSTRUCTION_SET_CODES);
+  throw new DeviceError(
+    `Cannot open the CPU as ${isNamed ? "its set" : "the environment's STARX_ISA"} must be one of ${
+      names.join(", ")
+    }, or two of them with + between: current value is ${JSON.stringify(text)}`,
+  );
 }
 
 function isInstructionSet(name: string): name is InstructionSet {
   return Object.hasOwn(INSTRUCTION_SET_CODES, name);
 }
 
-function chooseSet(requested: InstructionSet, found: CpuDescription): InstructionSet {
-  const { best, instructionSets } = found;
-  if (requested === "auto") {
+function chooseSets(
+  requested: CpuSets,
+  options: { description: CpuDescription; rowsSet: RowsSetName | undefined },
+): CpuSets {
+  const { description, rowsSet = "own" } = options;
+  const { best, instructionSets, scalar } = description;
+  let sets = requested;
+  if (requested.base === "auto") {
     if (!isInstructionSet(best)) {
       throw new DeviceError(
         "Cannot open the CPU as it must have AVX2, FMA and F16C: this machine lacks them",
       );
     }
-    return best;
+    sets = { base: best, rows: rowsSet === "own" ? best : rowsSet };
   }
-  const available = requested === "scalar" ? found.scalar : instructionSets.includes(requested);
-  if (!available) {
-    const sets = [...instructionSets, ...(found.scalar ? ["scalar"] : [])];
+  for (const set of [sets.base, sets.rows]) {
+    if (set === "scalar" ? scalar : instructionSets.includes(set)) continue;
+    const found = [...instructionSets, ...(scalar ? ["scalar"] : [])];
     throw new DeviceError(
-      `Cannot open the CPU as the machine and the library must have ${requested}: ` +
-        `current value is ${sets.join(", ") || "none"}`,
+      `Cannot open the CPU as the machine and the library must have ${set}: ` +
+        `current value is ${found.join(", ") || "none"}`,
     );
   }
-  return requested;
+  return sets;
 }
 
 function createContext(
   functions: KernelFunctions,
-  options: { threads: number; instructionSet: InstructionSet },
+  options: { threads: number; sets: CpuSets },
 ): bigint {
-  const { threads, instructionSet } = options;
+  const { threads, sets: { base, rows } } = options;
   const out = new BigUint64Array(1);
-  const code = INSTRUCTION_SET_CODES[instructionSet];
+  const code = INSTRUCTION_SET_CODES[base] + ISA_ROWS * INSTRUCTION_SET_CODES[rows];
   checkStatus(functions.sx_context_create(0, threads, code, 0n, out), {
     op: "sx_context_create",
-    shapes: () => `${threads} threads, ${instructionSet}`,
+    shapes: () => `${threads} threads, ${setsText({ base, rows })}`,
     errorText: () => "",
   });
   const context = out[0] ?? 0n;
   invariant(context !== 0n, "a created context has an address");
   return context;
+}
+
+/** As STARX_ISA takes them. */
+function setsText({ base, rows }: CpuSets): string {
+  return rows === base ? base : `${base}+${rows}`;
 }
 
 class CpuDevice implements Device {
@@ -141,14 +177,15 @@ class CpuDevice implements Device {
 
   constructor(
     library: KernelLibrary,
-    options: { context: bigint; threads: number; instructionSet: string },
+    options: { context: bigint; threads: number; sets: CpuSets },
   ) {
-    const { context, threads, instructionSet } = options;
+    const { context, threads, sets } = options;
+    const { base: instructionSet } = sets;
     this.#library = library;
     this.#context = context;
     this.threads = threads;
     this.instructionSet = instructionSet;
-    this.description = `cpu ${instructionSet}, ${threads} thread${threads === 1 ? "" : "s"}`;
+    this.description = `cpu ${setsText(sets)}, ${threads} thread${threads === 1 ? "" : "s"}`;
     const flopsPerUs = instructionSet === "amx_bf16" ? FLOPS_PER_US.amx_bf16 : FLOPS_PER_US.others;
     const cost = { flopsPerUs: flopsPerUs * threads, bytesPerUs: BYTES_PER_US };
     const { functions } = library;

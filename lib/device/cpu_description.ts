@@ -16,6 +16,8 @@ export interface CpuDescription {
   readonly instructionSets: readonly string[];
   /** What `auto` takes; empty if the machine has none. */
   readonly best: string;
+  /** What may multiply few rows faster than `best`, to be found out by measuring. */
+  readonly rows: readonly string[];
   /** Whether the library has the scalar twins. */
   readonly scalar: boolean;
 }
@@ -47,12 +49,14 @@ export function describeLibrary(library: KernelLibrary): CpuDescription {
   });
   const text = new TextDecoder().decode(out.subarray(0, Math.max(out.indexOf(0), 0)));
   const found = JSON.parse(text) as Readonly<Record<string, unknown>>;
-  const { isa, best, scalar } = found;
-  const valid = Array.isArray(isa) && isa.every((name) => typeof name === "string") &&
-    typeof best === "string" && typeof scalar === "boolean";
+  const { isa, best, rows, scalar } = found;
+  const isNames = (names: unknown): names is string[] =>
+    Array.isArray(names) && names.every((name) => typeof name === "string");
+  const valid = isNames(isa) && isNames(rows) && typeof best === "string" &&
+    typeof scalar === "boolean";
   if (!valid) {
     throw new DeviceError(`Cannot use the library ${library.path} as it described itself: ${text}`);
   }
   const { path: libraryPath, abiVersion } = library;
-  return { libraryPath, abiVersion, instructionSets: isa, best, scalar };
+  return { libraryPath, abiVersion, instructionSets: isa, best, rows, scalar };
 }

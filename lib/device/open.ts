@@ -8,6 +8,7 @@ import { optionError } from "../options.ts";
 import { CUBLAS, findDriver, locateCudaLibrary } from "../ffi/cuda_locate.ts";
 import { CudaRuntime } from "../ffi/cudart.ts";
 import { openKernelLibrary } from "../ffi/locate.ts";
+import type { RowsSetName } from "../ffi/status.ts";
 import { openCpuDevice } from "./cpu.ts";
 import { capabilityText, FP8_CAPABILITY, openCudaDevice } from "./cuda.ts";
 import { type Device, DEVICE_TRAITS } from "./device.ts";
@@ -33,6 +34,8 @@ export interface OpenDeviceOptions {
   readonly kind: DeviceKind;
   /** Threads of an op on the CPU, 1 to 256. */
   readonly threads: number;
+  /** On a CPU: see `CpuOptions.rowsSet`. */
+  readonly rowsSet?: RowsSetName | undefined;
   /** The number of the GPU. @default {0} */
   readonly ordinal?: number;
 }
@@ -133,6 +136,8 @@ export function listGpus(): string[] {
  * @throws {DeviceError} If it cannot be used.
  */
 export async function openDevice(options: OpenDeviceOptions): Promise<Device> {
-  const { kind, threads, ordinal = 0 } = options;
-  return kind === "cpu" ? await openCpuDevice({ threads }) : await openCudaDevice({ ordinal });
+  const { kind, threads, rowsSet, ordinal = 0 } = options;
+  return kind === "cpu"
+    ? await openCpuDevice({ threads, rowsSet })
+    : await openCudaDevice({ ordinal });
 }

@@ -50,11 +50,11 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
 
 /** The ranks of a model. */
 export async function openModelTeam(options: EngineOptions): Promise<Team<StarTypes>> {
-  const { modelFolder, plan, device, precision, threads, gpusPerRank } = options;
+  const { modelFolder, plan, device, precision, threads, rowsSet, gpusPerRank } = options;
   const { expectedTokens, copyWeights, keepWeights, batchSize } = options;
   const { replica, ropeScaling, select } = options;
   const init = {
-    ...{ modelFolder, plan, device, precision, threads, gpusPerRank },
+    ...{ modelFolder, plan, device, precision, threads, rowsSet, gpusPerRank },
     ...{ expectedTokens, copyWeights, keepWeights, batchSize, replica, ropeScaling, select },
   };
   return await openTeam(STAR_PROGRAM, init, placeOf(options));

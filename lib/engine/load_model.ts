@@ -15,6 +15,7 @@ import { convertedWeightBytes } from "../model/weight_memory.ts";
 import { loadTokenizer, type TextTokenizer, type Tokenizer } from "../model/tokenizer.ts";
 import { checkPositions } from "./positions.ts";
 import { openReplicas } from "./replicas.ts";
+import { rowsSetFor } from "./rows_set.ts";
 import { checkPlanTable } from "./threshold_check.ts";
 import { checkCallPlan } from "./call_plan.ts";
 import { checkHostMemory } from "./host_plan.ts";
@@ -171,8 +172,10 @@ async function loadModelOn(
       checkHostMemory({ ...question, availableBytes });
     };
     checkMemory({ plan, contextTokens: checked.expectedTokens ?? 0, room: 1 });
+    const rowsSet = common.rowsSet ?? await rowsSetFor({ device, threads });
     const engine = await openReplicas({
       ...common,
+      rowsSet,
       precision,
       modelFolder: folder,
       plan,

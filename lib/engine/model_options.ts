@@ -6,6 +6,7 @@
 import type { PlanOptions } from "../attention/plan.ts";
 import type { SelectModule } from "../attention/select_module.ts";
 import type { DeviceWish } from "../device/open.ts";
+import type { RowsSetName } from "../ffi/status.ts";
 import type { ComputeDType, EightBits, Precision } from "../model/precision.ts";
 import type { TextTokenizer } from "../model/tokenizer.ts";
 import type { Progress } from "../star/request.ts";
@@ -39,6 +40,12 @@ export interface LoadOptions extends PlanOptions {
   readonly processCount?: number | undefined;
   /** Threads of each process; 0 divides the cores among the processes. @default {0} */
   readonly threads?: number | undefined;
+  /**
+   * The instruction set that multiplies the rows of decode steps on a CPU, as an earlier run's
+   * record says it; `own` for the set that computes everything else. By default it is measured
+   * where that is not known, and all processes take the same. STARX_ISA wins.
+   */
+  readonly rowsSet?: RowsSetName | undefined;
   /**
    * GPUs of each process that the layers are spread over; by default the fewest that the weights
    * and `expectedTokens` fit on.
@@ -162,6 +169,8 @@ export interface PhasesOptions extends PlanOptions {
   readonly head?: "bf16" | EightBits | undefined;
   /** Threads of each process; 0 divides the cores among the processes. @default {0} */
   readonly threads?: number | undefined;
+  /** As in {@linkcode LoadOptions}. */
+  readonly rowsSet?: RowsSetName | undefined;
   /** `auto` takes a usable GPU, or else the CPU. @default {"auto"} */
   readonly device?: DeviceWish | undefined;
   /** GPUs that the layers are spread over; by default the fewest that the weights fit on. */

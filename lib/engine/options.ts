@@ -7,6 +7,7 @@ import { type CheckedPlan, checkPlan, modeOf, PLAN_OPTION_NAMES } from "../atten
 import { type SelectModule, selectModuleOf } from "../attention/select_module.ts";
 import { BATCH_RANGE, REPLICA_RANGE } from "./batch_size.ts";
 import { DEVICE_WISHES } from "../device/open.ts";
+import { ROWS_SETS, type RowsSetName } from "../ffi/status.ts";
 import {
   COMPUTE_DTYPES,
   type ComputeDType,
@@ -77,7 +78,7 @@ export const LOAD_RANGES = {
 const COUNTS = { min: 1, max: 2 ** 31 - 1 } as const;
 
 const DEVICE_NAMES = [
-  ...["device", "precision", "weights", "head", "threads", "gpusPerRank"] as const,
+  ...["device", "precision", "weights", "head", "threads", "rowsSet", "gpusPerRank"] as const,
 ] as const;
 const LOAD_NAMES = [
   ...PLAN_OPTION_NAMES,
@@ -132,6 +133,8 @@ export interface CheckedDevice {
   /** What is asked for besides; `withWeights()` joins the two. */
   readonly wish: WeightWish;
   readonly threads: number;
+  /** Undefined if it is to be measured. */
+  readonly rowsSet: RowsSetName | undefined;
   readonly gpusPerRank: number | undefined;
 }
 
@@ -247,6 +250,9 @@ function checkDevice(options: PhasesOptions, task: { action: string }): CheckedD
     precision: checkPrecision(precision, { action }),
     wish: checkWish(options, { action }),
     threads: inRange("threads", threads),
+    rowsSet: options.rowsSet === undefined
+      ? undefined
+      : checkChoice({ action, name: "rowsSet" }, { value: options.rowsSet, choices: ROWS_SETS }),
     gpusPerRank: gpusPerRank === undefined ? undefined : inRange("gpusPerRank", gpusPerRank),
   };
 }

@@ -20,6 +20,7 @@ import { checkCallPlan } from "./call_plan.ts";
 import { openModelTeam } from "./engine.ts";
 import type { PhasesOptions } from "./model_options.ts";
 import { checkPhasesOptions, precisionFor } from "./options.ts";
+import { rowsSetFor } from "./rows_set.ts";
 import { checkPlanTable } from "./threshold_check.ts";
 import { joinAnswers, type StarTypes, toWire } from "./wire.ts";
 
@@ -129,7 +130,8 @@ export async function openPhases(folder: string, options: PhasesOptions = {}): P
   const { kind: device } = await chooseDevice(checked.device, kinds);
   await checkPlanTable(checked.plan, { folder, config });
   const processCount = usedRanks(checked.plan, { ranks: checked.processCount });
-  const ranks = { ...checked, precision, modelFolder: folder, device, processCount };
+  const rowsSet = checked.rowsSet ?? await rowsSetFor({ device, threads: checked.threads });
+  const ranks = { ...checked, rowsSet, precision, modelFolder: folder, device, processCount };
   const team = await openModelTeam(ranks);
   return new TeamPhases(team, { plan: checked.plan, folder });
 }

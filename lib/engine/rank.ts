@@ -96,6 +96,7 @@ export class RankModel implements Disposable {
     const opened = await openRankDevices({
       kind,
       threads: options.threads,
+      rowsSet: options.rowsSet,
       host,
       gpusPerRank: options.gpusPerRank,
       maxGpus: config.layerCount,

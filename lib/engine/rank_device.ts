@@ -9,6 +9,7 @@ import type { Collective } from "../parallel/collective.ts";
 import type { Device } from "../device/device.ts";
 import { type DeviceKind, listGpus, openDevice } from "../device/open.ts";
 import { DeviceError } from "../errors.ts";
+import type { RowsSetName } from "../ffi/status.ts";
 import { optionError } from "../options.ts";
 
 /** Opened devices, and what the other ranks have. */
@@ -27,6 +28,8 @@ export interface RankDevices {
 export interface RankDeviceOptions {
   readonly kind: DeviceKind;
   readonly threads: number;
+  /** What multiplies the rows of steps on a CPU, as all ranks are told. */
+  readonly rowsSet?: RowsSetName | undefined;
   /** Exchanges among the ranks; absent for one that is alone. */
   readonly host: Collective | undefined;
   /** GPUs to use; undefined takes as few as are enough. */
@@ -102,9 +105,9 @@ function visibleGpus(gpuCount: number): readonly string[] | undefined {
  * @throws {WorkerError} If another rank is lost.
  */
 export async function openRankDevices(options: RankDeviceOptions): Promise<RankDevices> {
-  const { kind, threads, host } = options;
+  const { kind, threads, rowsSet, host } = options;
   if (kind === "cpu") {
-    const device = await openDevice({ kind, threads });
+    const device = await openDevice({ kind, threads, rowsSet });
     return { devices: [device], freeBytes: undefined, hasOwnGpus: false, dealtGpus: 1 };
   }
   const own = listGpus().slice(0, MAX_GPUS);

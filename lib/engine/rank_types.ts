@@ -7,6 +7,7 @@ import type { CheckedPlan } from "../attention/plan.ts";
 import type { LoadedHooks, SelectModule } from "../attention/select_module.ts";
 import type { DeviceKind } from "../device/open.ts";
 import type { Stage } from "../device/stages.ts";
+import type { RowsSetName } from "../ffi/status.ts";
 import type { ConfigOptions } from "../model/config.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import type { Precision } from "../model/precision.ts";
@@ -22,6 +23,8 @@ export interface RankOptions extends ConfigOptions {
   readonly precision: Precision;
   /** Threads of this process. */
   readonly threads: number;
+  /** The instruction set that multiplies the rows of decode steps on a CPU; by default one does all. */
+  readonly rowsSet?: RowsSetName | undefined;
   /**
    * GPUs of each rank that its layers are spread over; by default the fewest that the weights and
    * the expected prompt fit on.

@@ -37,12 +37,14 @@ import type {
   RopeTableParams,
   SwigluParams,
   TopKParams,
+  WordSumParams,
 } from "./params.ts";
 
 /** What each op takes. */
 export interface OpParams {
   readonly sx_copy: CopyParams;
   readonly sx_convert: ConvertParams;
+  readonly sx_word_sum: WordSumParams;
   readonly sx_embedding: EmbeddingParams;
   readonly sx_rms_norm: RmsNormParams;
   readonly sx_quantize: QuantizeParams;
@@ -76,6 +78,7 @@ export interface OpParams {
 export const PARAM_BYTES = {
   sx_copy: 48,
   sx_convert: 40,
+  sx_word_sum: 24,
   sx_embedding: 64,
   sx_rms_norm: 72,
   sx_quantize: 48,

@@ -121,6 +121,11 @@ export const PARAM_WRITERS: {
     writeInt(to.i32, 6, p.inDtype);
     writeSize(to.i32, 8, p.count);
   },
+  sx_word_sum(to, p) {
+    to.u64[0] = p.out;
+    to.u64[1] = p.in;
+    writeSize(to.i32, 4, p.bytes);
+  },
   sx_embedding(to, p) {
     to.u64[0] = p.out;
     to.u64[1] = p.table;

@@ -27,6 +27,13 @@ export interface ConvertParams {
   readonly count: number; // int64_t count
 }
 
+/** `sx_word_sum_params`. */
+export interface WordSumParams {
+  readonly out: bigint; // int32_t* out
+  readonly in: bigint; // const void* in
+  readonly bytes: number; // int64_t bytes
+}
+
 /** `sx_embedding_params`. */
 export interface EmbeddingParams {
   readonly out: bigint; // float* out

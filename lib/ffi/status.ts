@@ -27,6 +27,12 @@ export const INSTRUCTION_SET_CODES = {
   amx_bf16: 5,
 } as const;
 
+/** What multiplies the rows of decode steps on a CPU: a set, or `own`, the one that does everything else. */
+export const ROWS_SETS = ["own", "avx2", "avx512", "avx512_bf16", "amx_bf16"] as const;
+
+/** One of {@linkcode ROWS_SETS}. */
+export type RowsSetName = typeof ROWS_SETS[number];
+
 /** A name that `openCpuDevice()` takes. */
 export type InstructionSet = keyof typeof INSTRUCTION_SET_CODES;
 

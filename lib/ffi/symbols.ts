@@ -10,7 +10,10 @@
  */
 
 /** The version of the interface that this table describes: `SX_ABI_VERSION`. */
-export const ABI_VERSION = 8;
+export const ABI_VERSION = 9;
+
+/** The set that multiplies few rows, in an instruction set's number: times this. */
+export const ISA_ROWS = 16;
 
 /** Tokens along a side of a tile of block-sparse attention: `SX_TILE`. */
 export const TILE_TOKENS = 128;
@@ -91,6 +94,13 @@ export const OP_SYMBOLS = {
     parameters: [
       "u64", // sx_context* context
       "u64", // const sx_convert_params* params
+    ],
+    result: "i32",
+  },
+  sx_word_sum: {
+    parameters: [
+      "u64", // sx_context* context
+      "u64", // const sx_word_sum_params* params
     ],
     result: "i32",
   },

@@ -1,7 +1,9 @@
 /**
  * @module
  */
+import { Tensor } from "../../lib/device/tensor.ts";
 import { matmulRows } from "../../lib/ops/matmul_rows.ts";
+import { assertEquals } from "../helpers/assert.ts";
 import { type Company, companyTest, pickRows, rowsOf } from "../helpers/company.ts";
 import {
   BF16,
@@ -16,6 +18,8 @@ import {
   type ProductSizes,
   weightOf,
 } from "../helpers/products.ts";
+import { machineSets, withCpu } from "../helpers/device.ts";
+import { Random } from "../helpers/random.ts";
 import { refusalTest } from "../helpers/refusal.ts";
 import { twinTest } from "../helpers/twin.ts";
 
@@ -80,3 +84,35 @@ refusalTest("sx_matmul_rows", (scene) => ({
   unchecked: PRODUCT_NULLS.map((name) => `product.${name}`),
   faults: PRODUCT_FAULTS.map(([name, value]) => [`product.${name}`, value]),
 }));
+
+/** In elements of bf16: of a line of 32, by what a file's header and other matrices leave. */
+const OFFSETS = [1, 2, 4, 6, 16, 30];
+
+for (const instructionSet of await machineSets()) {
+  Deno.test(`matmulRows(): where weights lie changes no bit, ${instructionSet}`, () =>
+    withCpu(async (device) => {
+      const random = new Random(19);
+      for (const [m, n, k] of [[1, 37, 320], [2, 9, 64], [8, 26, 2048], [11, 25, 96]] as const) {
+        using owned = new DisposableStack();
+        const tensor = (dtype: "f32" | "bf16", shape: readonly number[]) =>
+          owned.use(Tensor.allocate(device, { dtype, shape, label: "of the test" }));
+        const x = tensor("bf16", [m, k]);
+        await x.writeFrom(random.floats(x.size, 1));
+        const numbers = random.floats(n * k, 1);
+        const product = async (offset: number): Promise<Uint8Array> => {
+          const whole = tensor("bf16", [n * k + 32]);
+          // What lies beside the weights must not be added.
+          await whole.writeFrom(new Float32Array(whole.size).fill(NaN));
+          const weight = whole.rows(offset, n * k);
+          await weight.writeFrom(numbers);
+          const out = tensor("f32", [m, n]);
+          await matmulRows(device, { out, x, weight: weight.reshape([n, k]) });
+          return await out.toBytes();
+        };
+        const aligned = await product(0);
+        for (const offset of OFFSETS) {
+          assertEquals(await product(offset), aligned, `${m} x ${n} x ${k}, offset ${offset}`);
+        }
+      }
+    }, { instructionSet, threads: 2 }));
+}

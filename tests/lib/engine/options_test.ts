@@ -26,6 +26,7 @@ Deno.test("checkLoadOptions() has a default for every option", () => {
     precision: PRECISIONS.bf16,
     wish: { weights: undefined, head: undefined },
     threads: 0,
+    rowsSet: undefined,
     gpusPerRank: undefined,
     processCount: 1,
     expectedTokens: undefined,
