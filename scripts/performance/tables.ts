@@ -198,7 +198,7 @@ function h100Ops(records: BenchRecords): Table {
     ];
   };
   return {
-    head: ["op", ">time", ">reaches", ">of its floor", ">PyTorch"],
+    head: ["op", ">time", ">reaches", ">of the copy's floor", ">PyTorch"],
     rows: [
       ...PRODUCTS.map(([what, shape]) => [
         ...row(what, "tflops", { part: "ops 32k", name: `${what} ${shape}` }),
