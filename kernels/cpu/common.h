@@ -36,7 +36,7 @@ typedef sx_status (*Int8Product)(::sx_context& context, const sx_matmul_params& 
 /* The opaque type of the C interface. One op runs on a context at a time. */
 struct sx_context : sx::ContextBase {
   sx::ThreadPool* pool;
-  const sx::OpTable* ops; /* the context's own: its ops may be of two sets */
+  const sx::OpTable* ops;       /* the context's own: its ops may be of two sets */
   sx::Int8Product int8_product; /* what the processor has for it within the set */
   int32_t threads;
   int32_t isa;

@@ -201,8 +201,11 @@ void multiply_dots(const DotTile<Dots>& t) {
     for (int u = 0; u < U; u++) {
       const uint8_t* weight = t.weight + (quad + u) * kQuadBytes;
       const typename Dots::X* x = t.x + (quad + u) * kQuad;
-      for (int p = 0; kAhead && p < P; p++) {
-        prefetch_l2(weight + p * t.panel_stride + kInt8AheadBytes);
+      if constexpr (kAhead) {
+        /* Near a panel's end for the one that its stream reads next. */
+        int64_t ahead = kInt8AheadBytes;
+        if ((quad + u) * kQuadBytes + ahead >= t.panel_stride) ahead += (P - 1) * t.panel_stride;
+        for (int p = 0; p < P; p++) prefetch_l2(weight + p * t.panel_stride + ahead);
       }
       multiply_quad<Dots, R, P>(t, weight, x, sums[u]);
     }

@@ -31,8 +31,9 @@ constexpr int64_t kFewInt8Rows = 8;
  * under way, 17 to 20 instead of 11 to 13 GB/s with AVX2 on a Zen 3 that others used, too. */
 constexpr int kStreams = 2;
 constexpr int64_t kStreamedRows = 2;
-/* A thread takes up to so many bytes of weights at a time. */
-constexpr int64_t kInt8ChunkBytes = 1 << 18;
+
+/* A thread takes up to so many bytes of weights at a time, as in matmul_rows.cpp. */
+constexpr int64_t kInt8ChunkBytes = 1 << 22;
 
 /* x as it is multiplied. */
 struct RoundedRows {

@@ -31,6 +31,11 @@ constexpr int64_t kInt8TaskPairs = 8;
 constexpr int64_t kInt8BlockBytes = kTwoSides * kTwoSides * 4;
 constexpr int64_t kInt8SumsBytes = kInt8TaskPairs * kInt8TaskRows * kTwoSides * 4;
 
+/* Numbers of a row that are rounded at a time, on their way to the tiles: adding up what the lanes of a
+ * vector have counted takes as long as rounding 64. */
+constexpr int64_t kInt8Piece = 4096;
+static_assert(kInt8Piece % kInt8Depth == 0, "pieces are whole rows of tiles");
+
 /* x as left tiles, [slabs][blocks of 32 rows][steps of the slab][2]. */
 struct Int8Left {
   const DigitRows& digits;
@@ -56,12 +61,15 @@ template <class In>
 int64_t pack_int8_left(Context& context, const sx_matmul_params& args, const Int8Left& left) {
   const auto write = [&](auto second, int64_t row, const In* x, RowScale scale) {
     DigitSums total = {0, 0};
-    for (int64_t step = 0; step < left.steps; step++) {
-      const int64_t first = step * kInt8Depth, count = min64(kInt8Depth, args.k - first);
-      int8_t* out = left.row_at(row, step);
+    alignas(64) int8_t piece[kInt8Piece];
+    for (int64_t first = 0; first < args.k; first += kInt8Piece) {
+      const int64_t count = min64(kInt8Piece, args.k - first), end = round_up(count, kInt8Depth);
+      for (int64_t l = count; l < end; l++) piece[l] = 0;
       const DigitSums sums =
-          quantize_numbers<decltype(second)::value>(out, x + first, count, scale);
-      for (int64_t l = count; l < kInt8Depth; l++) out[l] = 0;
+          quantize_numbers<decltype(second)::value>(piece, x + first, count, scale);
+      for (int64_t l = 0; l < end; l += kInt8Depth) {
+        __builtin_memcpy(left.row_at(row, (first + l) / kInt8Depth), piece + l, kInt8Depth);
+      }
       total.sum += sums.sum;
       total.squares += sums.squares;
     }
@@ -111,7 +119,6 @@ class Int8TileTask {
           multiply(row, rows, slab, pair, sums_of(pair - begin), next);
         }
       }
-      for (int64_t pair = begin; pair < end; pair++) write(row, rows, pair, sums_of(pair - begin));
     }
   }
 
@@ -128,8 +135,11 @@ class Int8TileTask {
   /* The last pair may have one panel only: it stands for both, and its second sums are not written. */
   bool has_second(int64_t pair) const { return (2 * pair + 1) * kPanelRows < args_.n; }
 
+  /* Adds the products of a slab; the last slab's sums go to out while they are in L1. */
   void multiply(int64_t row, int64_t rows, int64_t slab, int64_t pair, char* sums,
                 const char* next) const {
+    const bool is_last = (slab + 1) * kInt8SlabSteps >= left_.steps;
+    const PairScales scales = is_last ? scales_of(pair) : PairScales{};
     const int64_t steps = min64(kInt8SlabSteps, left_.steps - slab * kInt8SlabSteps);
     const char* first = weight_at(2 * pair, slab);
     const char* second = has_second(pair) ? weight_at(2 * pair + 1, slab) : first;
@@ -142,8 +152,19 @@ class Int8TileTask {
         zero_sums();
       }
       if (next != nullptr) prefetch_part(next, i, blocks);
-      multiply_int8_steps(left_.at(slab, row / kTwoSides + i), first, second, steps);
+      const int64_t first_row = row + i * kTwoSides;
+      const int64_t last_row = min64(row + rows, first_row + kTwoSides);
+      for (int64_t r = first_row; is_last && r < last_row; r++) {
+        const float* out = out_at(r, pair);
+        prefetch(out);
+        prefetch(out + kPanelRows);
+      }
+      multiply_int8_steps(left_.at(slab, first_row / kTwoSides), first, second, steps);
       store_sums(block, kTwoSides);
+      for (int64_t r = first_row; is_last && r < last_row; r++) {
+        write(r, pair, reinterpret_cast<const int32_t*>(block) + (r - first_row) * kTwoSides,
+              scales);
+      }
     }
   }
 
@@ -156,20 +177,33 @@ class Int8TileTask {
     }
   }
 
-  void write(int64_t row, int64_t rows, int64_t pair, const char* sums) const {
-    for (int64_t side = 0; side < (has_second(pair) ? 2 : 1); side++) {
-      const int64_t first = (2 * pair + side) * kPanelRows;
-      const int64_t columns = min64(kPanelRows, args_.n - first);
-      float scales[kPanelRows] = {};
-      for (int64_t j = 0; j < columns; j++) scales[j] = args_.weight_scales[first + j];
-      for (int64_t i = 0; i < rows; i++) {
-        const char* own = sums + i / kTwoSides * kInt8BlockBytes + i % kTwoSides * kTwoSides * 4;
-        const DigitRows& digits = left_.digits;
-        write_row(args_.out + digits.targets[row + i] * args_.out_stride + first,
-                  reinterpret_cast<const int32_t*>(own) + side * kPanelRows,
-                  digits.offsets[row + i], digits.scales[row + i], scales, columns,
-                  args_.accumulate == 1 || row + i >= args_.m);
-      }
+  /* Of the weights of a pair of panels. */
+  struct PairScales {
+    float values[2 * kPanelRows];
+  };
+  PairScales scales_of(int64_t pair) const {
+    PairScales scales = {};
+    const int64_t first = 2 * pair * kPanelRows;
+    for (int64_t j = 0; j < min64(2 * kPanelRows, args_.n - first); j++) {
+      scales.values[j] = args_.weight_scales[first + j];
+    }
+    return scales;
+  }
+
+  /* The columns of a pair in the row of out that a row of digits belongs to. */
+  float* out_at(int64_t row, int64_t pair) const {
+    return args_.out + left_.digits.targets[row] * args_.out_stride + 2 * pair * kPanelRows;
+  }
+
+  void write(int64_t row, int64_t pair, const int32_t* sums, const PairScales& scales) const {
+    const DigitRows& digits = left_.digits;
+    const bool is_added = args_.accumulate == 1 || row >= args_.m;
+    for (int64_t side = 0; side < 2; side++) {
+      const int64_t columns = min64(kPanelRows, args_.n - (2 * pair + side) * kPanelRows);
+      if (columns <= 0) return;
+      write_row(out_at(row, pair) + side * kPanelRows, sums + side * kPanelRows,
+                digits.offsets[row], digits.scales[row], scales.values + side * kPanelRows, columns,
+                is_added);
     }
   }
 

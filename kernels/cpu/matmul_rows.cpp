@@ -32,9 +32,10 @@ constexpr int kColumnsOfOneRow = 4;
 /* Memory is asked for so far ahead at least, into L2: the processor's own prefetching ends at each
  * page of 4 KiB. */
 constexpr int64_t kAheadBytes = 8192;
-/* A thread takes up to so many bytes of weights at a time: what is asked for ahead at a chunk's end
- * belongs to another thread. */
-constexpr int64_t kChunkBytes = 1 << 19;
+/* A thread takes up to so many bytes of weights at a time, 0.3 ms, so that there are few ends of chunks:
+ * what lies behind one may belong to another thread and is not asked for, and nothing is there yet where
+ * the next one begins. Discarded: 512 KiB, asking beyond the end. */
+constexpr int64_t kChunkBytes = 1 << 22;
 constexpr int64_t kLine = 64; /* bytes */
 
 /* Whether rows of weights can be read by whole lines of the cache although none begins with one, as a
@@ -179,6 +180,11 @@ void pack_rows(Context& context, const sx_matmul_params& args, typename Dots::X*
   });
 }
 
+template <int C>
+SX_INLINE int64_t ahead_bytes(int64_t row_bytes) {
+  return max64(kAheadBytes, C * row_bytes);
+}
+
 /* A group of R rows of x from row i on by C columns from j on. kFirst: whether these weights come
  * from memory, so that those after them are asked for. kCut: see cuts_lines(). */
 template <class Dots, int R, int C, bool kFirst, bool kCut>
@@ -188,7 +194,7 @@ void multiply_tile(const sx_matmul_params& args, const typename Dots::X* packed,
   constexpr int64_t kStep = Dots::kStep;
   const Weight* weight = static_cast<const Weight*>(args.weight) + j * args.k;
   const int64_t row_bytes = args.k * static_cast<int64_t>(sizeof(Weight));
-  const int64_t ahead = max64(kAheadBytes, C * row_bytes);
+  const int64_t ahead = ahead_bytes<C>(row_bytes);
   typename Dots::Sum sums[R][C];
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++) {
@@ -253,8 +259,13 @@ void multiply(Context& context, const sx_matmul_params& args, const typename Dot
   const int64_t row_bytes = args.k * static_cast<int64_t>(sizeof(typename Dots::Weight));
   const Grain grain(kChunkBytes / row_bytes, row_grain(row_bytes));
   const auto columns_at_once = [&](auto rows, auto columns, int64_t& j, int64_t end) {
+    const int64_t ahead = ahead_bytes<columns()>(row_bytes);
     for (; j + columns() <= end; j += columns()) {
-      multiply_columns<Dots, rows(), columns(), true, kCut>(args, packed, 0, j);
+      if ((end - j) * row_bytes > ahead) {
+        multiply_columns<Dots, rows(), columns(), true, kCut>(args, packed, 0, j);
+      } else {
+        multiply_columns<Dots, rows(), columns(), false, kCut>(args, packed, 0, j);
+      }
     }
   };
   const std::integral_constant<int, 1> one;

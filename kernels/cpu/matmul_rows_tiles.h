@@ -70,10 +70,14 @@ class WeightTiles {
     _tile_loadd(5, edge_ + kTileBytes, 64);
   }
 
-  /* Asks for what follows in the rows, and near their ends for the next panel's rows. */
-  void prefetch_ahead(int64_t step) const {
+  /* Asks for what follows in the rows, and near their ends for the next panel's rows, if they are this
+   * thread's, too. */
+  void prefetch_ahead(int64_t step, bool has_next) const {
     int64_t at = step * 64 + kRowAheadBytes;
-    if (at >= row_bytes_) at += (kTwoSides - 1) * row_bytes_;
+    if (at >= row_bytes_) {
+      if (!has_next) return;
+      at += (kTwoSides - 1) * row_bytes_;
+    }
     for (int64_t r = 0; r < kTwoSides; r++) prefetch_l2(first_ + r * row_bytes_ + at);
   }
 
@@ -83,15 +87,16 @@ class WeightTiles {
   alignas(64) char edge_[2 * kTileBytes];
 };
 
-/* out (+)= 32 columns from `column` on by up to 32 rows from `row` on; x as pack_rows leaves it. */
+/* out (+)= 32 columns from `column` on by up to 32 rows from `row` on; x as pack_rows leaves it.
+ * has_next: whether this thread multiplies the next 32 columns after these. */
 static inline void multiply_panel_by_tiles(const sx_matmul_params& args, const char* x,
-                                           int64_t column, int64_t row) {
+                                           int64_t column, int64_t row, bool has_next) {
   const int64_t steps = depth_steps(args), rows = min64(kTwoSides, args.m - row);
   const char* right = x + row / kTileSide * steps * kTileBytes;
   WeightTiles weights(args, column);
   zero_sums();
   for (int64_t step = 0; step < steps; step++, right += kTileBytes) {
-    if (row == 0) weights.prefetch_ahead(step);
+    if (row == 0) weights.prefetch_ahead(step, has_next);
     _tile_loadd(6, right, 64);
     weights.load(step);
     _tile_dpbf16ps(0, 4, 6);
@@ -116,12 +121,13 @@ static inline void multiply_panel_by_tiles(const sx_matmul_params& args, const c
 static inline void multiply_rows_by_tiles(Context& context, const sx_matmul_params& args, char* x) {
   pack_rows(context, args, x);
   const int64_t panels = ceil_div(args.n, kTwoSides), panel_bytes = kTwoSides * args.k * 2;
-  const Grain grain(max64(1, (1 << 19) / panel_bytes), row_grain(panel_bytes));
+  /* Few ends of chunks, as in matmul_rows.cpp. */
+  const Grain grain(max64(1, (1 << 22) / panel_bytes), row_grain(panel_bytes));
   parallel_for(context, panels, grain, [&](int64_t begin, int64_t end, int32_t) {
     const TileScope scope;
     for (int64_t panel = begin; panel < end; panel++) {
       for (int64_t row = 0; row < args.m; row += kTwoSides) {
-        multiply_panel_by_tiles(args, x, panel * kTwoSides, row);
+        multiply_panel_by_tiles(args, x, panel * kTwoSides, row, panel + 1 < end);
       }
     }
   });
