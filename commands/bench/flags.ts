@@ -117,6 +117,10 @@ export const BENCH_FLAGS = {
       "mass and selection still run",
   }),
   repeats: wholeFlag({ min: 1, max: 1000, default: 3, help: "timed runs per length or prompt" }),
+  copy_weights: switchFlag({
+    help: "reads weights into memory, in huge pages where the system gives them, instead of " +
+      "mapping their files",
+  }),
   kernels: switchFlag({
     help:
       "times each op at the model's shape and these lengths instead, beside what the measured " +
@@ -190,6 +194,7 @@ export async function benchOptions(
     decodeKeep: decodeKeepOf(values.decode_keep),
     density,
     repeats: values.repeats,
+    copyWeights: values.copy_weights,
     kernels: values.kernels,
     prompt: values.prompt,
     sourceDir: values.source_dir,

@@ -58,6 +58,8 @@ export interface BenchOptions extends WeightOptions {
   readonly density: number | undefined;
   /** Timed runs per length. */
   readonly repeats: number;
+  /** Whether weights are read into memory instead of being mapped. */
+  readonly copyWeights?: boolean | undefined;
   /** Whether to time ops one by one instead. */
   readonly kernels: boolean;
   /** What is prefilled. @default {string} `text` where there is a tokenizer, else `random` */

@@ -131,7 +131,7 @@ export class RankBench implements Disposable {
    */
   static async open(init: RankBenchOptions, place: BenchPlace): Promise<RankBench> {
     const { options, plans, device: kind, threads, rowsSet } = init;
-    const { model, decodeTokens } = options;
+    const { model, decodeTokens, copyWeights } = options;
     const { host, timeoutMs, onProgress } = place;
     const config = model.kind === "folder" ? await readModel(model.folder) : model.config;
     const precision = precisionOf(config, options);
@@ -160,7 +160,13 @@ export class RankBench implements Disposable {
     }
     const weights = owned.use(
       model.kind === "folder"
-        ? await loadWeights(stages, { folder: model.folder, config, precision, onProgress })
+        ? await loadWeights(stages, {
+          folder: model.folder,
+          copyWeights,
+          config,
+          precision,
+          onProgress,
+        })
         : await randomWeights(stages, config, precision),
     );
     const exchange = { host, hasOwnGpus, timeoutMs };

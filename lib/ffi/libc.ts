@@ -87,6 +87,8 @@ const MADV_HUGEPAGE = 14;
 /** `mmap`'s `prot`. */
 const PROTECTION = { read: 1, readWrite: 3 } as const;
 const MAP_SHARED = 1;
+const MAP_PRIVATE = 2;
+const MAP_ANONYMOUS = 0x20;
 /** `open`'s access modes. */
 const ACCESS = { read: 0, readWrite: 2 } as const;
 
@@ -255,6 +257,23 @@ export class Libc implements Disposable {
     if (address === MAP_FAILED) {
       throw new DeviceError(`Cannot map ${byteLength} bytes: ${this.#errnoName()}`);
     }
+    return address;
+  }
+
+  /**
+   * Maps memory of this process alone, zero-filled, in huge pages where the system gives them.
+   *
+   * @returns The address.
+   * @throws {DeviceError} If there is not enough memory.
+   */
+  mapMemory(byteLength: number): bigint {
+    const length = BigInt(byteLength);
+    const flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    const address = this.#symbols.mmap(0n, length, PROTECTION.readWrite, flags, -1, 0n);
+    if (address === MAP_FAILED) {
+      throw new DeviceError(`Cannot map ${byteLength} bytes: ${this.#errnoName()}`);
+    }
+    this.adviseHugePages(address, byteLength);
     return address;
   }
 

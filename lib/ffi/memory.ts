@@ -32,7 +32,7 @@ export function addressOf(view: ArrayBufferView<ArrayBuffer>): bigint {
   return Deno.UnsafePointer.value(Deno.UnsafePointer.of(view));
 }
 
-/** A mapping of a file's first bytes into this process. */
+/** A mapping of a file's first bytes into this process, or of memory without a file. */
 class Mapping implements Disposable {
   readonly #libc: Libc;
   readonly #name: string;
@@ -45,12 +45,13 @@ class Mapping implements Disposable {
   /** @param libc Owned from here on, also when the constructor throws. */
   constructor(
     libc: Libc,
-    options: { fd: number; byteLength: number; access: Access; name: string },
+    options: { fd: number | undefined; byteLength: number; access: Access; name: string },
   ) {
     this.#libc = libc;
     this.#name = options.name;
     this.byteLength = options.byteLength;
-    this.#address = libc.map(options.fd, options);
+    const { fd, byteLength } = options;
+    this.#address = fd === undefined ? libc.mapMemory(byteLength) : libc.map(fd, options);
     if (options.access === "read") libc.adviseHugePages(this.#address, this.byteLength);
     this.#view = bytesAt(this.#address, this.byteLength);
   }
@@ -121,8 +122,8 @@ export function mapFile(path: string): MappedFile {
 }
 
 /**
- * Reads a file into memory of this process, page aligned as a mapping is: what becomes of the file
- * later changes nothing.
+ * Reads a file into memory of this process, page aligned as a mapping is, and in huge pages where the
+ * system gives them: what becomes of the file later changes nothing.
  *
  * @param path A regular file with at least one byte.
  * @throws {FileError} If it cannot be read.
@@ -135,21 +136,21 @@ export function copyFile(path: string): MappedFile {
   if (byteLength === 0) throw new FileError(`Cannot read ${path} as it is empty`);
   const libc = new Libc();
   try {
-    const fd = libc.createMemory("starx weights", byteLength);
-    try {
-      const memory = new Mapping(libc, { fd, byteLength, access: "readWrite", name: path });
-      for (let at = 0; at < byteLength;) {
-        const count = file.readSync(memory.bytes.subarray(at));
-        if (count === null) {
-          memory[Symbol.dispose]();
-          throw new FileError(`Cannot read ${path}: it became shorter while it was read`);
-        }
-        at += count;
+    const memory = new Mapping(libc, {
+      fd: undefined,
+      byteLength,
+      access: "readWrite",
+      name: path,
+    });
+    for (let at = 0; at < byteLength;) {
+      const count = file.readSync(memory.bytes.subarray(at));
+      if (count === null) {
+        memory[Symbol.dispose]();
+        throw new FileError(`Cannot read ${path}: it became shorter while it was read`);
       }
-      return memory;
-    } finally {
-      libc.close(fd);
+      at += count;
     }
+    return memory;
   } catch (error) {
     libc[Symbol.dispose]();
     throw error;
