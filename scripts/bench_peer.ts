@@ -239,12 +239,14 @@ async function runLlama(
     }
   }
   for (const depth of batched === undefined ? [] : decode) {
-    const context = batchSize * (depth + DECODE_TOKENS);
+    // A sequence's part is rounded to a multiple of 256 there.
+    const context = batchSize * Math.ceil((depth + DECODE_TOKENS) / 256) * 256;
     const args = ["-m", gguf, "-t", threads, "-tb", threads, "-fa", "on", "-ngl", "0"];
     args.push("-c", String(context), "-b", "2048", "-ub", "512", "--output-format", "jsonl");
     args.push("-npp", String(depth), "-ntg", String(DECODE_TOKENS), "-npl", String(batchSize));
     const { text } = await runMeasured(batched ?? "", args);
-    const line = text.split("\n").find((line) => line.includes(`"speed_tg"`)) ?? "";
+    const line = text.split("\n").find((line) => line.includes(`"speed_tg"`));
+    if (line === undefined) throw new FileError(`Cannot use ${batched}: it printed no times`);
     const { t_tg } = JSON.parse(line.slice(line.indexOf("{"))) as { t_tg: number };
     seconds.set(`decode ${depth} of ${batchSize}`, t_tg / DECODE_TOKENS / batchSize);
   }

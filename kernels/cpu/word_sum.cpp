@@ -16,6 +16,9 @@ namespace {
 constexpr int64_t kChunkBytes = 1 << 19;
 /* Vectors of a step, each with a sum of its own. */
 constexpr int kVectors = 4;
+/* Memory is asked for so far ahead: 28 to 30 GB/s with two cores of a Xeon (AMX), 26 without. 1, 2, 8 and
+ * 16 KiB read as much or less, a half of the memory for each thread 24. */
+constexpr int64_t kAheadBytes = 4096;
 
 typedef uint32_t Words __attribute__((vector_size(4 * kLanes)));
 constexpr int64_t kStepBytes = kVectors * sizeof(Words);
@@ -24,6 +27,7 @@ uint32_t sum_bytes(const char* in, int64_t bytes) {
   Words sums[kVectors] = {};
   int64_t at = 0;
   for (; at + kStepBytes <= bytes; at += kStepBytes) {
+    for (int64_t line = 0; line < kStepBytes; line += 64) prefetch_l2(in + at + kAheadBytes + line);
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; v++) {
       Words words;
