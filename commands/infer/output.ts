@@ -66,7 +66,9 @@ export async function describeRun(
 }
 
 /** What multiplied the rows of the samples that are finished; undefined if there are none that stay. */
-export async function finishedRowsSet(options: InferOptions): Promise<RowsSetName | undefined> {
+export async function finishedRowsSet(
+  options: Pick<InferOptions, "outputPath" | "overwrite">,
+): Promise<RowsSetName | undefined> {
   const { outputPath, overwrite } = options;
   if (overwrite === true || !await hasContent(outputPath)) return undefined;
   const outputs = await readOutputs(`${dirname(outputPath)}/${RUN_FILE}`);

@@ -200,7 +200,9 @@ export function checkSameRun(
   const names = new Set([...Object.keys(before.options), ...Object.keys(now.options)]);
   for (const name of names) {
     const values = { before: before.options[name], now: now.options[name] };
-    if (!isSame(values.before, values.now)) refuse(`--${name}`, values);
+    // It has no flag: only a forced set can differ.
+    const shown = name === "rows_set" ? "STARX_ISA, rows of decode steps" : `--${name}`;
+    if (!isSame(values.before, values.now)) refuse(shown, values);
   }
   for (const [name, data] of Object.entries(now.data)) {
     const earlier = before.data[name];

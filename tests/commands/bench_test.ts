@@ -5,6 +5,7 @@
  */
 import { runBench } from "../../commands/bench/bench.ts";
 import { BENCH_FLAGS, benchOptions } from "../../commands/bench/flags.ts";
+import { runKernelBench } from "../../commands/bench/kernels.ts";
 import { runPromptBench } from "../../commands/bench/prompts.ts";
 import { RowPrinter } from "../../commands/bench/rows.ts";
 import { benchText } from "../../commands/bench/text.ts";
@@ -293,4 +294,25 @@ Deno.test("runPromptBench() has the first token before the last one", async () =
     assertEquals(row.generated, 40);
     assert(row.first_token_s > 0 && row.first_token_s < row.seconds, text);
   });
+});
+
+Deno.test("runKernelBench() says how fast memory is read, and times products of int8", async () => {
+  const lines: string[] = [];
+  const output = { print: (text: string) => void lines.push(text), note: () => {} };
+  const timings = await runKernelBench(
+    { ...OPTIONS, lengths: [130], weights: "int8", head: "int8", density: 0.5 },
+    output,
+  );
+  const head = JSON.parse(lines[0] ?? "");
+  assertEquals(head.dtype, "bf16, weights int8, head int8");
+  for (const key of ["tflops", "read_gb_per_s", "copy_gb_per_s", "mapped_gb_per_s"]) {
+    assert(head[key] > 0, `${key}: ${head[key]}`);
+  }
+  const { hiddenSize, vocabularySize } = await readConfig(MODEL);
+  const product = timings.find(({ name }) => name.startsWith("decode head"));
+  assert(product !== undefined);
+  // A byte for each weight and 4 for each scale, as op and time say.
+  const bytes = product.gbPerS * product.us * 1e3;
+  const least = vocabularySize * (hiddenSize + 4);
+  assert(bytes >= least && bytes < 1.1 * least + 1e5, `${bytes} bytes`);
 });
