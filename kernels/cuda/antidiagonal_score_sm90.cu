@@ -11,6 +11,11 @@
  *
  * A tile never crosses from the prefix into the own segment: its rows lie in one map. A unit is 8
  * groups at most, the columns that four threads hold side by side. f32 sums of bf16 products.
+ *
+ * What is left, on an H200, 131,072 tokens in chunks of 8,192 of the 8B shape: 6.60 ms a layer, the mass
+ * included; 6.05 if nothing is copied behind the first stages, 6.28 without exponentials, 5.76 without
+ * either, which is all that overlapping more could gain. Pairs of blocks that share the keys' slices by
+ * multicast take 8.75 ms.
  */
 #include "antidiagonal.cuh"
 #include "attention.cuh"

@@ -16,12 +16,23 @@
 namespace sx {
 namespace cuda {
 
-/* Whether every row of a block sees all keys of a tile. */
+/* Whether every row of a block sees all keys of a tile that are there. What lies behind a prefix is
+ * read as 0. */
 template <int kKeys>
 __device__ inline bool sees_all(const AttentionParams& params, int q_block, const Tile& tile) {
   const int64_t first = params.q_offset + static_cast<int64_t>(q_block) * kRowBlock;
-  return tile.count >= kKeys && tile.base + kKeys <= first + 1 &&
+  const int keys = tile.is_prefix ? tile.count : kKeys;
+  return tile.base + keys <= first + 1 &&
          params.window.first_key(first + kRowBlock - 1) <= tile.base;
+}
+
+/* The first of the last tiles of which none is seen whole: without a window, all such tiles. */
+template <class KeyWalk>
+__device__ inline int first_partial(const AttentionParams& params, int q_block,
+                                    const KeyWalk& walk) {
+  int n = walk.tiles;
+  while (n > 0 && !sees_all<KeyWalk::kWidth>(params, q_block, walk.tile(n - 1))) n--;
+  return n;
 }
 
 /* The upper bits of the halves of a word that are NaN or infinity. */
@@ -43,35 +54,36 @@ __device__ inline bool zero_unfinite(uint32_t address) {
   return found != 0;
 }
 
-/* Adds the values that zero_unfinite() may have taken from the products of a row of the block to the
- * output, which this thread has written: columns 8*n + 2*(lane%4) and the next. */
+/* Adds the values that zero_unfinite() may have taken from the products of a block's rows to its
+ * output, which is written: by some threads together. */
 template <int kDim, class KeyWalk, class Place>
 __device__ inline void add_unfinite(const AttentionParams& params, const KeyWalk& walk,
-                                    const Place& job, int row_in_block) {
-  const int64_t row = static_cast<int64_t>(job.q_block) * kRowBlock + row_in_block;
-  if (row >= params.q_tokens) return;
-  const int64_t place = params.q_offset + row, first_key = params.window.first_key(place);
-  const int column = threadIdx.x % 4 * 2;
-  for (int number = 0; number < walk.tiles; number++) {
-    const Tile tile = walk.tile(number);
-    if (sees_all<KeyWalk::kWidth>(params, job.q_block, tile)) continue;
-    const Segment& segment = tile.is_prefix ? params.prefix : params.own;
-    const bf16* values = segment.values + job.head / params.group * segment.head_stride +
-                         tile.first * segment.token_stride;
-    for (int key = 0; key < tile.count; key++) {
-      if (tile.base + key > place || tile.base + key < first_key) continue;
-      for (int n = 0; n < kDim / 4; n++) {
-        const int d = n / 2 * 8 + column + n % 2;
-        const float value = widen(values[key * segment.token_stride + d]);
-        if (isfinite(value)) continue;
-        const int64_t at = (row * params.q_heads + job.head) * kDim + d;
-        const float sum = read_element(params.out, params.out_dtype, at) + value;
-        if (params.out_dtype == SX_BF16) {
-          put(static_cast<bf16*>(params.out) + at, sum);
-        } else {
-          put(static_cast<float*>(params.out) + at, sum);
-        }
+                                    const Place& job, int thread, int threads) {
+  for (int i = thread; i < kRowBlock * kDim; i += threads) {
+    const int64_t row = static_cast<int64_t>(job.q_block) * kRowBlock + i / kDim;
+    if (row >= params.q_tokens) return;
+    const int64_t place = params.q_offset + row, first_key = params.window.first_key(place);
+    float added = 0;
+    for (int number = 0; number < walk.tiles; number++) {
+      const Tile tile = walk.tile(number);
+      if (sees_all<KeyWalk::kWidth>(params, job.q_block, tile)) continue;
+      const Segment& segment = tile.is_prefix ? params.prefix : params.own;
+      const bf16* values = segment.values + job.head / params.group * segment.head_stride +
+                           tile.first * segment.token_stride + i % kDim;
+      const int begin = static_cast<int>(max64(0, first_key - tile.base));
+      const int end = static_cast<int>(min64(tile.count, place + 1 - tile.base));
+      for (int key = begin; key < end; key++) {
+        const float value = widen(values[key * segment.token_stride]);
+        if (!isfinite(value)) added += value;
       }
+    }
+    if (added == 0) continue;
+    const int64_t at = (row * params.q_heads + job.head) * kDim + i % kDim;
+    const float sum = read_element(params.out, params.out_dtype, at) + added;
+    if (params.out_dtype == SX_BF16) {
+      put(static_cast<bf16*>(params.out) + at, sum);
+    } else {
+      put(static_cast<float*>(params.out) + at, sum);
     }
   }
 }

@@ -261,10 +261,7 @@ struct Consumer {
     }
     if (group == 0) take_turn(); /* so that no turn is left over */
     write_tile(params, job, state, row());
-    if (load_word(shared.cleaned()) != 0) {
-      add_unfinite<kDim>(params, walk, job, row());
-      add_unfinite<kDim>(params, walk, job, row() + 8);
-    }
+    arrive_named(kWritten, kWrittenThreads);
   }
 };
 

@@ -27,9 +27,11 @@ static_assert(kRowBlock == kHopperConsumers * 64, "a warpgroup's products have 6
 static_assert(kHopperKeys == 128, "multiply_rows makes 128 columns");
 
 /* Named barriers; 0 is the block's, 1 and 2 are those of the consumers' turns. */
-constexpr int kCleaned = 3;
+constexpr int kCleaned = 3; /* of the cleaning warps: a tile is clean */
+constexpr int kWritten = 4; /* of these and the consumers: the output is written */
 /* The first warpgroup's warps but for the one that fetches. */
 constexpr int kCleaners = kWarpgroup - 32;
+constexpr int kWrittenThreads = kCleaners + kHopperConsumers * kWarpgroup;
 
 /* 64 Ki registers hold 384 threads of 168; the producer gives its up. */
 constexpr int kProducerRegisters = 40;
@@ -139,6 +141,7 @@ __device__ inline void produce(const HopperParams& params, const HopperShared<kD
                   static_cast<int>(first_row), job.head);
   RingPlace<HopperShared<kDim>::kStages> keys, values;
   Tile next = walk.tile(0), before = {};
+  int partial = 0; /* found when the first keys are under way */
   for (int n = 0; n <= walk.tiles; n++) {
     const Tile tile = next;
     if (n + 1 < walk.tiles) next = walk.tile(n + 1);
@@ -148,11 +151,11 @@ __device__ inline void produce(const HopperParams& params, const HopperShared<kD
                       shared.keys_full(keys.stage), static_cast<int>(tile.first), head);
       keys.advance();
     }
+    if (n == 0) partial = first_partial(params.attention, job.q_block, walk);
     if (n > 0) {
       wait_phase(shared.values_free(values.stage), values.parity ^ 1);
-      const bool is_whole = sees_all<kHopperKeys>(params.attention, job.q_block, before);
       const uint32_t full =
-          is_whole ? shared.values_full(values.stage) : shared.values_raw(values.stage);
+          n <= partial ? shared.values_full(values.stage) : shared.values_raw(values.stage);
       load_tile<kDim>(shared.values(values.stage), &params.values[before.is_prefix], full,
                       static_cast<int>(before.first), head);
       values.advance();
@@ -161,32 +164,36 @@ __device__ inline void produce(const HopperParams& params, const HopperShared<kD
   }
 }
 
-/* By the cleaning warps: zeroes the values that are not finite in tiles of which some row does not see
- * all keys, and announces these tiles. */
+/* By the cleaning warps: zeroes the values that are not finite in the last tiles, of which some row
+ * does not see all keys, and announces these tiles; in the end gives such values to the rows that see
+ * them. */
 template <int kDim, bool kSparse>
 __device__ inline void clean_values(const HopperParams& params, const HopperShared<kDim>& shared,
                                     const HopperJob& job) {
   using Shared = HopperShared<kDim>;
+  const int thread = threadIdx.x - 32;
   const TileWalk<kHopperKeys, kSparse> walk(params.attention, job.head, job.q_block);
   uint32_t parities = 0; /* of the raw barriers, whose phases are those of such tiles alone */
-  for (int n = 0; n < walk.tiles; n++) {
-    if (sees_all<kHopperKeys>(params.attention, job.q_block, walk.tile(n))) continue;
+  for (int n = first_partial(params.attention, job.q_block, walk); n < walk.tiles; n++) {
     const int stage = n % Shared::kStages;
-    wait_phase(shared.values_raw(stage), parities >> stage & 1);
+    wait_idly(shared.values_raw(stage), parities >> stage & 1);
     parities ^= 1u << stage;
-    const uint32_t end = shared.values(stage) + Shared::kTileBytes;
+    const uint32_t values = shared.values(stage);
     bool found = false;
 #pragma unroll 4
-    for (uint32_t at = end - Shared::kTileBytes + (threadIdx.x - 32) * 16; at < end;
-         at += kCleaners * 16) {
-      found |= zero_unfinite(at);
+    for (int at = thread * 16; at < Shared::kTileBytes; at += kCleaners * 16) {
+      found |= zero_unfinite(values + at);
     }
     if (found) {
       set_bits(shared.cleaned(), 1);
       show_to_products();
     }
     sync_named(kCleaned, kCleaners);
-    if (threadIdx.x == 32) arrive(shared.values_full(stage));
+    if (thread == 0) arrive(shared.values_full(stage));
+  }
+  sync_named(kWritten, kWrittenThreads);
+  if (load_word(shared.cleaned()) != 0) {
+    add_unfinite<kDim>(params.attention, walk, job, thread, kCleaners);
   }
 }
 

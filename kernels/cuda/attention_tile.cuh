@@ -287,9 +287,8 @@ struct TileKernel {
     }
     write_rows(params, job, state);
     if (cleaned) {
-      const int row = warp_row + threadIdx.x % 32 / 4;
-      add_unfinite<kDim>(params, walk, job, row);
-      add_unfinite<kDim>(params, walk, job, row + 8);
+      __syncthreads();
+      add_unfinite<kDim>(params, walk, job, threadIdx.x, kTileThreads);
     }
   }
 };

@@ -63,6 +63,11 @@ __device__ inline void wait_phase(uint32_t barrier, uint32_t parity) {
   }
 }
 
+/* The same for those who have time: between its looks a thread leaves the multiprocessor to others. */
+__device__ inline void wait_idly(uint32_t barrier, uint32_t parity) {
+  while (!phase_ended(barrier, parity)) __nanosleep(200);
+}
+
 /* A place in a ring of stages, and the parity of its barriers' phase. */
 template <int kStages>
 struct RingPlace {

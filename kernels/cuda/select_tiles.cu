@@ -8,10 +8,10 @@
  * bisection over the bits of a float. Both ends of the search move on to the next mass that there is,
  * so that about as many rounds are left as a sorted row would take, and no barrier is between them.
  * Of the tiles that have just this mass the first ones are taken. A scan then writes the numbers in
- * ascending order. By share no search is needed: a tile's mass is compared with that of the row. A lane
- * asks for eight masses at a time, as a row's time is that of its reads one after the other. Sums in
- * f64: masses within 2^19 of each other add up exactly in any order, as in the twin.
- * Bytes 4*heads*q_tiles*key_tiles.
+ * ascending order. By share no search is needed: a tile's mass is compared with that of the
+ * row. Sums in f64: masses within 2^19 of each other add up exactly in any order, as in the twin.
+ * Bytes 4*heads*q_tiles*key_tiles. Asking for eight masses of a lane at a time, for the row's sum, gained
+ * nothing: 0.26 ms for the 16 chunks of 131,072 tokens of 32 heads on an H200, 0.25 without.
  */
 #include "../abi/window.h"
 #include "element.cuh"
@@ -24,8 +24,6 @@ namespace {
 
 constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / 32;
-/* Masses that a lane asks for at a time. */
-constexpr int kReads = 8;
 /* Infinity: the bits of no mass are larger. */
 constexpr uint32_t kMaxBits = 0x7f800000u;
 
@@ -66,24 +64,11 @@ struct Choice {
   int ties;      /* and so many with just these */
 };
 
-/* The mass of a row's tiles, each lane's in their order. */
-__device__ inline double sum_row(const float* mass, int last) {
-  double total = 0;
-  for (int first = threadIdx.x % 32; first <= last; first += 32 * kReads) {
-    float values[kReads];
-#pragma unroll
-    for (int i = 0; i < kReads; i++) {
-      values[i] = first + 32 * i <= last ? mass[first + 32 * i] : 0;
-    }
-#pragma unroll
-    for (int i = 0; i < kReads; i++) total += values[i];
-  }
-  return warp_sum(total);
-}
-
 template <int kHeld>
 __device__ inline Choice choose(const Row<kHeld>& row, float threshold) {
-  const double wanted = static_cast<double>(threshold) * sum_row(row.mass, row.last);
+  double total = 0;
+  for (int tile = row.lane; tile <= row.last; tile += 32) total += row.mass[tile];
+  const double wanted = static_cast<double>(threshold) * warp_sum(total);
   const double first = static_cast<double>(row.mass[0]) + row.mass[row.last];
   if (!(first < wanted)) return {kMaxBits, 0};
   /* The smallest bits at which what is larger is not enough. */
@@ -145,23 +130,16 @@ __device__ inline int write_row(int32_t* list, const Row<kHeld>& row, Choice cho
 __device__ inline int write_shares(int32_t* list, const float* mass, int last, float threshold,
                                    int first_tile) {
   const int lane = static_cast<int>(threadIdx.x % 32);
-  const double wanted = static_cast<double>(threshold) * sum_row(mass, last);
+  double total = 0;
+  for (int tile = lane; tile <= last; tile += 32) total += mass[tile];
+  const double wanted = static_cast<double>(threshold) * warp_sum(total);
   int count = 0;
-  for (int begin = 0; begin <= last; begin += 32 * kReads) {
-    float values[kReads];
-#pragma unroll
-    for (int i = 0; i < kReads; i++) {
-      const int tile = begin + 32 * i + lane;
-      values[i] = tile < last ? mass[tile] : 0;
-    }
-#pragma unroll
-    for (int i = 0; i < kReads; i++) {
-      const int tile = begin + 32 * i + lane;
-      const bool taken = tile == last || (tile < last && values[i] >= wanted);
-      const unsigned all = __ballot_sync(~0u, taken);
-      if (taken) list[count + __popc(all & ((1u << lane) - 1))] = first_tile + tile;
-      count += __popc(all);
-    }
+  for (int begin = 0; begin <= last; begin += 32) {
+    const int tile = begin + lane;
+    const bool taken = tile == last || (tile < last && mass[tile] >= wanted);
+    const unsigned all = __ballot_sync(~0u, taken);
+    if (taken) list[count + __popc(all & ((1u << lane) - 1))] = first_tile + tile;
+    count += __popc(all);
   }
   return count;
 }

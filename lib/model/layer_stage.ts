@@ -2,9 +2,8 @@
  * Consecutive layers of the forward pass on one device, top-down, as the model's shape describes
  * them (arXiv 2302.13971; grouped-query attention, arXiv 2305.13245).
  *
- * The residual stream stays in f32. The inputs of matrix products, keys and values are rounded to
- * what the precision says; sums are f32 everywhere. On a GPU queries, keys, values, gate and up are
- * rounded to bf16 as they leave their products.
+ * The residual stream stays in f32, and so do sums. The inputs of matrix products, keys and values are
+ * rounded to what the precision says, some results of products to what `layer_buffers.ts` says.
  *
  * @module
  */

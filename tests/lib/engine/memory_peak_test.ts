@@ -32,7 +32,7 @@ assert(small !== undefined);
 
 const CHUNK_TOKENS = 1024;
 /** So many that a run takes more than making the weights does. */
-const CONTEXT_TOKENS = 6_000;
+const CONTEXT_TOKENS = 9_000;
 const QUERY_TOKENS = 40;
 const ANSWER_TOKENS = 6;
 const ROOM = QUERY_TOKENS + ANSWER_TOKENS;
