@@ -133,8 +133,9 @@ function opSource(
   float* q = widened(p.${q}, ${extents});
   p.${q} = q;
   p.${dtype} = SX_F32;`;
-  // Where means have a dtype of their own, a CPU takes f32; the last tile's are not read.
-  const takesMeans = takesQueries && pathOf("mean_dtype") !== undefined;
+  // The means of a prefill's tiles are f32 on a CPU; the last tile's are not read.
+  const takesMeans = takesQueries && pathOf("mean_dtype") !== undefined &&
+    pathOf("q_offset") !== undefined;
   const tiles = "((p.q_offset + p.q_tokens + SX_TILE - 1) / SX_TILE - 1)";
   const meanCount = `(p.kv_heads - 1) * p.mean_head_stride + ${tiles} * p.head_dim`;
   const means = `

@@ -24,7 +24,7 @@ Deno.test("checkLoadOptions() has a default for every option", () => {
   assertEquals(rest, {
     device: "auto",
     precision: PRECISIONS.bf16,
-    wish: { weights: undefined, head: undefined },
+    wish: { weights: undefined, head: undefined, cache: undefined },
     threads: 0,
     rowsSet: undefined,
     gpusPerRank: undefined,
