@@ -36,88 +36,92 @@ namespace {
 
 using namespace decode;
 
-template <int kDim, int kTiles, bool kAligned>
+template <class Element, int kDim, int kTiles, bool kAligned>
 __global__ void __launch_bounds__(kThreads, kResident)
     decode_kernel(const __grid_constant__ Decode decode) {
   extern __shared__ uint4 memory[];
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  constexpr int kBlockKeys = Walk<Element>::kBlockKeys;
+  const int warp = threadIdx.x / 32;
   /* Splits are outermost, so that the row tiles of a split meet in the cache. */
   const int heads = decode.q_heads / decode.group;
   const unsigned tile = blockIdx.x / decode.row_tiles, pair = tile / heads;
   const Job job = {static_cast<int>(pair / decode.sequences),
                    static_cast<int>(pair % decode.sequences), static_cast<int>(tile % heads),
                    static_cast<int>(blockIdx.x % decode.row_tiles) * kTiles * 8};
-  const Range range = range_of(decode, job.sequence);
+  const Range range = range_of<kBlockKeys>(decode, job.sequence);
   if (job.split >= range.splits) return;
   const int64_t begin = range.low + job.split * range.share;
   const int64_t end = min64(begin + range.share, range.count);
-  const int64_t offset = job.kv_head * decode.head_stride + range.first_row * decode.token_stride;
-  const bf16 *keys = decode.keys + offset, *values = decode.values + offset;
-  uint4* queue = memory + warp * (kStages * kPieces<kDim> * 32) + lane;
-  int64_t first = begin + warp * kKeys;
+  const Rows<Element> rows(decode, job.kv_head, range.first_row);
+  const Queue<Element, kDim> queue(memory);
+  int64_t first = begin + warp * Walk<Element>::kKeys;
 #pragma unroll
   for (int i = 0; i + 1 < kStages; i++) {
-    fetch_tile<kDim, kAligned>(queue + i * (kPieces<kDim> * 32), keys, values,
-                               first + i * kBlockKeys, end, decode.token_stride);
+    fetch_step<kAligned>(queue, i, rows, first + i * kBlockKeys, end);
   }
   WarpState<kDim, kTiles> state = {};
-  load_queries<kDim, kTiles, kAligned>(
+  load_queries<PiecesOf<Element, kDim>, kAligned>(
       state, decode,
       decode.q + static_cast<int64_t>(job.sequence) * decode.tokens * decode.q_heads * kDim,
       job.kv_head, job.first, range);
   int stage = 0;
   for (; first < end; first += kBlockKeys) {
     /* The place of the tile before is free: its elements were multiplied already. */
-    fetch_tile<kDim, kAligned>(
-        queue + (stage == 0 ? kStages - 1 : stage - 1) * (kPieces<kDim> * 32), keys, values,
-        first + (kStages - 1) * kBlockKeys, end, decode.token_stride);
+    fetch_step<kAligned>(queue, stage == 0 ? kStages - 1 : stage - 1, rows,
+                         first + (kStages - 1) * kBlockKeys, end);
     wait_copies<kStages - 1>();
-    const uint4* pieces = queue + stage * (kPieces<kDim> * 32);
-    float logits[kTiles][4];
-    multiply_keys(logits, state, pieces);
-    soften(logits, state, decode.scale_log2, first);
-    multiply_values(state, logits, pieces + kDim / 16 * 32);
+    if (Walk<Element>::kScaled) __syncwarp(); /* lanes read each other's scales */
+    take_step(state, queue, stage, decode.scale_log2, first);
     stage = stage + 1 == kStages ? 0 : stage + 1;
   }
   /* The queues' memory is the merge's from here on. */
   wait_copies<0>();
   __syncthreads();
   auto& shared = *reinterpret_cast<SharedState<kDim, kTiles>*>(memory);
-  store_state(shared, state);
+  store_state<PiecesOf<Element, kDim>>(shared, state);
   __syncthreads();
   write_split(decode, shared, job);
 }
 
-template <int kDim, class Out>
+template <int kDim, class Out, int kBlockKeys>
 __global__ void __launch_bounds__(kDim) merge_splits_kernel(const __grid_constant__ Decode decode) {
-  const Range range = range_of(decode, blockIdx.x / (decode.tokens * decode.q_heads));
+  const int sequence = blockIdx.x / (decode.tokens * decode.q_heads);
+  const Range range = range_of<kBlockKeys>(decode, sequence);
   merge_splits<kDim, Out>(decode, range.splits, range.valid);
 }
 
 constexpr const char* kOp = "attend to the cache";
 
-template <int kDim, int kTiles>
+template <class Element, int kDim, int kTiles>
 sx_status launch(Context& context, const Decode& decode, bool aligned) {
   const int kv_heads = decode.q_heads / decode.group;
   const unsigned grid =
       static_cast<unsigned>(decode.splits) * decode.sequences * kv_heads * decode.row_tiles;
   const unsigned rows = static_cast<unsigned>(decode.sequences) * decode.tokens * decode.q_heads;
-  auto kernel = aligned ? decode_kernel<kDim, kTiles, true> : decode_kernel<kDim, kTiles, false>;
+  constexpr int kBytes = kSharedBytes<Element, kDim, kTiles>;
+  constexpr int kBlockKeys = Walk<Element>::kBlockKeys;
+  auto kernel = aligned ? decode_kernel<Element, kDim, kTiles, true>
+                        : decode_kernel<Element, kDim, kTiles, false>;
   if (grid > 0) {
-    SX_RETURN_IF_BAD(allow_shared(context, kOp, kernel, kSharedBytes<kDim, kTiles>));
-    kernel<<<grid, kThreads, kSharedBytes<kDim, kTiles>, context.stream>>>(decode);
+    SX_RETURN_IF_BAD(allow_shared(context, kOp, kernel, kBytes));
+    kernel<<<grid, kThreads, kBytes, context.stream>>>(decode);
     SX_RETURN_IF_BAD(launched(context, kOp));
   }
-  auto merge = decode.out_dtype == SX_BF16 ? merge_splits_kernel<kDim, bf16>
-                                           : merge_splits_kernel<kDim, float>;
+  auto merge = decode.out_dtype == SX_BF16 ? merge_splits_kernel<kDim, bf16, kBlockKeys>
+                                           : merge_splits_kernel<kDim, float, kBlockKeys>;
   merge<<<rows, kDim, 0, context.stream>>>(decode);
   return launched(context, kOp);
 }
 
-template <int kDim>
-sx_status launch_rows(Context& context, const Decode& decode, bool aligned, int row_tile) {
-  return row_tile == 8 ? launch<kDim, 1>(context, decode, aligned)
-                       : launch<kDim, 2>(context, decode, aligned);
+template <class Element>
+sx_status launch_any(Context& context, const Decode& decode, int64_t head_dim, int64_t row_tile,
+                     bool aligned) {
+  if (head_dim == 128) {
+    return row_tile == 8 ? launch<Element, 128, 1>(context, decode, aligned)
+                         : launch<Element, 128, 2>(context, decode, aligned);
+  }
+  return row_tile == 8 ? launch<Element, 64, 1>(context, decode, aligned)
+                       : launch<Element, 64, 2>(context, decode, aligned);
 }
 
 }  // namespace
@@ -129,13 +133,12 @@ sx_status attention_decode(Context& context, const sx_attention_decode_params& a
   float* partial = static_cast<float*>(
       scratch(context, kOp, max64(1, plan.splits) * rows * (args.head_dim + 2) * 4));
   if (partial == nullptr) return SX_OUT_OF_MEMORY;
-  const bool aligned = is_aligned(args.q) && is_aligned(args.keys) && is_aligned(args.values) &&
-                       (args.token_stride | args.head_stride) % 8 == 0;
-  const int row_tile = static_cast<int>(plan.row_tile);
+  const bool aligned = has_aligned_rows(args);
   for (int64_t first = 0; first < args.sequences; first += plan.sequences) {
     const Decode decode = part_of(args, plan, first, partial);
-    SX_RETURN_IF_BAD(args.head_dim == 128 ? launch_rows<128>(context, decode, aligned, row_tile)
-                                          : launch_rows<64>(context, decode, aligned, row_tile));
+    SX_RETURN_IF_BAD(with_element(args.kv_dtype, [&](auto element) {
+      return launch_any<decltype(element)>(context, decode, args.head_dim, plan.row_tile, aligned);
+    }));
   }
   return SX_OK;
 }

@@ -1,12 +1,12 @@
 /*
- * What one warp of decode attention does (attention_decode.cu): its queries, a tile of 16 keys and
- * values by way of a queue in shared memory, online softmax, and the state that it leaves for the
- * block's merge.
+ * What one warp of decode attention does (attention_decode.cu): its queries, steps of 16 or 32 keys and
+ * values by way of a queue in shared memory (decode_pieces.cuh), online softmax, and the state that it
+ * leaves for the block's merge.
  */
 #ifndef SX_CUDA_ATTENTION_DECODE_CUH
 #define SX_CUDA_ATTENTION_DECODE_CUH
 
-#include "mma.cuh"
+#include "decode_pieces.cuh"
 #include "ops.cuh"
 
 namespace sx {
@@ -15,27 +15,42 @@ namespace decode {
 
 constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / 32;
-/* Keys that a warp takes at a time, and all warps of a block. */
-constexpr int kKeys = 16;
-constexpr int kBlockKeys = kKeys * kWarps;
-/* Tiles of a warp's queue: one in use, the others under way. */
+/* Steps of a warp's queue: one in use, the others under way. */
 constexpr int kStages = 2;
 /* A sequence is split into no more parts than one block of the merge weighs, and none below this, so that a
  * split of a batch is worth its start. */
 constexpr int64_t kMostSplits = 256;
 constexpr int64_t kLeastShare = 256;
 
+/* How a cache of one storage format is walked. Codes are taken 32 keys at a time: as many bytes are
+ * under way as with bf16, and the softmax's work for a step is shared by twice the keys. */
+template <class Element>
+struct Walk {
+  static constexpr bool kScaled = sizeof(Element) == 1;
+  /* Groups of 16 keys in a step of a warp. */
+  static constexpr int kGroups = kScaled ? 2 : 1;
+  static constexpr int kKeys = 16 * kGroups, kBlockKeys = kKeys * kWarps;
+  static_assert(kLeastShare % kBlockKeys == 0, "the least share is whole steps of a block");
+};
+template <class Element, int kDim>
+using PiecesOf = Pieces<Element, kDim, Walk<Element>::kScaled>;
+/* Places of a lane in a stage of its queue. */
+template <class Element, int kDim>
+constexpr int kStagePieces = PiecesOf<Element, kDim>::kCount * Walk<Element>::kGroups;
+
 struct Decode {
   void* out;
   float* lse_log2; /* nullable */
   const bf16* q;
-  const bf16* keys;
-  const bf16* values;
+  const void* keys;
+  const void* values;
+  const float* key_scales; /* null unless keys are codes */
+  const float* value_scales;
   const int32_t* first_row; /* nullable */
   const int32_t* key_count;
   float* partial; /* [splits, sequences * T * HQ, D] sums, not divided */
   float2* states; /* [splits, sequences * T * HQ] largest logit and sum, in powers of two */
-  int64_t cache_rows, most_keys, window, token_stride, head_stride;
+  int64_t cache_rows, most_keys, window, token_stride, head_stride, scale_head_stride;
   int sequences, tokens, q_heads, group, row_tiles, splits, split_limit;
   sx_dtype out_dtype;
   bool causal;
@@ -49,6 +64,7 @@ struct Range {
   bool valid;
 };
 
+template <int kBlockKeys>
 __device__ inline Range range_of(const Decode& decode, int sequence) {
   Range range;
   range.first_row = decode.first_row == nullptr ? 0 : decode.first_row[sequence];
@@ -69,9 +85,9 @@ __device__ inline int query_row(const Decode& decode, int kv_head, int row) {
   return t < decode.tokens ? t * decode.q_heads + kv_head * decode.group + row % decode.group : -1;
 }
 
-/* What one warp knows of kTiles * 8 rows. Element 2 * i of a row pair's output tile n of a half of 64
- * is d = 64 * half + 8 * (lane / 4) + 2 * n, element 2 * i + 1 the next; the rows are 2 * (lane % 4)
- * and the next. */
+/* What one warp knows of kTiles * 8 rows, whose elements lie in the order of the Pieces: of output tile n
+ * of a run of values numbers 0 and 1 are element 2 * n, the others the next; the rows are 2 * (lane % 4) and
+ * the next. */
 template <int kDim, int kTiles>
 struct WarpState {
   uint4 q[kTiles][kDim / 32];
@@ -80,17 +96,19 @@ struct WarpState {
   int begin[kTiles][2], end[kTiles][2]; /* the visible keys */
 };
 
-template <int kDim, int kTiles, bool kAligned>
+template <class P, bool kAligned, int kDim, int kTiles>
 __device__ inline void load_queries(WarpState<kDim, kTiles>& state, const Decode& decode,
                                     const bf16* q, int kv_head, int first, const Range& range) {
   const int lane = threadIdx.x % 32;
 #pragma unroll
   for (int tile = 0; tile < kTiles; tile++) {
     const int row = query_row(decode, kv_head, first + tile * 8 + lane / 4);
-    const bf16* from = q + static_cast<int64_t>(row < 0 ? 0 : row) * kDim + lane % 4 * 8;
+    const bf16* from = q + static_cast<int64_t>(row < 0 ? 0 : row) * kDim + lane % 4 * P::kKeyRun;
 #pragma unroll
     for (int i = 0; i < kDim / 32; i++) {
-      state.q[tile][i] = row < 0 ? make_uint4(0, 0, 0, 0) : load_raw8(from + 32 * i, kAligned);
+      constexpr int kParts = P::kKeyRun / 8;
+      const int at = i / kParts * (4 * P::kKeyRun) + i % kParts * 8;
+      state.q[tile][i] = row < 0 ? make_uint4(0, 0, 0, 0) : load_raw8(from + at, kAligned);
     }
 #pragma unroll
     for (int i = 0; i < 2; i++) {
@@ -102,78 +120,6 @@ __device__ inline void load_queries(WarpState<kDim, kTiles>& state, const Decode
       state.begin[tile][i] =
           decode.window > 0 ? static_cast<int>(max64(end - decode.window, 0)) : 0;
       state.max[tile][i] = -INFINITY;
-    }
-  }
-}
-
-/* Copies 16 bytes a lane to the lane's own place. */
-template <bool kAligned>
-__device__ inline void fetch(uint4* to, const bf16* from, bool valid, uint64_t policy) {
-  if (kAligned) {
-    copy_stream16<128>(shared_address(to), from, valid, policy);
-  } else {
-    *to = valid ? load_raw8(from, false) : make_uint4(0, 0, 0, 0);
-  }
-}
-
-/* Keys that lie in the order of their numbers. */
-struct InOrder {
-  __device__ int64_t operator()(int64_t key) const { return key; }
-};
-
-/* A lane's pieces of 16 keys and values: [2][kDim / 32] of the keys lane / 4 and lane / 4 + 8, the
- * elements 8 * (lane % 4).. of each run of 32; then [kDim / 64][4] of the values of the keys 2q,
- * 2q + 1, 2q + 8, 2q + 9, q = lane % 4, the elements 8 * (lane / 4).. of each half of 64. */
-template <int kDim>
-constexpr int kPieces = kDim / 16 + kDim / 16;
-
-template <int kDim, bool kAligned, class Rows = InOrder>
-__device__ inline void fetch_tile(uint4* to, const bf16* keys, const bf16* values, int64_t first,
-                                  int64_t end, int64_t stride, Rows row_of = Rows()) {
-  const int lane = threadIdx.x % 32;
-  const uint64_t policy = evict_first();
-  if (first < end) {
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-      const int64_t key = first + half * 8 + lane / 4;
-      const bf16* from = keys + row_of(key < end ? key : first) * stride + lane % 4 * 8;
-#pragma unroll
-      for (int i = 0; i < kDim / 32; i++, to += 32) {
-        fetch<kAligned>(to, from + 32 * i, key < end, policy);
-      }
-    }
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-      const int64_t key = first + lane % 4 * 2 + i % 2 + i / 2 * 8;
-      const bf16* from = values + row_of(key < end ? key : first) * stride + lane / 4 * 8;
-#pragma unroll
-      for (int half = 0; half < kDim / 64; half++) {
-        fetch<kAligned>(to + (half * 4 + i) * 32, from + 64 * half, key < end, policy);
-      }
-    }
-  }
-  commit_copies();
-}
-
-/* logits[tile]: the keys lane / 4 (the first two) and lane / 4 + 8 by a pair of rows. */
-template <int kDim, int kTiles>
-__device__ inline void multiply_keys(float (&logits)[kTiles][4],
-                                     const WarpState<kDim, kTiles>& state, const uint4* pieces) {
-#pragma unroll
-  for (int tile = 0; tile < kTiles; tile++) {
-#pragma unroll
-    for (int i = 0; i < 4; i++) logits[tile][i] = 0;
-  }
-#pragma unroll
-  for (int i = 0; i < kDim / 32; i++) {
-    const uint4 low = pieces[i * 32], high = pieces[(kDim / 32 + i) * 32];
-    const uint32_t first[4] = {low.x, high.x, low.y, high.y};
-    const uint32_t second[4] = {low.z, high.z, low.w, high.w};
-#pragma unroll
-    for (int tile = 0; tile < kTiles; tile++) {
-      const uint4& q = state.q[tile][i];
-      multiply_add(logits[tile], first, q.x, q.y);
-      multiply_add(logits[tile], second, q.z, q.w);
     }
   }
 }
@@ -192,19 +138,35 @@ __device__ inline float column_sum(float value) {
   return value;
 }
 
-/* Online softmax: two logits of one row become weights relative to the new maximum, sums are brought
+/* What a warp has of the keys of a step: logits, then weights, of the keys lane / 4 (the first two numbers)
+ * and lane / 4 + 8 of each group by a pair of rows. */
+template <int kGroups, int kTiles>
+using Logits = float[kGroups][kTiles][4];
+
+/* Online softmax: the logits of one row become weights relative to the new maximum, sums are brought
  * to it. */
-template <int kDim, int kTiles>
-__device__ inline void absorb(float& low, float& high, WarpState<kDim, kTiles>& state, int tile,
-                              int i) {
-  const float max = fmaxf(state.max[tile][i], column_max(fmaxf(low, high)));
+template <int kGroups, int kDim, int kTiles>
+__device__ inline void absorb(Logits<kGroups, kTiles>& logits, WarpState<kDim, kTiles>& state,
+                              int tile, int i) {
+  float top = fmaxf(logits[0][tile][i], logits[0][tile][2 + i]);
+#pragma unroll
+  for (int group = 1; group < kGroups; group++) {
+    top = fmaxf(top, fmaxf(logits[group][tile][i], logits[group][tile][2 + i]));
+  }
+  const float max = fmaxf(state.max[tile][i], column_max(top));
   /* A row that has seen no key yet: any finite maximum gives weights of 0. */
   const float shift = max == -INFINITY ? 0 : max;
   const float factor = fast_exp2(state.max[tile][i] - shift);
   state.max[tile][i] = max;
-  low = fast_exp2(low - shift);
-  high = fast_exp2(high - shift);
-  state.sum[tile][i] = state.sum[tile][i] * factor + (low + high);
+  float sum = 0;
+#pragma unroll
+  for (int group = 0; group < kGroups; group++) {
+    float &low = logits[group][tile][i], &high = logits[group][tile][2 + i];
+    low = fast_exp2(low - shift);
+    high = fast_exp2(high - shift);
+    sum = group == 0 ? low + high : sum + (low + high);
+  }
+  state.sum[tile][i] = state.sum[tile][i] * factor + sum;
 #pragma unroll
   for (int n = 0; n < kDim / 16; n++) {
     state.out[tile][n][i] *= factor;
@@ -212,59 +174,56 @@ __device__ inline void absorb(float& low, float& high, WarpState<kDim, kTiles>& 
   }
 }
 
-/* The online softmax of 16 keys from number `first` on, those that a row does not see being hidden. */
+/* The online softmax of a step's keys from number `first` on, those that a row does not see being
+ * hidden. */
 template <int kDim, int kTiles>
-__device__ inline void soften(float (&logits)[kTiles][4], WarpState<kDim, kTiles>& state,
+__device__ inline void soften(Logits<1, kTiles>& logits, WarpState<kDim, kTiles>& state,
                               float scale, int64_t first) {
   const int key = static_cast<int>(first) + threadIdx.x % 32 / 4;
 #pragma unroll
   for (int tile = 0; tile < kTiles; tile++) {
 #pragma unroll
     for (int i = 0; i < 2; i++) {
-      float &low = logits[tile][i], &high = logits[tile][2 + i];
+      float &low = logits[0][tile][i], &high = logits[0][tile][2 + i];
       const int begin = state.begin[tile][i], end = state.end[tile][i];
       low = key >= begin && key < end ? low * scale : -INFINITY;
       high = key + 8 >= begin && key + 8 < end ? high * scale : -INFINITY;
-      absorb(low, high, state, tile, i);
+      absorb(logits, state, tile, i);
     }
   }
 }
 
-/* Transposes 8 x 8 halves of words over the warp: row lane / 4, columns 2 * (lane % 4) and the next. */
-__device__ inline uint32_t transpose(uint32_t value) {
-  uint32_t out;
-  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(out) : "r"(value));
-  return out;
-}
-
-template <int kDim, int kTiles>
-__device__ inline void multiply_values(WarpState<kDim, kTiles>& state,
-                                       const float (&weights)[kTiles][4], const uint4* pieces) {
-  uint32_t b[kTiles][2];
+/* The same of codes: logits are multiplied by their keys' scales, weights by their values'. `scales`
+ * are a quad's, as fetch_scale() has copied them, 32 for each group. */
+template <int kGroups, int kDim, int kTiles>
+__device__ inline void soften_codes(Logits<kGroups, kTiles>& logits,
+                                    WarpState<kDim, kTiles>& state, const float* scales,
+                                    float scale, int64_t first) {
+  float by_key[2 * kGroups], by_value[2 * kGroups];
+#pragma unroll
+  for (int group = 0; group < kGroups; group++) {
+    const float4 all = *reinterpret_cast<const float4*>(scales + 32 * group);
+    by_key[2 * group] = all.x * scale, by_key[2 * group + 1] = all.y * scale;
+    by_value[2 * group] = all.z, by_value[2 * group + 1] = all.w;
+  }
+  const int key = static_cast<int>(first) + threadIdx.x % 32 / 4;
 #pragma unroll
   for (int tile = 0; tile < kTiles; tile++) {
-    b[tile][0] = transpose(pack_bf16(weights[tile][0], weights[tile][1]));
-    b[tile][1] = transpose(pack_bf16(weights[tile][2], weights[tile][3]));
-  }
 #pragma unroll
-  for (int half = 0; half < kDim / 64; half++) {
-    uint32_t words[4][4];
+    for (int i = 0; i < 2; i++) {
+      bool sees[2 * kGroups];
 #pragma unroll
-    for (int key = 0; key < 4; key++) {
-      const uint4 value = pieces[(half * 4 + key) * 32];
-      words[key][0] = value.x, words[key][1] = value.y;
-      words[key][2] = value.z, words[key][3] = value.w;
-    }
+      for (int n = 0; n < 2 * kGroups; n++) {
+        sees[n] = key + 8 * n >= state.begin[tile][i] && key + 8 * n < state.end[tile][i];
+        float& logit = logits[n / 2][tile][n % 2 * 2 + i];
+        logit = sees[n] ? logit * by_key[n] : -INFINITY;
+      }
+      absorb(logits, state, tile, i);
 #pragma unroll
-    for (int n = 0; n < 4; n++) {
-      /* An element of the first and the second key of a pair, side by side. */
-      const uint32_t a[4] = {__byte_perm(words[0][n], words[1][n], 0x5410),
-                             __byte_perm(words[0][n], words[1][n], 0x7632),
-                             __byte_perm(words[2][n], words[3][n], 0x5410),
-                             __byte_perm(words[2][n], words[3][n], 0x7632)};
-#pragma unroll
-      for (int tile = 0; tile < kTiles; tile++) {
-        multiply_add(state.out[tile][half * 4 + n], a, b[tile][0], b[tile][1]);
+      for (int n = 0; n < 2 * kGroups; n++) {
+        /* What lies behind a hidden key may be NaN. */
+        float& weight = logits[n / 2][tile][n % 2 * 2 + i];
+        weight = sees[n] ? weight * by_value[n] : 0;
       }
     }
   }
@@ -278,7 +237,7 @@ struct SharedState {
   float2 states[kWarps][kTiles * 8];
 };
 
-template <int kDim, int kTiles>
+template <class P, int kDim, int kTiles>
 __device__ inline void store_state(SharedState<kDim, kTiles>& shared,
                                    const WarpState<kDim, kTiles>& state) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -291,7 +250,9 @@ __device__ inline void store_state(SharedState<kDim, kTiles>& shared,
       if (lane / 4 == 0) shared.states[warp][row] = make_float2(state.max[tile][i], sum);
 #pragma unroll
       for (int n = 0; n < kDim / 16; n++) {
-        float* to = shared.out[warp][row] + n / 4 * 64 + lane / 4 * 8 + n % 4 * 2;
+        constexpr int kRun = P::kValueRun;
+        float* to = shared.out[warp][row] + n / (kRun / 2) * (8 * kRun) + lane / 4 * kRun +
+                    n % (kRun / 2) * 2;
         to[0] = state.out[tile][n][i];
         to[1] = state.out[tile][n][2 + i];
       }

@@ -16,12 +16,111 @@ constexpr int kResident = 3;
 /* One sequence alone is split for so many blocks of each multiprocessor. */
 constexpr int kSplitResident = 2;
 
-/* The queues of the warps, and in their place the states that are merged at the end. */
-template <int kDim, int kTiles>
-constexpr int kSharedBytes = static_cast<int>(
-    sizeof(SharedState<kDim, kTiles>) > sizeof(uint4[kWarps][kStages][kPieces<kDim>][32])
-        ? sizeof(SharedState<kDim, kTiles>)
-        : sizeof(uint4[kWarps][kStages][kPieces<kDim>][32]));
+/* The queues of the warps: [kWarps][kStages][pieces of a step][32], behind them the scales,
+ * [kWarps][kStages][groups][32]. */
+template <class Element, int kDim>
+constexpr int kQueueBytes = kWarps* kStages* kStagePieces<Element, kDim> * 32 * 16;
+template <class Element>
+constexpr int kScaleBytes =
+    Walk<Element>::kScaled ? kWarps * kStages * Walk<Element>::kGroups * 32 * 4 : 0;
+/* In their place the states that are merged at the end. */
+template <class Element, int kDim, int kTiles>
+constexpr int kSharedBytes =
+    kQueueBytes<Element, kDim> + kScaleBytes<Element> > static_cast<int>(
+                                                            sizeof(SharedState<kDim, kTiles>))
+        ? kQueueBytes<Element, kDim> + kScaleBytes<Element>
+        : static_cast<int>(sizeof(SharedState<kDim, kTiles>));
+
+/* A lane's places in the queue of its warp, and where its warp's scales begin. */
+template <class Element, int kDim>
+struct Queue {
+  using P = PiecesOf<Element, kDim>;
+  using W = Walk<Element>;
+  uint4* pieces;
+  float* scales;
+
+  __device__ explicit Queue(uint4* memory)
+      : pieces(memory + threadIdx.x / 32 * (kStages * kStagePieces<Element, kDim> * 32) +
+               threadIdx.x % 32),
+        scales(reinterpret_cast<float*>(memory) + kQueueBytes<Element, kDim> / 4 +
+               threadIdx.x / 32 * (kStages * W::kGroups * 32)) {}
+
+  __device__ uint4* stage(int number) const {
+    return pieces + number * (kStagePieces<Element, kDim> * 32);
+  }
+  __device__ float* stage_scales(int number) const { return scales + number * (W::kGroups * 32); }
+};
+
+/* The keys, values and scales of one head from a sequence's first row on. */
+template <class Element>
+struct Rows {
+  const Element* keys;
+  const Element* values;
+  const float* key_scales;
+  const float* value_scales;
+  int64_t stride;
+
+  __device__ Rows(const Decode& decode, int kv_head, int64_t first_row) {
+    const int64_t offset = kv_head * decode.head_stride + first_row * decode.token_stride;
+    keys = static_cast<const Element*>(decode.keys) + offset;
+    values = static_cast<const Element*>(decode.values) + offset;
+    stride = decode.token_stride;
+    if (!Walk<Element>::kScaled) return;
+    key_scales = decode.key_scales + kv_head * decode.scale_head_stride + first_row;
+    value_scales = decode.value_scales + kv_head * decode.scale_head_stride + first_row;
+  }
+};
+
+/* Copies the keys of one step to a stage, from `first` on and before `end`; one group of copies. */
+template <bool kAligned, class Element, int kDim>
+__device__ inline void fetch_step(const Queue<Element, kDim>& queue, int stage,
+                                  const Rows<Element>& rows, int64_t first, int64_t end) {
+  using P = PiecesOf<Element, kDim>;
+#pragma unroll
+  for (int group = 0; group < Walk<Element>::kGroups; group++) {
+    fetch_keys<P, kAligned>(queue.stage(stage) + group * (P::kCount * 32), rows.keys, rows.values,
+                            first + 16 * group, end, rows.stride);
+    if constexpr (Walk<Element>::kScaled) {
+      fetch_scale(queue.stage_scales(stage) + 32 * group + threadIdx.x % 32, rows.key_scales,
+                  rows.value_scales, first + 16 * group, end);
+    }
+  }
+  commit_copies();
+}
+
+/* Takes kGroups * 16 keys and values, of which a lane has these pieces, into a warp's state;
+ * `soften_all` makes weights of their logits. */
+template <class P, int kGroups, class Element, int kDim, int kTiles, class Soften>
+__device__ inline void take_keys(WarpState<kDim, kTiles>& state, const uint4* pieces, Element,
+                                 Soften soften_all) {
+  Logits<kGroups, kTiles> logits;
+#pragma unroll
+  for (int group = 0; group < kGroups; group++) {
+    multiply_keys<P>(logits[group], state.q, pieces + group * (P::kCount * 32), Element{});
+  }
+  soften_all(logits);
+#pragma unroll
+  for (int group = 0; group < kGroups; group++) {
+    multiply_values<P>(state.out, logits[group],
+                       pieces + (group * P::kCount + P::kKeyCount) * 32, Element{});
+  }
+}
+
+/* The keys of one step, which lie in a stage. */
+template <class Element, int kDim, int kTiles>
+__device__ inline void take_step(WarpState<kDim, kTiles>& state, const Queue<Element, kDim>& queue,
+                                 int stage, float scale, int64_t first) {
+  constexpr int kGroups = Walk<Element>::kGroups;
+  take_keys<PiecesOf<Element, kDim>, kGroups>(
+      state, queue.stage(stage), Element{}, [&](Logits<kGroups, kTiles>& logits) {
+        if constexpr (Walk<Element>::kScaled) {
+          const float* scales = queue.stage_scales(stage) + (threadIdx.x % 32 & ~3);
+          soften_codes<kGroups>(logits, state, scales, scale, first);
+        } else {
+          soften(logits, state, scale, first);
+        }
+      });
+}
 
 /* Merges the splits of a row in order: one block a row, a thread an element. A row that is not `valid`
  * gets NaN. */
@@ -80,6 +179,21 @@ inline SplitPlan plan_splits(const Context& context, const sx_attention_decode_p
   return plan;
 }
 
+/* Calls with an element of the cache's storage format. */
+template <class Call>
+sx_status with_element(sx_dtype dtype, Call call) {
+  if (dtype == SX_I8) return call(int8{});
+  if (dtype == SX_F8E4M3) return call(e4m3{});
+  return call(bf16{});
+}
+
+/* Whether copies of 16 bytes can read all rows: queries and, if it has any, the cache. */
+inline bool has_aligned_rows(const sx_attention_decode_params& args) {
+  const int64_t bytes = dtype_bytes(args.kv_dtype);
+  return is_aligned(args.q) && is_aligned(args.keys) && is_aligned(args.values) &&
+         (args.token_stride | args.head_stride) * bytes % 16 == 0;
+}
+
 /* The sequences from `first` on. */
 inline Decode part_of(const sx_attention_decode_params& args, const SplitPlan& plan, int64_t first,
                       float* partial) {
@@ -90,8 +204,10 @@ inline Decode part_of(const sx_attention_decode_params& args, const SplitPlan& p
   decode.out = static_cast<char*>(args.out) + at * dtype_bytes(args.out_dtype);
   decode.lse_log2 = args.lse_log2 == nullptr ? nullptr : args.lse_log2 + first * rows;
   decode.q = static_cast<const bf16*>(args.q) + at;
-  decode.keys = static_cast<const bf16*>(args.keys);
-  decode.values = static_cast<const bf16*>(args.values);
+  decode.keys = args.keys;
+  decode.values = args.values;
+  decode.key_scales = args.key_scales;
+  decode.value_scales = args.value_scales;
   decode.first_row = args.first_row == nullptr ? nullptr : args.first_row + first;
   decode.key_count = args.key_count + first;
   decode.partial = partial;
@@ -102,6 +218,7 @@ inline Decode part_of(const sx_attention_decode_params& args, const SplitPlan& p
   decode.window = args.window;
   decode.token_stride = args.token_stride;
   decode.head_stride = args.head_stride;
+  decode.scale_head_stride = args.scale_head_stride;
   decode.sequences = static_cast<int>(sequences);
   decode.tokens = static_cast<int>(args.q_tokens);
   decode.q_heads = static_cast<int>(args.q_heads);

@@ -1,12 +1,14 @@
 /*
  * Attention of few queries of some sequences, each against chosen tiles of its own keys and the means
  * of the others (see sx_attention_decode_tiles in ../sx_attention.h): the formula, the rows, the splits
- * and the merge of attention_decode.cu. Bound by memory: 4*D bytes for each key and mean of a key head.
+ * and the merge of attention_decode.cu. Bound by memory: 4*D bytes for each key and mean of a key head,
+ * 2*D + 8 for a key of codes.
  *
  * What a key head reads is numbered on from 0: the keys of its chosen tiles, those behind the pooled
- * tiles, then, from a whole step of a block on, a mean for each other tile. Splits are cut by these
+ * tiles, then, from a whole step of a block on, a mean for each other tile; beside keys of codes it has
+ * two numbers, as it has two times their bytes. Splits are cut by these
  * numbers, so that all have as much to do, and where every tile is chosen they are attention_decode's,
- * bit for bit. The 16 keys of a warp lie in one tile, whose number is read two steps before its keys
+ * bit for bit. The keys of a warp's step lie in one tile, whose number is read two steps before its keys
  * are multiplied; means are gathered row by row, as there are few. Grid as there, with the counts of
  * the lists read by the device, so that a captured graph stays right while sequences grow and lists
  * change. A number in a list that is out of range is taken for tile 0.
@@ -21,7 +23,7 @@ namespace {
 
 using namespace decode;
 
-static_assert(kStages == 2 && SX_TILE % kBlockKeys == 0, "what the loop over the keys is made for");
+static_assert(kStages == 2, "what the loop over the keys is made for");
 
 /* ln(128) in base 2: the weight of a tile's mean. */
 constexpr float kTileLog2 = 7;
@@ -46,11 +48,14 @@ struct Reading {
   int64_t all;           /* the first number behind all */
 };
 
+template <class Element>
 __device__ inline Reading reading_of(const Tiles& tiles, int sequence, int kv_head) {
   const Decode& decode = tiles.decode;
   Reading reading;
   Range& range = reading.range;
-  range = range_of(decode, sequence);
+  constexpr int kBlockKeys = Walk<Element>::kBlockKeys;
+  static_assert(SX_TILE % kBlockKeys == 0, "a step lies in one tile");
+  range = range_of<kBlockKeys>(decode, sequence);
   const int64_t at = static_cast<int64_t>(sequence) * (decode.q_heads / decode.group) + kv_head;
   const int64_t pooled = tiles.pooled_tiles[sequence], chosen = tiles.counts[at];
   const int64_t seen = range.count - (decode.causal ? decode.tokens - 1 : 0);
@@ -63,7 +68,8 @@ __device__ inline Reading reading_of(const Tiles& tiles, int sequence, int kv_he
   reading.tiled = chosen * SX_TILE;
   reading.keys = range.count - (pooled - chosen) * SX_TILE;
   reading.means = round_up(reading.keys, kBlockKeys);
-  reading.all = pooled == chosen ? reading.keys : reading.means + pooled - chosen;
+  const int64_t means = (pooled - chosen) * Walk<Element>::kGroups;
+  reading.all = means == 0 ? reading.keys : reading.means + means;
   if (!range.valid) reading.all = 0;
   range.share = max64(kLeastShare, round_up(ceil_div(reading.all, decode.split_limit), kBlockKeys));
   range.splits = static_cast<int>(ceil_div(reading.all, range.share));
@@ -87,16 +93,19 @@ struct Listed {
   __device__ int64_t operator()(int64_t place) const { return tile_at(reading, place); }
 };
 
-/* 16 keys that lie behind each other, or as many means of a list. */
+/* The keys of a step, which lie behind each other, or 16 means of a list. */
 struct Chunk {
   int64_t first, end; /* the first key of the sequence, or place in the list; those before end */
   bool is_means;
 };
 
+template <class Element>
 __device__ inline Chunk chunk_at(const Reading& reading, int64_t at, int64_t end, int64_t tile) {
   if (at >= reading.means) {
-    const int64_t behind = reading.means - reading.tiled / SX_TILE;
-    return {at - behind, min64(end, reading.all) - behind, true};
+    constexpr int kNumbers = Walk<Element>::kGroups;
+    const int64_t chosen = reading.tiled / SX_TILE;
+    return {(at - reading.means) / kNumbers + chosen,
+            (min64(end, reading.all) - reading.means) / kNumbers + chosen, true};
   }
   const int64_t first = at < reading.tiled ? tile * SX_TILE + at % SX_TILE
                                            : at - reading.tiled + reading.pooled * SX_TILE;
@@ -105,77 +114,92 @@ __device__ inline Chunk chunk_at(const Reading& reading, int64_t at, int64_t end
 
 /* The online softmax of 16 means, of which the first `count` are there. */
 template <int kDim, int kTiles>
-__device__ inline void soften_means(float (&logits)[kTiles][4], WarpState<kDim, kTiles>& state,
+__device__ inline void soften_means(Logits<1, kTiles>& logits, WarpState<kDim, kTiles>& state,
                                     float scale, int64_t count) {
   const int key = threadIdx.x % 32 / 4;
 #pragma unroll
   for (int tile = 0; tile < kTiles; tile++) {
 #pragma unroll
     for (int i = 0; i < 2; i++) {
-      float &low = logits[tile][i], &high = logits[tile][2 + i];
+      float &low = logits[0][tile][i], &high = logits[0][tile][2 + i];
       const int64_t seen = state.end[tile][i] > 0 ? count : 0; /* a row that there is */
       low = key < seen ? low * scale + kTileLog2 : -INFINITY;
       high = key + 8 < seen ? high * scale + kTileLog2 : -INFINITY;
-      absorb(low, high, state, tile, i);
+      absorb(logits, state, tile, i);
     }
   }
 }
 
-template <int kDim, int kTiles, bool kAligned>
+/* The keys or the means of a chunk, which lie in a stage; means are bf16, in the keys' order of elements. */
+template <class Element, int kDim, int kTiles>
+__device__ inline void take_chunk(WarpState<kDim, kTiles>& state, const Queue<Element, kDim>& queue,
+                                  int stage, float scale, const Chunk& chunk) {
+  if (Walk<Element>::kScaled && !chunk.is_means) {
+    take_step(state, queue, stage, scale, chunk.first);
+    return;
+  }
+  /* bf16, whatever it is, so that there is one copy of the code. */
+  using P = Pieces<bf16, kDim, Walk<Element>::kScaled>;
+  take_keys<P, 1>(state, queue.stage(stage), bf16{}, [&](Logits<1, kTiles>& logits) {
+    if (chunk.is_means) {
+      soften_means(logits, state, scale, chunk.end - chunk.first);
+    } else {
+      soften(logits, state, scale, chunk.first);
+    }
+  });
+}
+
+template <class Element, int kDim, int kTiles, bool kAligned>
 __global__ void __launch_bounds__(kThreads, kResident)
     tiles_kernel(const __grid_constant__ Tiles tiles) {
   extern __shared__ uint4 memory[];
+  using MeanPieces = Pieces<bf16, kDim, Walk<Element>::kScaled>;
+  static_assert(MeanPieces::kCount <= kStagePieces<Element, kDim>, "a stage has room for means");
+  constexpr int kBlockKeys = Walk<Element>::kBlockKeys;
   const Decode& decode = tiles.decode;
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int warp = threadIdx.x / 32;
   const int heads = decode.q_heads / decode.group;
   const unsigned tile = blockIdx.x / decode.row_tiles, pair = tile / heads;
   const Job job = {static_cast<int>(pair / decode.sequences),
                    static_cast<int>(pair % decode.sequences), static_cast<int>(tile % heads),
                    static_cast<int>(blockIdx.x % decode.row_tiles) * kTiles * 8};
-  const Reading reading = reading_of(tiles, job.sequence, job.kv_head);
+  const Reading reading = reading_of<Element>(tiles, job.sequence, job.kv_head);
   const Range& range = reading.range;
   if (job.split >= range.splits) return;
   const int64_t begin = job.split * range.share, end = min64(begin + range.share, reading.all);
-  const int64_t offset = job.kv_head * decode.head_stride + range.first_row * decode.token_stride;
+  const Rows<Element> rows(decode, job.kv_head, range.first_row);
   const int64_t mean_offset =
       job.kv_head * tiles.mean_head_stride + range.first_row / SX_TILE * kDim;
-  uint4* queue = memory + warp * (kStages * kPieces<kDim> * 32) + lane;
+  const Queue<Element, kDim> queue(memory);
   const auto fetch_chunk = [&](int stage, const Chunk& chunk) {
-    uint4* to = queue + stage * (kPieces<kDim> * 32);
     if (chunk.is_means) {
-      fetch_tile<kDim, kAligned>(to, tiles.mean_keys + mean_offset, tiles.mean_values + mean_offset,
-                                 chunk.first, chunk.end, kDim, Listed{reading});
+      fetch_keys<MeanPieces, kAligned>(queue.stage(stage), tiles.mean_keys + mean_offset,
+                                       tiles.mean_values + mean_offset, chunk.first, chunk.end,
+                                       kDim, Listed{reading});
+      commit_copies();
     } else {
-      fetch_tile<kDim, kAligned>(to, decode.keys + offset, decode.values + offset, chunk.first,
-                                 chunk.end, decode.token_stride);
+      fetch_step<kAligned>(queue, stage, rows, chunk.first, chunk.end);
     }
   };
-  int64_t at = begin + warp * kKeys;
-  Chunk chunk = chunk_at(reading, at, end, tile_of(reading, at));
+  int64_t at = begin + warp * Walk<Element>::kKeys;
+  Chunk chunk = chunk_at<Element>(reading, at, end, tile_of(reading, at));
   fetch_chunk(0, chunk);
   int64_t ahead = tile_of(reading, at + kBlockKeys);
   WarpState<kDim, kTiles> state = {};
-  load_queries<kDim, kTiles, kAligned>(
+  load_queries<PiecesOf<Element, kDim>, kAligned>(
       state, decode,
       decode.q + static_cast<int64_t>(job.sequence) * decode.tokens * decode.q_heads * kDim,
       job.kv_head, job.first, range);
   int stage = 0;
   for (; at < end; at += kBlockKeys) {
-    const Chunk next = chunk_at(reading, at + kBlockKeys, end, ahead);
+    const Chunk next = chunk_at<Element>(reading, at + kBlockKeys, end, ahead);
     fetch_chunk(1 - stage, next);
     ahead = tile_of(reading, at + 2 * kBlockKeys);
     wait_copies<kStages - 1>();
+    if (Walk<Element>::kScaled) __syncwarp(); /* lanes read each other's scales */
     /* Between the keys and the means there may be nothing to read. */
     if (chunk.first < chunk.end) {
-      const uint4* pieces = queue + stage * (kPieces<kDim> * 32);
-      float logits[kTiles][4];
-      multiply_keys(logits, state, pieces);
-      if (chunk.is_means) {
-        soften_means(logits, state, decode.scale_log2, chunk.end - chunk.first);
-      } else {
-        soften(logits, state, decode.scale_log2, chunk.first);
-      }
-      multiply_values(state, logits, pieces + kDim / 16 * 32);
+      take_chunk(state, queue, stage, decode.scale_log2, chunk);
     }
     chunk = next;
     stage = 1 - stage;
@@ -184,45 +208,53 @@ __global__ void __launch_bounds__(kThreads, kResident)
   wait_copies<0>();
   __syncthreads();
   auto& shared = *reinterpret_cast<SharedState<kDim, kTiles>*>(memory);
-  store_state(shared, state);
+  store_state<PiecesOf<Element, kDim>>(shared, state);
   __syncthreads();
   write_split(decode, shared, job);
 }
 
-template <int kDim, class Out>
+template <class Element, int kDim, class Out>
 __global__ void __launch_bounds__(kDim) merge_tiles_kernel(const __grid_constant__ Tiles tiles) {
   const Decode& decode = tiles.decode;
   const int row = blockIdx.x % (decode.tokens * decode.q_heads);
-  const Reading reading = reading_of(tiles, blockIdx.x / (decode.tokens * decode.q_heads),
-                                     row % decode.q_heads / decode.group);
+  const Reading reading =
+      reading_of<Element>(tiles, blockIdx.x / (decode.tokens * decode.q_heads),
+                          row % decode.q_heads / decode.group);
   merge_splits<kDim, Out>(decode, reading.range.splits, reading.range.valid);
 }
 
 constexpr const char* kOp = "attend to tiles of the cache";
 
-template <int kDim, int kTiles>
+template <class Element, int kDim, int kTiles>
 sx_status launch(Context& context, const Tiles& tiles, bool aligned) {
   const Decode& decode = tiles.decode;
   const int kv_heads = decode.q_heads / decode.group;
   const unsigned grid =
       static_cast<unsigned>(decode.splits) * decode.sequences * kv_heads * decode.row_tiles;
   const unsigned rows = static_cast<unsigned>(decode.sequences) * decode.tokens * decode.q_heads;
-  auto kernel = aligned ? tiles_kernel<kDim, kTiles, true> : tiles_kernel<kDim, kTiles, false>;
+  constexpr int kBytes = kSharedBytes<Element, kDim, kTiles>;
+  auto kernel = aligned ? tiles_kernel<Element, kDim, kTiles, true>
+                        : tiles_kernel<Element, kDim, kTiles, false>;
   if (grid > 0) {
-    SX_RETURN_IF_BAD(allow_shared(context, kOp, kernel, kSharedBytes<kDim, kTiles>));
-    kernel<<<grid, kThreads, kSharedBytes<kDim, kTiles>, context.stream>>>(tiles);
+    SX_RETURN_IF_BAD(allow_shared(context, kOp, kernel, kBytes));
+    kernel<<<grid, kThreads, kBytes, context.stream>>>(tiles);
     SX_RETURN_IF_BAD(launched(context, kOp));
   }
-  auto merge = decode.out_dtype == SX_BF16 ? merge_tiles_kernel<kDim, bf16>
-                                           : merge_tiles_kernel<kDim, float>;
+  auto merge = decode.out_dtype == SX_BF16 ? merge_tiles_kernel<Element, kDim, bf16>
+                                           : merge_tiles_kernel<Element, kDim, float>;
   merge<<<rows, kDim, 0, context.stream>>>(tiles);
   return launched(context, kOp);
 }
 
-template <int kDim>
-sx_status launch_rows(Context& context, const Tiles& tiles, bool aligned, int64_t row_tile) {
-  return row_tile == 8 ? launch<kDim, 1>(context, tiles, aligned)
-                       : launch<kDim, 2>(context, tiles, aligned);
+template <class Element>
+sx_status launch_any(Context& context, const Tiles& tiles, int64_t head_dim, int64_t row_tile,
+                     bool aligned) {
+  if (head_dim == 128) {
+    return row_tile == 8 ? launch<Element, 128, 1>(context, tiles, aligned)
+                         : launch<Element, 128, 2>(context, tiles, aligned);
+  }
+  return row_tile == 8 ? launch<Element, 64, 1>(context, tiles, aligned)
+                       : launch<Element, 64, 2>(context, tiles, aligned);
 }
 
 }  // namespace
@@ -235,9 +267,8 @@ sx_status attention_decode_tiles(Context& context, const sx_attention_decode_til
   float* partial = static_cast<float*>(
       scratch(context, kOp, max64(1, plan.splits) * rows * (all.head_dim + 2) * 4));
   if (partial == nullptr) return SX_OUT_OF_MEMORY;
-  const bool aligned = is_aligned(all.q) && is_aligned(all.keys) && is_aligned(all.values) &&
-                       is_aligned(args.mean_keys) && is_aligned(args.mean_values) &&
-                       (all.token_stride | all.head_stride | args.mean_head_stride) % 8 == 0;
+  const bool aligned = has_aligned_rows(all) && is_aligned(args.mean_keys) &&
+                       is_aligned(args.mean_values) && args.mean_head_stride % 8 == 0;
   Tiles tiles = {};
   tiles.mean_keys = static_cast<const bf16*>(args.mean_keys);
   tiles.mean_values = static_cast<const bf16*>(args.mean_values);
@@ -249,8 +280,9 @@ sx_status attention_decode_tiles(Context& context, const sx_attention_decode_til
     tiles.pooled_tiles = args.pooled_tiles + first;
     tiles.counts = args.counts + first * all.kv_heads;
     tiles.indices = args.indices + first * all.kv_heads * args.index_stride;
-    SX_RETURN_IF_BAD(all.head_dim == 128 ? launch_rows<128>(context, tiles, aligned, plan.row_tile)
-                                         : launch_rows<64>(context, tiles, aligned, plan.row_tile));
+    SX_RETURN_IF_BAD(with_element(all.kv_dtype, [&](auto element) {
+      return launch_any<decltype(element)>(context, tiles, all.head_dim, plan.row_tile, aligned);
+    }));
   }
   return SX_OK;
 }

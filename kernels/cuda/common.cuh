@@ -67,7 +67,9 @@ __host__ __device__ inline int64_t max64(int64_t a, int64_t b) { return a > b ? 
 constexpr int64_t kMaxGrid = 2147483647;
 inline unsigned grid_of(int64_t blocks) { return static_cast<unsigned>(min64(blocks, kMaxGrid)); }
 
-inline int64_t dtype_bytes(sx_dtype dtype) { return dtype == SX_F32 || dtype == SX_I32 ? 4 : 2; }
+inline int64_t dtype_bytes(sx_dtype dtype) {
+  return dtype == SX_F32 || dtype == SX_I32 ? 4 : dtype == SX_I8 || dtype == SX_F8E4M3 ? 1 : 2;
+}
 
 /* Whether addresses and byte strides allow accesses of 16 bytes. */
 inline bool is_aligned(const void* pointer) {

@@ -22,15 +22,11 @@
 
 #include <type_traits>
 
+#include "codes.cuh"
 #include "mma.cuh"
 
 namespace sx {
 namespace cuda {
-
-/* A code of e4m3. */
-struct e4m3 {
-  uint8_t code;
-};
 
 namespace rows {
 
@@ -201,24 +197,10 @@ using Sums = float[S::kRowTiles][S::kColumnTiles][4];
 __device__ inline void widen_pairs(uint32_t (&out)[4], uint4 raw, bf16) {
   out[0] = raw.x, out[1] = raw.y, out[2] = raw.z, out[3] = raw.w;
 }
-/* The bits of two codes as bf16 have an exponent that is 120 too small, subnormal numbers included:
- * sign in bit 15, exponent in bits 7 to 10, mantissa in bits 4 to 6. */
-__device__ inline uint32_t widen_pair(uint32_t codes, int pair) {
-  /* Of each code the byte itself, and its sign eight times. */
-  uint32_t spread;
-  asm("prmt.b32 %0, %1, 0, %2;" : "=r"(spread) : "r"(codes), "r"(pair == 0 ? 0x9180 : 0xb3a2));
-  const uint32_t bits = (spread << 4) & 0x87f087f0u;
-  /* Times 2^120, plus -0, which changes nothing: every architecture has it. */
-  uint32_t widened;
-  asm("fma.rn.bf16x2 %0, %1, %2, %3;"
-      : "=r"(widened)
-      : "r"(bits), "r"(0x7b807b80u), "r"(0x80008000u));
-  return widened;
-}
 __device__ inline void widen_pairs(uint32_t (&out)[8], uint4 raw, e4m3) {
   const uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
 #pragma unroll
-  for (int i = 0; i < 8; i++) out[i] = widen_pair(words[i / 2], i % 2);
+  for (int i = 0; i < 8; i++) out[i] = widen_pair(words[i / 2], i % 2, e4m3{});
 }
 
 /* sums += the products of one step. */
