@@ -34,7 +34,7 @@ constexpr const char* kQueryRule = "q_dtype must be BF16 on a GPU";
 constexpr const char* kMeanRule = "mean_dtype must be BF16 on a GPU";
 constexpr const char* kCacheRule = "kv_dtype must be BF16 on a GPU";
 inline bool takes_cache(sx_dtype dtype) { return dtype == SX_BF16; }
-constexpr bool kHasCache8 = false;
+constexpr bool kHasCache8 = true;
 
 /* Products with weights of 8 bits are a CPU's alone so far. */
 constexpr bool kHasInt8Products = false;
