@@ -34,9 +34,6 @@ struct Walk {
 };
 template <class Element, int kDim>
 using PiecesOf = Pieces<Element, kDim, Walk<Element>::kScaled>;
-/* Places of a lane in a stage of its queue. */
-template <class Element, int kDim>
-constexpr int kStagePieces = PiecesOf<Element, kDim>::kCount * Walk<Element>::kGroups;
 
 struct Decode {
   void* out;
@@ -196,9 +193,8 @@ __device__ inline void soften(Logits<1, kTiles>& logits, WarpState<kDim, kTiles>
 /* The same of codes: logits are multiplied by their keys' scales, weights by their values'. `scales`
  * are a quad's, as fetch_scale() has copied them, 32 for each group. */
 template <int kGroups, int kDim, int kTiles>
-__device__ inline void soften_codes(Logits<kGroups, kTiles>& logits,
-                                    WarpState<kDim, kTiles>& state, const float* scales,
-                                    float scale, int64_t first) {
+__device__ inline void soften_codes(Logits<kGroups, kTiles>& logits, WarpState<kDim, kTiles>& state,
+                                    const float* scales, float scale, int64_t first) {
   float by_key[2 * kGroups], by_value[2 * kGroups];
 #pragma unroll
   for (int group = 0; group < kGroups; group++) {

@@ -16,40 +16,31 @@ constexpr int kResident = 3;
 /* One sequence alone is split for so many blocks of each multiprocessor. */
 constexpr int kSplitResident = 2;
 
-/* The queues of the warps: [kWarps][kStages][pieces of a step][32], behind them the scales,
- * [kWarps][kStages][groups][32]. */
-template <class Element, int kDim>
-constexpr int kQueueBytes = kWarps* kStages* kStagePieces<Element, kDim> * 32 * 16;
-template <class Element>
-constexpr int kScaleBytes =
-    Walk<Element>::kScaled ? kWarps * kStages * Walk<Element>::kGroups * 32 * 4 : 0;
-/* In their place the states that are merged at the end. */
-template <class Element, int kDim, int kTiles>
-constexpr int kSharedBytes =
-    kQueueBytes<Element, kDim> + kScaleBytes<Element> > static_cast<int>(
-                                                            sizeof(SharedState<kDim, kTiles>))
-        ? kQueueBytes<Element, kDim> + kScaleBytes<Element>
-        : static_cast<int>(sizeof(SharedState<kDim, kTiles>));
-
-/* A lane's places in the queue of its warp, and where its warp's scales begin. */
+/* The queues of a block's warps: [kWarps][kStages][kStagePieces][32], behind them the scales,
+ * [kWarps][kStages][kStageScales]; a lane's places in that of its warp, and where its warp's scales begin. */
 template <class Element, int kDim>
 struct Queue {
-  using P = PiecesOf<Element, kDim>;
-  using W = Walk<Element>;
+  static constexpr int kStagePieces = PiecesOf<Element, kDim>::kCount * Walk<Element>::kGroups;
+  static constexpr int kStageScales = Walk<Element>::kScaled ? Walk<Element>::kGroups * 32 : 0;
+  static constexpr int kPieceBytes = kWarps * kStages * kStagePieces * 32 * 16;
+  static constexpr int kBytes = kPieceBytes + kWarps * kStages * kStageScales * 4;
+
   uint4* pieces;
   float* scales;
 
   __device__ explicit Queue(uint4* memory)
-      : pieces(memory + threadIdx.x / 32 * (kStages * kStagePieces<Element, kDim> * 32) +
-               threadIdx.x % 32),
-        scales(reinterpret_cast<float*>(memory) + kQueueBytes<Element, kDim> / 4 +
-               threadIdx.x / 32 * (kStages * W::kGroups * 32)) {}
+      : pieces(memory + threadIdx.x / 32 * (kStages * kStagePieces * 32) + threadIdx.x % 32),
+        scales(reinterpret_cast<float*>(memory) + kPieceBytes / 4 +
+               threadIdx.x / 32 * (kStages * kStageScales)) {}
 
-  __device__ uint4* stage(int number) const {
-    return pieces + number * (kStagePieces<Element, kDim> * 32);
-  }
-  __device__ float* stage_scales(int number) const { return scales + number * (W::kGroups * 32); }
+  __device__ uint4* stage(int number) const { return pieces + number * (kStagePieces * 32); }
+  __device__ float* stage_scales(int number) const { return scales + number * kStageScales; }
 };
+
+/* The queues, and in their place the states that are merged at the end. */
+template <class Element, int kDim, int kTiles>
+constexpr int kSharedBytes = static_cast<int>(max64(Queue<Element, kDim>::kBytes,
+                                                    sizeof(SharedState<kDim, kTiles>)));
 
 /* The keys, values and scales of one head from a sequence's first row on. */
 template <class Element>
@@ -101,8 +92,8 @@ __device__ inline void take_keys(WarpState<kDim, kTiles>& state, const uint4* pi
   soften_all(logits);
 #pragma unroll
   for (int group = 0; group < kGroups; group++) {
-    multiply_values<P>(state.out, logits[group],
-                       pieces + (group * P::kCount + P::kKeyCount) * 32, Element{});
+    multiply_values<P>(state.out, logits[group], pieces + (group * P::kCount + P::kKeyCount) * 32,
+                       Element{});
   }
 }
 

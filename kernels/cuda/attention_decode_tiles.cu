@@ -154,7 +154,7 @@ __global__ void __launch_bounds__(kThreads, kResident)
     tiles_kernel(const __grid_constant__ Tiles tiles) {
   extern __shared__ uint4 memory[];
   using MeanPieces = Pieces<bf16, kDim, Walk<Element>::kScaled>;
-  static_assert(MeanPieces::kCount <= kStagePieces<Element, kDim>, "a stage has room for means");
+  static_assert(MeanPieces::kCount <= Queue<Element, kDim>::kStagePieces, "means fit a stage");
   constexpr int kBlockKeys = Walk<Element>::kBlockKeys;
   const Decode& decode = tiles.decode;
   const int warp = threadIdx.x / 32;
@@ -217,9 +217,8 @@ template <class Element, int kDim, class Out>
 __global__ void __launch_bounds__(kDim) merge_tiles_kernel(const __grid_constant__ Tiles tiles) {
   const Decode& decode = tiles.decode;
   const int row = blockIdx.x % (decode.tokens * decode.q_heads);
-  const Reading reading =
-      reading_of<Element>(tiles, blockIdx.x / (decode.tokens * decode.q_heads),
-                          row % decode.q_heads / decode.group);
+  const Reading reading = reading_of<Element>(tiles, blockIdx.x / (decode.tokens * decode.q_heads),
+                                              row % decode.q_heads / decode.group);
   merge_splits<kDim, Out>(decode, reading.range.splits, reading.range.valid);
 }
 

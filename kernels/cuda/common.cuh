@@ -61,7 +61,7 @@ sx_status allow_shared(Context& context, const char* op, Kernel kernel, int byte
 __host__ __device__ inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 __host__ __device__ inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 __host__ __device__ inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-__host__ __device__ inline int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+__host__ __device__ constexpr int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* Blocks along x: kernels whose work may exceed it walk on in steps of the grid. */
 constexpr int64_t kMaxGrid = 2147483647;

@@ -98,9 +98,9 @@ __device__ inline void fetch_keys(uint4* to, const Element* keys, const Element*
     for (int run = 0; run < P::kValueRuns; run++) {
 #pragma unroll
       for (int part = 0; part < P::kValueParts; part++) {
-        fetch<kAligned, P::kValueBytes>(
-            to + ((run * 4 + i) * P::kValueParts + part) * 32,
-            from + run * (8 * P::kValueRun) + part * kInPiece<Element>, key < end, policy);
+        fetch<kAligned, P::kValueBytes>(to + ((run * 4 + i) * P::kValueParts + part) * 32,
+                                        from + run * (8 * P::kValueRun) + part * kInPiece<Element>,
+                                        key < end, policy);
       }
     }
   }

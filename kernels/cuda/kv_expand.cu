@@ -56,8 +56,7 @@ __device__ inline void expand_one(Out* out, const uint8_t* codes, float scale) {
 }
 
 template <class Out, class Code, bool kAligned>
-__global__ void __launch_bounds__(kThreads)
-    kv_expand_kernel(const __grid_constant__ Params args) {
+__global__ void __launch_bounds__(kThreads) kv_expand_kernel(const __grid_constant__ Params args) {
   constexpr int kCount = kAligned ? kRun : 1;
   const int runs = static_cast<int>(args.head_dim) / kCount;
   const int64_t rows = args.tokens * args.kv_heads;
@@ -98,7 +97,8 @@ void launch(Context& context, const Params& args) {
 
 template <class Code>
 void launch_to(Context& context, const Params& args) {
-  args.out_dtype == SX_BF16 ? launch<bf16, Code>(context, args) : launch<float, Code>(context, args);
+  args.out_dtype == SX_BF16 ? launch<bf16, Code>(context, args)
+                            : launch<float, Code>(context, args);
 }
 
 }  // namespace

@@ -75,8 +75,7 @@ __device__ inline void store_codes(uint8_t* out, const uint32_t (&pairs)[kCount 
 }
 
 template <class Code, class In, int kDim, bool kAligned>
-__global__ void __launch_bounds__(kThreads)
-    kv_store_kernel(const __grid_constant__ Params args) {
+__global__ void __launch_bounds__(kThreads) kv_store_kernel(const __grid_constant__ Params args) {
   constexpr int kCount = kDim / 32;
   const int lane = threadIdx.x % 32;
   const int64_t items = args.tokens * args.kv_heads * 2;
@@ -124,8 +123,10 @@ void launch(Context& context, const Params& args) {
                        is_aligned(args.keys) && is_aligned(args.values) &&
                        in_strides * static_cast<int64_t>(sizeof(In)) % 16 == 0 &&
                        (args.token_stride | args.head_stride) % 4 == 0;
-  auto wide = aligned ? kv_store_kernel<Code, In, 128, true> : kv_store_kernel<Code, In, 128, false>;
-  auto narrow = aligned ? kv_store_kernel<Code, In, 64, true> : kv_store_kernel<Code, In, 64, false>;
+  auto wide =
+      aligned ? kv_store_kernel<Code, In, 128, true> : kv_store_kernel<Code, In, 128, false>;
+  auto narrow =
+      aligned ? kv_store_kernel<Code, In, 64, true> : kv_store_kernel<Code, In, 64, false>;
   const int64_t items = args.tokens * args.kv_heads * 2;
   const unsigned grid = grid_of(min64(ceil_div(items, kWarps), kMaxBlocks));
   (args.head_dim == 128 ? wide : narrow)<<<grid, kThreads, 0, context.stream>>>(args);
