@@ -2,14 +2,18 @@
  * Attention of few queries of some sequences, each against its own keys (see sx_attention_decode in
  * ../sx_attention.h), keys split over the device (Flash-Decoding): out[t,h,:] = sum over visible j of
  * softmax(scale * q . k[j]) * v[j,:], bf16 products, f32 sums, weights rounded to bf16. Bound by
- * memory: 4*HK*N*D bytes.
+ * memory: 4*HK*N*D bytes, or 2*HK*N*(D + 4) of keys and values of 8 bits.
  *
  * A block of 4 warps takes up to 8 or 16 rows of a sequence (a row: one query of one of the heads
  * that share a key head, so that they share one read of the keys) and a split of its keys, 16 keys a
- * warp at a time. Keys, and values transposed, are the factor of 16 rows of the tensor cores' product,
- * queries and weights the one of 8 columns. A sum over d may run in any order, and so may the rows of
- * a transposed output: a lane copies asynchronously the 16 bytes at a time that it needs itself, into
- * a queue of its own in shared memory, a tile ahead. A second kernel merges the splits in order.
+ * warp at a time, or 32 of 8 bits. Keys, and values transposed, are the factor of 16 rows of the tensor
+ * cores' product, queries and weights the one of 8 columns. A sum over d may run in any order, and so
+ * may the rows of a transposed output: a lane copies asynchronously the 16 bytes at a time that it needs
+ * itself, into a queue of its own in shared memory, a step ahead. A second kernel merges the splits in
+ * order.
+ *
+ * Codes of 8 bits become bf16 on their way to the tensor cores, which is exact: a key's scale
+ * multiplies its logit, a value's its weight before that is rounded, so that nothing else is lost.
  *
  * The splits of a sequence depend on the numbers of its keys and heads, of its queries and of the
  * multiprocessors alone: what other sequences a call has changes no bit. The grid depends on
