@@ -113,6 +113,10 @@ __device__ inline void take_step(WarpState<kDim, kTiles>& state, const Queue<Ele
       });
 }
 
+/* Splits that the merge reads before it knows their weights: those of eight key heads on 132
+ * multiprocessors. */
+constexpr int kMergeAhead = 33;
+
 /* Merges the splits of a row in order: one block a row, a thread an element. A row that is not `valid`
  * gets NaN. */
 template <int kDim, class Out>
@@ -120,6 +124,13 @@ __device__ inline void merge_splits(const Decode& decode, int splits, bool valid
   __shared__ float2 weights[kMostSplits]; /* of a split, and its share of the sum */
   __shared__ float tops[kDim / 32];
   const int64_t rows = gridDim.x, row = blockIdx.x;
+  const float* partial = decode.partial + row * kDim + threadIdx.x;
+  /* Under way while the splits are weighed. */
+  float ahead[kMergeAhead];
+#pragma unroll
+  for (int split = 0; split < kMergeAhead; split++) {
+    ahead[split] = split < splits ? partial[split * rows * kDim] : 0;
+  }
   float max = -INFINITY;
   for (int split = threadIdx.x; split < splits; split += kDim) {
     weights[split] = decode.states[split * rows + row];
@@ -136,10 +147,16 @@ __device__ inline void merge_splits(const Decode& decode, int splits, bool valid
   }
   __syncthreads();
   float sum = 0, out = 0;
-#pragma unroll 8
-  for (int split = 0; split < splits; split++) {
+#pragma unroll
+  for (int split = 0; split < kMergeAhead; split++) {
+    if (split >= splits) break;
     sum += weights[split].y;
-    out += weights[split].x * decode.partial[(split * rows + row) * kDim + threadIdx.x];
+    out += weights[split].x * ahead[split];
+  }
+#pragma unroll 8
+  for (int split = kMergeAhead; split < splits; split++) {
+    sum += weights[split].y;
+    out += weights[split].x * partial[split * rows * kDim];
   }
   const float inverse = !valid ? __uint_as_float(0x7fc00000u) : sum == 0 ? 0 : 1 / sum;
   put(static_cast<Out*>(decode.out) + row * kDim + threadIdx.x, out * inverse);

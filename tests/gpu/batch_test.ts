@@ -30,6 +30,25 @@ for (
   });
 }
 
+for (
+  const [cache, options] of [
+    ["fp8", { mode: "dense" }],
+    ["int8", { mode: "dense" }],
+    ["fp8", { mode: "starx", blockTokens: 256, anchorTokens: 128, threshold: 0.7 }],
+    ["int8", { mode: "xattn", threshold: 0.7, rest: "mean" }],
+    ["int8", { decodeKeep: 0.4 }],
+    ["fp8", { decodeKeep: 0.4 }],
+  ] as const
+) {
+  const test = `a sample has the same bits in batches of 1, 5 and 12 on a GPU with a cache in ` +
+    `${cache}: ${JSON.stringify(options)} (seed ${BATCH_SEED})`;
+  Deno.test({ name: test, ignore: !HAS_GPU }, async () => {
+    const plan = checkPlan(options);
+    const run = { plan, dtype: "bf16", cache, device: "cuda", count: 12, times: 8 } as const;
+    await checkWidths([5, 12], run);
+  });
+}
+
 for (const decodeKeep of [0.4, { threshold: 0.5 }]) {
   const test = `a sample has the same bits in batches of 1, 5 and 12 on a GPU, keeping ` +
     `${JSON.stringify(decodeKeep)} (seed ${BATCH_SEED})`;
@@ -51,8 +70,15 @@ for (const name of ["dense", "xattn_S16_t0.9"]) {
   });
 }
 
-for (const options of STALE_MODES) {
-  const what = `${staleName(options)}, what free pages hold on a GPU`;
+const STALE_RUNS = [
+  ...STALE_MODES,
+  ...STALE_MODES.map((options) => ({ ...options, kind: "fp8" as const })),
+  { ...STALE_MODES[0], kind: "int8" as const },
+];
+
+for (const options of STALE_RUNS) {
+  const kind = "kind" in options ? ` in ${options.kind}` : "";
+  const what = `${staleName(options)}, what free pages${kind} hold on a GPU`;
   Deno.test({ name: `${what} changes nothing`, ignore: !HAS_GPU }, async () => {
     using device = await openCudaDevice();
     await checkStaleKeys(device, options);
