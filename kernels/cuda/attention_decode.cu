@@ -41,10 +41,9 @@ namespace {
 using namespace decode;
 
 template <class Element, int kDim, int kTiles, bool kAligned>
-__global__ void __launch_bounds__(kThreads, kResident)
+__global__ void __launch_bounds__(kThreads, kResident<Element, kTiles>)
     decode_kernel(const __grid_constant__ Decode decode) {
   extern __shared__ uint4 memory[];
-  constexpr int kBlockKeys = Walk<Element>::kBlockKeys;
   const int warp = threadIdx.x / 32;
   /* Splits are outermost, so that the row tiles of a split meet in the cache. */
   const int heads = decode.q_heads / decode.group;
@@ -52,13 +51,13 @@ __global__ void __launch_bounds__(kThreads, kResident)
   const Job job = {static_cast<int>(pair / decode.sequences),
                    static_cast<int>(pair % decode.sequences), static_cast<int>(tile % heads),
                    static_cast<int>(blockIdx.x % decode.row_tiles) * kTiles * 8};
-  const Range range = range_of<kBlockKeys>(decode, job.sequence);
+  const Range range = range_of(decode, job.sequence);
   if (job.split >= range.splits) return;
   const int64_t begin = range.low + job.split * range.share;
   const int64_t end = min64(begin + range.share, range.count);
   const Rows<Element> rows(decode, job.kv_head, range.first_row);
   const Queue<Element, kDim> queue(memory);
-  int64_t first = begin + warp * Walk<Element>::kKeys;
+  int64_t first = begin + warp * kKeys;
 #pragma unroll
   for (int i = 0; i + 1 < kStages; i++) {
     fetch_step<kAligned>(queue, i, rows, first + i * kBlockKeys, end);
@@ -70,11 +69,12 @@ __global__ void __launch_bounds__(kThreads, kResident)
       job.kv_head, job.first, range);
   int stage = 0;
   for (; first < end; first += kBlockKeys) {
-    /* The place of the tile before is free: its elements were multiplied already. */
+    /* The place of the step before is free: its elements were multiplied already. */
+    __syncwarp();
     fetch_step<kAligned>(queue, stage == 0 ? kStages - 1 : stage - 1, rows,
                          first + (kStages - 1) * kBlockKeys, end);
     wait_copies<kStages - 1>();
-    if (Walk<Element>::kScaled) __syncwarp(); /* lanes read each other's scales */
+    __syncwarp(); /* lanes read each other's copies */
     take_step(state, queue, stage, decode.scale_log2, first);
     stage = stage + 1 == kStages ? 0 : stage + 1;
   }
@@ -87,10 +87,10 @@ __global__ void __launch_bounds__(kThreads, kResident)
   write_split(decode, shared, job);
 }
 
-template <int kDim, class Out, int kBlockKeys>
+template <int kDim, class Out>
 __global__ void __launch_bounds__(kDim) merge_splits_kernel(const __grid_constant__ Decode decode) {
   const int sequence = blockIdx.x / (decode.tokens * decode.q_heads);
-  const Range range = range_of<kBlockKeys>(decode, sequence);
+  const Range range = range_of(decode, sequence);
   merge_splits<kDim, Out>(decode, range.splits, range.valid);
 }
 
@@ -102,8 +102,7 @@ sx_status launch(Context& context, const Decode& decode, bool aligned) {
   const unsigned grid =
       static_cast<unsigned>(decode.splits) * decode.sequences * kv_heads * decode.row_tiles;
   const unsigned rows = static_cast<unsigned>(decode.sequences) * decode.tokens * decode.q_heads;
-  constexpr int kBytes = kSharedBytes<Element, kDim, kTiles>;
-  constexpr int kBlockKeys = Walk<Element>::kBlockKeys;
+  constexpr int kBytes = kSharedBytes<Queue<Element, kDim>, kDim, kTiles>;
   auto kernel = aligned ? decode_kernel<Element, kDim, kTiles, true>
                         : decode_kernel<Element, kDim, kTiles, false>;
   if (grid > 0) {
@@ -111,8 +110,8 @@ sx_status launch(Context& context, const Decode& decode, bool aligned) {
     kernel<<<grid, kThreads, kBytes, context.stream>>>(decode);
     SX_RETURN_IF_BAD(launched(context, kOp));
   }
-  auto merge = decode.out_dtype == SX_BF16 ? merge_splits_kernel<kDim, bf16, kBlockKeys>
-                                           : merge_splits_kernel<kDim, float, kBlockKeys>;
+  auto merge = decode.out_dtype == SX_BF16 ? merge_splits_kernel<kDim, bf16>
+                                           : merge_splits_kernel<kDim, float>;
   merge<<<rows, kDim, 0, context.stream>>>(decode);
   return launched(context, kOp);
 }

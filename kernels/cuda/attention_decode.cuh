@@ -1,5 +1,5 @@
 /*
- * What one warp of decode attention does (attention_decode.cu): its queries, steps of 16 or 32 keys and
+ * What one warp of decode attention does (attention_decode.cu): its queries, steps of 16 keys and
  * values by way of a queue in shared memory (decode_pieces.cuh), online softmax, and the state that it
  * leaves for the block's merge.
  */
@@ -15,6 +15,9 @@ namespace decode {
 
 constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / 32;
+/* Keys that a warp takes at a time, and all warps of a block. */
+constexpr int kKeys = 16;
+constexpr int kBlockKeys = kKeys * kWarps;
 /* Steps of a warp's queue: one in use, the others under way. */
 constexpr int kStages = 2;
 /* A sequence is split into no more parts than one block of the merge weighs, and none below this, so that a
@@ -22,18 +25,11 @@ constexpr int kStages = 2;
 constexpr int64_t kMostSplits = 256;
 constexpr int64_t kLeastShare = 256;
 
-/* How a cache of one storage format is walked. Codes are taken 32 keys at a time: as many bytes are
- * under way as with bf16, and the softmax's work for a step is shared by twice the keys. */
+/* Whether keys have scales. */
 template <class Element>
-struct Walk {
-  static constexpr bool kScaled = sizeof(Element) == 1;
-  /* Groups of 16 keys in a step of a warp. */
-  static constexpr int kGroups = kScaled ? 2 : 1;
-  static constexpr int kKeys = 16 * kGroups, kBlockKeys = kKeys * kWarps;
-  static_assert(kLeastShare % kBlockKeys == 0, "the least share is whole steps of a block");
-};
+constexpr bool kScaled = sizeof(Element) == 1;
 template <class Element, int kDim>
-using PiecesOf = Pieces<Element, kDim, Walk<Element>::kScaled>;
+using PiecesOf = Pieces<Element, kDim, kScaled<Element>>;
 
 struct Decode {
   void* out;
@@ -61,7 +57,6 @@ struct Range {
   bool valid;
 };
 
-template <int kBlockKeys>
 __device__ inline Range range_of(const Decode& decode, int sequence) {
   Range range;
   range.first_row = decode.first_row == nullptr ? 0 : decode.first_row[sequence];
@@ -135,35 +130,19 @@ __device__ inline float column_sum(float value) {
   return value;
 }
 
-/* What a warp has of the keys of a step: logits, then weights, of the keys lane / 4 (the first two numbers)
- * and lane / 4 + 8 of each group by a pair of rows. */
-template <int kGroups, int kTiles>
-using Logits = float[kGroups][kTiles][4];
-
-/* Online softmax: the logits of one row become weights relative to the new maximum, sums are brought
+/* Online softmax: two logits of one row become weights relative to the new maximum, sums are brought
  * to it. */
-template <int kGroups, int kDim, int kTiles>
-__device__ inline void absorb(Logits<kGroups, kTiles>& logits, WarpState<kDim, kTiles>& state,
-                              int tile, int i) {
-  float top = fmaxf(logits[0][tile][i], logits[0][tile][2 + i]);
-#pragma unroll
-  for (int group = 1; group < kGroups; group++) {
-    top = fmaxf(top, fmaxf(logits[group][tile][i], logits[group][tile][2 + i]));
-  }
-  const float max = fmaxf(state.max[tile][i], column_max(top));
+template <int kDim, int kTiles>
+__device__ inline void absorb(float& low, float& high, WarpState<kDim, kTiles>& state, int tile,
+                              int i) {
+  const float max = fmaxf(state.max[tile][i], column_max(fmaxf(low, high)));
   /* A row that has seen no key yet: any finite maximum gives weights of 0. */
   const float shift = max == -INFINITY ? 0 : max;
   const float factor = fast_exp2(state.max[tile][i] - shift);
   state.max[tile][i] = max;
-  float sum = 0;
-#pragma unroll
-  for (int group = 0; group < kGroups; group++) {
-    float &low = logits[group][tile][i], &high = logits[group][tile][2 + i];
-    low = fast_exp2(low - shift);
-    high = fast_exp2(high - shift);
-    sum = group == 0 ? low + high : sum + (low + high);
-  }
-  state.sum[tile][i] = state.sum[tile][i] * factor + sum;
+  low = fast_exp2(low - shift);
+  high = fast_exp2(high - shift);
+  state.sum[tile][i] = state.sum[tile][i] * factor + (low + high);
 #pragma unroll
   for (int n = 0; n < kDim / 16; n++) {
     state.out[tile][n][i] *= factor;
@@ -171,56 +150,46 @@ __device__ inline void absorb(Logits<kGroups, kTiles>& logits, WarpState<kDim, k
   }
 }
 
-/* The online softmax of a step's keys from number `first` on, those that a row does not see being
- * hidden. */
+/* The online softmax of 16 keys from number `first` on, those that a row does not see being hidden. */
 template <int kDim, int kTiles>
-__device__ inline void soften(Logits<1, kTiles>& logits, WarpState<kDim, kTiles>& state,
+__device__ inline void soften(float (&logits)[kTiles][4], WarpState<kDim, kTiles>& state,
                               float scale, int64_t first) {
   const int key = static_cast<int>(first) + threadIdx.x % 32 / 4;
 #pragma unroll
   for (int tile = 0; tile < kTiles; tile++) {
 #pragma unroll
     for (int i = 0; i < 2; i++) {
-      float &low = logits[0][tile][i], &high = logits[0][tile][2 + i];
+      float &low = logits[tile][i], &high = logits[tile][2 + i];
       const int begin = state.begin[tile][i], end = state.end[tile][i];
       low = key >= begin && key < end ? low * scale : -INFINITY;
       high = key + 8 >= begin && key + 8 < end ? high * scale : -INFINITY;
-      absorb(logits, state, tile, i);
+      absorb(low, high, state, tile, i);
     }
   }
 }
 
-/* The same of codes: logits are multiplied by their keys' scales, weights by their values'. `scales`
- * are a quad's, as fetch_scale() has copied them, 32 for each group. */
-template <int kGroups, int kDim, int kTiles>
-__device__ inline void soften_codes(Logits<kGroups, kTiles>& logits, WarpState<kDim, kTiles>& state,
-                                    const float* scales, float scale, int64_t first) {
-  float by_key[2 * kGroups], by_value[2 * kGroups];
-#pragma unroll
-  for (int group = 0; group < kGroups; group++) {
-    const float4 all = *reinterpret_cast<const float4*>(scales + 32 * group);
-    by_key[2 * group] = all.x * scale, by_key[2 * group + 1] = all.y * scale;
-    by_value[2 * group] = all.z, by_value[2 * group + 1] = all.w;
-  }
+/* The same of codes: logits are multiplied by their keys' scales, weights by their values'. `scales` are
+ * the lane's quad's, as fetch_scale() has copied them. */
+template <int kDim, int kTiles>
+__device__ inline void soften_codes(float (&logits)[kTiles][4], WarpState<kDim, kTiles>& state,
+                                    float4 scales, float scale, int64_t first) {
   const int key = static_cast<int>(first) + threadIdx.x % 32 / 4;
+  scales.x *= scale;
+  scales.y *= scale;
 #pragma unroll
   for (int tile = 0; tile < kTiles; tile++) {
 #pragma unroll
     for (int i = 0; i < 2; i++) {
-      bool sees[2 * kGroups];
-#pragma unroll
-      for (int n = 0; n < 2 * kGroups; n++) {
-        sees[n] = key + 8 * n >= state.begin[tile][i] && key + 8 * n < state.end[tile][i];
-        float& logit = logits[n / 2][tile][n % 2 * 2 + i];
-        logit = sees[n] ? logit * by_key[n] : -INFINITY;
-      }
-      absorb(logits, state, tile, i);
-#pragma unroll
-      for (int n = 0; n < 2 * kGroups; n++) {
-        /* What lies behind a hidden key may be NaN. */
-        float& weight = logits[n / 2][tile][n % 2 * 2 + i];
-        weight = sees[n] ? weight * by_value[n] : 0;
-      }
+      float &low = logits[tile][i], &high = logits[tile][2 + i];
+      const int begin = state.begin[tile][i], end = state.end[tile][i];
+      const bool sees_low = key >= begin && key < end;
+      const bool sees_high = key + 8 >= begin && key + 8 < end;
+      low = sees_low ? low * scales.x : -INFINITY;
+      high = sees_high ? high * scales.y : -INFINITY;
+      absorb(low, high, state, tile, i);
+      /* The scale of a hidden value may be NaN. */
+      low = sees_low ? low * scales.z : 0;
+      high = sees_high ? high * scales.w : 0;
     }
   }
 }

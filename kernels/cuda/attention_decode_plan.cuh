@@ -11,35 +11,38 @@ namespace sx {
 namespace cuda {
 namespace decode {
 
-/* Blocks of a multiprocessor: with D = 128 they have up to 192 KiB under way. */
-constexpr int kResident = 3;
+/* Blocks of a multiprocessor. bf16 of D = 128 has up to 192 KiB under way with three; codes, of which a
+ * split has half the bytes, hide its begin and end behind more blocks. */
+template <class Element, int kTiles>
+constexpr int kResident = kScaled<Element>&& kTiles == 1 ? 5 : 3;
 /* One sequence alone is split for so many blocks of each multiprocessor. */
 constexpr int kSplitResident = 2;
 
-/* The queues of a block's warps: [kWarps][kStages][kStagePieces][32], behind them the scales,
- * [kWarps][kStages][kStageScales]; a lane's places in that of its warp, and where its warp's scales begin. */
-template <class Element, int kDim>
+/* The queues of a block's warps: [kWarps][kStages][kStageChunks], behind them the scales,
+ * [kWarps][kStages][kStageScales]; where those of a lane's warp begin. A stage has at least kLeast chunks. */
+template <class Element, int kDim, int kLeast = 0>
 struct Queue {
-  static constexpr int kStagePieces = PiecesOf<Element, kDim>::kCount * Walk<Element>::kGroups;
-  static constexpr int kStageScales = Walk<Element>::kScaled ? Walk<Element>::kGroups * 32 : 0;
-  static constexpr int kPieceBytes = kWarps * kStages * kStagePieces * 32 * 16;
-  static constexpr int kBytes = kPieceBytes + kWarps * kStages * kStageScales * 4;
+  static constexpr int kNeeded = PiecesOf<Element, kDim>::kChunks;
+  static constexpr int kStageChunks = kNeeded > kLeast ? kNeeded : kLeast;
+  static constexpr int kStageScales = kScaled<Element> ? 32 : 0;
+  static constexpr int kChunkBytes = kWarps * kStages * kStageChunks * 16;
+  static constexpr int kBytes = kChunkBytes + kWarps * kStages * kStageScales * 4;
 
-  uint4* pieces;
+  uint4* chunks;
   float* scales;
 
   __device__ explicit Queue(uint4* memory)
-      : pieces(memory + threadIdx.x / 32 * (kStages * kStagePieces * 32) + threadIdx.x % 32),
-        scales(reinterpret_cast<float*>(memory) + kPieceBytes / 4 +
+      : chunks(memory + threadIdx.x / 32 * (kStages * kStageChunks)),
+        scales(reinterpret_cast<float*>(memory) + kChunkBytes / 4 +
                threadIdx.x / 32 * (kStages * kStageScales)) {}
 
-  __device__ uint4* stage(int number) const { return pieces + number * (kStagePieces * 32); }
+  __device__ uint4* stage(int number) const { return chunks + number * kStageChunks; }
   __device__ float* stage_scales(int number) const { return scales + number * kStageScales; }
 };
 
 /* The queues, and in their place the states that are merged at the end. */
-template <class Element, int kDim, int kTiles>
-constexpr int kSharedBytes = static_cast<int>(max64(Queue<Element, kDim>::kBytes,
+template <class Queues, int kDim, int kTiles>
+constexpr int kSharedBytes = static_cast<int>(max64(Queues::kBytes,
                                                     sizeof(SharedState<kDim, kTiles>)));
 
 /* The keys, values and scales of one head from a sequence's first row on. */
@@ -56,61 +59,50 @@ struct Rows {
     keys = static_cast<const Element*>(decode.keys) + offset;
     values = static_cast<const Element*>(decode.values) + offset;
     stride = decode.token_stride;
-    if (!Walk<Element>::kScaled) return;
+    if (!kScaled<Element>) return;
     key_scales = decode.key_scales + kv_head * decode.scale_head_stride + first_row;
     value_scales = decode.value_scales + kv_head * decode.scale_head_stride + first_row;
   }
 };
 
-/* Copies the keys of one step to a stage, from `first` on and before `end`; one group of copies. */
-template <bool kAligned, class Element, int kDim>
-__device__ inline void fetch_step(const Queue<Element, kDim>& queue, int stage,
+/* Copies 16 keys to a stage, from `first` on and before `end`; one group of copies. */
+template <bool kAligned, class Element, int kDim, int kLeast>
+__device__ inline void fetch_step(const Queue<Element, kDim, kLeast>& queue, int stage,
                                   const Rows<Element>& rows, int64_t first, int64_t end) {
-  using P = PiecesOf<Element, kDim>;
-#pragma unroll
-  for (int group = 0; group < Walk<Element>::kGroups; group++) {
-    fetch_keys<P, kAligned>(queue.stage(stage) + group * (P::kCount * 32), rows.keys, rows.values,
-                            first + 16 * group, end, rows.stride);
-    if constexpr (Walk<Element>::kScaled) {
-      fetch_scale(queue.stage_scales(stage) + 32 * group + threadIdx.x % 32, rows.key_scales,
-                  rows.value_scales, first + 16 * group, end);
-    }
+  fetch_keys<PiecesOf<Element, kDim>, kAligned>(queue.stage(stage), rows.keys, rows.values, first,
+                                                end, rows.stride);
+  if constexpr (kScaled<Element>) {
+    fetch_scale(queue.stage_scales(stage) + threadIdx.x % 32, rows.key_scales, rows.value_scales,
+                first, end);
   }
   commit_copies();
 }
 
-/* Takes kGroups * 16 keys and values, of which a lane has these pieces, into a warp's state;
- * `soften_all` makes weights of their logits. */
-template <class P, int kGroups, class Element, int kDim, int kTiles, class Soften>
-__device__ inline void take_keys(WarpState<kDim, kTiles>& state, const uint4* pieces, Element,
+/* Takes 16 keys and values, which lie in these chunks, into a warp's state; `soften_all` makes weights of
+ * their logits. */
+template <class P, class Element, int kDim, int kTiles, class Soften>
+__device__ inline void take_keys(WarpState<kDim, kTiles>& state, const uint4* chunks, Element,
                                  Soften soften_all) {
-  Logits<kGroups, kTiles> logits;
-#pragma unroll
-  for (int group = 0; group < kGroups; group++) {
-    multiply_keys<P>(logits[group], state.q, pieces + group * (P::kCount * 32), Element{});
-  }
+  float logits[kTiles][4];
+  multiply_keys<P>(logits, state.q, chunks, Element{});
   soften_all(logits);
-#pragma unroll
-  for (int group = 0; group < kGroups; group++) {
-    multiply_values<P>(state.out, logits[group], pieces + (group * P::kCount + P::kKeyCount) * 32,
-                       Element{});
-  }
+  multiply_values<P>(state.out, logits, chunks + P::kKeyChunks, Element{});
 }
 
 /* The keys of one step, which lie in a stage. */
-template <class Element, int kDim, int kTiles>
-__device__ inline void take_step(WarpState<kDim, kTiles>& state, const Queue<Element, kDim>& queue,
-                                 int stage, float scale, int64_t first) {
-  constexpr int kGroups = Walk<Element>::kGroups;
-  take_keys<PiecesOf<Element, kDim>, kGroups>(
-      state, queue.stage(stage), Element{}, [&](Logits<kGroups, kTiles>& logits) {
-        if constexpr (Walk<Element>::kScaled) {
-          const float* scales = queue.stage_scales(stage) + (threadIdx.x % 32 & ~3);
-          soften_codes<kGroups>(logits, state, scales, scale, first);
-        } else {
-          soften(logits, state, scale, first);
-        }
-      });
+template <class Element, int kDim, int kTiles, int kLeast>
+__device__ inline void take_step(WarpState<kDim, kTiles>& state,
+                                 const Queue<Element, kDim, kLeast>& queue, int stage, float scale,
+                                 int64_t first) {
+  using P = PiecesOf<Element, kDim>;
+  take_keys<P>(state, queue.stage(stage), Element{}, [&](float(&logits)[kTiles][4]) {
+    if constexpr (kScaled<Element>) {
+      const float4* quads = reinterpret_cast<const float4*>(queue.stage_scales(stage));
+      soften_codes(logits, state, quads[threadIdx.x % 32 / 4], scale, first);
+    } else {
+      soften(logits, state, scale, first);
+    }
+  });
 }
 
 /* Splits that the merge reads before it knows their weights: those of eight key heads on 132

@@ -5,8 +5,7 @@
  * 2*D + 8 for a key of codes.
  *
  * What a key head reads is numbered on from 0: the keys of its chosen tiles, those behind the pooled
- * tiles, then, from a whole step of a block on, a mean for each other tile; beside keys of codes it has
- * two numbers, as it has two times their bytes. Splits are cut by these
+ * tiles, then, from a whole step of a block on, a mean for each other tile. Splits are cut by these
  * numbers, so that all have as much to do, and where every tile is chosen they are attention_decode's,
  * bit for bit. The keys of a warp's step lie in one tile, whose number is read two steps before its keys
  * are multiplied; means are gathered row by row, as there are few. Grid as there, with the counts of
@@ -23,8 +22,10 @@ namespace {
 
 using namespace decode;
 
-static_assert(kStages == 2, "what the loop over the keys is made for");
+static_assert(kStages == 2 && SX_TILE % kBlockKeys == 0, "what the loop over the keys is made for");
 
+/* Blocks of a multiprocessor. */
+constexpr int kTilesResident = 3;
 /* ln(128) in base 2: the weight of a tile's mean. */
 constexpr float kTileLog2 = 7;
 static_assert(SX_TILE == 128, "a mean has the weight of its keys");
@@ -48,14 +49,11 @@ struct Reading {
   int64_t all;           /* the first number behind all */
 };
 
-template <class Element>
 __device__ inline Reading reading_of(const Tiles& tiles, int sequence, int kv_head) {
   const Decode& decode = tiles.decode;
   Reading reading;
   Range& range = reading.range;
-  constexpr int kBlockKeys = Walk<Element>::kBlockKeys;
-  static_assert(SX_TILE % kBlockKeys == 0, "a step lies in one tile");
-  range = range_of<kBlockKeys>(decode, sequence);
+  range = range_of(decode, sequence);
   const int64_t at = static_cast<int64_t>(sequence) * (decode.q_heads / decode.group) + kv_head;
   const int64_t pooled = tiles.pooled_tiles[sequence], chosen = tiles.counts[at];
   const int64_t seen = range.count - (decode.causal ? decode.tokens - 1 : 0);
@@ -68,8 +66,7 @@ __device__ inline Reading reading_of(const Tiles& tiles, int sequence, int kv_he
   reading.tiled = chosen * SX_TILE;
   reading.keys = range.count - (pooled - chosen) * SX_TILE;
   reading.means = round_up(reading.keys, kBlockKeys);
-  const int64_t means = (pooled - chosen) * Walk<Element>::kGroups;
-  reading.all = means == 0 ? reading.keys : reading.means + means;
+  reading.all = pooled == chosen ? reading.keys : reading.means + pooled - chosen;
   if (!range.valid) reading.all = 0;
   range.share = max64(kLeastShare, round_up(ceil_div(reading.all, decode.split_limit), kBlockKeys));
   range.splits = static_cast<int>(ceil_div(reading.all, range.share));
@@ -93,19 +90,16 @@ struct Listed {
   __device__ int64_t operator()(int64_t place) const { return tile_at(reading, place); }
 };
 
-/* The keys of a step, which lie behind each other, or 16 means of a list. */
+/* 16 keys that lie behind each other, or as many means of a list. */
 struct Chunk {
   int64_t first, end; /* the first key of the sequence, or place in the list; those before end */
   bool is_means;
 };
 
-template <class Element>
 __device__ inline Chunk chunk_at(const Reading& reading, int64_t at, int64_t end, int64_t tile) {
   if (at >= reading.means) {
-    constexpr int kNumbers = Walk<Element>::kGroups;
-    const int64_t chosen = reading.tiled / SX_TILE;
-    return {(at - reading.means) / kNumbers + chosen,
-            (min64(end, reading.all) - reading.means) / kNumbers + chosen, true};
+    const int64_t behind = reading.means - reading.tiled / SX_TILE;
+    return {at - behind, min64(end, reading.all) - behind, true};
   }
   const int64_t first = at < reading.tiled ? tile * SX_TILE + at % SX_TILE
                                            : at - reading.tiled + reading.pooled * SX_TILE;
@@ -114,33 +108,40 @@ __device__ inline Chunk chunk_at(const Reading& reading, int64_t at, int64_t end
 
 /* The online softmax of 16 means, of which the first `count` are there. */
 template <int kDim, int kTiles>
-__device__ inline void soften_means(Logits<1, kTiles>& logits, WarpState<kDim, kTiles>& state,
+__device__ inline void soften_means(float (&logits)[kTiles][4], WarpState<kDim, kTiles>& state,
                                     float scale, int64_t count) {
   const int key = threadIdx.x % 32 / 4;
 #pragma unroll
   for (int tile = 0; tile < kTiles; tile++) {
 #pragma unroll
     for (int i = 0; i < 2; i++) {
-      float &low = logits[0][tile][i], &high = logits[0][tile][2 + i];
+      float &low = logits[tile][i], &high = logits[tile][2 + i];
       const int64_t seen = state.end[tile][i] > 0 ? count : 0; /* a row that there is */
       low = key < seen ? low * scale + kTileLog2 : -INFINITY;
       high = key + 8 < seen ? high * scale + kTileLog2 : -INFINITY;
-      absorb(logits, state, tile, i);
+      absorb(low, high, state, tile, i);
     }
   }
 }
 
-/* The keys or the means of a chunk, which lie in a stage; means are bf16, in the keys' order of elements. */
+/* Means are bf16, in the keys' order of elements; stages have room for 16 of them. */
+template <class Element, int kDim>
+using MeanPieces = Pieces<bf16, kDim, kScaled<Element>>;
+template <class Element, int kDim>
+using TilesQueue = Queue<Element, kDim, MeanPieces<Element, kDim>::kChunks>;
+
+/* The keys or the means of a chunk, which lie in a stage. */
 template <class Element, int kDim, int kTiles>
-__device__ inline void take_chunk(WarpState<kDim, kTiles>& state, const Queue<Element, kDim>& queue,
-                                  int stage, float scale, const Chunk& chunk) {
-  if (Walk<Element>::kScaled && !chunk.is_means) {
+__device__ inline void take_chunk(WarpState<kDim, kTiles>& state,
+                                  const TilesQueue<Element, kDim>& queue, int stage, float scale,
+                                  const Chunk& chunk) {
+  if (kScaled<Element> && !chunk.is_means) {
     take_step(state, queue, stage, scale, chunk.first);
     return;
   }
   /* bf16, whatever it is, so that there is one copy of the code. */
-  using P = Pieces<bf16, kDim, Walk<Element>::kScaled>;
-  take_keys<P, 1>(state, queue.stage(stage), bf16{}, [&](Logits<1, kTiles>& logits) {
+  using P = MeanPieces<Element, kDim>;
+  take_keys<P>(state, queue.stage(stage), bf16{}, [&](float(&logits)[kTiles][4]) {
     if (chunk.is_means) {
       soften_means(logits, state, scale, chunk.end - chunk.first);
     } else {
@@ -150,12 +151,9 @@ __device__ inline void take_chunk(WarpState<kDim, kTiles>& state, const Queue<El
 }
 
 template <class Element, int kDim, int kTiles, bool kAligned>
-__global__ void __launch_bounds__(kThreads, kResident)
+__global__ void __launch_bounds__(kThreads, kTilesResident)
     tiles_kernel(const __grid_constant__ Tiles tiles) {
   extern __shared__ uint4 memory[];
-  using MeanPieces = Pieces<bf16, kDim, Walk<Element>::kScaled>;
-  static_assert(MeanPieces::kCount <= Queue<Element, kDim>::kStagePieces, "means fit a stage");
-  constexpr int kBlockKeys = Walk<Element>::kBlockKeys;
   const Decode& decode = tiles.decode;
   const int warp = threadIdx.x / 32;
   const int heads = decode.q_heads / decode.group;
@@ -163,26 +161,26 @@ __global__ void __launch_bounds__(kThreads, kResident)
   const Job job = {static_cast<int>(pair / decode.sequences),
                    static_cast<int>(pair % decode.sequences), static_cast<int>(tile % heads),
                    static_cast<int>(blockIdx.x % decode.row_tiles) * kTiles * 8};
-  const Reading reading = reading_of<Element>(tiles, job.sequence, job.kv_head);
+  const Reading reading = reading_of(tiles, job.sequence, job.kv_head);
   const Range& range = reading.range;
   if (job.split >= range.splits) return;
   const int64_t begin = job.split * range.share, end = min64(begin + range.share, reading.all);
   const Rows<Element> rows(decode, job.kv_head, range.first_row);
   const int64_t mean_offset =
       job.kv_head * tiles.mean_head_stride + range.first_row / SX_TILE * kDim;
-  const Queue<Element, kDim> queue(memory);
+  const TilesQueue<Element, kDim> queue(memory);
   const auto fetch_chunk = [&](int stage, const Chunk& chunk) {
     if (chunk.is_means) {
-      fetch_keys<MeanPieces, kAligned>(queue.stage(stage), tiles.mean_keys + mean_offset,
-                                       tiles.mean_values + mean_offset, chunk.first, chunk.end,
-                                       kDim, Listed{reading});
+      fetch_keys<MeanPieces<Element, kDim>, kAligned>(
+          queue.stage(stage), tiles.mean_keys + mean_offset, tiles.mean_values + mean_offset,
+          chunk.first, chunk.end, kDim, Listed{reading});
       commit_copies();
     } else {
       fetch_step<kAligned>(queue, stage, rows, chunk.first, chunk.end);
     }
   };
-  int64_t at = begin + warp * Walk<Element>::kKeys;
-  Chunk chunk = chunk_at<Element>(reading, at, end, tile_of(reading, at));
+  int64_t at = begin + warp * kKeys;
+  Chunk chunk = chunk_at(reading, at, end, tile_of(reading, at));
   fetch_chunk(0, chunk);
   int64_t ahead = tile_of(reading, at + kBlockKeys);
   WarpState<kDim, kTiles> state = {};
@@ -192,14 +190,15 @@ __global__ void __launch_bounds__(kThreads, kResident)
       job.kv_head, job.first, range);
   int stage = 0;
   for (; at < end; at += kBlockKeys) {
-    const Chunk next = chunk_at<Element>(reading, at + kBlockKeys, end, ahead);
+    __syncwarp(); /* all are done with the stage that comes next */
+    const Chunk next = chunk_at(reading, at + kBlockKeys, end, ahead);
     fetch_chunk(1 - stage, next);
     ahead = tile_of(reading, at + 2 * kBlockKeys);
     wait_copies<kStages - 1>();
-    if (Walk<Element>::kScaled) __syncwarp(); /* lanes read each other's scales */
+    __syncwarp(); /* lanes read each other's copies */
     /* Between the keys and the means there may be nothing to read. */
     if (chunk.first < chunk.end) {
-      take_chunk(state, queue, stage, decode.scale_log2, chunk);
+      take_chunk<Element>(state, queue, stage, decode.scale_log2, chunk);
     }
     chunk = next;
     stage = 1 - stage;
@@ -213,12 +212,12 @@ __global__ void __launch_bounds__(kThreads, kResident)
   write_split(decode, shared, job);
 }
 
-template <class Element, int kDim, class Out>
+template <int kDim, class Out>
 __global__ void __launch_bounds__(kDim) merge_tiles_kernel(const __grid_constant__ Tiles tiles) {
   const Decode& decode = tiles.decode;
   const int row = blockIdx.x % (decode.tokens * decode.q_heads);
-  const Reading reading = reading_of<Element>(tiles, blockIdx.x / (decode.tokens * decode.q_heads),
-                                              row % decode.q_heads / decode.group);
+  const Reading reading = reading_of(tiles, blockIdx.x / (decode.tokens * decode.q_heads),
+                                     row % decode.q_heads / decode.group);
   merge_splits<kDim, Out>(decode, reading.range.splits, reading.range.valid);
 }
 
@@ -231,7 +230,7 @@ sx_status launch(Context& context, const Tiles& tiles, bool aligned) {
   const unsigned grid =
       static_cast<unsigned>(decode.splits) * decode.sequences * kv_heads * decode.row_tiles;
   const unsigned rows = static_cast<unsigned>(decode.sequences) * decode.tokens * decode.q_heads;
-  constexpr int kBytes = kSharedBytes<Element, kDim, kTiles>;
+  constexpr int kBytes = kSharedBytes<TilesQueue<Element, kDim>, kDim, kTiles>;
   auto kernel = aligned ? tiles_kernel<Element, kDim, kTiles, true>
                         : tiles_kernel<Element, kDim, kTiles, false>;
   if (grid > 0) {
@@ -239,8 +238,8 @@ sx_status launch(Context& context, const Tiles& tiles, bool aligned) {
     kernel<<<grid, kThreads, kBytes, context.stream>>>(tiles);
     SX_RETURN_IF_BAD(launched(context, kOp));
   }
-  auto merge = decode.out_dtype == SX_BF16 ? merge_tiles_kernel<Element, kDim, bf16>
-                                           : merge_tiles_kernel<Element, kDim, float>;
+  auto merge = decode.out_dtype == SX_BF16 ? merge_tiles_kernel<kDim, bf16>
+                                           : merge_tiles_kernel<kDim, float>;
   merge<<<rows, kDim, 0, context.stream>>>(tiles);
   return launched(context, kOp);
 }

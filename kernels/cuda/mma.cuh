@@ -48,12 +48,6 @@ __device__ inline void copy_stream16(uint32_t to, const void* from, bool valid, 
         : "memory");
   }
 }
-/* As copy_stream16<128>(), of 8 bytes. */
-__device__ inline void copy_stream8(uint32_t to, const void* from, bool valid, uint64_t policy) {
-  asm volatile("cp.async.ca.shared.global.L2::cache_hint.L2::128B [%0], [%1], 8, %2, %3;" ::"r"(to),
-               "l"(from), "r"(valid ? 8 : 0), "l"(policy)
-               : "memory");
-}
 /* As copy_async16(), of 4 bytes. */
 __device__ inline void copy_async4(uint32_t to, const void* from, bool valid) {
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from),

@@ -142,7 +142,7 @@ class CudaDevice implements Device {
   readonly decoding = DEVICE_TRAITS.cuda.decoding;
   readonly flushBytes = DEVICE_TRAITS.cuda.flushBytes;
   readonly cacheKinds = DEVICE_TRAITS.cuda.cacheKinds;
-  readonly cacheDtypes = ["bf16"] as const;
+  readonly cacheDtypes = ["bf16", "i8", "f8e4m3"] as const;
   readonly fp8Rows: Device["fp8Rows"];
   readonly instructionSet: string;
   readonly threads = 1;

@@ -222,7 +222,7 @@ export const DEVICE_TRAITS: Readonly<Record<DeviceTraits["kind"], DeviceTraits>>
     hasHostMemory: false,
     chunkTokens: 8192,
     weightKinds: ["bf16", "fp8"],
-    cacheKinds: ["bf16"],
+    cacheKinds: ["bf16", "int8", "fp8"],
     // Below 17 rows the library's own kernel reads weights at the memory's rate, as it does those of bf16.
     fp8Rows: { least: 17, multiple: 16 },
     decoding: { flopsPerByte: 64, layerBytes: 2 ** 24 },

@@ -79,7 +79,7 @@ Deno.test({
       await assertRejects(
         () => attentionDecode(device, call),
         TypeError,
-        "Cannot run attentionDecode as 'keys' must be bf16: current value is [1, 4, 64] f32",
+        "Cannot run attentionDecode as 'keys' must be bf16 or i8 or f8e4m3: current value is [1, 4, 64] f32",
       );
     }),
 });
