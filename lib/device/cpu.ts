@@ -37,7 +37,7 @@ export interface CpuOptions {
   readonly instructionSet?: string;
   /** With `auto`: what multiplies the rows of decode steps. @default {"own"} */
   readonly rowsSet?: RowsSetName | undefined;
-  /** Whether to open the tests' library, which has the scalar twins too. @default {false} */
+  /** Whether to open the tests' library, which has the set `scalar` alone. @default {false} */
   readonly tests?: boolean;
 }
 

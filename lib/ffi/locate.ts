@@ -38,7 +38,7 @@ export interface KernelLibrary {
 /** What `openKernelLibrary()` takes. */
 export interface KernelLibraryOptions {
   readonly backend: "cpu" | "cuda";
-  /** Whether to take the library with the scalar twins. */
+  /** Whether to take the tests' library, of the scalar twins. */
   readonly tests: boolean;
   /**
    * The folder's URL, with a slash at its end.

@@ -28,7 +28,7 @@ export function companyTest(name: string, cases: readonly Company[]): void {
   Deno.test(`${name} gives the same bits in any company`, async (t) => {
     for (const instructionSet of await machineSets()) {
       for (const threads of [1, 2]) {
-        using device = await openCpuDevice({ threads, instructionSet, tests: true });
+        using device = await openCpuDevice({ threads, instructionSet });
         for (const company of cases) await step(t, { device, company, name });
         assertEquals(device.liveAllocations, 0);
       }

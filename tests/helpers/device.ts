@@ -22,21 +22,22 @@ export interface TestDeviceOptions {
   readonly instructionSet?: InstructionSet;
 }
 
-/** Runs with the tests' library and fails if memory is left over. */
+/** Runs on the CPU and fails if memory is left over. */
 export async function withCpu<T>(
   run: (device: Device) => T | Promise<T>,
   options: TestDeviceOptions = {},
 ): Promise<T> {
   const { threads = 1, instructionSet = "auto" } = options;
-  using device = await openCpuDevice({ threads, instructionSet, tests: true });
+  const tests = instructionSet === "scalar";
+  using device = await openCpuDevice({ threads, instructionSet, tests });
   const result = await run(device);
   assertEquals(device.liveAllocations, 0, "all memory must be disposed of");
   return result;
 }
 
-/** The instruction sets of this machine that the library has code for, without the twins. */
+/** The instruction sets of this machine that the library has code for. */
 export async function machineSets(): Promise<InstructionSet[]> {
-  const { instructionSets } = await describeCpu({ tests: true });
+  const { instructionSets } = await describeCpu();
   const names = Object.keys(INSTRUCTION_SET_CODES) as InstructionSet[];
   return names.filter((name) => instructionSets.includes(name));
 }

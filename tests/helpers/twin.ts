@@ -229,7 +229,7 @@ async function testCpu(
   const kernels: Device[] = [];
   for (const instructionSet of sets) {
     for (const threads of [1, 2]) {
-      const open = await openCpuDevice({ threads, instructionSet, tests: true });
+      const open = await openCpuDevice({ threads, instructionSet });
       kernels.push(devices.use(open));
     }
   }
