@@ -59,6 +59,7 @@ export type {
 export type { TileMask } from "./lib/attention/tile_masks.ts";
 export type { WireCurves } from "./lib/attention/mass_curves.ts";
 export type { DeviceWish } from "./lib/device/open.ts";
+export type { RowsSetName } from "./lib/ffi/status.ts";
 export type {
   DynamicRopeScaling,
   FactorRopeScaling,

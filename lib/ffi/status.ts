@@ -28,10 +28,16 @@ export const INSTRUCTION_SET_CODES = {
 } as const;
 
 /** What multiplies the rows of decode steps on a CPU: a set, or `own`, the one that does everything else. */
-export const ROWS_SETS = ["own", "avx2", "avx512", "avx512_bf16", "amx_bf16"] as const;
+export type RowsSetName = "own" | "avx2" | "avx512" | "avx512_bf16" | "amx_bf16";
 
-/** One of {@linkcode ROWS_SETS}. */
-export type RowsSetName = typeof ROWS_SETS[number];
+/** All of them. */
+export const ROWS_SETS = [
+  "own",
+  "avx2",
+  "avx512",
+  "avx512_bf16",
+  "amx_bf16",
+] as const satisfies readonly RowsSetName[];
 
 /** A name that `openCpuDevice()` takes. */
 export type InstructionSet = keyof typeof INSTRUCTION_SET_CODES;
