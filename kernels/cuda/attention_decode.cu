@@ -6,11 +6,10 @@
  *
  * A block of 4 warps takes up to 8 or 16 rows of a sequence (a row: one query of one of the heads
  * that share a key head, so that they share one read of the keys) and a split of its keys, 16 keys a
- * warp at a time, or 32 of 8 bits. Keys, and values transposed, are the factor of 16 rows of the tensor
- * cores' product, queries and weights the one of 8 columns. A sum over d may run in any order, and so
- * may the rows of a transposed output: a lane copies asynchronously the 16 bytes at a time that it needs
- * itself, into a queue of its own in shared memory, a step ahead. A second kernel merges the splits in
- * order.
+ * warp at a time. Keys, and values transposed, are the factor of 16 rows of the tensor cores' product,
+ * queries and weights the one of 8 columns. A warp copies its keys asynchronously into a queue of its
+ * own in shared memory, a step ahead, and waits for no other (decode_pieces.cuh). A second kernel merges
+ * the splits in order.
  *
  * Codes of 8 bits become bf16 on their way to the tensor cores, which is exact: a key's scale
  * multiplies its logit, a value's its weight before that is rounded, so that nothing else is lost.
@@ -21,10 +20,9 @@
  * a captured graph stays right while sequences grow. Rows outside of the cache, which the host cannot
  * see, give NaN.
  *
- * Copies ask for whole lines of 128 bytes, which leave L2 first: 2.90 -> 3.21 TB/s at 16 sequences of
- * 8,192 keys on an H200 (two lanes' 16 bytes apart are requests of half a line each). Discarded there:
- * 256 bytes instead (2.89), blocks that take one split after the other with copies across the borders
- * (2.77), copies of whole keys by 16 lanes (3.17), longer queues with fewer blocks (2.29 to 3.07).
+ * What is copied leaves L2 first. Discarded on an H200: copies of 256 bytes at once, blocks that take one
+ * split after the other with copies across the borders, longer queues with fewer blocks, steps of 32
+ * keys of 8 bits.
  *
  * Discarded: queries as the factor of 16 rows, keys and values in registers a tile ahead: with the
  * four heads a group of the 8B shape three quarters of the products were empty, and registers left

@@ -14,7 +14,7 @@ namespace decode {
 /* Blocks of a multiprocessor. bf16 of D = 128 has up to 192 KiB under way with three; codes, of which a
  * split has half the bytes, hide its begin and end behind more blocks. */
 template <class Element, int kTiles>
-constexpr int kResident = kScaled<Element>&& kTiles == 1 ? 5 : 3;
+constexpr int kResident = kTiles == 1 && kScaled<Element> ? 5 : 3;
 /* One sequence alone is split for so many blocks of each multiprocessor. */
 constexpr int kSplitResident = 2;
 
