@@ -47,7 +47,7 @@ Deno.test("openCpuDevice() takes the instruction set that STARX_ISA names", asyn
   const before = Deno.env.get("STARX_ISA");
   try {
     Deno.env.set("STARX_ISA", "scalar");
-    using device = await openCpuDevice({ threads: 2 });
+    using device = await openCpuDevice({ threads: 2, tests: true });
     assertEquals(
       [device.kind, device.instructionSet, device.threads, device.description],
       ["cpu", "scalar", 2, "cpu scalar, 2 threads"],
