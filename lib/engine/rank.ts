@@ -12,11 +12,10 @@ import { type Device, DEVICE_TRAITS } from "../device/device.ts";
 import { stagesOn } from "../device/stages.ts";
 import { invariant, RequestError } from "../errors.ts";
 import { Transformer } from "../model/forward.ts";
-import { KvPools } from "../model/kv_pools.ts";
+import type { KvPools } from "../model/kv_pools.ts";
 import { BatchWidth, hostBudget, type SequenceSize } from "./batch_size.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import type { RopeLengths } from "../model/rope_frequencies.ts";
-import { kvFormat } from "../model/precision.ts";
 import { readModel } from "../model/read_model.ts";
 import { loadWeights } from "../model/weights.ts";
 import { layOutBlocks } from "../star/blocks.ts";
@@ -31,7 +30,7 @@ import { NO_HOOKS, type RunHooks } from "./hooks.ts";
 import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
 import { drawRandomTiles } from "../star/sequence_chunk.ts";
 import { leastOf, openRankDevices } from "./rank_device.ts";
-import { RankMemory } from "./rank_memory.ts";
+import { emptyPools, RankMemory } from "./rank_memory.ts";
 import type { RankOptions, RankParts, RankPlace } from "./rank_types.ts";
 import { checkRequest, type GenerateRequest } from "../star/request.ts";
 import { queryChunk, Stepper } from "../star/step.ts";
@@ -69,10 +68,7 @@ export class RankModel implements Disposable {
     this.batch = batchOf(parts);
     this.#devices = stages.map(({ device }) => device);
     this.#transformer = transformer;
-    const { kvHeads, headDim } = config;
-    const { dtype } = kvFormat(parts.precision);
-    const hasMeans = plan.decodeKeep !== undefined;
-    this.#pools = new KvPools(stages, { config, kvHeads, headDim, dtype, hasMeans });
+    this.#pools = emptyPools(parts, { hasMeans: plan.decodeKeep !== undefined });
     this.#memory = new RankMemory(parts, this.#pools);
     this.#randomTiles = density === undefined
       ? undefined

@@ -8,7 +8,7 @@ import type { CheckedPlan } from "../attention/plan.ts";
 import type { Device } from "../device/device.ts";
 import { isScaled } from "../device/kv_segment.ts";
 import { DeviceError, invariant } from "../errors.ts";
-import { type KvPools, poolBytes, type PoolTokens } from "../model/kv_pools.ts";
+import { KvPools, poolBytes, type PoolTokens } from "../model/kv_pools.ts";
 import { PAGE_TOKENS, pagesFor } from "../model/kv_pages.ts";
 import { kvFormat } from "../model/precision.ts";
 import { layOutBlocks } from "../star/blocks.ts";
@@ -29,6 +29,16 @@ export interface SequenceSizes {
   readonly isAskedOnce?: boolean | undefined;
   /** As in `MemoryQuestion`. @default {false} */
   readonly withCurves?: boolean | undefined;
+}
+
+/** The arenas for a rank's keys and values, without a page. */
+export function emptyPools(
+  { config, stages, precision }: RankParts,
+  { hasMeans }: { hasMeans: boolean },
+): KvPools {
+  const { kvHeads, headDim } = config;
+  const { dtype } = kvFormat(precision);
+  return new KvPools(stages, { config, kvHeads, headDim, dtype, hasMeans });
 }
 
 /** Looks at memory for a rank; owns what sequences share besides their pages. */
