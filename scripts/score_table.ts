@@ -25,14 +25,20 @@ interface Row {
   readonly label: string;
   readonly mode: AttentionMode;
   readonly flags: readonly string[];
+  /** Whether tiles are selected by the shares that lie beside the model. @default {false} */
+  readonly byShares?: boolean;
 }
 
+const MODEL = "models/starx-tiny";
+const ALONE = ["--threads", "2", "-np", "1"];
 const CORES = ["--threads", "1", "-np", "2"];
 const ROWS: readonly Row[] = [
-  { name: "dense", label: "dense", mode: "dense", flags: ["--threads", "2", "-np", "1"] },
-  { name: "xattn", label: "xattn", mode: "xattn", flags: ["--threads", "2", "-np", "1"] },
+  { name: "dense", label: "dense", mode: "dense", flags: ALONE },
+  { name: "xattn", label: "xattn", mode: "xattn", flags: ALONE },
+  { name: "xattn-shares", label: "xattn, shares", mode: "xattn", flags: ALONE, byShares: true },
   { name: "star", label: "star", mode: "star", flags: CORES },
   { name: "starx", label: "starx", mode: "starx", flags: CORES },
+  { name: "starx-shares", label: "starx, shares", mode: "starx", flags: CORES, byShares: true },
   {
     name: "antidiagonal",
     label: "star, `--merge antidiagonal`, 4 ranks",
@@ -102,12 +108,13 @@ async function runOne(
 ): Promise<Outcome> {
   const { row, length } = run;
   const block = String(length / 4);
+  const threshold = row.byShares === true ? `${MODEL}/shares/${row.mode}-${length}.json` : "0.95";
   const { success, code } = await new Deno.Command(Deno.execPath(), {
     args: [
-      ...["task", "--quiet", "ruler", "-n", row.name, "-p", "models/starx-tiny", "-pc", "llama3"],
+      ...["task", "--quiet", "ruler", "-n", row.name, "-p", MODEL, "-pc", "llama3"],
       ...["-a", row.mode],
       ...["-l", String(length), "-bs", block, "-as", block, "--stride", "16"],
-      ...["--threshold", "0.95", "--num_samples_per_task", String(SAMPLES), "-t", ...TASKS],
+      ...["--threshold", threshold, "--num_samples_per_task", String(SAMPLES), "-t", ...TASKS],
       ...["--output_dir", options.outputDir, ...row.flags],
       ...(options.sourceDir === undefined ? [] : ["--source_dir", options.sourceDir]),
     ],

@@ -31,6 +31,7 @@ import { alignedTable } from "../shared/text_table.ts";
 import { VERSION } from "../shared/version.ts";
 import type { CalibrateOptions } from "./options.ts";
 import { CurveFile, type CurveOptions } from "./curve_file.ts";
+import { measureEffects, poolMeasured } from "./effects.ts";
 import { type CalibrationPrompt, calibrationPrompts, checkPrompts } from "./prompts.ts";
 import {
   chooseSteps,
@@ -39,7 +40,6 @@ import {
   keptBy,
   meanKept,
   numberOf,
-  poolCurves,
   tableOf,
 } from "./thresholds.ts";
 
@@ -77,8 +77,8 @@ export async function runCalibrate(
   const processes = { device, processCount, replicas };
   await measure(prompts, { options, ...processes, file, tokenizer, context });
   const all = prompts.map(({ sha256 }) => file.get(sha256)).filter((one) => one !== undefined);
-  const steps = chooseSteps(all, options.goal);
-  const pooled = poolCurves(all);
+  const { curves: pooled, worth } = poolMeasured(all);
+  const steps = chooseSteps(all.map(({ curves }) => curves), options.goal, worth);
   const outcome = {
     before: keptBy(pooled, steps.map((heads) => heads.map(() => before))),
     after: keptBy(pooled, steps),
@@ -89,9 +89,10 @@ export async function runCalibrate(
   const table = tableOf(steps, { ...sizes, lastThreshold: number });
   const threshold = thresholdRecord(rule === "share" ? { share: number } : number);
   await replaceFile(outputPath, [
-    tableText({ ...table, ...factsOf(options, { made, threshold, ...outcome }) }),
+    tableText({ ...table, ...factsOf(options, { made, threshold, worth, ...outcome }) }),
   ]);
   screen.print(outcomeText(outcome, { threshold, steps, rule }));
+  if (worth !== undefined) screen.log(`Worth of the layers: ${rounded([worth]).join(" ")}`);
   screen.log(`${outputPath}: ${rule}s of ${all.length} prompts`);
 }
 
@@ -157,6 +158,7 @@ function curveOptions(
     "--model_path": model,
     ...Object.fromEntries(named) as CurveOptions,
     ...(options.rule === "share" ? { "--rule": options.rule } : {}),
+    ...(options.by === "answers" ? { "--by": options.by } : {}),
   };
 }
 
@@ -198,18 +200,26 @@ async function measure(
   const model = await session.open({ processCount });
   await runInOrder(ReadableStream.from(left), {
     width: () => model.batchSize,
-    run: async ({ name, context, query }, { signal }) => {
-      const call = { tokensToGenerate: 1, withCurves: true, signal };
+    run: async ({ name, context, query, answer }, { signal }) => {
+      const isForAnswers = options.by === "answers";
+      const limits = isForAnswers ? answer : { tokensToGenerate: 1 };
+      const call = { ...limits, withCurves: true, signal };
       try {
-        return await model.generate({ context, query, sample: name }, call);
+        const made = await model.generate({ context, query, sample: name }, call);
+        const prompt = { context, query, answer: made.ids };
+        const { plan } = options;
+        const effects = isForAnswers
+          ? await measureEffects(model, prompt, { plan, sample: name, signal })
+          : undefined;
+        return { ...made, effects };
       } catch (error) {
         if (!(error instanceof RequestError)) throw error;
         throw new FileError(`${error.message} (${inputPath ?? name})`, { cause: error });
       }
     },
-    take: async ({ name, sha256 }, { result, contextTokens, seconds }) => {
-      invariant(result.curves !== undefined, "a mode that selects measures its tiles");
-      await file.add(sha256, result.curves);
+    take: async ({ name, sha256 }, { result: { curves }, effects, contextTokens, seconds }) => {
+      invariant(curves !== undefined, "a mode that selects measures its tiles");
+      await file.add(sha256, { curves, effects });
       screen.log(`${name}: ${contextTokens} tokens, ${seconds.toFixed(2)} s`);
     },
   });
@@ -217,9 +227,15 @@ async function measure(
 
 function factsOf(
   { goal }: CalibrateOptions,
-  run: { made: CurveOptions; threshold: number | string; before: Kept[][]; after: Kept[][] },
+  run: {
+    made: CurveOptions;
+    threshold: number | string;
+    worth: readonly number[] | undefined;
+    before: Kept[][];
+    after: Kept[][];
+  },
 ) {
-  const { made, before, after } = run;
+  const { made, worth, before, after } = run;
   const show = (all: Kept[][]) => ({
     density: rounded(all.map((heads) => heads.map(({ density }) => density))),
     kept: rounded(all.map((heads) => heads.map(({ kept }) => kept))),
@@ -228,6 +244,7 @@ function factsOf(
   return {
     goal,
     made: { version, ...flags },
+    ...(worth === undefined ? {} : { worth: rounded([worth])[0] }),
     // What stood before is one number for all heads.
     before: { threshold: run.threshold, ...show(before) },
     after: show(after),

@@ -27,6 +27,7 @@ import {
   TASKS,
   TEMPLATE_HELP,
 } from "../shared/run_flags.ts";
+import { CALIBRATION_BY } from "./options.ts";
 import { COMPARED, type Goal } from "./thresholds.ts";
 
 // A process measures one prompt at a time, without a selection of one's own.
@@ -89,6 +90,11 @@ export const CALIBRATE = defineCommand({
     mean_keep: decimalFlag({
       help: "instead: the share that heads are to keep on average, with as few tiles as that takes",
     }),
+    by: choiceFlag(CALIBRATION_BY, {
+      default: "attention",
+      help: "what tiles are given by: the attention that they hold, or with --rule share and " +
+        "--density that attention weighed by what the answers lose without it, layer by layer",
+    }),
     prompt_config: textFlag({
       short: "-pc",
       value: "TEMPLATE",
@@ -133,7 +139,10 @@ export const CALIBRATE = defineCommand({
   ],
   run: async (flags, context) => {
     const goal = goalOf(flags);
-    const { rule } = flags;
+    const { rule, by } = flags;
+    if (by === "answers" && (rule !== "share" || goal.kind !== "density")) {
+      throw new UsageError("--by answers: must be given with --rule share and --density");
+    }
     const threshold = flags.threshold ?? String(thresholdRecord(COMPARED[rule]));
     const { runCalibrate } = await import("./calibrate.ts");
     const { engineOptions, planOf } = await import("../shared/engine_flags.ts");
@@ -160,6 +169,7 @@ export const CALIBRATE = defineCommand({
         decode_keep: "1",
       }),
       rule,
+      by,
       goal,
       processCount: flags.nproc_per_node,
       overwrite: flags.overwrite,

@@ -8,27 +8,34 @@ import { MassCurves, type WireCurves } from "../../lib/attention/mass_curves.ts"
 import { errorText, FileError, UsageError } from "../../lib/errors.ts";
 import { JsonLinesWriter, readJsonLines, recoverJsonLines } from "../../lib/jsonl.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
+import type { AnswerEffects } from "./effects.ts";
 
 /** What curves depend on, besides the prompt. */
 export type CurveOptions = Readonly<Record<string, string | number | null>>;
 
 /** What an option is that a file does not name, as files did not when there was one value alone. */
-const UNNAMED: CurveOptions = { "--rule": "threshold" };
+const UNNAMED: CurveOptions = { "--rule": "threshold", "--by": "attention" };
 
-/** The curves of one prompt. */
-export interface PromptCurves {
+/** What was measured of one prompt. */
+export interface MeasuredPrompt {
+  readonly curves: MassCurves;
+  /** Undefined where nobody asked for it. */
+  readonly effects: AnswerEffects | undefined;
+}
+
+/** A line of the file. */
+interface PromptLine extends MeasuredPrompt {
   /** SHA-256 of context and query. */
   readonly prompt: string;
-  readonly curves: MassCurves;
 }
 
 /** The curves of a run so far. */
 export class CurveFile implements Disposable {
-  readonly #curves: Map<string, MassCurves>;
+  readonly #measured: Map<string, MeasuredPrompt>;
   readonly #writer: JsonLinesWriter;
 
-  private constructor(curves: Map<string, MassCurves>, writer: JsonLinesWriter) {
-    this.#curves = curves;
+  private constructor(measured: Map<string, MeasuredPrompt>, writer: JsonLinesWriter) {
+    this.#measured = measured;
     this.#writer = writer;
   }
 
@@ -40,33 +47,37 @@ export class CurveFile implements Disposable {
    */
   static async open(path: string, options: CurveOptions): Promise<CurveFile> {
     await recoverJsonLines(path);
-    const curves = new Map<string, MassCurves>();
+    const measured = new Map<string, MeasuredPrompt>();
     const isThere = await Deno.stat(path).then(({ size }) => size > 0, () => false);
     if (isThere) {
       for await (const { line, value } of readJsonLines(path)) {
         if (line === 1) checkOptions(value, { path, options });
         else {
-          const read = promptCurves(value, { path, line });
-          const [first] = curves.values();
-          checkAlike(read.curves, { path, line, first });
-          curves.set(read.prompt, read.curves);
+          const read = promptLine(value, { path, line });
+          const [first] = measured.values();
+          checkAlike(read, { path, line, first });
+          measured.set(read.prompt, read);
         }
       }
     }
     const writer = await JsonLinesWriter.open(path);
     if (!isThere) await writer.append({ options });
-    return new CurveFile(curves, writer);
+    return new CurveFile(measured, writer);
   }
 
-  /** The curves of a prompt that is measured already. */
-  get(prompt: string): MassCurves | undefined {
-    return this.#curves.get(prompt);
+  /** A prompt that is measured already. */
+  get(prompt: string): MeasuredPrompt | undefined {
+    return this.#measured.get(prompt);
   }
 
-  /** Keeps the curves of a prompt; they are on disk when this returns. */
-  async add(prompt: string, curves: WireCurves): Promise<void> {
-    await this.#writer.append({ prompt, curves });
-    this.#curves.set(prompt, MassCurves.fromWire(curves));
+  /** Keeps what was measured of a prompt; it is on disk when this returns. */
+  async add(
+    prompt: string,
+    measured: { curves: WireCurves; effects: AnswerEffects | undefined },
+  ): Promise<void> {
+    const { curves, effects } = measured;
+    await this.#writer.append({ prompt, curves, ...(effects === undefined ? {} : { effects }) });
+    this.#measured.set(prompt, { curves: MassCurves.fromWire(curves), effects });
   }
 
   /** Closes the file; a second call does nothing. */
@@ -82,21 +93,21 @@ export class CurveFile implements Disposable {
  */
 export async function readCurves(
   path: string,
-): Promise<{ options: Readonly<Record<string, unknown>>; curves: readonly MassCurves[] }> {
-  const curves: MassCurves[] = [];
+): Promise<{ options: Readonly<Record<string, unknown>>; measured: readonly MeasuredPrompt[] }> {
+  const measured: MeasuredPrompt[] = [];
   let options: unknown;
   for await (const { line, value } of readJsonLines(path)) {
     if (line === 1) options = isJsonObject(value) ? value.options : undefined;
     else {
-      const read = promptCurves(value, { path, line }).curves;
-      checkAlike(read, { path, line, first: curves[0] });
-      curves.push(read);
+      const read = promptLine(value, { path, line });
+      checkAlike(read, { path, line, first: measured[0] });
+      measured.push(read);
     }
   }
-  if (!isJsonObject(options) || curves.length === 0) {
+  if (!isJsonObject(options) || measured.length === 0) {
     throw new FileError(`Cannot use ${path} as it must hold curves of calibrate: found none`);
   }
-  return { options, curves };
+  return { options, measured };
 }
 
 function checkOptions(value: unknown, run: { path: string; options: CurveOptions }): void {
@@ -116,37 +127,47 @@ function checkOptions(value: unknown, run: { path: string; options: CurveOptions
   }
 }
 
-function promptCurves(value: unknown, place: { path: string; line: number }): PromptCurves {
+function promptLine(value: unknown, place: { path: string; line: number }): PromptLine {
   const { path, line } = place;
   const fault = (rule: string): FileError =>
     new FileError(`Cannot read ${path}: line ${line} must have ${rule}`);
   if (!isJsonObject(value) || typeof value.prompt !== "string") throw fault("a 'prompt'");
-  const { curves } = value;
+  const { prompt, curves, effects } = value;
   if (
     !isJsonObject(curves) || !Number.isSafeInteger(curves.layers) ||
     !Number.isSafeInteger(curves.heads) || typeof curves.tiles !== "string" ||
     typeof curves.mass !== "string" || (curves.rule !== undefined && curves.rule !== "share")
   ) throw fault("'curves'");
   try {
-    return { prompt: value.prompt, curves: MassCurves.fromWire(curves as unknown as WireCurves) };
+    const read = MassCurves.fromWire(curves as unknown as WireCurves);
+    if (effects === undefined) return { prompt, curves: read, effects };
+    if (isEffects(effects, read.layers)) return { prompt, curves: read, effects };
   } catch (error) {
     throw new FileError(`Cannot read ${path}: line ${line}: ${errorText(error)}`, { cause: error });
   }
+  throw fault("'effects' of whole numbers, one for each layer");
 }
 
-/** @throws {FileError} If curves cannot be added up with those of the first prompt. */
+function isEffects(value: unknown, layers: number): value is AnswerEffects {
+  if (!isJsonObject(value) || !Array.isArray(value.lost)) return false;
+  const { tokens, lost } = value;
+  const isCount = (count: unknown): boolean => Number.isSafeInteger(count) && Number(count) >= 0;
+  return isCount(tokens) && lost.length === layers && lost.every(isCount);
+}
+
+/** @throws {FileError} If a prompt cannot be added up with the first one. */
 function checkAlike(
-  curves: MassCurves,
-  place: { path: string; line: number; first: MassCurves | undefined },
+  measured: MeasuredPrompt,
+  place: { path: string; line: number; first: MeasuredPrompt | undefined },
 ): void {
-  const { path, line, first = curves } = place;
-  const sizeOf = ({ layers, heads, rule }: MassCurves) =>
-    `${layers} layers, ${heads} heads and rule ${rule}`;
-  if (sizeOf(curves) === sizeOf(first)) return;
+  const { path, line, first = measured } = place;
+  const sizeOf = ({ curves: { layers, heads, rule }, effects }: MeasuredPrompt) =>
+    `${layers} layers, ${heads} heads and rule ${rule}${effects === undefined ? "" : ", effects"}`;
+  if (sizeOf(measured) === sizeOf(first)) return;
   throw new FileError(
     `Cannot read ${path}: line ${line} must have curves of ${
       sizeOf(first)
     } as the first prompt's: ` +
-      `current value is ${sizeOf(curves)}`,
+      `current value is ${sizeOf(measured)}`,
   );
 }

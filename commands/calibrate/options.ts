@@ -10,6 +10,14 @@ import type { CheckedLoad } from "../../lib/engine/options.ts";
 import type { ComputeDType } from "../../lib/model/precision.ts";
 import type { Goal } from "./thresholds.ts";
 
+/**
+ * What tiles are given by: the attention that they hold, wherever it is; or weighed by what answers lose
+ * without the attention of a layer.
+ */
+export const CALIBRATION_BY = ["attention", "answers"] as const;
+/** One of them. */
+export type CalibrationBy = typeof CALIBRATION_BY[number];
+
 /** Options of `runCalibrate()`; the defaults are the command line's. */
 export interface CalibrateOptions extends WeightOptions {
   readonly modelPath: string;
@@ -31,6 +39,8 @@ export interface CalibrateOptions extends WeightOptions {
    */
   readonly plan: PlanOptions;
   readonly goal: Goal;
+  /** What tiles are given by; `answers` for shares and a density. @default {"attention"} */
+  readonly by?: CalibrationBy | undefined;
   readonly device: CheckedLoad["device"];
   readonly dtype: ComputeDType;
   /** Where they cannot share a context, each measures prompts of its own. */

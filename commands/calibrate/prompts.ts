@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import { FileError } from "../../lib/errors.ts";
 import type { TextTokenizer } from "../../lib/model/tokenizer.ts";
+import { RULER_TASKS } from "../../ruler/tasks.ts";
 import { makeData } from "../ruler/make_data.ts";
 import { checkTemplateName, chooseTemplate } from "../ruler/template.ts";
 import { readSamples } from "../shared/samples.ts";
@@ -24,7 +25,18 @@ export interface CalibrationPrompt {
   readonly sha256: string;
   readonly context: string;
   readonly query: string;
+  /** What ends an answer, and how long it may be. */
+  readonly answer: AnswerLimits;
 }
+
+/** Where an answer ends. */
+export interface AnswerLimits {
+  readonly stopWords: readonly string[];
+  readonly tokensToGenerate: number;
+}
+
+/** Of prompts of one's own. */
+const OWN_ANSWER: AnswerLimits = { stopWords: [], tokensToGenerate: 64 };
 
 /** @throws {UsageError} If the template is none. */
 export function checkPrompts(options: CalibrateOptions): void {
@@ -44,14 +56,14 @@ export async function calibrationPrompts(
   const { inputPath, sampleCount } = options;
   const prompts = inputPath === undefined
     ? await rulerPrompts(options, context)
-    : await promptsIn(inputPath, { name: "line", limit: sampleCount });
+    : await promptsIn(inputPath, { name: "line", limit: sampleCount, answer: OWN_ANSWER });
   if (prompts.length > 0) return prompts;
   throw new FileError(`Cannot use ${inputPath} as it must hold samples: found none`);
 }
 
 async function promptsIn(
   path: string,
-  options: { name: string; limit: number },
+  options: { name: string; limit: number; answer: AnswerLimits },
 ): Promise<CalibrationPrompt[]> {
   const prompts: CalibrationPrompt[] = [];
   for await (const { context, query } of readSamples(path)) {
@@ -62,6 +74,7 @@ async function promptsIn(
       sha256: sha256.digest("hex"),
       context,
       query,
+      answer: options.answer,
     });
   }
   return prompts;
@@ -92,7 +105,12 @@ async function rulerPrompts(
         });
         if (!made.isMade) throw new FileError(`Cannot make samples of ${task}: ${made.reason}`);
         if (made.note !== undefined) screen.log(made.note);
-        prompts.push(...await promptsIn(path, { name: `${task} at ${maxTokens},`, limit: -1 }));
+        const answer = {
+          stopWords: template.stopWords,
+          tokensToGenerate: RULER_TASKS[task]?.tokensToGenerate ?? OWN_ANSWER.tokensToGenerate,
+        };
+        const name = `${task} at ${maxTokens},`;
+        prompts.push(...await promptsIn(path, { name, limit: -1, answer }));
       }
     }
     return prompts;

@@ -8,6 +8,7 @@ import { CURVE_STEPS, thresholdOfStep } from "../../lib/attention/curve_steps.ts
 import { type HeadCurve, MassCurves } from "../../lib/attention/mass_curves.ts";
 import { PLAN_DEFAULTS } from "../../lib/attention/plan.ts";
 import type { Threshold, ThresholdTable, TileRule } from "../../lib/attention/thresholds.ts";
+import { invariant } from "../../lib/errors.ts";
 
 /** What found numbers are compared with unless something else is given. */
 export const COMPARED: Readonly<Record<TileRule, Exclude<Threshold, ThresholdTable>>> = {
@@ -17,6 +18,9 @@ export const COMPARED: Readonly<Record<TileRule, Exclude<Threshold, ThresholdTab
 
 /** A step of thresholds, or of shares, for each layer and head: see `thresholdOfStep()`. */
 export type HeadSteps = readonly (readonly number[])[];
+
+/** Below it shares are 0. */
+const SMALLEST = 1e-6;
 
 /** What thresholds are to reach. */
 export type Goal =
@@ -55,10 +59,19 @@ export function stepKeeping({ kept }: HeadCurve, share: number): number {
 /**
  * The steps of all heads.
  *
- * @param prompts The curves of each prompt; at least one.
+ * @param prompts The curves of each prompt; at least one. @param worth Of each layer's attention, 0 to
+ * 1, for a density of shares; undefined where attention is worth the same in all.
  */
-export function chooseSteps(prompts: readonly MassCurves[], goal: Goal): HeadSteps {
+export function chooseSteps(
+  prompts: readonly MassCurves[],
+  goal: Goal,
+  worth?: readonly number[],
+): HeadSteps {
   const pooled = poolCurves(prompts);
+  if (worth !== undefined) {
+    invariant(goal.kind === "density", "what layers are worth is for a density");
+    return weighShares(pooled, { density: goal.density, worth });
+  }
   if (goal.kind === "keep") {
     return mapHeads(pooled, (layer, head) => {
       const steps = prompts.map((curves) => stepKeeping(curves.of(layer, head), goal.share));
@@ -76,6 +89,36 @@ export function poolCurves(prompts: readonly MassCurves[]): MassCurves {
   const pooled = new MassCurves({ layers, heads, rule });
   for (const curves of prompts) pooled.merge(curves);
   return pooled;
+}
+
+/** Points for each power of ten, at which a share for all layers is tried. */
+const TRIALS = 500;
+
+/**
+ * One share for all heads but for what their layer is worth: where attention counts half, a tile must
+ * hold twice as much. The smallest one that computes at most the density.
+ */
+function weighShares(
+  curves: MassCurves,
+  { density, worth }: { density: number; worth: readonly number[] },
+): HeadSteps {
+  const all = mapHeads(curves, (layer, head) => curves.of(layer, head));
+  const stepsAt = (trial: number): number[][] => {
+    const share = 10 ** (-trial / TRIALS);
+    return mapHeads(curves, (layer) => {
+      const own = share / (worth[layer] ?? 0);
+      let step = 0;
+      while (step < CURVE_STEPS && thresholdOfStep(step, curves.rule) > own) step++;
+      return step;
+    });
+  };
+  let [low, high] = [0, Math.ceil(-Math.log10(SMALLEST) * TRIALS)];
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (meanOf(all, stepsAt(middle)).density > density) high = middle - 1;
+    else low = middle;
+  }
+  return stepsAt(low);
 }
 
 /** From one step to a later one of a head: what that adds. */

@@ -11,7 +11,8 @@ import { checkPlanTable } from "../../lib/engine/threshold_check.ts";
 import { FileError, invariant, UsageError } from "../../lib/errors.ts";
 import type { ModelShape } from "../../lib/model/model_shape.ts";
 import { readCurves } from "../calibrate/curve_file.ts";
-import { chooseSteps, COMPARED, numberOf, poolCurves, tableOf } from "../calibrate/thresholds.ts";
+import { poolMeasured } from "../calibrate/effects.ts";
+import { chooseSteps, COMPARED, numberOf, tableOf } from "../calibrate/thresholds.ts";
 import { readTableFile, shareOf } from "../shared/threshold_flag.ts";
 import type { AxisPlace } from "./axes.ts";
 import type { Setting } from "./settings.ts";
@@ -30,6 +31,8 @@ interface PooledCurves {
   readonly stride: number;
   readonly model: string | null;
   readonly curves: MassCurves;
+  /** Of the layers, where that was measured. */
+  readonly worth: readonly number[] | undefined;
 }
 
 /** A path with a setting's mode, stride and length in it. */
@@ -102,8 +105,8 @@ export class Tables {
     this.#checkStride(pooled, { setting, path });
     const key = densityKey(path, Number(density));
     if (this.#tables.has(key)) return;
-    const { curves, stride, model } = pooled;
-    const steps = chooseSteps([curves], { kind: "density", density: Number(density) });
+    const { curves, worth, stride, model } = pooled;
+    const steps = chooseSteps([curves], { kind: "density", density: Number(density) }, worth);
     const { config: { layerCount } } = this.#options;
     // As calibrate writes it with the same goal and no --threshold of its own.
     const { rule } = curves;
@@ -112,16 +115,15 @@ export class Tables {
   }
 
   async #readCurves(path: string): Promise<PooledCurves> {
-    const { options: { "--stride": stride, "--model_path": model }, curves } = await readCurves(
-      path,
-    );
+    const { options, measured } = await readCurves(path);
+    const { "--stride": stride, "--model_path": model } = options;
     if (typeof stride !== "number") {
       throw new FileError(`Cannot use ${path}: its first line must have a "--stride"`);
     }
     const pooled = {
       stride,
       model: typeof model === "string" ? model : null,
-      curves: poolCurves(curves),
+      ...poolMeasured(measured),
     };
     this.#curves.set(path, pooled);
     return pooled;

@@ -289,14 +289,17 @@ class TextModel implements Model {
     options: ScoreOptions,
   ): Promise<Scores> {
     const { tokenizer, config: { vocabularySize } } = this;
-    const parts = { tokenizer, plan: this.#plan, vocabularySize };
+    const ownPlan = options.plan && await this.#checkPlan(options.plan);
+    const plan = ownPlan ?? this.#plan;
+    const parts = { tokenizer, plan, vocabularySize };
     const { request, continuationIds } = await scoreRequest(texts, options, parts);
     const contextTokens = request.contextIds.length;
     const promptTokens = contextTokens + request.queryIds.length;
     this.#checkLength(request.sample, { promptTokens, tokensToGenerate: 1 });
-    this.#checkMemory({ plan: this.#plan, contextTokens, room: request.queryIds.length + 1 });
+    this.#checkMemory({ plan, contextTokens, room: request.queryIds.length + 1 });
     const { signal, onProgress } = options;
-    const { ids, scores = [] } = await this.#engine.generate(request, { signal, onProgress });
+    const asked = { ...request, plan: ownPlan };
+    const { ids, scores = [] } = await this.#engine.generate(asked, { signal, onProgress });
     return joinScores({ continuationIds, scores, nextId: ids[0] ?? 0 });
   }
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Plan } from "../attention/plan.ts";
+import type { Plan, PlanOptions } from "../attention/plan.ts";
 import { invariant, RequestError } from "../errors.ts";
 import type { TextTokenizer } from "../model/tokenizer.ts";
 import { checkNames, checkText, checkWhole } from "../options.ts";
@@ -18,6 +18,8 @@ export interface ScoreOptions {
   readonly top?: number | undefined;
   /** Names the sample in progress and error messages. @default {"prompt"} */
   readonly sample?: string | undefined;
+  /** The attention of this context in place of the model's: see `GenerateOptions.plan`. */
+  readonly plan?: PlanOptions | undefined;
   /** Told where the run stands. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   /** Ends the run: what it took is freed on all ranks, then it fails with the signal's reason. */
@@ -40,7 +42,7 @@ export interface Scores {
   readonly next: ScoredToken;
 }
 
-const NAMES = ["top", "sample", "onProgress", "signal"] as const satisfies readonly (
+const NAMES = ["top", "sample", "plan", "onProgress", "signal"] as const satisfies readonly (
   keyof ScoreOptions
 )[];
 /** More would be a copy of the logits. */
