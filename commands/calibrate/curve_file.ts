@@ -8,13 +8,23 @@ import { MassCurves, type WireCurves } from "../../lib/attention/mass_curves.ts"
 import { errorText, FileError, UsageError } from "../../lib/errors.ts";
 import { JsonLinesWriter, readJsonLines, recoverJsonLines } from "../../lib/jsonl.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
-import type { AnswerEffects } from "./effects.ts";
 
 /** What curves depend on, besides the prompt. */
 export type CurveOptions = Readonly<Record<string, string | number | null>>;
 
 /** What an option is that a file does not name, as files did not when there was one value alone. */
 const UNNAMED: CurveOptions = { "--rule": "threshold", "--by": "attention" };
+
+/**
+ * What the answer to a prompt loses; whole numbers, so that they are the same on any number of
+ * processes.
+ */
+export interface AnswerEffects {
+  /** Tokens of the answer that exact attention gives. */
+  readonly tokens: number;
+  /** For each measured layer, how many of them are not the likeliest where it computes its diagonal. */
+  readonly lost: readonly number[];
+}
 
 /** What was measured of one prompt. */
 export interface MeasuredPrompt {

@@ -7,16 +7,8 @@
 import type { MassCurves } from "../../lib/attention/mass_curves.ts";
 import { PLAN_DEFAULTS, type PlanOptions } from "../../lib/attention/plan.ts";
 import type { Model } from "../../lib/engine/load_model.ts";
-import type { MeasuredPrompt } from "./curve_file.ts";
+import type { AnswerEffects, MeasuredPrompt } from "./curve_file.ts";
 import { poolCurves } from "./thresholds.ts";
-
-/** Of one prompt; whole numbers, so that they are the same on any number of processes. */
-export interface AnswerEffects {
-  /** Tokens of the answer that exact attention gives. */
-  readonly tokens: number;
-  /** For each measured layer, how many of them are not the likeliest where it computes its diagonal. */
-  readonly lost: readonly number[];
-}
 
 /** Scores the answer of exact attention, with each layer in turn at its diagonal tiles alone. */
 export async function measureEffects(
