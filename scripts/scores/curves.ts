@@ -52,8 +52,9 @@ export async function addRows(
   options: { methods: readonly string[]; rules: readonly Rule[] },
 ): Promise<void> {
   const { head } = info;
-  const exact = await info.reader.exactMass(head);
+  const natural = await info.reader.exactMass(head);
   for (const method of options.methods) {
+    const exact = await METHODS[method]?.exact?.(head, info) ?? natural;
     const scores = await METHODS[method]?.score(head, info) ?? new Float32Array(0);
     for (const rule of options.rules) {
       for (const forced of FORCED) {
@@ -70,12 +71,20 @@ export async function addRows(
   }
 }
 
-/** The tiles that a way takes up to a step. */
+/**
+ * The tiles that a way takes up to a step.
+ *
+ * @throws {RangeError} If its tiles are not those of keys in their order, which attention computes.
+ */
 export async function tilesOf(
   info: SelectionInfo,
   way: Way & { step: number },
 ): Promise<Uint8Array> {
-  const scores = await METHODS[way.method]?.score(info.head, info) ?? new Float32Array(0);
+  const method = METHODS[way.method];
+  if (method?.exact !== undefined) {
+    throw new RangeError(`Cannot run ${way.method} as its tiles are of permuted keys: try 'kept'`);
+  }
+  const scores = await method?.score(info.head, info) ?? new Float32Array(0);
   const tiles = new Uint8Array(info.rows * info.columns);
   eachRow(info, (begin, end) => {
     stepsOfRow(scores.subarray(begin, end), way).forEach((step, i) => {

@@ -4,13 +4,10 @@
  *
  * @module
  */
-import type { SelectionInfo } from "../../mod.ts";
+import { dot } from "./dot.ts";
+import { type Permutation, permutedMasses, type Place, TILE } from "./permuted.ts";
 
-/** Queries and keys of a tile. */
-export const TILE = 128;
-
-/** The rows of a call. */
-export type Place = Pick<SelectionInfo, "rows" | "columns" | "diagonal" | "reader">;
+export type { Place } from "./permuted.ts";
 
 /** A way to score tiles. */
 export interface Method {
@@ -18,6 +15,8 @@ export interface Method {
   readonly cost: number;
   /** [rows, columns]: at least 0; what counts is how the tiles of a row compare. */
   score(head: number, place: Place): Promise<Float32Array>;
+  /** The exact mass, where its tiles are not those of keys in their order. */
+  exact?(head: number, place: Place): Promise<Float32Array>;
 }
 
 /** How queries meet keys. */
@@ -60,11 +59,22 @@ const shared = (method: Method): Method => ({
 const exact: Method = { cost: 1, score: (head, { reader }) => reader.exactMass(head) };
 const own: Method = { cost: 1 / 16, score: (head, { reader }) => reader.mass(head) };
 
+function permuted(permutation: Permutation, { isExact = false } = {}): Method {
+  const masses = (head: number, place: Place) => permutedMasses(head, place, permutation);
+  return {
+    cost: isExact ? 1 : 1 / 16,
+    score: async (head, place) => (await masses(head, place))[isExact ? "exact" : "score"],
+    exact: async (head, place) => (await masses(head, place)).exact,
+  };
+}
+
 /**
  * All methods by name: `own` is the selection's own score, the antidiagonal mass at the run's stride;
  * `anti` has another stride; `mean` means of queries on means of keys; `rr` every nth query, from
  * another one on in each head (RRAttention, arXiv 2602.05853), on means of keys; `q16k1` every 16th
- * query on all keys; `last` the last queries of a tile. `-shared`: heads that share keys share their
+ * query on all keys; `last` the last queries of a tile; `pbs` is `q16k1` on keys that are permuted
+ * within segments of so many, by what the last tile of queries sees or by what `all` see; with `-exact`
+ * all queries score, too. `-shared`: heads that share keys share their
  * scores. `-max`: the largest weight of a row instead of the sum.
  */
 export const METHODS: Readonly<Record<string, Method>> = {
@@ -85,6 +95,11 @@ export const METHODS: Readonly<Record<string, Method>> = {
   q64k1: sampled({ every: 64, pool: 1 }),
   "q16k1-max": sampled({ every: 16, pool: 1, largest: true }),
   last4k1: sampled({ every: 32, pool: 1, last: true }),
+  pbs256: permuted({ tiles: 2, by: "last" }),
+  pbs1024: permuted({ tiles: 8, by: "last" }),
+  "pbs1024-all": permuted({ tiles: 8, by: "all" }),
+  "pbs1024-exact": permuted({ tiles: 8, by: "last" }, { isExact: true }),
+  "pbs1024-all-exact": permuted({ tiles: 8, by: "all" }, { isExact: true }),
 };
 
 /** Shares of a row of groups of tokens by sums along antidiagonals (arXiv 2503.16428, section 2.1). */
@@ -196,15 +211,4 @@ function means(vectors: Float32Array, options: { pool: number; headDim: number }
     }
   }
   return out;
-}
-
-function dot(a: Float32Array, i: number, b: Float32Array, j: number, length: number): number {
-  let [s0, s1, s2, s3] = [0, 0, 0, 0];
-  for (let d = 0; d < length; d += 4) {
-    s0 += (a[i + d] as number) * (b[j + d] as number);
-    s1 += (a[i + d + 1] as number) * (b[j + d + 1] as number);
-    s2 += (a[i + d + 2] as number) * (b[j + d + 2] as number);
-    s3 += (a[i + d + 3] as number) * (b[j + d + 3] as number);
-  }
-  return s0 + s1 + s2 + s3;
 }

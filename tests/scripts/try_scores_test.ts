@@ -4,11 +4,12 @@
  *
  * @module
  */
-import { keptAt, nameOf, nearestStep, wayOf } from "../../scripts/scores/curves.ts";
+import { keptAt, nameOf, nearestStep, tilesOf, wayOf } from "../../scripts/scores/curves.ts";
 import { METHODS, type Place } from "../../scripts/scores/methods.ts";
+import { permutedMasses } from "../../scripts/scores/permuted.ts";
 import { STEPS, stepsOfRow } from "../../scripts/scores/rules.ts";
-import { selectAttentionBlocks, type SelectionReader } from "../../mod.ts";
-import { assert, assertEquals, assertThrows } from "../helpers/assert.ts";
+import { selectAttentionBlocks, type SelectionInfo, type SelectionReader } from "../../mod.ts";
+import { assert, assertEquals, assertRejects, assertThrows } from "../helpers/assert.ts";
 import { inFolder } from "../helpers/folder.ts";
 import { Random } from "../helpers/random.ts";
 import { runScript } from "../helpers/script.ts";
@@ -76,6 +77,33 @@ Deno.test("sampled and pooled scores are shares of the rows that they look at", 
       assert(shares.every((share, column) => column <= row || share === 0), name);
     });
   }
+});
+
+Deno.test("permuted tiles keep a row's mass, the own segment's tiles, and more of it in front", async () => {
+  const place = placeOf(numbers());
+  const natural = await permutedMasses(0, place, { tiles: 2, by: "none" });
+  const sampled = await METHODS.q16k1?.score(0, place) ?? new Float32Array(0);
+  natural.score.forEach((share, i) => assert(Math.abs(share - (sampled[i] ?? NaN)) < 1e-5, `${i}`));
+  for (const by of ["last", "all"] as const) {
+    const { exact } = await permutedMasses(0, place, { tiles: 2, by });
+    for (const row of [0, 1, 2]) {
+      const [now, before] = [exact, natural.exact].map((
+        all,
+      ) => [...all.slice(row * 3, row * 3 + 3)]);
+      const sum = (shares: readonly number[] = []) => shares.reduce((sum, one) => sum + one, 0);
+      assert(Math.abs(sum(now) - sum(before)) < 1e-3, `row ${row}`);
+      // Rows 0 and 1 lie in the first segment; row 2 alone has one behind it.
+      if (row < 2) assertEquals(now, before);
+      else assert((now?.[0] ?? 0) > (before?.[0] ?? 0) && now?.[2] === before?.[2], by);
+    }
+  }
+  const info = { ...place, head: 0 } as unknown as SelectionInfo;
+  const way = { ...wayOf("pbs256:share-sink"), step: 10 };
+  await assertRejects(
+    () => tilesOf(info, way),
+    RangeError,
+    "Cannot run pbs256 as its tiles are of",
+  );
 });
 
 Deno.test("stepsOfRow() takes tiles in the order of each rule", () => {
