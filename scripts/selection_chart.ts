@@ -9,6 +9,8 @@
 import { fileURLToPath } from "node:url";
 import { methodOf, type Setting } from "../commands/sweep/settings.ts";
 import type { SweepRow } from "../commands/sweep/results.ts";
+import { withVariables } from "../commands/report/palette.ts";
+import { PICTURE_STYLE } from "../commands/report/style.ts";
 import { sweepChart, sweepPoints } from "../commands/report/sweep_charts.ts";
 import { ATTENTION_MODES } from "../lib/attention/plan.ts";
 import { drawCharts } from "../lib/deps/vega.ts";
@@ -62,13 +64,21 @@ function valueOf(text: string): number | string {
   return Number.isNaN(Number(text)) ? text : Number(text);
 }
 
+/** A chart that is legible by itself: the page that has its colours is not around it. */
+export function pictureOf(svg: string): string {
+  return withVariables(svg).replace(
+    /^<svg[^>]*>/,
+    (tag) => `${tag}<style>${PICTURE_STYLE}</style>`,
+  );
+}
+
 async function main(): Promise<void> {
   const rows = readRows(await Deno.readTextFile(CSV), CSV);
   const kind = { value: "delta", cost: "density" } as const;
   const points = sweepPoints(rows, kind);
   const methods = [...new Set(points.map(({ method }) => method))];
   const [svg = ""] = await drawCharts([sweepChart(points, { ...kind, methods })]);
-  await Deno.writeTextFile(SVG, `${svg}\n`);
+  await Deno.writeTextFile(SVG, `${pictureOf(svg)}\n`);
 }
 
 if (import.meta.main) await main();

@@ -15,6 +15,10 @@ const DARK = `
   --s1:#6ea8f5; --s2:#f09657; --s3:#5cc79c; --s4:#cf93dd; --s5:#dcb54a; --s6:#f0809f; --s7:#93b0bf;
   --s8:#a79bf5; --tile:#6ea8f5; --causal:#262d36; --anchor:#f09657; --block:#a3acb8;`;
 
+/** The variables alone, for a picture that stands outside of a page. */
+export const PICTURE_STYLE = `svg{${LIGHT};background:var(--paper)}
+@media (prefers-color-scheme:dark){svg{${DARK}}}`;
+
 /** The text of the page's `style` element. */
 export const STYLE = `
 :root{color-scheme:light;${LIGHT}}

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { readRows } from "../../scripts/selection_chart.ts";
+import { pictureOf, readRows } from "../../scripts/selection_chart.ts";
 import { sweepPoints } from "../../commands/report/sweep_charts.ts";
 import { FileError } from "../../lib/errors.ts";
 import { assert, assertEquals, assertThrows } from "../helpers/assert.ts";
@@ -40,5 +40,16 @@ Deno.test("readRows() takes the second density as the measured one, and names a 
   ] as const;
   for (const [wrong, message] of refused) {
     assertThrows(() => readRows(wrong, "a.csv"), FileError, `Cannot read a.csv: ${message}`);
+  }
+});
+
+Deno.test("pictureOf() defines every variable that the chart's colours are", async () => {
+  const svg = pictureOf('<svg width="9"><path stroke="#0a0008" fill="#0b0003"/></svg>');
+  assert(svg.includes('stroke="var(--s8)" fill="var(--grid)"'), svg);
+  const committed = await Deno.readTextFile(new URL("../../docs/selection.svg", import.meta.url));
+  for (const text of [svg, committed]) {
+    const used = new Set([...text.matchAll(/var\((--\w+)\)/g)].map(([, name]) => name));
+    assert(used.size > 1);
+    for (const name of used) assert(text.includes(`${name}:#`), `${name} is not defined`);
   }
 });
