@@ -25,7 +25,7 @@ interface Row {
   readonly label: string;
   readonly mode: AttentionMode;
   readonly flags: readonly string[];
-  /** Whether tiles are selected by the shares that lie beside the model. @default {false} */
+  /** Whether tiles are selected by shares that lie beside the model for its length. @default {false} */
   readonly byShares?: boolean;
 }
 
@@ -91,7 +91,8 @@ async function main(args: string[]): Promise<number> {
 async function runAll(
   options: { outputDir: string; sourceDir: string | undefined; jobs: number },
 ): Promise<Outcome[]> {
-  const waiting = LENGTHS.toReversed().flatMap((length) => ROWS.map((row) => ({ row, length })));
+  const all = LENGTHS.toReversed().flatMap((length) => ROWS.map((row) => ({ row, length })));
+  const waiting = all.filter(({ row, length }) => row.byShares !== true || hasShares(row, length));
   const outcomes: Outcome[] = [];
   const work = async (): Promise<void> => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
@@ -102,13 +103,27 @@ async function runAll(
   return outcomes;
 }
 
+/** Whether shares for a row lie beside the model. */
+function hasShares(row: Row, length: number): boolean {
+  try {
+    return Deno.statSync(new URL(`../${sharesPath(row, length)}`, import.meta.url)).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+function sharesPath({ mode }: Row, length: number): string {
+  return `${MODEL}/shares/${mode}-${length}.json`;
+}
+
 async function runOne(
   run: { row: Row; length: number },
   options: { outputDir: string; sourceDir: string | undefined },
 ): Promise<Outcome> {
   const { row, length } = run;
   const block = String(length / 4);
-  const threshold = row.byShares === true ? `${MODEL}/shares/${row.mode}-${length}.json` : "0.95";
+  const threshold = row.byShares === true ? sharesPath(row, length) : "0.95";
   const { success, code } = await new Deno.Command(Deno.execPath(), {
     args: [
       ...["task", "--quiet", "ruler", "-n", row.name, "-p", MODEL, "-pc", "llama3"],
