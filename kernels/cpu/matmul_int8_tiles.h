@@ -192,7 +192,8 @@ class Int8TileTask {
 
   /* The columns of a pair in the row of out that a row of digits belongs to. */
   float* out_at(int64_t row, int64_t pair) const {
-    return sx::sums_of(args_) + left_.digits.targets[row] * args_.out_stride + 2 * pair * kPanelRows;
+    return sx::sums_of(args_) + left_.digits.targets[row] * args_.out_stride +
+           2 * pair * kPanelRows;
   }
 
   void write(int64_t row, int64_t pair, const int32_t* sums, const PairScales& scales) const {
