@@ -51,12 +51,17 @@ export function readRows(text: string, path: string): SweepRow[] {
     };
     return [{
       ...{ name: cell("setting"), setting, length: measured("length"), options: {} },
-      method: methodOf(setting).replace("by density", "a share for each head"),
+      method: methodOf(setting).replace("by density", tableName(cell("setting"))),
       ...{ exact: cell("exact"), tasks: [], sampleCount: measured("samples") },
       ...{ mean: meanOf("score", "stderr"), density: measured("density") },
       ...{ seconds: measured("seconds"), delta: meanOf("delta", "delta_stderr") },
     }];
   });
+}
+
+/** What shares for each head were chosen by. */
+function tableName(setting: string): string {
+  return setting.includes("_answers") ? "shares by answers" : "shares by kept attention";
 }
 
 /** A number, unless it is `share:X` or `1/4`. */

@@ -32,7 +32,7 @@ Deno.test("readRows() takes the second density as the measured one, and names a 
     `${names},exact,delta,delta_stderr\nx_d0.2,xattn,0.2,drop,1,8,10,90,1,0.19,dense,-1,0.5`;
   const [row] = readRows(text, "a.csv");
   assertEquals([row?.setting.density, row?.density], [0.2, 0.19]);
-  assertEquals(row?.method, "xattn, a share for each head");
+  assertEquals(row?.method, "xattn, shares by kept attention");
   assertEquals(row?.delta, { mean: -1, stderr: 0.5, count: 10 });
   const refused = [
     [`${text},1`, "line 2 must have 13 columns: current value is 14"],
