@@ -284,8 +284,8 @@ Deno.test("runInfer() ends when its input, its output or the model changes under
     ];
   for (const [change, message] of cases) {
     await inFolder({ "in.jsonl": INPUT, "model/x": "" }, async (folder) => {
-      for await (const { name } of Deno.readDir(MODEL)) {
-        await Deno.copyFile(`${MODEL}/${name}`, `${folder}/model/${name}`);
+      for await (const { name, isFile } of Deno.readDir(MODEL)) {
+        if (isFile) await Deno.copyFile(`${MODEL}/${name}`, `${folder}/model/${name}`);
       }
       const pending: Promise<void>[] = [];
       const models = fakeModels((_, index) => {

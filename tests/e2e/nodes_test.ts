@@ -164,7 +164,8 @@ Deno.test({
       await writeInput(files.input, { samples: 1 });
       for (const rank of [0, 1]) {
         await Deno.mkdir(`${folder}/${rank}/model`, { recursive: true });
-        for (const { name } of Deno.readDirSync(MODEL)) {
+        for (const { name, isFile } of Deno.readDirSync(MODEL)) {
+          if (!isFile) continue;
           await Deno.copyFile(`${MODEL}/${name}`, `${folder}/${rank}/model/${name}`);
         }
       }
