@@ -23,6 +23,7 @@ import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { replaceFile } from "../../ruler/files.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import { makeFolder } from "../shared/folder.ts";
+import { checkOutputFile } from "../shared/output_file.ts";
 import { runInOrder } from "../shared/in_order.ts";
 import { ModelSession, usableProcesses } from "../shared/model_session.ts";
 import { planOptions } from "../shared/run_options.ts";
@@ -65,6 +66,11 @@ export async function runCalibrate(
   if (note !== undefined) screen.log(note);
   const config = await readConfig(folder, options);
   const { processCount, replicas } = processesOf(options, { plan, context });
+  await checkOutputFile(outputPath, {
+    kind: "a table of calibrate",
+    isOwn: (begin) => begin === "" || /^\s*\{\s*"stride"/.test(begin),
+    inputs: { "--input_path": options.inputPath, "--model_path": folder },
+  });
   await makeFolder(dirname(resolve(outputPath)));
   await using _lock = await RunLock.take(`${outputPath}.lock`, { what: "--output_path" });
   using tokenizer = await openTokenizerThread(folder);
@@ -92,6 +98,16 @@ export async function runCalibrate(
     tableText({ ...table, ...factsOf(options, { made, threshold, worth, ...outcome }) }),
   ]);
   screen.print(outcomeText(outcome, { threshold, steps, rule }));
+  const asked = options.goal.kind === "density" ? options.goal.density : undefined;
+  const { density } = meanKept(outcome.after.flat());
+  if (worth !== undefined && asked !== undefined && Math.abs(density - asked) > 0.01) {
+    screen.log(
+      `Layers of no worth compute their diagonal alone, so that ${
+        density.toFixed(3)
+      } of the tiles ` +
+        `is as near as the others come to --density ${asked}`,
+    );
+  }
   if (worth !== undefined) screen.log(`Worth of the layers: ${rounded([worth]).join(" ")}`);
   screen.log(`${outputPath}: ${rule}s of ${all.length} prompts`);
 }

@@ -8,12 +8,18 @@ import { MassCurves, type WireCurves } from "../../lib/attention/mass_curves.ts"
 import { errorText, FileError, UsageError } from "../../lib/errors.ts";
 import { JsonLinesWriter, readJsonLines, recoverJsonLines } from "../../lib/jsonl.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
+import { UNGIVEN_WEIGHTS } from "../shared/weights.ts";
 
 /** What curves depend on, besides the prompt. */
 export type CurveOptions = Readonly<Record<string, string | number | null>>;
 
 /** What an option is that a file does not name, as files did not when there was one value alone. */
-const UNNAMED: CurveOptions = { "--rule": "threshold", "--by": "attention" };
+const UNNAMED: CurveOptions = {
+  ...{ "--rule": "threshold", "--by": "attention" },
+  ...Object.fromEntries(
+    Object.entries(UNGIVEN_WEIGHTS).map(([name, value]) => [`--${name}`, value]),
+  ),
+};
 
 /**
  * What the answer to a prompt loses; whole numbers, so that they are the same on any number of
@@ -64,6 +70,9 @@ export class CurveFile implements Disposable {
         if (line === 1) checkOptions(value, { path, options });
         else {
           const read = promptLine(value, { path, line });
+          if (options["--by"] === "answers" && read.effects === undefined) {
+            throw new FileError(`Cannot read ${path}: line ${line} must have 'effects'`);
+          }
           const [first] = measured.values();
           checkAlike(read, { path, line, first });
           measured.set(read.prompt, read);
@@ -155,14 +164,15 @@ function promptLine(value: unknown, place: { path: string; line: number }): Prom
   } catch (error) {
     throw new FileError(`Cannot read ${path}: line ${line}: ${errorText(error)}`, { cause: error });
   }
-  throw fault("'effects' of whole numbers, one for each layer");
+  throw fault("'effects' of whole numbers, one for each layer, up to their 'tokens'");
 }
 
 function isEffects(value: unknown, layers: number): value is AnswerEffects {
   if (!isJsonObject(value) || !Array.isArray(value.lost)) return false;
   const { tokens, lost } = value;
   const isCount = (count: unknown): boolean => Number.isSafeInteger(count) && Number(count) >= 0;
-  return isCount(tokens) && lost.length === layers && lost.every(isCount);
+  const isPart = (count: unknown): boolean => isCount(count) && Number(count) <= Number(tokens);
+  return isCount(tokens) && lost.length === layers && lost.every(isPart);
 }
 
 /** @throws {FileError} If a prompt cannot be added up with the first one. */

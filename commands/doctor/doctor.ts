@@ -4,6 +4,7 @@
  * @module
  */
 import { cpus } from "node:os";
+import { openCpuDevice } from "../../lib/device/cpu.ts";
 import { describeCpu } from "../../lib/device/cpu_description.ts";
 import {
   type CudaDescription,
@@ -102,6 +103,7 @@ async function lookAtLibrary(): Promise<Finding> {
   try {
     const { libraryPath, abiVersion, instructionSets, best } = await describeCpu();
     const text = `${libraryPath}, interface ${abiVersion}, SHA-256 as in its manifest`;
+    if ((Deno.env.get("STARX_ISA") ?? "auto") !== "auto") return await forcedSets(name, text);
     if (best !== "") {
       return {
         name,
@@ -113,6 +115,19 @@ async function lookAtLibrary(): Promise<Finding> {
   } catch (error) {
     if (!(error instanceof DeviceError)) throw error;
     return { name, text: error.message, remedy: "deno task build:cpu builds it with g++", error };
+  }
+}
+
+/** What computes where the environment says it, if it can. */
+async function forcedSets(name: string, text: string): Promise<Finding> {
+  try {
+    using device = await openCpuDevice({ threads: 1 });
+    const [sets = ""] = device.description.replace(/^cpu /, "").split(",");
+    return { name, text: `${text}\n${INDENT}uses ${sets}, by the environment's STARX_ISA` };
+  } catch (error) {
+    if (!(error instanceof DeviceError)) throw error;
+    const remedy = "unset STARX_ISA, or name sets that this machine has";
+    return { name, text: error.message, remedy, error };
   }
 }
 

@@ -22,6 +22,7 @@ import { readTextFile } from "../../lib/text_file.ts";
 import { replaceFile } from "../../ruler/files.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import type { Format } from "../results/formats.ts";
+import { checkOutputFile } from "../shared/output_file.ts";
 import { checkSelects } from "../shared/run_options.ts";
 import { ModelSession, usableProcesses } from "../shared/model_session.ts";
 import {
@@ -85,6 +86,13 @@ export async function runPerplexity(
   const plans = modes.map((mode) => checkPlan({ ...options.plan, mode }));
   checkSelects(plans, options);
   await checkLengths(options);
+  if (outputPath !== undefined) {
+    await checkOutputFile(outputPath, {
+      kind: "a table of perplexity",
+      isOwn: (begin) => begin === "" || begin.startsWith("mode,length,"),
+      inputs: { "--input_path": options.inputPath, "--model_path": options.modelPath },
+    });
+  }
   const text = await readTokens(options);
   const spans = placeSpans({ tokens: text.ids.length, name: options.inputPath }, {
     longest: Math.max(...options.lengths) - text.prefixIds.length,

@@ -35,6 +35,11 @@ export const REPORT = defineCommand({
   run: async (flags, { screen }) => {
     const { writeReport } = await import("./report.ts");
     const { experimentNamed } = await import("../ruler/gather.ts");
+    const { checkOutputFile } = await import("../shared/output_file.ts");
+    await checkOutputFile(flags.output_path, {
+      kind: "a page in HTML",
+      isOwn: (begin) => begin === "" || /^\s*<!doctype html>/i.test(begin),
+    });
     const folders: string[] = [];
     for (const exp of flags.exp) {
       const isFile = await Deno.stat(exp).then(({ isFile }) => isFile, () => false);

@@ -71,7 +71,7 @@ const FLAG_NAMES: Readonly<Record<string, string>> = {
 /** A message of the library, with the names that options have on the command line. */
 export function withFlagNames(message: string): string {
   return message.replaceAll(
-    /'([A-Za-z]+)'/g,
+    /'([A-Za-z]+)(?:\.[A-Za-z]+)?'/g,
     (quoted, name: string) => Object.hasOwn(FLAG_NAMES, name) ? `'${FLAG_NAMES[name]}'` : quoted,
   );
 }

@@ -8,6 +8,7 @@ import { type Metric, METRICS } from "../../ruler/metrics.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
 import { isJsonObject, readJsonFile } from "../../lib/text_file.ts";
 import { replaceFile } from "../../ruler/files.ts";
+import { UNGIVEN_WEIGHTS } from "./weights.ts";
 
 /** A value of an option in `run.json`. */
 export type OptionValue = string | number | boolean | null | readonly (string | number)[];
@@ -202,7 +203,9 @@ export function checkSameRun(
     const values = { before: before.options[name], now: now.options[name] };
     // It has no flag: only a forced set can differ.
     const shown = name === "rows_set" ? "STARX_ISA, rows of decode steps" : `--${name}`;
-    if (!isSame(values.before, values.now)) refuse(shown, values);
+    if (isSame(values.before, values.now)) continue;
+    const ungiven = UNGIVEN_WEIGHTS[name];
+    refuse(shown, { before: values.before ?? ungiven, now: values.now ?? ungiven });
   }
   for (const [name, data] of Object.entries(now.data)) {
     const earlier = before.data[name];

@@ -21,6 +21,13 @@ export interface WeightFlags {
   readonly keep_weights: boolean;
 }
 
+/** What stands for these flags where nobody gave them. */
+export const UNGIVEN_WEIGHTS: Readonly<Record<string, string>> = {
+  weights: "auto",
+  head: "bf16",
+  cache: "auto",
+};
+
 /** What `--weights` takes, where files are read. */
 export const WEIGHTS_FLAG = choiceFlag(["auto", ...WEIGHT_WISHES], {
   default: "auto",

@@ -137,12 +137,12 @@ Deno.test("calibrate --by answers makes the same file again, cut off, and on two
         [
           /"lost":\[/,
           '"lost":[-1,',
-          "line 3 must have 'effects' of whole numbers, one for each layer",
+          "line 3 must have 'effects' of whole numbers, one for each layer, up to their 'tokens'",
         ],
         [
           /,"effects":\{[^}]*\}/,
           "",
-          "line 3 must have curves of 5 layers, 8 heads and rule share, eff",
+          "line 3 must have 'effects'",
         ],
       ] as const
     ) {

@@ -42,6 +42,24 @@ Deno.test("runDoctor() is about the machine where no model is named", async () =
   assert(!/^.. {2}(Model|CPU fit)/m.test(text), text);
 });
 
+Deno.test("runDoctor() says what STARX_ISA makes of this machine's CPU", async () => {
+  const before = Deno.env.get("STARX_ISA");
+  try {
+    Deno.env.set("STARX_ISA", "avx2+sse");
+    const wrong = await doctor(undefined);
+    assert(wrong.error instanceof DeviceError, `${wrong.error}`);
+    assertStringIncludes(wrong.text, "the environment's STARX_ISA must be one of auto");
+    assertStringIncludes(wrong.text, "-> unset STARX_ISA, or name sets that this machine has\n");
+    Deno.env.set("STARX_ISA", "avx2");
+    const { text, error } = await doctor(undefined);
+    assertEquals(error, undefined);
+    assertStringIncludes(text, "uses avx2, by the environment's STARX_ISA\n");
+  } finally {
+    if (before === undefined) Deno.env.delete("STARX_ISA");
+    else Deno.env.set("STARX_ISA", before);
+  }
+});
+
 Deno.test("runDoctor() says up to how many tokens a model fits, mode by mode", async () => {
   const { text, error } = await doctor(MODEL, { lengths: [4096, 16384] });
   assertEquals(error, undefined);

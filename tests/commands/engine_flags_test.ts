@@ -1,4 +1,9 @@
-import { ENGINE_FLAGS, jobKeyFileOf, startTimeoutOf } from "../../commands/shared/engine_flags.ts";
+import {
+  ENGINE_FLAGS,
+  jobKeyFileOf,
+  startTimeoutOf,
+  withFlagNames,
+} from "../../commands/shared/engine_flags.ts";
 import { LOAD_DEFAULTS } from "../../lib/engine/options.ts";
 import { assertEquals } from "../helpers/assert.ts";
 
@@ -18,4 +23,11 @@ Deno.test("jobKeyFileOf() and startTimeoutOf() read flags as the command will", 
   assertEquals(early("infer --start_timeout x"), [undefined, usual]);
   assertEquals(early("infer --t 5 --job_key a"), [undefined, usual]);
   assertEquals(early("infer"), [undefined, usual]);
+});
+
+Deno.test("withFlagNames() names a flag for an option, and for a part of one", () => {
+  const message = (name: string) => `Cannot select tiles as '${name}' must be above 0`;
+  assertEquals(withFlagNames(message("threshold")), message("--threshold"));
+  assertEquals(withFlagNames(message("threshold.share")), message("--threshold"));
+  assertEquals(withFlagNames(message("x.share")), message("x.share"));
 });

@@ -1,5 +1,5 @@
-import { parseRunRecord } from "../../commands/shared/run_record.ts";
-import { FileError } from "../../lib/errors.ts";
+import { checkSameRun, parseRunRecord } from "../../commands/shared/run_record.ts";
+import { FileError, UsageError } from "../../lib/errors.ts";
 import { assertEquals, assertThrows } from "../helpers/assert.ts";
 
 const SESSION = { date: "d", command: "infer", deno: "2", host: "h", device: "cpu" };
@@ -48,3 +48,27 @@ for (const [field, value] of FAULTS) {
     );
   });
 }
+
+Deno.test("checkSameRun() names what stands for a flag that was not given", () => {
+  const recordOf = (options: Readonly<Record<string, string>>) =>
+    parseRunRecord({ ...RECORD, options: { ...RECORD.options, ...options } }, "run.json");
+  const place = { folder: "out", remedy: "give --overwrite" };
+  for (
+    const [before, now, message] of [
+      [
+        { cache: "int8" },
+        {},
+        "--cache: cannot continue the results in out, which were made with " +
+        "int8: current value is auto (give --overwrite)",
+      ],
+      [{}, { weights: "fp8" }, "made with auto: current value is fp8"],
+      [{ head: "int8" }, {}, "made with int8: current value is bf16"],
+    ] as const
+  ) {
+    assertThrows(
+      () => checkSameRun(recordOf(before), recordOf(now), place),
+      UsageError,
+      message,
+    );
+  }
+});
