@@ -356,3 +356,15 @@ Deno.test("evaluate and gather end with 3 on half-written files and overwrite no
     assertEquals([...Deno.readDirSync(`${folder}/exp/4096`)].length, 2);
   });
 });
+
+Deno.test("control characters of a file that is quoted do not reach the terminal", async () => {
+  await inFolder({ "t.json": "\u0000\u0008\u001b[1mx" }, async (folder) => {
+    const output = await starx([
+      ...["bench", "-p", folder, "--device", "cpu", "-a", "xattn"],
+      ...["--threshold", `${folder}/t.json`],
+    ]);
+    assertOneLine(output, { code: 3, line: /^error: Cannot read .*\/t\.json/ });
+    assertEquals(/\p{Cc}/u.test(output.stderr.trimEnd()), false, JSON.stringify(output.stderr));
+    assert(output.stderr.includes("\ufffd"), output.stderr);
+  });
+});

@@ -75,7 +75,9 @@ export interface Ending {
 export function endingOf(error: unknown): Ending {
   const code = exitCodeOf(error);
   if (code !== EXIT_CODES.bug) {
-    const text = withFlagNames(errorText(error)).replaceAll(/\s*\n\s*/g, " ");
+    const line = withFlagNames(errorText(error)).replaceAll(/\s*\n\s*/g, " ");
+    // What a file holds may be quoted: no terminal is to obey it.
+    const text = line.replaceAll(/\p{Cc}/gu, "\ufffd");
     return { code, text: `error: ${text}` };
   }
   const stack = error instanceof Error ? error.stack ?? error.message : String(error);
