@@ -50,7 +50,7 @@ export type Threshold = number | ShareThreshold | ThresholdTable;
 
 /** Tells a table from a threshold for all heads. */
 export function isTable(threshold: Threshold): threshold is ThresholdTable {
-  return typeof threshold === "object" && !("share" in threshold);
+  return typeof threshold === "object" && ("layers" in threshold || !("share" in threshold));
 }
 
 /** How a threshold selects. */

@@ -110,6 +110,11 @@ const REFUSED: readonly [string, Partial<PlanOptions>, string][] = [
   ["a threshold that is no number", { threshold: NaN }, "current value is NaN"],
   ["a share of 0", { threshold: { share: 0 } }, "'threshold.share' must be above 0 and at most 1"],
   ["a share above 1", { threshold: { share: 2 } }, "current value is 2"],
+  [
+    "a share and layers",
+    foreign({ threshold: { share: 0.1, layers: [] } }),
+    "'threshold.stride' is missing: it must be a number",
+  ],
   ["a threshold in a text", foreign({ threshold: "0.9" }), "'threshold' must be above 0"],
   ["a rest that there is not", foreign({ rest: "keep" }), "'rest' must be one of mean, drop"],
   [
