@@ -13,7 +13,12 @@ import {
   sharesContext,
 } from "../../lib/attention/plan.ts";
 import { nearestStep, thresholdOfStep } from "../../lib/attention/curve_steps.ts";
-import { isTable, thresholdRecord, type TileRule } from "../../lib/attention/thresholds.ts";
+import {
+  isTable,
+  numberOf,
+  thresholdRecord,
+  type TileRule,
+} from "../../lib/attention/thresholds.ts";
 import { chooseDevice } from "../../lib/device/open.ts";
 import { errorText, FileError, invariant, RequestError, UsageError } from "../../lib/errors.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
@@ -36,11 +41,11 @@ import { measureEffects, poolMeasured } from "./effects.ts";
 import { type CalibrationPrompt, calibrationPrompts, checkPrompts } from "./prompts.ts";
 import {
   chooseSteps,
+  type Goal,
   type HeadSteps,
   type Kept,
   keptBy,
   meanKept,
-  numberOf,
   tableOf,
 } from "./thresholds.ts";
 
@@ -68,7 +73,7 @@ export async function runCalibrate(
   const { processCount, replicas } = processesOf(options, { plan, context });
   await checkOutputFile(outputPath, {
     kind: "a table of calibrate",
-    isOwn: (begin) => begin === "" || /^\s*\{\s*"stride"/.test(begin),
+    isOwn: (begin) => /^\s*\{\s*"stride"/.test(begin),
     inputs: { "--input_path": options.inputPath, "--model_path": folder },
   });
   await makeFolder(dirname(resolve(outputPath)));
@@ -98,18 +103,26 @@ export async function runCalibrate(
     tableText({ ...table, ...factsOf(options, { made, threshold, worth, ...outcome }) }),
   ]);
   screen.print(outcomeText(outcome, { threshold, steps, rule }));
-  const asked = options.goal.kind === "density" ? options.goal.density : undefined;
-  const { density } = meanKept(outcome.after.flat());
-  if (worth !== undefined && asked !== undefined && Math.abs(density - asked) > 0.01) {
-    screen.log(
-      `Layers of no worth compute their diagonal alone, so that ${
-        density.toFixed(3)
-      } of the tiles ` +
-        `is as near as the others come to --density ${asked}`,
-    );
+  if (worth !== undefined) {
+    const { density } = meanKept(outcome.after.flat());
+    for (const line of worthLines(worth, { goal: options.goal, density })) screen.log(line);
   }
-  if (worth !== undefined) screen.log(`Worth of the layers: ${rounded([worth]).join(" ")}`);
   screen.log(`${outputPath}: ${rule}s of ${all.length} prompts`);
+}
+
+/** What is said of the layers, and of a density that they do not come to. */
+function worthLines(
+  worth: readonly number[],
+  { goal, density }: { goal: Goal; density: number },
+): string[] {
+  const line = `Worth of the layers: ${rounded([worth]).join(" ")}`;
+  if (goal.kind !== "density" || Math.abs(density - goal.density) <= 0.01) return [line];
+  const tiles = `${density.toFixed(3)} of the tiles`;
+  return [
+    `Layers of no worth compute their diagonal alone, so that ${tiles} is as near as the others ` +
+    `come to --density ${goal.density}`,
+    line,
+  ];
 }
 
 /**

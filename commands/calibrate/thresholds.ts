@@ -220,11 +220,6 @@ export function tableOf(
   return { stride, ...(rule === "share" ? { rule } : {}), layers, model };
 }
 
-/** The number of a threshold for all heads. */
-export function numberOf(threshold: Exclude<Threshold, ThresholdTable>): number {
-  return typeof threshold === "number" ? threshold : threshold.share;
-}
-
 /** What steps take and keep, head by head. */
 export function keptBy(curves: MassCurves, steps: HeadSteps): Kept[][] {
   return mapHeads(curves, (layer, head) => {

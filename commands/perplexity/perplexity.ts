@@ -89,7 +89,7 @@ export async function runPerplexity(
   if (outputPath !== undefined) {
     await checkOutputFile(outputPath, {
       kind: "a table of perplexity",
-      isOwn: (begin) => begin === "" || begin.startsWith("mode,length,"),
+      isOwn: (begin) => begin.startsWith("mode,length,"),
       inputs: { "--input_path": options.inputPath, "--model_path": options.modelPath },
     });
   }

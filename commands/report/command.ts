@@ -38,7 +38,7 @@ export const REPORT = defineCommand({
     const { checkOutputFile } = await import("../shared/output_file.ts");
     await checkOutputFile(flags.output_path, {
       kind: "a page in HTML",
-      isOwn: (begin) => begin === "" || /^\s*<!doctype html>/i.test(begin),
+      isOwn: (begin) => /^\s*<!doctype html>/i.test(begin),
     });
     const folders: string[] = [];
     for (const exp of flags.exp) {

@@ -32,10 +32,17 @@ export async function checkOutputFile(
   for (const [flag, input] of Object.entries(inputs)) {
     const other = input === undefined ? undefined : await realPath(input);
     if (other === undefined || (real !== other && !real.startsWith(`${other}/`))) continue;
-    if (real !== other && isOwn(await beginOf(path))) continue;
+    if (real !== other && await mayReplace(path, isOwn)) continue;
     throw refused(path, `must not be a file of ${flag}, which it would replace`);
   }
-  if (!isOwn(await beginOf(path))) throw refused(path, `must be ${kind}, or no file that is there`);
+  if (!await mayReplace(path, isOwn)) {
+    throw refused(path, `must be ${kind}, or no file that is there`);
+  }
+}
+
+async function mayReplace(path: string, isOwn: (begin: string) => boolean): Promise<boolean> {
+  const begin = await beginOf(path);
+  return begin === "" || isOwn(begin);
 }
 
 function refused(path: string, what: string): UsageError {

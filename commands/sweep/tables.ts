@@ -6,13 +6,13 @@
  */
 import type { MassCurves } from "../../lib/attention/mass_curves.ts";
 import { PLAN_DEFAULTS } from "../../lib/attention/plan.ts";
-import type { ThresholdTable } from "../../lib/attention/thresholds.ts";
+import { numberOf, type ThresholdTable } from "../../lib/attention/thresholds.ts";
 import { checkPlanTable } from "../../lib/engine/threshold_check.ts";
 import { FileError, invariant, UsageError } from "../../lib/errors.ts";
 import type { ModelShape } from "../../lib/model/model_shape.ts";
 import { readCurves } from "../calibrate/curve_file.ts";
 import { poolMeasured } from "../calibrate/effects.ts";
-import { chooseSteps, COMPARED, numberOf, tableOf } from "../calibrate/thresholds.ts";
+import { chooseSteps, COMPARED, tableOf } from "../calibrate/thresholds.ts";
 import { readTableFile, shareOf } from "../shared/threshold_flag.ts";
 import type { AxisPlace } from "./axes.ts";
 import type { Setting } from "./settings.ts";

@@ -23,6 +23,7 @@ import {
   type RankKeys,
 } from "./global.ts";
 import { ChosenTiles } from "./chosen_tiles.ts";
+import { readKeys } from "./key_reader.ts";
 import { PartBuffers, splitPart } from "./parts.ts";
 import type { AttentionStrategy, LayerQueries } from "./strategy.ts";
 import { visibleRows } from "./window.ts";
@@ -186,7 +187,7 @@ export class BatchAttention implements Disposable {
         score: part.score,
         q: q.rows(row, 1),
         anchorMean,
-        ...await reader?.read(layer, segments) ?? segments,
+        ...await readKeys(reader, layer, segments),
         stride: RANK_SCORE_STRIDE,
         scale,
       });

@@ -14,7 +14,7 @@ import { attentionDecode, DECODE_QUERY_TOKENS } from "../ops/attention_decode.ts
 import { attentionDense } from "../ops/attention_dense.ts";
 import { mergeStates, partElements } from "../ops/merge_states.ts";
 import type { Collective } from "../parallel/collective.ts";
-import type { KeyReader } from "./key_reader.ts";
+import { type KeyReader, readKeys } from "./key_reader.ts";
 import type { KeepOptions, PooledKeys } from "./chosen_tiles.ts";
 import { QueryPieces } from "./query_pieces.ts";
 import { type KeyPlace, queryNumber, type WindowOf } from "./window.ts";
@@ -140,7 +140,7 @@ export class GlobalAttention implements Disposable {
       // Keys behind as many as there are tokens play no part.
       const seen = reader === undefined ? step.keyCount : Math.min(tokens, step.keyCount);
       const segments = { keys: step.keys(layer, seen) };
-      const { keys } = await reader?.read(layer, segments) ?? segments;
+      const { keys } = await readKeys(reader, layer, segments);
       await rankScore(q.device, { score, q, anchorMean, keys, stride: RANK_SCORE_STRIDE, scale });
     }
     const parts = (await this.#parts.gather(layer, length)).rows(0, step.rankCount);
@@ -163,7 +163,7 @@ export class GlobalAttention implements Disposable {
     if (window > 0 && window <= step.lastPosition) {
       const qOffset = queryNumber(step, step.lastPosition + 1 - tokens);
       const { prefixGap, ...segments } = splitKeys(keys, step);
-      const read = await reader?.read(layer, segments) ?? segments;
+      const read = await readKeys(reader, layer, segments);
       const place = { ...read, prefixGap, qOffset };
       return await attentionDense(device, { out, lse, q, ...place, scale, window });
     }
@@ -173,7 +173,7 @@ export class GlobalAttention implements Disposable {
       return await attentionDecode(device, { out, lse, q, keys, keyCount, causal, scale });
     }
     const qOffset = step.isQueryRank ? keys.tokens - tokens : keys.tokens;
-    const read = await reader?.read(layer, { keys }) ?? { keys };
+    const read = await readKeys(reader, layer, { keys });
     await attentionDense(device, { out, lse, q, ...read, qOffset, scale });
   }
 

@@ -143,6 +143,19 @@ export class KeyReader implements Disposable {
   }
 }
 
+/**
+ * The keys of a layer as ops read them.
+ *
+ * @param reader Expands keys of 8 bits; absent where keys are read as they are.
+ */
+export async function readKeys(
+  reader: KeyReader | undefined,
+  layer: number,
+  segments: LayerKeys,
+): Promise<LayerKeys> {
+  return await reader?.read(layer, segments) ?? segments;
+}
+
 function keptTokens({ tokens, absent = 0 }: KvSegment): number {
   return tokens - absent;
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import type { KvSegment } from "../device/kv_segment.ts";
-import type { KeyReader, LayerKeys } from "./key_reader.ts";
+import { type KeyReader, type LayerKeys, readKeys } from "./key_reader.ts";
 import type { WindowOf } from "./window.ts";
 
 /** The keys and values that a chunk of queries attends to, per layer. */
@@ -26,6 +26,6 @@ export interface SequenceKeys {
 
 /** The keys and values of a layer as ops read them. */
 export async function readLayer(keys: SequenceKeys, layer: number): Promise<LayerKeys> {
-  const segments = { keys: keys.own(layer), prefix: keys.prefix?.(layer) };
-  return await keys.reader?.read(layer, segments) ?? segments;
+  const { own, prefix, reader } = keys;
+  return await readKeys(reader, layer, { keys: own(layer), prefix: prefix?.(layer) });
 }

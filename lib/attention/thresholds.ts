@@ -53,6 +53,11 @@ export function isTable(threshold: Threshold): threshold is ThresholdTable {
   return typeof threshold === "object" && ("layers" in threshold || !("share" in threshold));
 }
 
+/** The number of a threshold for all heads. */
+export function numberOf(threshold: Exclude<Threshold, ThresholdTable>): number {
+  return typeof threshold === "number" ? threshold : threshold.share;
+}
+
 /** How a threshold selects. */
 export function ruleOf(threshold: Threshold): TileRule {
   if (isTable(threshold)) return threshold.rule ?? "threshold";
@@ -167,9 +172,7 @@ export class LayerThresholds implements Disposable {
   /** @param threshold A table of the model's size, or one for all. */
   constructor(stages: readonly Stage[], threshold: Threshold) {
     this.byShare = ruleOf(threshold) === "share";
-    this.#threshold = typeof threshold === "object" && "share" in threshold
-      ? threshold.share
-      : threshold;
+    this.#threshold = isTable(threshold) ? threshold : numberOf(threshold);
     if (!isTable(threshold)) return;
     const { layers } = threshold;
     const shape = [layers.length, layers[0]?.length ?? 0];

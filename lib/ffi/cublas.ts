@@ -1,6 +1,6 @@
 /**
- * cuBLAS: matrix products of bf16 numbers with f32 sums, which may be rounded to bf16 in the end. Signatures follow `cublas_api.h` of CUDA 12
- * and 13, which agree in them.
+ * cuBLAS: matrix products of bf16 numbers with f32 sums, which may be rounded to bf16 in the end.
+ * Signatures follow `cublas_api.h` of CUDA 12 and 13, which agree in them.
  *
  * @module
  */

@@ -116,7 +116,10 @@ const RESULT_BYTES = 96;
 /** The number of rows that an algorithm is chosen for: a full chunk. */
 const CHOSEN_ROWS = 8192;
 
-/** out [m, n] f32 or bf16 (+)= x [m, k] times weight [n, k], both e4m3, times xScales [m] and weightScales [n]. */
+/**
+ * out [m, n] f32 or bf16 (+)= x [m, k] times weight [n, k], both e4m3, times xScales [m] and
+ * weightScales [n].
+ */
 export interface ScaledProduct {
   readonly out: bigint;
   /** `sx_dtype`. */

@@ -9,7 +9,7 @@
  *
  * @module
  */
-import type { KeyReader } from "../attention/key_reader.ts";
+import { type KeyReader, readKeys } from "../attention/key_reader.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import type { LayerRange, Stage } from "../device/stages.ts";
 import { invariant } from "../errors.ts";
@@ -274,10 +274,8 @@ export class KvRows implements Disposable {
     for (const run of tiles > 0 ? this.#runs : []) {
       for (const layer of run.layers) {
         if (run.layer(layer).means === undefined) continue;
-        const segments = {
-          keys: run.segment(layer, { start: 0, tokens: tiles * PAGE_TOKENS }),
-        };
-        const { keys } = await reader?.read(layer, segments) ?? segments;
+        const own = run.segment(layer, { start: 0, tokens: tiles * PAGE_TOKENS });
+        const { keys } = await readKeys(reader, layer, { keys: own });
         const means = run.means(layer, tiles);
         await tileMeans(keys.keys.device, { means, keys });
         await keyCodes(keys.keys.device, { means, keys });

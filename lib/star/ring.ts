@@ -11,7 +11,7 @@
 import type { RandomSelection } from "../attention/random_selection.ts";
 import type { CheckedPlan } from "../attention/plan.ts";
 import type { LoadedHooks } from "../attention/select_module.ts";
-import type { KeyReader } from "../attention/key_reader.ts";
+import { type KeyReader, readKeys } from "../attention/key_reader.ts";
 import { RingAttention } from "../attention/ring.ts";
 import { SelectedRingAttention } from "../attention/ring_selected.ts";
 import type { Collective } from "../parallel/collective.ts";
@@ -76,8 +76,8 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
     collective,
     pieces: layout.blocksByRank,
     keys: async (layer: number) => {
-      const segments = { keys: part.segment(layer) };
-      return (await options.reader?.read(layer, segments) ?? segments).keys;
+      const { keys } = await readKeys(options.reader, layer, { keys: part.segment(layer) });
+      return keys;
     },
     ...{ queryHeads, kvHeads, headDim, dtype: readDtype },
     scale: config.attentionScale,

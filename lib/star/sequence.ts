@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { KeyReader } from "../attention/key_reader.ts";
+import { type KeyReader, readKeys } from "../attention/key_reader.ts";
 import type { MergeRule } from "../attention/plan.ts";
 import { type KeyPlace, keyPlace } from "../attention/window.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
@@ -175,8 +175,7 @@ export class Sequence implements Disposable {
         if (!isMergedByScore({ merge, window: windowOf(layer) })) continue;
         const out = Tensor.allocate(device, { dtype: "f32", shape: [kvHeads, headDim], label });
         this.#anchorMeans.set(layer, out);
-        const segments = { keys: anchor(layer) };
-        const { keys } = await reader?.read(layer, segments) ?? segments;
+        const { keys } = await readKeys(reader, layer, { keys: anchor(layer) });
         await keyMean(device, { out, keys });
       }
     }
