@@ -14,11 +14,18 @@ import { runScript } from "../helpers/script.ts";
 const KIND = { kind: "a table", isOwn: (begin: string) => begin.startsWith("table") };
 
 Deno.test("checkOutputFile() takes a new file and an earlier result, and nothing else", async () => {
-  const files = { "table.csv": "table 1", "text.txt": "text", "model/config.json": "{}" };
+  const files = {
+    "table.csv": "table 1",
+    "empty.csv": "",
+    "text.txt": "text",
+    "model/config.json": "{}",
+  };
   await inFolder({ ...files, "model/table.csv": "table 2" }, async (folder) => {
     const inputs = { "--input_path": `${folder}/text.txt`, "--model_path": `${folder}/model` };
     const check = (name: string) => checkOutputFile(`${folder}/${name}`, { ...KIND, inputs });
-    for (const name of ["table.csv", "new.csv", "no/such/folder.csv", "model/table.csv"]) {
+    for (
+      const name of ["table.csv", "empty.csv", "new.csv", "no/such/folder.csv", "model/table.csv"]
+    ) {
       await check(name);
     }
     await Deno.symlink(`${folder}/text.txt`, `${folder}/link`);

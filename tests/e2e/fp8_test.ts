@@ -11,32 +11,15 @@ import { assert, assertEquals, assertGreater, assertRejects } from "../helpers/a
 import { buildFakeGpu, withFakeGpu } from "../helpers/fake_gpu.ts";
 import { inFolder } from "../helpers/folder.ts";
 import { compressedFp8, fbgemmFp8, writeFp8Folder } from "../helpers/fp8_folders.ts";
+import { cosine, type FirstLogits, firstLogits } from "../helpers/first_logits.ts";
 import { MODEL } from "../helpers/prompts.ts";
 
 const gpu = await buildFakeGpu();
 const CONTEXT = "The grass is green. The sky is blue. The sun is yellow.\n".repeat(30);
 const PROMPT = { context: CONTEXT, query: "The sky is" };
 
-/** Logits of all tokens, by their ids, and what was generated. */
-interface Found {
-  readonly ids: readonly number[];
-  readonly logits: readonly number[];
-}
-
-async function ask(folder: string, options: LoadOptions = {}): Promise<Found> {
-  await using model = await loadModel(folder, { device: "cpu", threads: 1, ...options });
-  const topLogits = model.config.vocabularySize;
-  const { ids, topLogits: found } = await model.generate(PROMPT, {
-    tokensToGenerate: 6,
-    topLogits,
-  });
-  return { ids, logits: found.toSorted(([a], [b]) => a - b).map(([, logit]) => logit) };
-}
-
-function cosine(a: readonly number[], b: readonly number[]): number {
-  const dot = (x: readonly number[], y: readonly number[]) =>
-    x.reduce((sum, value, i) => sum + value * (y[i] ?? NaN), 0);
-  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
+function ask(folder: string, options: LoadOptions = {}): Promise<FirstLogits> {
+  return firstLogits(folder, PROMPT, options);
 }
 
 const FP8 = { weights: "fp8" } as const;

@@ -12,33 +12,15 @@ import { convertedWeightBytes } from "../../lib/model/weight_memory.ts";
 import { assert, assertEquals, assertGreater, assertRejects } from "../helpers/assert.ts";
 import { compressModel } from "../helpers/compressed_tensors.ts";
 import { inFolder } from "../helpers/folder.ts";
+import { cosine, type FirstLogits, firstLogits } from "../helpers/first_logits.ts";
 import { MODEL } from "../helpers/prompts.ts";
 import { readWeights, writeWeights } from "../helpers/safetensors.ts";
 
 const CONTEXT = "The grass is green. The sky is blue. The sun is yellow.\n".repeat(30);
 const PROMPT = { context: CONTEXT, query: "The sky is" };
 
-/** Logits of all tokens, by their ids, and what was generated. */
-interface Found {
-  readonly ids: readonly number[];
-  readonly logits: readonly number[];
-}
-
-async function ask(folder: string, options: LoadOptions = {}): Promise<Found> {
-  await using model = await loadModel(folder, { device: "cpu", threads: 1, ...options });
-  const topLogits = model.config.vocabularySize;
-  const { ids, topLogits: found } = await model.generate(PROMPT, {
-    tokensToGenerate: 6,
-    topLogits,
-  });
-  const logits = found.toSorted(([a], [b]) => a - b).map(([, logit]) => logit);
-  return { ids, logits };
-}
-
-function cosine(a: readonly number[], b: readonly number[]): number {
-  const dot = (x: readonly number[], y: readonly number[]) =>
-    x.reduce((sum, value, i) => sum + value * (y[i] ?? NaN), 0);
-  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
+function ask(folder: string, options: LoadOptions = {}): Promise<FirstLogits> {
+  return firstLogits(folder, PROMPT, options);
 }
 
 Deno.test("8-bit weights give nearly bf16's logits, and other bits", async () => {

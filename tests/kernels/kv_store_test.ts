@@ -1,7 +1,6 @@
 /**
  * @module
  */
-import { openCpuDevice } from "../../lib/device/cpu.ts";
 import type { Device } from "../../lib/device/device.ts";
 import { E4M3_VALUES } from "../../lib/device/e4m3.ts";
 import { Tensor } from "../../lib/device/tensor.ts";
@@ -137,11 +136,7 @@ async function checkRounding(device: Device): Promise<void> {
 
 Deno.test("kvStore() rounds to the nearest code, of two to the even one", async () => {
   for (const instructionSet of ["scalar", ...await machineSets()] as const) {
-    using device = await openCpuDevice({
-      ...{ threads: 1, instructionSet },
-      tests: instructionSet === "scalar",
-    });
-    await checkRounding(device);
+    await withCpu(checkRounding, { instructionSet });
   }
 });
 

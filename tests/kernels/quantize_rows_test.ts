@@ -1,14 +1,13 @@
 /**
  * @module
  */
-import { openCpuDevice } from "../../lib/device/cpu.ts";
 import type { Device } from "../../lib/device/device.ts";
 import { E4M3_VALUES } from "../../lib/device/e4m3.ts";
 import { Fp8Matrix } from "../../lib/device/fp8_matrix.ts";
 import { Tensor } from "../../lib/device/tensor.ts";
 import { quantizeRows } from "../../lib/ops/quantize_rows.ts";
 import { assertEquals } from "../helpers/assert.ts";
-import { HAS_GPU, machineSets, withGpuBuilds } from "../helpers/device.ts";
+import { HAS_GPU, machineSets, withCpu, withGpuBuilds } from "../helpers/device.ts";
 import type { Random } from "../helpers/random.ts";
 import { refusalTest } from "../helpers/refusal.ts";
 import { EXACT } from "../helpers/tolerances.ts";
@@ -111,11 +110,7 @@ async function checkRounding(device: Device): Promise<void> {
 
 Deno.test("quantizeRows() rounds to the nearest code, of two to the even one", async () => {
   for (const instructionSet of ["scalar", ...await machineSets()] as const) {
-    using device = await openCpuDevice({
-      ...{ threads: 1, instructionSet },
-      tests: instructionSet === "scalar",
-    });
-    await checkRounding(device);
+    await withCpu(checkRounding, { instructionSet });
   }
 });
 
