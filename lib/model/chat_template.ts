@@ -10,10 +10,10 @@ import { errorText, FileError } from "../errors.ts";
 import { describeValue, isJsonObject, readJsonFile, readTextFile } from "../text_file.ts";
 import { type ChatSource, readGgufChat } from "./gguf/chat.ts";
 import { isGgufPath } from "./gguf/files.ts";
+import { generationEndIds } from "./token_ids.ts";
 
 const CONFIG_FILE = "tokenizer_config.json";
 const TEMPLATE_FILE = "chat_template.jinja";
-const GENERATION_FILE = "generation_config.json";
 const MAX_BYTES = 16 * 2 ** 20;
 /** Stands for the message while the template is rendered; no template looks at such letters. */
 const MESSAGE = "STARX7MESSAGE7STARX";
@@ -76,7 +76,8 @@ export async function openChatTemplate(folder: string): Promise<ChatRenderer> {
 async function readFolder(folder: string): Promise<ChatSource> {
   const config = await readObject(join(folder, CONFIG_FILE));
   const found = await findSource(folder, config);
-  return { ...found, tokens: specialTokens(config), endIds: await readEndIds(folder) };
+  const endIds = await generationEndIds(folder, { vocabularySize: Infinity, warnings: [] });
+  return { ...found, tokens: specialTokens(config), endIds };
 }
 
 /**
@@ -133,14 +134,6 @@ function specialTokens(config: Record<string, unknown>): Record<string, string> 
     if (typeof text === "string") tokens[name] = text;
   }
   return tokens;
-}
-
-async function readEndIds(folder: string): Promise<number[]> {
-  const { eos_token_id: value } = await readObject(join(folder, GENERATION_FILE));
-  const ids: unknown[] = Array.isArray(value) ? value : [value];
-  return ids.filter((id): id is number =>
-    typeof id === "number" && Number.isInteger(id) && id >= 0
-  );
 }
 
 /** A JSON object; an empty one if the file is missing or holds something else. */

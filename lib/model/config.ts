@@ -19,6 +19,7 @@ import { configPath } from "./model_paths.ts";
 import type { ModelShape } from "./model_shape.ts";
 import { readQuantization } from "./quantization.ts";
 import type { RopeShape } from "./rope_frequencies.ts";
+import { generationEndIds } from "./token_ids.ts";
 
 const MAX_CONFIG_BYTES = 1 << 20;
 
@@ -59,9 +60,10 @@ export interface ConfigOptions {
 }
 
 /**
- * Reads the configuration of a model.
+ * Reads the configuration of a model: `config.json`, and the tokens that end an answer of
+ * `generation_config.json` where there is one.
  *
- * @param folder A folder that holds `config.json`, or a GGUF file.
+ * @param folder A folder that holds these files, or a GGUF file.
  * @param options What is said in place of some keys.
  * @returns The shape of the model.
  * @throws {FileError} If the file is missing or not JSON, or a key is missing, has the wrong type,
@@ -80,7 +82,11 @@ export async function readConfig(
   options: ConfigOptions = {},
 ): Promise<ModelShape> {
   if (isGgufPath(folder)) return await readGguf(folder, options);
-  return await readConfigFile(configPath(folder), options);
+  const shape = await readConfigFile(configPath(folder), options);
+  const warnings = [...shape.warnings];
+  const { vocabularySize, eosTokenIds } = shape;
+  const further = await generationEndIds(folder, { vocabularySize, warnings });
+  return { ...shape, eosTokenIds: [...new Set([...eosTokenIds, ...further])], warnings };
 }
 
 async function readGguf(path: string, options: ConfigOptions): Promise<ModelShape> {

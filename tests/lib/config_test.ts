@@ -7,9 +7,11 @@ import {
   assert,
   assertAlmostEquals,
   assertEquals,
+  assertMatch,
   assertRejects,
   assertThrows,
 } from "../helpers/assert.ts";
+import { inFolder } from "../helpers/folder.ts";
 
 const TINY = new URL("../../models/starx-tiny", import.meta.url).pathname;
 
@@ -68,7 +70,7 @@ Deno.test("readConfig() reads the model that the repository ships", async () => 
     ropes: [{ dims: 64, theta: 500000 }],
     warnings: [],
     bosTokenId: 4089,
-    eosTokenIds: [4093],
+    eosTokenIds: [4093, 4090, 4094],
   });
   const table = { name: "model.embed_tokens.weight", shape: [4096, 256] };
   assertEquals([embedding, head], [table, table]);
@@ -162,6 +164,32 @@ Deno.test("parseConfig() pads heads to the next size that the kernels have", () 
   assertEquals(sizes.map(({ headDim }) => headDim), [64, 64, 64, 128, 128, 128, 128]);
 });
 
+Deno.test("readConfig() adds the end tokens of generation_config.json", async () => {
+  const config = JSON.stringify(values({ eos_token_id: 7 }));
+  const read = async (generation: string) => {
+    const files = { "config.json": config, "generation_config.json": generation };
+    return await inFolder(files, async (folder) => await readConfig(folder));
+  };
+  const contents: [string, readonly number[]][] = [
+    ['{"eos_token_id": [9, 7, 11]}', [7, 9, 11]],
+    ['{"eos_token_id": 9, "do_sample": true, "temperature": 0.6}', [7, 9]],
+    ['{"eos_token_id": null}', [7]],
+    ["{}", [7]],
+  ];
+  for (const [content, ids] of contents) assertEquals((await read(content)).eosTokenIds, ids);
+  const beyond = await read('{"eos_token_id": [9, 200000]}');
+  assertEquals(beyond.eosTokenIds, [7, 9]);
+  assertMatch(beyond.warnings.join(), /generation_config\.json names id 200000, which the vocab/);
+  const refused = [
+    ['{"eos_token_id": "9"}', "generation_config.json must be a whole number, or an array of them"],
+    ["[]", "generation_config.json as it must hold a JSON object: current value is []"],
+    ["version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "it is a Git LFS pointer"],
+  ] as const;
+  for (const [content, message] of refused) {
+    await assertRejects(() => read(content), FileError, message);
+  }
+});
+
 Deno.test("parseConfig() reads rope scaling in each of its spellings", () => {
   const { rope_type: _, ...unnamed } = LLAMA3_SCALING;
   const expected = {
@@ -181,6 +209,29 @@ Deno.test("parseConfig() reads rope scaling in each of its spellings", () => {
   assertEquals(plain.ropes[0]?.scaling, undefined);
   assertEquals(plain.ropes[0]?.theta, 1234);
   assertEquals(parse({ rope_scaling: null }).ropes[0]?.scaling, undefined);
+});
+
+Deno.test("parseConfig() throws if rope_scaling and rope_parameters ask for different rotations", () => {
+  const parameters = { rope_type: "default", rope_theta: 20000 };
+  const both = (rope_scaling: unknown, rope_parameters: unknown = parameters) =>
+    parse({ rope_theta: undefined, rope_parameters, rope_scaling });
+  const different = [
+    both.bind(null, LLAMA3_SCALING),
+    both.bind(null, { ...parameters, rope_theta: 30000 }),
+    both.bind(null, { rope_type: "default" }, { ...LLAMA3_SCALING, rope_theta: 20000 }),
+    both.bind(null, { ...LLAMA3_SCALING, factor: 8 }, { ...LLAMA3_SCALING, rope_theta: 20000 }),
+  ];
+  const message = "'rope_scaling' in m/config.json must be absent, or the same, beside " +
+    "'rope_parameters': current value is an object";
+  for (const call of different) assertThrows(call, FileError, message);
+  for (const scaling of [null, {}, parameters, { type: "default" }]) {
+    assertEquals(both(scaling).ropes, both(null).ropes);
+    assertEquals(both(scaling).ropes[0]?.theta, 20000);
+    assertEquals(both(scaling).ropes[0]?.scaling, undefined);
+  }
+  const same = both(LLAMA3_SCALING, { ...LLAMA3_SCALING, rope_theta: 20000 });
+  assertEquals(same.ropes[0]?.scaling?.kind, "llama3");
+  assertEquals(same.ropes[0]?.theta, 20000);
 });
 
 Deno.test("parseConfig() throws if a key is missing", () => {

@@ -6,6 +6,7 @@
  */
 import type { ConfigReader } from "../config_reader.ts";
 import type { LayerShape, ModelShape, ProductShape, WeightSpec } from "../model_shape.ts";
+import { tokenIds } from "../token_ids.ts";
 import { type LayerType, readLayerTypes } from "./layer_types.ts";
 import { readRopes } from "./rope_config.ts";
 
@@ -230,25 +231,4 @@ function readHeads(
     throw config.refusal("head_dim", { expected, found });
   }
   return { queryHeads, kvHeads, headDim, ownHeadDim };
-}
-
-/** A key that holds one id, an array of ids, or nothing. Ids beyond the vocabulary never occur. */
-function tokenIds(
-  config: ConfigReader,
-  options: { key: string; vocabularySize: number; warnings: string[] },
-): number[] {
-  const { key, vocabularySize, warnings } = options;
-  const found = config.value(key) ?? [];
-  const ids: unknown[] = Array.isArray(found) ? found : [found];
-  return ids.flatMap((id) => {
-    if (typeof id !== "number" || !Number.isInteger(id)) {
-      throw config.refusal(key, { expected: "a whole number, or an array of them", found: id });
-    }
-    if (id >= 0 && id < vocabularySize) return [id];
-    warnings.push(
-      `'${key}' in ${config.path} names id ${id}, which the vocabulary of ${vocabularySize} ` +
-        "does not have: it is ignored",
-    );
-    return [];
-  });
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { isDeepStrictEqual } from "node:util";
 import type { ConfigReader } from "../config_reader.ts";
 import type {
   Llama3RopeScaling,
@@ -29,17 +30,36 @@ const THETA = { min: 1.0001, max: 1e12 } as const;
 const POSITIONS = { min: 1, max: 1 << 27 } as const;
 const RATIO = { min: 1e-6, max: 1e6 } as const;
 
+/** The rotations of a model, by type of layer. */
+type Ropes = Readonly<Record<LayerType, RopeShape>>;
+
 /**
  * The rotations of a model, by type of layer where the configuration has one for each.
  *
- * @throws {FileError} If a key has the wrong type or is out of its range, or the kind is unknown.
+ * @throws {FileError} If a key has the wrong type or is out of its range, the kind is unknown, or
+ * `rope_parameters` and `rope_scaling` ask for different rotations.
  */
-export function readRopes(
-  config: ConfigReader,
-  sizes: RopeSizes,
-): Readonly<Record<LayerType, RopeShape>> {
-  const key = config.value("rope_parameters") === undefined ? "rope_scaling" : "rope_parameters";
-  const section = config.section(key);
+export function readRopes(config: ConfigReader, sizes: RopeSizes): Ropes {
+  const scaling = config.section("rope_scaling");
+  const parameters = config.section("rope_parameters");
+  const hasScaling = scaling !== undefined && scaling.keys().length > 0;
+  if (parameters === undefined) return ropesOf(hasScaling ? scaling : undefined, { config, sizes });
+  const ropes = ropesOf(parameters, { config, sizes });
+  if (!hasScaling) return ropes;
+  // transformers 5 would hear `rope_scaling` alone, and its theta or the default one. Somebody who
+  // stretches a model by that key means the other's theta: neither is guessed.
+  const { theta } = ropes.full_attention;
+  const others = ropesOf(scaling, { config, sizes: { ...sizes, defaultTheta: theta } });
+  if (isDeepStrictEqual(ropes, others)) return ropes;
+  throw config.refusal("rope_scaling", {
+    expected: "absent, or the same, beside 'rope_parameters'",
+    found: config.value("rope_scaling"),
+  });
+}
+
+/** @param section Undefined where nothing is scaled. */
+function ropesOf(section: ConfigReader | undefined, context: RopeContext): Ropes {
+  const { config, sizes } = context;
   const nested = LAYER_TYPES.filter((type) => section?.value(type) !== undefined);
   if (section === undefined || nested.length === 0) {
     const rope = readRope(section, { config, sizes });
