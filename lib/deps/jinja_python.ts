@@ -3,6 +3,8 @@
  * templates are written, rewritten in a parsed template so that it does as Python:
  *
  *  - `strip()`, `lstrip()` and `rstrip()` ignore their argument and remove all white space;
+ *  - `capitalize()` leaves capitals behind the first letter;
+ *  - `selectattr()` and `rejectattr()` find no item's attribute "undefined";
  *  - `==` and `!=` compare lists by identity, texts with numbers as JavaScript does, and take what is
  *    missing for `none`;
  *  - the remainder of a negative number is negative;
@@ -19,6 +21,7 @@ type Node = Readonly<Record<string, unknown>> & { readonly type: string };
 /** Functions under names that no template can have. */
 const EQUALS = "starx equals";
 const STRIP = "starx strip";
+const CAPITALIZE = "starx capitalize";
 const CONTAINS = "starx contains";
 const WRITE = "starx write";
 
@@ -34,6 +37,7 @@ export const PYTHON_FUNCTIONS: Readonly<Record<string, unknown>> = {
   [EQUALS]: (left: unknown, right: unknown, hasLeft: boolean, hasRight: boolean) =>
     hasLeft === hasRight && areEqual(left, right),
   [STRIP]: stripped,
+  [CAPITALIZE]: capitalized,
   [CONTAINS]: contains,
   [WRITE]: (...items: readonly unknown[][]) => items.map(([item]) => written(item)).join(""),
 };
@@ -120,6 +124,7 @@ function method(node: Node): Node {
     return node;
   }
   const name = isNode(callee.property) ? callee.property.value : undefined;
+  if (name === "capitalize") return call(CAPITALIZE, [callee.object]);
   const hasArguments = Array.isArray(args) && args.length > 0;
   if (!hasArguments || !["strip", "lstrip", "rstrip"].some((known) => known === name)) return node;
   return call(STRIP, [text(name), callee.object, ...args]);
@@ -131,13 +136,27 @@ function filter(node: Node): Node {
   if (isNode(filter) && filter.type === "Identifier" && filter.value === "string") {
     return call(WRITE, [list(operand)]);
   }
+  if (isNode(filter) && filter.type === "Identifier" && filter.value === "capitalize") {
+    return call(CAPITALIZE, [operand]);
+  }
   if (!isNode(filter) || filter.type !== "CallExpression") return node;
   const { callee, args } = filter;
-  if (!isNode(callee) || callee.value !== "trim" || !Array.isArray(args) || args.length === 0) {
-    return node;
+  if (!isNode(callee) || !Array.isArray(args)) return node;
+  if (callee.value === "trim" && args.length > 0) {
+    return call(STRIP, [text("strip"), operand, ...args]);
   }
-  return call(STRIP, [text("strip"), operand, ...args]);
+  const opposite = OPPOSITES[String(callee.value)];
+  const [attribute, test] = args;
+  if (opposite === undefined || !isNode(test) || test.value !== "undefined") return node;
+  const turned = { ...filter, callee: identifier(opposite), args: [attribute, text("defined")] };
+  return { ...node, filter: turned };
 }
+
+/** The filter that keeps what another one leaves out. */
+const OPPOSITES: Readonly<Record<string, string>> = {
+  selectattr: "rejectattr",
+  rejectattr: "selectattr",
+};
 
 /** Names that statements set for themselves: those of loops and macros in them are their own. */
 function assignedIn(body: unknown): string[] {
@@ -283,6 +302,14 @@ function quoted(value: string): string {
   const escaped = value.replace(/[\\\n\r\t]/g, (character) => named[character] ?? "\\\\")
     .replaceAll(quote, `\\${quote}`);
   return `${quote}${escaped}${quote}`;
+}
+
+function capitalized(value: unknown): string {
+  if (typeof value !== "string") {
+    throw new TypeError(`capitalize() must have a text: current value is ${String(value)}`);
+  }
+  const [first = ""] = value;
+  return first.toUpperCase() + value.slice(first.length).toLowerCase();
 }
 
 function stripped(name: string, value: unknown, characters: unknown): string {

@@ -37,6 +37,23 @@ const CASES: readonly {
     text: "\ud834\udcd0x| \ud834\udcd0x ",
   },
   {
+    name: "capital letters",
+    template: "{{ 'hELLO wORLD'.capitalize() }} {{ text | capitalize }} {{ ''.capitalize() }}.",
+    values: { "text": "uSER" },
+    text: "Hello world User .",
+  },
+  {
+    name: "attributes that are not there",
+    template: [
+      "{% for m in all | rejectattr('role', 'equalto', 'tool') | selectattr('calls', 'undefined') %}",
+      "{{ m.role }}{% endfor %} {{ all | rejectattr('calls', 'undefined') | list | length }}",
+      " {{ all | selectattr('calls', 'defined') | list | length }}",
+      " {{ all | rejectattr('calls', 'defined') | list | length }}",
+    ].join(""),
+    values: { "all": [{ role: "user" }, { role: "assistant", calls: [1] }, { role: "tool" }] },
+    text: "user 1 1 2",
+  },
+  {
     name: "remainders",
     template: "{{ -1 % 2 }} {{ (0 - 1) % 2 }} {{ 1 % -2 }} {{ (i - 1) % 2 == 1 }} {{ 7 % 3 }}",
     values: { "i": 0 },
