@@ -67,12 +67,15 @@ async function checkRows(
 ): Promise<void> {
   const { sample, tokenizer, vocabularySize } = options;
   for (const ids of parts) {
-    const id = ids.find((id) => id >= vocabularySize);
+    const id = ids.find((id) => id < 0 || id >= vocabularySize);
     if (id === undefined) continue;
-    const token = JSON.stringify(await tokenizer.decode([id]));
+    const token = id < 0 ? "" : await tokenizer.decode([id]);
+    const found = token === ""
+      ? `current value is ${id}`
+      : `the token ${JSON.stringify(token)} has the id ${id} in tokenizer.json`;
     throw new RequestError(
-      `Cannot run sample ${sample} as ids must be below vocab_size of config.json, which is ` +
-        `${vocabularySize}: the token ${token} has the id ${id} in tokenizer.json`,
+      `Cannot run sample ${sample} as ids must be at least 0 and below vocab_size of ` +
+        `config.json, which is ${vocabularySize}: ${found}`,
     );
   }
 }

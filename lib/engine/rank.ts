@@ -368,7 +368,10 @@ export class RankModel implements Disposable {
   }
 }
 
-/** What rotations may depend on: `queryTokens` of the room are the query's, by default all. */
+/**
+ * What rotations may depend on: `queryTokens` of the room are the query's, by default all. The last
+ * token of an answer takes room, but is never read.
+ */
 export function lengthsOf(
   contextTokens: number,
   options: { room: number; queryTokens?: number | undefined },
@@ -376,7 +379,7 @@ export function lengthsOf(
   const { room, queryTokens = room } = options;
   return {
     promptTokens: contextTokens + queryTokens,
-    totalTokens: contextTokens + room,
+    totalTokens: contextTokens + Math.max(0, room - 1),
   };
 }
 

@@ -102,7 +102,7 @@ export interface RopeShape {
 export interface RopeLengths {
   /** Tokens of context and query. */
   readonly promptTokens: number;
-  /** Those, and the tokens to generate. */
+  /** Those, and the tokens to generate but the last one: all that the model reads. */
   readonly totalTokens: number;
 }
 
@@ -121,8 +121,8 @@ export function dependsOnLength({ scaling }: RopeShape): boolean {
 /**
  * The length that decides about a token's frequencies.
  *
- * LongRoPE takes that of the whole sequence, generated tokens included, so that every key has the
- * rotation that a fresh pass over the finished text gives it. Dynamic NTK takes the prompt's, and
+ * LongRoPE takes that of all tokens that are read, generated ones included, so that every key has
+ * the rotation that a fresh pass over them gives it. Dynamic NTK takes the prompt's, and
  * from there on the length so far, as transformers' `generate()` does; cached keys stay as they are.
  */
 export function decidingLength(

@@ -193,6 +193,8 @@ export function checkIds(
   const wrong = ids.find((id) => id < 0 || id >= vocabularySize);
   if (wrong === undefined) return;
   throw new RequestError(
-    `Cannot ${what} as its token ids must be below ${vocabularySize}: current value is ${wrong}`,
+    `Cannot ${what} as its token ids must be from 0 to ${
+      vocabularySize - 1
+    }: current value is ${wrong}`,
   );
 }

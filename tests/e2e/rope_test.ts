@@ -8,8 +8,15 @@ import { UsageError } from "../../lib/errors.ts";
 import { PRECISIONS } from "../../lib/model/precision.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import { type Generation, loadModel, type LoadOptions } from "../../mod.ts";
-import { assert, assertEquals, assertNotEquals, assertRejects } from "../helpers/assert.ts";
+import {
+  assert,
+  assertAlmostEquals,
+  assertEquals,
+  assertNotEquals,
+  assertRejects,
+} from "../helpers/assert.ts";
 import { familiesFolder, type FamilyCase, familyCases } from "../helpers/families.ts";
+import { PlainModel } from "../helpers/plain_model.ts";
 
 const FOLDER = familiesFolder();
 const CASES = familyCases();
@@ -121,6 +128,32 @@ Deno.test({
       // The factors are those of the whole sequence: a shorter answer has the short ones.
       const [short] = await ask(folder, [{ ids, tokens: 4 }]);
       assertNotEquals(short?.topLogits, whole.topLogits);
+    });
+  },
+});
+
+Deno.test({
+  name: "LongRoPE takes the long factors where more tokens are read than the original length",
+  ignore: FOLDER === undefined,
+  fn: async () => {
+    const { ids, std } = longRope();
+    await withConfig("phi3-longrope", crossing, async (folder) => {
+      const plain = await PlainModel.load(folder);
+      const whole = [160, 161].map((length) => plain.logits(ids.slice(0, length)));
+      assertNotEquals(whole[0], whole[1]);
+      // The token that 160 ids end in is never read.
+      const asks = [{ ids: ids.slice(0, 160), tokens: 1 }, { ids: ids.slice(0, 161), tokens: 1 }];
+      for (const [i, { topLogits }] of (await ask(folder, asks)).entries()) {
+        for (const [id, logit] of topLogits) {
+          assertAlmostEquals(logit, whole[i]?.[id] ?? NaN, 1e-3 * std);
+        }
+      }
+      await using model = await loadModel(folder, { device: "cpu", precision: PRECISIONS.f32 });
+      const part = (from: number, to: number) => Int32Array.from(ids.slice(from, to));
+      const { next } = await model.score(part(0, 150), part(150, 160));
+      const logits = whole[0] ?? new Float64Array();
+      const sum = Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit), 0));
+      assertAlmostEquals(next.logprob, (logits[next.id] ?? NaN) - sum, 1e-3);
     });
   },
 });

@@ -262,7 +262,7 @@ test("serve refuses what it cannot do, in OpenAI's form", async () => {
     [{ temperature: 0.7 }, 400, /'temperature' must be 0.*current value is 0.7/],
     [{ n: 2 }, 400, /'n' must be 1/],
     [{ prompt: [] }, 400, /'prompt' must be/],
-    [{ prompt: [1, 99999] }, 400, /ids must be below 4096: current value is 99999/],
+    [{ prompt: [1, 99999] }, 400, /ids must be from 0 to 4095: current value is 99999/],
     [{ max_tokens: -1 }, 400, /'max_tokens' must be a whole number/],
     [{ max_tokens: 16384 }, 400, /at most the model's 16384 tokens/],
     [{ max_tokens: 5000 }, 400, /at most 4000 \(--max_tokens\)/],
