@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { environmentVariable } from "./environment.ts";
 
 /**
  * The folder for what can be fetched again: `starx` in `XDG_CACHE_HOME`, else in `~/.cache`.
@@ -10,10 +11,10 @@
  * @returns Its path, which need not exist; undefined if the environment names none.
  */
 export function cacheFolder(): string | undefined {
-  const cache = Deno.env.get("XDG_CACHE_HOME") ?? "";
+  const cache = environmentVariable("XDG_CACHE_HOME") ?? "";
   // The XDG specification asks to ignore relative paths.
   if (cache.startsWith("/")) return `${withoutSlash(cache)}/starx`;
-  const home = Deno.env.get("HOME") ?? "";
+  const home = environmentVariable("HOME") ?? "";
   return home === "" ? undefined : `${withoutSlash(home)}/.cache/starx`;
 }
 

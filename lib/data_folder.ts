@@ -4,6 +4,7 @@
  * @module
  */
 import { cacheFolder } from "./cache_folder.ts";
+import { environmentVariable } from "./environment.ts";
 import { UsageError } from "./errors.ts";
 
 /**
@@ -18,7 +19,7 @@ export function dataFolder(explicit?: string): string {
   if (explicit === "") {
     throw new UsageError("Cannot find the data as 'sourceDir' must name a folder: it is empty");
   }
-  const named = explicit ?? (Deno.env.get("STARX_DATA") || undefined);
+  const named = explicit ?? (environmentVariable("STARX_DATA") || undefined);
   if (named !== undefined) return named.replace(/(?<=.)\/+$/, "");
   const cache = cacheFolder();
   if (cache !== undefined) return `${cache}/data`;

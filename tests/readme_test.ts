@@ -20,13 +20,17 @@ async function run(args: readonly string[]): Promise<string> {
   return decoder.decode(stdout);
 }
 
-Deno.test("the README's examples run, and the first one finds its needle", async () => {
+Deno.test("the README's examples run with the permissions that it names", async () => {
   const outputs: string[] = [];
   const path = await Deno.makeTempFile({ suffix: ".ts" });
+  const [, named = "", further = ""] =
+    /needs\s+`(--[^`]+)`\s+and,\s+for\s+`processCount`[^`]*`(--[^`]+)`/.exec(readme) ?? [];
+  assert(named !== "" && further !== "", "the README names permissions");
   try {
     for (const [, code = ""] of readme.matchAll(/```ts\n([\s\S]*?)```/g)) {
       await Deno.writeTextFile(path, code.replace('"./mod.ts"', `"${new URL("mod.ts", ROOT)}"`));
-      outputs.push(await run(["run", "-A", path]));
+      const permissions = [...named.split(" "), ...code.includes("processCount") ? [further] : []];
+      outputs.push(await run(["run", "--no-prompt", ...permissions, path]));
     }
   } finally {
     await Deno.remove(path);
@@ -35,26 +39,45 @@ Deno.test("the README's examples run, and the first one finds its needle", async
   assert(outputs.length > 1);
 });
 
-Deno.test("the documents' links lead to files", async () => {
-  for (
-    const name of [
-      "README.md",
-      "ARCHITECTURE.md",
-      "docs/extend.md",
-      "docs/nodes.md",
-      "docs/gpu.md",
-      "docs/models.md",
-      "docs/scaling.md",
-      "docs/selection.md",
-      "docs/extend.md",
-      "docs/tasks.md",
-    ]
-  ) {
+/** The documents that the repository has. */
+function* documents(): Generator<string> {
+  yield* [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "kernels/README.md",
+    "findings/README.md",
+  ];
+  for (const { name } of Deno.readDirSync(new URL("docs", ROOT))) {
+    if (name.endsWith(".md")) yield `docs/${name}`;
+  }
+}
+
+/** What leads to a document's headings, as GitHub has it. */
+function anchorsOf(text: string): Set<string> {
+  const headings = text.replace(/```[\s\S]*?```/g, "").matchAll(/^#+ (.*)$/gm);
+  return new Set(
+    Array.from(
+      headings,
+      ([, heading = ""]) =>
+        heading.replace(/\[([^\]]*)\]\([^)]*\)/g, "$1").toLowerCase().replace(/[^\w\- ]/g, "")
+          .replaceAll(" ", "-"),
+    ),
+  );
+}
+
+Deno.test("the documents' links lead to files and headings", async () => {
+  for (const name of documents()) {
     const base = new URL(name, ROOT);
-    for (const [, link = ""] of (await Deno.readTextFile(base)).matchAll(/\]\(([^)#]+)\)/g)) {
+    for (const [, link = ""] of (await Deno.readTextFile(base)).matchAll(/\]\(([^)\s]+)\)/g)) {
       if (/^https?:/.test(link)) continue;
-      const isThere = await Deno.stat(new URL(link, base)).then(() => true, () => false);
+      const { hash, href } = new URL(link, base);
+      const target = new URL(href.slice(0, href.length - hash.length));
+      const isThere = await Deno.stat(target).then(() => true, () => false);
       assert(isThere, `${name} links to ${link}`);
+      if (hash === "") continue;
+      const anchors = anchorsOf(await Deno.readTextFile(target));
+      assert(anchors.has(hash.slice(1)), `${name} links to a heading that is not there: ${link}`);
     }
   }
 });

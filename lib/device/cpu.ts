@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { environmentVariable } from "../environment.ts";
 import { DeviceError, invariant } from "../errors.ts";
 import { type KernelLibrary, openKernelLibrary } from "../ffi/locate.ts";
 import type { Bytes } from "../ffi/memory.ts";
@@ -91,7 +92,7 @@ export interface CpuSets {
  */
 export function requestedSets(named: string): CpuSets {
   const isNamed = named !== "auto";
-  const text = isNamed ? named : Deno.env.get("STARX_ISA") ?? "auto";
+  const text = isNamed ? named : environmentVariable("STARX_ISA") ?? "auto";
   const [base = "", rows = base, ...others] = text.split("+");
   const isMixed = rows !== base && (base === "auto" || rows === "auto");
   if (isInstructionSet(base) && isInstructionSet(rows) && !isMixed && others.length === 0) {

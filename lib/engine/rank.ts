@@ -15,7 +15,7 @@ import { Transformer } from "../model/forward.ts";
 import type { KvPools } from "../model/kv_pools.ts";
 import { BatchWidth, hostBudget, type SequenceSize } from "./batch_size.ts";
 import type { ModelShape } from "../model/model_shape.ts";
-import type { RopeLengths } from "../model/rope_frequencies.ts";
+import { lengthsOf } from "../model/rope_frequencies.ts";
 import { readModel } from "../model/read_model.ts";
 import { loadWeights } from "../model/weights.ts";
 import { layOutBlocks } from "../star/blocks.ts";
@@ -366,21 +366,6 @@ export class RankModel implements Disposable {
     this.#randomTiles?.[Symbol.dispose]();
     this.#owned.dispose();
   }
-}
-
-/**
- * What rotations may depend on: `queryTokens` of the room are the query's, by default all. The last
- * token of an answer takes room, but is never read.
- */
-export function lengthsOf(
-  contextTokens: number,
-  options: { room: number; queryTokens?: number | undefined },
-): RopeLengths {
-  const { room, queryTokens = room } = options;
-  return {
-    promptTokens: contextTokens + queryTokens,
-    totalTokens: contextTokens + Math.max(0, room - 1),
-  };
 }
 
 async function prepareTransformer(parts: RankParts): Promise<Transformer> {

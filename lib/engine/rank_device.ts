@@ -8,6 +8,7 @@
 import type { Collective } from "../parallel/collective.ts";
 import type { Device } from "../device/device.ts";
 import { type DeviceKind, listGpus, openDevice } from "../device/open.ts";
+import { environmentVariable, mayReadVariable } from "../environment.ts";
 import { DeviceError } from "../errors.ts";
 import type { RowsSetName } from "../ffi/status.ts";
 import { optionError } from "../options.ts";
@@ -90,9 +91,8 @@ const VISIBLE = "CUDA_VISIBLE_DEVICES";
 
 /** The names of the GPUs that this process sees; undefined if it may not know. */
 function visibleGpus(gpuCount: number): readonly string[] | undefined {
-  const { state } = Deno.permissions.querySync({ name: "env", variable: VISIBLE });
-  if (state !== "granted") return undefined;
-  const named = (Deno.env.get(VISIBLE) ?? "").split(",").filter((name) => name !== "");
+  if (!mayReadVariable(VISIBLE)) return undefined;
+  const named = (environmentVariable(VISIBLE) ?? "").split(",").filter((name) => name !== "");
   if (named.length > 0) return named.slice(0, gpuCount);
   return Array.from({ length: gpuCount }, (_, gpu) => String(gpu));
 }

@@ -11,6 +11,7 @@
  * @module
  */
 import { InvariantError, RequestError, WorkerError } from "../errors.ts";
+import { lengthsOf } from "../model/rope_frequencies.ts";
 import type { Collective } from "../parallel/collective.ts";
 import type { EncodedContext } from "../star/encode.ts";
 import type { CheckedPlan } from "../attention/plan.ts";
@@ -22,7 +23,7 @@ import { type RankContext, type RankService, RefusedError } from "../team/progra
 import { decodeInt32 } from "../team/protocol.ts";
 import { gatherNumbers } from "../team/words.ts";
 import type { RunHooks } from "./hooks.ts";
-import { lengthsOf, type RankModel } from "./rank.ts";
+import type { RankModel } from "./rank.ts";
 import { resultOf, type Running } from "./running.ts";
 import { SharedContext, SPARE_ROOM } from "./shared_context.ts";
 import { fromWire, type StarTask, type StarTypes } from "./wire.ts";

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { environmentVariable } from "../environment.ts";
 import { DeviceError } from "../errors.ts";
 
 /** A library of the CUDA toolkit, and how its absence is mended. */
@@ -48,11 +49,8 @@ export interface CudaSurroundings {
 }
 
 const SURROUNDINGS: CudaSurroundings = {
-  env: (name) => {
-    // A program that may not look at a variable searches the other places.
-    const { state } = Deno.permissions.querySync({ name: "env", variable: name });
-    return state === "granted" ? Deno.env.get(name) : undefined;
-  },
+  // A program that may not look at a variable searches the other places.
+  env: environmentVariable,
   list: (folder) => {
     try {
       return Array.from(Deno.readDirSync(folder), ({ name }) => name);

@@ -13,6 +13,7 @@ import { cacheFolder } from "../cache_folder.ts";
 import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { readBody } from "../bounded_body.ts";
+import { environmentVariable } from "../environment.ts";
 import { DeviceError, errorText } from "../errors.ts";
 import { type ForeignLibrary, openLibrary, openResidentLibrary } from "./library.ts";
 import {
@@ -129,7 +130,7 @@ export async function kernelDigest(backend: "cpu" | "cuda"): Promise<string> {
 
 /** The folder of the libraries: the environment's choice, or the one beside the sources. */
 export function kernelFolder(): URL {
-  const named = Deno.env.get("STARX_KERNELS");
+  const named = environmentVariable("STARX_KERNELS");
   if (named === undefined || named === "") {
     return OWN_FOLDER;
   }

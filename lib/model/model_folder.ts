@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { environmentVariable } from "../environment.ts";
 import { FileError } from "../errors.ts";
 import { isGgufPath } from "./gguf/files.ts";
 
@@ -57,10 +58,9 @@ function hubCache(): string | undefined {
   return user === undefined ? undefined : `${user}/.cache/huggingface/hub`;
 }
 
-/** Whoever may not read the environment has no cache. */
+/** Whoever may not read the environment has no cache; an empty variable names none. */
 function variable(name: string): string | undefined {
-  const { state } = Deno.permissions.querySync({ name: "env", variable: name });
-  return state === "granted" ? Deno.env.get(name) || undefined : undefined;
+  return environmentVariable(name) || undefined;
 }
 
 async function isFolder(path: string): Promise<boolean> {

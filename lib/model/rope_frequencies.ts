@@ -106,6 +106,21 @@ export interface RopeLengths {
   readonly totalTokens: number;
 }
 
+/**
+ * The lengths of a sequence: `queryTokens` of the room behind its context are the query's, by default
+ * all. The last token of an answer takes room, but is never read.
+ */
+export function lengthsOf(
+  contextTokens: number,
+  options: { room: number; queryTokens?: number | undefined },
+): RopeLengths {
+  const { room, queryTokens = room } = options;
+  return {
+    promptTokens: contextTokens + queryTokens,
+    totalTokens: contextTokens + Math.max(0, room - 1),
+  };
+}
+
 const f32 = Math.fround;
 
 /** What cosines and sines are multiplied by. */

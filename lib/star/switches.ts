@@ -4,13 +4,12 @@
  *
  * @module
  */
+import { environmentVariable } from "../environment.ts";
 
 /** What can be turned off; all ranks must have the same. */
 export type Switch = "STARX_ANCHOR_STREAM" | "STARX_DROP_KEYS" | "STARX_RECORD_EXCHANGES";
 
 /** Whether a part is on, as all are where the environment may not be read. */
 export function isOn(variable: Switch): boolean {
-  // Asking for one that is not granted would stop at a question.
-  if (Deno.permissions.querySync({ name: "env", variable }).state !== "granted") return true;
-  return Deno.env.get(variable) !== "off";
+  return environmentVariable(variable) !== "off";
 }

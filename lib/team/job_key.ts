@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { environmentVariable } from "../environment.ts";
 import { errorText, FileError } from "../errors.ts";
 
 /** Holds the secret itself. */
@@ -21,7 +22,7 @@ const MAX_BYTES = 1 << 16;
 export async function readJobSecret(
   path: string | undefined,
 ): Promise<Uint8Array<ArrayBuffer> | undefined> {
-  const text = path === undefined ? readVariable() : await readFile(path);
+  const text = path === undefined ? environmentVariable(JOB_KEY_VARIABLE) : await readFile(path);
   return text === undefined ? undefined : new TextEncoder().encode(text.trim());
 }
 
@@ -37,10 +38,4 @@ async function readFile(path: string): Promise<string> {
     `Cannot read the job key ${path} as it must have at most ${MAX_BYTES} bytes: ` +
       `current value is ${bytes}`,
   );
-}
-
-/** Asking for a variable that is not granted would stop at a question. */
-function readVariable(): string | undefined {
-  const { state } = Deno.permissions.querySync({ name: "env", variable: JOB_KEY_VARIABLE });
-  return state === "granted" ? Deno.env.get(JOB_KEY_VARIABLE) : undefined;
 }

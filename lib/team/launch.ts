@@ -9,6 +9,7 @@
  *
  * @module
  */
+import { environmentVariable } from "../environment.ts";
 import { UsageError } from "../errors.ts";
 import type { MpiFlavour } from "../ffi/mpi.ts";
 
@@ -47,9 +48,7 @@ export const LAUNCH_VARIABLES = [
 export function launchEnvironment(): Environment {
   const found: Record<string, string> = {};
   for (const variable of LAUNCH_VARIABLES) {
-    // Asking for one that is not granted would stop at a question.
-    if (Deno.permissions.querySync({ name: "env", variable }).state !== "granted") continue;
-    const value = Deno.env.get(variable);
+    const value = environmentVariable(variable);
     if (value !== undefined) found[variable] = value;
   }
   return found;
