@@ -18,8 +18,10 @@ import { FileError } from "../lib/errors.ts";
 
 const CSV = fileURLToPath(new URL("../bench/h200-selection.csv", import.meta.url));
 const SVG = fileURLToPath(new URL("../docs/selection.svg", import.meta.url));
-/** Columns whose text is a setting's value; the first `density` is what was asked for. */
+/** Columns whose text is a setting's value. */
 const OPTIONS = ["block_size", "anchor_block_size", "stride", "threshold", "density"] as const;
+/** What was asked for; in older files the first of two columns `density`. */
+const ASKED_DENSITY = "asked_density";
 
 /**
  * The rows of `sweep.csv` that differ in their tiles alone.
@@ -27,7 +29,11 @@ const OPTIONS = ["block_size", "anchor_block_size", "stride", "threshold", "dens
  * @throws {FileError} If a line has other columns than the first one, or an unknown mode.
  */
 export function readRows(text: string, path: string): SweepRow[] {
-  const [names = [], ...lines] = text.trim().split("\n").map((line) => line.split(","));
+  const [header = [], ...lines] = text.trim().split("\n").map((line) => line.split(","));
+  const first = header.indexOf("density");
+  const names = first === header.lastIndexOf("density")
+    ? header
+    : header.with(first, ASKED_DENSITY);
   return lines.flatMap((cells, i): SweepRow[] => {
     if (cells.length !== names.length) {
       throw new FileError(
@@ -36,14 +42,17 @@ export function readRows(text: string, path: string): SweepRow[] {
       );
     }
     const cell = (name: string): string => cells[names.indexOf(name)] ?? "";
-    const measured = (name: string): number => Number(cells[names.lastIndexOf(name)] ?? NaN);
+    const measured = (name: string): number => Number(cells[names.indexOf(name)] ?? NaN);
     const isSelection = cell("decode_keep") === "1" && cell("rest") !== "mean";
     if (!isSelection) return [];
     const attn_type = ATTENTION_MODES.find((mode) => mode === cell("attn_type"));
     if (attn_type === undefined) {
       throw new FileError(`Cannot read ${path}: line ${i + 2} must have a mode as "attn_type"`);
     }
-    const given = OPTIONS.flatMap((name) => cell(name) === "" ? [] : [[name, valueOf(cell(name))]]);
+    const given = OPTIONS.flatMap((name) => {
+      const value = cell(name === "density" ? ASKED_DENSITY : name);
+      return value === "" ? [] : [[name, valueOf(value)]];
+    });
     const setting: Setting = { attn_type, ...Object.fromEntries(given) };
     const meanOf = (name: string, error: string) => {
       if (cell(name) === "") return undefined;

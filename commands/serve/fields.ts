@@ -64,7 +64,10 @@ export function commonFields(
   checkGreedy(body);
   const stop = typeof body.stop === "string" ? [body.stop] : body.stop ?? [];
   if (!isTexts(stop) || stop.length > MAX_STOPS || stop.includes("")) {
-    throw fieldError("stop", { rule: `a text, or at most ${MAX_STOPS} of them, none of them empty`, value: stop });
+    throw fieldError("stop", {
+      rule: `a text, or at most ${MAX_STOPS} of them, none of them empty`,
+      value: stop,
+    });
   }
   const streaming = body.stream_options ?? {};
   if (!isJsonObject(streaming)) {

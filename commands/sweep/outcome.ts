@@ -74,7 +74,12 @@ function optionCells({ setting, options }: SweepRow): string[] {
   ];
 }
 
-const OPTION_NAMES = ["attn_type", ...AXES.map(({ name }) => name), "table"] as const;
+/** Columns of options; `density` alone is the share that was computed, here as in all tables. */
+const OPTION_NAMES = [
+  "attn_type",
+  ...AXES.map(({ name }) => name === "density" ? "asked_density" : name),
+  "table",
+] as const;
 
 const number = (value: number | undefined, digits = 4): string =>
   value === undefined || !Number.isFinite(value) ? "" : String(Number(value.toFixed(digits)));

@@ -63,6 +63,7 @@ export class Worker {
   readonly #prepared = new Set<string>();
   #prompts: (TaskPlace & { readonly prompts: Prompts }) | undefined;
   #hasSession = false;
+  #isExpected = false;
 
   constructor(parts: WorkerParts) {
     const { planned, options: { tasks, lengths } } = parts;
@@ -90,10 +91,13 @@ export class Worker {
    */
   async run(planned: readonly PlannedSetting[], loading: ModelLoading): Promise<void> {
     const { progress, options: { shard, sampleCount } } = this.#parts;
-    const own = this.#units.filter(({ planned: one }, number) =>
-      planned.includes(one) && (shard === undefined || number % shard.count === shard.index)
+    const ofShard = this.#units.filter((_, number) =>
+      shard === undefined || number % shard.count === shard.index
     );
-    progress.expect({ moreCount: own.length * sampleCount });
+    // All of them at once, so that what is left counts the settings of later loads.
+    if (!this.#isExpected) progress.expect({ moreCount: ofShard.length * sampleCount });
+    this.#isExpected = true;
+    const own = ofShard.filter(({ planned: one }) => planned.includes(one));
     for (;;) {
       let [ranCount, busyCount] = [0, 0];
       for (const group of rotated(groupsOf(own))) {

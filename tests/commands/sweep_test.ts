@@ -45,6 +45,8 @@ Deno.test("runSweep() loads a model once, makes data once, and writes a row for 
     ]);
     const [header, ...rows] = await csvWithoutTimes(`${folder}/sweep/sweep.csv`);
     assertStringIncludes(header ?? "", "setting,attn_type,block_size,anchor_block_size,stride,");
+    const columns = header?.split(",") ?? [];
+    assertEquals(columns.length, new Set(columns).size);
     assertEquals(rows.length, 10);
     const row = rows.find((row) => row.startsWith("xattn_s16_t0.5,"));
     // One of three samples misses; of the exact setting's none.

@@ -26,12 +26,13 @@ Deno.test("readRows() has the selections of the committed sweep, and no choice o
   assertEquals(rows.find(({ name }) => name === "dense")?.delta, undefined);
 });
 
-Deno.test("readRows() takes the second density as the measured one, and names a bad line", () => {
+Deno.test("readRows() tells what was asked from what was measured, and names a bad line", () => {
   const names = "setting,attn_type,density,rest,decode_keep,length,samples,score,stderr,density";
   const text =
     `${names},exact,delta,delta_stderr\nx_d0.2,xattn,0.2,drop,1,8,10,90,1,0.19,dense,-1,0.5`;
   const [row] = readRows(text, "a.csv");
   assertEquals([row?.setting.density, row?.density], [0.2, 0.19]);
+  assertEquals(readRows(text.replace("density", "asked_density"), "a.csv"), [row]);
   assertEquals(row?.method, "xattn, shares by kept attention");
   assertEquals(row?.delta, { mean: -1, stderr: 0.5, count: 10 });
   const refused = [
