@@ -107,7 +107,7 @@ export async function openWeightFiles(
     }
   }
   for (const [name, path] of pathOfTensor ?? []) {
-    if (entries.has(name)) continue;
+    if (entries.has(name) || isBuffer(name)) continue;
     throw new FileError(
       `Cannot read the model as ${path} must hold tensor ${describeValue(name)}, ` +
         `which ${join(folder, INDEX_FILE)} places there: it is missing`,
@@ -122,6 +122,14 @@ export async function openWeightFiles(
     ownName: (name) => name,
     [Symbol.dispose]: () => owned.dispose(),
   };
+}
+
+/**
+ * Whether a tensor is computed from the configuration, as old models' `rotary_emb.inv_freq`: converted
+ * shards lack them, while the index may be the old one.
+ */
+function isBuffer(name: string): boolean {
+  return /(^|\.)(inv_freq|position_ids|masked_bias|attn\.bias)$/.test(name);
 }
 
 /** @param owned The mappings, disposed of here if they cannot be used. */

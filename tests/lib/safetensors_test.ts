@@ -219,6 +219,18 @@ Deno.test("openWeightFiles() throws if a shard lacks a tensor of the index", asy
   });
 });
 
+Deno.test("openWeightFiles() needs no buffers that an older index places in a shard", async () => {
+  await withModel({ shards: 2 }, async (folder) => {
+    await editIndex(folder, (map) => {
+      for (const name of ["model.layers.0.self_attn.rotary_emb.inv_freq", "position_ids"]) {
+        map[name] = "model-00001-of-00002.safetensors";
+      }
+    });
+    using files = await openWeightFiles(folder);
+    assertEquals(files.entries.size, 2 * 9 + 2);
+  });
+});
+
 Deno.test("listWeightFiles() throws if the index leads out of the folder", async () => {
   await withModel({ shards: 2 }, async (folder) => {
     const names = ["../x.safetensors", "/x.safetensors", "a\\x.safetensors", "..", 5];
