@@ -68,7 +68,7 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   const processCount = usableProcesses(plan, asked, { screen });
   const config = await readConfig(options.modelPath);
   await checkPlanTable(plan, { folder: options.modelPath, config });
-  const { eosTokenIds } = config;
+  const endIds = options.ignoreEos === true ? [] : config.eosTokenIds;
   const guard = await WeightGuard.open(options.modelPath);
   const survey = await surveySamples(options.inputPath);
   if (survey.sampleCount === 0) {
@@ -83,7 +83,7 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
     : await chooseTemplate(name, { folder, tokenizer, flag: TEMPLATE_FLAG });
   const recorded = await finishedRowsSet(options);
   const rowsSet = await rowsSetFor({ device, threads: options.threads, recorded });
-  const facts = { plan, device, rowsSet, processCount, survey };
+  const facts = { plan, device, rowsSet, processCount, survey, endIds };
   const record = await describeRun({ ...options, template: template?.name }, facts);
   const finished = await continueOutput(options, { record, survey });
   const sampleCount = options.sampleLimit > 0
@@ -120,7 +120,7 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
     ...options,
     ...(template === undefined ? {} : { frame: template }),
     stopWords: [...new Set([...options.stopWords, ...template?.stopWords ?? []])],
-    endIds: options.ignoreEos === true ? [] : eosTokenIds,
+    endIds,
     ...{ label: "", survey, finished, beforeSample: checkModel, beforeRecord: checkModel },
     progress: new RunProgress(screen, { totalCount: sampleCount }),
   });

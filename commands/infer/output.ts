@@ -14,7 +14,12 @@ import type { Model } from "../../lib/engine/load_model.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
 import { FinishedSamples } from "../shared/output_records.ts";
 import { RunLock } from "../shared/run_lock.ts";
-import { planOptions, recordedRowsSet, uncheckedOptions } from "../shared/run_options.ts";
+import {
+  endRecord,
+  planOptions,
+  recordedRowsSet,
+  uncheckedOptions,
+} from "../shared/run_options.ts";
 import {
   checkSameRun,
   parseRunRecord,
@@ -39,9 +44,10 @@ export async function describeRun(
     rowsSet: RowsSetName;
     processCount: number;
     survey: SampleSurvey;
+    endIds: readonly number[];
   },
 ): Promise<RunRecord> {
-  const { plan, device, rowsSet, processCount, survey } = facts;
+  const { plan, device, rowsSet, processCount, survey, endIds } = facts;
   const { modelPath } = options;
   return {
     version: VERSION,
@@ -59,6 +65,7 @@ export async function describeRun(
       top_logits: options.topLogits,
       prompt_config: options.template ?? null,
       ignore_eos: options.ignoreEos ?? false,
+      ...endRecord(endIds),
     },
     unchecked: uncheckedOptions({ ...options, processCount }),
     data: { input: { sha256: survey.sha256, samples: survey.sampleCount } },

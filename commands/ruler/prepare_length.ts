@@ -10,7 +10,12 @@ import { makeFolder } from "../shared/folder.ts";
 import type { ModelSession } from "../shared/model_session.ts";
 import type { RunProgress } from "../shared/progress.ts";
 import type { RowsSetName } from "../../lib/ffi/status.ts";
-import { planOptions, recordedRowsSet, uncheckedOptions } from "../shared/run_options.ts";
+import {
+  endRecord,
+  planOptions,
+  recordedRowsSet,
+  uncheckedOptions,
+} from "../shared/run_options.ts";
 import {
   checkSameRun,
   type DataRecord,
@@ -154,6 +159,7 @@ export function runRecord(maxTokens: number, run: RulerRun): RunRecord {
       // Earlier results were made without these, and say nothing of them.
       ...(run.generators === "2026" ? { generators: run.generators } : {}),
       ...(run.stopAtEos === true ? { stop_at_eos: true } : {}),
+      ...endRecord(run.endIds),
     },
     unchecked: {
       num_samples_per_task: run.sampleCount,

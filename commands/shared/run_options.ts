@@ -55,6 +55,14 @@ export function planOptions(
   };
 }
 
+/**
+ * The tokens that end an answer: `generation_config.json` names them, too, which the model's digest
+ * leaves out.
+ */
+export function endRecord(endIds: readonly number[]): Record<string, OptionValue> {
+  return endIds.length === 0 ? {} : { end_ids: endIds };
+}
+
 /** What `run.json` says of the rows of decode steps: a run that is continued keeps it. */
 export function recordedRowsSet(record: unknown): RowsSetName {
   const options = isJsonObject(record) && isJsonObject(record.options) ? record.options : {};

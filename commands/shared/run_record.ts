@@ -201,8 +201,7 @@ export function checkSameRun(
   const names = new Set([...Object.keys(before.options), ...Object.keys(now.options)]);
   for (const name of names) {
     const values = { before: before.options[name], now: now.options[name] };
-    // It has no flag: only a forced set can differ.
-    const shown = name === "rows_set" ? "STARX_ISA, rows of decode steps" : `--${name}`;
+    const shown = WITHOUT_FLAG[name] ?? `--${name}`;
     if (isSame(values.before, values.now)) continue;
     const ungiven = UNGIVEN_WEIGHTS[name];
     refuse(shown, { before: values.before ?? ungiven, now: values.now ?? ungiven });
@@ -224,6 +223,13 @@ export function checkSameRun(
     }
   }
 }
+
+/** What has no flag. */
+const WITHOUT_FLAG: Readonly<Record<string, string>> = {
+  // Only a forced set can differ.
+  rows_set: "STARX_ISA, rows of decode steps",
+  end_ids: "eos_token_id of config.json and generation_config.json",
+};
 
 function isSame(a: unknown, b: unknown): boolean {
   return JSON.stringify(a ?? null) === JSON.stringify(b ?? null);

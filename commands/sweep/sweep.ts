@@ -33,7 +33,7 @@ import {
 import { checkTemplateName, type ChosenTemplate } from "../ruler/template.ts";
 import { ModelSession } from "../shared/model_session.ts";
 import { RunProgress } from "../shared/progress.ts";
-import { planOptions, uncheckedOptions } from "../shared/run_options.ts";
+import { endRecord, planOptions, uncheckedOptions } from "../shared/run_options.ts";
 import type { Screen } from "../shared/screen.ts";
 import { VERSION } from "../shared/version.ts";
 import { SweepFolder } from "./folder.ts";
@@ -71,11 +71,11 @@ export async function runSweep(
   const template = await openTemplate(options, { tokenizer, screen });
   const { own, maker } = await openTasks(options, { ...context, tokenizer, template });
   const guard = await WeightGuard.open(modelPath);
-  const fresh = await freshRecord(options, { device, template });
+  const endIds = options.stopAtEos === true ? config.eosTokenIds : [];
+  const fresh = await freshRecord(options, { device, template, endIds });
   const folder = await SweepFolder.open(options.outputDir, fresh);
   const worker = new Worker({
-    ...{ options, planned, folder, maker, own, screen },
-    endIds: options.stopAtEos === true ? config.eosTokenIds : [],
+    ...{ options, planned, folder, maker, own, screen, endIds },
     progress: new RunProgress(screen, { totalCount: 0 }),
     checkModel: options.copyWeights === true ? async () => {} : () => guard.check(),
     args: context.args ?? [],
@@ -171,11 +171,11 @@ function loadOptions(
 /** What all results of the folder are made with. */
 async function freshRecord(
   options: SweepOptions,
-  run: { device: "cpu" | "cuda"; template: ChosenTemplate },
+  run: { device: "cpu" | "cuda"; template: ChosenTemplate; endIds: readonly number[] },
 ): Promise<Parameters<typeof SweepFolder.open>[1]> {
   const { modelPath, dtype, weights, head, cache } = options;
   const { generators, ropeScaling, sampleCount } = options;
-  const { device, template } = run;
+  const { device, template, endIds } = run;
   return {
     version: VERSION,
     model: {
@@ -191,6 +191,7 @@ async function freshRecord(
       prompt_config: template.name,
       ...(generators === "2026" ? { generators } : {}),
       ...(options.stopAtEos === true ? { stop_at_eos: true } : {}),
+      ...endRecord(endIds),
       ...(ropeScaling === undefined ? {} : { rope_scaling: JSON.stringify(ropeScaling) }),
     },
     unchecked: { num_samples_per_task: sampleCount, ...uncheckedOptions(options) },
