@@ -185,24 +185,6 @@ Deno.test("runInfer() puts a template around prompts and ends at the model's end
   });
 });
 
-Deno.test("runInfer() does not go on with other end tokens", async () => {
-  await inFolder({ "in.jsonl": INPUT, "m/generation_config.json": "{}" }, async (folder) => {
-    const modelPath = `${folder}/m`;
-    for (const { name } of Deno.readDirSync(MODEL)) {
-      if (name === "generation_config.json" || name === "shares") continue;
-      await Deno.symlink(`${MODEL}/${name}`, `${modelPath}/${name}`);
-    }
-    const run = (change: Partial<InferOptions> = {}) =>
-      infer(optionsIn(folder, { modelPath, ...change }), echo());
-    await run();
-    await Deno.writeTextFile(`${modelPath}/generation_config.json`, '{"eos_token_id": [4090]}');
-    const message = "eos_token_id of config.json and generation_config.json: cannot continue the " +
-      `results in ${folder}/out/pred.jsonl, which were made with 4093: current value is 4093 4090`;
-    await assertRejects(() => run(), UsageError, message);
-    await run({ ignoreEos: true, overwrite: true });
-  });
-});
-
 /** What an output may have been made into, and what is said about it. */
 const FOREIGN: readonly (readonly [change: (lines: string[]) => string[], message: string])[] = [
   [(lines) => [...lines, lines[0] ?? ""], "line 4 repeats a sample that another line holds"],
