@@ -57,7 +57,7 @@ export function openService(parts: ServiceParts): Service {
       if (ids.length > 0 && wrong === undefined) return ids;
       const fault = wrong === undefined
         ? "it must have a token: current value is 0"
-        : `its ids must be below ${vocabularySize}: current value is ${wrong}`;
+        : `its ids must be from 0 to ${vocabularySize - 1}: current value is ${wrong}`;
       throw new ApiError(400, `The prompt cannot be used as ${fault}`, { param: "prompt" });
     },
   };
