@@ -42,7 +42,11 @@ export function tokenBytes(): number {
 function deal({ tokens, blockTokens, ranks }: StarQuestion) {
   const blocks = Math.ceil(tokens / blockTokens);
   const working = Math.min(ranks, blocks);
-  return { working, share: Math.ceil(blocks / working), second: Math.floor((blocks - 2) / working) + 1 };
+  return {
+    working,
+    share: Math.ceil(blocks / working),
+    second: Math.floor((blocks - 2) / working) + 1,
+  };
 }
 
 /** What a rank holds at most of the context. */

@@ -6,6 +6,7 @@
  */
 import { median } from "../../commands/bench/timings.ts";
 import { invariant } from "../../lib/errors.ts";
+import type { ModelShape } from "../../lib/model/model_shape.ts";
 import { modelShape } from "../../lib/model/shapes.ts";
 import {
   type BenchRecord,
@@ -62,7 +63,7 @@ export const BASE = { tokens: 131_072, blockTokens: 16_384 } as const;
 const MOST_RANKS = 16;
 
 /** The shape that all records are of. */
-export function shape() {
+export function shape(): ModelShape {
   const config = modelShape("llama-3.1-8b");
   invariant(config !== undefined, "the shape is in the list");
   return config;
@@ -120,7 +121,10 @@ function exchangesOf(
     const seconds = numberAt(record, "times.2.us") * 1e-6;
     const received = numberAt(record, "times.2.bytes") * (ranks - 1);
     // The start is within: what is large enough to matter is far longer.
-    link = { startSeconds: numberAt(record, "times.0.us") * 1e-6, bytesPerSecond: received / seconds };
+    link = {
+      startSeconds: numberAt(record, "times.0.us") * 1e-6,
+      bytesPerSecond: received / seconds,
+    };
   }
   return { stepExchange, link };
 }
