@@ -20,8 +20,8 @@
 #   million   star, 8 * TOKENS in blocks of a sixteenth
 #   ringlong  ring, 4 * TOKENS, beside dense on one GPU
 #
-# Runs on few GPUs go side by side where the machine has GPUs for all, each with GPUs of its own; with
-# ALONE=1 one after the other. GPUS is the number of GPUs or, with DEVICE=cpu, of processes, TOKENS the
+# Runs on all GPUs come first; those on fewer go side by side, each with GPUs of its own, with ALONE=1 one
+# after the other. GPUS is the number of GPUs or, with DEVICE=cpu, of processes, TOKENS the
 # context, SHAPE that of the benchmarks, DENO the executable, DENO_DIR its cache (loss needs the
 # tokenizer's package in it), MODEL the folder that replicas load, which is made if there is none,
 # LIMIT_S the seconds that all of it may take. Each part has a time limit of its own, too, PATIENCE times
@@ -54,39 +54,59 @@ for ((n = 1; n < size; n *= 2)); do counts+=("$n"); done
 counts+=("$size")
 several=("${counts[@]:1}")
 
-# The first GPU that no run of those side by side has, and the runs.
-next=0
+# GPUs that no run has; of each run its process, its GPUs and the folder of its output; runs that wait.
+free=($(seq 0 $((size - 1))))
 running=()
+waiting=()
+runs=0
 
-# settle: waits for the runs side by side; their lines go to the records in the order of their start.
-settle() {
-  local folder
-  wait
-  for folder in "${running[@]}"; do
+# reap: takes back the GPUs of runs that have ended, and their output.
+reap() {
+  local entry pid gpus folder left=()
+  for entry in "${running[@]}"; do
+    IFS=: read -r pid gpus folder <<<"$entry"
+    if kill -0 "$pid" 2>/dev/null; then
+      left+=("$entry")
+      continue
+    fi
+    free+=(${gpus//,/ })
     cat "$folder/bench.txt" >>"$out/bench.txt"
     cat "$folder/hosts.jsonl" >>"$out/hosts.jsonl"
   done
-  running=()
-  next=0
+  running=("${left[@]}")
 }
 
-# on COUNT NAME SECONDS COMMAND...: a run that has COUNT GPUs for itself, beside others; a line of
-# JSON that it appends to $lines gets the commit, the date and the part's name.
-on() {
-  local count=$1 folder visible
-  [[ $((next + count)) -le $size ]] || settle
+# start COUNT NAME SECONDS COMMAND...: a run, as soon as COUNT GPUs are free for it alone.
+start() {
+  local count=$1 folder gpus
+  # Processes on CPUs share the cores.
+  local needed=$count
+  [[ $device == cuda && ${ALONE:-0} != 1 ]] || needed=$size
+  while reap && [[ ${#free[@]} -lt $needed ]]; do sleep 0.2; done
   folder=$work/run$((++runs))
   mkdir "$folder"
-  running+=("$folder")
-  visible=$(seq -s, "$next" $((next + count - 1)))
-  next=$((next + count))
-  [[ $device == cuda && ${ALONE:-0} != 1 ]] || next=$size
+  gpus=$(IFS=, && echo "${free[*]:0:count}")
+  free=("${free[@]:count}")
   (
-    [[ $device != cuda ]] || export CUDA_VISIBLE_DEVICES=$visible
+    [[ $device != cuda ]] || export CUDA_VISIBLE_DEVICES=$gpus
     record "$folder" "${@:2}"
   ) &
+  running+=("$!:$gpus:$folder")
 }
-runs=0
+
+# on COUNT NAME SECONDS COMMAND...: a run on COUNT GPUs: at once if it needs all, else side by side with
+# others when somebody settles. The command's lines of JSON get the commit, the date and the name.
+on() {
+  if [[ $1 -eq $size ]]; then start "$@"; else waiting+=("$(printf '%q ' "$@")"); fi
+}
+
+# settle: runs what waits, and waits for all.
+settle() {
+  local line
+  for line in "${waiting[@]}"; do eval "start $line"; done
+  waiting=()
+  while reap && [[ ${#running[@]} -gt 0 ]]; do sleep 0.2; done
+}
 
 # record FOLDER NAME SECONDS COMMAND...: as `part`; LINES in the command stands for a file of lines of JSON.
 record() {
@@ -104,9 +124,10 @@ record() {
   [[ -z $refusal ]] || echo "{${head}\"refused\":\"${refusal//\"/\'}\"}" >>"$folder/hosts.jsonl"
 }
 
-# timed COUNT NAME SECONDS FLAGS...: a bench on GPUs of its own.
+# timed COUNT NAME SECONDS FLAGS...: a bench on GPUs of its own; what is in $with is set for it.
+with=()
 timed() {
-  on "$1" "$2" "$3" "$deno" run --no-prompt -A cli.ts bench --device "$device" --shape "$shape" \
+  on "$1" "$2" "$3" env "${with[@]}" "$deno" run --no-prompt -A cli.ts bench --device "$device" --shape "$shape" \
     --json_path LINES "${@:4}"
 }
 
@@ -116,7 +137,7 @@ lose() {
   shift 3
   part "$name: rank $rank killed, phase $phase" 60 loss.txt "$deno" run --no-prompt -A \
     scripts/lose_rank.ts --device "$device" --phase "$phase" --rank "$rank" --ranks "$size" \
-    --output "$work/lost-$name-$phase" "$@"
+    --output "$work/lost-$name-$phase" --patience $((60 * ${PATIENCE:-1})) "$@"
 }
 
 # The folder of the model that replicas load.
@@ -129,6 +150,8 @@ model_folder() {
 
 run_section() {
   local n short=$((tokens / 16)) block=$((tokens / 8))
+  # These are alone on the machine.
+  [[ ! $1 =~ ^(found|reference|loss|replicas)$ ]] || settle
   case $1 in
     found)
       nvidia-smi topo -m >"$out/topology.txt" 2>&1
@@ -150,11 +173,12 @@ run_section() {
         timed "$n" "star, $n" 75 -np "$n" -a star -l "$tokens" --decode "$tokens" -bs "$block" \
           --repeats 2
       done
-      settle
+      with=(STARX_ANCHOR_STREAM=off)
       for n in "${several[@]}"; do
-        STARX_ANCHOR_STREAM=off timed "$n" "star, anchor everywhere, $n" 60 -np "$n" -a star \
-          -l "$tokens" -bs "$block" --repeats 2
+        timed "$n" "star, anchor everywhere, $n" 60 -np "$n" -a star -l "$tokens" -bs "$block" \
+          --repeats 2
       done
+      with=()
       ;;
     ring)
       timed 1 "dense, 1" 75 -a dense -l "$tokens" --decode "$tokens" --repeats 1
@@ -179,8 +203,9 @@ run_section() {
         scripts/check_reference.ts --device "$device" --ranks "$size" --batch 5 --prompts 2 --alone
       ;;
     loss)
-      lose 1 $((size - 1)) ruler
-      lose 2 $((size / 2)) ruler
+      n=$((tokens < 16000 ? tokens : 16000))
+      lose 1 $((size - 1)) ruler --tokens "$n"
+      lose 2 $((size / 2)) ruler --tokens "$n"
       lose 1 $((size / 2)) bench --shape "$shape" --tokens "$tokens"
       lose 2 0 bench --shape "$shape" --tokens "$short"
       ;;
@@ -211,10 +236,10 @@ run_section() {
       ;;
     *) echo "$1: no such section" | tee -a "$summary" ;;
   esac
-  settle
 }
 
 for name in "${sections[@]}"; do run_section "$name"; done
+settle
 
 {
   echo

@@ -147,17 +147,10 @@ for (
 
 Deno.test({ name: "layers on one, four and eight GPUs give the same bits", ignore }, async () => {
   const plan = { mode: "dense" } as const;
-  const [one, ...more] = await Promise.all(
-    [1, 4, 8].map((gpus) => run({ plan, ranks: 1, gpus, contextTokens: 700 })),
-  );
-  for (const found of more) {
-    assertEquals(found[0]?.ids, one?.[0]?.ids);
-    assertEquals(logitsOf(found), logitsOf(one ?? []));
+  const expected = await run({ plan, ranks: 1, contextTokens: 700 });
+  for (const gpus of [4, 8]) {
+    const found = await run({ plan, ranks: 1, gpus, contextTokens: 700 });
+    assertEquals(found[0]?.ids, expected[0]?.ids);
+    assertEquals(logitsOf(found), logitsOf(expected));
   }
-});
-
-Deno.test({ name: "four ranks with two GPUs each give the tokens of one", ignore }, async () => {
-  const [expected] = await run({ plan: STAR, ranks: 1, contextTokens: 1000 });
-  const found = await run({ plan: STAR, ranks: 4, gpus: 2, contextTokens: 1000 });
-  assertEquals(found[0]?.ids, expected?.ids);
 });
