@@ -6,7 +6,7 @@
  */
 import { DEVICE_TRAITS } from "../device/device.ts";
 import type { Stage } from "../device/stages.ts";
-import { invariant } from "../errors.ts";
+import { invariant, KernelError } from "../errors.ts";
 import { Transformer, transformerBytes } from "../model/forward.ts";
 import { layerPools } from "../model/model_shape.ts";
 import type { Precision } from "../model/precision.ts";
@@ -56,12 +56,18 @@ export class LanePool implements Disposable {
     const { stages, weights, precision, transformer: { config, maxTokens } } = this.#options;
     const hasWindows = layerPools(config).some(({ window }) => window > 0);
     const most = Math.min(wanted, hasWindows ? PLANNED_LANES : MOST_LANES);
-    const isPlanned = () => this.#more.length + 1 < PLANNED_LANES;
-    while (this.#more.length + 1 < most && (isPlanned() || this.#hasMemory())) {
-      const sizes = { config, weights, precision, maxTokens };
-      const transformer = new Transformer(stages, sizes);
-      this.#more.push(transformer);
-      await transformer.prepare();
+    while (this.#more.length + 1 < most) {
+      const isPlanned = this.#more.length + 1 < PLANNED_LANES;
+      if (!isPlanned && !this.#hasMemory()) break;
+      try {
+        const sizes = { config, weights, precision, maxTokens };
+        this.#more.push(new Transformer(stages, sizes));
+      } catch (error) {
+        // What is left may lie in pieces.
+        if (isPlanned || !(error instanceof KernelError)) throw error;
+        break;
+      }
+      await this.#more.at(-1)?.prepare();
     }
     return Math.min(most, this.#more.length + 1);
   }
