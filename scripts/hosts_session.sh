@@ -74,6 +74,8 @@ reap() {
     cat "$folder/hosts.jsonl" >>"$out/hosts.jsonl"
   done
   running=("${left[@]}")
+  # Neighbours, if there are any.
+  mapfile -t free < <(printf '%s\n' "${free[@]}" | sort -n | grep .)
 }
 
 # start COUNT NAME SECONDS COMMAND...: a run, as soon as COUNT GPUs are free for it alone.
