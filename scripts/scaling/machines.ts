@@ -25,6 +25,8 @@ export interface Runs {
   readonly denseLong?: Where;
   readonly ringLong?: (gpus: number) => Where;
   readonly replicas?: (gpus: number) => Where;
+  /** On two GPUs what each of eight has of 1,048,576 tokens: two blocks of 65,536; by lanes. */
+  readonly twoBlocks?: { readonly many: Where; readonly two: Where };
 }
 
 /** Machines with GPUs of one kind. */
@@ -57,6 +59,10 @@ export const H200: Machines = {
     denseLong: part("dense long, 1"),
     ringLong: (gpus) => part(`ring long, ${gpus}`),
     replicas: (gpus) => part(`replicas, ${gpus}`),
+    twoBlocks: {
+      many: part("star two blocks, 2"),
+      two: part("star two blocks, two lanes, 2"),
+    },
   },
   rates: {
     file: "h200x2-hosts",

@@ -96,8 +96,13 @@ export function sentSeconds(
 export function tokenSeconds(rates: Rates, question: StarQuestion): number {
   const { layerCount } = shape();
   const { working } = deal(question);
-  const exchange = question.ranks === 1 ? 0 : rates.stepExchange.get(question.ranks) ??
-    rates.link.startSeconds + (working - 1) * partBytes() / rates.link.bytesPerSecond;
+  const { ranks } = question;
+  const { startSeconds, bytesPerSecond } = rates.link;
+  // What two ranks took is taken again for each doubling; what is assumed is so for any number.
+  const start = startSeconds * (rates.stepExchange.size === 0 ? 1 : Math.log2(ranks));
+  const exchange = ranks === 1
+    ? 0
+    : rates.stepExchange.get(ranks) ?? start + (working - 1) * partBytes() / bytesPerSecond;
   return rates.decodeSeconds + localTokens(question) * rates.decodeSecondsPerToken +
     layerCount * exchange;
 }

@@ -64,6 +64,9 @@ Deno.test("a token's exchange is what was measured, else what is assumed", () =>
   const seconds = (rates: Partial<Rates>) => tokenSeconds({ ...RATES, ...rates }, question);
   const base = 1e-3 + BLOCK * 1e-9;
   assertAlmostEquals(seconds({ stepExchange: new Map([[8, 1e-5]]) }), base + 32 * 1e-5);
+  // Measured among two: as often again as ranks double.
+  const two = { stepExchange: new Map([[2, 1e-5]]), link: { ...RATES.link, startSeconds: 1e-5 } };
+  assertAlmostEquals(seconds(two), base + 32 * 3e-5);
   const { startSeconds, bytesPerSecond } = ASSUMED_LINK;
   const assumed = startSeconds + 7 * 4 * 32 * 129 / bytesPerSecond;
   assertAlmostEquals(seconds({ link: ASSUMED_LINK }), base + 32 * assumed);
