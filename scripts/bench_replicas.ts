@@ -4,11 +4,13 @@
  *
  * Each copy has prompts for `--rounds` full batches of its own, all of one length and of random
  * tokens; a batch before them is not counted. Prints a line of JSON per number of copies and the
- * ratio of samples a second, and checks that the answers are equal. Ends with 1 if they are not.
+ * ratio of samples a second, and checks that the answers are equal. Ends with 1 if they are not. With
+ * `--json_path FILE` all that is appended to a file as one line.
  *
  * @module
  */
 import { parseArgs } from "node:util";
+import { appendLine } from "../commands/bench/options.ts";
 import type { DeviceWish } from "../lib/device/open.ts";
 import { loadModel, type Model } from "../lib/engine/load_model.ts";
 import { uniformNumbers } from "../lib/random.ts";
@@ -36,6 +38,7 @@ async function main(): Promise<number> {
       tokens: { ...text, default: "128" },
       batch_size: { ...text, default: "16" },
       rounds: { ...text, default: "2" },
+      json_path: text,
     },
   });
   const question: Question = {
@@ -49,10 +52,13 @@ async function main(): Promise<number> {
   const one = await measure(question, 1);
   const many = await measure(question, Number(values.replicas));
   const isEqual = one.answers.every((answer, i) => answer === many.answers[i]);
-  print({
+  const outcome = {
     ratio: Number((many.samplesPerS / one.samplesPerS).toFixed(3)),
     answers: isEqual ? "equal" : "different",
-  });
+  };
+  print(outcome);
+  const record = { what: "replicas", one: one.figures, many: many.figures, ...outcome };
+  await appendLine(values.json_path, JSON.stringify(record));
   return isEqual ? 0 : 1;
 }
 
@@ -60,7 +66,11 @@ async function main(): Promise<number> {
 async function measure(
   question: Question,
   replicas: number,
-): Promise<{ samplesPerS: number; answers: string[] }> {
+): Promise<{
+  samplesPerS: number;
+  figures: Readonly<Record<string, unknown>>;
+  answers: string[];
+}> {
   const { folder, device, length, tokens, batchSize, rounds } = question;
   await using model = await loadModel(folder, {
     ...{ device, batchSize, replicas, expectedTokens: length + tokens },
@@ -75,14 +85,15 @@ async function measure(
   const answers = await Promise.all(prompts.map((ids) => answer(model, ids, tokens)));
   const seconds = (performance.now() - startMs) / 1000;
   const samplesPerS = prompts.length / seconds;
-  print({
+  const figures = {
     replicas,
     device: model.deviceDescription,
     ...{ length, tokens, batch_size: batchSize, samples: prompts.length },
     seconds: Number(seconds.toFixed(3)),
     samples_per_s: Number(samplesPerS.toFixed(3)),
-  });
-  return { samplesPerS, answers };
+  };
+  print(figures);
+  return { samplesPerS, figures, answers };
 }
 
 function promptIds(

@@ -23,6 +23,16 @@ total=${LIMIT_S:-3600}
 # shellcheck source=scripts/session_parts.sh
 source scripts/session_parts.sh
 
+# bench NAME SECONDS FLAGS...: a line of JSON per mode, with the commit and the part's name.
+bench() {
+  local name=$1 limit=$2
+  shift 2
+  : >"$work/details.jsonl"
+  part "$name" "$limit" bench.txt "$deno" run --no-prompt -A cli.ts bench --device "$device" \
+    --shape "$shape" --json_path "$work/details.jsonl" "$@"
+  sed "s/^{/{\"commit\":\"$commit\",\"part\":\"$name\",/" "$work/details.jsonl" >>"$out/bench.jsonl"
+}
+
 run_section() {
   case $1 in
     doctor) part doctor 20 doctor.txt "$deno" run --no-prompt -A cli.ts doctor ;;

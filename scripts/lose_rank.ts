@@ -24,7 +24,8 @@ Usage: deno run -A scripts/lose_rank.ts --output FOLDER [flags]
   --rank N        which (default 1)
   --ranks N       of how many (default 2)
   --shape NAME    loses a rank of a bench of this shape
-  --tokens N      of its context, in blocks of an eighth (default 65536)
+  --tokens N      of its context, in blocks of an eighth (default 65536; 16000 of RULER's)
+  --patience N    seconds in which the moment to kill in must come (default 60)
 `;
 
 const CLI = fileURLToPath(new URL("../cli.ts", import.meta.url));
@@ -34,8 +35,6 @@ const TASKS = ["vt", "fwe"];
 const SAMPLES = 6;
 /** All processes are gone within this time. */
 const PROMISED_MS = 10_000;
-/** The longest wait for the moment to kill in. */
-const PATIENCE_MS = 60_000;
 /** Looks at a rank without a pause. */
 const LOOKS = 2_000;
 
@@ -49,6 +48,8 @@ interface Loss {
   /** Of a bench; undefined for RULER. */
   readonly shape: string | undefined;
   readonly tokens: number;
+  /** The longest wait for the moment to kill in. */
+  readonly patienceMs: number;
 }
 
 if (import.meta.main) Deno.exit(await main());
@@ -62,7 +63,8 @@ async function main(): Promise<number> {
       ranks: { type: "string", default: "2" },
       output: { type: "string" },
       shape: { type: "string" },
-      tokens: { type: "string", default: "65536" },
+      tokens: { type: "string" },
+      patience: { type: "string", default: "60" },
       help: { type: "boolean", short: "h" },
     },
   });
@@ -72,12 +74,12 @@ async function main(): Promise<number> {
   }
   const { device, output, shape } = values;
   const phase = values.phase === "2" ? "phase 2" : "phase 1";
-  const [rank, ranks, tokens] = [values.rank, values.ranks, values.tokens].map(Number);
-  if (rank === undefined || ranks === undefined || tokens === undefined) return EXIT_CODES.usage;
+  const tokens = Number(values.tokens ?? (shape === undefined ? 16_000 : 65_536));
+  const [rank = 0, ranks = 0, patience = 0] = [values.rank, values.ranks, values.patience]
+    .map(Number);
+  const loss = { device, phase, rank, ranks, output, shape, tokens } as const;
   try {
-    return await loseRank({ device, phase, rank, ranks, output, shape, tokens })
-      ? 0
-      : EXIT_CODES.bug;
+    return await loseRank({ ...loss, patienceMs: 1000 * patience }) ? 0 : EXIT_CODES.bug;
   } catch (error) {
     write(`lose_rank: ${errorText(error)}\n`);
     return EXIT_CODES.bug;
@@ -126,13 +128,16 @@ async function goOn(loss: Loss, kept: number): Promise<{ goes_on: boolean }> {
 
 function start(loss: Loss): { process: Deno.ChildProcess; stderr: Promise<string> } {
   const { device, ranks, output, shape, tokens } = loss;
+  const length = String(tokens);
+  // Whole tiles.
+  const tiles = String(128 * Math.ceil(tokens / 1024));
   const ruler = [
-    ...["ruler", "-n", "lost", "-p", MODEL, "-pc", "llama3", "-bs", "2048", "-l", "16000"],
+    ...["ruler", "-n", "lost", "-p", MODEL, "-pc", "llama3", "-bs", tiles, "-l", length],
     ...["--num_samples_per_task", String(SAMPLES), "-t", ...TASKS, "--output_dir", output],
   ];
   const block = String(Math.ceil(tokens / 8));
-  const bench = ["bench", "--shape", shape ?? "", "-l", String(tokens), "-bs", block];
-  const times = ["--repeats", "100", "--decode", String(tokens), "--decode_tokens", "1000"];
+  const bench = ["bench", "--shape", shape ?? "", "-l", length, "-bs", block];
+  const times = ["--repeats", "100", "--decode", length, "--decode_tokens", "1000"];
   const command = shape === undefined ? ruler : [...bench, ...times];
   const flags = ["-a", "star", "-np", String(ranks), "--device", device];
   const args = ["run", "--no-prompt", "-A", CLI, ...command, ...flags];
@@ -155,8 +160,8 @@ function start(loss: Loss): { process: Deno.ChildProcess; stderr: Promise<string
  * @returns All of the processes.
  */
 async function killInPhase(parent: number, loss: Loss): Promise<number[]> {
-  const { phase, rank, ranks, output, shape } = loss;
-  const endMs = performance.now() + PATIENCE_MS;
+  const { phase, rank, ranks, output, shape, patienceMs } = loss;
+  const endMs = performance.now() + patienceMs;
   // A child has its command line a moment after it was started.
   const findVictim = () =>
     childrenOf(parent).find((pid) => commandOf(pid).includes(`--rank=${rank}`));

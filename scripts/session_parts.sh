@@ -1,5 +1,5 @@
-# What the scripts that try a whole machine share: sourced by gpu_session.sh and nodes_session.sh, from
-# the repository's root, after `out`, `deno`, `device`, `shape` and `total` are set.
+# What the scripts that try a whole machine share: sourced by gpu_session.sh and hosts_session.sh, from
+# the repository's root, after `out`, `deno` and `total` are set.
 # shellcheck shell=bash
 export NO_COLOR=1
 mkdir -p "$out"
@@ -26,7 +26,7 @@ echo "commit $commit; ${gpus:-no nvidia-smi}; $("$deno" --version | head -1)" | 
 
 # part NAME SECONDS FILE COMMAND...: the output goes to the end of FILE, a line to the summary.
 part() {
-  local name=$1 limit=$2 file=$3 start status
+  local name=$1 limit=$((${PATIENCE:-1} * $2)) file=$3 start status
   shift 3
   local left=$((total - SECONDS))
   if [[ $left -lt 5 ]]; then
@@ -43,14 +43,4 @@ part() {
   [[ $status -eq 0 ]] || text="exit $status"
   [[ $status -ne 124 && $status -ne 137 ]] || text="over its $limit s"
   printf '%-36s %8s s  %s\n' "$name" "$seconds" "$text" | tee -a "$summary"
-}
-
-# bench NAME SECONDS FLAGS...: a line of JSON per mode, with the commit and the part's name.
-bench() {
-  local name=$1 limit=$2
-  shift 2
-  : >"$work/details.jsonl"
-  part "$name" "$limit" bench.txt "$deno" run --no-prompt -A cli.ts bench --device "$device" \
-    --shape "$shape" --json_path "$work/details.jsonl" "$@"
-  sed "s/^{/{\"commit\":\"$commit\",\"part\":\"$name\",/" "$work/details.jsonl" >>"$out/bench.jsonl"
 }

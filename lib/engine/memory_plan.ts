@@ -22,7 +22,7 @@ import { kvFormat, type Precision } from "../model/precision.ts";
 import { weightBytes } from "../model/weight_upload.ts";
 import { DECODE_QUERY_TOKENS } from "../ops/attention_decode.ts";
 import { partElements } from "../ops/merge_states.ts";
-import { MAX_LANES, sendingPays } from "../star/anchor_stream.ts";
+import { PLANNED_LANES, sendingPays } from "../star/anchor_stream.ts";
 import { type BlockLayout, type ContextBlock, layOutBlocks, tokensIn } from "../star/blocks.ts";
 import { keptTokens } from "../star/kept_tokens.ts";
 
@@ -149,10 +149,10 @@ function rankNeed(
   const activations = transformerBytes(device, { config, precision, tokens: chunkTokens });
   let working = RESERVE_BYTES + activations + 4 * (batchSize - 1) * config.vocabularySize;
   // Between GPUs of their own the anchor may be sent: a packed layer, and chunks side by side.
-  if (!device.hasHostMemory && sendingPays(layout, question)) {
+  if (!device.hasHostMemory && sendingPays(layout)) {
     working += layerBytes(layout.anchorTokens);
     if (cut.kind === "blocks" && chunkTokens < cut.blockTokens) {
-      working += (MAX_LANES - 1) * activations;
+      working += (PLANNED_LANES - 1) * activations;
     }
   }
   if (layout.blocksByRank.length > 1) working += (question.ranks + 1) * part;

@@ -23,8 +23,13 @@ import { isOn } from "./switches.ts";
 /** The rank that has the anchor as its first block. */
 const ROOT = 0;
 
-/** Chunks that run side by side: each takes activations of its own. */
-export const MAX_LANES = 2;
+/** Chunks that run side by side, for which memory is planned: each takes activations of its own. */
+export const PLANNED_LANES = 2;
+/**
+ * Chunks that run side by side where memory is left: rank 0 has a layer of the anchor when all chunks
+ * of the anchor are through it, and with fewer lanes the first chunks go through the whole model before.
+ */
+export const MOST_LANES = 16;
 
 /** Some tokens of a block, from its first one. */
 export interface ChunkRange {
@@ -33,14 +38,14 @@ export interface ChunkRange {
 }
 
 /**
- * Whether sending pays for a layout: every rank has a block, and rank 0 has no more than the next
- * one. With one more it would be the last to end already, and sending slows its first block down.
+ * Whether sending pays for a layout: there is another rank that has blocks, and rank 0 has no more than
+ * the next one. With one more it would be the last to end already, and sending slows its first block
+ * down.
  */
-export function sendingPays(layout: BlockLayout, options: { ranks: number }): boolean {
-  const { blocksByRank, anchorTokens } = layout;
+export function sendingPays({ blocksByRank, anchorTokens }: BlockLayout): boolean {
   const [first, second] = blocksByRank;
-  return anchorTokens > 0 && blocksByRank.length === options.ranks && second !== undefined &&
-    first?.length === second.length && isOn("STARX_ANCHOR_STREAM");
+  return anchorTokens > 0 && second !== undefined && first?.length === second.length &&
+    isOn("STARX_ANCHOR_STREAM");
 }
 
 /** Whether rank 0 sends the anchor: else each rank encodes it, between CPUs, or where it pays not. */
@@ -50,24 +55,27 @@ export function isAnchorSent(
 ): boolean {
   const { layout, stages } = options;
   const areConnected = stages.every(({ device }) => exchangeOn(collective, device).canBeRecorded);
-  return areConnected && sendingPays(layout, { ranks: collective.size });
+  return areConnected && sendingPays(layout);
 }
 
-/** Which chunks of a rank's first block run side by side, while the anchor is sent. */
+/**
+ * Which chunks of a rank's first block run side by side, while the anchor is sent: `lanes` of them at
+ * most.
+ */
 export function arrangeChunks(
   chunks: readonly ChunkRange[],
-  options: { rank: number; anchorTokens: number },
+  options: { rank: number; anchorTokens: number; lanes: number },
 ): {
   before: readonly ChunkRange[];
   together: readonly ChunkRange[];
   after: readonly ChunkRange[];
 } {
-  const { rank, anchorTokens } = options;
+  const { rank, anchorTokens, lanes } = options;
   // Rank 0 can send a layer when the anchor's last chunk has it; the others need it at once.
   const end = rank === ROOT
     ? chunks.filter(({ begin }) => begin < anchorTokens).length
-    : Math.min(MAX_LANES, chunks.length);
-  const start = Math.max(0, end - MAX_LANES);
+    : Math.min(lanes, chunks.length);
+  const start = Math.max(0, end - lanes);
   return {
     before: chunks.slice(0, start),
     together: chunks.slice(start, end),
@@ -82,12 +90,14 @@ export class AnchorStream implements Disposable {
   readonly #owned: DisposableStack;
   readonly #anchorTokens: number;
   readonly #next: number;
+  readonly #isKept: boolean;
   /** As `rowTensors()` has them. */
   readonly #packed: PerStage<readonly Tensor[]>;
 
   /**
    * @param options `rows`: on rank 0 those of its blocks, which begin with the anchor; elsewhere those
-   * of the anchor alone, which are filled. `next`: the first token that another rank encodes; of a
+   * of the anchor alone, which are filled. `isKept`: false on a rank without blocks, which takes part
+   * as all must, and forgets the anchor. `next`: the first token that another rank encodes; of a
    * layer with a window, what it does not see is not sent.
    */
   constructor(
@@ -97,9 +107,11 @@ export class AnchorStream implements Disposable {
       rows: KvRows;
       anchorTokens: number;
       next: number;
+      isKept: boolean;
     },
   ) {
     const { collective, rows, anchorTokens } = options;
+    this.#isKept = options.isKept;
     this.#next = options.next;
     this.#collective = collective;
     this.#rows = rows;
@@ -122,25 +134,24 @@ export class AnchorStream implements Disposable {
    * @throws {WorkerError} If a rank is lost.
    */
   async exchange(layer: number): Promise<void> {
-    const tensors = rowTensors(this.#rows.layer(layer));
     const first = this.#rows.firstFor(layer, this.#next);
     const tokens = this.#anchorTokens - first;
     if (tokens <= 0) return;
+    const tensors = this.#isKept ? rowTensors(this.#rows.layer(layer)) : [];
     const start = this.#rows.runOf(layer).origin + first;
-    const packed = this.#packed.of(layer);
-    for (const [i, tensor] of tensors.entries()) {
-      const exchange = exchangeOn(this.#collective, tensor.device);
+    for (const [i, all] of this.#packed.of(layer).entries()) {
+      const exchange = exchangeOn(this.#collective, all.device);
       invariant(exchange.canBeRecorded, "the anchor is sent between devices");
-      const all = packed[i];
-      invariant(all !== undefined, "all that a layer has is packed");
       const [heads = 0, , headDim = 0] = all.shape;
       const sent = all.reshape([all.size / headDim, headDim]).rows(0, heads * tokens)
         .reshape([heads, tokens, headDim]);
-      const [own, other] = [{ tensor, start }, { tensor: sent, start: 0 }];
+      const tensor = tensors[i];
+      const own = tensor && { tensor, start };
+      const other = { tensor: sent, start: 0 };
       const isRoot = this.#collective.rank === ROOT;
-      if (isRoot) await copyHeadRows(tokens, { out: other, from: own });
+      if (isRoot && own !== undefined) await copyHeadRows(tokens, { out: other, from: own });
       await exchange.broadcastRegion(sent, { root: ROOT });
-      if (!isRoot) await copyHeadRows(tokens, { out: own, from: other });
+      if (!isRoot && own !== undefined) await copyHeadRows(tokens, { out: own, from: other });
     }
   }
 

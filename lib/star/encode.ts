@@ -157,7 +157,7 @@ function chunksOf(
   const { collective, stages, transformer } = options;
   const { layout, blocks, anchorRows } = sequence;
   const chunks = blocks.map(({ start, end }) => chunkCount(end - start, transformer));
-  if (isAnchorSent(collective, { layout, stages })) chunks[0] = 1;
+  if (isAnchorSent(collective, { layout, stages })) chunks.fill(1, 0, 1);
   else if (anchorRows !== undefined) chunks.push(chunkCount(layout.anchorTokens, transformer));
   return chunks.reduce((sum, count) => sum + count, 0);
 }

@@ -16,7 +16,7 @@ import type { DeviceTraits } from "../device/device.ts";
 import { TILE_TOKENS } from "../ffi/symbols.ts";
 import type { PoolTokens } from "../model/kv_pools.ts";
 import { layerPools, type ModelShape } from "../model/model_shape.ts";
-import { MAX_LANES, sendingPays } from "./anchor_stream.ts";
+import { PLANNED_LANES, sendingPays } from "./anchor_stream.ts";
 import { type BlockLayout, tokensIn } from "./blocks.ts";
 import { queryRow, sequenceTokens } from "./sequence.ts";
 import { sequenceChunk } from "./sequence_chunk.ts";
@@ -31,8 +31,6 @@ export interface KeptOptions {
   readonly plan: CheckedPlan;
   readonly device: Pick<DeviceTraits, "hasHostMemory">;
   readonly layout: BlockLayout;
-  /** All ranks, those without blocks included. */
-  readonly ranks: number;
   readonly rank: number;
   /** Tokens of query and answer. */
   readonly room: number;
@@ -96,8 +94,8 @@ function reachOf(window: number, options: KeptOptions): number {
 
 /** The most tokens that are written before others can go. */
 function stepTokens(options: KeptOptions): number {
-  const { plan, device, layout, ranks, room, chunkTokens, isAskedOnce = false } = options;
-  const lanes = !device.hasHostMemory && sendingPays(layout, { ranks }) ? MAX_LANES : 1;
+  const { plan, device, layout, room, chunkTokens, isAskedOnce = false } = options;
+  const lanes = !device.hasHostMemory && sendingPays(layout) ? PLANNED_LANES : 1;
   const chunk = lanes * Math.max(chunkTokens, sequenceChunk(chunkTokens));
   // A query that is scored as a whole is one chunk; one that is not the last must leave the context.
   return mergeOf(plan) === "antidiagonal" || !isAskedOnce ? Math.max(chunk, room) : chunk;

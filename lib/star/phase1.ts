@@ -30,21 +30,15 @@ import type { Collective } from "../parallel/collective.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
-import { invariant } from "../errors.ts";
-import { consecutive, Transformer } from "../model/forward.ts";
+import { consecutive, type Transformer } from "../model/forward.ts";
 import type { KvRows } from "../model/kv_pools.ts";
 import { windowsOf } from "../model/model_shape.ts";
 import { kvFormat, type Precision } from "../model/precision.ts";
 import type { RopeLengths } from "../model/rope_frequencies.ts";
 import type { ModelWeights } from "../model/weight_tensors.ts";
-import {
-  AnchorStream,
-  arrangeChunks,
-  type ChunkRange,
-  isAnchorSent,
-  MAX_LANES,
-} from "./anchor_stream.ts";
+import { AnchorStream, arrangeChunks, type ChunkRange, isAnchorSent } from "./anchor_stream.ts";
 import type { BlockLayout, ContextBlock } from "./blocks.ts";
+import { LanePool } from "./lane_pool.ts";
 import { type Lane, runSideBySide } from "./lanes.ts";
 import { sequenceChunk } from "./sequence_chunk.ts";
 import type { Pauses, Turns } from "./turns.ts";
@@ -116,22 +110,28 @@ interface LocalSequence {
 export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result> {
   const { blocks, layout, transformer, contextIds, rows, anchorRows, stages, collective } = options;
   const { anchorTokens } = layout;
-  const [first] = blocks;
-  if (first === undefined) {
-    return { anchor: undefined, anchorPasses: 0, selected: [], [Symbol.dispose]() {} };
-  }
   const { kvHeads, headDim } = transformer.config;
   using owned = new DisposableStack();
   const anchor = anchorTokens === 0
     ? undefined
     : (layer: number) => (anchorRows ?? rows).segment(layer, { start: 0, tokens: anchorTokens });
   const { dtype } = kvFormat(options.precision);
-  const sizes = { kvHeads, headDim, dtype, anchorTokens };
+  const [first] = blocks;
+  const isKept = first !== undefined;
+  const sizes = { kvHeads, headDim, dtype, anchorTokens, isKept };
   const isSent = isAnchorSent(collective, { layout, stages });
   const next = layout.blocksByRank[1]?.[0]?.start ?? 0;
   if (isSent) await anchorRows?.makeRoom({ from: 0, end: anchorTokens, next });
   const sent = { ...sizes, collective, rows: anchorRows ?? rows, next };
   const stream = isSent ? owned.use(new AnchorStream(stages, sent)) : undefined;
+  if (first === undefined) {
+    await passAnchor(stream, options);
+    const kept = owned.move();
+    return {
+      ...{ anchor: undefined, anchorPasses: 0, selected: [] },
+      [Symbol.dispose]: () => kept.dispose(),
+    };
+  }
   const encodesAnchor = anchorRows !== undefined && !isSent;
   const encoder = owned.use(new SequenceEncoder(options, { encodesAnchor }));
   if (encodesAnchor) {
@@ -162,6 +162,17 @@ export async function encodeBlocks(options: Phase1Options): Promise<Phase1Result
   };
 }
 
+/** All that a rank without blocks has to do. */
+async function passAnchor(
+  stream: AnchorStream | undefined,
+  { transformer: { config: { layerCount } }, onProgress }: Phase1Options,
+): Promise<void> {
+  for (let layer = 0; layer < layerCount; layer++) {
+    await stream?.exchange(layer);
+    onProgress((layer + 1) / layerCount);
+  }
+}
+
 /**
  * The tiles selected in the layers of a stage: [chunks * layers of the model, heads * query tiles] i32,
  * a place for each chunk, so that none has to be waited for before the next one is started.
@@ -176,8 +187,7 @@ class SequenceEncoder implements Disposable {
   readonly #options: Phase1Options;
   readonly #owned = new DisposableStack();
   readonly #buffers: SelectionBuffers | undefined;
-  /** For chunks that run side by side. */
-  readonly #lanes: Transformer[] = [];
+  readonly #lanes: LanePool;
   readonly #chunkTokens: number;
   readonly #scale: number;
   readonly #windowOf: WindowOf;
@@ -205,7 +215,7 @@ class SequenceEncoder implements Disposable {
     this.#buffers = plan.selection && this.#owned.use(
       new SelectionBuffers(stages, plan.selection, sizes),
     );
-    this.#lanes.push(transformer);
+    this.#lanes = this.#owned.use(new LanePool(options));
   }
 
   /**
@@ -234,14 +244,20 @@ class SequenceEncoder implements Disposable {
       if (!isAnchorAwaited) this.#options.turns.checkpoint();
       if (this.#chunksBegun++ > 0 && stream === undefined) await this.#options.pauses.next();
       await makeRoom(chunk);
-      await this.#run(sequence, { chunk, transformer: this.#lane(index), counts: selected, lane });
+      await this.#run(sequence, {
+        chunk,
+        transformer: this.#lanes.at(index),
+        counts: selected,
+        lane,
+      });
     };
-    const { before, together, after } = stream === undefined
+    const isAhead = ({ begin }: ChunkRange) => begin < anchorTokens;
+    const lanes = stream && await this.#lanes.open(chunks.filter(isAhead).length);
+    const { before, together, after } = lanes === undefined
       ? { before: chunks, together: [], after: [] }
-      : arrangeChunks(chunks, { rank, anchorTokens });
+      : arrangeChunks(chunks, { rank, anchorTokens, lanes });
     for (const chunk of before) await one(chunk);
     if (stream !== undefined) {
-      await this.#openLanes(together.length);
       await makeRoom({ begin: together[0]?.begin ?? 0, end: together.at(-1)?.end ?? 0 });
       await runSideBySide(
         together.map((chunk, index) => (lane) => one(chunk, index, lane)),
@@ -284,22 +300,6 @@ class SequenceEncoder implements Disposable {
         this.#options.onProgress(Math.min(1, this.#done / this.#total));
       },
     });
-  }
-
-  #lane(index: number): Transformer {
-    const transformer = this.#lanes[index];
-    invariant(transformer !== undefined, `chunks run side by side on at most ${MAX_LANES} lanes`);
-    return transformer;
-  }
-
-  async #openLanes(count: number): Promise<void> {
-    const { stages, weights, precision, transformer: { config, maxTokens } } = this.#options;
-    while (this.#lanes.length < count) {
-      const sizes = { config, weights, precision, maxTokens };
-      const transformer = this.#owned.use(new Transformer(stages, sizes));
-      await transformer.prepare();
-      this.#lanes.push(transformer);
-    }
   }
 
   #newCounts(chunkCount: number, owned: DisposableStack): PerStage<StageCounts> | undefined {

@@ -97,6 +97,7 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
     });
   if (ownTokens === 0) {
     for (let layer = 0; layer < exchanges; layer++) await attention.exchange(layer);
+    await allIdle(stages);
     return { ...base, selected: [] };
   }
   const ids = new Int32Array(ownTokens);
@@ -123,7 +124,16 @@ export async function encodePart(options: RingPhaseOptions): Promise<Phase1Resul
   await part.keep(layerCount - 1);
   onProgress(1);
   const counts = await attention.counts();
+  await allIdle(stages);
   return { ...base, selected: counts.length === 0 ? [] : [counts] };
+}
+
+/**
+ * Waits for the ops of all devices. Memory that they use is freed behind it: a device that frees waits,
+ * and holds up all that this process does, also its hearing of a lost rank that an exchange waits for.
+ */
+async function allIdle(stages: readonly Stage[]): Promise<void> {
+  for (const { device } of stages) await device.kernels.idle();
 }
 
 async function wholePartTransformer(

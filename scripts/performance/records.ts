@@ -43,12 +43,30 @@ export class BenchRecords {
 
   /** The one record of a file that has some values. @throws {FileError} If there is not one. */
   one(file: string, where: Where): BenchRecord {
-    const found = (this.#files.get(file) ?? []).filter((record) =>
-      Object.entries(where).every(([path, value]) => valueAt(record, path) === value)
-    );
+    const found = this.#all(file, where);
     const [record] = found;
     if (record !== undefined && found.length === 1) return record;
-    throw new FileError(
+    throw this.#fault(file, { where, found });
+  }
+
+  /** The same; undefined if there is none. @throws {FileError} If there are several. */
+  find(file: string, where: Where): BenchRecord | undefined {
+    const found = this.#all(file, where);
+    if (found.length > 1) throw this.#fault(file, { where, found });
+    return found[0];
+  }
+
+  #all(file: string, where: Where): BenchRecord[] {
+    return (this.#files.get(file) ?? []).filter((record) =>
+      Object.entries(where).every(([path, value]) => valueAt(record, path) === value)
+    );
+  }
+
+  #fault(
+    file: string,
+    { where, found }: { where: Where; found: readonly BenchRecord[] },
+  ): FileError {
+    return new FileError(
       `Cannot make a table as bench/${file}.jsonl must have one record with ` +
         `${JSON.stringify(where)}: ${found.length} were found`,
     );
@@ -70,6 +88,13 @@ export function numberAt(record: BenchRecord, path: string): number {
   const value = valueAt(record, path);
   if (typeof value === "number") return value;
   throw wrongValue(record, { path, expected: "a number", value });
+}
+
+/** A text of a record. @throws {FileError} If it is none. */
+export function textAt(record: BenchRecord, path: string): string {
+  const value = valueAt(record, path);
+  if (typeof value === "string") return value;
+  throw wrongValue(record, { path, expected: "a text", value });
 }
 
 /** Some numbers of a record, one at least. @throws {FileError} If they are none. */

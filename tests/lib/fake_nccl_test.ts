@@ -88,7 +88,11 @@ for (const gpus of [1, 2]) {
 
 const STARX = Object.keys(entry.modes).find((name) => name.startsWith("starx")) ?? "";
 
-for (const [name, processCount] of [["star", 2], ["star", 3], [STARX, 2], ["ring", 2]] as const) {
+const RUNS = [
+  ...[["star", 2], ["star", 3], ["star", 8], [STARX, 2], [STARX, 4], ["ring", 2], ["ring", 4]],
+] as const;
+
+for (const [name, processCount] of RUNS) {
   const test = `ranks with a GPU each give one GPU's ids over NCCL: ${name}, ${processCount} ranks`;
   Deno.test({ name: test, ignore }, async () => {
     await withGpus(processCount, async () => {
@@ -158,17 +162,26 @@ Deno.test(
   },
 );
 
-/** Stopped ranks: rank 1 waits for the anchor that rank 0 does not send, rank 0 for rank 1's part. */
-const STOPS = [{ phase: "phase 1", victim: 0 }, { phase: "phase 2", victim: 1 }] as const;
+/** Stopped ranks: the others wait for the anchor that rank 0 does not send, or for one's part. */
+const STOPS = [
+  { phase: "phase 1", victim: 0, ranks: 2 },
+  { phase: "phase 2", victim: 1, ranks: 2 },
+  { phase: "phase 1", victim: 3, ranks: 4 },
+  { phase: "phase 2", victim: 4, ranks: 8 },
+] as const;
 /** Far longer than a busy machine keeps a rank from running. */
 const HANG_MS = 8_000;
 
-for (const { phase, victim } of STOPS) {
-  const test = `ranks on GPUs end if rank ${victim} is stopped in ${phase}, which is named`;
+for (const { phase, victim, ranks } of STOPS) {
+  const test =
+    `${ranks} ranks on GPUs end if rank ${victim} is stopped in ${phase}, which is named`;
   Deno.test({ name: test, ignore }, async () => {
-    await withGpus(2, async () => {
-      const plan = { ...STAR, blockTokens: 512, anchorTokens: 512 };
-      const engine = await openTiny({ plan, processCount: 2, device: "cuda", timeoutMs: HANG_MS });
+    await withGpus(ranks, async () => {
+      // On more than two ranks, blocks of which each has one or two.
+      const blockTokens = ranks === 2 ? 512 : 128;
+      const plan = { ...STAR, blockTokens, anchorTokens: blockTokens };
+      const run = { processCount: ranks, device: "cuda", timeoutMs: HANG_MS } as const;
+      const engine = await openTiny({ plan, ...run });
       const children = childrenOf(Deno.pid);
       const { pid = 0 } = children.find(({ command }) => command.includes(`--rank=${victim}`)) ??
         {};

@@ -1,4 +1,4 @@
-import { refreshTables } from "../../scripts/performance_tables.ts";
+import { DOCUMENTS, refreshTables, type TableDocument } from "../../scripts/performance_tables.ts";
 import { type BenchRecord, BenchRecords } from "../../scripts/performance/records.ts";
 import { tableText } from "../../scripts/performance/table.ts";
 import { TABLES } from "../../scripts/performance/tables.ts";
@@ -9,18 +9,26 @@ import { inFolder } from "../helpers/folder.ts";
 const ROOT = new URL("../../", import.meta.url).pathname;
 const records = await BenchRecords.read(`${ROOT}bench`);
 const text = await Deno.readTextFile(`${ROOT}docs/performance.md`);
+const document: TableDocument = { path: "docs/performance.md", tables: TABLES };
 
-Deno.test("the tables of docs/performance.md are what bench/ says", () => {
-  assert(refreshTables(text, records) === text, "they are stale: run `deno task tables`");
-});
+for (const document of DOCUMENTS) {
+  Deno.test(`the tables of ${document.path} are what bench/ says`, async () => {
+    const text = await Deno.readTextFile(`${ROOT}${document.path}`);
+    const fresh = refreshTables(text, { records, document });
+    assert(fresh === text, "they are stale: run `deno task tables`");
+  });
+}
 
 Deno.test("refreshTables() makes a table anew whatever stands in its place, and leaves all else", () => {
-  assertEquals(refreshTables(text.replaceAll(/^\|.*$/gm, ""), records).includes("| decode"), true);
+  assertEquals(
+    refreshTables(text.replaceAll(/^\|.*$/gm, ""), { records, document }).includes("| decode"),
+    true,
+  );
   const changed = text.replace("|       6.70 |", "|       6.60 |");
   assertNotEquals(changed, text);
-  assertEquals(refreshTables(changed, records), text);
+  assertEquals(refreshTables(changed, { records, document }), text);
   const longer = `${text}\nA line of prose.\n`;
-  assertEquals(refreshTables(longer, records), longer);
+  assertEquals(refreshTables(longer, { records, document }), longer);
 });
 
 Deno.test("refreshTables() shows another figure where a record has another one", async () => {
@@ -32,7 +40,7 @@ Deno.test("refreshTables() shows another figure where a record has another one",
       });
       await Deno.writeTextFile(`${folder}/${name}`, other);
     }
-    const other = refreshTables(text, await BenchRecords.read(folder));
+    const other = refreshTables(text, { records: await BenchRecords.read(folder), document });
     const [old, fresh] = [text, other].map((one) =>
       one.split("\n").filter((line) => line.startsWith("| 8,192        |"))
     );
@@ -50,9 +58,9 @@ Deno.test("refreshTables() refuses documents that it cannot fill", () => {
   const begin = (name: string) => `<!-- table ${name} -->`;
   const end = "<!-- end of table -->";
   const whole = names.map((name) => `${begin(name)}\n${end}\n`).join("");
-  refreshTables(whole, records);
+  refreshTables(whole, { records, document });
   for (
-    const [document, message] of [
+    const [text, message] of [
       [
         whole.replace(`${begin("h100-decode")}\n${end}\n`, ""),
         "table h100-decode must be there once",
@@ -64,7 +72,7 @@ Deno.test("refreshTables() refuses documents that it cannot fill", () => {
       [whole.replace(end, ""), "must end with"],
     ] as const
   ) {
-    assertThrows(() => refreshTables(document, records), FileError, message);
+    assertThrows(() => refreshTables(text, { records, document }), FileError, message);
   }
 });
 

@@ -146,22 +146,27 @@ for (const name of ["star", "starx_p1_S16_t0.9", "star_seedweights_S16", "ring"]
   });
 }
 
-for (const name of ["star", "starx_p1_S16_t0.9", "ring"]) {
-  gpuTest(`two processes with two GPUs each exchange over NCCL: ${name}`, 4, async () => {
+for (
+  const [name, processCount] of [
+    ...[["star", 2], ["starx_p1_S16_t0.9", 2], ["ring", 2], ["star", 4]] as const,
+  ]
+) {
+  const test = `${processCount} processes with two GPUs each exchange over NCCL: ${name}`;
+  gpuTest(test, 2 * processCount, async () => {
     assert(folder !== undefined);
     const nccl = { STARX_CUDA: await addFakeNccl(folder) };
     await withFakeGpu(folder, async () => {
-      const base = { processCount: 2, timeoutMs: 60_000 };
+      const base = { processCount, timeoutMs: 60_000 };
       const run = async (gpusPerRank: number): Promise<GenerateResult> => {
         await using engine = await openEngine({ ...rankOptions(name, gpusPerRank), ...base });
-        assertMatch(engine.deviceDescription, /2 processes, NCCL/);
+        assertMatch(engine.deviceDescription, new RegExp(`${processCount} processes, NCCL`));
         assertEquals(engine.deviceDescription.split(" and ").length, gpusPerRank);
         return await engine.generate(REQUEST);
       };
       const [expected, found] = [await run(1), await run(2)];
       assertEquals([found.ids, found.topLogits], [expected.ids, expected.topLogits]);
       // The anchor is sent between the GPUs of the same layers.
-      assertEquals(found.ranks.map(({ anchorPasses }) => anchorPasses), [0, 0]);
+      assertEquals([...new Set(found.ranks.map(({ anchorPasses }) => anchorPasses))], [0]);
     }, nccl);
   });
 }

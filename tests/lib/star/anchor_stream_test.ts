@@ -11,7 +11,7 @@ import { assertEquals, assertRejects } from "../../helpers/assert.ts";
 import { STAR } from "../../helpers/prompts.ts";
 
 function pays(contextTokens: number, ranks: number, plan: PlanOptions = STAR): boolean {
-  return sendingPays(layOutBlocks(checkPlan(plan), { contextTokens, ranks }), { ranks });
+  return sendingPays(layOutBlocks(checkPlan(plan), { contextTokens, ranks }));
 }
 
 Deno.test("sendingPays() is true where rank 0 has as many blocks as the next rank", () => {
@@ -19,15 +19,16 @@ Deno.test("sendingPays() is true where rank 0 has as many blocks as the next ran
   assertEquals(pays(8 * 256, 8), true);
   assertEquals(pays(5 * 256, 3), true, "2, 2 and 1 blocks");
   assertEquals(pays(7 * 256, 2), false, "4 and 3 blocks");
-  assertEquals(pays(3 * 256, 4), false, "a rank without blocks");
+  assertEquals(pays(3 * 256, 4), true, "a rank without blocks");
+  assertEquals(pays(256, 4), false, "one block");
   assertEquals(pays(8 * 256, 1), false, "one rank");
   assertEquals(pays(2048, 2, { ...STAR, mode: "ring" }), false, "no anchor");
 });
 
 Deno.test("arrangeChunks() takes the anchor's last chunks at rank 0, the first ones elsewhere", () => {
   const chunks = [0, 1, 2, 3].map((i) => ({ begin: 100 * i, end: 100 * (i + 1) }));
-  const arrange = (rank: number, anchorTokens: number) => {
-    const { before, together, after } = arrangeChunks(chunks, { rank, anchorTokens });
+  const arrange = (rank: number, anchorTokens: number, lanes = 2) => {
+    const { before, together, after } = arrangeChunks(chunks, { rank, anchorTokens, lanes });
     return [before, together, after].map((part) => part.map(({ begin }) => begin / 100));
   };
   assertEquals(arrange(0, 400), [[0, 1], [2, 3], []]);
@@ -35,6 +36,10 @@ Deno.test("arrangeChunks() takes the anchor's last chunks at rank 0, the first o
   assertEquals(arrange(0, 200), [[], [0, 1], [2, 3]]);
   assertEquals(arrange(0, 1), [[], [0], [1, 2, 3]]);
   assertEquals(arrange(1, 400), [[], [0, 1], [2, 3]]);
+  assertEquals(arrange(0, 400, 3), [[0], [1, 2, 3], []]);
+  assertEquals(arrange(0, 250, 3), [[], [0, 1, 2], [3]]);
+  assertEquals(arrange(0, 400, 16), [[], [0, 1, 2, 3], []]);
+  assertEquals(arrange(1, 400, 16), [[], [0, 1, 2, 3], []]);
 });
 
 /** Runs made-up chunks of a model of three layers; `note` gets what happens in order. */
