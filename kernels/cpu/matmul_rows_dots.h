@@ -99,7 +99,8 @@ struct WideDots {
   }
   static SX_INLINE_METHOD float finish(const Sum& sum, const X* x, const W* weight, int64_t left) {
     float total = reduce_add(add(sum.even, sum.odd));
-    for (int64_t l = 0; l < left; l++) total += x[l] * widen(weight[l]);
+    /* Rounded once, wherever this is compiled: a compiler may choose otherwise in each place. */
+    for (int64_t l = 0; l < left; l++) total = __builtin_fmaf(x[l], widen(weight[l]), total);
     return total;
   }
 };
