@@ -41,16 +41,30 @@ export class BenchRecords {
     return new BenchRecords(files);
   }
 
+  /** The records of a file that have some values, one for each round. @throws {FileError} If there is none. */
+  all(file: string, where: Where): readonly BenchRecord[] {
+    const found = this.#find(file, where);
+    if (found.length > 0) return found;
+    throw new FileError(
+      `Cannot make a table as bench/${file}.jsonl must have records with ` +
+        `${JSON.stringify(where)}: none was found`,
+    );
+  }
+
   /** The one record of a file that has some values. @throws {FileError} If there is not one. */
   one(file: string, where: Where): BenchRecord {
-    const found = (this.#files.get(file) ?? []).filter((record) =>
-      Object.entries(where).every(([path, value]) => valueAt(record, path) === value)
-    );
+    const found = this.#find(file, where);
     const [record] = found;
     if (record !== undefined && found.length === 1) return record;
     throw new FileError(
       `Cannot make a table as bench/${file}.jsonl must have one record with ` +
         `${JSON.stringify(where)}: ${found.length} were found`,
+    );
+  }
+
+  #find(file: string, where: Where): readonly BenchRecord[] {
+    return (this.#files.get(file) ?? []).filter((record) =>
+      Object.entries(where).every(([path, value]) => valueAt(record, path) === value)
     );
   }
 }
