@@ -40,8 +40,8 @@ constexpr int64_t kAheadBytes = 8192;
  * the next one begins. Discarded: 512 KiB, asking beyond the end. */
 constexpr int64_t kChunkBytes = 1 << 22;
 /* Of several rows: what a slab of a group takes, and the columns of a block in tiles, whose sums take 12 KiB.
- * 8 rows of the 1B shape's products by pairs of bf16 on two cores of a Zen 5: 47.9 ms, 60.7 with all the depth
- * at once. Their weights are asked for into L1, where there is room now: 55.4 ms into L2. */
+ * 8 rows of the 1B shape's products by pairs
+ * of bf16 on two cores of a Zen 5: 52 ms, 61 with all the depth at once and weights asked for into L2. */
 constexpr int64_t kSlabBytes = 1 << 14;
 constexpr int64_t kBlockTiles = 8;
 constexpr int64_t kBlockBytes = 1 << 17;
