@@ -122,7 +122,7 @@ static inline void write_row(float* out, const int32_t* sums, int32_t offset, fl
   if (to != out) __builtin_memcpy(out, whole, static_cast<size_t>(columns) * 4);
 }
 
-/* Memory is asked for so far ahead, into L2: the processor's own prefetching ends at each page. */
+/* Memory is asked for so far ahead, into L1: the processor's own prefetching ends at each page. */
 constexpr int64_t kInt8AheadBytes = 8192;
 
 /* Where a tile's operands and sums lie. */
@@ -146,7 +146,7 @@ SX_INLINE void multiply_quad(const DotTile<Dots>& t, const uint8_t* weight,
     Ints fours[R];
 #pragma GCC unroll 12
     for (int r = 0; r < R; r++) fours[r] = Dots::load_x(x + r * t.x_stride);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int p = 0; p < P; p++) {
 #pragma GCC unroll 4
       for (int v = 0; v < V; v++) {
@@ -158,7 +158,7 @@ SX_INLINE void multiply_quad(const DotTile<Dots>& t, const uint8_t* weight,
     return;
   }
   Ints weights[P][V];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
   for (int p = 0; p < P; p++) {
 #pragma GCC unroll 4
     for (int v = 0; v < V; v++) {
@@ -168,7 +168,7 @@ SX_INLINE void multiply_quad(const DotTile<Dots>& t, const uint8_t* weight,
 #pragma GCC unroll 12
   for (int r = 0; r < R; r++) {
     const Ints four = Dots::load_x(x + r * t.x_stride);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int p = 0; p < P; p++) {
 #pragma GCC unroll 4
       for (int v = 0; v < V; v++) {
@@ -186,7 +186,7 @@ void multiply_dots(const DotTile<Dots>& t) {
   Ints sums[U][P][R][V];
 #pragma GCC unroll 8
   for (int u = 0; u < U; u++) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int p = 0; p < P; p++) {
 #pragma GCC unroll 12
       for (int r = 0; r < R; r++) {
@@ -203,14 +203,14 @@ void multiply_dots(const DotTile<Dots>& t) {
       const typename Dots::X* x = t.x + (quad + u) * kQuad;
       if constexpr (kAhead) {
         /* Near a panel's end for the one that its stream reads next. */
-        int64_t ahead = kInt8AheadBytes;
+        int64_t ahead = P > 2 ? kInt8AheadBytes / 2 : kInt8AheadBytes;
         if ((quad + u) * kQuadBytes + ahead >= t.panel_stride) ahead += (P - 1) * t.panel_stride;
-        for (int p = 0; p < P; p++) prefetch_l2(weight + p * t.panel_stride + ahead);
+        for (int p = 0; p < P; p++) prefetch(weight + p * t.panel_stride + ahead);
       }
       multiply_quad<Dots, R, P>(t, weight, x, sums[u]);
     }
   }
-#pragma GCC unroll 2
+#pragma GCC unroll 4
   for (int p = 0; p < P; p++) {
 #pragma GCC unroll 12
     for (int r = 0; r < R; r++) {

@@ -2,10 +2,11 @@
  * Linear layers for the rows of a decode step (see sx_matmul_rows in ../sx_kernels.h): out[i,j] (+)=
  * sum over l x[i,l] weight[j,l], with one order of every sum whatever the number of rows.
  *
- * Bound by memory: a weight is read once from there for all rows. A tile of columns meets up to
- * Dots::kRows rows at a time, the columns being few enough to wait in a cache for the next rows. Rows
- * that are multiplied together are packed first, so that one stream has what a step needs of them:
- * rows 8 KiB apart would push each other out of L1.
+ * Bound by memory: a weight is read once from there for all rows. Several rows meet a block of columns
+ * that is small enough to wait in a cache for the next rows, up to Dots::kRows rows by kColumns columns at
+ * a time. Their depth is cut into slabs, so that a slab of rows waits in L1 for the next columns; sums wait
+ * in L1, too, and go on where they were. Rows that are multiplied together are packed first, so that one
+ * stream has what a step needs of them: rows 8 KiB apart would push each other out of L1.
  * Order of a sum, by x, weight and instruction set alone:
  *  - f32 arithmetic (a set without bf16 products, or f32 inputs): the lanes of two vectors
  *    add every 2 * kLanes elements in turn, then the vectors and their lanes, then what is left of k.
@@ -16,6 +17,7 @@
  */
 #include <type_traits>
 
+#include "matmul_rows_dots.h"
 #include "matmul_rows_tiles.h"
 #include "narrowed.h"
 #include "ops.h"
@@ -37,131 +39,12 @@ constexpr int64_t kAheadBytes = 8192;
  * what lies behind one may belong to another thread and is not asked for, and nothing is there yet where
  * the next one begins. Discarded: 512 KiB, asking beyond the end. */
 constexpr int64_t kChunkBytes = 1 << 22;
-constexpr int64_t kLine = 64; /* bytes */
-
-/* Whether rows of weights can be read by whole lines of the cache although none begins with one, as a
- * file puts its matrices where the one before ends: then vectors are cut out of two lines. A vector that
- * lies across two lines takes as long as two, and waits for both. No byte is read of a line that holds
- * none of the row. */
-#ifdef __AVX512F__
-bool cuts_lines(const sx_matmul_params& args) {
-  const uintptr_t off = reinterpret_cast<uintptr_t>(args.weight) % kLine;
-  return args.k * 2 % kLine == 0 && off != 0 && off % 4 == 0;
-}
-
-/* C rows of weights of 16 bits, cut out of their lines. */
-template <int C>
-class Lines {
- public:
-  SX_INLINE_METHOD Lines(const void* weight, int64_t row_bytes) : row_bytes_(row_bytes) {
-    const int off = static_cast<int>(reinterpret_cast<uintptr_t>(weight) % kLine);
-    const __m512i steps = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    index_ = _mm512_add_epi32(steps, _mm512_set1_epi32(off / 4));
-    first_ = static_cast<const char*>(weight) - off;
-#pragma GCC unroll 4
-    for (int c = 0; c < C; c++) lines_[c] = _mm512_load_si512(first_ + c * row_bytes_);
-  }
-  /* 64 bytes of row c from `byte` on; byte after byte. */
-  SX_INLINE_METHOD __m512i next(int c, int64_t byte) {
-    const __m512i line = _mm512_load_si512(first_ + c * row_bytes_ + byte + kLine);
-    const __m512i cut = _mm512_permutex2var_epi32(lines_[c], index_, line);
-    lines_[c] = line;
-    return cut;
-  }
-
- private:
-  __m512i lines_[C], index_;
-  const char* first_;
-  int64_t row_bytes_;
-};
-#else
-template <int C>
-class Lines {};
-#endif
-/* Where rows are read as they lie. */
-struct NoLines {
-  SX_INLINE_METHOD NoLines(const void*, int64_t) {}
-};
-
-/* Sums of f32 products. In: x as the caller has it.
- * Discarded: widening bf16 by load_pair, whose whole vectors lie across two lines of a cache wherever
- * a file does not align its weights: 5.0 instead of 2.9 ms for 8 rows, on a Zen 5. */
-template <class In, class W>
-struct WideDots {
-  using Source = In;
-  using X = float; /* as packed */
-  using Weight = W;
-  /* Rows and columns whose sums fit the registers beside what they are made of. */
-  static constexpr int kRows = kLanes == 8 ? 2 : 4;
-  static constexpr int kColumns = kLanes == 8 ? 2 : 3;
-  static constexpr int64_t kStep = 2 * kLanes;
-
-  struct Sum {
-    Vec even, odd;
-  };
-  struct Pair {
-    Vec first, second;
-  };
-  static SX_INLINE_METHOD void clear(Sum& sum) { sum.even = sum.odd = zero(); }
-  static SX_INLINE_METHOD Pair load_x(const X* x) { return {load(x), load(x + kLanes)}; }
-  static SX_INLINE_METHOD Pair load_weight(const W* weight) {
-    return {load(weight), load(weight + kLanes)};
-  }
-#ifdef __AVX512F__
-  static SX_INLINE_METHOD Pair of_line(__m512i line) {
-    const auto widened = [](__m256i half) {
-      return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
-    };
-    return {widened(_mm512_castsi512_si256(line)), widened(_mm512_extracti64x4_epi64(line, 1))};
-  }
-#endif
-  static SX_INLINE_METHOD void pack(X* out, const In* x) {
-    store(out, load(x));
-    store(out + kLanes, load(x + kLanes));
-  }
-  static SX_INLINE_METHOD X pack_one(In x) { return widen(x); }
-  static SX_INLINE_METHOD void multiply(Sum& sum, const Pair& x, const Pair& weight) {
-    sum.even = fma(x.first, weight.first, sum.even);
-    sum.odd = fma(x.second, weight.second, sum.odd);
-  }
-  static SX_INLINE_METHOD float finish(const Sum& sum, const X* x, const W* weight, int64_t left) {
-    float total = reduce_add(add(sum.even, sum.odd));
-    for (int64_t l = 0; l < left; l++) total += x[l] * widen(weight[l]);
-    return total;
-  }
-};
-
-#ifdef SX_HAS_PAIRS
-/* Sums of products of bf16 pairs. */
-struct PairDots {
-  using Source = bf16;
-  using X = bf16;
-  using Weight = bf16;
-  static constexpr int kRows = 8;
-  static constexpr int kColumns = 3;
-  static constexpr int64_t kStep = 2 * kLanes;
-
-  using Sum = Vec;
-  using Pair = __m512bh;
-  static SX_INLINE_METHOD void clear(Sum& sum) { sum = zero(); }
-  static SX_INLINE_METHOD Pair load_x(const X* x) { return (Pair)_mm512_loadu_si512(x); }
-  static SX_INLINE_METHOD Pair load_weight(const bf16* weight) { return load_x(weight); }
-  static SX_INLINE_METHOD Pair of_line(__m512i line) { return (Pair)line; }
-  static SX_INLINE_METHOD void pack(X* out, const X* x) {
-    _mm512_storeu_si512(out, _mm512_loadu_si512(x));
-  }
-  static SX_INLINE_METHOD X pack_one(X x) { return x; }
-  static SX_INLINE_METHOD void multiply(Sum& sum, Pair x, Pair weight) {
-    sum = _mm512_dpbf16_ps(sum, x, weight);
-  }
-  static SX_INLINE_METHOD float finish(Sum sum, const X* x, const bf16* weight, int64_t left) {
-    const __mmask32 mask = static_cast<__mmask32>((1ull << left) - 1);
-    multiply(sum, (Pair)_mm512_maskz_loadu_epi16(mask, x),
-             (Pair)_mm512_maskz_loadu_epi16(mask, weight));
-    return reduce_add(sum);
-  }
-};
-#endif
+/* Of several rows: what a slab of a group takes, and the columns of a block in tiles, whose sums take 12 KiB.
+ * 8 rows of the 1B shape's products by pairs
+ * of bf16 on two cores of a Zen 5: 52 ms, 61 with all the depth at once and weights asked for into L2. */
+constexpr int64_t kSlabBytes = 1 << 14;
+constexpr int64_t kBlockTiles = 8;
+constexpr int64_t kBlockBytes = 1 << 17;
 
 /* Packs rows of x by groups of kRows: of each group [steps][rows][kStep], then what is left of k. */
 template <class Dots>
@@ -186,49 +69,128 @@ SX_INLINE int64_t ahead_bytes(int64_t row_bytes) {
   return max64(kAheadBytes, C * row_bytes);
 }
 
-/* A group of R rows of x from row i on by C columns from j on. kFirst: whether these weights come
- * from memory, so that those after them are asked for. kCut: see cuts_lines(). */
-template <class Dots, int R, int C, bool kFirst, bool kCut>
-void multiply_tile(const sx_matmul_params& args, const typename Dots::X* packed, int64_t i,
-                   int64_t j) {
+/* One row of x by C columns from j on. kAhead: whether the weights behind these are asked for. kCut: see
+ * cuts_lines(). */
+template <class Dots, int C, bool kAhead, bool kCut>
+void multiply_row(const sx_matmul_params& args, const typename Dots::X* x, int64_t j) {
   using Weight = typename Dots::Weight;
   constexpr int64_t kStep = Dots::kStep;
   const Weight* weight = static_cast<const Weight*>(args.weight) + j * args.k;
   const int64_t row_bytes = args.k * static_cast<int64_t>(sizeof(Weight));
   const int64_t ahead = ahead_bytes<C>(row_bytes);
-  typename Dots::Sum sums[R][C];
-#pragma GCC unroll 8
-  for (int r = 0; r < R; r++) {
+  typename Dots::Sum sums[C];
 #pragma GCC unroll 4
-    for (int c = 0; c < C; c++) Dots::clear(sums[r][c]);
-  }
-  const typename Dots::X* x = packed + i * args.k;
+  for (int c = 0; c < C; c++) Dots::clear(sums[c]);
   std::conditional_t<kCut, Lines<C>, NoLines> lines(weight, row_bytes);
   int64_t l = 0;
-  for (; l + kStep <= args.k; l += kStep, x += R * kStep) {
-    typename Dots::Pair weights[C];
+  for (; l + kStep <= args.k; l += kStep) {
+    const typename Dots::Pair row = Dots::load_x(x + l);
 #pragma GCC unroll 4
     for (int c = 0; c < C; c++) {
       const Weight* w = weight + c * args.k + l;
-      if constexpr (kFirst) {
+      if constexpr (kAhead) {
         for (int64_t byte = 0; byte < kStep * int64_t{sizeof(Weight)}; byte += 64) {
           prefetch_l2(reinterpret_cast<const char*>(w) + ahead + byte);
         }
       }
       if constexpr (kCut) {
-        weights[c] = Dots::of_line(lines.next(c, l * int64_t{sizeof(Weight)}));
+        Dots::multiply(sums[c], row, Dots::of_line(lines.next(c, l * int64_t{sizeof(Weight)})));
       } else {
-        weights[c] = Dots::load_weight(w);
+        Dots::multiply(sums[c], row, Dots::load_weight(w));
       }
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++) {
-      const typename Dots::Pair row = Dots::load_x(x + r * kStep);
-#pragma GCC unroll 4
-      for (int c = 0; c < C; c++) Dots::multiply(sums[r][c], row, weights[c]);
     }
   }
   const int64_t left = args.k - l;
+#pragma GCC unroll 4
+  for (int c = 0; c < C; c++) {
+    const float sum = Dots::finish(sums[c], x + l, weight + c * args.k + l, left);
+    float* out = sums_of(args) + j + c;
+    *out = args.accumulate == 1 ? *out + sum : sum;
+  }
+}
+
+/* How the depth is cut into slabs for several rows. */
+template <class Dots>
+struct Slabs {
+  static constexpr int64_t kDepth =
+      kSlabBytes / (Dots::kRows * static_cast<int64_t>(sizeof(typename Dots::X)));
+
+  explicit Slabs(int64_t k)
+      : count(max64(1, ceil_div(k, kDepth))), depth(round_up(ceil_div(k, count), Dots::kStep)) {}
+
+  int64_t count, depth;
+};
+
+/* Where a group of rows meets some columns at one slab of depth. */
+template <class Dots>
+struct Tile {
+  const typename Dots::X* x;           /* packed, from the slab on */
+  const typename Dots::Weight* weight; /* of the first column, from the slab on */
+  const char* next;                    /* weights that are read some tiles later; null: none */
+  typename Dots::Sum* sums;            /* [rows][columns], of the slabs before */
+  int64_t steps;
+  bool is_first, is_last; /* slab */
+};
+
+/* R rows from row i on by C columns from j on. kCut: see cuts_lines(). Discarded, 5 % slower as compiled: the
+ * loop over a slab as a function of its own. */
+template <class Dots, int R, int C, bool kCut>
+void multiply_tile(const sx_matmul_params& args, const Tile<Dots>& tile, int64_t i, int64_t j) {
+  using Weight = typename Dots::Weight;
+  constexpr int64_t kStep = Dots::kStep, kStepBytes = kStep * int64_t{sizeof(Weight)};
+  const int64_t row_bytes = args.k * static_cast<int64_t>(sizeof(Weight));
+  typename Dots::Sum sums[R][C];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; r++) {
+#pragma GCC unroll 4
+    for (int c = 0; c < C; c++) {
+      if (tile.is_first) {
+        Dots::clear(sums[r][c]);
+      } else {
+        sums[r][c] = tile.sums[r * C + c];
+      }
+    }
+  }
+  const typename Dots::X* x = tile.x;
+  const Weight* weight = tile.weight;
+  const auto add_slab = [&](auto asks) {
+    std::conditional_t<kCut, Lines<C>, NoLines> lines(weight, row_bytes);
+    for (int64_t step = 0; step < tile.steps; step++, x += R * kStep) {
+      typename Dots::Pair weights[C];
+#pragma GCC unroll 4
+      for (int c = 0; c < C; c++) {
+        if constexpr (decltype(asks)::value) {
+          const char* next = tile.next + c * row_bytes + step * kStepBytes;
+          for (int64_t byte = 0; byte < kStepBytes; byte += kLine) prefetch(next + byte);
+        }
+        if constexpr (kCut) {
+          weights[c] = Dots::of_line(lines.next(c, step * kStepBytes));
+        } else {
+          weights[c] = Dots::load_weight(weight + c * args.k + step * kStep);
+        }
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < R; r++) {
+        const typename Dots::Pair row = Dots::load_x(x + r * kStep);
+#pragma GCC unroll 4
+        for (int c = 0; c < C; c++) Dots::multiply(sums[r][c], row, weights[c]);
+      }
+    }
+  };
+  if (tile.next != nullptr) {
+    add_slab(std::true_type());
+  } else {
+    add_slab(std::false_type());
+  }
+  if (!tile.is_last) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) {
+#pragma GCC unroll 4
+      for (int c = 0; c < C; c++) tile.sums[r * C + c] = sums[r][c];
+    }
+    return;
+  }
+  const int64_t l = tile.steps * kStep, left = args.k % kStep;
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++) {
 #pragma GCC unroll 4
@@ -240,18 +202,63 @@ void multiply_tile(const sx_matmul_params& args, const typename Dots::X* packed,
   }
 }
 
-/* All rows of x by C columns, R at a time and then the rest, which is one group of fewer. */
-template <class Dots, int R, int C, bool kFirst, bool kCut>
-void multiply_columns(const sx_matmul_params& args, const typename Dots::X* packed, int64_t i,
-                      int64_t j) {
+/* The same for `rows` rows, at most R. */
+template <class Dots, int R, int C, bool kCut>
+void multiply_rows(const sx_matmul_params& args, const Tile<Dots>& tile, int64_t i, int64_t j,
+                   int64_t rows) {
   if constexpr (R > 1) {
-    if (args.m - i < R) return multiply_columns<Dots, R - 1, C, kFirst, kCut>(args, packed, i, j);
+    if (rows < R) return multiply_rows<Dots, R - 1, C, kCut>(args, tile, i, j, rows);
   }
-  multiply_tile<Dots, R, C, kFirst, kCut>(args, packed, i, j);
-  for (i += R; i + R <= args.m; i += R) multiply_tile<Dots, R, C, false, kCut>(args, packed, i, j);
-  if constexpr (R > 1) {
-    if (i < args.m) multiply_columns<Dots, R - 1, C, false, kCut>(args, packed, i, j);
+  multiply_tile<Dots, R, C, kCut>(args, tile, i, j);
+}
+
+/* All rows of x by columns from j on, C at a time as long as they end before `end`; returns where it
+ * stopped. */
+template <class Dots, int C, bool kCut>
+int64_t multiply_columns(const sx_matmul_params& args, const typename Dots::X* packed, int64_t j,
+                         int64_t end) {
+  using Weight = typename Dots::Weight;
+  constexpr int R = Dots::kRows;
+  const Slabs<Dots> slabs(args.k);
+  const auto weight_at = [&](int64_t column, int64_t slab) {
+    return static_cast<const Weight*>(args.weight) + column * args.k + slab * slabs.depth;
+  };
+  const int64_t tile_bytes = C * slabs.depth * static_cast<int64_t>(sizeof(Weight));
+  /* A block that several groups of rows meet waits for them in L2. */
+  const int64_t row_bytes = max64(1, args.k * static_cast<int64_t>(sizeof(Weight)));
+  const int64_t most =
+      args.m <= R ? kBlockTiles : max64(1, min64(kBlockTiles, kBlockBytes / (C * row_bytes)));
+  const int64_t ahead = min64(most, max64(1, ceil_div(kAheadBytes, max64(1, tile_bytes))));
+  typename Dots::Sum sums[kBlockTiles][R * C];
+  while (j + C <= end) {
+    const int64_t tiles = min64(most, (end - j) / C);
+    for (int64_t row = 0; row < args.m; row += R) {
+      const int64_t rows = min64(R, args.m - row);
+      for (int64_t slab = 0; slab < slabs.count; slab++) {
+        const bool is_last = slab + 1 == slabs.count;
+        const int64_t depth = is_last ? args.k - slab * slabs.depth : slabs.depth;
+        for (int64_t t = 0; t < tiles; t++) {
+          /* Behind the block's last slab comes the next block, and before that its next slab. */
+          const bool is_in_block = t + ahead < tiles;
+          const int64_t next_column = j + (t + ahead - (is_in_block || is_last ? 0 : tiles)) * C;
+          const int64_t next_slab = is_in_block ? slab : is_last ? 0 : slab + 1;
+          const bool is_asked = row == 0 && next_column + C <= end;
+          const int64_t column = j + t * C;
+          const char* next = reinterpret_cast<const char*>(weight_at(next_column, next_slab));
+          const Tile<Dots> tile = {packed + row * args.k + slab * slabs.depth * rows,
+                                   weight_at(column, slab),
+                                   is_asked ? next : nullptr,
+                                   sums[t],
+                                   depth / Dots::kStep,
+                                   slab == 0,
+                                   is_last};
+          multiply_rows<Dots, R, C, kCut>(args, tile, row, column, rows);
+        }
+      }
+    }
+    j += tiles * C;
   }
+  return j;
 }
 
 /* packed: see pack_rows(); one row is as it was, but for its type. */
@@ -259,25 +266,25 @@ template <class Dots, bool kCut>
 void multiply(Context& context, const sx_matmul_params& args, const typename Dots::X* packed) {
   const int64_t row_bytes = args.k * static_cast<int64_t>(sizeof(typename Dots::Weight));
   const Grain grain(kChunkBytes / row_bytes, row_grain(row_bytes));
-  const auto columns_at_once = [&](auto rows, auto columns, int64_t& j, int64_t end) {
-    const int64_t ahead = ahead_bytes<columns()>(row_bytes);
-    for (; j + columns() <= end; j += columns()) {
+  const auto row_by = [&](auto columns, int64_t& j, int64_t end) {
+    constexpr int C = decltype(columns)::value;
+    const int64_t ahead = ahead_bytes<C>(row_bytes);
+    for (; j + C <= end; j += C) {
       if ((end - j) * row_bytes > ahead) {
-        multiply_columns<Dots, rows(), columns(), true, kCut>(args, packed, 0, j);
+        multiply_row<Dots, C, true, kCut>(args, packed, j);
       } else {
-        multiply_columns<Dots, rows(), columns(), false, kCut>(args, packed, 0, j);
+        multiply_row<Dots, C, false, kCut>(args, packed, j);
       }
     }
   };
-  const std::integral_constant<int, 1> one;
-  const std::integral_constant<int, Dots::kRows> rows;
   parallel_for(context, args.n, grain, [&](int64_t j, int64_t end, int32_t) {
     if (args.m == 1) {
-      columns_at_once(one, std::integral_constant<int, kColumnsOfOneRow>(), j, end);
+      row_by(std::integral_constant<int, kColumnsOfOneRow>(), j, end);
+      row_by(std::integral_constant<int, 1>(), j, end);
     } else {
-      columns_at_once(rows, std::integral_constant<int, Dots::kColumns>(), j, end);
+      j = multiply_columns<Dots, Dots::kColumns, kCut>(args, packed, j, end);
+      multiply_columns<Dots, 1, kCut>(args, packed, j, end);
     }
-    columns_at_once(rows, one, j, end);
   });
 }
 

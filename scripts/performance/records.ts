@@ -41,9 +41,16 @@ export class BenchRecords {
     return new BenchRecords(files);
   }
 
+  /** The records of a file that have some values, one for each round. @throws {FileError} If there is none. */
+  all(file: string, where: Where): readonly BenchRecord[] {
+    const found = this.#find(file, where);
+    if (found.length > 0) return found;
+    throw this.#fault(file, { where, found, expected: "records" });
+  }
+
   /** The one record of a file that has some values. @throws {FileError} If there is not one. */
   one(file: string, where: Where): BenchRecord {
-    const found = this.#all(file, where);
+    const found = this.#find(file, where);
     const [record] = found;
     if (record !== undefined && found.length === 1) return record;
     throw this.#fault(file, { where, found });
@@ -51,24 +58,25 @@ export class BenchRecords {
 
   /** The same; undefined if there is none. @throws {FileError} If there are several. */
   find(file: string, where: Where): BenchRecord | undefined {
-    const found = this.#all(file, where);
+    const found = this.#find(file, where);
     if (found.length > 1) throw this.#fault(file, { where, found });
     return found[0];
   }
 
-  #all(file: string, where: Where): BenchRecord[] {
-    return (this.#files.get(file) ?? []).filter((record) =>
-      Object.entries(where).every(([path, value]) => valueAt(record, path) === value)
+  #fault(
+    file: string,
+    fault: { where: Where; found: readonly BenchRecord[]; expected?: string },
+  ): FileError {
+    const { where, found, expected = "one record" } = fault;
+    return new FileError(
+      `Cannot make a table as bench/${file}.jsonl must have ${expected} with ` +
+        `${JSON.stringify(where)}: ${found.length} were found`,
     );
   }
 
-  #fault(
-    file: string,
-    { where, found }: { where: Where; found: readonly BenchRecord[] },
-  ): FileError {
-    return new FileError(
-      `Cannot make a table as bench/${file}.jsonl must have one record with ` +
-        `${JSON.stringify(where)}: ${found.length} were found`,
+  #find(file: string, where: Where): readonly BenchRecord[] {
+    return (this.#files.get(file) ?? []).filter((record) =>
+      Object.entries(where).every(([path, value]) => valueAt(record, path) === value)
     );
   }
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import { median } from "../../commands/bench/timings.ts";
+import { zen5Caches, zen5Decode, zen5Prefill } from "./cpu_tables.ts";
 import { type BenchRecord, type BenchRecords, numberAt, numbersAt } from "./records.ts";
 import { digits, milliseconds, seconds, type Table, times, whole } from "./table.ts";
 
@@ -16,6 +17,9 @@ export const TABLES: Readonly<Record<string, (records: BenchRecords) => Table>> 
   "h100-ops": h100Ops,
   "h100x2-prefill": h100x2Prefill,
   "h100x2-decode": h100x2Decode,
+  "zen5-decode": zen5Decode,
+  "zen5-prefill": zen5Prefill,
+  "zen5-caches": zen5Caches,
 };
 
 /** The median of a bench's prefills, in seconds. */

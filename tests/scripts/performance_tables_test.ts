@@ -109,6 +109,30 @@ Deno.test("a table needs each of its records once, with numbers", () => {
   );
 });
 
+Deno.test("tables of CPUs have medians of all rounds, and shares round by round", () => {
+  const rounds = (engine: string, rates: readonly number[]) =>
+    ["1b", "135m"].flatMap((model) =>
+      [["bf16", 1], ["int8", 1], ["bf16", 8]].flatMap(([weights, batch]) =>
+        rates.map((tokens_per_s, i) => ({
+          ...{ engine, model, weights, batch, what: "decode", ctx: 512 },
+          ...{ tokens_per_s, gb_per_s: 2 * tokens_per_s, read_gb_per_s: [20, 80, 100][i] },
+        }))
+      )
+    );
+  const values = [...rounds("StarX", [10, 30, 20]), ...rounds("llama.cpp", [5])];
+  const file = values.map((value, i) => ({ file: "bench/zen5-peers.jsonl", line: i + 1, value }));
+  const make = TABLES["zen5-decode"];
+  assertEquals(make?.(new BenchRecords(new Map([["zen5-peers", file]]))).rows[0], [
+    ...["1B, bf16", "20.0", "5.00", "4.00 x", "40.0", "80.0", "0.75", "3"],
+  ]);
+  const own = file.slice(0, -1);
+  assertThrows(
+    () => make?.(new BenchRecords(new Map([["zen5-peers", own]]))),
+    FileError,
+    "none was found",
+  );
+});
+
 Deno.test("tableText() lays a table out as deno fmt does", () => {
   const table = { head: ["name", ">figure"], rows: [["a", "1.5"], ["longer", ""]] };
   assertEquals(
