@@ -129,7 +129,7 @@ Deno.test("tables of CPUs have medians of all rounds, and shares round by round"
   assertThrows(
     () => make?.(new BenchRecords(new Map([["zen5-peers", own]]))),
     FileError,
-    "none was found",
+    "0 were found",
   );
 });
 
