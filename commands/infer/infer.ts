@@ -13,7 +13,7 @@ import { readConfig } from "../../lib/model/config.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { WeightGuard } from "../../lib/model/weight_guard.ts";
 import { loadModel, type Model } from "../../lib/engine/load_model.ts";
-import { rowsSetFor } from "../../lib/engine/rows_set.ts";
+import { forcedSet, rowsSetFor } from "../../lib/engine/rows_set.ts";
 import { checkPlanTable } from "../../lib/engine/threshold_check.ts";
 import type { RankGroup } from "../../lib/team/group.ts";
 import { checkTemplateName, chooseTemplate } from "../ruler/template.ts";
@@ -83,7 +83,7 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
     : await chooseTemplate(name, { folder, tokenizer, flag: TEMPLATE_FLAG });
   const recorded = await finishedRowsSet(options);
   const rowsSet = await rowsSetFor({ device, threads: options.threads, recorded });
-  const facts = { plan, device, rowsSet, processCount, survey };
+  const facts = { plan, device, rowsSet, forcedSet: await forcedSet(device), processCount, survey };
   const record = await describeRun({ ...options, template: template?.name }, facts);
   const finished = await continueOutput(options, { record, survey });
   const sampleCount = options.sampleLimit > 0

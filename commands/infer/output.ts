@@ -7,7 +7,7 @@ import { basename, dirname, resolve } from "node:path";
 import type { CheckedPlan } from "../../lib/attention/plan.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { kernelDigest } from "../../lib/ffi/locate.ts";
-import type { RowsSetName } from "../../lib/ffi/status.ts";
+import type { InstructionSet, RowsSetName } from "../../lib/ffi/status.ts";
 import { recoverJsonLines } from "../../lib/jsonl.ts";
 import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
 import type { Model } from "../../lib/engine/load_model.ts";
@@ -37,11 +37,12 @@ export async function describeRun(
     plan: CheckedPlan;
     device: "cpu" | "cuda";
     rowsSet: RowsSetName;
+    forcedSet: InstructionSet | undefined;
     processCount: number;
     survey: SampleSurvey;
   },
 ): Promise<RunRecord> {
-  const { plan, device, rowsSet, processCount, survey } = facts;
+  const { plan, device, rowsSet, forcedSet, processCount, survey } = facts;
   const { modelPath } = options;
   return {
     version: VERSION,
@@ -53,7 +54,7 @@ export async function describeRun(
     kernels: await kernelDigest(device),
     sessions: [],
     options: {
-      ...planOptions(plan, { ...options, device, rowsSet, processCount }),
+      ...planOptions(plan, { ...options, device, rowsSet, forcedSet, processCount }),
       tokens_to_generate: options.tokensToGenerate,
       stop_words: options.stopWords,
       top_logits: options.topLogits,

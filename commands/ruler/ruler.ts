@@ -16,7 +16,7 @@ import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
 import { WeightGuard } from "../../lib/model/weight_guard.ts";
 import { kernelDigest } from "../../lib/ffi/locate.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
-import { rowsSetFor } from "../../lib/engine/rows_set.ts";
+import { forcedSet, rowsSetFor } from "../../lib/engine/rows_set.ts";
 import { checkPlanTable } from "../../lib/engine/threshold_check.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import type { CommandContext } from "../infer/infer.ts";
@@ -85,6 +85,7 @@ export async function runRuler(
   });
   const recorded = options.overwrite ? undefined : await finishedRowsSet(folder, lengths);
   const rowsSet = await rowsSetFor({ device, threads, recorded });
+  const forced = await forcedSet(device);
   const template = await openTemplate(options, { tokenizer, screen });
   const guard = await WeightGuard.open(modelPath);
   const { own, maker } = await openTasks(options, { ...context, tokenizer, template });
@@ -108,7 +109,18 @@ export async function runRuler(
   });
   const expected = lengths.length * options.tasks.length * options.sampleCount;
   const run: RulerRun = {
-    ...{ ...options, plan, device, rowsSet, processCount, folder, pregenDir, maker, session },
+    ...{
+      ...options,
+      plan,
+      device,
+      rowsSet,
+      forcedSet: forced,
+      processCount,
+      folder,
+      pregenDir,
+      maker,
+      session,
+    },
     screen,
     own,
     template: template.name,

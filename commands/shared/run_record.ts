@@ -201,11 +201,9 @@ export function checkSameRun(
   const names = new Set([...Object.keys(before.options), ...Object.keys(now.options)]);
   for (const name of names) {
     const values = { before: before.options[name], now: now.options[name] };
-    // It has no flag: only a forced set can differ.
-    const shown = name === "rows_set" ? "STARX_ISA, rows of decode steps" : `--${name}`;
     if (isSame(values.before, values.now)) continue;
     const ungiven = UNGIVEN_WEIGHTS[name];
-    refuse(shown, { before: values.before ?? ungiven, now: values.now ?? ungiven });
+    refuse(shownOption(name), { before: values.before ?? ungiven, now: values.now ?? ungiven });
   }
   for (const [name, data] of Object.entries(now.data)) {
     const earlier = before.data[name];
@@ -223,6 +221,13 @@ export function checkSameRun(
       });
     }
   }
+}
+
+/** An option's name for messages about results that were made with another value. */
+export function shownOption(name: string): string {
+  // They have no flags: only sets that were forced can differ.
+  if (name === "rows_set") return "STARX_ISA, rows of decode steps";
+  return name === "forced_set" ? "STARX_ISA" : `--${name}`;
 }
 
 function isSame(a: unknown, b: unknown): boolean {

@@ -7,10 +7,12 @@
 import { readUnit } from "../../commands/sweep/records.ts";
 import { readSweep } from "../../commands/sweep/results.ts";
 import type { SweepOptions } from "../../commands/sweep/options.ts";
+import { describeCpu } from "../../lib/device/cpu_description.ts";
 import { FileError, UsageError, WorkerError } from "../../lib/errors.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../helpers/assert.ts";
 import { type FakeModels, fakeModels } from "../helpers/fake_model.ts";
 import { inFolder } from "../helpers/folder.ts";
+import { otherSet, withIsa } from "../helpers/isa.ts";
 import { right } from "../helpers/ruler_run.ts";
 import { csvWithoutTimes, sweep, sweepOptions } from "../helpers/sweep_run.ts";
 
@@ -218,6 +220,27 @@ Deno.test("runSweep() adds samples, settings and tasks to a sweep", async () => 
     const two = await readSweep(`${folder}/sweep`);
     assertEquals([...new Set(two.rows.map(({ sampleCount }) => sampleCount))], [2]);
   });
+});
+
+Deno.test("runSweep() binds results to the sets that STARX_ISA forces", async () => {
+  const [other, { best }] = [await otherSet(), await describeCpu()];
+  const forced = [
+    [other, "STARX_ISA: cannot continue"],
+    [`${best}+${other}`, "STARX_ISA, rows of decode steps: cannot continue"],
+  ] as const;
+  for (const [isa, message] of forced) {
+    await inFolder({}, async (folder) => {
+      const options = sweepOptions(folder, { tasks: ["vt"], lengths: [512], device: "cpu" });
+      await withIsa(isa, () => sweep(options, judging()));
+      const more = { ...options, sampleCount: options.sampleCount + 1 };
+      await assertRejects(
+        () => withIsa(undefined, () => sweep(more, judging())),
+        UsageError,
+        message,
+      );
+      await withIsa(isa, () => sweep(more, judging()));
+    });
+  }
 });
 
 Deno.test("runSweep() refuses results of other options, and says so of tasks without data", async () => {
