@@ -76,6 +76,35 @@ Deno.test("runSweep() gives each process layout a load, and plans by the calls",
   });
 });
 
+Deno.test("runSweep() makes the ids of a prompt once for all loads of the model", async () => {
+  await inFolder({}, async (folder) => {
+    const models = right();
+    // By load and sample: the very arrays, which nobody makes twice.
+    const contexts: Map<string, unknown>[] = [];
+    const load: FakeModels["load"] = async (path, options) => {
+      const model = await models.load(path, options);
+      const own = new Map<string, unknown>();
+      contexts.push(own);
+      return {
+        ...model,
+        generate: (prompt, call) => {
+          const sample = /vt at.*|niah.*/.exec(prompt.sample ?? "")?.[0] ?? "";
+          own.set(`${call?.plan?.mode === "dense"} ${sample}`, prompt.context);
+          return model.generate(prompt, call);
+        },
+      };
+    };
+    const grids = [{ attn_type: ["dense" as const, "xattn" as const], decode_keep: ["1", "0.5"] }];
+    await sweep(sweepOptions(folder, { grids }), { ...models, load });
+    const [first, second] = contexts;
+    assertEquals([models.loads.length, first?.size, second?.size], [2, 24, 24]);
+    for (const [sample, context] of first ?? []) {
+      assert(context instanceof Int32Array && context.length > 0);
+      assert(second?.get(sample) === context, sample);
+    }
+  });
+});
+
 Deno.test("runSweep() loads a model for each share of the keys, and reads them as it says", async () => {
   await inFolder({}, async (folder) => {
     const models = right();
