@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { chooseRunDevice } from "../shared/device.ts";
 import { loadWeightOptions } from "../shared/weights.ts";
 import { dirname, resolve } from "node:path";
 import {
@@ -19,7 +20,6 @@ import {
   thresholdRecord,
   type TileRule,
 } from "../../lib/attention/thresholds.ts";
-import { chooseDevice } from "../../lib/device/open.ts";
 import { errorText, FileError, invariant, RequestError, UsageError } from "../../lib/errors.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import { forcedSet } from "../../lib/engine/rows_set.ts";
@@ -69,9 +69,9 @@ export async function runCalibrate(
   const { rule } = options;
   const before = checkBefore(plan, rule);
   checkPrompts(options);
-  const { kind: device, note } = await chooseDevice(options.device, options);
-  if (note !== undefined) screen.log(note);
   const config = await readConfig(folder, options);
+  const { kind: device, note } = await chooseRunDevice(config, options);
+  if (note !== undefined) screen.log(note);
   const { processCount, replicas } = processesOf(options, { plan, context });
   await checkOutputFile(outputPath, {
     kind: "a table of calibrate",

@@ -4,10 +4,10 @@
  *
  * @module
  */
+import { chooseRunDevice } from "../shared/device.ts";
 import { loadWeightOptions } from "../shared/weights.ts";
 import { dirname } from "node:path";
 import { checkPlan } from "../../lib/attention/plan.ts";
-import { chooseDevice } from "../../lib/device/open.ts";
 import { FileError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
@@ -61,12 +61,12 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   const { screen, cleanup } = context;
   const plan = checkPlan(options.plan);
   checkSelects([plan], options);
-  const { kind: device, note } = await chooseDevice(options.device, options);
-  if (note !== undefined) screen.log(note);
   if (options.template !== undefined) checkTemplateName(options.template, TEMPLATE_FLAG);
   const asked = context.launchedRanks ?? options.processCount;
   const processCount = usableProcesses(plan, asked, { screen });
   const config = await readConfig(options.modelPath);
+  const { kind: device, note } = await chooseRunDevice(config, options);
+  if (note !== undefined) screen.log(note);
   await checkPlanTable(plan, { folder: options.modelPath, config });
   const { eosTokenIds } = config;
   const guard = await WeightGuard.open(options.modelPath);

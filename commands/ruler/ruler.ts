@@ -8,8 +8,8 @@
 import { type CheckedPlan, checkPlan, modeOf, sharesContext } from "../../lib/attention/plan.ts";
 import { describeKeep } from "../../lib/attention/decode_keep.ts";
 import { describeThreshold } from "../../lib/attention/thresholds.ts";
+import { chooseRunDevice } from "../shared/device.ts";
 import { describeDtype, loadWeightOptions } from "../shared/weights.ts";
-import { chooseDevice } from "../../lib/device/open.ts";
 import { errorText, FileError, UsageError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
@@ -64,12 +64,12 @@ export async function runRuler(
   const { modelPath, sourceDir, dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs } = options;
   const plan = checkPlan(options.plan);
   checkSelects([plan], options);
-  const { kind: device, note } = await chooseDevice(options.device, options);
-  if (note !== undefined) screen.log(note);
   checkTemplateName(options.template, TEMPLATE_FLAG);
   const { launchedRanks } = context;
   const processCount = checkProcesses(options, { plan, screen, launchedRanks });
   const config = await readConfig(modelPath, options);
+  const { kind: device, note } = await chooseRunDevice(config, options);
+  if (note !== undefined) screen.log(note);
   await checkPlanTable(plan, { folder: modelPath, config });
   await checkSourceDir(sourceDir);
   const lengths = usableLengths({ ...options, plan }, {

@@ -8,10 +8,10 @@
  *
  * @module
  */
+import { chooseRunDevice } from "../shared/device.ts";
 import { loadWeightOptions, weightRecord } from "../shared/weights.ts";
 import { resolve } from "node:path";
 import { type CheckedPlan, checkPlan, usedRanks } from "../../lib/attention/plan.ts";
-import { chooseDevice } from "../../lib/device/open.ts";
 import { commonPart } from "../../lib/engine/call_plan.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import { UsageError } from "../../lib/errors.ts";
@@ -60,11 +60,11 @@ export async function runSweep(
 ): Promise<void> {
   const { screen, cleanup } = context;
   const { modelPath } = options;
-  const { kind: device, note } = await chooseDevice(options.device, options);
-  if (note !== undefined) screen.log(note);
   checkTemplateName(options.template, TEMPLATE_FLAG);
   await checkSourceDir(options.sourceDir);
   const config = await readConfig(modelPath, options);
+  const { kind: device, note } = await chooseRunDevice(config, options);
+  if (note !== undefined) screen.log(note);
   checkLengths(options.lengths, config);
   const settings = allSettings(options.grids);
   const tables = await Tables.open(settings, { ...options, folder: modelPath, config });
