@@ -43,16 +43,35 @@ export class BenchRecords {
 
   /** The one record of a file that has some values. @throws {FileError} If there is not one. */
   one(file: string, where: Where): BenchRecord {
-    const found = (this.#files.get(file) ?? []).filter((record) =>
-      Object.entries(where).every(([path, value]) => valueAt(record, path) === value)
-    );
+    const found = this.#with(file, where);
     const [record] = found;
     if (record !== undefined && found.length === 1) return record;
-    throw new FileError(
-      `Cannot make a table as bench/${file}.jsonl must have one record with ` +
-        `${JSON.stringify(where)}: ${found.length} were found`,
+    throw wrongCount(file, { where, rule: "one record", count: found.length });
+  }
+
+  /** All records of a file that have some values, in their order. @throws {FileError} If there is none. */
+  all(file: string, where: Where): readonly BenchRecord[] {
+    const found = this.#with(file, where);
+    if (found.length > 0) return found;
+    throw wrongCount(file, { where, rule: "a record", count: found.length });
+  }
+
+  #with(file: string, where: Where): BenchRecord[] {
+    return (this.#files.get(file) ?? []).filter((record) =>
+      Object.entries(where).every(([path, value]) => valueAt(record, path) === value)
     );
   }
+}
+
+function wrongCount(
+  file: string,
+  options: { where: Where; rule: string; count: number },
+): FileError {
+  const { where, rule, count } = options;
+  return new FileError(
+    `Cannot make a table as bench/${file}.jsonl must have ${rule} with ` +
+      `${JSON.stringify(where)}: ${count} were found`,
+  );
 }
 
 /** What stands at a place in a record; undefined if there is no such place. */
