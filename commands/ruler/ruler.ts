@@ -85,7 +85,7 @@ export async function runRuler(
   });
   const recorded = options.overwrite ? undefined : await finishedRowsSet(folder, lengths);
   const rowsSet = await rowsSetFor({ device, threads, recorded });
-  const forced = await forcedSet(device);
+  const sets = { device, rowsSet, forcedSet: await forcedSet(device) };
   const template = await openTemplate(options, { tokenizer, screen });
   const guard = await WeightGuard.open(modelPath);
   const { own, maker } = await openTasks(options, { ...context, tokenizer, template });
@@ -109,18 +109,7 @@ export async function runRuler(
   });
   const expected = lengths.length * options.tasks.length * options.sampleCount;
   const run: RulerRun = {
-    ...{
-      ...options,
-      plan,
-      device,
-      rowsSet,
-      forcedSet: forced,
-      processCount,
-      folder,
-      pregenDir,
-      maker,
-      session,
-    },
+    ...{ ...options, plan, ...sets, processCount, folder, pregenDir, maker, session },
     screen,
     own,
     template: template.name,

@@ -5,7 +5,6 @@ import { readConfig } from "../../lib/model/config.ts";
 import { assert, assertEquals, assertRejects } from "../helpers/assert.ts";
 import { type FakeModels, fakeModels, fakeScreen, NO_INTERRUPTS } from "../helpers/fake_model.ts";
 import { inFolder } from "../helpers/folder.ts";
-import { otherSet, withIsa } from "../helpers/isa.ts";
 import { MODEL, STAR } from "../helpers/prompts.ts";
 
 function sample(changes: Record<string, unknown> = {}): string {
@@ -133,26 +132,6 @@ Deno.test("runInfer() refuses to continue with another option and names it", asy
     assertEquals(await Deno.readTextFile(`${folder}/out/pred.jsonl`), before);
     assertEquals(await Deno.readTextFile(`${folder}/out/run.json`), record);
   });
-});
-
-Deno.test("runInfer() binds finished samples to the set that STARX_ISA forces", async () => {
-  const other = await otherSet();
-  for (const [first, second, was] of [[other, undefined, other], [undefined, other, "none"]]) {
-    await inFolder({ "in.jsonl": INPUT }, async (folder) => {
-      const run = (isa: string | undefined, options: InferOptions) =>
-        withIsa(isa, () => infer(options, echo()));
-      const options = optionsIn(folder, { device: "cpu" });
-      await run(first, { ...options, sampleLimit: 1 });
-      await assertRejects(
-        () => run(second, options),
-        UsageError,
-        `STARX_ISA: cannot continue the results in ${folder}/out/pred.jsonl, which were made with ` +
-          `${was}: current value is ${second ?? "none"} (`,
-      );
-      await run(first, options);
-      assertEquals((await Deno.readTextFile(options.outputPath)).trim().split("\n").length, 3);
-    });
-  }
 });
 
 Deno.test("runInfer() keeps two outputs in one folder apart", async () => {
