@@ -7,7 +7,6 @@
  * @module
  */
 import { type CheckedPlan, checkPlan, sharesContext } from "../../lib/attention/plan.ts";
-import { chooseDevice } from "../../lib/device/open.ts";
 import { rowsSetFor } from "../../lib/engine/rows_set.ts";
 import { checkPlanTable } from "../../lib/engine/threshold_check.ts";
 import { invariant, UsageError } from "../../lib/errors.ts";
@@ -16,6 +15,7 @@ import type { RankGroup } from "../../lib/team/group.ts";
 import { openTeam } from "../../lib/team/open_team.ts";
 import type { Team, TeamPlace } from "../../lib/team/team.ts";
 import { encodeInt32 } from "../../lib/team/protocol.ts";
+import { chooseRunDevice } from "../shared/device.ts";
 import type { Cleanup } from "../shared/model_session.ts";
 import type { BenchOptions, BenchOutput } from "./options.ts";
 import { BenchPrinter, type ModeMemory } from "./printer.ts";
@@ -62,7 +62,7 @@ export async function runBench(
   const config = model.kind === "folder" ? await readConfig(model.folder) : model.config;
   const folder = model.kind === "folder" ? { folder: model.folder } : {};
   for (const plan of plans) await checkPlanTable(plan, { ...folder, config });
-  const { kind: device, note } = await chooseDevice(options.device, options);
+  const { kind: device, note } = await chooseRunDevice(config, options);
   if (note !== undefined) output.note(note);
   const count = Math.max(...options.lengths, ...decodeContexts.map((n) => n + batchSize - 1));
   const text = await benchText(options, { count, ...config });

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { chooseRunDevice } from "../shared/device.ts";
 import { loadWeightOptions } from "../shared/weights.ts";
 import { dirname, resolve } from "node:path";
 import {
@@ -19,9 +20,10 @@ import {
   thresholdRecord,
   type TileRule,
 } from "../../lib/attention/thresholds.ts";
-import { chooseDevice } from "../../lib/device/open.ts";
 import { errorText, FileError, invariant, RequestError, UsageError } from "../../lib/errors.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
+import { forcedSet } from "../../lib/engine/rows_set.ts";
+import type { InstructionSet } from "../../lib/ffi/status.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import { modelDigest } from "../../lib/model/digest.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
@@ -67,9 +69,9 @@ export async function runCalibrate(
   const { rule } = options;
   const before = checkBefore(plan, rule);
   checkPrompts(options);
-  const { kind: device, note } = await chooseDevice(options.device, options);
-  if (note !== undefined) screen.log(note);
   const config = await readConfig(folder, options);
+  const { kind: device, note } = await chooseRunDevice(config, options);
+  if (note !== undefined) screen.log(note);
   const { processCount, replicas } = processesOf(options, { plan, context });
   await checkOutputFile(outputPath, {
     kind: "a table of calibrate",
@@ -81,7 +83,8 @@ export async function runCalibrate(
   using tokenizer = await openTokenizerThread(folder);
   const prompts = await calibrationPrompts(options, { tokenizer, screen });
   const model = await modelDigest(folder);
-  const made = curveOptions(options, { plan, device, processCount, model });
+  const sets = { device, forcedSet: await forcedSet(device) };
+  const made = curveOptions(options, { plan, ...sets, processCount, model });
   const path = `${outputPath}.curves.jsonl`;
   if (options.overwrite === true) await removeFile(path);
   using file = await CurveFile.open(path, made);
@@ -175,11 +178,17 @@ function checkBefore({ selection }: CheckedPlan, rule: TileRule): number {
 /** What curves are bound to. */
 function curveOptions(
   options: CalibrateOptions,
-  run: { plan: CheckedPlan; device: "cpu" | "cuda"; processCount: number; model: string },
+  run: {
+    plan: CheckedPlan;
+    device: "cpu" | "cuda";
+    forcedSet: InstructionSet | undefined;
+    processCount: number;
+    model: string;
+  },
 ): CurveOptions {
-  const { plan, device, processCount, model } = run;
+  const { plan, device, forcedSet, processCount, model } = run;
   const { threshold: _threshold, merge: _merge, ...all } = planOptions(plan, {
-    ...{ ...options, device, processCount },
+    ...{ ...options, device, processCount, forcedSet },
   });
   const named = Object.entries(all).map(([name, value]) => [`--${name}`, value] as const);
   return {

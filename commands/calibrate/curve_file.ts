@@ -8,6 +8,7 @@ import { MassCurves, type WireCurves } from "../../lib/attention/mass_curves.ts"
 import { errorText, FileError, UsageError } from "../../lib/errors.ts";
 import { JsonLinesWriter, readJsonLines, recoverJsonLines } from "../../lib/jsonl.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
+import { shownOption } from "../shared/run_record.ts";
 import { UNGIVEN_WEIGHTS } from "../shared/weights.ts";
 
 /** What curves depend on, besides the prompt. */
@@ -139,8 +140,9 @@ function checkOptions(value: unknown, run: { path: string; options: CurveOptions
     const unnamed = UNNAMED[name] ?? null;
     const [was, is] = [before[name] ?? unnamed, options[name] ?? unnamed];
     if (was === is) continue;
+    const shown = name.startsWith("--") ? shownOption(name.slice(2)) : name;
     throw new UsageError(
-      `${name}: cannot continue the curves in ${path}, which were made with ${was}: ` +
+      `${shown}: cannot continue the curves in ${path}, which were made with ${was}: ` +
         `current value is ${is} (choose another --output_path, or give --overwrite)`,
     );
   }

@@ -3,11 +3,9 @@
  *
  * @module
  */
-import type { WeightOptions } from "../shared/weights.ts";
+import type { ModelLoadOptions } from "../shared/load_options.ts";
 import type { PlanOptions } from "../../lib/attention/plan.ts";
 import type { TileRule } from "../../lib/attention/thresholds.ts";
-import type { CheckedLoad } from "../../lib/engine/options.ts";
-import type { ComputeDType } from "../../lib/model/precision.ts";
 import type { Goal } from "./thresholds.ts";
 
 /**
@@ -19,8 +17,7 @@ export const CALIBRATION_BY = ["attention", "answers"] as const;
 export type CalibrationBy = typeof CALIBRATION_BY[number];
 
 /** Options of `runCalibrate()`; the defaults are the command line's. */
-export interface CalibrateOptions extends WeightOptions {
-  readonly modelPath: string;
+export interface CalibrateOptions extends ModelLoadOptions {
   /** Takes the thresholds. */
   readonly outputPath: string;
   /** Prompts of one's own; undefined for RULER's. */
@@ -41,18 +38,10 @@ export interface CalibrateOptions extends WeightOptions {
   readonly goal: Goal;
   /** What tiles are given by; `answers` for shares and a density. @default {"attention"} */
   readonly by?: CalibrationBy | undefined;
-  readonly device: CheckedLoad["device"];
-  readonly dtype: ComputeDType;
   /** Where they cannot share a context, each measures prompts of its own. */
   readonly processCount: number;
   /** Copies of the model that share the prompts. @default {1} */
   readonly replicas?: number | undefined;
-  readonly threads: number;
-  readonly gpusPerRank?: number | undefined;
-  readonly timeoutMs: number;
-  readonly startTimeoutMs?: number | undefined;
-  readonly copyWeights?: boolean | undefined;
-  readonly ropeScaling?: CheckedLoad["ropeScaling"];
   /** Whether earlier curves are removed first. */
   readonly overwrite?: boolean | undefined;
 }

@@ -4,16 +4,16 @@
  *
  * @module
  */
+import { chooseRunDevice } from "../shared/device.ts";
 import { loadWeightOptions } from "../shared/weights.ts";
 import { dirname } from "node:path";
 import { checkPlan } from "../../lib/attention/plan.ts";
-import { chooseDevice } from "../../lib/device/open.ts";
 import { FileError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { WeightGuard } from "../../lib/model/weight_guard.ts";
 import { loadModel, type Model } from "../../lib/engine/load_model.ts";
-import { rowsSetFor } from "../../lib/engine/rows_set.ts";
+import { forcedSet, rowsSetFor } from "../../lib/engine/rows_set.ts";
 import { checkPlanTable } from "../../lib/engine/threshold_check.ts";
 import type { RankGroup } from "../../lib/team/group.ts";
 import { checkTemplateName, chooseTemplate } from "../ruler/template.ts";
@@ -61,12 +61,12 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   const { screen, cleanup } = context;
   const plan = checkPlan(options.plan);
   checkSelects([plan], options);
-  const { kind: device, note } = await chooseDevice(options.device, options);
-  if (note !== undefined) screen.log(note);
   if (options.template !== undefined) checkTemplateName(options.template, TEMPLATE_FLAG);
   const asked = context.launchedRanks ?? options.processCount;
   const processCount = usableProcesses(plan, asked, { screen });
   const config = await readConfig(options.modelPath);
+  const { kind: device, note } = await chooseRunDevice(config, options);
+  if (note !== undefined) screen.log(note);
   await checkPlanTable(plan, { folder: options.modelPath, config });
   const endIds = options.ignoreEos === true ? [] : config.eosTokenIds;
   const guard = await WeightGuard.open(options.modelPath);
@@ -83,7 +83,8 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
     : await chooseTemplate(name, { folder, tokenizer, flag: TEMPLATE_FLAG });
   const recorded = await finishedRowsSet(options);
   const rowsSet = await rowsSetFor({ device, threads: options.threads, recorded });
-  const facts = { plan, device, rowsSet, processCount, survey, endIds };
+  const sets = { rowsSet, forcedSet: await forcedSet(device) };
+  const facts = { plan, device, ...sets, processCount, survey, endIds };
   const record = await describeRun({ ...options, template: template?.name }, facts);
   const finished = await continueOutput(options, { record, survey });
   const sampleCount = options.sampleLimit > 0

@@ -7,7 +7,7 @@ import { basename, dirname, resolve } from "node:path";
 import type { CheckedPlan } from "../../lib/attention/plan.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { kernelDigest } from "../../lib/ffi/locate.ts";
-import type { RowsSetName } from "../../lib/ffi/status.ts";
+import type { InstructionSet, RowsSetName } from "../../lib/ffi/status.ts";
 import { recoverJsonLines } from "../../lib/jsonl.ts";
 import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
 import type { Model } from "../../lib/engine/load_model.ts";
@@ -42,12 +42,13 @@ export async function describeRun(
     plan: CheckedPlan;
     device: "cpu" | "cuda";
     rowsSet: RowsSetName;
+    forcedSet: InstructionSet | undefined;
     processCount: number;
     survey: SampleSurvey;
     endIds: readonly number[];
   },
 ): Promise<RunRecord> {
-  const { plan, device, rowsSet, processCount, survey, endIds } = facts;
+  const { plan, device, rowsSet, forcedSet, processCount, survey, endIds } = facts;
   const { modelPath } = options;
   return {
     version: VERSION,
@@ -59,7 +60,7 @@ export async function describeRun(
     kernels: await kernelDigest(device),
     sessions: [],
     options: {
-      ...planOptions(plan, { ...options, device, rowsSet, processCount }),
+      ...planOptions(plan, { ...options, device, rowsSet, forcedSet, processCount }),
       tokens_to_generate: options.tokensToGenerate,
       stop_words: options.stopWords,
       top_logits: options.topLogits,

@@ -3,18 +3,15 @@
  *
  * @module
  */
-import type { WeightOptions } from "../shared/weights.ts";
+import type { SampleLoadOptions } from "../shared/load_options.ts";
 import type { SelectModule } from "../../lib/attention/select_module.ts";
 import type { PlanOptions } from "../../lib/attention/plan.ts";
 import type { Generators } from "../../ruler/model.ts";
 import type { Format } from "../results/formats.ts";
-import type { CheckedLoad } from "../../lib/engine/options.ts";
-import type { ComputeDType } from "../../lib/model/precision.ts";
 
 /** Options of `runRuler()`; the defaults are the command line's. */
-export interface RulerOptions extends WeightOptions {
+export interface RulerOptions extends SampleLoadOptions {
   readonly modelName: string;
-  readonly modelPath: string;
   /** The prompt template. */
   readonly template: string;
   readonly plan: PlanOptions;
@@ -33,23 +30,8 @@ export interface RulerOptions extends WeightOptions {
   readonly generators?: Generators | undefined;
   /** Holds tasks beside RULER's. */
   readonly tasksFile?: string | undefined;
-  readonly device: CheckedLoad["device"];
-  readonly dtype: ComputeDType;
-  readonly threads: number;
-  /** GPUs of each process that the layers are spread over; by default the fewest that do. */
-  readonly gpusPerRank?: number | undefined;
-  /** Samples that are decoded at once, at most. @default {1} */
-  readonly batchSize?: number | "auto" | undefined;
-  /** Copies of the model that share the samples. @default {1} */
-  readonly replicas?: number | undefined;
-  readonly timeoutMs: number;
-  readonly startTimeoutMs?: number | undefined;
   /** Whether an answer ends at the model's end-of-sequence ids. @default {false} */
   readonly stopAtEos?: boolean | undefined;
-  /** Whether weights are read into memory instead of being mapped. */
-  readonly copyWeights?: boolean | undefined;
-  /** Stands in place of the configuration's. */
-  readonly ropeScaling?: CheckedLoad["ropeScaling"];
   /** Selects tiles, or looks at them. */
   readonly selectModule?: SelectModule | undefined;
   /** What is printed at the end. @default {"table"} */

@@ -9,7 +9,7 @@ import { UsageError } from "../../lib/errors.ts";
 import { makeFolder } from "../shared/folder.ts";
 import type { ModelSession } from "../shared/model_session.ts";
 import type { RunProgress } from "../shared/progress.ts";
-import type { RowsSetName } from "../../lib/ffi/status.ts";
+import type { InstructionSet, RowsSetName } from "../../lib/ffi/status.ts";
 import {
   endRecord,
   planOptions,
@@ -45,6 +45,8 @@ export interface RulerRun extends Omit<RulerOptions, "plan"> {
   readonly plan: CheckedPlan;
   /** What multiplies the rows of decode steps on a CPU. */
   readonly rowsSet: RowsSetName;
+  /** What computes everything else, if STARX_ISA takes another set than the machine would. */
+  readonly forcedSet: InstructionSet | undefined;
   readonly processCount: number;
   /** The experiment's folder. */
   readonly folder: string;

@@ -8,15 +8,15 @@
 import { type CheckedPlan, checkPlan, modeOf, sharesContext } from "../../lib/attention/plan.ts";
 import { describeKeep } from "../../lib/attention/decode_keep.ts";
 import { describeThreshold } from "../../lib/attention/thresholds.ts";
+import { chooseRunDevice } from "../shared/device.ts";
 import { describeDtype, loadWeightOptions } from "../shared/weights.ts";
-import { chooseDevice } from "../../lib/device/open.ts";
 import { errorText, FileError, UsageError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
 import { WeightGuard } from "../../lib/model/weight_guard.ts";
 import { kernelDigest } from "../../lib/ffi/locate.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
-import { rowsSetFor } from "../../lib/engine/rows_set.ts";
+import { forcedSet, rowsSetFor } from "../../lib/engine/rows_set.ts";
 import { checkPlanTable } from "../../lib/engine/threshold_check.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import type { CommandContext } from "../infer/infer.ts";
@@ -64,12 +64,12 @@ export async function runRuler(
   const { modelPath, sourceDir, dtype, threads, gpusPerRank, timeoutMs, startTimeoutMs } = options;
   const plan = checkPlan(options.plan);
   checkSelects([plan], options);
-  const { kind: device, note } = await chooseDevice(options.device, options);
-  if (note !== undefined) screen.log(note);
   checkTemplateName(options.template, TEMPLATE_FLAG);
   const { launchedRanks } = context;
   const processCount = checkProcesses(options, { plan, screen, launchedRanks });
   const config = await readConfig(modelPath, options);
+  const { kind: device, note } = await chooseRunDevice(config, options);
+  if (note !== undefined) screen.log(note);
   await checkPlanTable(plan, { folder: modelPath, config });
   await checkSourceDir(sourceDir);
   const lengths = usableLengths({ ...options, plan }, {
@@ -85,6 +85,7 @@ export async function runRuler(
   });
   const recorded = options.overwrite ? undefined : await finishedRowsSet(folder, lengths);
   const rowsSet = await rowsSetFor({ device, threads, recorded });
+  const sets = { device, rowsSet, forcedSet: await forcedSet(device) };
   const template = await openTemplate(options, { tokenizer, screen });
   const guard = await WeightGuard.open(modelPath);
   const { own, maker } = await openTasks(options, { ...context, tokenizer, template });
@@ -108,7 +109,7 @@ export async function runRuler(
   });
   const expected = lengths.length * options.tasks.length * options.sampleCount;
   const run: RulerRun = {
-    ...{ ...options, plan, device, rowsSet, processCount, folder, pregenDir, maker, session },
+    ...{ ...options, plan, ...sets, processCount, folder, pregenDir, maker, session },
     screen,
     own,
     template: template.name,

@@ -10,7 +10,7 @@ import { thresholdRecord } from "../../lib/attention/thresholds.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
 import type { CheckedLoad } from "../../lib/engine/options.ts";
-import { ROWS_SETS, type RowsSetName } from "../../lib/ffi/status.ts";
+import { type InstructionSet, ROWS_SETS, type RowsSetName } from "../../lib/ffi/status.ts";
 import { weightRecord } from "./weights.ts";
 import type { OptionValue } from "./run_record.ts";
 
@@ -25,6 +25,7 @@ export function planOptions(
     cache?: string | undefined;
     processCount: number;
     rowsSet?: RowsSetName | undefined;
+    forcedSet?: InstructionSet | undefined;
     ropeScaling?: Readonly<Record<string, unknown>> | undefined;
     selectModule?: SelectModule | undefined;
   },
@@ -50,6 +51,7 @@ export function planOptions(
     device: run.device,
     dtype: run.dtype,
     // Another set adds in another order, too.
+    ...(run.forcedSet === undefined ? {} : { forced_set: run.forcedSet }),
     ...(run.rowsSet === undefined || run.rowsSet === "own" ? {} : { rows_set: run.rowsSet }),
     ...weightRecord(run),
   };

@@ -201,10 +201,9 @@ export function checkSameRun(
   const names = new Set([...Object.keys(before.options), ...Object.keys(now.options)]);
   for (const name of names) {
     const values = { before: before.options[name], now: now.options[name] };
-    const shown = WITHOUT_FLAG[name] ?? `--${name}`;
     if (isSame(values.before, values.now)) continue;
     const ungiven = UNGIVEN_WEIGHTS[name];
-    refuse(shown, { before: values.before ?? ungiven, now: values.now ?? ungiven });
+    refuse(shownOption(name), { before: values.before ?? ungiven, now: values.now ?? ungiven });
   }
   for (const [name, data] of Object.entries(now.data)) {
     const earlier = before.data[name];
@@ -224,10 +223,15 @@ export function checkSameRun(
   }
 }
 
-/** What has no flag. */
+/** An option's name for messages about results that were made with another value. */
+export function shownOption(name: string): string {
+  return WITHOUT_FLAG[name] ?? `--${name}`;
+}
+
+/** What has no flag; of sets, only those that were forced can differ. */
 const WITHOUT_FLAG: Readonly<Record<string, string>> = {
-  // Only a forced set can differ.
   rows_set: "STARX_ISA, rows of decode steps",
+  forced_set: "STARX_ISA",
   end_ids: "eos_token_id of config.json and generation_config.json",
 };
 

@@ -88,7 +88,7 @@ export function readTableFile(path: string): ThresholdTable {
     const what = errorText(error);
     throw new FileError(`Cannot read ${path}: it is not JSON (${what})`, { cause: error });
   }
-  return readTable(value, ({ key, rule, value }) => {
+  const table = readTable(value, ({ key, rule, value }) => {
     // Not in the quotes that options have, which stand for flags.
     const what = key === "" ? "its value" : `"${key}"`;
     if (value === undefined) {
@@ -98,4 +98,5 @@ export function readTableFile(path: string): ThresholdTable {
       `Cannot use ${path} as ${what} must be ${rule}: current value is ${describeValue(value)}`,
     );
   });
+  return { ...table, file: path };
 }

@@ -3,9 +3,7 @@
  *
  * @module
  */
-import type { WeightOptions } from "../shared/weights.ts";
-import type { CheckedLoad } from "../../lib/engine/options.ts";
-import type { ComputeDType } from "../../lib/model/precision.ts";
+import type { SampleLoadOptions } from "../shared/load_options.ts";
 import type { Generators } from "../../ruler/model.ts";
 import type { Grid } from "./settings.ts";
 
@@ -16,8 +14,7 @@ export interface Shard {
 }
 
 /** Options of `runSweep()`; the defaults are the command line's. */
-export interface SweepOptions extends WeightOptions {
-  readonly modelPath: string;
+export interface SweepOptions extends SampleLoadOptions {
   /** Takes data, records, tables and the report. */
   readonly outputDir: string;
   /** The prompt template. */
@@ -41,16 +38,4 @@ export interface SweepOptions extends WeightOptions {
   readonly stopAtEos?: boolean | undefined;
   /** Whether a report is written, too. @default {false} */
   readonly withReport?: boolean | undefined;
-  readonly device: CheckedLoad["device"];
-  readonly dtype: ComputeDType;
-  readonly threads: number;
-  readonly gpusPerRank?: number | undefined;
-  /** Samples that are decoded at once, at most. @default {1} */
-  readonly batchSize?: number | "auto" | undefined;
-  /** Copies of the model that share the samples. @default {1} */
-  readonly replicas?: number | undefined;
-  readonly timeoutMs: number;
-  readonly startTimeoutMs?: number | undefined;
-  readonly copyWeights?: boolean | undefined;
-  readonly ropeScaling?: CheckedLoad["ropeScaling"];
 }

@@ -9,7 +9,7 @@ import { FileError, UsageError } from "../../lib/errors.ts";
 import { JsonLinesWriter, parseJsonLine, recoverJsonLines } from "../../lib/jsonl.ts";
 import { fileError, isJsonObject } from "../../lib/text_file.ts";
 import { makeFolder } from "../shared/folder.ts";
-import type { OptionValue } from "../shared/run_record.ts";
+import { type OptionValue, shownOption } from "../shared/run_record.ts";
 import type { SampleSurvey } from "../shared/samples.ts";
 import { REMEDY, type TaskPlace } from "./folder.ts";
 import type { Setting } from "./settings.ts";
@@ -149,7 +149,9 @@ function checkSameOptions(before: UnitHeader, now: UnitHeader, path: string): vo
     const [was, is] = [before.options[name] ?? "none", now.options[name] ?? "none"];
     if (JSON.stringify(was) === JSON.stringify(is)) continue;
     throw new UsageError(
-      `--${name}: cannot continue ${path}, which was made with ${was}: current value is ${is} ` +
+      `${
+        shownOption(name)
+      }: cannot continue ${path}, which was made with ${was}: current value is ${is} ` +
         `(${REMEDY})`,
     );
   }

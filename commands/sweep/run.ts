@@ -51,6 +51,29 @@ interface NumberedSample {
   readonly number: number;
 }
 
+/** Ids of the prompts of a task at a length, which are made once. */
+export class PromptIdsKeeper {
+  readonly #ids = new Map<string, Promise<PromptIds>>();
+  #byteLength = 0;
+
+  /** What they take in memory. */
+  get byteLength(): number {
+    return this.#byteLength;
+  }
+
+  /** The ids of a key: made if nobody has asked for them. */
+  get(key: string, make: () => Promise<PromptIds>): Promise<PromptIds> {
+    const kept = this.#ids.get(key);
+    if (kept !== undefined) return kept;
+    const made = make().then((ids) => {
+      this.#byteLength += ids.contextIds.byteLength + ids.queryIds.byteLength;
+      return ids;
+    });
+    this.#ids.set(key, made);
+    return made;
+  }
+}
+
 /**
  * The samples of a task at a length, in memory: all settings run the same ones, and their ids are
  * made once.
@@ -59,12 +82,13 @@ export class Prompts {
   readonly #data: SweepData;
   #samples: InputSample[] | undefined;
   readonly #cutsQuestion: boolean;
-  /** By whether context and query are one text, as in mode dense. */
-  readonly #ids = new Map<string, Promise<PromptIds>>();
+  readonly #ids: PromptIdsKeeper;
 
-  constructor(data: SweepData, options: { cutsQuestion: boolean }) {
+  /** @param options `ids`: those that were made of the same data, for another load of the model. */
+  constructor(data: SweepData, options: { cutsQuestion: boolean; ids: PromptIdsKeeper }) {
     this.#data = data;
     this.#cutsQuestion = options.cutsQuestion;
+    this.#ids = options.ids;
   }
 
   get data(): SweepData {
@@ -85,13 +109,13 @@ export class Prompts {
     run: { model: Model; plan: CheckedPlan; name: string },
   ): Promise<PromptIds> {
     const { model: { tokenizer, config: { vocabularySize } }, plan, name } = run;
+    // In mode dense context and query are one text.
     const isOneText = plan.cut.kind === "whole" && plan.selection === undefined;
-    const key = `${number} ${isOneText}`;
     const { context, query } = sample;
-    const ids = this.#ids.get(key) ??
-      promptIds({ context, query, sample: name }, { tokenizer, plan, vocabularySize });
-    this.#ids.set(key, ids);
-    return await ids;
+    return await this.#ids.get(
+      `${number} ${isOneText}`,
+      () => promptIds({ context, query, sample: name }, { tokenizer, plan, vocabularySize }),
+    );
   }
 }
 

@@ -8,14 +8,16 @@
  *
  * @module
  */
+import { chooseRunDevice } from "../shared/device.ts";
 import { loadWeightOptions, weightRecord } from "../shared/weights.ts";
 import { resolve } from "node:path";
 import { type CheckedPlan, checkPlan, usedRanks } from "../../lib/attention/plan.ts";
-import { chooseDevice } from "../../lib/device/open.ts";
 import { commonPart } from "../../lib/engine/call_plan.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import { UsageError } from "../../lib/errors.ts";
+import { forcedSet, rowsSetFor } from "../../lib/engine/rows_set.ts";
 import { kernelDigest } from "../../lib/ffi/locate.ts";
+import type { InstructionSet, RowsSetName } from "../../lib/ffi/status.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
 import type { TextTokenizer } from "../../lib/model/tokenizer.ts";
@@ -58,15 +60,18 @@ export async function runSweep(
 ): Promise<void> {
   const { screen, cleanup } = context;
   const { modelPath } = options;
-  const { kind: device, note } = await chooseDevice(options.device, options);
-  if (note !== undefined) screen.log(note);
   checkTemplateName(options.template, TEMPLATE_FLAG);
   await checkSourceDir(options.sourceDir);
   const config = await readConfig(modelPath, options);
+  const { kind: device, note } = await chooseRunDevice(config, options);
+  if (note !== undefined) screen.log(note);
   checkLengths(options.lengths, config);
   const settings = allSettings(options.grids);
   const tables = await Tables.open(settings, { ...options, folder: modelPath, config });
-  const planned = planAll(options, { settings, tables, device, screen });
+  // Processes agree on nothing, and are to have the same bits: no set is measured.
+  const rowsSet = await rowsSetFor({ device, threads: options.threads, recorded: "own" });
+  const numerics = { device, rowsSet, forcedSet: await forcedSet(device) };
+  const planned = planAll(options, { settings, tables, numerics, screen });
   using tokenizer = await openTokenizerThread(modelPath);
   const template = await openTemplate(options, { tokenizer, screen });
   const { own, maker } = await openTasks(options, { ...context, tokenizer, template });
@@ -84,7 +89,7 @@ export async function runSweep(
   for (const group of groupsOf(planned, asked)) {
     await using session = new ModelSession({
       folder: modelPath,
-      load: loadOptions(options, { group, device, tokenizer }),
+      load: loadOptions(options, { group, device, rowsSet, tokenizer }),
       screen,
       cleanup,
       loadModel: context.loadModel ?? loadModel,
@@ -97,17 +102,24 @@ export async function runSweep(
   await showResults(worker.state, { ...options, screen });
 }
 
+/** What decides about the last bits of results. */
+interface Numerics {
+  readonly device: "cpu" | "cuda";
+  readonly rowsSet: RowsSetName;
+  readonly forcedSet: InstructionSet | undefined;
+}
+
 /** Every setting at every length that it can be used at. */
 function planAll(
   options: SweepOptions,
   context: {
     settings: ReturnType<typeof allSettings>;
     tables: Tables;
-    device: "cpu" | "cuda";
+    numerics: Numerics;
     screen: Screen;
   },
 ): PlannedSetting[] {
-  const { settings, tables, device, screen } = context;
+  const { settings, tables, numerics, screen } = context;
   const { processCount, dtype, weights, head, cache, ropeScaling } = options;
   const all = options.lengths.flatMap((length) =>
     settings.flatMap((setting): PlannedSetting[] => {
@@ -119,8 +131,8 @@ function planAll(
         screen.log(`${name} is skipped at ${length} as its blocks have ${cut.blockTokens} tokens`);
         return [];
       }
-      const numbers = { dtype, weights, head, cache };
-      const record = planOptions(plan, { device, ...numbers, processCount, ropeScaling });
+      const numbers = { dtype, weights, head, cache, ...numerics };
+      const record = planOptions(plan, { ...numbers, processCount, ropeScaling });
       return [{ setting, name, length, options: own, plan, record }];
     })
   );
@@ -151,6 +163,7 @@ function loadOptions(
   run: {
     group: LoadGroup;
     device: "cpu" | "cuda";
+    rowsSet: RowsSetName;
     tokenizer: TextTokenizer;
   },
 ): ConstructorParameters<typeof ModelSession>[0]["load"] {
@@ -162,8 +175,7 @@ function loadOptions(
     ...loadWeightOptions(options),
     ...{ device: run.device, tokenizer: run.tokenizer, precision, threads, gpusPerRank },
     ...{ timeoutMs, startTimeoutMs, copyWeights, batchSize, replicas, ropeScaling },
-    // Processes agree on nothing, and are to have the same bits.
-    rowsSet: "own",
+    rowsSet: run.rowsSet,
     expectedTokens: Math.max(...planned.map(({ length }) => length)),
   };
 }

@@ -7,7 +7,7 @@
 import type { MassCurves } from "../../lib/attention/mass_curves.ts";
 import { PLAN_DEFAULTS } from "../../lib/attention/plan.ts";
 import { numberOf, type ThresholdTable } from "../../lib/attention/thresholds.ts";
-import { checkPlanTable } from "../../lib/engine/threshold_check.ts";
+import { checkPlanTable, checkTableModel } from "../../lib/engine/threshold_check.ts";
 import { FileError, invariant, UsageError } from "../../lib/errors.ts";
 import type { ModelShape } from "../../lib/model/model_shape.ts";
 import { readCurves } from "../calibrate/curve_file.ts";
@@ -29,7 +29,6 @@ interface TableOptions {
 /** The curves of a file, of all its prompts together. */
 interface PooledCurves {
   readonly stride: number;
-  readonly model: string | null;
   readonly curves: MassCurves;
   /** Of the layers, where that was measured. */
   readonly worth: readonly number[] | undefined;
@@ -105,26 +104,26 @@ export class Tables {
     this.#checkStride(pooled, { setting, path });
     const key = densityKey(path, Number(density));
     if (this.#tables.has(key)) return;
-    const { curves, worth, stride, model } = pooled;
+    const { curves, worth, stride } = pooled;
     const steps = chooseSteps([curves], { kind: "density", density: Number(density) }, worth);
     const { config: { layerCount } } = this.#options;
     // As calibrate writes it with the same goal and no --threshold of its own.
     const { rule } = curves;
     const lastThreshold = numberOf(COMPARED[rule]);
-    await this.#add(key, tableOf(steps, { stride, rule, model, layerCount, lastThreshold }));
+    const table = tableOf(steps, { stride, rule, model: null, layerCount, lastThreshold });
+    await this.#add(key, { ...table, file: path });
   }
 
   async #readCurves(path: string): Promise<PooledCurves> {
     const { options, measured } = await readCurves(path);
-    const { "--stride": stride, "--model_path": model } = options;
+    const key = "--model_path";
+    const { "--stride": stride, [key]: digest } = options;
     if (typeof stride !== "number") {
       throw new FileError(`Cannot use ${path}: its first line must have a "--stride"`);
     }
-    const pooled = {
-      stride,
-      model: typeof model === "string" ? model : null,
-      ...poolMeasured(measured),
-    };
+    const model = typeof digest === "string" ? digest : null;
+    await checkTableModel({ model, file: path, key }, this.#options.folder);
+    const pooled = { stride, ...poolMeasured(measured) };
     this.#curves.set(path, pooled);
     return pooled;
   }

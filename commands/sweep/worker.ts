@@ -12,8 +12,10 @@ import { prepareData } from "./data.ts";
 import type { SweepFolder, TaskPlace } from "./folder.ts";
 import type { SweepOptions } from "./options.ts";
 import { readUnit } from "./records.ts";
-import { type PlannedSetting, Prompts, runUnit, type UnitRun } from "./run.ts";
+import { type PlannedSetting, PromptIdsKeeper, Prompts, runUnit, type UnitRun } from "./run.ts";
 
+/** What ids of prompts may take that wait for another load of the model. */
+const KEPT_BYTES = 1 << 28;
 /** Between two looks at data that another process makes. */
 const BUSY_MS = 200;
 
@@ -62,6 +64,8 @@ export class Worker {
   /** Data that was seen to have as many samples as there are. */
   readonly #prepared = new Set<string>();
   #prompts: (TaskPlace & { readonly prompts: Prompts }) | undefined;
+  /** By place, for the next load of the model. */
+  readonly #ids = new Map<string, PromptIdsKeeper>();
   #hasSession = false;
   #isExpected = false;
 
@@ -171,9 +175,23 @@ export class Worker {
       return undefined;
     }
     this.#prepared.add(keyOf({ length, task }));
-    const prompts = new Prompts(answer, { cutsQuestion: options.generators === "2026" });
+    const ids = this.#keeperOf(keyOf({ length, task }));
+    const prompts = new Prompts(answer, { cutsQuestion: options.generators === "2026", ids });
     this.#prompts = { length, task, prompts };
     return prompts;
+  }
+
+  /** The ids of a place, which is about to be run; those of others are kept as far as memory goes. */
+  #keeperOf(place: string): PromptIdsKeeper {
+    const ids = this.#ids.get(place) ?? new PromptIdsKeeper();
+    this.#ids.delete(place);
+    let byteLength = 0;
+    for (const [other, kept] of this.#ids) {
+      byteLength += kept.byteLength;
+      if (byteLength > KEPT_BYTES) this.#ids.delete(other);
+    }
+    this.#ids.set(place, ids);
+    return ids;
   }
 
   /** Runs a unit, unless another process has it. */

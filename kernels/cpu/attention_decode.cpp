@@ -17,64 +17,41 @@
  */
 #include "attention_decode.h"
 
-#include "thread_pool.h"
-
 namespace sx {
 namespace SX_ISA {
 
 namespace {
 
-/* How the keys of one sequence are split, by their number alone. */
-struct SequencePlan {
-  int64_t first_key, split_keys, splits;
-  int64_t parts;      /* floats of the parts of the sequences before */
-  int64_t first_unit; /* of work, over all sequences */
+struct SequencePlan : SplitPlan {
+  int64_t first_key;
 };
 
 SequencePlan plan_sequence(const sx_attention_decode_params& args, int64_t sequence) {
   SequencePlan plan = {};
   const int64_t count = args.key_count[sequence];
   plan.first_key = first_visible(args, args.causal ? count - args.q_tokens + 1 : count);
-  const int64_t keys = count - plan.first_key;
-  plan.split_keys = max64(kTile, round_up(ceil_div(keys, kSplits), kTile));
-  plan.splits = max64(1, ceil_div(keys, plan.split_keys));
+  split_keys(plan, count - plan.first_key);
   return plan;
-}
-
-/* The sequence of a unit of work. */
-int64_t sequence_of(const SequencePlan* plans, int64_t sequences, int64_t unit) {
-  int64_t low = 0, high = sequences - 1;
-  while (low < high) {
-    const int64_t middle = (low + high + 1) / 2;
-    if (plans[middle].first_unit <= unit) {
-      low = middle;
-    } else {
-      high = middle - 1;
-    }
-  }
-  return low;
 }
 
 template <class Key, int D>
 void run_unit(const sx_attention_decode_params& args, const SequencePlan& plan, int64_t sequence,
               int64_t unit, float* parts) {
-  const int64_t row_groups = ceil_div(args.q_tokens * (args.q_heads / args.kv_heads), kFewRows);
+  const int64_t groups = row_groups(args);
   const AttentionArgs dense = dense_arguments(args, sequence);
   const int64_t split = unit % plan.splits, rows = unit / plan.splits;
   const int64_t first = plan.first_key + split * plan.split_keys;
-  Split<Key, D> keys(args, dense, sequence, rows / row_groups, rows % row_groups * kFewRows);
+  Split<Key, D> keys(args, dense, sequence, rows / groups, rows % groups * kFewRows);
   keys.add_keys(first, min64(first + plan.split_keys, args.key_count[sequence]));
-  keys.finish(parts + plan.parts + split * args.q_tokens * args.q_heads * (D + 2));
+  keys.finish(parts + plan.parts + split * part_floats(args));
 }
 
 template <class Key, int D>
 sx_status run(Context& context, const sx_attention_decode_params& args) {
-  const int64_t rows = args.q_tokens * args.q_heads;
-  const int64_t row_groups = ceil_div(args.q_tokens * (args.q_heads / args.kv_heads), kFewRows);
   const int64_t plan_bytes = round_up(args.sequences * int64_t{sizeof(SequencePlan)}, 64);
   int64_t floats = 0, units = 0;
   for (int64_t s = 0; s < args.sequences; s++) {
-    floats += plan_sequence(args, s).splits * rows * (D + 2);
+    floats += plan_sequence(args, s).splits * part_floats(args);
   }
   char* memory = static_cast<char*>(scratch(context, plan_bytes + floats * 4));
   if (memory == nullptr) {
@@ -87,30 +64,17 @@ sx_status run(Context& context, const sx_attention_decode_params& args) {
     plans[s] = plan_sequence(args, s);
     plans[s].parts = floats;
     plans[s].first_unit = units;
-    floats += plans[s].splits * rows * (D + 2);
-    units += plans[s].splits * args.kv_heads * row_groups;
+    floats += plans[s].splits * part_floats(args);
+    units += plans[s].splits * args.kv_heads * row_groups(args);
   }
   parallel_for(context, units, 1, [&](int64_t begin, int64_t end, int32_t) {
     for (int64_t unit = begin; unit < end; unit++) {
-      const int64_t s = sequence_of(plans, args.sequences, unit);
+      const int64_t s = plan_of(plans, args.sequences, unit);
       run_unit<Key, D>(args, plans[s], s, unit - plans[s].first_unit, parts);
     }
   });
-  const int64_t row_bytes = ceil_div(floats * 4, args.sequences * rows);
-  parallel_for(context, args.sequences * rows, row_grain(row_bytes),
-               [&](int64_t begin, int64_t end, int32_t) {
-                 for (int64_t row = begin; row < end; row++) {
-                   const int64_t s = row / rows;
-                   merge_row<D>(dense_arguments(args, s), parts + plans[s].parts, plans[s].splits,
-                                row % rows);
-                 }
-               });
+  merge_rows<D>(context, args, parts, floats, [&](int64_t s, int64_t) { return plans + s; });
   return SX_OK;
-}
-
-template <class Key>
-sx_status run_heads(Context& context, const sx_attention_decode_params& args) {
-  return args.head_dim == 64 ? run<Key, 64>(context, args) : run<Key, 128>(context, args);
 }
 
 }  // namespace
@@ -125,10 +89,9 @@ sx_status attention_decode(Context& context, const sx_attention_decode_params& a
     }
     return SX_OK;
   }
-  if (args.kv_dtype == SX_I8) return run_heads<i8>(context, args);
-  if (args.kv_dtype == SX_F8E4M3) return run_heads<f8>(context, args);
-  if (args.kv_dtype == SX_BF16) return run_heads<bf16>(context, args);
-  return run_heads<float>(context, args);
+  return with_keys(args, [&](auto key, auto dim) {
+    return run<std::remove_const_t<std::remove_pointer_t<decltype(key)>>, dim()>(context, args);
+  });
 }
 
 }  // namespace SX_ISA

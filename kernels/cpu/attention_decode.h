@@ -10,6 +10,7 @@
 
 #include "attention_tile.h"
 #include "kv_codes.h"
+#include "thread_pool.h"
 
 namespace sx {
 namespace SX_ISA {
@@ -25,6 +26,74 @@ constexpr int64_t kSplits = 32;
 /* Keys and values are asked for so many rows ahead: the processor's own prefetching ends at each
  * page of 4 KiB. */
 constexpr int64_t kAheadRows = 64;
+
+/* How what a sequence, or one of its key heads, reads is split: by how much that is alone. */
+struct SplitPlan {
+  int64_t split_keys, splits;
+  int64_t parts;      /* floats of the parts of the sequences before */
+  int64_t first_unit; /* of work, over all sequences */
+};
+
+/* Splits what has so many keys and means. */
+SX_INLINE void split_keys(SplitPlan& plan, int64_t keys) {
+  plan.split_keys = max64(kTile, round_up(ceil_div(keys, kSplits), kTile));
+  plan.splits = max64(1, ceil_div(keys, plan.split_keys));
+}
+
+/* The last of the plans that begins at a unit or before it. */
+template <class Plan>
+int64_t plan_of(const Plan* plans, int64_t count, int64_t unit) {
+  int64_t low = 0, high = count - 1;
+  while (low < high) {
+    const int64_t middle = (low + high + 1) / 2;
+    if (plans[middle].first_unit <= unit) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
+  }
+  return low;
+}
+
+/* How often a key head is read by a sequence's rows. */
+SX_INLINE int64_t row_groups(const sx_attention_decode_params& args) {
+  return ceil_div(args.q_tokens * (args.q_heads / args.kv_heads), kFewRows);
+}
+
+/* Floats of the parts of one split. */
+SX_INLINE int64_t part_floats(const sx_attention_decode_params& args) {
+  return args.q_tokens * args.q_heads * (args.head_dim + 2);
+}
+
+/* Merges the parts of all rows: those of row r of sequence s lie where plan_at(s, r) says, if it is not
+ * null. `floats`: of all parts. */
+template <int D, class PlanAt>
+void merge_rows(Context& context, const sx_attention_decode_params& args, const float* parts,
+                int64_t floats, const PlanAt& plan_at) {
+  const int64_t rows = args.q_tokens * args.q_heads, all = args.sequences * rows;
+  parallel_for(
+      context, all, row_grain(ceil_div(floats * 4, all)), [&](int64_t begin, int64_t end, int32_t) {
+        for (int64_t row = begin; row < end; row++) {
+          const int64_t s = row / rows;
+          const SplitPlan* plan = plan_at(s, row % rows);
+          if (plan == nullptr) continue;
+          merge_row<D>(dense_arguments(args, s), parts + plan->parts, plan->splits, row % rows);
+        }
+      });
+}
+
+/* Calls run(key, head_dim) with a null pointer to what keys are, and an integral_constant. */
+template <class Run>
+sx_status with_keys(const sx_attention_decode_params& args, const Run& run) {
+  const auto with_dim = [&](auto key) {
+    return args.head_dim == 64 ? run(key, std::integral_constant<int, 64>())
+                               : run(key, std::integral_constant<int, 128>());
+  };
+  if (args.kv_dtype == SX_I8) return with_dim(static_cast<const i8*>(nullptr));
+  if (args.kv_dtype == SX_F8E4M3) return with_dim(static_cast<const f8*>(nullptr));
+  if (args.kv_dtype == SX_BF16) return with_dim(static_cast<const bf16*>(nullptr));
+  return with_dim(static_cast<const float*>(nullptr));
+}
 
 /* bf16 in the order of its elements: the means of keys of 8 bits. */
 struct ordered_bf16 {
@@ -243,10 +312,11 @@ class Split {
   template <int R, class Row>
   void add_rows(int64_t first, const Run<Row>& run, const int64_t (&visible)[R],
                 const int64_t (&hidden)[R]) {
-    int64_t least = visible[0], most = visible[0];
+    int64_t least = visible[0], most = visible[0], begin = hidden[0];
     for (int r = 1; r < R; r++) {
       least = min64(least, visible[r]);
       most = max64(most, visible[r]);
+      begin = max64(begin, hidden[r]);
     }
     if (most == 0) return;
     multiply_keys<Row, D, R>(q_ + first * D, run.keys, run.stride, most, weights_);
@@ -265,14 +335,29 @@ class Split {
         scale_numbers(weights, run.value_scales, kScaleFactor<Row>, visible[r]);
       }
     }
-    multiply_values<Row, D, R>(weights_, alpha, run.values, run.stride, least, out_ + first * D);
-    const float one = 1;
+    /* The values begin..least - 1 are for all rows. No row gets one that it does not see, not even
+     * with a weight of 0: it may be a NaN. */
+    begin = min64(begin, least);
     for (int r = 0; r < R; r++) {
-      if (visible[r] == least) continue;
-      multiply_values<Row, D, 1>(weights_ + r * kTile + least, &one,
-                                 run.values + least * run.stride, run.stride, visible[r] - least,
-                                 out_ + (first + r) * D);
+      if (hidden[r] >= begin) continue;
+      add_values(run, first, r, alpha[r], hidden[r], begin);
+      alpha[r] = 1;
     }
+    multiply_values<Row, D, R>(weights_ + begin, alpha, run.values + begin * run.stride, run.stride,
+                               least - begin, out_ + first * D);
+    for (int r = 0; r < R; r++) {
+      const int64_t rest = max64(least, hidden[r]);
+      if (rest < visible[r]) add_values(run, first, r, 1, rest, visible[r]);
+    }
+  }
+
+  /* Adds the values begin..end - 1 to row r of those from `first` on. */
+  template <class Row>
+  void add_values(const Run<Row>& run, int64_t first, int64_t r, float alpha, int64_t begin,
+                  int64_t end) {
+    multiply_values<Row, D, 1>(weights_ + r * kTile + begin, &alpha,
+                               run.values + begin * run.stride, run.stride, end - begin,
+                               out_ + (first + r) * D);
   }
 
   const sx_attention_decode_params& args_;

@@ -10,7 +10,6 @@
  * 2*D*sizeof(kv) for each key and mean.
  */
 #include "attention_decode.h"
-#include "thread_pool.h"
 
 namespace sx {
 namespace SX_ISA {
@@ -24,13 +23,10 @@ constexpr float kTileLog2 = 7;
 static_assert(SX_TILE == 128, "a mean has the weight of its keys");
 
 /* What one key head of a sequence reads, and how that is split. */
-struct HeadPlan {
+struct HeadPlan : SplitPlan {
   const int32_t* list; /* chosen tiles, then the others */
   int64_t pooled, chosen;
   int64_t keys, all; /* keys, and with the means */
-  int64_t split_keys, splits;
-  int64_t first_unit; /* of work, over all sequences */
-  int64_t parts;      /* floats of the parts of the sequences before */
 };
 
 HeadPlan plan_head(const Args& args, int64_t sequence, int64_t kv_head) {
@@ -42,8 +38,7 @@ HeadPlan plan_head(const Args& args, int64_t sequence, int64_t kv_head) {
   plan.chosen = args.counts[at];
   plan.keys = decode.key_count[sequence] - (plan.pooled - plan.chosen) * SX_TILE;
   plan.all = plan.keys + plan.pooled - plan.chosen;
-  plan.split_keys = max64(kTile, round_up(ceil_div(plan.all, kSplits), kTile));
-  plan.splits = max64(1, ceil_div(plan.all, plan.split_keys));
+  split_keys(plan, plan.all);
   return plan;
 }
 
@@ -130,15 +125,14 @@ void run_unit(const Args& args, const HeadPlan& plan, int64_t head, int64_t unit
   Split<Key, D> rows(decode, dense, sequence, kv_head, unit / plan.splits * kFewRows);
   add_numbers<Key, D>(args, plan, sequence, kv_head, first,
                       min64(first + plan.split_keys, plan.all), rows);
-  rows.finish(parts + plan.parts + split * decode.q_tokens * decode.q_heads * (D + 2));
+  rows.finish(parts + plan.parts + split * part_floats(decode));
 }
 
 /* The plans of all key heads; those of sequences that read everything have no unit. Returns the floats
  * of all parts, and how many units there are. */
 int64_t plan_all(const Args& args, HeadPlan* plans, int64_t& units) {
   const sx_attention_decode_params& decode = args.attention;
-  const int64_t heads = decode.kv_heads, rows = decode.q_tokens * decode.q_heads;
-  const int64_t row_groups = ceil_div(decode.q_tokens * (decode.q_heads / heads), kFewRows);
+  const int64_t heads = decode.kv_heads;
   int64_t floats = 0;
   units = 0;
   for (int64_t s = 0; s < decode.sequences; s++) {
@@ -150,26 +144,12 @@ int64_t plan_all(const Args& args, HeadPlan* plans, int64_t& units) {
       plan.first_unit = units;
       plan.parts = floats;
       if (all) continue;
-      units += plan.splits * row_groups;
+      units += plan.splits * row_groups(decode);
       most = max64(most, plan.splits);
     }
-    floats += most * rows * (decode.head_dim + 2);
+    floats += most * part_floats(decode);
   }
   return floats;
-}
-
-/* The last of the plans that begins at a unit or before it. */
-int64_t plan_of(const HeadPlan* plans, int64_t count, int64_t unit) {
-  int64_t low = 0, high = count - 1;
-  while (low < high) {
-    const int64_t middle = (low + high + 1) / 2;
-    if (plans[middle].first_unit <= unit) {
-      low = middle;
-    } else {
-      high = middle - 1;
-    }
-  }
-  return low;
 }
 
 template <class Key, int D>
@@ -178,8 +158,7 @@ sx_status run(Context& context, const Args& args) {
   const int64_t count = decode.sequences * decode.kv_heads;
   const int64_t plan_bytes = round_up(count * int64_t{sizeof(HeadPlan)}, 64);
   /* No head has more splits than this. */
-  const int64_t rows = decode.q_tokens * decode.q_heads;
-  const int64_t bytes = plan_bytes + decode.sequences * kSplits * rows * (D + 2) * 4;
+  const int64_t bytes = plan_bytes + decode.sequences * kSplits * part_floats(decode) * 4;
   char* memory = static_cast<char*>(scratch(context, bytes));
   if (memory == nullptr) return out_of_scratch(context, "attention_decode_tiles", bytes);
   HeadPlan* plans = reinterpret_cast<HeadPlan*>(memory);
@@ -192,23 +171,12 @@ sx_status run(Context& context, const Args& args) {
       run_unit<Key, D>(args, plans[head], head, unit - plans[head].first_unit, parts);
     }
   });
-  const int64_t all_rows = decode.sequences * rows, group = decode.q_heads / decode.kv_heads;
-  parallel_for(context, all_rows, row_grain(ceil_div(floats * 4, all_rows)),
-               [&](int64_t begin, int64_t end, int32_t) {
-                 for (int64_t row = begin; row < end; row++) {
-                   const int64_t s = row / rows, kv_head = row % decode.q_heads / group;
-                   const HeadPlan& plan = plans[s * decode.kv_heads + kv_head];
-                   if (reads_all(args, s)) continue;
-                   merge_row<D>(dense_arguments(decode, s), parts + plan.parts, plan.splits,
-                                row % rows);
-                 }
-               });
+  const int64_t group = decode.q_heads / decode.kv_heads;
+  merge_rows<D>(context, decode, parts, floats, [&](int64_t s, int64_t row) -> const HeadPlan* {
+    if (reads_all(args, s)) return nullptr;
+    return plans + s * decode.kv_heads + row % decode.q_heads / group;
+  });
   return SX_OK;
-}
-
-template <class Key>
-sx_status run_heads(Context& context, const Args& args) {
-  return args.attention.head_dim == 64 ? run<Key, 64>(context, args) : run<Key, 128>(context, args);
 }
 
 }  // namespace
@@ -226,10 +194,9 @@ sx_status attention_decode_tiles(Context& context, const Args& args) {
     if (status != SX_OK) return status;
   }
   if (!chooses) return SX_OK;
-  if (decode.kv_dtype == SX_I8) return run_heads<i8>(context, args);
-  if (decode.kv_dtype == SX_F8E4M3) return run_heads<f8>(context, args);
-  if (decode.kv_dtype == SX_BF16) return run_heads<bf16>(context, args);
-  return run_heads<float>(context, args);
+  return with_keys(decode, [&](auto key, auto dim) {
+    return run<std::remove_const_t<std::remove_pointer_t<decltype(key)>>, dim()>(context, args);
+  });
 }
 
 }  // namespace SX_ISA

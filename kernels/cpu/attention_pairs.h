@@ -4,8 +4,9 @@
  *
  * Queries and softmax weights are rounded to bf16, as FlashAttention does on GPUs; logits, softmax
  * and sums stay in f32. Two neighbours along the summed dimension share one 32-bit element: keys lie
- * so in memory and are transposed as f32 would be; two rows of values are interleaved. A row's last
- * key, if it sees an odd number, is added in f32, so that no unseen value is touched.
+ * so in memory and are transposed as f32 would be; two rows of values are interleaved. No value is
+ * touched that a row does not see: its last key, if that is the first of a pair, is added in f32; of its
+ * first key, if that is the second of a pair, the other value is taken as zero.
  * FLOPs and bytes as in attention_tile.h.
  */
 #ifndef SX_CPU_ATTENTION_PAIRS_H
@@ -23,13 +24,10 @@ SX_INLINE Vec multiply_pairs(Vec c, Vec a, Vec b) {
   return _mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b);
 }
 
-/* c[r][0..1] = sum over k < depth of the pairs a[r * kStride + k] * b[k][0..1]; one packed panel. */
+/* c[r][0..1] += sum over k < depth of the pairs a[r * kStride + k] * b[k][0..1]; one packed panel. */
 template <int R, int64_t kStride>
-static inline __attribute__((always_inline)) void multiply_pair_panel(const float* a,
-                                                                      const float* b, int64_t depth,
-                                                                      Vec (&c)[R][2]) {
-#pragma GCC unroll 16
-  for (int r = 0; r < R; r++) c[r][0] = c[r][1] = zero();
+static inline __attribute__((always_inline)) void add_pair_panel(const float* a, const float* b,
+                                                                 int64_t depth, Vec (&c)[R][2]) {
 #pragma GCC unroll 2
   for (int64_t k = 0; k < depth; k++) {
     const Vec b0 = load(b + k * kMicroColumns), b1 = load(b + k * kMicroColumns + kLanes);
@@ -40,6 +38,16 @@ static inline __attribute__((always_inline)) void multiply_pair_panel(const floa
       c[r][1] = multiply_pairs(c[r][1], x, b1);
     }
   }
+}
+
+/* The same sum by itself. */
+template <int R, int64_t kStride>
+static inline __attribute__((always_inline)) void multiply_pair_panel(const float* a,
+                                                                      const float* b, int64_t depth,
+                                                                      Vec (&c)[R][2]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++) c[r][0] = c[r][1] = zero();
+  add_pair_panel<R, kStride>(a, b, depth, c);
 }
 
 /* Packs `count` bf16 rows into panels of columns: element [pair][column] holds the column of rows
@@ -111,13 +119,12 @@ class PairTile : public TileRows<D> {
   /* Adds the packed keys to the R rows from `first` on. */
   template <int R>
   void add_group(int64_t first) {
-    const int64_t* visible = this->visible_ + first;
-    int64_t least, most;
-    this->visible_range(first, R, least, most);
-    if (most == 0) return;
+    const auto seen = this->seen_by(first, R);
+    if (seen.first == seen.most) return;
     Vec c[R][2];
     const Vec factor = broadcast(factor_);
-    for (int64_t k = 0; k < most; k += kMicroColumns) {
+    for (int64_t k = seen.first / kMicroColumns * kMicroColumns; k < seen.most;
+         k += kMicroColumns) {
       multiply_pair_panel<R, D / 2>(q_ + first * D / 2, keys_ + k * D / 2, D / 2, c);
 #pragma GCC unroll 16
       for (int r = 0; r < R; r++) {
@@ -129,12 +136,20 @@ class PairTile : public TileRows<D> {
     for (int r = 0; r < R; r++) {
       alpha[r] = this->weigh(weights_ + r * kKeys, first + r);
       bf16* pairs = reinterpret_cast<bf16*>(weight_pairs_ + r * kPairs);
-      for (int64_t k = 0; k < visible[r]; k += kLanes) {
+      for (int64_t k = 0; k < this->visible_[first + r]; k += kLanes) {
         store_bf16(pairs + k, load(weights_ + r * kKeys + k));
       }
     }
+    /* The pairs that all rows see, behind those that some do. */
+    const int64_t end = seen.least / 2, begin = min64(ceil_div(seen.all_hidden, 2), end);
     for (int64_t d = 0; d < D; d += kMicroColumns) {
-      multiply_pair_panel<R, kPairs>(weight_pairs_, values_ + d * kPairs, least / 2, c);
+      const float* panel = values_ + d * kPairs;
+      begin_sums(
+          begin > 0,
+          [&](int r, Vec(&sums)[1][2]) { sum_row(r, this->hidden(first + r), begin, panel, sums); },
+          c);
+      add_pair_panel<R, kPairs>(weight_pairs_ + begin, panel + begin * kMicroColumns, end - begin,
+                                c);
 #pragma GCC unroll 16
       for (int r = 0; r < R; r++) {
         float* out = this->out_ + (first + r) * D + d;
@@ -143,19 +158,36 @@ class PairTile : public TileRows<D> {
         store(out + kLanes, fma(load(out + kLanes), keep, c[r][1]));
       }
     }
-    for (int r = 0; r < R; r++) add_rest(first + r, r, least / 2, visible[r]);
+    for (int r = 0; r < R; r++) add_rest(first + r, r, end);
+  }
+
+  /* The sums of row r of the group over the keys of a panel from `key` on, up to pair `end`. */
+  SX_INLINE_METHOD void sum_row(int64_t r, int64_t key, int64_t end, const float* panel,
+                                Vec (&c)[1][2]) const {
+    c[0][0] = c[0][1] = zero();
+    int64_t pair = key / 2;
+    if (pair >= end) return;
+    const float* weights = weight_pairs_ + r * kPairs;
+    if (key % 2 != 0) {
+      const Vec weight = broadcast(weights[pair]);
+      c[0][0] = multiply_pairs(c[0][0], weight, without_first(panel + pair * kMicroColumns));
+      c[0][1] =
+          multiply_pairs(c[0][1], weight, without_first(panel + pair * kMicroColumns + kLanes));
+      pair++;
+    }
+    add_pair_panel<1, 1>(weights + pair, panel + pair * kMicroColumns, end - pair, c);
   }
 
   /* Adds the values from pair `begin` on to row r of the group, up to its last visible key. */
-  void add_rest(int64_t row, int64_t r, int64_t begin, int64_t visible) {
-    if (2 * begin == visible) return;
+  void add_rest(int64_t row, int64_t r, int64_t begin) {
+    const int64_t visible = this->visible_[row], key = max64(2 * begin, this->hidden(row));
+    if (key >= visible) return;
     const int64_t end = visible / 2;
     const bool odd = visible % 2 != 0;
     for (int64_t d = 0; d < D; d += kMicroColumns) {
       Vec c[1][2];
       const float* panel = values_ + d * kPairs;
-      multiply_pair_panel<1, 1>(weight_pairs_ + r * kPairs + begin, panel + begin * kMicroColumns,
-                                end - begin, c);
+      sum_row(r, key, end, panel, c);
       if (odd) {
         const Vec weight = broadcast(weights_[r * kKeys + visible - 1]);
         c[0][0] = fma(weight, lower_halves(panel + end * kMicroColumns), c[0][0]);
@@ -165,6 +197,12 @@ class PairTile : public TileRows<D> {
       store(out, add(load(out), c[0][0]));
       store(out + kLanes, add(load(out + kLanes), c[0][1]));
     }
+  }
+
+  /* Pairs whose first bf16 are zero, of the sign that they have: that of their products with 0. */
+  static Vec without_first(const float* pairs) {
+    const __m512i kept = _mm512_set1_epi32(static_cast<int>(0xffff8000));
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(pairs), kept));
   }
 
   /* The first bf16 of each pair, widened. */

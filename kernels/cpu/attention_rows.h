@@ -48,6 +48,29 @@ static inline void with_rows(int64_t rows, F&& f) {
   f(std::integral_constant<int, R>());
 }
 
+/* The sums that R rows begin with: those of keys that some of them see alone, which sum_row(r, sums) makes
+ * of row r, or zeros if there are none. */
+template <int R, class SumRow>
+static inline __attribute__((always_inline)) void begin_sums(bool any, const SumRow& sum_row,
+                                                             Vec (&c)[R][2]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++) c[r][0] = c[r][1] = zero();
+  if (!any) return;
+  float kept[R * kMicroColumns];
+#pragma GCC unroll 1
+  for (int r = 0; r < R; r++) {
+    Vec sums[1][2];
+    sum_row(r, sums);
+    store(kept + r * kMicroColumns, sums[0][0]);
+    store(kept + r * kMicroColumns + kLanes, sums[0][1]);
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++) {
+    c[r][0] = load(kept + r * kMicroColumns);
+    c[r][1] = load(kept + r * kMicroColumns + kLanes);
+  }
+}
+
 /* The running maximum and sum of a row, base 2. */
 struct RowState {
   float max_log2;
@@ -157,14 +180,26 @@ class TileRows {
     return (first_token_ + r / heads_) * args.q_heads + first_head_ + r % heads_;
   }
 
-  /* The fewest and the most keys that one of `count` rows from `first` on sees. */
-  void visible_range(int64_t first, int count, int64_t& least, int64_t& most) const {
-    least = most = visible_[first];
+  /* Which of a tile's keys some rows see: row r sees those from hidden(r) to visible_[r] - 1. */
+  struct Seen {
+    int64_t least, most;       /* of visible_ */
+    int64_t first, all_hidden; /* the least and the most of hidden() */
+  };
+
+  /* The range of `count` rows from `first` on. */
+  Seen seen_by(int64_t first, int count) const {
+    Seen seen = {visible_[first], visible_[first], hidden(first), hidden(first)};
     for (int r = 1; r < count; r++) {
-      least = min64(least, visible_[first + r]);
-      most = max64(most, visible_[first + r]);
+      seen.least = min64(seen.least, visible_[first + r]);
+      seen.most = max64(seen.most, visible_[first + r]);
+      seen.first = min64(seen.first, hidden(first + r));
+      seen.all_hidden = max64(seen.all_hidden, hidden(first + r));
     }
+    return seen;
   }
+
+  /* How many of the keys that are not after row r are before its window. */
+  int64_t hidden(int64_t r) const { return min64(hidden_[r], visible_[r]); }
 
   float* out_; /* [rows][D], not yet divided */
   RowState* state_;

@@ -8,8 +8,9 @@
  * Arithmetic and sums in f32. FLOPs 4*D per visible (row, key) pair; the keys and values of a tile
  * are widened and packed once, bytes read per tile 2*KT*D*sizeof(kv).
  *
- * Causality is exact to the row: a row multiplies neither keys nor values that come after it, so that
- * not even a NaN in them can reach it. Those before its window get a weight of zero.
+ * Causality and windows are exact to the row: a row multiplies no values of keys that come after it or
+ * before its window, so that not even a NaN in them can reach it. Zeros of weights in front of a row's
+ * first key change no bit of its sums, which are 0 until then: leaving them out is exact, too.
  */
 #ifndef SX_CPU_ATTENTION_TILE_H
 #define SX_CPU_ATTENTION_TILE_H
@@ -19,12 +20,10 @@
 namespace sx {
 namespace SX_ISA {
 
-/* c[r][0..1] = sum over k < depth of a[r * kStride + k] * b[k][0..1]; b is one packed panel. */
+/* c[r][0..1] += sum over k < depth of a[r * kStride + k] * b[k][0..1]; b is one packed panel. */
 template <int R, int64_t kStride>
-static inline __attribute__((always_inline)) void multiply_panel(const float* a, const float* b,
-                                                                 int64_t depth, Vec (&c)[R][2]) {
-#pragma GCC unroll 16
-  for (int r = 0; r < R; r++) c[r][0] = c[r][1] = zero();
+static inline __attribute__((always_inline)) void add_panel(const float* a, const float* b,
+                                                            int64_t depth, Vec (&c)[R][2]) {
 #pragma GCC unroll 2
   for (int64_t k = 0; k < depth; k++) {
     const Vec b0 = load(b + k * kMicroColumns), b1 = load(b + k * kMicroColumns + kLanes);
@@ -35,6 +34,15 @@ static inline __attribute__((always_inline)) void multiply_panel(const float* a,
       c[r][1] = fma(x, b1, c[r][1]);
     }
   }
+}
+
+/* The same sum by itself. */
+template <int R, int64_t kStride>
+static inline __attribute__((always_inline)) void multiply_panel(const float* a, const float* b,
+                                                                 int64_t depth, Vec (&c)[R][2]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++) c[r][0] = c[r][1] = zero();
+  add_panel<R, kStride>(a, b, depth, c);
 }
 
 /* One key/value head's query rows and their running sums, in scratch memory of kBytes. */
@@ -89,12 +97,11 @@ class AttentionTile : public TileRows<D> {
   /* Adds the packed keys to the R rows from `first` on. */
   template <int R>
   void add_group(int64_t first) {
-    const int64_t* visible = this->visible_ + first;
-    int64_t least, most;
-    this->visible_range(first, R, least, most);
-    if (most == 0) return;
+    const auto seen = this->seen_by(first, R);
+    if (seen.first == seen.most) return;
     Vec c[R][2];
-    for (int64_t k = 0; k < most; k += kMicroColumns) {
+    for (int64_t k = seen.first / kMicroColumns * kMicroColumns; k < seen.most;
+         k += kMicroColumns) {
       multiply_panel<R, D>(q_ + first * D, keys_ + k * D, D, c);
 #pragma GCC unroll 16
       for (int r = 0; r < R; r++) {
@@ -106,8 +113,19 @@ class AttentionTile : public TileRows<D> {
     for (int r = 0; r < R; r++) {
       alpha[r] = this->weigh(weights_ + r * kKeys, first + r);
     }
+    /* The values that all rows see, behind those that some do. */
+    const int64_t begin = min64(seen.all_hidden, seen.least);
     for (int64_t d = 0; d < D; d += kMicroColumns) {
-      multiply_panel<R, kKeys>(weights_, values_ + d * kKeys, least, c);
+      const float* panel = values_ + d * kKeys;
+      begin_sums(
+          begin > 0,
+          [&](int r, Vec(&sums)[1][2]) {
+            const int64_t own = min64(this->hidden(first + r), begin);
+            multiply_panel<1, 1>(weights_ + r * kKeys + own, panel + own * kMicroColumns,
+                                 begin - own, sums);
+          },
+          c);
+      add_panel<R, kKeys>(weights_ + begin, panel + begin * kMicroColumns, seen.least - begin, c);
 #pragma GCC unroll 16
       for (int r = 0; r < R; r++) {
         float* out = this->out_ + (first + r) * D + d;
@@ -116,12 +134,15 @@ class AttentionTile : public TileRows<D> {
         store(out + kLanes, fma(load(out + kLanes), factor, c[r][1]));
       }
     }
-    for (int r = 0; r < R; r++) add_rest(first + r, weights_ + r * kKeys, least, visible[r]);
+    for (int r = 0; r < R; r++) {
+      const int64_t rest = max64(seen.least, this->hidden(first + r));
+      add_rest(first + r, weights_ + r * kKeys, rest, this->visible_[first + r]);
+    }
   }
 
   /* Adds the values begin..end - 1 to one row: those that not all rows of its group see. */
   void add_rest(int64_t row, const float* weights, int64_t begin, int64_t end) {
-    if (begin == end) return;
+    if (begin >= end) return;
     for (int64_t d = 0; d < D; d += kMicroColumns) {
       Vec c[1][2];
       multiply_panel<1, 1>(weights + begin, values_ + d * kKeys + begin * kMicroColumns,

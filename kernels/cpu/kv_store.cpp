@@ -3,11 +3,11 @@
  * sx_kv_store in ../sx_attention.h): scale = c / top, code[d] = x[d] * (top / c), c being the largest size
  * in the row and top 127 or 448.
  *
- * A token's rows per thread at a time. Sizes are compared as whole numbers, which order as the floats do
- * and put infinities and NaN above all others. Bytes 2*T*HK*D*(sizeof(in) + 1).
+ * A token's rows per thread at a time. Bytes 2*T*HK*D*(sizeof(in) + 1).
  */
 #include "e4m3.h"
 #include "ops.h"
+#include "row_scale.h"
 #include "simd.h"
 #include "thread_pool.h"
 
@@ -18,9 +18,6 @@ namespace {
 
 /* The longest row. */
 constexpr int64_t kMostColumns = 128;
-/* Rows whose largest size is below this become zeros: top / c stays finite. */
-constexpr float kSmallest = 0x1p-100f;
-constexpr uint32_t kInfinity = 0x7f800000u;
 
 /* codes[0..dim) = values * factor, rounded to nearest even; at most 127 in size. */
 void narrow_i8(uint8_t* codes, const float* values, float factor, int64_t dim) {
@@ -41,19 +38,11 @@ void store_row(uint8_t* codes, float* scale, const In* row, int64_t dim) {
   constexpr float top = kIsInt8 ? 127.0f : kE4m3Max;
   float values[kMostColumns];
   for (int64_t d = 0; d < dim; d += kLanes) store(values + d, load(row + d));
-  uint32_t most = 0;
-  for (int64_t d = 0; d < dim; d++) {
-    const uint32_t size = float_bits(values[d]) & 0x7fffffffu;
-    most = size > most ? size : most;
-  }
-  const float c = bits_float(most);
-  if (most >= kInfinity || c < kSmallest) {
-    *scale = most >= kInfinity ? bits_float(0x7fc00000u) : 0.0f;
+  float factor;
+  if (!scale_row(largest_size(values, dim, 0), top, scale, factor)) {
     __builtin_memset(codes, 0, static_cast<size_t>(dim));
     return;
   }
-  *scale = c / top;
-  const float factor = top / c;
   if (kIsInt8) return narrow_i8(codes, values, factor, dim);
   for (int64_t d = 0; d < dim; d++) codes[d] = narrow_e4m3(values[d] * factor);
 }

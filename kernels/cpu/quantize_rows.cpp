@@ -2,11 +2,11 @@
  * Rows rounded to e4m3, each with a scale of its own (see sx_quantize_rows in ../sx_kernels.h):
  * scales[r] = c / 448, out[r,l] = in[r,l] * (448 / c), c being the largest size in the row.
  *
- * A row per thread at a time, read twice. Sizes are compared as whole numbers, which order as the
- * floats do and put infinities and NaN above all others. Bytes rows * dim * (sizeof(in) + 1).
+ * A row per thread at a time, read twice. Bytes rows * dim * (sizeof(in) + 1).
  */
 #include "e4m3.h"
 #include "ops.h"
+#include "row_scale.h"
 #include "simd.h"
 #include "thread_pool.h"
 
@@ -17,9 +17,6 @@ namespace {
 
 /* Elements that are widened at a time; a multiple of every vector's lanes. */
 constexpr int64_t kBlock = 256;
-/* Rows whose largest size is below this become zeros: 448 / c stays finite. */
-constexpr float kSmallest = 0x1p-100f;
-constexpr uint32_t kInfinity = 0x7f800000u;
 
 template <class In>
 void widen_block(float* out, const In* in, int64_t count) {
@@ -32,31 +29,24 @@ void widen_block(float* out, const In* in, int64_t count) {
 }
 
 template <class In>
-uint32_t largest_size(const In* row, int64_t dim) {
+uint32_t largest_of(const In* row, int64_t dim) {
   float values[kBlock];
   uint32_t most = 0;
   for (int64_t l = 0; l < dim; l += kBlock) {
     const int64_t count = min64(kBlock, dim - l);
     widen_block(values, row + l, count);
-    for (int64_t i = 0; i < count; i++) {
-      const uint32_t size = float_bits(values[i]) & 0x7fffffffu;
-      most = size > most ? size : most;
-    }
+    most = largest_size(values, count, most);
   }
   return most;
 }
 
 template <class In>
 void quantize_row(uint8_t* out, float* scale, const In* row, int64_t dim) {
-  const uint32_t most = largest_size(row, dim);
-  const float c = bits_float(most);
-  if (most >= kInfinity || c < kSmallest) {
-    *scale = most >= kInfinity ? bits_float(0x7fc00000u) : 0.0f;
+  float factor;
+  if (!scale_row(largest_of(row, dim), kE4m3Max, scale, factor)) {
     __builtin_memset(out, 0, static_cast<size_t>(dim));
     return;
   }
-  *scale = c / kE4m3Max;
-  const float factor = kE4m3Max / c;
   float values[kBlock];
   for (int64_t l = 0; l < dim; l += kBlock) {
     const int64_t count = min64(kBlock, dim - l);

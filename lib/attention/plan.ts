@@ -12,7 +12,13 @@ import { TILE_TOKENS } from "../ffi/symbols.ts";
 import { checkChoice, optionError } from "../options.ts";
 import { checkDecodeKeep, type DecodeKeep } from "./decode_keep.ts";
 import { REST_RULES, type RestRule } from "./rest.ts";
-import { isTable, readTable, type Threshold, type ThresholdTable } from "./thresholds.ts";
+import {
+  isTable,
+  readTable,
+  tableError,
+  type Threshold,
+  type ThresholdTable,
+} from "./thresholds.ts";
 
 /** What each mode stands for, and what its results are called in folders and records. */
 const MODES = {
@@ -222,9 +228,11 @@ function checkTable(value: ThresholdTable, options: { stride: number }): Thresho
       value,
     });
   });
-  if (table.stride === options.stride) return table;
-  throw optionError({ action, name: "threshold" }, {
-    rule: `of 'stride' ${options.stride}`,
+  const { file } = value;
+  if (table.stride === options.stride) return file === undefined ? table : { ...table, file };
+  throw tableError(value, {
+    key: "stride",
+    rule: `'stride' ${options.stride}`,
     value: table.stride,
   });
 }

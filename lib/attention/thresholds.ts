@@ -10,8 +10,9 @@
 import { createHash } from "node:crypto";
 import { PerStage, type Stage } from "../device/stages.ts";
 import { Tensor } from "../device/tensor.ts";
-import { invariant } from "../errors.ts";
-import { isJsonObject } from "../text_file.ts";
+import { invariant, UsageError } from "../errors.ts";
+import { optionError } from "../options.ts";
+import { describeValue, isJsonObject } from "../text_file.ts";
 
 /**
  * How a threshold selects: the largest tiles of a row until they hold it together, or each tile that
@@ -34,6 +35,8 @@ export interface ThresholdTable {
   readonly layers: readonly (readonly number[])[];
   /** The digest of the model folder that they were found for; null for any of this size. */
   readonly model: string | null;
+  /** The file that they were read from, for messages. */
+  readonly file?: string | undefined;
 }
 
 /**
@@ -113,6 +116,20 @@ export function readTable(value: unknown, fail: (fault: TableFault) => Error): T
     });
   });
   return { stride, ...(rule === "share" ? { rule } : {}), layers: rows, model };
+}
+
+/** The words for what is wrong with a table: of one from a file, `Cannot use <file> as "<key>" must be`. */
+export function tableError(
+  table: Pick<ThresholdTable, "file">,
+  { key, rule, value }: TableFault,
+): UsageError {
+  const { file } = table;
+  if (typeof file !== "string") {
+    return optionError({ action: "select tiles", name: `threshold.${key}` }, { rule, value });
+  }
+  return new UsageError(
+    `Cannot use ${file} as "${key}" must be ${rule}: current value is ${describeValue(value)}`,
+  );
 }
 
 /** What is wrong with a table for a model's size; undefined if nothing is. */

@@ -65,11 +65,17 @@ export async function openCpuDevice(options: CpuOptions): Promise<Device> {
       `Cannot open the CPU as 'threads' must be 1 to ${MAX_THREADS}: current value is ${threads}`,
     );
   }
-  const requested = requestedSets(options.instructionSet ?? "auto");
+  const { instructionSet = "auto" } = options;
+  const requested = requestedSets(instructionSet);
   const library = await openKernelLibrary({ backend: "cpu", tests });
   try {
     const description = describeLibrary(library);
-    const sets = chooseSets(requested, { description, rowsSet: options.rowsSet });
+    const { rowsSet } = options;
+    const sets = chooseSets(requested, {
+      description,
+      rowsSet,
+      isNamed: instructionSet !== "auto",
+    });
     const context = createContext(library.functions, { threads, sets });
     return new CpuDevice(library, { context, threads, sets });
   } catch (error) {
@@ -112,9 +118,9 @@ function isInstructionSet(name: string): name is InstructionSet {
 
 function chooseSets(
   requested: CpuSets,
-  options: { description: CpuDescription; rowsSet: RowsSetName | undefined },
+  options: { description: CpuDescription; rowsSet: RowsSetName | undefined; isNamed: boolean },
 ): CpuSets {
-  const { description, rowsSet = "own" } = options;
+  const { description, rowsSet = "own", isNamed } = options;
   const { best, instructionSets, scalar } = description;
   let sets = requested;
   if (requested.base === "auto") {
@@ -125,11 +131,14 @@ function chooseSets(
     }
     sets = { base: best, rows: rowsSet === "own" ? best : rowsSet };
   }
+  // Who asked for it does not see it in a message about the machine alone.
+  const origin = requested.base === "auto" ? "'rowsSet'" : isNamed ? undefined : "STARX_ISA";
   for (const set of [sets.base, sets.rows]) {
     if (set === "scalar" ? scalar : instructionSets.includes(set)) continue;
     const found = [...instructionSets, ...(scalar ? ["scalar"] : [])];
     throw new DeviceError(
-      `Cannot open the CPU as the machine and the library must have ${set}: ` +
+      `Cannot open the CPU as the machine and the library must have ${set}` +
+        `${origin === undefined ? "" : `, which ${origin} names`}: ` +
         `current value is ${found.join(", ") || "none"}`,
     );
   }

@@ -99,10 +99,16 @@ export async function chooseDevice(
       value: dtype,
     });
   }
-  const hasKinds = kinds.every((kind) => weightKinds.includes(kind)) && cacheKinds.includes(cache);
-  if (dtype !== "bf16" || !hasKinds) return { kind: "cpu" };
+  const lacks = (what: string, has: readonly string[], found: readonly string[]) => {
+    const other = found.find((kind) => !has.includes(kind));
+    return other === undefined ? undefined : `takes ${what} in ${has.join(", ")}, not in ${other}`;
+  };
+  const reason = lacks("numbers", ["bf16"], [dtype]) ?? lacks("weights", weightKinds, kinds) ??
+    lacks("keys and values", cacheKinds, [cache]);
+  const needsFp8 = reason === undefined && kinds.includes("fp8");
   try {
-    const name = await findGpu(kinds.includes("fp8") ? FP8_CAPABILITY : undefined);
+    const name = await findGpu(needsFp8 ? FP8_CAPABILITY : undefined);
+    if (reason !== undefined) return { kind: "cpu", note: `Device: the CPU, as ${name} ${reason}` };
     return { kind: "cuda", note: `Device: ${name} (--device cpu computes on the CPU)` };
   } catch (error) {
     // `auto` asks for the best device that is usable, and this one is not.

@@ -12,6 +12,7 @@ import { type Device, DEVICE_TRAITS } from "../device/device.ts";
 import { stagesOn } from "../device/stages.ts";
 import { invariant, RequestError } from "../errors.ts";
 import { Transformer } from "../model/forward.ts";
+import { mayKeepWeights } from "../model/kept_weights.ts";
 import type { KvPools } from "../model/kv_pools.ts";
 import { BatchWidth, hostBudget, type SequenceSize } from "./batch_size.ts";
 import type { ModelShape } from "../model/model_shape.ts";
@@ -111,9 +112,8 @@ export class RankModel implements Disposable {
     const chunkTokens = host === undefined ? allowed : await leastOf(host, allowed);
     const question = { ...sizes, chunkTokens };
     checkMemory(devices, { question, freeBytes, loaded: false, dealtGpus });
-    // Child processes may not write: a run of one process keeps weights for all later ones.
     const isFirst = (host?.rank ?? 0) === 0 && (options.replica?.index ?? 0) === 0;
-    const isWriter = isFirst && Deno.permissions.querySync({ name: "write" }).state === "granted";
+    const isWriter = isFirst && mayKeepWeights(folder);
     const kept = options.keepWeights === true ? { isWriter } : undefined;
     const weights = owned.use(
       await loadWeights(stages, { ...options, folder, config, kept, onProgress }),

@@ -14,7 +14,8 @@ import { describeCpu } from "../device/cpu_description.ts";
 import type { Device } from "../device/device.ts";
 import { type DeviceKind, threadsPerProcess } from "../device/open.ts";
 import { Tensor } from "../device/tensor.ts";
-import { ROWS_SETS, type RowsSetName } from "../ffi/status.ts";
+import { DeviceError } from "../errors.ts";
+import { type InstructionSet, ROWS_SETS, type RowsSetName } from "../ffi/status.ts";
 import { matmulRows } from "../ops/matmul_rows.ts";
 
 /** A set with what its products take. */
@@ -47,7 +48,8 @@ const LEAST_GAIN = 0.05;
  * that is continued, else what is the fastest on this machine.
  *
  * @param options `device`: a GPU has no such sets. `threads`: of a process; 0 for all cores.
- * @throws {DeviceError} If the library is missing or damaged, or STARX_ISA names no set.
+ * @throws {DeviceError} If the library is missing or damaged, STARX_ISA names no set, or the machine
+ * lacks the set of the record.
  */
 export async function rowsSetFor(
   options: { device: DeviceKind; threads: number; recorded?: RowsSetName | undefined },
@@ -55,7 +57,29 @@ export async function rowsSetFor(
   if (options.device !== "cpu") return "own";
   const { base, rows } = requestedSets("auto");
   if (base !== "auto") return rows === base ? "own" : nameOf(rows);
-  return options.recorded ?? nameOf((await measureRowsSet(options))?.set);
+  const { recorded } = options;
+  if (recorded === undefined) return nameOf((await measureRowsSet(options))?.set);
+  if (recorded === "own") return recorded;
+  const { instructionSets } = await describeCpu();
+  if (instructionSets.includes(recorded)) return recorded;
+  throw new DeviceError(
+    `Cannot continue the results as the machine and the library must have ${recorded}, which ` +
+      `multiplied the rows of their decode steps (rows_set in run.json): ` +
+      `current value is ${instructionSets.join(", ") || "none"}`,
+  );
+}
+
+/**
+ * The set that STARX_ISA makes a CPU compute everything else with, where that is not what it would take
+ * by itself: it adds in another order, and results are bound to it.
+ *
+ * @throws {DeviceError} If the library is missing or damaged, or STARX_ISA names no set.
+ */
+export async function forcedSet(device: DeviceKind): Promise<InstructionSet | undefined> {
+  if (device !== "cpu") return undefined;
+  const { base } = requestedSets("auto");
+  if (base === "auto" || base === (await describeCpu()).best) return undefined;
+  return base;
 }
 
 function nameOf(set: string | undefined): RowsSetName {

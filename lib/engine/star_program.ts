@@ -8,6 +8,7 @@ import { AbortedError } from "../parallel/collective.ts";
 import { threadsPerProcess } from "../device/open.ts";
 import { WorkerError } from "../errors.ts";
 import { modelDigest } from "../model/digest.ts";
+import { keptPaths, mayKeepWeights } from "../model/kept_weights.ts";
 import type { RankContext, RankProgram, RankService } from "../team/program.ts";
 import { gatherJson } from "../team/words.ts";
 import { connectDevices, exchangeName } from "./exchange.ts";
@@ -26,6 +27,7 @@ export const STAR_PROGRAM: RankProgram<StarTypes> = {
   name: "model",
   entry: ENTRY,
   permissions: workerPermissions(ENTRY),
+  rankPermissions: writerPermissions,
   environment({ device, replica = ONE }, size) {
     const environments = device === "cuda" ? gpuEnvironments(size * replica.count) : undefined;
     return environments && ((rank) => environments(replica.index * size + rank));
@@ -44,6 +46,20 @@ export function workerPermissions(entry: URL): readonly string[] {
   if (entry.protocol === "file:") return local;
   const { host } = entry;
   return [...local, "--allow-write", `--allow-net=${host}`, `--allow-import=${host}`];
+}
+
+/** Lets the first rank keep weights beside the model, and write nothing else. */
+function writerPermissions(
+  { keepWeights, modelFolder, replica = ONE }: RankOptions,
+): ((rank: number) => readonly string[]) | undefined {
+  // From a URL all ranks may write anyway, which a list would take from them.
+  if (keepWeights !== true || replica.index !== 0 || ENTRY.protocol !== "file:") return undefined;
+  if (!mayKeepWeights(modelFolder)) return undefined;
+  const paths = keptPaths(modelFolder);
+  // A list of paths cannot name one with a comma.
+  const hasComma = paths.some((path) => path.includes(","));
+  const flags = [hasComma ? "--allow-write" : `--allow-write=${paths.join(",")}`];
+  return (rank) => rank === 0 ? flags : [];
 }
 
 /** Loads the model on a rank. */

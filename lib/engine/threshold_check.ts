@@ -4,15 +4,15 @@
  * @module
  */
 import type { Plan } from "../attention/plan.ts";
-import { isTable, tableMisfit } from "../attention/thresholds.ts";
+import { isTable, tableError, tableMisfit } from "../attention/thresholds.ts";
 import { modelDigest } from "../model/digest.ts";
-import { optionError } from "../options.ts";
 
 /**
  * Checks a plan's table, if it has one, against a model.
  *
  * @param model `folder`: absent where there are no files whose digest could be compared.
- * @throws {UsageError} If it has other layers or heads, or was found for another model.
+ * @throws {UsageError} If it has other layers or heads, or was found for another model; the message
+ * names the table's file, if it has one, and the key.
  * @throws {FileError} If a file of the model cannot be read.
  */
 export async function checkPlanTable(
@@ -20,16 +20,30 @@ export async function checkPlanTable(
   model: { folder?: string; config: { readonly layerCount: number; readonly queryHeads: number } },
 ): Promise<void> {
   if (selection === undefined || !isTable(selection.threshold)) return;
-  const place = { action: "select tiles", name: "threshold" };
   const { folder, config } = model;
   const table = selection.threshold;
   const misfit = tableMisfit(table, config);
-  if (misfit !== undefined) throw optionError(place, misfit);
-  if (folder === undefined || table.model === null) return;
+  if (misfit !== undefined) throw tableError(table, misfit);
+  if (folder !== undefined) await checkTableModel({ ...table, key: "model" }, folder);
+}
+
+/**
+ * Checks that what was found for a model is for this one.
+ *
+ * @param found `model`: the digest; null for any. `key`: what has it in the file.
+ * @throws As `checkPlanTable()`.
+ */
+export async function checkTableModel(
+  found: { readonly model: string | null; readonly file?: string | undefined; key: string },
+  folder: string,
+): Promise<void> {
+  const { model, key } = found;
+  if (model === null) return;
   const digest = await modelDigest(folder);
-  if (digest === table.model) return;
-  throw optionError(place, {
+  if (digest === model) return;
+  throw tableError(found, {
+    key,
     rule: `of the model in ${folder}, whose SHA-256 is ${digest.slice(0, 12)}...`,
-    value: `${table.model.slice(0, 12)}...`,
+    value: `${model.slice(0, 12)}...`,
   });
 }

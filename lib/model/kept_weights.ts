@@ -4,7 +4,9 @@
  *
  * The file has the form of safetensors: panels as `Int8Matrix` has them, and scales. Its metadata has the
  * digest of the model that it was made of; a file with another one counts as absent and is replaced. It
- * gets its name when it is whole and on disk, so that two runs may make it at once.
+ * gets its name when it is whole and on disk, so that two runs may make it at once. Of a run's processes
+ * the first one writes it; until then it lies in a folder of its own, so that this process needs to write
+ * to two paths alone.
  *
  * @module
  */
@@ -25,11 +27,26 @@ const FORM = "starx int8 1";
 /** What begins with it is aligned for every vector. */
 const ALIGNMENT = 64;
 const LENGTH_BYTES = 8;
+/** Each removal is the end of another run that kept the same weights. */
+const MOST_REMOVALS = 1_000;
 const DTYPES = { i8: "I8", f32: "F32" } as const satisfies Record<string, SafetensorsDtype>;
 
 /** Where a model's weights of 8 bits are kept. @param folder The model's, or a GGUF file. */
 export function keptPath(folder: string): string {
   return isGgufPath(folder) ? `${folder}.int8.starx` : join(folder, "weights.int8.starx");
+}
+
+/** What a process has to be able to write to keep weights: the file, and the folder where it is made. */
+export function keptPaths(folder: string): readonly [file: string, making: string] {
+  const path = keptPath(folder);
+  return [path, `${path}.tmp`];
+}
+
+/** Whether this process may write there. */
+export function mayKeepWeights(folder: string): boolean {
+  return keptPaths(folder).every((path) =>
+    Deno.permissions.querySync({ name: "write", path }).state === "granted"
+  );
 }
 
 /** A file of kept weights, mapped. Disposing it unmaps it. */
@@ -115,16 +132,16 @@ export async function keepWeights(
   folder: string,
   model: { digest: string; matrices: readonly Int8Matrix[] },
 ): Promise<void> {
-  const path = keptPath(folder);
+  const [path, making] = keptPaths(folder);
   // Panels first, whose lengths are whole lines of a cache.
   const tensors = [
     ...model.matrices.map(({ panels }) => panels),
     ...model.matrices.map(({ scales }) => scales),
   ];
-  const temporary = `${path}.${crypto.randomUUID()}.tmp`;
+  const temporary = join(making, crypto.randomUUID());
   try {
     {
-      using file = await Deno.open(temporary, { write: true, createNew: true });
+      using file = await createIn(making, temporary);
       await writeAll(file, headerOf(tensors, model.digest));
       for (const tensor of tensors) await writeAll(file, tensor.hostBytes());
       await file.sync();
@@ -134,6 +151,21 @@ export async function keepWeights(
   } catch (error) {
     await Deno.remove(temporary).catch(() => {});
     throw fileError(path, error);
+  } finally {
+    // Not while another run makes its own there.
+    await Deno.remove(making).catch(() => {});
+  }
+}
+
+/** Creates a file in a folder that another run, which has just ended, may remove meanwhile. */
+async function createIn(folder: string, path: string): Promise<Deno.FsFile> {
+  for (let left = MOST_REMOVALS;; left--) {
+    await Deno.mkdir(folder, { recursive: true });
+    try {
+      return await Deno.open(path, { write: true, createNew: true });
+    } catch (error) {
+      if (left === 0 || !(error instanceof Deno.errors.NotFound)) throw error;
+    }
   }
 }
 

@@ -24,6 +24,14 @@ import {
 } from "./collective.ts";
 import type { LaunchedCollective } from "./launched.ts";
 import { MpiControl } from "./mpi_control.ts";
+import {
+  ALL_GATHER,
+  BARRIER,
+  BROADCAST,
+  type Call,
+  disagreementText,
+  isSameCall,
+} from "./calls.ts";
 import { RankStatus } from "./state.ts";
 
 /** How to join. */
@@ -56,17 +64,6 @@ const SLEEP_MS = 1;
 const BURST_MS = 0.1;
 /** The longest time without a turn of the event loop. */
 const MAX_BUSY_MS = 20;
-
-const OPERATIONS = ["none", "a barrier", "an all-gather", "a broadcast"] as const;
-const BARRIER = 1;
-const ALL_GATHER = 2;
-const BROADCAST = 3;
-
-interface Exchange {
-  readonly operation: number;
-  readonly byteLength: number;
-  readonly detail: number;
-}
 
 const REQUESTS_BYTES = 64;
 
@@ -284,7 +281,7 @@ export class MpiCollective implements LaunchedCollective {
 
   /** One exchange: headers, and with them the data that `start` starts. */
   async #step(
-    exchange: Exchange,
+    exchange: Call,
     options: CollectiveOptions & { short?: Uint8Array; start?: (request: bigint) => void },
   ): Promise<void> {
     const timeoutMs = checkTimeout(options.timeoutMs ?? this.#timeoutMs);
@@ -358,21 +355,16 @@ export class MpiCollective implements LaunchedCollective {
   }
 
   /** All ranks must have called the same; otherwise their bytes mean something else. */
-  #checkAgreement(exchange: Exchange): void {
-    const { operation, byteLength, detail } = exchange;
+  #checkAgreement(exchange: Call): void {
     const { bytes } = this.#headers;
     for (let rank = 0; rank < this.size; rank++) {
       const start = bytes.byteOffset + rank * HEADER_BYTES;
-      const [theirs = 0, theirLength = 0, theirDetail] = new Float64Array(
-        bytes.buffer,
-        start,
-        HEADER_NUMBERS,
-      );
-      if (theirs === operation && theirLength === byteLength && theirDetail === detail) continue;
+      const numbers = new Float64Array(bytes.buffer, start, HEADER_NUMBERS);
+      const [operation = 0, byteLength = 0, detail = 0] = numbers;
+      const call = { operation, byteLength, detail };
+      if (isSameCall(call, exchange)) continue;
       throw new WorkerError(
-        `Cannot exchange as all ranks must call the same: rank ${this.rank} calls ` +
-          `${OPERATIONS[operation]} of ${byteLength} bytes, rank ${rank} ` +
-          `${OPERATIONS[theirs]} of ${theirLength} bytes`,
+        disagreementText({ rank: this.rank, call: exchange }, { rank, call }),
         { rank, phase: this.#control.peers.position(rank).phase },
       );
     }

@@ -26,6 +26,14 @@ import {
   type Collective,
   type CollectiveOptions,
 } from "./collective.ts";
+import {
+  ALL_GATHER,
+  BARRIER,
+  BROADCAST,
+  type Call,
+  disagreementText,
+  isSameCall,
+} from "./calls.ts";
 import { GroupState, lostRankError, type RankStatus, StallClock } from "./state.ts";
 
 /** What all ranks of a group must agree on. */
@@ -56,18 +64,6 @@ const BLOCKING_SLEEPS = 2;
 const SPIN_US = 30;
 /** The longest time without a turn of the event loop. */
 const MAX_BUSY_MS = 20;
-
-const OPERATIONS = ["none", "a barrier", "an all-gather", "a broadcast"] as const;
-const BARRIER = 1;
-const ALL_GATHER = 2;
-const BROADCAST = 3;
-
-/** What an exchange consists of; `detail` must be equal on all ranks, too. */
-interface Exchange {
-  operation: number;
-  byteLength: number;
-  detail: number;
-}
 
 /** Where a rank puts its bytes. */
 interface Slot {
@@ -240,7 +236,7 @@ export class ShmCollective implements Collective {
   }
 
   /** One epoch: arrive with what the slot has, return when all have arrived. */
-  async #step(exchange: Exchange, options: CollectiveOptions): Promise<void> {
+  async #step(exchange: Call, options: CollectiveOptions): Promise<void> {
     const timeoutMs = checkTimeout(options.timeoutMs ?? this.#timeoutMs);
     const epoch = (this.#epoch + 1) | 0;
     this.#throwIfAborted();
@@ -312,19 +308,16 @@ export class ShmCollective implements Collective {
   }
 
   /** All ranks must have called the same; otherwise their bytes mean something else. */
-  #checkAgreement(exchange: Exchange): void {
-    const { operation, byteLength, detail } = exchange;
+  #checkAgreement(exchange: Call): void {
     for (let rank = 0; rank < this.size; rank++) {
       const { header } = this.#slot(rank, this.#epoch);
-      const theirs = header[0] ?? 0;
-      const theirLength = header[1] ?? 0;
-      if (theirs === operation && theirLength === byteLength && header[2] === detail) continue;
+      const [operation = 0, byteLength = 0, detail = 0] = header;
+      const call = { operation, byteLength, detail };
+      if (isSameCall(call, exchange)) continue;
       const { phase } = this.#state.snapshot(rank);
       throw this.#give(
         new WorkerError(
-          `Cannot exchange as all ranks must call the same: rank ${this.rank} calls ` +
-            `${OPERATIONS[operation]} of ${byteLength} bytes, rank ${rank} ` +
-            `${OPERATIONS[theirs]} of ${theirLength} bytes`,
+          disagreementText({ rank: this.rank, call: exchange }, { rank, call }),
           { rank, phase },
         ),
       );

@@ -18,22 +18,20 @@ import {
   closedError,
   type CollectiveOptions,
 } from "./collective.ts";
-import type { LaunchedCollective } from "./launched.ts";
-import { RankStatus } from "./state.ts";
-import { TcpControl } from "./tcp_control.ts";
-import { FRAME, type Frame } from "./tcp_link.ts";
-import { meet, type MeetOptions } from "./tcp_meet.ts";
 import {
   ALL_GATHER,
   BARRIER,
   BROADCAST,
   type Call,
-  CALL_BYTES,
-  callText,
+  disagreementText,
   isSameCall,
-  readCall,
-  writeCalls,
-} from "./tcp_words.ts";
+} from "./calls.ts";
+import type { LaunchedCollective } from "./launched.ts";
+import { RankStatus } from "./state.ts";
+import { TcpControl } from "./tcp_control.ts";
+import { FRAME, type Frame } from "./tcp_link.ts";
+import { meet, type MeetOptions } from "./tcp_meet.ts";
+import { CALL_BYTES, type NumberedCall, readCall, writeCalls } from "./tcp_words.ts";
 
 /** How to join. */
 export interface TcpOptions extends MeetOptions {
@@ -54,7 +52,7 @@ const MAX_LOOK_MS = 500;
 
 /** What one rank has put down for an exchange. */
 interface Part {
-  readonly call: Call;
+  readonly call: NumberedCall;
   readonly data: Uint8Array;
 }
 
@@ -247,7 +245,7 @@ export class TcpCollective implements LaunchedCollective {
    * @returns What rank 0 made of all ranks' data.
    */
   async #step(
-    what: Omit<Call, "epoch">,
+    what: Call,
     options: CollectiveOptions & Exchanged,
   ): Promise<Uint8Array> {
     const timeoutMs = checkTimeout(options.timeoutMs ?? this.#timeoutMs);
@@ -271,7 +269,7 @@ export class TcpCollective implements LaunchedCollective {
 
   /** At rank 0: waits for all parts and answers. */
   async #collect(
-    call: Call,
+    call: NumberedCall,
     options: Exchanged & { timeoutMs: number },
   ): Promise<Uint8Array> {
     const { data, partBytes, wholeBytes, timeoutMs } = options;
@@ -298,7 +296,7 @@ export class TcpCollective implements LaunchedCollective {
 
   /** At the others: gives rank 0 this one's part and waits for its answer. */
   async #ask(
-    call: Call,
+    call: NumberedCall,
     options: Exchanged & { timeoutMs: number },
   ): Promise<Uint8Array> {
     this.#control.sendAll(FRAME.part, writeCalls([call]), options.data);
@@ -360,8 +358,7 @@ export class TcpCollective implements LaunchedCollective {
     const other = calls.findIndex((call) => !isSameCall(call, own));
     const theirs = calls[other] ?? own;
     return new WorkerError(
-      `Cannot exchange as all ranks must call the same: rank ${this.rank} calls ` +
-        `${callText(own)}, rank ${other} ${callText(theirs)}`,
+      disagreementText({ rank: this.rank, call: own }, { rank: other, call: theirs }),
       { rank: other, phase: this.#control.peers.position(other).phase },
     );
   }

@@ -31,6 +31,8 @@ export interface ChildTeamOptions {
    * `--allow-ffi` and `--allow-run=<Deno.execPath()>`.
    */
   readonly permissions: readonly string[];
+  /** More of these flags for single ranks. */
+  readonly rankPermissions?: ((rank: number) => readonly string[]) | undefined;
   /** Environment variables that a rank gets besides this process's. */
   readonly env?: ((rank: number) => Readonly<Record<string, string>>) | undefined;
   /** How long a rank may make no progress while it has work and waits for nobody. */
@@ -166,16 +168,19 @@ export class ChildTeam<T extends RankTypes> implements Team<T> {
   }
 
   async #start(init: T["init"]): Promise<void> {
-    const permissions = checkPermissions(this.#options.permissions);
+    const { permissions, rankPermissions } = this.#options;
     // Deno 2.9's cache of compiled code breaks when many start at once, and saves no time.
-    const flags = ["--quiet", "--no-prompt", "--no-code-cache", "--allow-ffi", ...permissions];
+    const flags = ["--quiet", "--no-prompt", "--no-code-cache", "--allow-ffi"];
     for (let rank = 0; rank < this.size; rank++) {
       this.#children.push(
         new Child({
           rank,
           entry: this.#options.entry,
           env: this.#options.env?.(rank) ?? {},
-          flags,
+          flags: [
+            ...flags,
+            ...checkPermissions([...permissions, ...rankPermissions?.(rank) ?? []]),
+          ],
           onMessage: (message) => this.#receive(message, rank),
           onLine: (line) => this.#hear(line, rank),
           onEnd: (cause, code) => this.#bury(rank, { cause, code }),

@@ -29,7 +29,9 @@ export async function openTeam<T extends RankTypes>(
       const { entry, permissions } = program;
       const { size, timeoutMs, startTimeoutMs } = place;
       const env = program.environment?.(init, size);
-      const options = { entry, permissions, size, timeoutMs, startTimeoutMs, env };
+      const rankPermissions = program.rankPermissions?.(init);
+      const times = { timeoutMs, startTimeoutMs };
+      const options = { entry, permissions, rankPermissions, size, ...times, env };
       return await ChildTeam.start<T>(init, options);
     }
   }

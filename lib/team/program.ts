@@ -137,6 +137,8 @@ export interface RankProgram<T extends RankTypes> {
   readonly entry: URL;
   /** `deno run`'s permission flags for it, besides `--allow-ffi`. */
   readonly permissions: readonly string[];
+  /** More of these flags for single ranks. */
+  rankPermissions?(init: T["init"]): ((rank: number) => readonly string[]) | undefined;
   /** Environment variables of a child besides this process's. */
   environment?(
     init: T["init"],

@@ -11,6 +11,7 @@ import { digits, milliseconds, seconds, type Table, times, whole } from "./table
 /** Every table, made of the records. */
 export const TABLES: Readonly<Record<string, (records: BenchRecords) => Table>> = {
   "h200-batch": h200Batch,
+  "h200-results": h200Results,
   "h100-prefill": h100Prefill,
   "h100-decode": h100Decode,
   "h100-attention": h100Attention,
@@ -64,6 +65,44 @@ function h200Batch(records: BenchRecords): Table {
       ">transformers, at once",
     ],
     rows: [row(4096, 32, 32), row(8192, 16, 16), row(32_768, 16, 4), row(8192, 1, 1)],
+  };
+}
+
+/** Two builds in turn: a figure for each round. */
+function h200Results(records: BenchRecords): Table {
+  const builds = ["before", "after"] as const;
+  const row = (
+    name: string,
+    part: string,
+    figure: { unit: string; of: (record: BenchRecord) => string },
+  ): string[] => [
+    name,
+    ...builds.map((build) => {
+      const rounds = records.all("h200-results", { build, part }).map(figure.of);
+      return `${rounds.join(", ")} ${figure.unit}`;
+    }),
+  ];
+  const inSeconds = (of: (record: BenchRecord) => number) => ({
+    unit: "s",
+    of: (record: BenchRecord) => seconds(of(record)),
+  });
+  const at = (path: string) => inSeconds((record) => numberAt(record, path));
+  const prefill = (number: number) =>
+    inSeconds((record) => median(numbersAt(record, `prefill.${number}.seconds`)));
+  return {
+    head: ["prefill", ...builds.map((build) => `>${build}`)],
+    rows: [
+      row("8,192", "dense", prefill(1)),
+      row("- its products", "dense", at("prefill.1.matmul_s")),
+      row("- all but products and attention", "dense", at("prefill.1.rest_s")),
+      row("8,192, `--weights fp8`", "fp8", prefill(0)),
+      row("131,072, `xattn`, a tenth of the tiles", "xattn", prefill(0)),
+      row("131,072, the same with `--rest mean`", "mean", prefill(0)),
+      row("memory at 131,072, `xattn`", "xattn", {
+        unit: "GiB",
+        of: (record) => (numberAt(record, "device_mib") / 1024).toFixed(1),
+      }),
+    ],
   };
 }
 

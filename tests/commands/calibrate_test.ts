@@ -29,6 +29,7 @@ import { loadModel } from "../../lib/engine/load_model.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../helpers/assert.ts";
 import { fakeScreen, NO_INTERRUPTS } from "../helpers/fake_model.ts";
 import { inFolder } from "../helpers/folder.ts";
+import { otherSet, withIsa } from "../helpers/isa.ts";
 import { MODEL } from "../helpers/prompts.ts";
 import { Random } from "../helpers/random.ts";
 
@@ -323,6 +324,11 @@ Deno.test("calibrate goes on after a lost process, and refuses curves of other o
       () => calibrate(optionsIn(folder, other)),
       UsageError,
       "--block_size: cannot continue the curves in",
+    );
+    await assertRejects(
+      async () => await withIsa(await otherSet(), () => calibrate(optionsIn(folder))),
+      UsageError,
+      "STARX_ISA: cannot continue the curves in",
     );
     await calibrate(optionsIn(folder));
     assertEquals((await Deno.readTextFile(`${folder}/t.json.curves.jsonl`)).split("\n").length, 4);

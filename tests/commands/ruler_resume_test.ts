@@ -5,6 +5,7 @@ import { DeviceError, FileError, UsageError, WorkerError } from "../../lib/error
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../helpers/assert.ts";
 import { fakeModels, fakeScreen, NO_INTERRUPTS } from "../helpers/fake_model.ts";
 import { inFolder } from "../helpers/folder.ts";
+import { otherSet, withIsa } from "../helpers/isa.ts";
 import { STAR } from "../helpers/prompts.ts";
 import { fakeMaker, optionsIn, right, ruler } from "../helpers/ruler_run.ts";
 
@@ -36,6 +37,22 @@ Deno.test("runRuler() continues after the finished samples", async () => {
     const again = right();
     assertEquals((await ruler(optionsIn(folder), again)).table, table);
     assertEquals(again.loads, []);
+  });
+});
+
+Deno.test("runRuler() binds finished samples to the set that STARX_ISA forces", async () => {
+  const other = await otherSet();
+  await inFolder({}, async (folder) => {
+    const options = optionsIn(folder, { tasks: ["vt"], device: "cpu" });
+    const run = (isa: string | undefined) =>
+      withIsa(isa, () => ruler({ ...options, sampleCount: isa === undefined ? 5 : 4 }, right()));
+    await run(other);
+    await assertRejects(
+      () => run(undefined),
+      UsageError,
+      `STARX_ISA: cannot continue the results in ${folder}/`,
+    );
+    await run(other);
   });
 });
 

@@ -7,10 +7,12 @@
 import { readUnit } from "../../commands/sweep/records.ts";
 import { readSweep } from "../../commands/sweep/results.ts";
 import type { SweepOptions } from "../../commands/sweep/options.ts";
+import { describeCpu } from "../../lib/device/cpu_description.ts";
 import { FileError, UsageError, WorkerError } from "../../lib/errors.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../helpers/assert.ts";
 import { type FakeModels, fakeModels } from "../helpers/fake_model.ts";
 import { inFolder } from "../helpers/folder.ts";
+import { otherSet, withIsa } from "../helpers/isa.ts";
 import { right } from "../helpers/ruler_run.ts";
 import { csvWithoutTimes, sweep, sweepOptions } from "../helpers/sweep_run.ts";
 
@@ -73,6 +75,35 @@ Deno.test("runSweep() gives each process layout a load, and plans by the calls",
     assertEquals([...new Set(plans)].toSorted(), [
       ...["dense undefined", "starx 256", "xattn undefined"],
     ]);
+  });
+});
+
+Deno.test("runSweep() makes the ids of a prompt once for all loads of the model", async () => {
+  await inFolder({}, async (folder) => {
+    const models = right();
+    // By load and sample: the very arrays, which nobody makes twice.
+    const contexts: Map<string, unknown>[] = [];
+    const load: FakeModels["load"] = async (path, options) => {
+      const model = await models.load(path, options);
+      const own = new Map<string, unknown>();
+      contexts.push(own);
+      return {
+        ...model,
+        generate: (prompt, call) => {
+          const sample = /vt at.*|niah.*/.exec(prompt.sample ?? "")?.[0] ?? "";
+          own.set(`${call?.plan?.mode === "dense"} ${sample}`, prompt.context);
+          return model.generate(prompt, call);
+        },
+      };
+    };
+    const grids = [{ attn_type: ["dense" as const, "xattn" as const], decode_keep: ["1", "0.5"] }];
+    await sweep(sweepOptions(folder, { grids }), { ...models, load });
+    const [first, second] = contexts;
+    assertEquals([models.loads.length, first?.size, second?.size], [2, 24, 24]);
+    for (const [sample, context] of first ?? []) {
+      assert(context instanceof Int32Array && context.length > 0);
+      assert(second?.get(sample) === context, sample);
+    }
   });
 });
 
@@ -220,6 +251,27 @@ Deno.test("runSweep() adds samples, settings and tasks to a sweep", async () => 
     const two = await readSweep(`${folder}/sweep`);
     assertEquals([...new Set(two.rows.map(({ sampleCount }) => sampleCount))], [2]);
   });
+});
+
+Deno.test("runSweep() binds results to the sets that STARX_ISA forces", async () => {
+  const [other, { best }] = [await otherSet(), await describeCpu()];
+  const forced = [
+    [other, "STARX_ISA: cannot continue"],
+    [`${best}+${other}`, "STARX_ISA, rows of decode steps: cannot continue"],
+  ] as const;
+  for (const [isa, message] of forced) {
+    await inFolder({}, async (folder) => {
+      const options = sweepOptions(folder, { tasks: ["vt"], lengths: [512], device: "cpu" });
+      await withIsa(isa, () => sweep(options, judging()));
+      const more = { ...options, sampleCount: options.sampleCount + 1 };
+      await assertRejects(
+        () => withIsa(undefined, () => sweep(more, judging())),
+        UsageError,
+        message,
+      );
+      await withIsa(isa, () => sweep(more, judging()));
+    });
+  }
 });
 
 Deno.test("runSweep() refuses results of other options, and says so of tasks without data", async () => {

@@ -19,7 +19,7 @@ Deno.test("thresholdOf() takes a number, a share, or a file with a table", async
   assertThrows(() => thresholdOf("share:x"), UsageError, message);
   const text = JSON.stringify({ ...TABLE, source: "somewhere" });
   await inFolder({ "t.json": text }, (folder) => {
-    assertEquals(thresholdOf(`${folder}/t.json`), TABLE);
+    assertEquals(thresholdOf(`${folder}/t.json`), { ...TABLE, file: `${folder}/t.json` });
     return Promise.resolve();
   });
 });
@@ -61,13 +61,22 @@ Deno.test("cli.ts refuses a table that does not fit with one line and its exit c
     [
       { stride: 8, layers, model: null },
       2,
-      /^error: .* '--threshold' must be of '--stride' 16: current value is 8$/,
+      /^error: Cannot use \S+\/t\.json as "stride" must be '--stride' 16: current value is 8$/,
     ],
-    [{ stride: 16, layers: [[1]], model: null }, 2, /'--threshold' must be of as many layers as/],
+    [
+      { stride: 16, layers: layers.slice(1), model: null },
+      2,
+      /^error: Cannot use \S+\/t\.json as "layers" must be of as many layers as .*, 6: .* is 5$/,
+    ],
+    [
+      { stride: 16, layers: layers.map((row) => row.slice(1)), model: null },
+      2,
+      /^error: Cannot use \S+\/t\.json as "layers\[0\]" must be of as many query heads .*, 8: .* is 7$/,
+    ],
     [
       { stride: 16, layers, model: "0".repeat(64) },
       2,
-      /'--threshold' must be of the model in .*, whose SHA-256 is [0-9a-f]{12}\.\.\.: current/,
+      /^error: .*\/t\.json as "model" must be of the model in .*, whose SHA-256 is [0-9a-f]{12}\.\.\.: .*"0{12}\.\.\."$/,
     ],
   ];
   for (const [table, expected, message] of cases) {

@@ -5,6 +5,8 @@
  * @module
  */
 import { loadModel, type LoadOptions, openPhases, PRECISIONS } from "../../mod.ts";
+import type { RankOptions } from "../../lib/engine/rank.ts";
+import { STAR_PROGRAM } from "../../lib/engine/star_program.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
 import { keptPath } from "../../lib/model/kept_weights.ts";
 import { readConfig } from "../../lib/model/config.ts";
@@ -154,6 +156,32 @@ Deno.test("weights that are kept are mapped the next time, and replaced where th
     assert(String(changed.logits) !== String(expected.logits), "another model has other logits");
     assertEquals(await ask(folder, options), changed);
     assertEquals((await names(folder)).filter((name) => name.endsWith(".tmp")), []);
+  }));
+
+Deno.test("of several processes the first one keeps the weights, and may write nothing else", () =>
+  inFolder({}, async (folder) => {
+    const model = `${folder}/a model`;
+    await Deno.mkdir(model);
+    await copyModel(model);
+    const before = await names(model);
+    const options = { weights: "int8", keepWeights: true, mode: "star", blockTokens: 128 } as const;
+    const expected = await ask(model, { ...options, keepWeights: false, processCount: 3 });
+    assertEquals(await names(model), before);
+    assertEquals(await ask(model, { ...options, processCount: 3 }), expected);
+    assertEquals(await names(model), [...before, "weights.int8.starx"].toSorted());
+    const { ino } = await Deno.stat(keptPath(model));
+    assertEquals(await ask(model, { ...options, processCount: 3 }), expected);
+    assertEquals(await ask(model, options), await ask(MODEL, { ...options, keepWeights: false }));
+    assertEquals((await Deno.stat(keptPath(model))).ino, ino, "what is kept is not written again");
+    const init = { keepWeights: true, modelFolder: model } as const;
+    const flagsOf = (changes: Partial<RankOptions>) =>
+      STAR_PROGRAM.rankPermissions?.({ ...init, ...changes } as RankOptions);
+    const path = keptPath(model);
+    assertEquals(flagsOf({})?.(0), [`--allow-write=${path},${path}.tmp`]);
+    assertEquals(flagsOf({})?.(1), []);
+    assertEquals(flagsOf({ modelFolder: "a,b" })?.(0), ["--allow-write"]);
+    assertEquals(flagsOf({ keepWeights: false }), undefined);
+    assertEquals(flagsOf({ replica: { index: 1, count: 2 } }), undefined);
   }));
 
 Deno.test("weights that cannot be kept end the run with the file's name", () =>

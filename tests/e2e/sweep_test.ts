@@ -12,9 +12,10 @@ import { runRuler } from "../../commands/ruler/ruler.ts";
 import { readUnit } from "../../commands/sweep/records.ts";
 import { runSweep } from "../../commands/sweep/sweep.ts";
 import type { SweepOptions } from "../../commands/sweep/options.ts";
+import { UsageError } from "../../lib/errors.ts";
 import { readJsonLines } from "../../lib/jsonl.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
-import { assert, assertEquals, assertStringIncludes } from "../helpers/assert.ts";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "../helpers/assert.ts";
 import { fakeScreen, NO_INTERRUPTS } from "../helpers/fake_model.ts";
 import { inFolder } from "../helpers/folder.ts";
 import { MODEL } from "../helpers/prompts.ts";
@@ -98,6 +99,14 @@ for (const rule of TILE_RULES) {
       assertEquals(shares[1], shares[0]);
       const read = thresholdOf(`${folder}/xattn-1024.json`);
       assertEquals(ruleOf(read), rule);
+      const curves = `${folder}/xattn-1024.json.curves.jsonl`;
+      const measured = await Deno.readTextFile(curves);
+      await Deno.writeTextFile(curves, measured.replace(/[0-9a-f]{64}/, "0".repeat(64)));
+      await assertRejects(
+        () => run(sweepOptions(folder, { ...HERE, grids, curvesPath })),
+        UsageError,
+        `Cannot use ${curves} as "--model_path" must be of the model in ${MODEL}, whose SHA-256 is `,
+      );
     });
   });
 }

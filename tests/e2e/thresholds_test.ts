@@ -236,17 +236,19 @@ Deno.test("loadModel() refuses a table for another model", async () => {
   const cases: readonly (readonly [Partial<ThresholdTable>, string])[] = [
     [
       { layers: MIXED.layers.slice(1) },
-      `'threshold' must be of as many layers as the model has, ${layers}: ` +
+      `'threshold.layers' must be of as many layers as the model has, ${layers}: ` +
       `current value is ${layers - 1}`,
     ],
     [
       { layers: MIXED.layers.map((row) => row.slice(1)) },
-      `'threshold' must be of as many query heads as the model has, ${heads}: ` +
+      `'threshold.layers[0]' must be of as many query heads as the model has, ${heads}: ` +
       `current value is ${heads - 1}`,
     ],
     [
       { model: "0".repeat(64) },
-      `'threshold' must be of the model in ${MODEL}, whose SHA-256 is ${digest.slice(0, 12)}...: ` +
+      `'threshold.model' must be of the model in ${MODEL}, whose SHA-256 is ${
+        digest.slice(0, 12)
+      }...: ` +
       "current value is 000000000000...",
     ],
   ];
@@ -254,6 +256,13 @@ Deno.test("loadModel() refuses a table for another model", async () => {
     const threshold = { ...MIXED, ...change };
     const load = () => loadModel(MODEL, { ...HERE, mode: "xattn", threshold });
     await assertRejects(load, UsageError, message);
+    Object.assign(threshold, { file: "t.json" });
+    const [, key = "", rest = ""] = /^'threshold\.([^']+)'(.*): current/.exec(message) ?? [];
+    await assertRejects(
+      load,
+      UsageError,
+      `Cannot use t.json as "${key}"${rest}: current value is `,
+    );
   }
   const own = { ...MIXED, model: digest };
   await using _model = await loadModel(MODEL, { ...HERE, mode: "xattn", threshold: own });

@@ -5,7 +5,9 @@
  * @module
  */
 import { fileURLToPath } from "node:url";
+import { AssertionError } from "node:assert";
 import { openCudaDevice } from "../../lib/device/cuda.ts";
+import type { Device } from "../../lib/device/device.ts";
 import { Tensor } from "../../lib/device/tensor.ts";
 import { EXIT_CODES, KernelError } from "../../lib/errors.ts";
 import { kernelFolder, readManifest } from "../../lib/ffi/locate.ts";
@@ -59,20 +61,41 @@ gpuTest("a context that will not fit on a GPU is refused with what would", async
   assertMatch(stderr, /current value is [\d.]+ GiB; .*tokens fit/);
 });
 
+/** What a run of the model is left, and what its weights alone need. */
+const LEFT_BYTES = 8 * GIB;
+const WEIGHTS_GIB = 14;
+
+/** Takes what is free on a device but for LEFT_BYTES, unless another process is faster. */
+function holdRest(device: Device, held: DisposableStack): void {
+  const elements = Math.floor(((device.freeBytes ?? 0) - LEFT_BYTES) / 4);
+  if (elements < 1) return;
+  try {
+    held.use(Tensor.allocate(device, { dtype: "i32", shape: [elements], label: "held" }));
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+  }
+}
+
 gpuTest("memory on a GPU that another process holds is not counted as free", async () => {
   using device = await openCudaDevice();
-  const bytes = Math.max(0, (device.freeBytes ?? 0) - 8 * GIB);
-  using held = Tensor.allocate(device, {
-    dtype: "i32",
-    shape: [Math.floor(bytes / 4)],
-    label: "held",
-  });
+  using held = new DisposableStack();
   // With a second GPU the model would be spread over both.
   const [first = "0"] = (Deno.env.get("CUDA_VISIBLE_DEVICES") ?? "0").split(",");
-  const { code, stderr } = await starx([...BENCH, "-l", "1024"], { CUDA_VISIBLE_DEVICES: first });
-  assert(held.size > 0);
-  assertEquals(code, EXIT_CODES.device);
-  assertMatch(stderr, /must be free \(weights 14\.\d+ GiB, .*\): current value is [67]\.\d+ GiB/);
+  const said: string[] = [];
+  // Other processes may give memory back, or take what is left, while the run looks at it.
+  for (let attempt = 0; attempt < 5; attempt++) {
+    holdRest(device, held);
+    const { code, stderr } = await starx([...BENCH, "-l", "1024"], { CUDA_VISIBLE_DEVICES: first });
+    const free = /must be free \(weights 14\.\d+ GiB, .*\): current value is (\d+\.\d+) GiB/
+      .exec(stderr)?.[1];
+    if (free !== undefined) {
+      assertEquals(code, EXIT_CODES.device);
+      assert(Number(free) < WEIGHTS_GIB, stderr);
+      return;
+    }
+    said.push(`exit code ${code}: ${stderr}`);
+  }
+  throw new AssertionError({ message: `no run saw memory that was held:\n${said.join("\n")}` });
 });
 
 gpuTest("two processes on a GPU at once give the ids of one", async () => {

@@ -187,13 +187,30 @@ const NOT_FINITE_SIZES: readonly Sizes[] = ([64, 128] as const).flatMap((headDim
     ...{ headDim, takes: scattered(60) },
     oddValues: [{ token: 255, dim: 7, value: NaN }, { token: 300, dim: 8, value: Infinity }],
   },
+  // In front of windows: at an even and an odd token, and at both ends of a tile.
+  {
+    ...{ tokens: 400, qOffset: 0, keyTokens: 400, qHeads: 2, kvHeads: 1, headDim, window: 130 },
+    takes: () => true,
+    oddValues: [
+      { token: 0, dim: 3, value: NaN },
+      { token: 31, dim: 4, value: Infinity },
+      { token: 127, dim: 5, value: NaN },
+      { token: 128, dim: 6, value: -Infinity },
+      { token: 270, dim: 7, value: NaN },
+    ],
+  },
+  {
+    ...{ tokens: 257, qOffset: 256, prefixTokens: 256, prefixGap: 128, keyTokens: 257, qHeads: 4 },
+    ...{ kvHeads: 2, headDim, window: 300, takes: scattered(80) },
+    oddValues: [{ token: 203, dim: 7, value: NaN }, { token: 255, dim: 8, value: Infinity }],
+  },
 ]);
 
 const nameOf = (sizes: Sizes): string =>
   `${sizes.tokens} queries from ${sizes.qOffset}, ${sizes.prefixTokens ?? 0} + ` +
-  `${sizes.keyTokens} keys, ${sizes.qHeads}/${sizes.kvHeads} heads of ${sizes.headDim}, window ${
-    sizes.window ?? 0
-  }`;
+  `${sizes.keyTokens} ${
+    sizes.kvDtype ?? "f32"
+  } keys, ${sizes.qHeads}/${sizes.kvHeads} heads of ${sizes.headDim}, window ${sizes.window ?? 0}`;
 
 function sparseCases(all: readonly Sizes[]): TwinCase[] {
   return all.map((sizes) => ({
@@ -218,7 +235,12 @@ twinTest("attentionBlockSparse()", {
 twinTest("attentionBlockSparse() gives a value that is not finite to those who see it", {
   tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
   gpu: { tolerance: GPU_ATTENTION },
-  cases: sparseCases(NOT_FINITE_SIZES),
+  cases: NOT_FINITE_SIZES.flatMap((sizes) => [
+    ...sparseCases([sizes]),
+    // Of a GPU all keys are bf16.
+    ...sparseCases([{ ...sizes, kvDtype: "bf16" }])
+      .map((twinCase) => ({ ...twinCase, cpuOnly: true })),
+  ]),
 });
 
 Deno.test("attentionBlockSparse() reads no block that only another head takes", async () => {

@@ -6,7 +6,7 @@ import type { Tensor } from "../../lib/device/tensor.ts";
 import { KernelError } from "../../lib/errors.ts";
 import { attentionDecode } from "../../lib/ops/attention_decode.ts";
 import { assertEquals, assertRejects } from "../helpers/assert.ts";
-import { makeSequence } from "../helpers/attention.ts";
+import { makeSequence, type OddValue } from "../helpers/attention.ts";
 import { type Company, companyTest, pickRows, rowsOf } from "../helpers/company.ts";
 import { withCpu } from "../helpers/device.ts";
 import { Random } from "../helpers/random.ts";
@@ -145,6 +145,8 @@ function decodeCases(all: readonly Sizes[]): TwinCase[] {
 interface BatchSizes extends Omit<Sizes, "count" | "capacity"> {
   readonly counts: readonly number[];
   readonly window?: number;
+  /** Their tokens are rows of the cache, of which the first 128 are nobody's. */
+  readonly oddValues?: readonly OddValue[];
 }
 
 const BATCHES: readonly BatchSizes[] = [
@@ -177,6 +179,38 @@ const BATCHES: readonly BatchSizes[] = [
     },
   ]),
 ];
+
+/**
+ * Values that are not finite, which only queries may get that see their key: in front of windows and
+ * behind queries, of few rows and of more than are read at once.
+ */
+const NOT_FINITE_BATCHES: readonly BatchSizes[] = (["f32", "bf16"] as const).flatMap((kvDtype) => [
+  // Windows of the first sequence begin at keys 290..296, of the second one at 0 and 1.
+  {
+    ...{ tokens: 7, counts: [310, 20], causal: true, qHeads: 6, kvHeads: 2, headDim: 64, kvDtype },
+    window: 14,
+    oddValues: [
+      { token: 128 + 290, dim: 3, value: NaN },
+      { token: 128 + 291, dim: 4, value: Infinity },
+      { token: 128 + 295, dim: 5, value: -Infinity },
+      { token: 128 + 309, dim: 6, value: NaN },
+      { token: 512 + 1, dim: 7, value: NaN },
+      { token: 512 + 5, dim: 8, value: Infinity },
+      { token: 512 + 17, dim: 9, value: Infinity },
+    ],
+  },
+  {
+    ...{ tokens: 3, counts: [900], causal: true, qHeads: 1, kvHeads: 1, headDim: 128, kvDtype },
+    window: 640,
+    oddValues: [{ token: 128 + 259, dim: 100, value: NaN }],
+  },
+  {
+    ...{ tokens: 5, counts: [300], causal: true, qHeads: 4, kvHeads: 1, headDim: 128, kvDtype },
+    oddValues: [{ token: 128 + 297, dim: 3, value: NaN }, {
+      ...{ token: 128 + 299, dim: 4, value: Infinity },
+    }],
+  },
+]);
 
 /** The first row of each sequence, and the rows of a cache that has them all. */
 function layOut(counts: readonly number[]): { first: number[]; rows: number } {
@@ -224,17 +258,26 @@ async function attendToBatch(
   return { out, lse };
 }
 
-const BATCH_CASES: readonly TwinCase[] = BATCHES.map((sizes) => ({
-  bf16: sizes.kvDtype === "bf16",
-  name: `${sizes.tokens} queries of sequences of ${sizes.counts.join(", ")} keys, ` +
-    `${sizes.qHeads}/${sizes.kvHeads} heads of ${sizes.headDim}, window ${sizes.window ?? 0}`,
-  run: async (bench) => void await attendToBatch(bench, { sizes }),
-}));
+function batchCases(all: readonly BatchSizes[]): TwinCase[] {
+  return all.map((sizes) => ({
+    bf16: sizes.kvDtype === "bf16",
+    name: `${sizes.tokens} queries of sequences of ${sizes.counts.join(", ")} ` +
+      `${sizes.kvDtype ?? "f32"} keys, ${sizes.qHeads}/${sizes.kvHeads} heads of ` +
+      `${sizes.headDim}, window ${sizes.window ?? 0}`,
+    run: async (bench) => void await attendToBatch(bench, { sizes }),
+  }));
+}
 
 twinTest("attentionDecode()", {
   tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
-  cases: [...decodeCases([...SIZES, ...SCALED_SIZES]), ...BATCH_CASES],
+  cases: [...decodeCases([...SIZES, ...SCALED_SIZES]), ...batchCases(BATCHES)],
   gpu: { tolerance: GPU_ATTENTION, cases: decodeCases(GPU_SIZES) },
+});
+
+twinTest("attentionDecode() gives a value that is not finite to those who see it", {
+  tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
+  cases: batchCases(NOT_FINITE_BATCHES),
+  gpu: { tolerance: GPU_ATTENTION },
 });
 
 /** Lengths at the edges of pages and splits, and one that dwarfs the others. */

@@ -188,11 +188,43 @@ const NOT_FINITE_SIZES: readonly Sizes[] = ([64, 128] as const).flatMap((headDim
   },
 ]);
 
-/** The same before a window. */
-const NOT_FINITE_WINDOWS: readonly Sizes[] = ([64, 128] as const).map((headDim) => ({
-  ...{ tokens: 300, qOffset: 0, keyTokens: 300, qHeads: 2, kvHeads: 1, headDim, window: 90 },
-  oddValues: [{ token: 20, dim: 40, value: NaN }, { token: 140, dim: 41, value: -Infinity }],
-}));
+/**
+ * The same in front of windows: where some rows that are computed together see the token and others do
+ * not, at even and odd tokens, in the last keys of a tile, in a prefix, and in a window shorter than a
+ * group of rows.
+ */
+const NOT_FINITE_WINDOWS: readonly Sizes[] = ([64, 128] as const).flatMap((headDim) => [
+  {
+    ...{ tokens: 300, qOffset: 0, keyTokens: 300, qHeads: 2, kvHeads: 1, headDim, window: 90 },
+    oddValues: [
+      { token: 0, dim: 0, value: Infinity },
+      { token: 20, dim: 40, value: NaN },
+      { token: 63, dim: 42, value: NaN },
+      { token: 127, dim: 43, value: Infinity },
+      { token: 140, dim: 41, value: -Infinity },
+      { token: 255, dim: 44, value: NaN },
+    ],
+  },
+  {
+    ...{ tokens: 60, qOffset: 500, keyTokens: 560, qHeads: 3, kvHeads: 3, headDim, window: 3 },
+    oddValues: [
+      { token: 500, dim: 1, value: NaN },
+      { token: 511, dim: 2, value: -Infinity },
+      { token: 530, dim: 3, value: NaN },
+      { token: 559, dim: 4, value: Infinity },
+    ],
+  },
+  {
+    ...{ tokens: 260, qOffset: 128, prefixTokens: 128, prefixGap: 70, keyTokens: 260, qHeads: 4 },
+    ...{ kvHeads: 1, headDim, window: 150 },
+    oddValues: [
+      { token: 75, dim: 9, value: NaN },
+      { token: 127, dim: 10, value: Infinity },
+      { token: 128, dim: 11, value: -Infinity },
+      { token: 199, dim: 12, value: NaN },
+    ],
+  },
+]);
 
 function denseCases(all: readonly Sizes[]): TwinCase[] {
   return all.map((sizes) => {
@@ -231,8 +263,13 @@ twinTest("attentionDense() without a log-sum-exp", {
 
 twinTest("attentionDense() gives a value that is not finite to those who see it", {
   tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
-  cases: denseCases(NOT_FINITE_SIZES),
-  gpu: { tolerance: GPU_ATTENTION, cases: denseCases(NOT_FINITE_WINDOWS) },
+  cases: [...NOT_FINITE_SIZES, ...NOT_FINITE_WINDOWS].flatMap((sizes) => [
+    ...denseCases([sizes]),
+    // Of a GPU all keys are bf16.
+    ...denseCases([{ ...sizes, kvDtype: "bf16", lse: false }])
+      .map((twinCase) => ({ ...twinCase, cpuOnly: true })),
+  ]),
+  gpu: { tolerance: GPU_ATTENTION },
 });
 
 twinTest("attentionDense() of bf16 keys with large logits", {

@@ -49,6 +49,10 @@ const SIZES: readonly Sizes[] = [
     ...{ name: "NaN in front of a window", tokens: 4, count: 900, qHeads: 4, kvHeads: 2 },
     ...{ headDim: 64, window: 300, keyFactor: (row) => row <= 598 ? NaN : 1 },
   },
+  {
+    ...{ name: "values of NaN in front of a window", tokens: 4, count: 900, qHeads: 4, kvHeads: 2 },
+    ...{ headDim: 64, window: 300, valueFactor: (row) => row <= 598 ? NaN : 1 },
+  },
 ];
 
 /** Random rows, each multiplied by its factor; rows behind the last key are NaN. */

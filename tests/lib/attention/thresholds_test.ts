@@ -79,8 +79,8 @@ Deno.test("checkPlan() names what is wrong with a table", () => {
       { threshold: { stride: 16, model: null } },
       "'threshold.layers' is missing: it must be an arr",
     ],
-    [{ threshold: TABLE, stride: 8 }, "'threshold' must be of 'stride' 8: current value is 16"],
-    [{ threshold: { ...TABLE, stride: 4 } }, "must be of 'stride' 16: current value is 4"],
+    [{ threshold: TABLE, stride: 8 }, "'threshold.stride' must be 'stride' 8: current value is 16"],
+    [{ threshold: { ...TABLE, stride: 4 } }, "must be 'stride' 16: current value is 4"],
     [{ threshold: [0.5] }, "'threshold' must be an object"],
   ];
   for (const [options, message] of cases) {

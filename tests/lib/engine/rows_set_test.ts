@@ -6,12 +6,20 @@ import { openCpuDevice, requestedSets } from "../../../lib/device/cpu.ts";
 import { describeCpu } from "../../../lib/device/cpu_description.ts";
 import type { Device } from "../../../lib/device/device.ts";
 import { Tensor } from "../../../lib/device/tensor.ts";
-import { chosen, measureRowsSet, rowsSetFor, timeSets } from "../../../lib/engine/rows_set.ts";
+import {
+  chosen,
+  forcedSet,
+  measureRowsSet,
+  rowsSetFor,
+  timeSets,
+} from "../../../lib/engine/rows_set.ts";
 import { DeviceError } from "../../../lib/errors.ts";
+import { ROWS_SETS, type RowsSetName } from "../../../lib/ffi/status.ts";
 import { matmul } from "../../../lib/ops/matmul.ts";
 import { matmulRows } from "../../../lib/ops/matmul_rows.ts";
 import { assert, assertEquals, assertRejects, assertThrows } from "../../helpers/assert.ts";
 import { machineSets } from "../../helpers/device.ts";
+import { otherSet, withIsa } from "../../helpers/isa.ts";
 import { Random } from "../../helpers/random.ts";
 
 Deno.test("chosen() takes another set only if it is faster by a clear margin", () => {
@@ -35,22 +43,61 @@ Deno.test("timeSets() times one row and eight rows of each set", async () => {
 
 Deno.test("rowsSetFor() goes by STARX_ISA, then the record, then what is measured", async () => {
   const options = { device: "cpu", threads: 1 } as const;
-  const before = Deno.env.get("STARX_ISA");
-  try {
-    Deno.env.set("STARX_ISA", "avx512_bf16+avx512");
+  await withIsa("avx512_bf16+avx512", async () => {
     assertEquals(await rowsSetFor({ ...options, recorded: "own" }), "avx512");
-    Deno.env.set("STARX_ISA", "avx2");
+  });
+  await withIsa("avx2", async () => {
     assertEquals(await rowsSetFor({ ...options, recorded: "avx512" }), "own");
-    Deno.env.delete("STARX_ISA");
-    assertEquals(await rowsSetFor({ ...options, recorded: "avx512" }), "avx512");
+  });
+  await withIsa(undefined, async () => {
+    for (const recorded of ["own" as const, ...await machineRowsSets()]) {
+      assertEquals(await rowsSetFor({ ...options, recorded }), recorded);
+    }
     assertEquals(await rowsSetFor({ ...options, device: "cuda", recorded: "avx512" }), "own");
     const { rows } = await describeCpu();
     const measured = await measureRowsSet({ threads: 1 });
     assertEquals(measured === undefined, rows.length === 0);
     assert(["own", ...rows].includes(await rowsSetFor(options)));
-  } finally {
-    if (before === undefined) Deno.env.delete("STARX_ISA");
-    else Deno.env.set("STARX_ISA", before);
+  });
+});
+
+/** The sets of this machine that may multiply rows. */
+async function machineRowsSets(): Promise<RowsSetName[]> {
+  const { instructionSets } = await describeCpu();
+  return ROWS_SETS.filter((name) => instructionSets.includes(name));
+}
+
+Deno.test("rowsSetFor() names the record of a set that the machine lacks", async () => {
+  const { instructionSets } = await describeCpu();
+  const missing = ROWS_SETS.filter((name) => name !== "own" && !instructionSets.includes(name));
+  for (const recorded of missing) {
+    await withIsa(undefined, () =>
+      assertRejects(
+        () => rowsSetFor({ device: "cpu", threads: 1, recorded }),
+        DeviceError,
+        `Cannot continue the results as the machine and the library must have ${recorded}, which ` +
+          "multiplied the rows of their decode steps (rows_set in run.json): current value is " +
+          instructionSets.join(", "),
+      ));
+  }
+});
+
+Deno.test("forcedSet() is what STARX_ISA takes in place of the machine's own set", async () => {
+  const [other, { best }] = [await otherSet(), await describeCpu()];
+  for (
+    const [value, expected] of [
+      [other, other],
+      [`${other}+${best}`, other],
+      [best, undefined],
+      [`${best}+${other}`, undefined],
+      ["auto", undefined],
+      [undefined, undefined],
+    ] as const
+  ) {
+    await withIsa(value, async () => {
+      assertEquals(await forcedSet("cpu"), expected, `${value}`);
+      assertEquals(await forcedSet("cuda"), undefined);
+    });
   }
 });
 
@@ -104,12 +151,21 @@ Deno.test({
   },
 });
 
-Deno.test("a recorded set that the machine lacks is refused", async () => {
-  const { instructionSets } = await describeCpu();
-  if (instructionSets.includes("amx_bf16") || Deno.env.has("STARX_ISA")) return;
-  await assertRejects(
-    () => openCpuDevice({ threads: 1, rowsSet: "amx_bf16" }),
-    DeviceError,
-    "the machine and the library must have amx_bf16",
-  );
+Deno.test("openCpuDevice() says who named a set that the machine lacks", async () => {
+  const { instructionSets, best } = await describeCpu();
+  const missing = ROWS_SETS.filter((name) => name !== "own" && !instructionSets.includes(name));
+  const lacks = "Cannot open the CPU as the machine and the library must have";
+  const found = `: current value is ${instructionSets.join(", ")}`;
+  for (const rowsSet of missing) {
+    const open = (isa: string | undefined) =>
+      withIsa(isa, async () => (await openCpuDevice({ threads: 1, rowsSet }))[Symbol.dispose]());
+    const byOption = `${lacks} ${rowsSet}, which 'rowsSet' names${found}`;
+    await assertRejects(() => open(undefined), DeviceError, byOption);
+    const byEnvironment = `${lacks} ${rowsSet}, which STARX_ISA names${found}`;
+    for (const isa of [rowsSet, `${best}+${rowsSet}`]) {
+      await assertRejects(() => open(isa), DeviceError, byEnvironment);
+    }
+    const named = () => openCpuDevice({ threads: 1, instructionSet: `${best}+${rowsSet}` });
+    await assertRejects(named, DeviceError, `${lacks} ${rowsSet}${found}`);
+  }
 });
