@@ -1,9 +1,10 @@
 /**
  * Runs the GPU tests under NVIDIA's compute-sanitizer: `deno task test:sanitize`.
  *
- * Memcheck watches all kernels for accesses outside of their memory, racecheck the kernels that order
- * shared memory by barriers of their own: attention and the antidiagonal mass, in both builds. Every
- * access is instrumented, so that kernels take many times as long; the tests' cases are small.
+ * Memcheck watches all kernels for accesses outside of their memory; racecheck those that share memory
+ * within a block of threads, for accesses that no barrier orders; synccheck the same ones for barriers
+ * that not all of their threads reach. Attention is watched in both builds. Every access is
+ * instrumented, so that kernels take many times as long; the tests' cases are small.
  *
  * @module
  */
@@ -15,11 +16,38 @@ const HELP = `Runs the GPU tests under NVIDIA's compute-sanitizer.
 
 Usage: deno task test:sanitize [flags]
 
-  --tool NAME   memcheck or racecheck (default: first one, then the other)
+  --tool NAME   memcheck, racecheck or synccheck (default: one after the other)
 
 compute-sanitizer is a part of the CUDA toolkit. It is taken from COMPUTE_SANITIZER (its path), or
 found in CUDA_HOME, CUDA_PATH, PATH or /usr/local/cuda.
 `;
+
+/** The ops whose kernels share memory within a block of threads. */
+const SHARING_OPS = [
+  "antidiagonalScore",
+  "attentionBlockSparse",
+  "attentionDecode",
+  "attentionDecodeTiles",
+  "attentionDense",
+  "attentionRest",
+  "decodeSelect",
+  "headNorm",
+  "keyMean",
+  "matmul",
+  "matmulRows",
+  "quantizeRows",
+  "rankScore",
+  "rmsNorm",
+  "argmax",
+  "topK",
+  "tileMass",
+  "tileMeans",
+];
+const SHARING = {
+  flags: [],
+  paths: ["tests/kernels"],
+  filter: `/^(${SHARING_OPS.join("|")})\\(\\).* on a GPU/`,
+};
 
 /** What each tool watches. */
 const TOOLS = {
@@ -30,19 +58,8 @@ const TOOLS = {
     paths: ["tests/kernels", "tests/gpu/kernels_test.ts", "tests/gpu/reference_test.ts"],
     filter: "on a GPU",
   },
-  racecheck: {
-    flags: [],
-    paths: [
-      "tests/kernels/attention_dense_test.ts",
-      "tests/kernels/attention_block_sparse_test.ts",
-      "tests/kernels/antidiagonal_score_test.ts",
-      "tests/kernels/tile_mass_test.ts",
-      "tests/kernels/tile_means_test.ts",
-      "tests/kernels/attention_rest_test.ts",
-    ],
-    filter: "/^(attentionDense|attentionBlockSparse|antidiagonalScore|tileMass|tileMeans|" +
-      "attentionRest)\\(\\) on a GPU/",
-  },
+  racecheck: SHARING,
+  synccheck: SHARING,
 } as const;
 
 type Tool = keyof typeof TOOLS;
@@ -68,7 +85,8 @@ async function main(args: string[]): Promise<number> {
     );
     if (tools.length === 0) {
       throw new TypeError(
-        `Cannot sanitize as '--tool' must be memcheck or racecheck: current value is ${values.tool}`,
+        "Cannot sanitize as '--tool' must be memcheck, racecheck or synccheck: " +
+          `current value is ${values.tool}`,
       );
     }
     const sanitizer = await findSanitizer();
