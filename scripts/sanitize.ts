@@ -17,6 +17,7 @@ const HELP = `Runs the GPU tests under NVIDIA's compute-sanitizer.
 Usage: deno task test:sanitize [flags]
 
   --tool NAME   memcheck, racecheck or synccheck (default: one after the other)
+  --ops A,B     only the tests of these ops, by their functions' names (default: all that are watched)
 
 compute-sanitizer is a part of the CUDA toolkit. It is taken from COMPUTE_SANITIZER (its path), or
 found in CUDA_HOME, CUDA_PATH, PATH or /usr/local/cuda.
@@ -43,11 +44,12 @@ const SHARING_OPS = [
   "tileMass",
   "tileMeans",
 ];
-const SHARING = {
-  flags: [],
-  paths: ["tests/kernels"],
-  filter: `/^(${SHARING_OPS.join("|")})\\(\\).* on a GPU/`,
-};
+const SHARING = { flags: [], paths: ["tests/kernels"], filter: testsOf(SHARING_OPS) };
+
+/** A filter for the tests of some ops. */
+function testsOf(ops: readonly string[]): string {
+  return `/^(${ops.join("|")})\\(\\).* on a GPU/`;
+}
 
 /** What each tool watches. */
 const TOOLS = {
@@ -74,7 +76,11 @@ async function main(args: string[]): Promise<number> {
   try {
     const { values } = parseArgs({
       args,
-      options: { tool: { type: "string" }, help: { type: "boolean", short: "h" } },
+      options: {
+        tool: { type: "string" },
+        ops: { type: "string" },
+        help: { type: "boolean", short: "h" },
+      },
     });
     if (values.help === true) {
       await write(Deno.stdout, HELP);
@@ -89,10 +95,16 @@ async function main(args: string[]): Promise<number> {
           `current value is ${values.tool}`,
       );
     }
+    const ops = values.ops?.split(",");
+    if (ops?.every((op) => /^[a-zA-Z]+$/.test(op)) === false) {
+      throw new TypeError(
+        `Cannot sanitize as '--ops' must be names of functions: current value is ${values.ops}`,
+      );
+    }
     const sanitizer = await findSanitizer();
     (await openCudaDevice())[Symbol.dispose]();
     let code: number = EXIT_CODES.done;
-    for (const tool of tools) code = await sanitize(sanitizer, tool) || code;
+    for (const tool of tools) code = await sanitize(sanitizer, tool, { ops }) || code;
     return code;
   } catch (error) {
     await write(Deno.stderr, `sanitize: ${errorText(error)}\n`);
@@ -134,8 +146,13 @@ async function findSanitizer(): Promise<string> {
 }
 
 /** Runs the tests under one tool, and says what became of it. @returns The exit code. */
-async function sanitize(sanitizer: string, tool: Tool): Promise<number> {
-  const { flags, paths, filter } = TOOLS[tool];
+async function sanitize(
+  sanitizer: string,
+  tool: Tool,
+  { ops }: { ops: readonly string[] | undefined },
+): Promise<number> {
+  const { flags, paths, filter: all } = TOOLS[tool];
+  const filter = ops === undefined ? all : testsOf(ops);
   const startMs = performance.now();
   const { code } = await new Deno.Command(sanitizer, {
     args: [
