@@ -23,7 +23,7 @@
  * Against 14.07, 27.0, 1.75: all of it 13.22, 25.7, and without pairs 13.48, 26.2, 1.65; without turns
  *   13.60, 26.1, 1.67, with turns passed at once and pairs 13.34, 25.7. The later turn alone 14.13, 27.4.
  * Left out: blocks that take one row of tiles after the other, the first products of one row started
- *   with the last of the row before, 13.94, 27.3, 1.61, and 14.20, 27.4, 1.80 with a block for each row
+ *   with the last of the row before, 14.00, 27.3, 1.61, and 14.20, 27.4, 1.80 with a block for each row
  *   all the same: what the border between rows adds to the code costs more than it hides where rows are
  *   long. 240 registers instead of 232, and 24 for the producer, there: 15.08 instead of 14.26.
  *
