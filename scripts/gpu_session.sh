@@ -91,7 +91,7 @@ for name in "${sections[@]}"; do run_section "$name"; done
   grep -hE '^(ok|!!)  GPU' -A 4 "$out/doctor.txt" 2>/dev/null
   grep -hE 'of the exact modes differ|  differs$' "$out/reference.txt" 2>/dev/null
   grep -hE '[0-9]+ passed|\.\.\. FAILED' "$out/tests.txt" 2>/dev/null | tail -n 20
-  grep -hE '[0-9]+ passed|\.\.\. FAILED|SUMMARY|^(memcheck|racecheck):' "$out/sanitize.txt" 2>/dev/null
+  grep -hE '[0-9]+ passed|\.\.\. FAILED|SUMMARY|^(memcheck|racecheck|synccheck):' "$out/sanitize.txt" 2>/dev/null
   grep -hE 'random weights|^ +(prefill|decode at|[0-9])|peak memory|^(product|decode|rms|rope|swiglu|attention|antidiagonal|select|argmax|op) ' \
     "$out/bench.txt" 2>/dev/null
   tail -n 40 "$out/attention.txt" 2>/dev/null

@@ -1,9 +1,10 @@
 /**
  * Runs the GPU tests under NVIDIA's compute-sanitizer: `deno task test:sanitize`.
  *
- * Memcheck watches all kernels for accesses outside of their memory, racecheck the kernels that order
- * shared memory by barriers of their own: attention and the antidiagonal mass, in both builds. Every
- * access is instrumented, so that kernels take many times as long; the tests' cases are small.
+ * Memcheck watches all kernels for accesses outside of their memory; racecheck those that share memory
+ * within a block of threads, for accesses that no barrier orders; synccheck the same ones for barriers
+ * that not all of their threads reach. Attention is watched in both builds. Every access is
+ * instrumented, so that kernels take many times as long; the tests' cases are small.
  *
  * @module
  */
@@ -15,11 +16,40 @@ const HELP = `Runs the GPU tests under NVIDIA's compute-sanitizer.
 
 Usage: deno task test:sanitize [flags]
 
-  --tool NAME   memcheck or racecheck (default: first one, then the other)
+  --tool NAME   memcheck, racecheck or synccheck (default: one after the other)
+  --ops A,B     only the tests of these ops, by their functions' names (default: all that are watched)
 
 compute-sanitizer is a part of the CUDA toolkit. It is taken from COMPUTE_SANITIZER (its path), or
 found in CUDA_HOME, CUDA_PATH, PATH or /usr/local/cuda.
 `;
+
+/** The ops whose kernels share memory within a block of threads. */
+const SHARING_OPS = [
+  "antidiagonalScore",
+  "attentionBlockSparse",
+  "attentionDecode",
+  "attentionDecodeTiles",
+  "attentionDense",
+  "attentionRest",
+  "decodeSelect",
+  "headNorm",
+  "keyMean",
+  "matmul",
+  "matmulRows",
+  "quantizeRows",
+  "rankScore",
+  "rmsNorm",
+  "argmax",
+  "topK",
+  "tileMass",
+  "tileMeans",
+];
+const SHARING = { flags: [], paths: ["tests/kernels"], filter: testsOf(SHARING_OPS) };
+
+/** A filter for the tests of some ops. */
+function testsOf(ops: readonly string[]): string {
+  return `/^(${ops.join("|")})\\(\\).* on a GPU/`;
+}
 
 /** What each tool watches. */
 const TOOLS = {
@@ -30,19 +60,8 @@ const TOOLS = {
     paths: ["tests/kernels", "tests/gpu/kernels_test.ts", "tests/gpu/reference_test.ts"],
     filter: "on a GPU",
   },
-  racecheck: {
-    flags: [],
-    paths: [
-      "tests/kernels/attention_dense_test.ts",
-      "tests/kernels/attention_block_sparse_test.ts",
-      "tests/kernels/antidiagonal_score_test.ts",
-      "tests/kernels/tile_mass_test.ts",
-      "tests/kernels/tile_means_test.ts",
-      "tests/kernels/attention_rest_test.ts",
-    ],
-    filter: "/^(attentionDense|attentionBlockSparse|antidiagonalScore|tileMass|tileMeans|" +
-      "attentionRest)\\(\\) on a GPU/",
-  },
+  racecheck: SHARING,
+  synccheck: SHARING,
 } as const;
 
 type Tool = keyof typeof TOOLS;
@@ -57,7 +76,11 @@ async function main(args: string[]): Promise<number> {
   try {
     const { values } = parseArgs({
       args,
-      options: { tool: { type: "string" }, help: { type: "boolean", short: "h" } },
+      options: {
+        tool: { type: "string" },
+        ops: { type: "string" },
+        help: { type: "boolean", short: "h" },
+      },
     });
     if (values.help === true) {
       await write(Deno.stdout, HELP);
@@ -68,13 +91,20 @@ async function main(args: string[]): Promise<number> {
     );
     if (tools.length === 0) {
       throw new TypeError(
-        `Cannot sanitize as '--tool' must be memcheck or racecheck: current value is ${values.tool}`,
+        "Cannot sanitize as '--tool' must be memcheck, racecheck or synccheck: " +
+          `current value is ${values.tool}`,
+      );
+    }
+    const ops = values.ops?.split(",");
+    if (ops?.every((op) => /^[a-zA-Z]+$/.test(op)) === false) {
+      throw new TypeError(
+        `Cannot sanitize as '--ops' must be names of functions: current value is ${values.ops}`,
       );
     }
     const sanitizer = await findSanitizer();
     (await openCudaDevice())[Symbol.dispose]();
     let code: number = EXIT_CODES.done;
-    for (const tool of tools) code = await sanitize(sanitizer, tool) || code;
+    for (const tool of tools) code = await sanitize(sanitizer, tool, { ops }) || code;
     return code;
   } catch (error) {
     await write(Deno.stderr, `sanitize: ${errorText(error)}\n`);
@@ -116,8 +146,13 @@ async function findSanitizer(): Promise<string> {
 }
 
 /** Runs the tests under one tool, and says what became of it. @returns The exit code. */
-async function sanitize(sanitizer: string, tool: Tool): Promise<number> {
-  const { flags, paths, filter } = TOOLS[tool];
+async function sanitize(
+  sanitizer: string,
+  tool: Tool,
+  { ops }: { ops: readonly string[] | undefined },
+): Promise<number> {
+  const { flags, paths, filter: all } = TOOLS[tool];
+  const filter = ops === undefined ? all : testsOf(ops);
   const startMs = performance.now();
   const { code } = await new Deno.Command(sanitizer, {
     args: [

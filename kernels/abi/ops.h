@@ -59,14 +59,21 @@ struct AttentionArgs : sx_attention_dense_params {
   const int32_t* counts;
   const int32_t* indices;
   int64_t index_stride;
+  bool windowed; /* whether there is a window, though it may hide nothing from this call */
 };
 
-static inline AttentionArgs attention_args(const sx_attention_dense_params& params) {
-  return {params, nullptr, nullptr, 0};
+static inline AttentionArgs attention_args(const sx_attention_dense_params& params,
+                                           const int32_t* counts = nullptr,
+                                           const int32_t* indices = nullptr,
+                                           int64_t index_stride = 0) {
+  AttentionArgs args = {params, counts, indices, index_stride, params.window > 0};
+  const int64_t places = params.q_offset + params.q_tokens + params.kv.prefix_gap;
+  if (args.window >= places) args.window = 0;
+  return args;
 }
 
 static inline AttentionArgs attention_args(const sx_attention_block_sparse_params& params) {
-  return {params.attention, params.counts, params.indices, params.index_stride};
+  return attention_args(params.attention, params.counts, params.indices, params.index_stride);
 }
 
 }  // namespace sx

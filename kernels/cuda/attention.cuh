@@ -36,6 +36,7 @@ struct AttentionParams {
   bool aligned;     /* 16-byte accesses to queries, keys and values */
   bool out_aligned; /* accesses to pairs of the output */
   bool negate;      /* the scale is negative: queries change their sign */
+  bool windowed;    /* there is a window, though it may hide nothing from this call */
   float scale_log2; /* |scale| * log2(e), above 0 */
 };
 
@@ -73,6 +74,7 @@ inline AttentionParams make_params(const AttentionArgs& args) {
       (kv.token_stride | kv.head_stride | kv.prefix_token_stride | kv.prefix_head_stride) % 8 == 0;
   params.out_aligned = is_aligned(args.out);
   params.negate = args.scale < 0;
+  params.windowed = args.windowed;
   const float scale = (args.scale < 0 ? -args.scale : args.scale) * 1.44269504088896341f;
   params.scale_log2 = scale > kSmallestScale ? scale : kSmallestScale;
   return params;
@@ -162,10 +164,11 @@ inline bool can_be_mapped(const Segment& segment, int heads) {
 
 /* Whether the Hopper build takes a call. Layout alone decides, never values: its copy engine needs
  * addresses and distances of 16 bytes. The others, a negative scale and windows are the generic
- * build's. */
+ * build's, and that of all chunks of a sequence, as sums differ in the last bit: also of those from
+ * which the window hides nothing. */
 inline bool fits_hopper(const Context& context, const AttentionParams& params) {
   const int kv_heads = params.q_heads / params.group;
-  return context.hopper && params.window.tokens == 0 && params.aligned && params.out_aligned &&
+  return context.hopper && !params.windowed && params.aligned && params.out_aligned &&
          !params.negate && params.q_tokens < (1ll << 30) && can_be_mapped(params.own, kv_heads) &&
          can_be_mapped(params.prefix, kv_heads);
 }

@@ -4,15 +4,28 @@
  *
  * A block of three warpgroups owns 128 queries of one head. One thread of the first warpgroup lets the
  * copy engine fetch the queries once, and tiles of 128 keys and of 128 values into rings of shared
- * memory; the other two own 64 queries each. A warpgroup starts the products of its queries with the
- * next keys, then those of the weights with the values before; while they run it turns the logits
- * into weights. The two take turns in starting products, so that one's softmax runs under the
- * other's products. Only tiles that the diagonal or the end of a segment crosses are masked;
- * the idle warps of the first warpgroup clean their values (see attention_finite.cuh) before the
- * others learn that they are there, as any branch for it in the loop over tiles costs 5 to 9 %.
- * Blocks that take one row of tiles after the other, with the next one's queries and keys fetched
- * early, were slower, too: 0.92 instead of 0.85 ms at 8,192 tokens, 30.0 instead of 26.5 ms for the
- * last 8,192 of 131,072 (H200).
+ * memory; the other two own 64 queries each, and keep them in registers. A warpgroup starts the
+ * products of its queries with the next keys, then those of the weights with the values before; while
+ * they run it turns the logits into weights. The two take turns in starting products, the next when
+ * the first product of the other is done, so that one's softmax runs under the other's products. Only
+ * tiles that the diagonal or the end of a segment crosses are masked; the idle warps of the first
+ * warpgroup clean their values (see attention_finite.cuh) before the others learn that they are there,
+ * as any branch for it in the loop over tiles costs 5 to 9 %.
+ *
+ * Dense attention of heads that share keys runs in pairs of blocks (clusters of two): each fetches half
+ * of every tile for both. No bit depends on it.
+ *
+ * What was gained and what was tried, on one H200 that its power bounds (dense 32,768; the last 8,192 of
+ * 131,072; a tenth of the tiles of 32,768), in ms against 14.28, 27.6 and 1.79 of the form before:
+ *   queries in registers 13.98, 26.6, 1.75; sums rescaled only where a logit exceeds the reference by
+ *   2^8 13.87, 26.7, 1.75, where the maximum has grown at all 14.55, 28.1, 1.79; stores of 16 bytes
+ *   14.23, 27.6, 1.73; pairs 14.00, 26.9.
+ * Against 14.07, 27.0, 1.75: all of it 13.22, 25.7, and without pairs 13.48, 26.2, 1.65; without turns
+ *   13.60, 26.1, 1.67, with turns passed at once and pairs 13.34, 25.7. The later turn alone 14.13, 27.4.
+ * Left out: blocks that take one row of tiles after the other, the first products of one row started
+ *   with the last of the row before, 14.00, 27.3, 1.61, and 14.20, 27.4, 1.80 with a block for each row
+ *   all the same: what the border between rows adds to the code costs more than it hides where rows are
+ *   long. 240 registers instead of 232, and 24 for the producer, there: 15.08 instead of 14.26.
  *
  * f32 sums of bf16 products, weights rounded to bf16. Shared memory: at head size 128 queries 32 KiB
  * and three stages of 64 KiB, at 64 half of that each and four stages. Device memory is read once for
@@ -24,6 +37,7 @@
 #define SX_CUDA_ATTENTION_SM90_CUH
 
 #include "attention_sm90_parts.cuh"
+#include "attention_sm90_rows.cuh"
 #include "tensor_map.cuh"
 
 namespace sx {
@@ -32,27 +46,26 @@ namespace cuda {
 /* What a thread holds of its warpgroup's 64 rows: parts of two rows. */
 template <int kDim>
 struct ConsumerState {
+  uint32_t queries[kDim / 16][4];
   float out[kDim / 2];
   float logits[kHopperKeys / 2];
   uint32_t weights[kHopperKeys / 16][4];
-  float max[2]; /* of the logits before scaling */
-  float sum[2]; /* of this thread's columns */
+  RowSums rows;
 };
 
 /* Starts logits = queries . keys. */
 template <int kDim>
-__device__ inline void start_logits(ConsumerState<kDim>& state, uint64_t queries, uint64_t keys) {
+__device__ inline void start_logits(ConsumerState<kDim>& state, uint64_t keys) {
   using Shared = HopperShared<kDim>;
   pin(state.logits);
   begin_products();
 #pragma unroll
   for (int k = 0; k < kDim / 16; k++) {
-    const int bytes = k / 4 * Shared::kBoxBytes + k % 4 * 32;
-    const uint64_t a = advance_operand(queries, bytes), b = advance_operand(keys, bytes);
+    const uint64_t box = advance_operand(keys, k / 4 * Shared::kBoxBytes + k % 4 * 32);
     if (k == 0) {
-      multiply_rows<false>(state.logits, a, b);
+      multiply_rows<false>(state.logits, state.queries[k], box);
     } else {
-      multiply_rows<true>(state.logits, a, b);
+      multiply_rows<true>(state.logits, state.queries[k], box);
     }
   }
   commit_products();
@@ -85,22 +98,26 @@ __device__ inline void mask_tile(float (&logits)[kHopperKeys / 2], int first, in
   }
 }
 
-/* Online softmax: logits become weights relative to the new maximum; factor brings what was summed
- * before to it. */
+/* Online softmax: logits become weights relative to a row's reference, the largest logit so far or one
+ * that it exceeds by little; factor brings what was summed before to the reference, which decides by
+ * the row's own logits alone. */
 template <int kDim>
 __device__ inline void soften_tile(ConsumerState<kDim>& state, float (&factor)[2], float scale) {
 #pragma unroll
   for (int half = 0; half < 2; half++) {
-    float max = state.max[half];
+    const float before = state.rows.reference[half];
+    float max = before;
 #pragma unroll
     for (int n = 0; n < kHopperKeys / 8; n++) {
       max = fmaxf(max, fmaxf(state.logits[4 * n + 2 * half], state.logits[4 * n + 2 * half + 1]));
     }
     max = quad_max(max);
-    /* A row that has seen no key yet: any finite maximum gives weights of 0. */
-    const float shift = max == -INFINITY ? 0 : max * scale;
-    factor[half] = fast_exp2(state.max[half] * scale - shift);
-    state.max[half] = max;
+    const bool stays = (max - before) * scale <= kSlackLog2;
+    const float reference = stays ? before : max;
+    /* A row that has seen no key yet: any finite reference gives weights of 0. */
+    const float shift = reference == -INFINITY ? 0 : reference * scale;
+    factor[half] = stays ? 1 : fast_exp2(before * scale - shift);
+    state.rows.reference[half] = reference;
     float sum = 0;
 #pragma unroll
     for (int n = 0; n < kHopperKeys / 8; n++) {
@@ -110,8 +127,16 @@ __device__ inline void soften_tile(ConsumerState<kDim>& state, float (&factor)[2
         sum += state.logits[i];
       }
     }
-    state.sum[half] = state.sum[half] * factor[half] + sum;
+    state.rows.sum[half] = state.rows.sum[half] * factor[half] + sum;
   }
+}
+
+/* Brings sums to a new reference; most tiles change none of a warp's. */
+template <int kDim>
+__device__ inline void rescale(ConsumerState<kDim>& state, const float (&factor)[2]) {
+  if (!__any_sync(~0u, factor[0] != 1 || factor[1] != 1)) return;
+#pragma unroll
+  for (int i = 0; i < kDim / 2; i++) state.out[i] *= factor[i / 2 % 2];
 }
 
 /* The accumulator's layout is that of A in registers, 16 columns being two times 8. */
@@ -126,32 +151,7 @@ __device__ inline void pack_weights(ConsumerState<kDim>& state) {
   }
 }
 
-template <int kDim>
-__device__ inline void write_tile(const AttentionParams& params, const HopperJob& job,
-                                  const ConsumerState<kDim>& state, int row_in_block) {
-  const int lane = threadIdx.x % 32;
-#pragma unroll
-  for (int half = 0; half < 2; half++) {
-    const float sum = quad_sum(state.sum[half]);
-    const int64_t t = static_cast<int64_t>(job.q_block) * kRowBlock + row_in_block + half * 8;
-    if (t >= params.q_tokens) continue;
-    const int64_t row = t * params.q_heads + job.head;
-    /* NaN stays NaN. */
-    const float inverse = sum == 0 ? 0 : 1 / sum;
-#pragma unroll
-    for (int n = 0; n < kDim / 8; n++) {
-      put_pair(params.out, params.out_dtype, row * kDim + n * 8 + lane % 4 * 2,
-               state.out[4 * n + 2 * half] * inverse, state.out[4 * n + 2 * half + 1] * inverse,
-               true);
-    }
-    if (params.lse_log2 != nullptr && lane % 4 == 0) {
-      params.lse_log2[row] =
-          sum == 0 ? -INFINITY : state.max[half] * params.scale_log2 + log2f(sum);
-    }
-  }
-}
-
-template <int kDim, bool kSparse>
+template <int kDim, bool kSparse, bool kPaired>
 struct Consumer {
   using Shared = HopperShared<kDim>;
   using KeyWalk = TileWalk<kHopperKeys, kSparse>;
@@ -164,8 +164,8 @@ struct Consumer {
   const int group; /* which consumer */
   ConsumerState<kDim> state;
   RingPlace<Shared::kStages> keys, values;
-  TileSight sight;                                 /* of the tile of keys */
-  const uint64_t query_rows, key_rows, value_rows; /* of the first stage */
+  TileSight sight;                     /* of the tile of keys */
+  const uint64_t key_rows, value_rows; /* of the first stage */
 
   __device__ Consumer(const Shared& shared, const KeyWalk& walk, int64_t first_seen, int group)
       : shared(shared),
@@ -174,11 +174,8 @@ struct Consumer {
         group(group),
         state(),
         sight(),
-        query_rows(describe_operand(shared.queries() + group * 64 * kBoxRowBytes)),
         key_rows(describe_operand(shared.keys(0))),
-        value_rows(describe_operand(shared.values(0), Shared::kBoxBytes)) {
-    state.max[0] = state.max[1] = -INFINITY;
-  }
+        value_rows(describe_operand(shared.values(0), Shared::kBoxBytes)) {}
 
   __device__ int row() const {
     return group * 64 + threadIdx.x % kWarpgroup / 32 * 16 + threadIdx.x % 32 / 4;
@@ -193,9 +190,18 @@ struct Consumer {
     mask_tile(state.logits, min(sight.seen + row(), count), min(sight.seen + row() + 8, count));
   }
 
+  /* All lanes of a warp are done with a stage. */
+  __device__ void free_stage(uint32_t barrier) const {
+    if constexpr (kPaired) {
+      release_pair(barrier);
+    } else {
+      release(barrier);
+    }
+  }
+
   __device__ void await_keys() const { wait_phase(shared.keys_full(keys.stage), keys.parity); }
   __device__ void start_tile() {
-    start_logits(state, query_rows, advance_operand(key_rows, keys.stage * Shared::kTileBytes));
+    start_logits(state, advance_operand(key_rows, keys.stage * Shared::kTileBytes));
   }
   __device__ void start_sums() {
     wait_phase(shared.values_full(values.stage), values.parity);
@@ -205,7 +211,7 @@ struct Consumer {
   /* Logits of tile n to weights, once the products that make them are done. */
   __device__ void soften(float (&factor)[2], float scale, int n) {
     pin(state.logits);
-    release(shared.keys_free(keys.stage));
+    free_stage(shared.keys_free(keys.stage));
     const bool more = n + 1 < walk.tiles;
     mask();
     /* Of the next tile: a list's number has arrived when the weights are done. */
@@ -218,10 +224,24 @@ struct Consumer {
     await_keys();
   }
 
+  /* Queries stay in registers: products need not read them from shared memory with every tile. */
+  __device__ void take_queries() {
+    const int in_group = threadIdx.x % kWarpgroup;
+    const int row = group * 64 + in_group / 32 * 16 + in_group % 16;
+    const uint32_t first = shared.queries() + row * kBoxRowBytes;
+#pragma unroll
+    for (int k = 0; k < kDim / 16; k++) {
+      const int chunk = k % 4 * 2 + in_group % 32 / 16;
+      load_matrices(state.queries[k],
+                    first + k / 4 * Shared::kBoxBytes + ((chunk ^ (row & 7)) << 4));
+    }
+  }
+
   /* The first tile has nothing to overlap with. */
   __device__ void first_tile(float scale) {
     sight = TileSight::of(walk, first_seen, 0);
     wait_phase(shared.queries_full(), 0);
+    take_queries();
     await_keys();
     start_tile();
     wait_products<0>();
@@ -235,18 +255,17 @@ struct Consumer {
     take_turn();
     start_tile();
     start_sums();
-    pass_turn();
     wait_products<1>();
+    pass_turn();
     float factor[2];
     soften(factor, scale, n);
     wait_products<0>();
     pin(state.out);
     pin(state.weights);
-    release(shared.values_free(values.stage));
+    free_stage(shared.values_free(values.stage));
     values.advance();
     pack_weights(state);
-#pragma unroll
-    for (int i = 0; i < kDim / 2; i++) state.out[i] *= factor[i / 2 % 2];
+    rescale(state, factor);
   }
 
   __device__ void run(const AttentionParams& params, const HopperJob& job) {
@@ -260,31 +279,60 @@ struct Consumer {
       pin(state.out);
     }
     if (group == 0) take_turn(); /* so that no turn is left over */
-    write_tile(params, job, state, row());
+    write_rows<kDim>(params, job, state.out, state.rows, row());
     arrive_named(kWritten, kWrittenThreads);
   }
 };
 
-template <int kDim, bool kSparse>
+template <int kDim, bool kSparse, bool kPaired>
 __global__ void __launch_bounds__(kHopperThreads, 1)
     attention_hopper_kernel(const __grid_constant__ HopperParams params) {
   extern __shared__ __align__(16) unsigned char memory[];
   const HopperShared<kDim> shared(memory);
   const HopperJob job(params, blockIdx.x);
-  if (threadIdx.x == 0) shared.init_barriers();
-  __syncthreads();
+  if (threadIdx.x == 0) shared.template init_barriers<kPaired>();
+  if constexpr (kPaired) {
+    sync_pair();
+  } else {
+    __syncthreads();
+  }
   /* The same for a whole warp, as the compiler can see. */
   const int warpgroup = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / kWarpgroup, 0);
   if (warpgroup == 0) {
     lower_registers<kProducerRegisters>();
-    if (threadIdx.x == 0) produce<kDim, kSparse>(params, shared, job);
+    if (threadIdx.x == 0) produce<kDim, kSparse, kPaired>(params, shared, job);
     if (threadIdx.x >= 32) clean_values<kDim, kSparse>(params, shared, job);
   } else {
     raise_registers<kConsumerRegisters>();
     const TileWalk<kHopperKeys, kSparse> walk(params.attention, job.head, job.q_block);
     const int64_t seen = first_seen(params.attention, job.q_block);
-    Consumer<kDim, kSparse>(shared, walk, seen, warpgroup - 1).run(params.attention, job);
+    Consumer<kDim, kSparse, kPaired>(shared, walk, seen, warpgroup - 1).run(params.attention, job);
   }
+  if constexpr (kPaired) { /* the other one may still write to this one's memory */
+    __syncwarp();
+    sync_pair();
+  }
+}
+
+/* A block for each row of tiles of each head. */
+template <int kDim, bool kSparse, bool kPaired>
+sx_status launch_hopper_kernel(Context& context, const HopperParams& params, const char* op) {
+  auto kernel = attention_hopper_kernel<kDim, kSparse, kPaired>;
+  constexpr int kShared = HopperShared<kDim>::kBytes;
+  SX_RETURN_IF_BAD(allow_shared(context, op, kernel, kShared));
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(static_cast<unsigned>(params.attention.q_tiles) * params.attention.q_heads);
+  config.blockDim = dim3(kHopperThreads);
+  config.dynamicSmemBytes = kShared;
+  config.stream = context.stream;
+  cudaLaunchAttribute pairs = {};
+  pairs.id = cudaLaunchAttributeClusterDimension;
+  pairs.val.clusterDim.x = kPaired ? 2 : 1;
+  pairs.val.clusterDim.y = pairs.val.clusterDim.z = 1;
+  config.attrs = &pairs;
+  config.numAttrs = 1;
+  const cudaError_t error = cudaLaunchKernelEx(&config, kernel, params);
+  return error == cudaSuccess ? launched(context, op) : device_failure(context, op, error);
 }
 
 /* The heads whose keys and values fit in most of the L2 cache together: whole groups that divide all
@@ -326,12 +374,13 @@ sx_status launch_hopper(Context& context, const AttentionParams& attention, int6
       SX_RETURN_IF_BAD(encode_map(context, op, maps[i], views[i], kDim));
     }
   }
-  auto kernel = attention_hopper_kernel<kDim, kSparse>;
-  constexpr int kShared = HopperShared<kDim>::kBytes;
-  SX_RETURN_IF_BAD(allow_shared(context, op, kernel, kShared));
-  const unsigned grid = static_cast<unsigned>(attention.q_tiles) * attention.q_heads;
-  kernel<<<grid, kHopperThreads, kShared, context.stream>>>(params);
-  return launched(context, op);
+  /* Two heads of a key head walk over the same tiles, unless each has a list of its own. */
+  if constexpr (kDim == 128 && !kSparse) {
+    if (attention.group % 2 == 0) {
+      return launch_hopper_kernel<kDim, kSparse, true>(context, params, op);
+    }
+  }
+  return launch_hopper_kernel<kDim, kSparse, false>(context, params, op);
 }
 
 }  // namespace cuda

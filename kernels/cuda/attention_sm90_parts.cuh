@@ -89,15 +89,18 @@ struct HopperShared {
   /* 1 if a value was zeroed that some rows may see. */
   __device__ uint32_t cleaned() const { return barrier(kBarriers); }
 
-  /* By one thread: a full stage is announced by the producer, a free one by each consuming warp. */
+  /* By one thread: a full stage is announced by the producer, a free one by each consuming warp, of a
+   * pair of blocks to both. */
+  template <bool kPaired>
   __device__ void init_barriers() const {
+    constexpr int kConsumingWarps = (kPaired ? 2 : 1) * kHopperConsumers * kWarpgroup / 32;
     init_barrier(queries_full(), 1);
     for (int stage = 0; stage < kStages; stage++) {
       init_barrier(keys_full(stage), 1);
       init_barrier(values_full(stage), 1);
       init_barrier(values_raw(stage), 1);
-      init_barrier(keys_free(stage), kHopperConsumers * kWarpgroup / 32);
-      init_barrier(values_free(stage), kHopperConsumers * kWarpgroup / 32);
+      init_barrier(keys_free(stage), kConsumingWarps);
+      init_barrier(values_free(stage), kConsumingWarps);
     }
     store_word(cleaned(), 0);
     publish_barriers();
@@ -129,8 +132,19 @@ __device__ inline void load_tile(uint32_t to, const CUtensorMap* map, uint32_t b
   }
 }
 
+/* The same by a pair of blocks, each of which fetches half of the tile for both. */
+template <int kDim>
+__device__ inline void load_shared_tile(uint32_t to, const CUtensorMap* map, uint32_t barrier,
+                                        int row, int head) {
+  using Shared = HopperShared<kDim>;
+  static_assert(Shared::kBoxes == 2, "a box for each block");
+  arrive_expecting(barrier, Shared::kTileBytes);
+  const int box = static_cast<int>(rank_in_pair());
+  copy_box_to_pair(to + box * Shared::kBoxBytes, map, barrier, box * kBoxColumns, row, head);
+}
+
 /* By one thread: fetches all that the block needs, in the order in which it is consumed. */
-template <int kDim, bool kSparse>
+template <int kDim, bool kSparse, bool kPaired>
 __device__ inline void produce(const HopperParams& params, const HopperShared<kDim>& shared,
                                const HopperJob& job) {
   const TileWalk<kHopperKeys, kSparse> walk(params.attention, job.head, job.q_block);
@@ -139,6 +153,13 @@ __device__ inline void produce(const HopperParams& params, const HopperShared<kD
   const int head = job.head / params.attention.group;
   load_tile<kDim>(shared.queries(), &params.queries, shared.queries_full(),
                   static_cast<int>(first_row), job.head);
+  const auto fetch = [&](uint32_t to, const CUtensorMap& map, uint32_t barrier, int64_t row) {
+    if constexpr (kPaired) {
+      load_shared_tile<kDim>(to, &map, barrier, static_cast<int>(row), head);
+    } else {
+      load_tile<kDim>(to, &map, barrier, static_cast<int>(row), head);
+    }
+  };
   RingPlace<HopperShared<kDim>::kStages> keys, values;
   Tile next = walk.tile(0), before = {};
   int partial = 0; /* found when the first keys are under way */
@@ -147,8 +168,8 @@ __device__ inline void produce(const HopperParams& params, const HopperShared<kD
     if (n + 1 < walk.tiles) next = walk.tile(n + 1);
     if (n < walk.tiles) {
       wait_phase(shared.keys_free(keys.stage), keys.parity ^ 1);
-      load_tile<kDim>(shared.keys(keys.stage), &params.keys[tile.is_prefix],
-                      shared.keys_full(keys.stage), static_cast<int>(tile.first), head);
+      fetch(shared.keys(keys.stage), params.keys[tile.is_prefix], shared.keys_full(keys.stage),
+            tile.first);
       keys.advance();
     }
     if (n == 0) partial = first_partial(params.attention, job.q_block, walk);
@@ -156,8 +177,7 @@ __device__ inline void produce(const HopperParams& params, const HopperShared<kD
       wait_phase(shared.values_free(values.stage), values.parity ^ 1);
       const uint32_t full =
           n <= partial ? shared.values_full(values.stage) : shared.values_raw(values.stage);
-      load_tile<kDim>(shared.values(values.stage), &params.values[before.is_prefix], full,
-                      static_cast<int>(before.first), head);
+      fetch(shared.values(values.stage), params.values[before.is_prefix], full, before.first);
       values.advance();
     }
     before = tile;

@@ -89,6 +89,34 @@ __device__ inline void release(uint32_t barrier) {
   if (threadIdx.x % 32 == 0) arrive(barrier);
 }
 
+/* The same for both blocks of a pair: the barriers at one place of their shared memory. */
+__device__ inline void release_pair(uint32_t barrier) {
+  __syncwarp();
+  const uint32_t block = threadIdx.x % 32;
+  if (block < 2) {
+    asm volatile(
+        "{\n.reg .b32 place;\n"
+        "mapa.shared::cluster.u32 place, %0, %1;\n"
+        "mbarrier.arrive.shared::cluster.b64 _, [place];\n}" ::"r"(barrier),
+        "r"(block)
+        : "memory");
+  }
+}
+
+/* Pairs of blocks, which are on two multiprocessors at one time (a cluster of two): the number of one
+ * in its pair, and a barrier of all their threads. */
+__device__ inline uint32_t rank_in_pair() {
+  uint32_t rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+__device__ inline void sync_pair() {
+  asm volatile(
+      "barrier.cluster.arrive.release.aligned;\n"
+      "barrier.cluster.wait.acquire.aligned;" ::
+          : "memory");
+}
+
 /* Barriers of some warps, by number: `threads` counts those that wait and those that only arrive. */
 __device__ inline void sync_named(int number, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory");
@@ -110,7 +138,19 @@ __device__ inline void copy_box(uint32_t to, const CUtensorMap* map, uint32_t ba
       : "memory");
 }
 
-/* The same for a map of groups of tokens: at (column, token of a group, group, head). */
+/* The same to both blocks of a pair, at one place of their shared memory; each one's barrier counts what
+ * comes to it. */
+__device__ inline void copy_box_to_pair(uint32_t to, const CUtensorMap* map, uint32_t barrier,
+                                        int column, int row, int head) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes"
+      ".multicast::cluster [%0], [%1, {%3, %4, %5}], [%2], %6;" ::"r"(to),
+      "l"(reinterpret_cast<uint64_t>(map)), "r"(barrier), "r"(column), "r"(row), "r"(head),
+      "h"(static_cast<uint16_t>(3))
+      : "memory");
+}
+
+/* The same as copy_box() for a map of groups of tokens: at (column, token of a group, group, head). */
 __device__ inline void copy_groups(uint32_t to, const CUtensorMap* map, uint32_t barrier,
                                    int column, int token, int group, int head) {
   asm volatile(
@@ -201,18 +241,19 @@ __device__ inline void pin(uint32_t (&values)[kCount][4]) {
   "%98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, %112, " \
   "%113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
 
-/* sums (+)= a * b^T: a of 64 rows and b of 128, 16 elements of each; their rows lie in shared memory. */
+/* sums (+)= a * b^T: a of 64 rows and b of 128, 16 elements of each; b's rows lie in shared memory,
+ * and a in registers. */
 template <bool kAdd>
-__device__ inline void multiply_rows(float (&sums)[64], uint64_t a, uint64_t b) {
+__device__ inline void multiply_rows(float (&sums)[64], const uint32_t (&a)[4], uint64_t b) {
   asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %69, 0;\n"
       "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" SX_NAMES64
-      "}, %64, %65, p, 1, 1, 0, 0;\n}"
+      "}, {%64, %65, %66, %67}, %68, p, 1, 1, 0;\n}"
       : SX_SUMS64(sums)
-      : "l"(a), "l"(b), "n"(kAdd ? 1 : 0));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(kAdd ? 1 : 0));
 }
 
-/* The same with b of 256 rows; adds unless `add` is 0. */
+/* The same with a's rows in shared memory, too, and b of 256 rows; adds unless `add` is 0. */
 __device__ inline void multiply_rows(float (&sums)[128], uint64_t a, uint64_t b, int add) {
   asm volatile(
       "{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"

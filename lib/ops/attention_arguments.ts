@@ -79,9 +79,8 @@ export function checkAttention(
     `query heads must be a multiple of the ${kv.kvHeads} key heads`,
     qHeads,
   );
-  check.integer("window", wanted, { min: 0 });
-  // One that hides nothing is none: kernels without windows are faster.
-  const window = wanted >= qOffset + tokens + prefixGap ? 0 : wanted;
+  // As it is, though it may hide nothing: which kernel a GPU runs must not depend on the chunk.
+  const window = check.integer("window", wanted, { min: 0 });
   const longest = window === 0 ? Infinity : window;
   return {
     q: check.input("q", q, { dtypes: [device.queryDtype], shape: [tokens, qHeads, headDim] }),

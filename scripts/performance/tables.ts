@@ -12,6 +12,8 @@ import { digits, milliseconds, seconds, type Table, times, whole } from "./table
 export const TABLES: Readonly<Record<string, (records: BenchRecords) => Table>> = {
   "h200-batch": h200Batch,
   "h200-results": h200Results,
+  "h200-attention": h200Attention,
+  "h200-ncu": h200Ncu,
   "h100-prefill": h100Prefill,
   "h100-decode": h100Decode,
   "h100-attention": h100Attention,
@@ -102,6 +104,68 @@ function h200Results(records: BenchRecords): Table {
         unit: "GiB",
         of: (record) => (numberAt(record, "device_mib") / 1024).toFixed(1),
       }),
+    ],
+  };
+}
+
+/** Attention before and after its second round, in turn in one run. */
+function h200Attention(records: BenchRecords): Table {
+  const file = "h200-attention";
+  const cell = (record: BenchRecord): string => {
+    const ms = median(numbersAt(record, "ms"));
+    return `${milliseconds(ms)} ms, ${whole(numberAt(record, "flops") / ms / 1e9)}`;
+  };
+  const row = (tokens: number, density: number): string[] => {
+    const of = (build: string) => cell(records.one(file, { build, tokens, density }));
+    const peer = density === 1 ? of("cuDNN") : "";
+    return [
+      whole(tokens),
+      density === 1 ? "all" : `${100 * density} %`,
+      of("before"),
+      of("after"),
+      peer,
+    ];
+  };
+  return {
+    head: ["tokens", "tiles", ">before, TFLOP/s", ">after", ">cuDNN"],
+    rows: [row(8192, 1), row(32_768, 1), row(131_072, 1), row(32_768, 0.1), row(131_072, 0.1)],
+  };
+}
+
+/** Counters of attention and of a token's products; the reasons for which warps wait most. */
+function h200Ncu(records: BenchRecords): Table {
+  const row = (name: string, op: string): string[] => {
+    const record = records.one("h200-ncu", { op });
+    const percent = (key: string): string => `${whole(numberAt(record, `${key}_percent`))} %`;
+    const us = numberAt(record, "us");
+    const reasons = ["long_scoreboard", "wait", "barrier", "dispatch_stall", "short_scoreboard"];
+    const all = numberAt(record, "cycles_per_instruction");
+    const shares = reasons.map((reason) => numberAt(record, `stalls.${reason}`) / all);
+    return [
+      name,
+      us < 1000 ? `${us.toFixed(1)} µs` : `${milliseconds(us / 1000)} ms`,
+      `${numberAt(record, "sm_ghz").toFixed(2)} GHz`,
+      ...["tensor", "dram", "l2", "l2_hit", "issue"].map(percent),
+      shares.map((share) => whole(100 * share)).join(", "),
+    ];
+  };
+  return {
+    head: [
+      "kernel",
+      ">time",
+      ">clock",
+      ">tensor cores",
+      ">memory",
+      ">L2",
+      ">L2 hits",
+      ">issue",
+      ">waits",
+    ],
+    rows: [
+      row("dense attention, 32,768", "attention dense 32768"),
+      row("a tenth of its tiles", "attention block-sparse 32768, a tenth"),
+      row("a token's output product", "decode output 1x4096x4096"),
+      row("its down product", "decode down 1x4096x14336"),
     ],
   };
 }

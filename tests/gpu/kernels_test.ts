@@ -163,24 +163,31 @@ gpuTest("antidiagonalScore() on a GPU gives the same bits in one call and by chu
   await withGpuBuilds(async (device, build) => {
     using bench = new Bench(device, shared);
     const { q, keys, scale } = await makeSequence(bench, sizes);
-    const massOf = async (qOffset: number, count: number): Promise<Float32Array> => {
+    const massOf = async (
+      qOffset: number,
+      { count, window }: { count: number; window: number },
+    ): Promise<Float32Array> => {
       const shape = [sizes.qHeads, Math.ceil(count / 128), Math.ceil((qOffset + count) / 128)];
       using mass = Tensor.allocate(device, { dtype: "f32", shape, label: "mass" });
       const segment = { ...keys, tokens: qOffset + count };
       const rows = q.rows(qOffset, count);
-      await antidiagonalScore(device, { mass, q: rows, keys: segment, qOffset, stride, scale });
+      const given = { mass, q: rows, keys: segment, qOffset, stride, scale, window };
+      await antidiagonalScore(device, given);
       return await mass.toFloats();
     };
-    const whole = await massOf(0, tokens);
-    for (let qOffset = 0; qOffset < tokens; qOffset += chunk) {
-      const count = Math.min(chunk, tokens - qOffset);
-      const part = await massOf(qOffset, count);
-      const place = { heads: sizes.qHeads, qOffset, tokens: count, allTokens: tokens };
-      const { mass: expected, shape } = massOfChunk(whole, place);
-      assertSameBytes(new Uint8Array(part.buffer), {
-        expected: new Uint8Array(expected.buffer),
-        subject: { name: `${build}: mass from ${qOffset}`, shape },
-      });
+    // A window that hides nothing from the first chunks.
+    for (const window of [0, 5_000]) {
+      const whole = await massOf(0, { count: tokens, window });
+      for (let qOffset = 0; qOffset < tokens; qOffset += chunk) {
+        const count = Math.min(chunk, tokens - qOffset);
+        const part = await massOf(qOffset, { count, window });
+        const place = { heads: sizes.qHeads, qOffset, tokens: count, allTokens: tokens };
+        const { mass: expected, shape } = massOfChunk(whole, place);
+        assertSameBytes(new Uint8Array(part.buffer), {
+          expected: new Uint8Array(expected.buffer),
+          subject: { name: `${build}: mass from ${qOffset}, window ${window}`, shape },
+        });
+      }
     }
   });
 });

@@ -4,6 +4,7 @@
  * @module
  */
 import { AssertionError, deepStrictEqual, notDeepStrictEqual } from "node:assert";
+import { isDeepStrictEqual } from "node:util";
 
 type ErrorClass<E extends Error> = abstract new (...args: never[]) => E;
 
@@ -34,8 +35,46 @@ export function assertAlmostEquals(
   }
 }
 
+/** Elements of a list up to which its differences are shown as lines: that takes their square of time,
+ * two minutes for 16,000 numbers. */
+const SHOWN_ELEMENTS = 500;
+
+type List = ArrayLike<unknown> & object;
+
+function isList(value: unknown): value is List {
+  return Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
+}
+
+/** Where and how two values differ for the first time in a long list; undefined if in none. */
+function longDifference(actual: unknown, expected: unknown, path = ""): string | undefined {
+  if (isList(actual) && isList(expected)) {
+    const length = Math.max(actual.length, expected.length);
+    if (length <= SHOWN_ELEMENTS) return undefined;
+    const [found, wanted] = [actual.constructor.name, expected.constructor.name];
+    if (found !== wanted) return `${path || "it"} is of class ${found} instead of ${wanted}`;
+    if (actual.length !== expected.length) {
+      return `${path || "it"} has ${actual.length} elements instead of ${expected.length}`;
+    }
+    for (let i = 0; i < length; i++) {
+      if (isDeepStrictEqual(actual[i], expected[i])) continue;
+      return `${path}[${i}] of ${length} is ${show(actual[i])} instead of ${show(expected[i])}`;
+    }
+    return undefined;
+  }
+  if (typeof actual !== "object" || typeof expected !== "object") return undefined;
+  for (const [name, value] of Object.entries(actual ?? {})) {
+    const other = Object.entries(expected ?? {}).find(([key]) => key === name)?.[1];
+    const found = longDifference(value, other, `${path}.${name}`);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
 /** Fails unless two values have the same structure. */
 export function assertEquals<T>(actual: T, expected: T, message?: string): void {
+  if (isDeepStrictEqual(actual, expected)) return;
+  const difference = longDifference(actual, expected);
+  if (difference !== undefined) fail(difference, message);
   try {
     deepStrictEqual(actual, expected);
   } catch (error) {

@@ -214,18 +214,6 @@ async function checkFormula(device: Device): Promise<void> {
   }
 }
 
-/** Fails at the first number whose bits differ; thousands of differences are no text for people. */
-function assertSameBits(
-  actual: Float32Array | undefined,
-  expected: Float32Array | undefined,
-  what: string,
-): void {
-  assert(actual !== undefined && expected !== undefined && actual.length === expected.length);
-  const at = actual.findIndex((value, i) => !Object.is(value, expected[i]));
-  const values = `${actual[at]} instead of ${expected[at]}`;
-  assert(at < 0, `${what}: number ${at} of ${actual.length} is ${values}`);
-}
-
 /** Chunks of whole tiles change no bit, and neither do keys that only later rows see. */
 async function checkChunks(device: Device): Promise<void> {
   for (const [label, sizes] of Object.entries(CASES)) {
@@ -236,7 +224,7 @@ async function checkChunks(device: Device): Promise<void> {
         const { out } = await attend(bench, sizes, { chunk, keeps });
         whole ??= out;
         const what = `${device.description}: ${label}, by ${chunk}, ${keeps ? "" : "not "}kept`;
-        assertSameBits(out, whole, what);
+        assertEquals(out, whole, what);
       }
     }
     using bench = benchOf(device, label);
@@ -245,7 +233,7 @@ async function checkChunks(device: Device): Promise<void> {
     const { out } = await attend(bench, { ...sizes, unread });
     const early = 2 * TILE_TOKENS * qHeads * headDim;
     const what = `${device.description}: ${label}, NaN behind`;
-    assertSameBits(out.subarray(0, early), whole?.subarray(0, early), what);
+    assertEquals(out.subarray(0, early), whole?.subarray(0, early), what);
     assert(out.subarray(early).every(Number.isNaN), "later rows read what is NaN");
   }
 }
