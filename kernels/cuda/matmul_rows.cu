@@ -14,6 +14,7 @@ namespace cuda {
 
 namespace {
 
+using rows::fits_kept;
 using rows::kDeepBytes;
 using rows::kShallowBytes;
 using rows::launch;
@@ -33,6 +34,13 @@ template <>
 struct Deep<32> : Shape<bf16, 2, 4, 1, 4, 1, 128> {};
 template <>
 struct Deep<64> : Shape<bf16, 3, 8, 1, 2, 1, 256> {};
+/* Up to 16 rows of x, where they have room beside the queues. */
+template <int kColumns>
+struct Kept;
+template <>
+struct Kept<8> : Shape<bf16, 1, 1, 4, 4, 1, 256, true> {};
+template <>
+struct Kept<16> : Shape<bf16, 2, 2, 1, 5, 1, 256, true> {};
 /* The 99 KiB of every GPU from Ampere on. */
 template <int kColumns>
 struct Shallow;
@@ -50,6 +58,12 @@ static_assert(Shallow<32>::kSharedBytes <= kShallowBytes &&
               "");
 
 sx_status run_pass(Context& context, const rows::Product<bf16>& product, bool deep) {
+  if (deep && product.m <= 8 && fits_kept<Kept<8>>(product, kDeepBytes)) {
+    return launch<Kept<8>>(context, product);
+  }
+  if (deep && product.m <= 16 && fits_kept<Kept<16>>(product, kDeepBytes)) {
+    return launch<Kept<16>>(context, product);
+  }
   if (product.m <= 8) {
     return deep ? launch<Deep<8>>(context, product) : launch<Shallow<8>>(context, product);
   }

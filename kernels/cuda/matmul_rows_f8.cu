@@ -29,9 +29,9 @@ struct Deep<8, true> : Shape<e4m3, 2, 1, 2, 4, 1, 256> {};
 template <>
 struct Deep<8, false> : Shape<e4m3, 1, 1, 4, 3, 1, 256> {};
 template <>
-struct Deep<16, true> : Shape<e4m3, 2, 2, 1, 6, 1, 256> {};
+struct Deep<16, true> : Shape<e4m3, 4, 2, 1, 4, 1, 256> {};
 template <>
-struct Deep<16, false> : Shape<e4m3, 1, 2, 2, 4, 1, 256> {};
+struct Deep<16, false> : Shape<e4m3, 4, 2, 1, 4, 1, 256> {};
 template <>
 struct Deep<32, true> : Shape<e4m3, 2, 4, 1, 4, 1, 256> {};
 template <>
@@ -40,6 +40,17 @@ template <>
 struct Deep<64, true> : Shape<e4m3, 3, 8, 1, 2, 1, 256> {};
 template <>
 struct Deep<64, false> : Shape<e4m3, 2, 8, 1, 2, 1, 256> {};
+/* Up to 16 rows of x, where they have room beside the queues. */
+template <int kColumns, bool kMany>
+struct Kept;
+template <>
+struct Kept<8, true> : Shape<e4m3, 3, 1, 1, 5, 1, 256, true> {};
+template <>
+struct Kept<8, false> : Shape<e4m3, 2, 1, 2, 4, 1, 256, true> {};
+template <>
+struct Kept<16, true> : Shape<e4m3, 3, 2, 1, 3, 1, 256, true> {};
+template <>
+struct Kept<16, false> : Shape<e4m3, 2, 2, 1, 5, 1, 256, true> {};
 /* The 99 KiB of every GPU from Ampere on. */
 template <int kColumns, bool kMany>
 struct Shallow;
@@ -80,7 +91,19 @@ sx_status launch_pass(Context& context, const rows::Product<e4m3>& product, bool
                     context, product);
 }
 
+template <int kColumns>
+bool fits_kept(const rows::Product<e4m3>& product) {
+  return product.m <= kColumns && rows::fits_kept<Kept<kColumns, true>>(product, kDeepBytes) &&
+         rows::fits_kept<Kept<kColumns, false>>(product, kDeepBytes);
+}
+
 sx_status run_pass(Context& context, const rows::Product<e4m3>& product, bool deep) {
+  if (deep && fits_kept<8>(product)) {
+    return launch_either<Kept<8, true>, Kept<8, false>, kDeepBytes>(context, product);
+  }
+  if (deep && fits_kept<16>(product)) {
+    return launch_either<Kept<16, true>, Kept<16, false>, kDeepBytes>(context, product);
+  }
   if (product.m <= 8) return launch_pass<8>(context, product, deep);
   if (product.m <= 16) return launch_pass<16>(context, product, deep);
   if (product.m <= 32) return launch_pass<32>(context, product, deep);
