@@ -3,10 +3,12 @@
  * dependent launch, from compute capability 9.0 on): each is ready, and has asked for its weights, when
  * what it reads is written.
  *
- * Such a kernel calls let_next_begin() first, and wait_for_previous() before it reads what another
- * kernel writes or writes anything; so the end of a kernel is the end of all before it. What a kernel
- * reads earlier, weights, must not be written by kernels of this kind; that any other kernel is waited for is
- * seen to by launch_ahead().
+ * Such a kernel calls let_next_begin() first, and in each of its blocks wait_for_previous() before it reads
+ * what another kernel writes, or writes anything; so the end of a kernel is the end of all before it. What
+ * a kernel reads earlier, weights and numbers of keys, is not written by kernels of this kind; that
+ * any other kernel is waited for is seen to by launch_ahead().
+ * One H200, a token of the 8B shape after 8,192 with weights and cache of e4m3: 3.87 ms without, and as
+ * much where nothing is asked for before the wait; 3.66 ms with it.
  */
 #ifndef SX_CUDA_OVERLAP_CUH
 #define SX_CUDA_OVERLAP_CUH
@@ -30,6 +32,9 @@ __device__ inline void let_next_begin() {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
+
+/* Has the next kernel begin when all before it have ended. */
+inline void begin_after_all(Context& context) { context.lets_next_begin = false; }
 
 /* Starts a kernel that keeps to the above, ahead of the end of the one before if that keeps to it, too. */
 template <class... Params, class... Args>
