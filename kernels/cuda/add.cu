@@ -4,6 +4,7 @@
  */
 #include "element.cuh"
 #include "ops.cuh"
+#include "overlap.cuh"
 
 namespace sx {
 namespace cuda {
@@ -14,6 +15,8 @@ constexpr int kThreads = 256;
 constexpr int64_t kMaxBlocks = 1 << 20;
 
 __global__ void __launch_bounds__(kThreads) add_kernel(const __grid_constant__ sx_add_params args) {
+  let_next_begin();
+  wait_for_previous();
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
        i < args.rows * args.dim; i += step) {
@@ -28,8 +31,7 @@ sx_status add(Context& context, const sx_add_params& args) {
   const int64_t items = args.rows * args.dim;
   if (items == 0) return SX_OK;
   const unsigned grid = grid_of(min64(ceil_div(items, kThreads), kMaxBlocks));
-  add_kernel<<<grid, kThreads, 0, context.stream>>>(args);
-  return launched(context, "add");
+  return launch_ahead(context, "add", add_kernel, grid, kThreads, 0, args);
 }
 
 }  // namespace cuda

@@ -5,6 +5,8 @@
 #ifndef SX_CUDA_ATTENTION_DECODE_PLAN_CUH
 #define SX_CUDA_ATTENTION_DECODE_PLAN_CUH
 
+#include <type_traits>
+
 #include "attention_decode.cuh"
 
 namespace sx {
@@ -14,27 +16,34 @@ namespace decode {
 /* Blocks of a multiprocessor. bf16 of D = 128 has up to 192 KiB under way with three; codes, of which a
  * split has half the bytes, hide its begin and end behind more blocks. */
 template <class Element, int kTiles>
-constexpr int kResident = kTiles == 1 && kScaled<Element> ? 5 : 3;
+constexpr int kResident = kTiles > 1 || !kScaled<Element>      ? 3
+                          : std::is_same<Element, int8>::value ? 4
+                                                               : 5;
+/* Where blocks are no more than two for each multiprocessor, as those of one sequence, they have so many
+ * stages: the 256 keys that a split has at least are nearly all under way at once. */
+template <class Element>
+constexpr int kDeepStages = kScaled<Element> ? 4 : 3;
+constexpr int kDeepResident = 2;
 /* One sequence alone is split for so many blocks of each multiprocessor. */
 constexpr int kSplitResident = 2;
 
-/* The queues of a block's warps: [kWarps][kStages][kStageChunks], behind them the scales,
- * [kWarps][kStages][kStageScales]; where those of a lane's warp begin. A stage has at least kLeast chunks. */
-template <class Element, int kDim, int kLeast = 0>
+/* The queues of a block's warps: [kWarps][stages][kStageChunks], behind them the scales,
+ * [kWarps][stages][kStageScales]; where those of a lane's warp begin. A stage has at least kLeast chunks. */
+template <class Element, int kDim, int kLeast = 0, int stages = kStages>
 struct Queue {
   static constexpr int kNeeded = PiecesOf<Element, kDim>::kChunks;
   static constexpr int kStageChunks = kNeeded > kLeast ? kNeeded : kLeast;
   static constexpr int kStageScales = kScaled<Element> ? 32 : 0;
-  static constexpr int kChunkBytes = kWarps * kStages * kStageChunks * 16;
-  static constexpr int kBytes = kChunkBytes + kWarps * kStages * kStageScales * 4;
+  static constexpr int kChunkBytes = kWarps * stages * kStageChunks * 16;
+  static constexpr int kBytes = kChunkBytes + kWarps * stages * kStageScales * 4;
 
   uint4* chunks;
   float* scales;
 
   __device__ explicit Queue(uint4* memory)
-      : chunks(memory + threadIdx.x / 32 * (kStages * kStageChunks)),
+      : chunks(memory + threadIdx.x / 32 * (stages * kStageChunks)),
         scales(reinterpret_cast<float*>(memory) + kChunkBytes / 4 +
-               threadIdx.x / 32 * (kStages * kStageScales)) {}
+               threadIdx.x / 32 * (stages * kStageScales)) {}
 
   __device__ uint4* stage(int number) const { return chunks + number * kStageChunks; }
   __device__ float* stage_scales(int number) const { return scales + number * kStageScales; }
@@ -66,8 +75,8 @@ struct Rows {
 };
 
 /* Copies 16 keys to a stage, from `first` on and before `end`; one group of copies. */
-template <bool kAligned, class Element, int kDim, int kLeast>
-__device__ inline void fetch_step(const Queue<Element, kDim, kLeast>& queue, int stage,
+template <bool kAligned, class Element, int kDim, int kLeast, int kDepth>
+__device__ inline void fetch_step(const Queue<Element, kDim, kLeast, kDepth>& queue, int stage,
                                   const Rows<Element>& rows, int64_t first, int64_t end) {
   fetch_keys<PiecesOf<Element, kDim>, kAligned>(queue.stage(stage), rows.keys, rows.values, first,
                                                 end, rows.stride);
@@ -90,10 +99,10 @@ __device__ inline void take_keys(WarpState<kDim, kTiles>& state, const uint4* ch
 }
 
 /* The keys of one step, which lie in a stage. */
-template <class Element, int kDim, int kTiles, int kLeast>
+template <class Element, int kDim, int kTiles, int kLeast, int kDepth>
 __device__ inline void take_step(WarpState<kDim, kTiles>& state,
-                                 const Queue<Element, kDim, kLeast>& queue, int stage, float scale,
-                                 int64_t first) {
+                                 const Queue<Element, kDim, kLeast, kDepth>& queue, int stage,
+                                 float scale, int64_t first) {
   using P = PiecesOf<Element, kDim>;
   take_keys<P>(state, queue.stage(stage), Element{}, [&](float(&logits)[kTiles][4]) {
     if constexpr (kScaled<Element>) {

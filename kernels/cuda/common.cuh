@@ -20,7 +20,8 @@ struct sx_context : sx::ContextBase {
   int32_t device;
   int32_t capability; /* 90 for compute capability 9.0 */
   int32_t multiprocessors;
-  bool hopper; /* whether ops take their Hopper builds */
+  bool hopper;          /* whether ops take their Hopper builds */
+  bool lets_next_begin; /* whether the kernel started last does: see overlap.cuh */
   cudaStream_t stream;
   void* encode_tensor_map; /* cuTensorMapEncodeTiled of the driver; null without `hopper` */
   void* scratch;           /* grown by sx::cuda::scratch, kept between calls */
@@ -46,6 +47,7 @@ sx_status device_failure(Context& context, const char* op, cudaError_t error);
 
 /* What every launch is followed by: SX_OK, or the status of the failed launch. */
 inline sx_status launched(Context& context, const char* op) {
+  context.lets_next_begin = false;
   const cudaError_t error = cudaGetLastError();
   return error == cudaSuccess ? SX_OK : device_failure(context, op, error);
 }

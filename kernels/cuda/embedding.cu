@@ -7,6 +7,7 @@
  */
 #include "element.cuh"
 #include "ops.cuh"
+#include "overlap.cuh"
 
 namespace sx {
 namespace cuda {
@@ -19,6 +20,8 @@ template <class Table>
 __global__ void __launch_bounds__(kThreads)
     embedding_kernel(float* out, const Table* table, const int32_t* ids, int64_t tokens,
                      int64_t dim, int64_t vocab, float scale, bool aligned) {
+  let_next_begin();
+  wait_for_previous();
   for (int64_t t = blockIdx.x; t < tokens; t += gridDim.x) {
     const int64_t id = ids[t];
     float* to = out + t * dim;
@@ -44,17 +47,14 @@ __global__ void __launch_bounds__(kThreads)
 sx_status embedding(Context& context, const sx_embedding_params& args) {
   if (args.tokens == 0 || args.dim == 0) return SX_OK;
   const bool aligned = is_aligned(args.out) && is_aligned(args.table) && args.dim % 8 == 0;
-  const unsigned grid = grid_of(args.tokens);
-  if (args.table_dtype == SX_BF16) {
-    embedding_kernel<<<grid, kThreads, 0, context.stream>>>(
-        args.out, static_cast<const bf16*>(args.table), args.ids, args.tokens, args.dim, args.vocab,
-        args.scale, aligned);
-  } else {
-    embedding_kernel<<<grid, kThreads, 0, context.stream>>>(
-        args.out, static_cast<const float*>(args.table), args.ids, args.tokens, args.dim,
-        args.vocab, args.scale, aligned);
-  }
-  return launched(context, "look up embeddings");
+  const auto launch = [&](auto element) {
+    using Table = decltype(element);
+    return launch_ahead(context, "look up embeddings", embedding_kernel<Table>,
+                        grid_of(args.tokens), kThreads, 0, args.out,
+                        static_cast<const Table*>(args.table), args.ids, args.tokens, args.dim,
+                        args.vocab, args.scale, aligned);
+  };
+  return args.table_dtype == SX_BF16 ? launch(bf16{}) : launch(float{});
 }
 
 }  // namespace cuda

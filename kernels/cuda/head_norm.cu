@@ -6,6 +6,7 @@
  */
 #include "element.cuh"
 #include "ops.cuh"
+#include "overlap.cuh"
 
 namespace sx {
 namespace cuda {
@@ -21,6 +22,8 @@ constexpr int64_t kWarpDim = 256;
 template <class Weight>
 __global__ void __launch_bounds__(kThreads)
     head_norm_warp_kernel(const __grid_constant__ sx_head_norm_params args) {
+  let_next_begin();
+  wait_for_previous();
   const int lane = threadIdx.x % 32;
   const Weight* weight = static_cast<const Weight*>(args.weight);
   const int64_t step = static_cast<int64_t>(gridDim.x) * kWarps;
@@ -37,6 +40,8 @@ __global__ void __launch_bounds__(kThreads)
 template <class Weight>
 __global__ void __launch_bounds__(kThreads)
     head_norm_kernel(const __grid_constant__ sx_head_norm_params args) {
+  let_next_begin();
+  wait_for_previous();
   __shared__ float parts[kWarps];
   const Weight* weight = static_cast<const Weight*>(args.weight);
   for (int64_t i = blockIdx.x; i < args.rows * args.heads; i += gridDim.x) {
@@ -52,23 +57,19 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <class Weight>
-void launch(Context& context, const sx_head_norm_params& args) {
+sx_status launch(Context& context, const sx_head_norm_params& args) {
   const int64_t heads = args.rows * args.heads;
-  if (args.dim <= kWarpDim) {
-    const unsigned grid = grid_of(min64(ceil_div(heads, kWarps), kMaxBlocks));
-    head_norm_warp_kernel<Weight><<<grid, kThreads, 0, context.stream>>>(args);
-  } else {
-    head_norm_kernel<Weight>
-        <<<grid_of(min64(heads, kMaxBlocks)), kThreads, 0, context.stream>>>(args);
-  }
+  const bool is_short = args.dim <= kWarpDim;
+  const unsigned grid = grid_of(min64(is_short ? ceil_div(heads, kWarps) : heads, kMaxBlocks));
+  auto kernel = is_short ? head_norm_warp_kernel<Weight> : head_norm_kernel<Weight>;
+  return launch_ahead(context, "normalize heads", kernel, grid, kThreads, 0, args);
 }
 
 }  // namespace
 
 sx_status head_norm(Context& context, const sx_head_norm_params& args) {
   if (args.rows == 0 || args.heads == 0) return SX_OK;
-  args.weight_dtype == SX_BF16 ? launch<bf16>(context, args) : launch<float>(context, args);
-  return launched(context, "normalize heads");
+  return args.weight_dtype == SX_BF16 ? launch<bf16>(context, args) : launch<float>(context, args);
 }
 
 }  // namespace cuda

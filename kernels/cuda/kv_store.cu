@@ -10,6 +10,7 @@
 
 #include "codes.cuh"
 #include "ops.cuh"
+#include "overlap.cuh"
 
 namespace sx {
 namespace cuda {
@@ -76,6 +77,8 @@ __device__ inline void store_codes(uint8_t* out, const uint32_t (&pairs)[kCount 
 
 template <class Code, class In, int kDim, bool kAligned>
 __global__ void __launch_bounds__(kThreads) kv_store_kernel(const __grid_constant__ Params args) {
+  let_next_begin();
+  wait_for_previous();
   constexpr int kCount = kDim / 32;
   const int lane = threadIdx.x % 32;
   const int64_t items = args.tokens * args.kv_heads * 2;
@@ -117,7 +120,7 @@ __global__ void __launch_bounds__(kThreads) kv_store_kernel(const __grid_constan
 }
 
 template <class Code, class In>
-void launch(Context& context, const Params& args) {
+sx_status launch(Context& context, const Params& args) {
   const int64_t in_strides = args.in_token_stride | args.in_head_stride;
   const bool aligned = is_aligned(args.in_keys) && is_aligned(args.in_values) &&
                        is_aligned(args.keys) && is_aligned(args.values) &&
@@ -129,20 +132,22 @@ void launch(Context& context, const Params& args) {
       aligned ? kv_store_kernel<Code, In, 64, true> : kv_store_kernel<Code, In, 64, false>;
   const int64_t items = args.tokens * args.kv_heads * 2;
   const unsigned grid = grid_of(min64(ceil_div(items, kWarps), kMaxBlocks));
-  (args.head_dim == 128 ? wide : narrow)<<<grid, kThreads, 0, context.stream>>>(args);
+  return launch_ahead(context, "store keys and values", args.head_dim == 128 ? wide : narrow, grid,
+                      kThreads, 0, args);
 }
 
 template <class Code>
-void launch_from(Context& context, const Params& args) {
-  args.in_dtype == SX_BF16 ? launch<Code, bf16>(context, args) : launch<Code, float>(context, args);
+sx_status launch_from(Context& context, const Params& args) {
+  return args.in_dtype == SX_BF16 ? launch<Code, bf16>(context, args)
+                                  : launch<Code, float>(context, args);
 }
 
 }  // namespace
 
 sx_status kv_store(Context& context, const Params& args) {
   if (args.tokens == 0) return SX_OK;
-  args.kv_dtype == SX_I8 ? launch_from<int8>(context, args) : launch_from<e4m3>(context, args);
-  return launched(context, "store keys and values");
+  return args.kv_dtype == SX_I8 ? launch_from<int8>(context, args)
+                                : launch_from<e4m3>(context, args);
 }
 
 }  // namespace cuda

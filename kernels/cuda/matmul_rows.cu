@@ -17,12 +17,18 @@ namespace {
 using rows::kDeepBytes;
 using rows::kShallowBytes;
 using rows::launch;
+using rows::launch_kept;
 using rows::Shape;
 
 /* Hopper's 227 KiB of shared memory. Measured on an H200 at the 8B shape, with all shapes of 1 to 8 row
  * tiles, 1 to 4 runs, 2 to 6 stages and 1 or 2 blocks that fit; the product of gate and up takes 63.5,
  * 63.9, 71.4 and 103 us with 8, 16, 32 and 64 rows of x. What matters most is that whole lines come to
- * L2: without it 67.7, 80.6, 88.7 and 110 us. */
+ * L2: without it 67.7, 80.6, 88.7 and 110 us.
+ * With x in shared memory, kernels behind each other, the products of queries, keys and values, output,
+ * gate and up, down and head take, with one row, 12.7, 8.7, 55.3, 28.7 and 241 us; with x in the queues 13.0,
+ * 8.9, 59.9, 29.4 and 265. Discarded: 4 runs a step (12.5, 8.5, 58.1, 29.7 and 256), 2 row tiles (14.4, 9.6,
+ * 57.1, 28.7 and 245) and two smaller blocks a multiprocessor (14.5, 9.5, 57.4, 29.5 and 245); with 16 rows, of
+ * which down has no room, 16.5, 12.2, 61.3 and 255 instead of 16.6, 10.2, 62.7 and 272. */
 template <int kColumns>
 struct Deep;
 template <>
@@ -33,6 +39,8 @@ template <>
 struct Deep<32> : Shape<bf16, 2, 4, 1, 4, 1, 128> {};
 template <>
 struct Deep<64> : Shape<bf16, 3, 8, 1, 2, 1, 256> {};
+/* Of up to 8 rows, where x has room beside the queues. */
+struct Kept : Shape<bf16, 1, 1, 2, 8, 1, 256, true> {};
 /* The 99 KiB of every GPU from Ampere on. */
 template <int kColumns>
 struct Shallow;
@@ -51,7 +59,8 @@ static_assert(Shallow<32>::kSharedBytes <= kShallowBytes &&
 
 sx_status run_pass(Context& context, const rows::Product<bf16>& product, bool deep) {
   if (product.m <= 8) {
-    return deep ? launch<Deep<8>>(context, product) : launch<Shallow<8>>(context, product);
+    return deep ? launch_kept<Kept, Deep<8>>(context, product)
+                : launch<Shallow<8>>(context, product);
   }
   if (product.m <= 16) {
     return deep ? launch<Deep<16>>(context, product) : launch<Shallow<16>>(context, product);

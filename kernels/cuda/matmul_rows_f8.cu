@@ -4,7 +4,7 @@
  * rows. x is not rounded: few rows are bound by memory, n*k bytes, and have nothing to gain by it.
  *
  * The kernel of matmul_rows.cuh; its shapes are here. Widening takes 2 instructions an element of a
- * lane's weights, a third of what the multiprocessors issue while memory delivers them.
+ * lane's weights.
  */
 #include "matmul_rows.cuh"
 #include "ops.cuh"
@@ -17,30 +17,41 @@ namespace {
 using rows::kDeepBytes;
 using rows::kShallowBytes;
 using rows::launch;
+using rows::launch_kept;
 using rows::Shape;
 
-/* Shapes by the columns that a block owns, which are rows of x, and whether it owns many or few rows of
- * weights: many read x less often, few share out a small matrix more evenly. */
-/* Hopper's 227 KiB of shared memory. */
-template <int kColumns, bool kMany>
+/* Shapes by the columns that a block owns, which are rows of x.
+ * Hopper's 227 KiB of shared memory. Measured on an H200 at the 8B shape, kernels behind each other, the
+ * products of queries, keys and values, output, gate and up, and down in us: with one row 8.5, 6.9, 29.1
+ * and 16.8, and 10.1, 7.0, 41.4 and 18.4 with x in the queues; with 16 rows 14.8, 10.8, 37.1 and, by way of
+ * the queues, 39.8.
+ * Discarded, the same four: with one row 3 row tiles (8.5, 7.4, 31.9, 21.4), 1 (8.6, 6.7, 29.8, 16.4) and
+ * two smaller blocks a multiprocessor (8.8, 7.4, 32.7, 23.2); with 16 rows in the queues 2 row tiles (28.7,
+ * 17.4, 97.2, 52.6), 6 and 8 (17.0, 15.2, 63.3, 42.6; 18.6, 17.4, 53.9, 47.2); with 32 rows 2 and 4 row
+ * tiles (43.2, 28.4, 152.3, 80.6; 31.6, 20.7, 104.2, 58.6), for 24.2, 22.1, 88.9 and 65.2 with 6; with 64
+ * rows 3 (46.1, 45.0, 194.4, 144.9), for 48.4, 33.2, 168.9 and 94.5 with 4. */
+template <int kColumns>
 struct Deep;
 template <>
-struct Deep<8, true> : Shape<e4m3, 2, 1, 2, 4, 1, 256> {};
+struct Deep<8> : Shape<e4m3, 2, 1, 2, 4, 1, 256> {};
 template <>
-struct Deep<8, false> : Shape<e4m3, 1, 1, 4, 3, 1, 256> {};
+struct Deep<16> : Shape<e4m3, 4, 2, 1, 4, 1, 256> {};
 template <>
-struct Deep<16, true> : Shape<e4m3, 2, 2, 1, 6, 1, 256> {};
+struct Deep<32> : Shape<e4m3, 6, 4, 1, 2, 1, 256> {};
 template <>
-struct Deep<16, false> : Shape<e4m3, 1, 2, 2, 4, 1, 256> {};
+struct Deep<64> : Shape<e4m3, 4, 8, 1, 2, 1, 256> {};
+/* Those that keep x, where it has room beside the queues. */
+template <int kColumns>
+struct Kept;
 template <>
-struct Deep<32, true> : Shape<e4m3, 2, 4, 1, 4, 1, 256> {};
+struct Kept<8> : Shape<e4m3, 2, 1, 2, 4, 1, 256, true> {};
 template <>
-struct Deep<32, false> : Shape<e4m3, 1, 4, 1, 5, 1, 256> {};
-template <>
-struct Deep<64, true> : Shape<e4m3, 3, 8, 1, 2, 1, 256> {};
-template <>
-struct Deep<64, false> : Shape<e4m3, 2, 8, 1, 2, 1, 256> {};
-/* The 99 KiB of every GPU from Ampere on. */
+struct Kept<16> : Shape<e4m3, 2, 2, 1, 5, 1, 256, true> {};
+static_assert(Deep<8>::kSharedBytes <= kDeepBytes && Deep<16>::kSharedBytes <= kDeepBytes &&
+                  Deep<32>::kSharedBytes <= kDeepBytes && Deep<64>::kSharedBytes <= kDeepBytes,
+              "a block fits");
+/* The 99 KiB of every GPU from Ampere on: a block owns many or few rows of weights; many read x less often,
+ * few share out a small matrix more evenly. */
 template <int kColumns, bool kMany>
 struct Shallow;
 template <>
@@ -62,29 +73,26 @@ int64_t most_rows(const Context& context, int64_t n) {
   return ceil_div(ceil_div(n, S::kRows), context.multiprocessors) * S::kRows;
 }
 
-template <class Many, class Few, int kSharedBytes>
-sx_status launch_either(Context& context, const rows::Product<e4m3>& product) {
-  static_assert(Many::kSharedBytes <= kSharedBytes && Few::kSharedBytes <= kSharedBytes,
+template <int kColumns>
+sx_status launch_shallow(Context& context, const rows::Product<e4m3>& product) {
+  using Many = Shallow<kColumns, true>;
+  using Few = Shallow<kColumns, false>;
+  static_assert(Many::kSharedBytes <= kShallowBytes && Few::kSharedBytes <= kShallowBytes,
                 "a block fits");
   const bool few = most_rows<Few>(context, product.n) < most_rows<Many>(context, product.n);
   return few ? launch<Few>(context, product) : launch<Many>(context, product);
 }
 
 /* The rows of one pass over the weights: at most 64, or 32 with little shared memory. */
-template <int kColumns>
-sx_status launch_pass(Context& context, const rows::Product<e4m3>& product, bool deep) {
-  constexpr int kShallow = kColumns < 32 ? kColumns : 32;
-  return deep ? launch_either<Deep<kColumns, true>, Deep<kColumns, false>, kDeepBytes>(context,
-                                                                                       product)
-              : launch_either<Shallow<kShallow, true>, Shallow<kShallow, false>, kShallowBytes>(
-                    context, product);
-}
-
 sx_status run_pass(Context& context, const rows::Product<e4m3>& product, bool deep) {
-  if (product.m <= 8) return launch_pass<8>(context, product, deep);
-  if (product.m <= 16) return launch_pass<16>(context, product, deep);
-  if (product.m <= 32) return launch_pass<32>(context, product, deep);
-  return launch_pass<64>(context, product, deep);
+  const int64_t m = product.m;
+  if (!deep) {
+    if (m <= 8) return launch_shallow<8>(context, product);
+    return m <= 16 ? launch_shallow<16>(context, product) : launch_shallow<32>(context, product);
+  }
+  if (m <= 8) return launch_kept<Kept<8>, Deep<8>>(context, product);
+  if (m <= 16) return launch_kept<Kept<16>, Deep<16>>(context, product);
+  return m <= 32 ? launch<Deep<32>>(context, product) : launch<Deep<64>>(context, product);
 }
 
 }  // namespace

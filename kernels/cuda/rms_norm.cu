@@ -8,6 +8,7 @@
  */
 #include "element.cuh"
 #include "ops.cuh"
+#include "overlap.cuh"
 
 namespace sx {
 namespace cuda {
@@ -48,6 +49,14 @@ template <int kGroups, class Out, class Weight>
 __global__ void __launch_bounds__(kThreads)
     rms_norm_kernel(Out* out, const Weight* weight, Row row) {
   __shared__ float parts[kThreads / 32];
+  let_next_begin();
+  float4 weights[kGroups];
+#pragma unroll
+  for (int g = 0; g < kGroups; g++) {
+    const int64_t d = (static_cast<int64_t>(g) * kThreads + threadIdx.x) * 4;
+    if (d < row.dim) weights[g] = load_weight(weight + d);
+  }
+  wait_for_previous();
   for (int64_t r = blockIdx.x; r < row.rows; r += gridDim.x) {
     float* residual = row.residual + r * row.dim;
     float4 x[kGroups];
@@ -70,7 +79,7 @@ __global__ void __launch_bounds__(kThreads)
     for (int g = 0; g < kGroups; g++) {
       const int64_t d = (static_cast<int64_t>(g) * kThreads + threadIdx.x) * 4;
       if (d >= row.dim) continue;
-      const float4 w = load_weight(weight + d);
+      const float4 w = weights[g];
       store4(out + r * row.dim + d, make_float4(x[g].x * factor * w.x, x[g].y * factor * w.y,
                                                 x[g].z * factor * w.z, x[g].w * factor * w.w));
     }
@@ -82,6 +91,8 @@ template <class Out, class Weight>
 __global__ void __launch_bounds__(kThreads)
     rms_norm_any_kernel(Out* out, const Weight* weight, Row row) {
   __shared__ float parts[kThreads / 32];
+  let_next_begin();
+  wait_for_previous();
   for (int64_t r = blockIdx.x; r < row.rows; r += gridDim.x) {
     float* residual = row.residual + r * row.dim;
     float sum = 0;
@@ -97,26 +108,20 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <class Out, class Weight>
-void launch(Context& context, const sx_rms_norm_params& args) {
+sx_status launch(Context& context, const sx_rms_norm_params& args) {
   Out* out = static_cast<Out*>(args.out);
   const Weight* weight = static_cast<const Weight*>(args.weight);
   const Row row = {args.residual, args.delta, args.rows, args.dim, args.eps};
   const bool aligned = is_aligned(out) && is_aligned(weight) && is_aligned(args.residual) &&
                        is_aligned(args.delta) && args.dim % 8 == 0;
   const int64_t groups = aligned ? ceil_div(args.dim, kThreads * 4) : kMaxGroups + 1;
-  const unsigned grid = grid_of(args.rows);
-  cudaStream_t stream = context.stream;
-  if (groups <= 1) {
-    rms_norm_kernel<1><<<grid, kThreads, 0, stream>>>(out, weight, row);
-  } else if (groups <= 2) {
-    rms_norm_kernel<2><<<grid, kThreads, 0, stream>>>(out, weight, row);
-  } else if (groups <= 4) {
-    rms_norm_kernel<4><<<grid, kThreads, 0, stream>>>(out, weight, row);
-  } else if (groups <= kMaxGroups) {
-    rms_norm_kernel<kMaxGroups><<<grid, kThreads, 0, stream>>>(out, weight, row);
-  } else {
-    rms_norm_any_kernel<<<grid, kThreads, 0, stream>>>(out, weight, row);
-  }
+  auto kernel = groups <= 1            ? rms_norm_kernel<1, Out, Weight>
+                : groups <= 2          ? rms_norm_kernel<2, Out, Weight>
+                : groups <= 4          ? rms_norm_kernel<4, Out, Weight>
+                : groups <= kMaxGroups ? rms_norm_kernel<kMaxGroups, Out, Weight>
+                                       : rms_norm_any_kernel<Out, Weight>;
+  return launch_ahead(context, "normalize", kernel, grid_of(args.rows), kThreads, 0, out, weight,
+                      row);
 }
 
 }  // namespace
@@ -125,11 +130,9 @@ sx_status rms_norm(Context& context, const sx_rms_norm_params& args) {
   if (args.rows == 0) return SX_OK;
   const bool narrow = args.weight_dtype == SX_BF16;
   if (args.out_dtype == SX_BF16) {
-    narrow ? launch<bf16, bf16>(context, args) : launch<bf16, float>(context, args);
-  } else {
-    narrow ? launch<float, bf16>(context, args) : launch<float, float>(context, args);
+    return narrow ? launch<bf16, bf16>(context, args) : launch<bf16, float>(context, args);
   }
-  return launched(context, "normalize");
+  return narrow ? launch<float, bf16>(context, args) : launch<float, float>(context, args);
 }
 
 }  // namespace cuda

@@ -10,6 +10,7 @@
  */
 #include "element.cuh"
 #include "ops.cuh"
+#include "overlap.cuh"
 
 namespace sx {
 namespace cuda {
@@ -23,6 +24,8 @@ constexpr int64_t kMaxBlocks = 1 << 20;
  * below a bit of the f32 result, for positions of any size. */
 __global__ void __launch_bounds__(kThreads)
     rope_table_kernel(const __grid_constant__ sx_rope_table_params args) {
+  let_next_begin();
+  wait_for_previous();
   const int half = static_cast<int>(args.rotary_dim / 2);
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
@@ -93,6 +96,8 @@ template <bool kAligned, class In, class Query, class Cache>
 __global__ void __launch_bounds__(kThreads)
     rope_kernel(Query* q_out, Cache* keys, Cache* values, const In* qkv, const float* table,
                 const int32_t* rows, RopeSizes sizes) {
+  let_next_begin();
+  wait_for_previous();
   const int half = sizes.half, dim = 2 * half, lanes = half / 8;
   const int heads = sizes.q_heads + 2 * sizes.kv_heads;
   const int64_t items = sizes.tokens * heads * lanes;
@@ -135,6 +140,8 @@ __device__ inline float turned(const sx_rope_params& args, const In* x, const fl
 template <class In, class Query, class Cache>
 __global__ void __launch_bounds__(kThreads)
     rope_any_kernel(const __grid_constant__ sx_rope_params args) {
+  let_next_begin();
+  wait_for_previous();
   const int64_t heads = args.q_heads + 2 * args.kv_heads;
   const int64_t items = args.tokens * heads * args.out_dim;
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
@@ -163,13 +170,13 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <class In, class Query, class Cache>
-void launch(Context& context, const sx_rope_params& args) {
+sx_status launch(Context& context, const sx_rope_params& args) {
   if (args.rotary_dim != args.head_dim || args.out_dim != args.head_dim ||
       args.head_dim % 16 != 0) {
     const int64_t all = args.tokens * (args.q_heads + 2 * args.kv_heads) * args.out_dim;
     const unsigned blocks = grid_of(min64(ceil_div(all, kThreads), kMaxBlocks));
-    rope_any_kernel<In, Query, Cache><<<blocks, kThreads, 0, context.stream>>>(args);
-    return;
+    return launch_ahead(context, "rotate", rope_any_kernel<In, Query, Cache>, blocks, kThreads, 0,
+                        args);
   }
   const int half = static_cast<int>(args.head_dim / 2);
   const RopeSizes sizes = {args.tokens,
@@ -189,18 +196,17 @@ void launch(Context& context, const sx_rope_params& args) {
   auto kernel =
       aligned ? rope_kernel<true, In, Query, Cache> : rope_kernel<false, In, Query, Cache>;
   const In* qkv = static_cast<const In*>(args.qkv);
-  kernel<<<grid, kThreads, 0, context.stream>>>(q_out, keys, values, qkv, args.table, args.rows,
-                                                sizes);
+  return launch_ahead(context, "rotate", kernel, grid, kThreads, 0, q_out, keys, values, qkv,
+                      args.table, args.rows, sizes);
 }
 
 template <class In>
-void launch_from(Context& context, const sx_rope_params& args) {
+sx_status launch_from(Context& context, const sx_rope_params& args) {
   const bool narrow = args.cache_dtype == SX_BF16;
   if (args.q_dtype == SX_BF16) {
-    narrow ? launch<In, bf16, bf16>(context, args) : launch<In, bf16, float>(context, args);
-  } else {
-    narrow ? launch<In, float, bf16>(context, args) : launch<In, float, float>(context, args);
+    return narrow ? launch<In, bf16, bf16>(context, args) : launch<In, bf16, float>(context, args);
   }
+  return narrow ? launch<In, float, bf16>(context, args) : launch<In, float, float>(context, args);
 }
 
 }  // namespace
@@ -209,14 +215,13 @@ sx_status rope_table(Context& context, const sx_rope_table_params& args) {
   if (args.tokens == 0) return SX_OK;
   const int64_t items = args.tokens * args.rotary_dim / 2;
   const unsigned grid = grid_of(min64(ceil_div(items, kThreads), kMaxBlocks));
-  rope_table_kernel<<<grid, kThreads, 0, context.stream>>>(args);
-  return launched(context, "make rotations");
+  return launch_ahead(context, "make rotations", rope_table_kernel, grid, kThreads, 0, args);
 }
 
 sx_status rope(Context& context, const sx_rope_params& args) {
   if (args.tokens == 0) return SX_OK;
-  args.qkv_dtype == SX_BF16 ? launch_from<bf16>(context, args) : launch_from<float>(context, args);
-  return launched(context, "rotate");
+  return args.qkv_dtype == SX_BF16 ? launch_from<bf16>(context, args)
+                                   : launch_from<float>(context, args);
 }
 
 }  // namespace cuda

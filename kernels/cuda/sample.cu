@@ -10,6 +10,7 @@
  */
 #include "element.cuh"
 #include "ops.cuh"
+#include "overlap.cuh"
 
 namespace sx {
 namespace cuda {
@@ -75,6 +76,8 @@ __device__ inline Rank best_below(const float* logits, int64_t first, int64_t en
 __global__ void __launch_bounds__(kThreads)
     argmax_kernel(int32_t* out, Rank* ranks, const float* logits, int64_t rows, int64_t count,
                   int64_t parts) {
+  let_next_begin();
+  wait_for_previous();
   __shared__ Rank shared[kThreads / 32];
   const int64_t size = ceil_div(count, parts);
   for (int64_t job = blockIdx.x; job < rows * parts; job += gridDim.x) {
@@ -93,6 +96,8 @@ __global__ void __launch_bounds__(kThreads)
 /* The best of a row's parts, by a warp. */
 __global__ void __launch_bounds__(32)
     best_part_kernel(int32_t* out, const Rank* ranks, int64_t parts) {
+  let_next_begin();
+  wait_for_previous();
   Rank best = 0;
   for (int64_t i = threadIdx.x; i < parts; i += 32) {
     best = larger(best, ranks[blockIdx.x * parts + i]);
@@ -127,12 +132,11 @@ sx_status argmax(Context& context, const sx_argmax_params& args) {
     ranks = static_cast<Rank*>(scratch(context, op, args.rows * parts * sizeof(Rank)));
     if (ranks == nullptr) return SX_OUT_OF_MEMORY;
   }
-  argmax_kernel<<<grid_of(args.rows * parts), kThreads, 0, context.stream>>>(
-      args.out, ranks, args.logits, args.rows, args.count, parts);
-  SX_RETURN_IF_BAD(launched(context, op));
+  SX_RETURN_IF_BAD(launch_ahead(context, op, argmax_kernel, grid_of(args.rows * parts), kThreads, 0,
+                                args.out, ranks, args.logits, args.rows, args.count, parts));
   if (parts == 1) return SX_OK;
-  best_part_kernel<<<grid_of(args.rows), 32, 0, context.stream>>>(args.out, ranks, parts);
-  return launched(context, op);
+  return launch_ahead(context, op, best_part_kernel, grid_of(args.rows), 32, 0, args.out, ranks,
+                      parts);
 }
 
 sx_status top_k(Context& context, const sx_top_k_params& args) {

@@ -6,6 +6,7 @@
  */
 #include "element.cuh"
 #include "ops.cuh"
+#include "overlap.cuh"
 
 namespace sx {
 namespace cuda {
@@ -20,6 +21,8 @@ __device__ inline float gated(float gate, float up) { return gate / (1 + __expf(
 template <class In, class Out>
 __global__ void __launch_bounds__(kThreads)
     swiglu_kernel(Out* out, const In* gate_up, int64_t rows, int64_t dim) {
+  let_next_begin();
+  wait_for_previous();
   const int64_t groups = dim / 8;
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < rows * groups;
@@ -38,6 +41,8 @@ __global__ void __launch_bounds__(kThreads)
 template <class In, class Out>
 __global__ void __launch_bounds__(kThreads)
     swiglu_any_kernel(Out* out, const In* gate_up, int64_t rows, int64_t dim) {
+  let_next_begin();
+  wait_for_previous();
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < rows * dim;
        i += step) {
@@ -47,17 +52,14 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <class In, class Out>
-void launch(Context& context, const sx_swiglu_params& args) {
+sx_status launch(Context& context, const sx_swiglu_params& args) {
   Out* out = static_cast<Out*>(args.out);
   const In* in = static_cast<const In*>(args.gate_up);
   const bool aligned = is_aligned(out) && is_aligned(args.gate_up) && args.dim % 8 == 0;
   const int64_t items = args.rows * args.dim / (aligned ? 8 : 1);
   const unsigned grid = grid_of(min64(ceil_div(items, kThreads), kMaxBlocks));
-  if (aligned) {
-    swiglu_kernel<<<grid, kThreads, 0, context.stream>>>(out, in, args.rows, args.dim);
-  } else {
-    swiglu_any_kernel<<<grid, kThreads, 0, context.stream>>>(out, in, args.rows, args.dim);
-  }
+  auto kernel = aligned ? swiglu_kernel<In, Out> : swiglu_any_kernel<In, Out>;
+  return launch_ahead(context, "activate", kernel, grid, kThreads, 0, out, in, args.rows, args.dim);
 }
 
 }  // namespace
@@ -66,11 +68,9 @@ sx_status swiglu(Context& context, const sx_swiglu_params& args) {
   if (args.rows == 0 || args.dim == 0) return SX_OK;
   const bool narrow = args.out_dtype == SX_BF16;
   if (args.gate_up_dtype == SX_BF16) {
-    narrow ? launch<bf16, bf16>(context, args) : launch<bf16, float>(context, args);
-  } else {
-    narrow ? launch<float, bf16>(context, args) : launch<float, float>(context, args);
+    return narrow ? launch<bf16, bf16>(context, args) : launch<bf16, float>(context, args);
   }
-  return launched(context, "activate");
+  return narrow ? launch<float, bf16>(context, args) : launch<float, float>(context, args);
 }
 
 }  // namespace cuda

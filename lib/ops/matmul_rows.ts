@@ -9,7 +9,8 @@ import { OpCheck } from "./op_check.ts";
 
 /**
  * As `matmul()`, for few rows: a row of `out` is bit for bit the same whatever the number of rows and
- * whatever its place among them. Bound by reading the weights, once for up to 64 rows.
+ * whatever its place among them. Bound by reading the weights, once for up to 64 rows. A GPU reads them
+ * while other ops of a decode step in front still run: none of those may write them.
  *
  * @throws {TypeError} If a dtype or rank is wrong or a tensor is disposed.
  * @throws {RangeError} If extents do not fit.

@@ -38,6 +38,10 @@ const GPU_SIZES: readonly ProductSizes[] = [
   { m: 16, n: 4_096, k: 1_792, ...F8_WEIGHT, accumulate: true },
   { m: 3, n: 1_000, k: 4_112, ...F8_WEIGHT, accumulate: true },
   { m: 12, n: 20_000, k: 128, ...F8_WEIGHT },
+  // Rows that have no room in shared memory, and come with the weights.
+  { m: 16, n: 100, k: 8_192, ...BF16 },
+  { m: 16, n: 100, k: 8_192, ...F8_WEIGHT },
+  { m: 5, n: 50, k: 14_336, ...F8_WEIGHT },
   // More tiles than blocks, so that a queue goes on from one tile to the next.
   { m: 12, n: 20_000, k: 128, ...BF16 },
 ];
