@@ -226,7 +226,9 @@ function countSamples(folder: string): number {
       if (isDirectory && name !== "data" && name !== "logs") {
         count += countSamples(`${folder}/${name}`);
       }
-      if (name.endsWith(".jsonl")) count += read(`${folder}/${name}`).split("\n").length - 1;
+      if (TASKS.some((task) => name === `${task}.jsonl`)) {
+        count += read(`${folder}/${name}`).split("\n").length - 1;
+      }
     }
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
