@@ -49,13 +49,10 @@ static inline void with_rows(int64_t rows, F&& f) {
 }
 
 /* The sums that R rows begin with: those of keys that some of them see alone, which sum_row(r, sums) makes
- * of row r, or zeros if there are none. */
+ * of row r. */
 template <int R, class SumRow>
-static inline __attribute__((always_inline)) void begin_sums(bool any, const SumRow& sum_row,
+static inline __attribute__((always_inline)) void begin_sums(const SumRow& sum_row,
                                                              Vec (&c)[R][2]) {
-#pragma GCC unroll 16
-  for (int r = 0; r < R; r++) c[r][0] = c[r][1] = zero();
-  if (!any) return;
   float kept[R * kMicroColumns];
 #pragma GCC unroll 1
   for (int r = 0; r < R; r++) {

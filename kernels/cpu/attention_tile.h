@@ -113,26 +113,38 @@ class AttentionTile : public TileRows<D> {
     for (int r = 0; r < R; r++) {
       alpha[r] = this->weigh(weights_ + r * kKeys, first + r);
     }
-    /* The values that all rows see, behind those that some do. */
+    /* The values that all rows see, behind those that some do: two loops, of which the usual one has no
+     * more to do than without windows. */
     const int64_t begin = min64(seen.all_hidden, seen.least);
-    for (int64_t d = 0; d < D; d += kMicroColumns) {
-      const float* panel = values_ + d * kKeys;
-      begin_sums(
-          begin > 0,
-          [&](int r, Vec(&sums)[1][2]) {
-            const int64_t own = min64(this->hidden(first + r), begin);
-            multiply_panel<1, 1>(weights_ + r * kKeys + own, panel + own * kMicroColumns,
-                                 begin - own, sums);
-          },
-          c);
-      add_panel<R, kKeys>(weights_ + begin, panel + begin * kMicroColumns, seen.least - begin, c);
+    const auto add_values = [&](auto hides) __attribute__((always_inline)) {
+      for (int64_t d = 0; d < D; d += kMicroColumns) {
+        const float* panel = values_ + d * kKeys;
+        if constexpr (hides()) {
+          begin_sums(
+              [&](int r, Vec(&sums)[1][2]) {
+                const int64_t own = min64(this->hidden(first + r), begin);
+                multiply_panel<1, 1>(weights_ + r * kKeys + own, panel + own * kMicroColumns,
+                                     begin - own, sums);
+              },
+              c);
+          add_panel<R, kKeys>(weights_ + begin, panel + begin * kMicroColumns, seen.least - begin,
+                              c);
+        } else {
+          multiply_panel<R, kKeys>(weights_, panel, seen.least, c);
+        }
 #pragma GCC unroll 16
-      for (int r = 0; r < R; r++) {
-        float* out = this->out_ + (first + r) * D + d;
-        const Vec factor = broadcast(alpha[r]);
-        store(out, fma(load(out), factor, c[r][0]));
-        store(out + kLanes, fma(load(out + kLanes), factor, c[r][1]));
+        for (int r = 0; r < R; r++) {
+          float* out = this->out_ + (first + r) * D + d;
+          const Vec factor = broadcast(alpha[r]);
+          store(out, fma(load(out), factor, c[r][0]));
+          store(out + kLanes, fma(load(out + kLanes), factor, c[r][1]));
+        }
       }
+    };
+    if (begin == 0) {
+      add_values(std::false_type());
+    } else {
+      add_values(std::true_type());
     }
     for (int r = 0; r < R; r++) {
       const int64_t rest = max64(seen.least, this->hidden(first + r));
