@@ -14,6 +14,7 @@ export const TABLES: Readonly<Record<string, (records: BenchRecords) => Table>> 
   "h200-results": h200Results,
   "h200-attention": h200Attention,
   "h200-ncu": h200Ncu,
+  "h200-prefill": h200Prefill,
   "h100-prefill": h100Prefill,
   "h100-decode": h100Decode,
   "h100-attention": h100Attention,
@@ -129,6 +130,29 @@ function h200Attention(records: BenchRecords): Table {
   return {
     head: ["tokens", "tiles", ">before, TFLOP/s", ">after", ">cuDNN"],
     rows: [row(8192, 1), row(32_768, 1), row(131_072, 1), row(32_768, 0.1), row(131_072, 0.1)],
+  };
+}
+
+/** Whole prefills of two builds in turn: a figure for each of two GPUs. */
+function h200Prefill(records: BenchRecords): Table {
+  const builds = ["before", "after"] as const;
+  const row = (name: string, mode: string, { part, number }: { part: string; number: number }) => [
+    name,
+    ...builds.map((build) => {
+      const gpus = records.all("h200-prefill", { build, mode, part });
+      const each = gpus.map((gpu) => seconds(median(numbersAt(gpu, `prefill.${number}.seconds`))));
+      return `${each.join(", ")} s`;
+    }),
+  ];
+  const long = { part: "long", number: 0 };
+  return {
+    head: ["prefill", ...builds.map((build) => `>${build}`)],
+    rows: [
+      row("8,192, dense", "dense", { part: "short", number: 1 }),
+      row("131,072, dense", "dense", long),
+      row("131,072, `star`, block and anchor 16,384", "star", long),
+      row("131,072, `xattn`, a tenth of the tiles", "xattn", long),
+    ],
   };
 }
 

@@ -16,5 +16,8 @@ Deno.test("sanitize names the places where compute-sanitizer is not", async () =
 Deno.test("sanitize refuses a tool that it does not know", async () => {
   const { code, stderr } = await runScript(SCRIPT, ["--tool", "valgrind"], { env: {} });
   assertEquals(code, 2);
-  assertMatch(stderr, /'--tool' must be memcheck, racecheck or synccheck: current value is valgrind\n$/);
+  assertMatch(
+    stderr,
+    /'--tool' must be memcheck, racecheck or synccheck: current value is valgrind\n$/,
+  );
 });
