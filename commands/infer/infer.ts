@@ -28,7 +28,7 @@ import { checkSelects } from "../shared/run_options.ts";
 import { predictFile } from "../shared/predict.ts";
 import { formatDuration, RunProgress } from "../shared/progress.ts";
 import { RunLock } from "../shared/run_lock.ts";
-import { surveySamples } from "../shared/samples.ts";
+import { type SampleSurvey, surveySamples } from "../shared/samples.ts";
 import type { Screen } from "../shared/screen.ts";
 import type { InferOptions } from "./options.ts";
 import { continueOutput, describeRun, finishedRowsSet, noteSession } from "./output.ts";
@@ -70,10 +70,7 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   await checkPlanTable(plan, { folder: options.modelPath, config });
   const endIds = options.ignoreEos === true ? [] : config.eosTokenIds;
   const guard = await WeightGuard.open(options.modelPath);
-  const survey = await surveySamples(options.inputPath);
-  if (survey.sampleCount === 0) {
-    throw new FileError(`Cannot use ${options.inputPath} as it must hold samples: found none`);
-  }
+  const survey = await surveyInput(options.inputPath);
   await makeFolder(dirname(options.outputPath));
   await using _lock = await RunLock.take(`${options.outputPath}.lock`, { what: "--output_path" });
   using tokenizer = await openTokenizerThread(options.modelPath);
@@ -127,6 +124,12 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   });
   const seconds = (performance.now() - startMs) / 1000;
   screen.log(`${options.outputPath}: ${describeTime(runCount, seconds)}`);
+}
+
+async function surveyInput(path: string): Promise<SampleSurvey> {
+  const survey = await surveySamples(path);
+  if (survey.sampleCount > 0) return survey;
+  throw new FileError(`Cannot use ${path} as it must hold samples: found none`);
 }
 
 function describeTime(runCount: number, seconds: number): string {
