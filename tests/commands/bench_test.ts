@@ -12,7 +12,7 @@ import { benchText } from "../../commands/bench/text.ts";
 import { median, spread } from "../../commands/bench/timings.ts";
 import { parseFlags } from "../../commands/shared/flags.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
-import { readConfig } from "../../lib/model/config.ts";
+import { readConfig, readConfigFile } from "../../lib/model/config.ts";
 import { loadTokenizer } from "../../lib/model/tokenizer.ts";
 import type { BenchOptions } from "../../commands/bench/options.ts";
 import { benchIds } from "../../commands/bench/mode_bench.ts";
@@ -219,7 +219,7 @@ Deno.test("RowPrinter ends JSON that has no row", () => {
 
 Deno.test("bench takes any configuration as a shape, in its own family", async () => {
   const { model } = await optionsOf(`--shape ${MODEL}/config.json`);
-  const config = await readConfig(MODEL);
+  const config = await readConfigFile(`${MODEL}/config.json`);
   assertEquals(model, { kind: "shape", name: `${MODEL}/config.json`, config });
   const qwen = {
     ...{ architectures: ["Qwen3ForCausalLM"], model_type: "qwen3", hidden_size: 128 },
