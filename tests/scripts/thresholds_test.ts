@@ -54,7 +54,8 @@ Deno.test("convert_thresholds.ts makes a file for --threshold of a checkout", as
       runScript("scripts/convert_thresholds.ts", [...args, "-o", output], { env: {} });
     const { code, stderr } = await convert(folder);
     assertEquals([code, stderr], [0, ""]);
-    assertEquals(thresholdOf(output), { stride: 16, layers: rows, model: null });
+    const table = { stride: 16, layers: rows, model: null, file: output };
+    assertEquals(thresholdOf(output), table);
     const eight = await convert(`${folder}/${path}`, "--name", "llama_fuse_8");
     assertEquals(eight.code, 3);
     assertMatch(eight.stderr, /must have layers\[0\]\[0\] from 0 to 1: found 2\n$/);
