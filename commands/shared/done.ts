@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { environmentVariable } from "../../lib/environment.ts";
 
 /** The variable with the word to say. */
 export const DONE_VARIABLE = "STARX_DONE";
@@ -15,7 +16,6 @@ export function doneLine(token: string): string {
 
 /** Says it, where somebody wants to hear it. */
 export function tellDone(log: (line: string) => void): void {
-  const { state } = Deno.permissions.querySync({ name: "env", variable: DONE_VARIABLE });
-  const token = state === "granted" ? Deno.env.get(DONE_VARIABLE) : undefined;
+  const token = environmentVariable(DONE_VARIABLE);
   if (token !== undefined) log(doneLine(token));
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import { median } from "../../commands/bench/timings.ts";
+import { h200Prefill, h200Results } from "./build_tables.ts";
 import { zen5Caches, zen5Decode, zen5Prefill } from "./cpu_tables.ts";
 import { type BenchRecord, type BenchRecords, numberAt, numbersAt } from "./records.ts";
 import { digits, milliseconds, seconds, type Table, times, whole } from "./table.ts";
@@ -71,44 +72,6 @@ function h200Batch(records: BenchRecords): Table {
   };
 }
 
-/** Two builds in turn: a figure for each round. */
-function h200Results(records: BenchRecords): Table {
-  const builds = ["before", "after"] as const;
-  const row = (
-    name: string,
-    part: string,
-    figure: { unit: string; of: (record: BenchRecord) => string },
-  ): string[] => [
-    name,
-    ...builds.map((build) => {
-      const rounds = records.all("h200-results", { build, part }).map(figure.of);
-      return `${rounds.join(", ")} ${figure.unit}`;
-    }),
-  ];
-  const inSeconds = (of: (record: BenchRecord) => number) => ({
-    unit: "s",
-    of: (record: BenchRecord) => seconds(of(record)),
-  });
-  const at = (path: string) => inSeconds((record) => numberAt(record, path));
-  const prefill = (number: number) =>
-    inSeconds((record) => median(numbersAt(record, `prefill.${number}.seconds`)));
-  return {
-    head: ["prefill", ...builds.map((build) => `>${build}`)],
-    rows: [
-      row("8,192", "dense", prefill(1)),
-      row("- its products", "dense", at("prefill.1.matmul_s")),
-      row("- all but products and attention", "dense", at("prefill.1.rest_s")),
-      row("8,192, `--weights fp8`", "fp8", prefill(0)),
-      row("131,072, `xattn`, a tenth of the tiles", "xattn", prefill(0)),
-      row("131,072, the same with `--rest mean`", "mean", prefill(0)),
-      row("memory at 131,072, `xattn`", "xattn", {
-        unit: "GiB",
-        of: (record) => (numberAt(record, "device_mib") / 1024).toFixed(1),
-      }),
-    ],
-  };
-}
-
 /** Attention before and after its second round, in turn in one run. */
 function h200Attention(records: BenchRecords): Table {
   const file = "h200-attention";
@@ -130,29 +93,6 @@ function h200Attention(records: BenchRecords): Table {
   return {
     head: ["tokens", "tiles", ">before, TFLOP/s", ">after", ">cuDNN"],
     rows: [row(8192, 1), row(32_768, 1), row(131_072, 1), row(32_768, 0.1), row(131_072, 0.1)],
-  };
-}
-
-/** Whole prefills of two builds in turn: a figure for each of two GPUs. */
-function h200Prefill(records: BenchRecords): Table {
-  const builds = ["before", "after"] as const;
-  const row = (name: string, mode: string, { part, number }: { part: string; number: number }) => [
-    name,
-    ...builds.map((build) => {
-      const gpus = records.all("h200-prefill", { build, mode, part });
-      const each = gpus.map((gpu) => seconds(median(numbersAt(gpu, `prefill.${number}.seconds`))));
-      return `${each.join(", ")} s`;
-    }),
-  ];
-  const long = { part: "long", number: 0 };
-  return {
-    head: ["prefill", ...builds.map((build) => `>${build}`)],
-    rows: [
-      row("8,192, dense", "dense", { part: "short", number: 1 }),
-      row("131,072, dense", "dense", long),
-      row("131,072, `star`, block and anchor 16,384", "star", long),
-      row("131,072, `xattn`, a tenth of the tiles", "xattn", long),
-    ],
   };
 }
 
