@@ -15,7 +15,7 @@ import type { RankGroup } from "../../lib/team/group.ts";
 import { openTeam } from "../../lib/team/open_team.ts";
 import type { Team, TeamPlace } from "../../lib/team/team.ts";
 import { encodeInt32 } from "../../lib/team/protocol.ts";
-import { chooseRunDevice } from "../shared/device.ts";
+import { announcedDevice } from "../shared/device.ts";
 import type { Cleanup } from "../shared/model_session.ts";
 import type { BenchOptions, BenchOutput } from "./options.ts";
 import { BenchPrinter, type ModeMemory } from "./printer.ts";
@@ -62,8 +62,7 @@ export async function runBench(
   const config = model.kind === "folder" ? await readConfig(model.folder) : model.config;
   const folder = model.kind === "folder" ? { folder: model.folder } : {};
   for (const plan of plans) await checkPlanTable(plan, { ...folder, config });
-  const { kind: device, note } = await chooseRunDevice(config, options);
-  if (note !== undefined) output.note(note);
+  const device = await announcedDevice(config, options, (line) => output.note(line));
   const count = Math.max(...options.lengths, ...decodeContexts.map((n) => n + batchSize - 1));
   const text = await benchText(options, { count, ...config });
   const { threads } = options;

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { chooseRunDevice } from "../shared/device.ts";
+import { announcedDevice } from "../shared/device.ts";
 import { loadWeightOptions } from "../shared/weights.ts";
 import { dirname, resolve } from "node:path";
 import {
@@ -70,8 +70,7 @@ export async function runCalibrate(
   const before = checkBefore(plan, rule);
   checkPrompts(options);
   const config = await readConfig(folder, options);
-  const { kind: device, note } = await chooseRunDevice(config, options);
-  if (note !== undefined) screen.log(note);
+  const device = await announcedDevice(config, options, (line) => screen.log(line));
   const { processCount, replicas } = processesOf(options, { plan, context });
   await checkOutputFile(outputPath, {
     kind: "a table of calibrate",

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { chooseRunDevice } from "../shared/device.ts";
+import { announcedDevice } from "../shared/device.ts";
 import { loadWeightOptions } from "../shared/weights.ts";
 import { dirname } from "node:path";
 import { checkPlan } from "../../lib/attention/plan.ts";
@@ -64,9 +64,8 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   if (options.template !== undefined) checkTemplateName(options.template, TEMPLATE_FLAG);
   const asked = context.launchedRanks ?? options.processCount;
   const processCount = usableProcesses(plan, asked, { screen });
-  const config = await readConfig(options.modelPath);
-  const { kind: device, note } = await chooseRunDevice(config, options);
-  if (note !== undefined) screen.log(note);
+  const config = await readConfig(options.modelPath, options);
+  const device = await announcedDevice(config, options, (line) => screen.log(line));
   await checkPlanTable(plan, { folder: options.modelPath, config });
   const endIds = options.ignoreEos === true ? [] : config.eosTokenIds;
   const guard = await WeightGuard.open(options.modelPath);

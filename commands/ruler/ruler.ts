@@ -8,7 +8,7 @@
 import { type CheckedPlan, checkPlan, modeOf, sharesContext } from "../../lib/attention/plan.ts";
 import { describeKeep } from "../../lib/attention/decode_keep.ts";
 import { describeThreshold } from "../../lib/attention/thresholds.ts";
-import { chooseRunDevice } from "../shared/device.ts";
+import { announcedDevice } from "../shared/device.ts";
 import { describeDtype, loadWeightOptions } from "../shared/weights.ts";
 import { errorText, FileError, UsageError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
@@ -68,8 +68,7 @@ export async function runRuler(
   const { launchedRanks } = context;
   const processCount = checkProcesses(options, { plan, screen, launchedRanks });
   const config = await readConfig(modelPath, options);
-  const { kind: device, note } = await chooseRunDevice(config, options);
-  if (note !== undefined) screen.log(note);
+  const device = await announcedDevice(config, options, (line) => screen.log(line));
   await checkPlanTable(plan, { folder: modelPath, config });
   await checkSourceDir(sourceDir);
   const lengths = usableLengths({ ...options, plan }, {

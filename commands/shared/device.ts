@@ -4,7 +4,12 @@
  *
  * @module
  */
-import { chooseDevice, type DeviceChoice, type DeviceWish } from "../../lib/device/open.ts";
+import {
+  chooseDevice,
+  type DeviceChoice,
+  type DeviceKind,
+  type DeviceWish,
+} from "../../lib/device/open.ts";
 import { precisionFor } from "../../lib/engine/options.ts";
 import type { ModelShape } from "../../lib/model/model_shape.ts";
 import {
@@ -28,4 +33,20 @@ export async function chooseRunDevice(
   const wish = { weights, head, cache };
   const precision = precisionFor(config, { precision: PRECISIONS[options.dtype], wish });
   return await chooseDevice(options.device, { ...precision, dtype: widest(precision) });
+}
+
+/**
+ * As {@linkcode chooseRunDevice}, and tells the user what there is to know of the choice.
+ *
+ * @param log Takes the line.
+ * @throws {UsageError} As there.
+ */
+export async function announcedDevice(
+  config: Pick<ModelShape, "storedWeights">,
+  options: Parameters<typeof chooseRunDevice>[1],
+  log: (line: string) => void,
+): Promise<DeviceKind> {
+  const { kind, note } = await chooseRunDevice(config, options);
+  if (note !== undefined) log(note);
+  return kind;
 }

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { chooseRunDevice } from "../shared/device.ts";
+import { announcedDevice } from "../shared/device.ts";
 import { loadWeightOptions, weightRecord } from "../shared/weights.ts";
 import { resolve } from "node:path";
 import { type CheckedPlan, checkPlan, usedRanks } from "../../lib/attention/plan.ts";
@@ -63,8 +63,7 @@ export async function runSweep(
   checkTemplateName(options.template, TEMPLATE_FLAG);
   await checkSourceDir(options.sourceDir);
   const config = await readConfig(modelPath, options);
-  const { kind: device, note } = await chooseRunDevice(config, options);
-  if (note !== undefined) screen.log(note);
+  const device = await announcedDevice(config, options, (line) => screen.log(line));
   checkLengths(options.lengths, config);
   const settings = allSettings(options.grids);
   const tables = await Tables.open(settings, { ...options, folder: modelPath, config });
