@@ -140,36 +140,24 @@ class PairTile : public TileRows<D> {
         store_bf16(pairs + k, load(weights_ + r * kKeys + k));
       }
     }
-    /* The pairs that all rows see, behind those that some do: two loops as in attention_tile.h. */
+    /* The pairs that all rows see, behind those that some do. */
     const int64_t end = seen.least / 2, begin = min64(ceil_div(seen.all_hidden, 2), end);
-    const auto add_values = [&](auto hides) __attribute__((always_inline)) {
-      for (int64_t d = 0; d < D; d += kMicroColumns) {
-        const float* panel = values_ + d * kPairs;
-        if constexpr (hides()) {
-          begin_sums(
-              [&](int r, Vec(&sums)[1][2]) {
-                sum_row(r, this->hidden(first + r), begin, panel, sums);
-              },
-              c);
-          add_pair_panel<R, kPairs>(weight_pairs_ + begin, panel + begin * kMicroColumns,
-                                    end - begin, c);
-        } else {
-          multiply_pair_panel<R, kPairs>(weight_pairs_, panel, end, c);
-        }
-#pragma GCC unroll 16
-        for (int r = 0; r < R; r++) {
-          float* out = this->out_ + (first + r) * D + d;
-          const Vec keep = broadcast(alpha[r]);
-          store(out, fma(load(out), keep, c[r][0]));
-          store(out + kLanes, fma(load(out + kLanes), keep, c[r][1]));
-        }
+    const auto sum_columns = [&](auto hides, int64_t d, Vec(&c)[R][2])
+        __attribute__((always_inline)) {
+      const float* panel = values_ + d * kPairs;
+      if constexpr (hides()) {
+        begin_sums(
+            [&](int r, Vec(&sums)[1][2]) {
+              sum_row(r, this->hidden(first + r), begin, panel, sums);
+            },
+            c);
+        add_pair_panel<R, kPairs>(weight_pairs_ + begin, panel + begin * kMicroColumns, end - begin,
+                                  c);
+      } else {
+        multiply_pair_panel<R, kPairs>(weight_pairs_, panel, end, c);
       }
     };
-    if (begin == 0) {
-      add_values(std::false_type());
-    } else {
-      add_values(std::true_type());
-    }
+    this->add_sums(first, alpha, begin > 0, sum_columns);
     for (int r = 0; r < R; r++) add_rest(first + r, r, end);
   }
 

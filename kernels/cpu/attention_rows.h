@@ -195,6 +195,32 @@ class TileRows {
     return seen;
   }
 
+  /* Adds to R rows from `first` on what sum(hides, d, c) makes of the columns from d on, once their
+   * earlier sums are multiplied by alpha. Two loops, of which the usual one, where no window hides a
+   * key, has no more to do than without windows. */
+  template <int R, class Sum>
+  SX_INLINE_METHOD void add_sums(int64_t first, const float (&alpha)[R], bool hides,
+                                 const Sum& sum) {
+    const auto add_columns = [&](auto some_hidden) __attribute__((always_inline)) {
+      for (int64_t d = 0; d < D; d += kMicroColumns) {
+        Vec c[R][2];
+        sum(some_hidden, d, c);
+#pragma GCC unroll 16
+        for (int r = 0; r < R; r++) {
+          float* out = out_ + (first + r) * D + d;
+          const Vec factor = broadcast(alpha[r]);
+          store(out, fma(load(out), factor, c[r][0]));
+          store(out + kLanes, fma(load(out + kLanes), factor, c[r][1]));
+        }
+      }
+    };
+    if (hides) {
+      add_columns(std::true_type());
+    } else {
+      add_columns(std::false_type());
+    }
+  }
+
   /* How many of the keys that are not after row r are before its window. */
   int64_t hidden(int64_t r) const { return min64(hidden_[r], visible_[r]); }
 

@@ -113,39 +113,25 @@ class AttentionTile : public TileRows<D> {
     for (int r = 0; r < R; r++) {
       alpha[r] = this->weigh(weights_ + r * kKeys, first + r);
     }
-    /* The values that all rows see, behind those that some do: two loops, of which the usual one has no
-     * more to do than without windows. */
+    /* The values that all rows see, behind those that some do. */
     const int64_t begin = min64(seen.all_hidden, seen.least);
-    const auto add_values = [&](auto hides) __attribute__((always_inline)) {
-      for (int64_t d = 0; d < D; d += kMicroColumns) {
-        const float* panel = values_ + d * kKeys;
-        if constexpr (hides()) {
-          begin_sums(
-              [&](int r, Vec(&sums)[1][2]) {
-                const int64_t own = min64(this->hidden(first + r), begin);
-                multiply_panel<1, 1>(weights_ + r * kKeys + own, panel + own * kMicroColumns,
-                                     begin - own, sums);
-              },
-              c);
-          add_panel<R, kKeys>(weights_ + begin, panel + begin * kMicroColumns, seen.least - begin,
-                              c);
-        } else {
-          multiply_panel<R, kKeys>(weights_, panel, seen.least, c);
-        }
-#pragma GCC unroll 16
-        for (int r = 0; r < R; r++) {
-          float* out = this->out_ + (first + r) * D + d;
-          const Vec factor = broadcast(alpha[r]);
-          store(out, fma(load(out), factor, c[r][0]));
-          store(out + kLanes, fma(load(out + kLanes), factor, c[r][1]));
-        }
+    const auto sum_columns = [&](auto hides, int64_t d, Vec(&c)[R][2])
+        __attribute__((always_inline)) {
+      const float* panel = values_ + d * kKeys;
+      if constexpr (hides()) {
+        begin_sums(
+            [&](int r, Vec(&sums)[1][2]) {
+              const int64_t own = min64(this->hidden(first + r), begin);
+              multiply_panel<1, 1>(weights_ + r * kKeys + own, panel + own * kMicroColumns,
+                                   begin - own, sums);
+            },
+            c);
+        add_panel<R, kKeys>(weights_ + begin, panel + begin * kMicroColumns, seen.least - begin, c);
+      } else {
+        multiply_panel<R, kKeys>(weights_, panel, seen.least, c);
       }
     };
-    if (begin == 0) {
-      add_values(std::false_type());
-    } else {
-      add_values(std::true_type());
-    }
+    this->add_sums(first, alpha, begin > 0, sum_columns);
     for (int r = 0; r < R; r++) {
       const int64_t rest = max64(seen.least, this->hidden(first + r));
       add_rest(first + r, weights_ + r * kKeys, rest, this->visible_[first + r]);
