@@ -18,6 +18,9 @@ const MAX_BYTES = 16 * 2 ** 20;
 /** Stands for the message while the template is rendered; no template looks at such letters. */
 const MESSAGE = "STARX7MESSAGE7STARX";
 
+/** transformers gives templates these as none: `is defined` and `is not none` tell the difference. */
+const ABSENT = { tools: null, documents: null } as const;
+
 /** What stands around a user's message. */
 export interface ChatTemplate {
   readonly before: string;
@@ -63,7 +66,8 @@ export async function openChatTemplate(folder: string): Promise<ChatRenderer> {
     endIds,
     render: async (messages) => {
       try {
-        return await renderJinja(source, { ...tokens, messages, add_generation_prompt: true });
+        const values = { ...tokens, messages, ...ABSENT, add_generation_prompt: true };
+        return await renderJinja(source, values);
       } catch (error) {
         throw new FileError(`Cannot use the chat template in ${path}: ${errorText(error)}`, {
           cause: error,
