@@ -72,7 +72,8 @@ Deno.test("chooseTemplate() renders the model's own chat template", async () => 
 });
 
 Deno.test("chooseTemplate() gives a chat template none for tools and documents", async () => {
-  const template = "{{ 'tools ' if tools is not none }}{{ 'documents ' if documents is not none }}" +
+  const template =
+    "{{ 'tools ' if tools is not none }}{{ 'documents ' if documents is not none }}" +
     "{{ 'defined ' if tools is defined }}" + INST;
   const files = { "tokenizer_config.json": JSON.stringify({ ...CONFIG, chat_template: template }) };
   await inFolder(files, async (folder) => {
