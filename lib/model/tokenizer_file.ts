@@ -50,7 +50,12 @@ export async function readTokenizerFile(model: string): Promise<TokenizerFile> {
   const folder = dirname(path);
   await checkForm(folder, path);
   const values = await readJsonFile(path, { maxBytes: MAX_BYTES });
-  return { ...checkTokenizer(values, path), cleansSpaces: await cleansSpaces(folder) };
+  const config = await readSettings(folder);
+  return {
+    ...checkTokenizer(withFurtherTokens(values, config), path),
+    // transformers takes false where it is missing.
+    cleansSpaces: config.clean_up_tokenization_spaces === true,
+  };
 }
 
 function checkTokenizer(values: unknown, path: string): TokenizerFile {
@@ -190,10 +195,38 @@ function encodeJson(values: unknown, path: string): Uint8Array<ArrayBuffer> {
   }
 }
 
-/** `clean_up_tokenization_spaces`; transformers takes false where it is missing. */
-async function cleansSpaces(folder: string): Promise<boolean> {
+/** `tokenizer_config.json`; nothing if there is none. */
+async function readSettings(folder: string): Promise<Readonly<Record<string, unknown>>> {
   const path = join(folder, CONFIG_FILE);
-  if (!(await exists(path))) return false;
+  if (!(await exists(path))) return {};
   const values = await readJsonFile(path, { maxBytes: MAX_CONFIG_BYTES });
-  return isJsonObject(values) && values.clean_up_tokenization_spaces === true;
+  return isJsonObject(values) ? values : {};
 }
+
+/**
+ * The tokenizer with the tokens of `added_tokens_decoder` that it lacks: transformers adds them when it
+ * loads, so that a text may have them as single ids.
+ */
+function withFurtherTokens(values: unknown, config: Readonly<Record<string, unknown>>): unknown {
+  const { added_tokens_decoder: tokens } = config;
+  if (!isJsonObject(values) || !isJsonObject(tokens) || !isJsonObject(values.model)) return values;
+  const { added_tokens: own = [], model: { vocab } } = values;
+  if (!Array.isArray(own)) return values;
+  const known = new Set(own.map((token: unknown) => isJsonObject(token) ? token.content : token));
+  const names = Array.isArray(vocab) ? vocab.map((entry) => entry?.[0]) : Object.keys(vocab ?? {});
+  for (const name of names) known.add(name);
+  const further = Object.entries(tokens).flatMap(([id, token]) => {
+    if (!isJsonObject(token) || typeof token.content !== "string") return [];
+    if (token.content === "" || known.has(token.content)) return [];
+    return [{ ...NO_FLAGS, normalized: token.special !== true, ...token, id: Number(id) }];
+  });
+  return { ...values, added_tokens: [...own, ...further.sort((a, b) => a.id - b.id)] };
+}
+
+/** What transformers takes for a token that says nothing else. */
+const NO_FLAGS = {
+  single_word: false,
+  lstrip: false,
+  rstrip: false,
+  special: false,
+} as const;
