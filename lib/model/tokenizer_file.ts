@@ -204,23 +204,46 @@ async function readSettings(folder: string): Promise<Readonly<Record<string, unk
 }
 
 /**
- * The tokenizer with the tokens of `added_tokens_decoder` that it lacks: transformers adds them when it
- * loads, so that a text may have them as single ids.
+ * What of `tokenizer_config.json` changes ids or texts, as JSON: for digests.
+ *
+ * @param folder The model's folder.
+ * @returns Undefined if nothing does.
+ * @throws {FileError} If a file is missing or damaged.
  */
+export async function heardSettings(folder: string): Promise<string | undefined> {
+  const settings = await readSettings(folder);
+  const { clean_up_tokenization_spaces: cleans, added_tokens_decoder: tokens } = settings;
+  const values = tokens === undefined
+    ? undefined
+    : await readJsonFile(await tokenizerPath(folder), { maxBytes: MAX_BYTES });
+  const further = furtherTokens(values, tokens);
+  return cleans === true || further.length > 0 ? JSON.stringify({ cleans, further }) : undefined;
+}
+
+/** The tokenizer with the further tokens of its configuration. */
 function withFurtherTokens(values: unknown, config: Readonly<Record<string, unknown>>): unknown {
-  const { added_tokens_decoder: tokens } = config;
-  if (!isJsonObject(values) || !isJsonObject(tokens) || !isJsonObject(values.model)) return values;
-  const { added_tokens: own = [], model: { vocab } } = values;
-  if (!Array.isArray(own)) return values;
-  const known = new Set(own.map((token: unknown) => isJsonObject(token) ? token.content : token));
+  const further = furtherTokens(values, config.added_tokens_decoder);
+  if (further.length === 0 || !isJsonObject(values)) return values;
+  const { added_tokens: own } = values;
+  return { ...values, added_tokens: [...Array.isArray(own) ? own : [], ...further] };
+}
+
+/**
+ * The tokens of `added_tokens_decoder` that a tokenizer lacks: transformers adds them when it loads, so
+ * that a text may have them as single ids.
+ */
+function furtherTokens(values: unknown, tokens: unknown): readonly object[] {
+  if (!isJsonObject(values) || !isJsonObject(tokens) || !isJsonObject(values.model)) return [];
+  const { added_tokens: own, model: { vocab } } = values;
   const names = Array.isArray(vocab) ? vocab.map((entry) => entry?.[0]) : Object.keys(vocab ?? {});
-  for (const name of names) known.add(name);
+  const known = new Set<unknown>(names);
+  for (const token of Array.isArray(own) ? own : []) known.add(token?.content);
   const further = Object.entries(tokens).flatMap(([id, token]) => {
     if (!isJsonObject(token) || typeof token.content !== "string") return [];
     if (token.content === "" || known.has(token.content)) return [];
     return [{ ...NO_FLAGS, normalized: token.special !== true, ...token, id: Number(id) }];
   });
-  return { ...values, added_tokens: [...own, ...further.sort((a, b) => a.id - b.id)] };
+  return further.sort((a, b) => a.id - b.id);
 }
 
 /** What transformers takes for a token that says nothing else. */

@@ -4,6 +4,7 @@
  * @module
  */
 import { FileError } from "../../lib/errors.ts";
+import { tokenizerDigest } from "../../lib/model/digest.ts";
 import { loadTokenizer } from "../../lib/model/tokenizer.ts";
 import { assertEquals, assertRejects } from "../helpers/assert.ts";
 import { inFolder } from "../helpers/folder.ts";
@@ -59,4 +60,26 @@ Deno.test("loadTokenizer() refuses an id of tokenizer_config.json that the token
         "value is 9",
     );
   });
+});
+
+Deno.test("tokenizerDigest() changes with what tokenizer_config.json changes, and with no more", async () => {
+  const files = filesOf({});
+  const digestOf = (config: unknown) =>
+    inFolder(
+      { ...files, "tokenizer_config.json": JSON.stringify(config) },
+      (folder) => tokenizerDigest(folder),
+    );
+  const cleaned = { clean_up_tokenization_spaces: true };
+  const [plain, ...same] = await Promise.all([
+    digestOf({}),
+    digestOf({ model_max_length: 5, clean_up_tokenization_spaces: false }),
+    digestOf({ added_tokens_decoder: { "6": { content: "<s>" } } }),
+  ]);
+  const others = await Promise.all([
+    digestOf(cleaned),
+    digestOf({ added_tokens_decoder: { "7": { content: "<x>" } } }),
+    digestOf({ added_tokens_decoder: { "7": { content: "<x>", special: true } } }),
+  ]);
+  assertEquals(same, [plain, plain]);
+  assertEquals(new Set([plain, ...others]).size, 4);
 });
