@@ -10,7 +10,8 @@
  *  - the remainder of a negative number is negative;
  *  - what is set in a loop lives on in its next iteration;
  *  - `in` compares as `==` does, and knows neither none nor lists in lists;
- *  - true, false, none, lists and objects are written as JSON, or not at all.
+ *  - true, false, none, lists and objects are written as JSON, or not at all;
+ *  - `strftime_now()` knows few formats.
  *
  * @module
  */
@@ -24,6 +25,8 @@ const STRIP = "starx strip";
 const CAPITALIZE = "starx capitalize";
 const CONTAINS = "starx contains";
 const WRITE = "starx write";
+/** In place of the package's own, which knows few formats and no day but today. */
+export const NOW = "starx now";
 
 /** Nodes that are written where they stand in a body; a text is what it is. */
 const WRITTEN = new Set([
@@ -78,7 +81,7 @@ class Rewriter {
     if (node.type === "BinaryExpression") return binary(node);
     if (node.type === "CallExpression") return method(node);
     if (node.type === "FilterExpression") return filter(node);
-    return node;
+    return node.type === "Identifier" && node.value === "strftime_now" ? identifier(NOW) : node;
   }
 
   #children(node: Node): Node {

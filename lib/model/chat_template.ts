@@ -21,6 +21,12 @@ const MESSAGE = "STARX7MESSAGE7STARX";
 /** transformers gives templates these as none: `is defined` and `is not none` tell the difference. */
 const ABSENT = { tools: null, documents: null } as const;
 
+/**
+ * The day in prompts of benchmarks, where a template names one: that of Llama 3's own, where it is told
+ * none. With the present one the same command would have other prompts tomorrow.
+ */
+const BENCHMARK_DAY = new Date(2024, 6, 26);
+
 /** What stands around a user's message. */
 export interface ChatTemplate {
   readonly before: string;
@@ -53,9 +59,13 @@ export interface ChatRenderer extends Pick<ChatTemplate, "endTokens" | "endIds">
  * Reads the chat template of a model.
  *
  * @param folder The model's folder, or a GGUF file.
+ * @param options `now`: the day that the template may name; by default the present one.
  * @throws {FileError} If the model has none.
  */
-export async function openChatTemplate(folder: string): Promise<ChatRenderer> {
+export async function openChatTemplate(
+  folder: string,
+  options: { now?: Date } = {},
+): Promise<ChatRenderer> {
   const { source, path, tokens, endIds } = isGgufPath(folder)
     ? await readGgufChat(folder)
     : await readFolder(folder);
@@ -67,7 +77,7 @@ export async function openChatTemplate(folder: string): Promise<ChatRenderer> {
     render: async (messages) => {
       try {
         const values = { ...tokens, messages, ...ABSENT, add_generation_prompt: true };
-        return await renderJinja(source, values);
+        return await renderJinja(source, values, options);
       } catch (error) {
         throw new FileError(`Cannot use the chat template in ${path}: ${errorText(error)}`, {
           cause: error,
@@ -91,7 +101,8 @@ async function readFolder(folder: string): Promise<ChatSource> {
  * @throws {FileError} If the model has none, or it does not show the message once, as it is.
  */
 export async function readChatTemplate(folder: string): Promise<ChatTemplate> {
-  const { path, render, endTokens, endIds } = await openChatTemplate(folder);
+  const chat = await openChatTemplate(folder, { now: BENCHMARK_DAY });
+  const { path, render, endTokens, endIds } = chat;
   const text = await render([{ role: "user", content: MESSAGE }]);
   const [before, after, ...more] = text.split(MESSAGE);
   if (before === undefined || after === undefined || more.length > 0) {

@@ -81,6 +81,15 @@ Deno.test("chooseTemplate() gives a chat template none for tools and documents",
   });
 });
 
+Deno.test("chooseTemplate() gives a chat template one day for all runs", async () => {
+  const template = `{{ 'Today Date: ' + strftime_now('%d %b %Y') + ' ' }}${INST}`;
+  const files = { "tokenizer_config.json": JSON.stringify({ ...CONFIG, chat_template: template }) };
+  await inFolder(files, async (folder) => {
+    const { before } = await choose("chat", folder);
+    assertEquals(before, "Today Date: 26 Jul 2024 <s>[INST] ");
+  });
+});
+
 Deno.test("chooseTemplate() takes a file with the task's place", async () => {
   const files = {
     "a.txt": "Q: {task_template}\nA:",
