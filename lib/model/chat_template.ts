@@ -7,7 +7,13 @@
 import { join } from "node:path";
 import { renderJinja } from "../deps/jinja.ts";
 import { errorText, FileError } from "../errors.ts";
-import { describeValue, isJsonObject, readJsonFile, readTextFile } from "../text_file.ts";
+import {
+  describeValue,
+  isJsonObject,
+  readJsonFile,
+  readTextFile,
+  refuseLfsPointer,
+} from "../text_file.ts";
 import { type ChatSource, readGgufChat } from "./gguf/chat.ts";
 import { isGgufPath } from "./gguf/files.ts";
 import { generationEndIds } from "./token_ids.ts";
@@ -121,7 +127,9 @@ async function findSource(
 ): Promise<{ source: string; path: string }> {
   const file = join(folder, TEMPLATE_FILE);
   if (await isFile(file)) {
-    return { source: await readTextFile(file, { maxBytes: MAX_BYTES }), path: file };
+    const source = await readTextFile(file, { maxBytes: MAX_BYTES });
+    refuseLfsPointer(source, file);
+    return { source, path: file };
   }
   const path = join(folder, CONFIG_FILE);
   const { chat_template: value } = config;

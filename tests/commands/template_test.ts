@@ -81,6 +81,13 @@ Deno.test("chooseTemplate() gives a chat template none for tools and documents",
   });
 });
 
+Deno.test("chooseTemplate() refuses a Git LFS pointer in a chat template's place", async () => {
+  const pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n";
+  await inFolder({ "chat_template.jinja": pointer }, async (folder) => {
+    await assertRejects(() => choose("chat", folder), FileError, "it is a Git LFS pointer");
+  });
+});
+
 Deno.test("chooseTemplate() gives a chat template one day for all runs", async () => {
   const template = `{{ 'Today Date: ' + strftime_now('%d %b %Y') + ' ' }}${INST}`;
   const files = { "tokenizer_config.json": JSON.stringify({ ...CONFIG, chat_template: template }) };
