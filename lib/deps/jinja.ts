@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { withKnownEscapes } from "./jinja_escapes.ts";
 import { asPython, NOW, PYTHON_FUNCTIONS } from "./jinja_python.ts";
 import { strftime } from "./strftime.ts";
 
@@ -20,7 +21,7 @@ export async function renderJinja(
   options: { now?: Date | undefined } = {},
 ): Promise<string> {
   const { Template } = await import("npm:@huggingface/jinja@0.5.11");
-  const template = new Template(source);
+  const template = new Template(withKnownEscapes(source));
   template.parsed = asPython(template.parsed) as typeof template.parsed;
   const now = (format: string) => strftime(options.now ?? new Date(), format);
   return template.render({ ...PYTHON_FUNCTIONS, [NOW]: now, ...values });

@@ -210,6 +210,20 @@ const CASES: readonly {
     text: "<s>[INST] Hi [/INST]Ho</s>",
   },
   {
+    name: "a line that goes on behind a backslash, as Mistral Small 3's",
+    template:
+      '{%- set x = "Paris.\\\nYour \\"k\\" \\\r\nis" %}{{ x }}\\\n{{ {"a": {"b": "c\\\nd"}}.a.b }}',
+    values: {},
+    text: 'Paris.Your "k" is\\\ncd',
+  },
+  {
+    name: "escapes that are none, and rare ones",
+    template: String
+      .raw`{# '\q #}\q{{ '\q\.\d\\e' }}{{ "\101\x42\u0043\U0001f600" }}{{ "}}\%" ~ '%}\{' }}`,
+    values: {},
+    text: String.raw`\q\q\.\d\eABC` + "\u{1f600}" + String.raw`}}\%%}\{`,
+  },
+  {
     name: "tags of roles, as Phi-3's",
     template: [
       "{% for message in messages %}{% if message['role'] == 'user' %}",
