@@ -49,6 +49,9 @@ export interface ChatMessage {
   readonly content: string;
 }
 
+/** Values of a template by their names, as in JSON. */
+export type TemplateValues = Readonly<Record<string, unknown>>;
+
 /** A model's chat template, to be rendered for conversations. */
 export interface ChatRenderer extends Pick<ChatTemplate, "endTokens" | "endIds"> {
   /** Where it stands. */
@@ -56,9 +59,10 @@ export interface ChatRenderer extends Pick<ChatTemplate, "endTokens" | "endIds">
   /**
    * The prompt of a conversation, up to where the answer begins.
    *
+   * @param values What the template may ask for besides, as Qwen 3's for `enable_thinking`.
    * @throws {FileError} If the template cannot render it; the template itself may refuse messages.
    */
-  render(messages: readonly ChatMessage[]): Promise<string>;
+  render(messages: readonly ChatMessage[], values?: TemplateValues): Promise<string>;
 }
 
 /**
@@ -80,10 +84,10 @@ export async function openChatTemplate(
     path,
     endTokens: end === undefined ? [] : [end],
     endIds,
-    render: async (messages) => {
+    render: async (messages, values = {}) => {
       try {
-        const values = { ...tokens, messages, ...ABSENT, add_generation_prompt: true };
-        return await renderJinja(source, values, options);
+        const all = { ...tokens, ...ABSENT, ...values, messages, add_generation_prompt: true };
+        return await renderJinja(source, all, options);
       } catch (error) {
         throw new FileError(`Cannot use the chat template in ${path}: ${errorText(error)}`, {
           cause: error,
@@ -104,12 +108,16 @@ async function readFolder(folder: string): Promise<ChatSource> {
  * Reads and renders the chat template of a model.
  *
  * @param folder The model's folder.
+ * @param values As of `render()`.
  * @throws {FileError} If the model has none, or it does not show the message once, as it is.
  */
-export async function readChatTemplate(folder: string): Promise<ChatTemplate> {
+export async function readChatTemplate(
+  folder: string,
+  values: TemplateValues = {},
+): Promise<ChatTemplate> {
   const chat = await openChatTemplate(folder, { now: BENCHMARK_DAY });
   const { path, render, endTokens, endIds } = chat;
-  const text = await render([{ role: "user", content: MESSAGE }]);
+  const text = await render([{ role: "user", content: MESSAGE }], values);
   const [before, after, ...more] = text.split(MESSAGE);
   if (before === undefined || after === undefined || more.length > 0) {
     throw new FileError(
