@@ -52,7 +52,8 @@ export function refuseLfsPointer(begin: string, path: string): void {
 }
 
 /**
- * Reads a JSON file.
+ * Reads a JSON file. Python's json writes numbers that are not finite by their names, and reads them:
+ * `Infinity` is one here, and `NaN` a text, which no key that asks for a number takes.
  *
  * @param path The file.
  * @param options The limit on its size.
@@ -65,9 +66,29 @@ export async function readJsonFile(path: string, options: ReadTextOptions): Prom
   try {
     return JSON.parse(text);
   } catch (error) {
+    const named = withNamedNumbers(text);
+    if (named !== undefined) return named.value;
     throw new FileError(`Cannot read ${path}: it is not JSON (${errorText(error)})`, {
       cause: error,
     });
+  }
+}
+
+/** The value of a text that is JSON but for `NaN` and `Infinity`. */
+function withNamedNumbers(text: string): { readonly value: unknown } | undefined {
+  const numbers: Readonly<Record<string, string>> = {
+    "NaN": '"NaN"',
+    "Infinity": "1e999",
+    "-Infinity": "-1e999",
+  };
+  const json = text.replace(
+    /"(?:[^"\\]|\\.)*"|-?\bInfinity\b|\bNaN\b/g,
+    (found) => numbers[found] ?? found,
+  );
+  try {
+    return json === text ? undefined : { value: JSON.parse(json) };
+  } catch {
+    return undefined;
   }
 }
 

@@ -17,10 +17,12 @@ import {
   type GgufArchitecture,
   ROPE_TENSORS,
 } from "../lib/model/gguf/architectures.ts";
+import { configPath } from "../lib/model/model_paths.ts";
 import { allWeights, type ModelShape, type WeightSpec } from "../lib/model/model_shape.ts";
 import { inverseFrequencies } from "../lib/model/rope_frequencies.ts";
 import { openWeightFiles, type WeightFiles } from "../lib/model/weight_files.ts";
 import { findWeight } from "../lib/model/weight_lookup.ts";
+import { isJsonObject, readJsonFile } from "../lib/text_file.ts";
 import {
   encodeTensor,
   type GgufPair,
@@ -70,8 +72,16 @@ export async function writeGguf(
     ...listTensors(config, { files, folder, type, architecture }),
     ...factorTensors(config),
   ];
-  const pairs = [...metadata(config, architecture), ...vocabulary];
+  const maxPositions = await ownPositions(folder, config);
+  const pairs = [...metadata({ ...config, maxPositions }, architecture), ...vocabulary];
   await writeGgufFile(path, { pairs, tensors });
+}
+
+/** `max_position_embeddings` as it stands there: what a scaling leads to is not counted in the file. */
+async function ownPositions(folder: string, config: ModelShape): Promise<number> {
+  const values = await readJsonFile(configPath(folder), { maxBytes: 1 << 20 });
+  const own = isJsonObject(values) ? values.max_position_embeddings : undefined;
+  return typeof own === "number" ? own : config.maxPositions;
 }
 
 function listTensors(

@@ -31,7 +31,13 @@ import { RunLock } from "../shared/run_lock.ts";
 import { type SampleSurvey, surveySamples } from "../shared/samples.ts";
 import type { Screen } from "../shared/screen.ts";
 import type { InferOptions } from "./options.ts";
-import { continueOutput, describeRun, finishedRowsSet, noteSession } from "./output.ts";
+import {
+  checkOutputPath,
+  continueOutput,
+  describeRun,
+  finishedRowsSet,
+  noteSession,
+} from "./output.ts";
 
 /** What the command works with. */
 export interface CommandContext {
@@ -62,6 +68,7 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   const plan = checkPlan(options.plan);
   checkSelects([plan], options);
   if (options.template !== undefined) checkTemplateName(options.template, TEMPLATE_FLAG);
+  await checkOutputPath(options.outputPath);
   const asked = context.launchedRanks ?? options.processCount;
   const processCount = usableProcesses(plan, asked, { screen });
   const config = await readConfig(options.modelPath, options);

@@ -84,6 +84,20 @@ export async function finishedRowsSet(
 }
 
 /**
+ * Checks that the output is a file, or will be one, before anything is written beside it.
+ *
+ * @throws {UsageError} If it is a folder, a pipe or a device.
+ */
+export async function checkOutputPath(path: string): Promise<void> {
+  const isFile = await Deno.stat(path).then((info) => info.isFile, () => true);
+  if (isFile) return;
+  throw new UsageError(
+    "--output_path: must be a file, whose records a run goes on behind when it was cut off: " +
+      `current value is ${path}`,
+  );
+}
+
+/**
  * Checks that the output may be continued. Only finished samples bind a run.
  *
  * @throws {UsageError} If it was made with other options.

@@ -5,15 +5,16 @@
  */
 import { createHash } from "node:crypto";
 import { UsageError } from "../../lib/errors.ts";
-import { readChatTemplate } from "../../lib/model/chat_template.ts";
+import { readChatTemplate, type TemplateValues } from "../../lib/model/chat_template.ts";
 import type { TextTokenizer } from "../../lib/model/tokenizer.ts";
 import { describeValue, isJsonObject, readJsonFile, readTextFile } from "../../lib/text_file.ts";
 import { MODEL_TEMPLATES, type ModelTemplate } from "../../ruler/templates.ts";
 
 const FIELD = "{task_template}";
 const MAX_BYTES = 2 ** 20;
-/** The model's own template. */
+/** The model's own template; behind a colon, values that it asks for: `chat:enable_thinking=false`. */
 const CHAT = "chat";
+const CHAT_VALUES = `${CHAT}:`;
 
 /** A template, and how it is called in records and titles. */
 export interface ChosenTemplate extends ModelTemplate {
@@ -23,11 +24,12 @@ export interface ChosenTemplate extends ModelTemplate {
 /**
  * Checks the name of a template before anything is loaded.
  *
- * @param name A name of the table, `chat`, or a path, which has a slash or a period.
+ * @param name A name of the table, `chat`, also with values, or a path, which has a slash or a period.
  * @param flag The flag that gave it, for the message.
  * @throws {UsageError} If it is none of them.
  */
 export function checkTemplateName(name: string, flag: string): void {
+  if (name.startsWith(CHAT_VALUES)) return void chatValues(name, flag);
   if (Object.hasOwn(MODEL_TEMPLATES, name) || name === CHAT || /[./]/.test(name)) return;
   throw new UsageError(
     `${flag}: must be one of ${Object.keys(MODEL_TEMPLATES).join(", ")}, ${CHAT}, or a file (a ` +
@@ -51,11 +53,34 @@ export async function chooseTemplate(
   checkTemplateName(name, flag);
   const known = Object.hasOwn(MODEL_TEMPLATES, name) ? MODEL_TEMPLATES[name] : undefined;
   if (known !== undefined) return { ...known, name };
-  if (name !== CHAT) return named(name, await readTemplateFile(name, flag), flag);
-  const { before, after, endTokens, endIds } = await readChatTemplate(folder);
+  const isOwn = name === CHAT || name.startsWith(CHAT_VALUES);
+  if (!isOwn) return named(name, await readTemplateFile(name, flag), flag);
+  const values = name === CHAT ? {} : chatValues(name, flag);
+  const { before, after, endTokens, endIds } = await readChatTemplate(folder, values);
   const stopWords = [...endTokens];
   for (const id of endIds) stopWords.push(await tokenizer.decode([id]));
   return named(name, { before, after, stopWords: [...new Set(stopWords)] }, flag);
+}
+
+/** The values behind `chat:`, as JSON, or as texts where they are none. */
+function chatValues(name: string, flag: string): TemplateValues {
+  const pairs = name.slice(CHAT_VALUES.length).split(",").map((pair) => {
+    const [, key, value] = /^(\w+)=(.*)$/s.exec(pair) ?? [];
+    if (key !== undefined && value !== undefined) return [key, jsonOr(value)] as const;
+    throw new UsageError(
+      `${flag}: must have NAME=VALUE, with commas between several, behind '${CHAT_VALUES}': ` +
+        `current value is '${name}'`,
+    );
+  });
+  return Object.fromEntries(pairs);
+}
+
+function jsonOr(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
 }
 
 /** Adds a digest to the name: the text may be another one tomorrow. */

@@ -13,6 +13,7 @@ import {
   type CommonFields,
   commonFields,
   messagesField,
+  templateField,
 } from "./fields.ts";
 import { switchField, wholeField } from "./fields.ts";
 import type { Service, ServiceCall } from "./service.ts";
@@ -41,11 +42,12 @@ export async function chat(service: Service, body: Body, call: ServiceCall): Pro
   const fields = commonFields(body, { known: CHAT_FIELDS, model: modelName });
   const top = topField(body);
   const messages = messagesField(body);
+  const values = templateField(body);
   if (chatTemplate === undefined) {
     throw new ApiError(400, `The model ${modelName} has no chat template: use /v1/completions`);
   }
   using entry = service.enter(1);
-  const ids = await service.promptIds(await chatTemplate.render(messages));
+  const ids = await service.promptIds(await chatTemplate.render(messages, values));
   const limit = wholeField(body, "max_completion_tokens", { min: 1, max: 2 ** 31 - 1 });
   const maxTokens = answerLength(setup, {
     promptTokens: ids.length,

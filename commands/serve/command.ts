@@ -20,7 +20,7 @@ export const SERVE = defineCommand({
     model_path: MODEL_FLAG,
     model_name: textFlag({
       value: "NAME",
-      help: "what clients call the model (default: its folder's name)",
+      help: "what clients call the model (default: its name in the cache, or its folder's)",
     }),
     attn_type: choiceFlag(MODES, { short: "-a", default: "dense", help: MODE_HELP }),
     ...BLOCK_FLAGS,

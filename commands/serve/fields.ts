@@ -4,7 +4,7 @@
  * @module
  */
 import { isJsonObject } from "../../lib/text_file.ts";
-import type { ChatMessage } from "../../lib/model/chat_template.ts";
+import type { ChatMessage, TemplateValues } from "../../lib/model/chat_template.ts";
 import { ApiError, fieldError } from "./errors.ts";
 
 /** A body: a JSON object; `null` counts as absent. */
@@ -39,6 +39,7 @@ export const COMPLETION_FIELDS = [...COMMON, "prompt", "echo", "best_of", "suffi
 export const CHAT_FIELDS = [
   ...COMMON,
   ...["messages", "top_logprobs", "max_completion_tokens", "response_format", "tools"],
+  "chat_template_kwargs",
 ];
 const MAX_STOPS = 16;
 
@@ -152,6 +153,13 @@ export function messagesField(body: Body): readonly ChatMessage[] {
     if (typeof role === "string" && text !== undefined) return { role, content: text };
     throw fieldError("messages", { rule, value: message });
   });
+}
+
+/** Values that the chat template asks for: vLLM's field. */
+export function templateField(body: Body): TemplateValues {
+  const { chat_template_kwargs: values = {} } = body;
+  if (isJsonObject(values)) return values;
+  throw fieldError("chat_template_kwargs", { rule: "an object", value: values });
 }
 
 function partsText(content: unknown): string | undefined {

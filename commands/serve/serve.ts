@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { basename } from "node:path";
 import { checkPlan, type PlanOptions } from "../../lib/attention/plan.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
 import { loadModel, type Model } from "../../lib/engine/load_model.ts";
 import type { LoadOptions } from "../../lib/engine/model_options.ts";
 import { type ChatRenderer, openChatTemplate } from "../../lib/model/chat_template.ts";
+import { modelNameOf } from "../../lib/model/model_folder.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import { ModelSession, usableProcesses } from "../shared/model_session.ts";
@@ -69,7 +69,7 @@ export async function runServe(options: ServeOptions, context: CommandContext): 
     loadModel: context.loadModel ?? loadModel,
   });
   const model = await session.open({ processCount });
-  const modelName = options.modelName ?? basename(folder);
+  const modelName = options.modelName ?? modelNameOf(folder);
   const service = await serviceOf(model, { ...options, modelName, folder });
   if (service.chatTemplate === undefined) screen.log("No chat template: /v1/completions only");
   const server = startServer(service, options);

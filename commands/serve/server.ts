@@ -80,7 +80,7 @@ function checkKey(
 ): void {
   const { apiKey, pathname } = options;
   if (apiKey === undefined || pathname === "/health") return;
-  const given = request.headers.get("Authorization")?.replace(/^Bearer /, "") ?? "";
+  const given = request.headers.get("Authorization")?.replace(/^bearer +/i, "") ?? "";
   const digest = (text: string) => createHash("sha256").update(text).digest();
   if (timingSafeEqual(digest(given), digest(apiKey))) return;
   throw new ApiError(401, "The API key is missing or wrong", { code: "invalid_api_key" });

@@ -14,7 +14,8 @@ export const MAX_LENGTH = 2 ** 24;
 /** What `--prompt_config` takes. */
 export const TEMPLATE_HELP =
   `the prompt template: ${Object.keys(MODEL_TEMPLATES).join(", ")}; chat for ` +
-  "the model's own chat template; or a file, a text with {task_template} where the task belongs, " +
+  "the model's own chat template, chat:NAME=VALUE,... with values that it asks for " +
+  "(chat:enable_thinking=false); or a file, a text with {task_template} where the task belongs, " +
   'or NAME.json with {"template": "...", "stop_words": ["..."]}';
 /** RULER's tasks. */
 export const TASKS: readonly string[] = Object.keys(RULER_TASKS);

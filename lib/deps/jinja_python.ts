@@ -10,7 +10,9 @@
  *  - the remainder of a negative number is negative;
  *  - what is set in a loop lives on in its next iteration;
  *  - `in` compares as `==` does, and knows neither none nor lists in lists;
- *  - true, false, none, lists and objects are written as JSON, or not at all.
+ *  - true, false, none, lists and objects are written as JSON, or not at all;
+ *  - loops over, and filters of, what is missing end with errors, and so do loops over texts;
+ *  - `strftime_now()` knows few formats.
  *
  * @module
  */
@@ -24,6 +26,9 @@ const STRIP = "starx strip";
 const CAPITALIZE = "starx capitalize";
 const CONTAINS = "starx contains";
 const WRITE = "starx write";
+/** In place of the package's own, which knows few formats and no day but today. */
+export const NOW = "starx now";
+const CHARACTERS = "starx characters";
 
 /** Nodes that are written where they stand in a body; a text is what it is. */
 const WRITTEN = new Set([
@@ -39,6 +44,7 @@ export const PYTHON_FUNCTIONS: Readonly<Record<string, unknown>> = {
   [STRIP]: stripped,
   [CAPITALIZE]: capitalized,
   [CONTAINS]: contains,
+  [CHARACTERS]: (text: string) => [...text],
   [WRITE]: (...items: readonly unknown[][]) => items.map(([item]) => written(item)).join(""),
 };
 
@@ -64,7 +70,7 @@ class Rewriter {
     const names = [...new Set(assignedIn(item.body))].filter((name) => !namesOf(item, name));
     const number = this.#loops++;
     const outer = (name: string) => `starx outer ${number} ${name}`;
-    const node = this.#children(item);
+    const node = withItems(this.#children(item));
     const body = Array.isArray(node.body) ? node.body : [];
     const reset = names.map((name) => assignment(name, identifier(outer(name))));
     return [
@@ -77,8 +83,8 @@ class Rewriter {
     const node = this.#children(original);
     if (node.type === "BinaryExpression") return binary(node);
     if (node.type === "CallExpression") return method(node);
-    if (node.type === "FilterExpression") return filter(node);
-    return node;
+    if (node.type === "FilterExpression") return filter(withOperand(node));
+    return node.type === "Identifier" && node.value === "strftime_now" ? identifier(NOW) : node;
   }
 
   #children(node: Node): Node {
@@ -97,6 +103,56 @@ const BODIES = new Set(["body", "alternate", "defaultBlock"]);
 /** An expression of a body as the text that Python makes of it. */
 function asWritten(node: unknown): unknown {
   return isNode(node) && WRITTEN.has(node.type) ? call(WRITE, [list(node)]) : node;
+}
+
+/** Whether a node may be missing: results of calls and filters are not. */
+function mayLack(node: unknown): node is Node {
+  return isNode(node) && (node.type === "Identifier" || node.type === "MemberExpression");
+}
+
+/** An expression, or another one where it is missing. */
+function orElse(node: Node, otherwise: Node): Node {
+  return { type: "Ternary", condition: isDefined(node), trueExpr: node, falseExpr: otherwise };
+}
+
+/** A loop over nothing where its list is missing, and over the characters of a text. */
+function withItems(loop: Node): Node {
+  const { iterable } = loop;
+  const isSelect = isNode(iterable) && iterable.type === "SelectExpression";
+  const items = isSelect ? iterable.lhs : iterable;
+  if (!mayLack(items)) return loop;
+  const isText = {
+    type: "TestExpression",
+    operand: items,
+    negate: false,
+    test: identifier("string"),
+  };
+  const found = {
+    type: "Ternary",
+    condition: isText,
+    trueExpr: call(CHARACTERS, [items]),
+    falseExpr: orElse(items, NOTHING),
+  };
+  return { ...loop, iterable: isSelect ? { ...iterable, lhs: found } : found };
+}
+
+const NOTHING: Node = { type: "ArrayLiteral", value: [] };
+
+/** Filters that take what is missing for an empty text, and those that take it for an empty list. */
+const OF_TEXTS = new Set(["length", "count", "trim", "upper", "lower", "title", "replace"]);
+const OF_LISTS = new Set([
+  ...["list", "join", "map", "select", "reject", "selectattr", "rejectattr", "sort", "unique"],
+  ...["reverse", "first", "last"],
+]);
+
+/** A filter whose operand is not missing. */
+function withOperand(node: Node): Node {
+  const { filter, operand } = node;
+  const named = isNode(filter) && filter.type === "CallExpression" ? filter.callee : filter;
+  const name = isNode(named) ? String(named.value) : "";
+  if (!mayLack(operand)) return node;
+  if (OF_TEXTS.has(name)) return { ...node, operand: orElse(operand, text("")) };
+  return OF_LISTS.has(name) ? { ...node, operand: orElse(operand, NOTHING) } : node;
 }
 
 function binary(node: Node): Node {

@@ -7,7 +7,13 @@
 import { join } from "node:path";
 import { renderJinja } from "../deps/jinja.ts";
 import { errorText, FileError } from "../errors.ts";
-import { describeValue, isJsonObject, readJsonFile, readTextFile } from "../text_file.ts";
+import {
+  describeValue,
+  isJsonObject,
+  readJsonFile,
+  readTextFile,
+  refuseLfsPointer,
+} from "../text_file.ts";
 import { type ChatSource, readGgufChat } from "./gguf/chat.ts";
 import { isGgufPath } from "./gguf/files.ts";
 import { generationEndIds } from "./token_ids.ts";
@@ -17,6 +23,15 @@ const TEMPLATE_FILE = "chat_template.jinja";
 const MAX_BYTES = 16 * 2 ** 20;
 /** Stands for the message while the template is rendered; no template looks at such letters. */
 const MESSAGE = "STARX7MESSAGE7STARX";
+
+/** transformers gives templates these as none: `is defined` and `is not none` tell the difference. */
+const ABSENT = { tools: null, documents: null } as const;
+
+/**
+ * The day in prompts of benchmarks, where a template names one: that of Llama 3's own, where it is told
+ * none. With the present one the same command would have other prompts tomorrow.
+ */
+const BENCHMARK_DAY = new Date(2024, 6, 26);
 
 /** What stands around a user's message. */
 export interface ChatTemplate {
@@ -34,6 +49,9 @@ export interface ChatMessage {
   readonly content: string;
 }
 
+/** Values of a template by their names, as in JSON. */
+export type TemplateValues = Readonly<Record<string, unknown>>;
+
 /** A model's chat template, to be rendered for conversations. */
 export interface ChatRenderer extends Pick<ChatTemplate, "endTokens" | "endIds"> {
   /** Where it stands. */
@@ -41,18 +59,23 @@ export interface ChatRenderer extends Pick<ChatTemplate, "endTokens" | "endIds">
   /**
    * The prompt of a conversation, up to where the answer begins.
    *
+   * @param values What the template may ask for besides, as Qwen 3's for `enable_thinking`.
    * @throws {FileError} If the template cannot render it; the template itself may refuse messages.
    */
-  render(messages: readonly ChatMessage[]): Promise<string>;
+  render(messages: readonly ChatMessage[], values?: TemplateValues): Promise<string>;
 }
 
 /**
  * Reads the chat template of a model.
  *
  * @param folder The model's folder, or a GGUF file.
+ * @param options `now`: the day that the template may name; by default the present one.
  * @throws {FileError} If the model has none.
  */
-export async function openChatTemplate(folder: string): Promise<ChatRenderer> {
+export async function openChatTemplate(
+  folder: string,
+  options: { now?: Date } = {},
+): Promise<ChatRenderer> {
   const { source, path, tokens, endIds } = isGgufPath(folder)
     ? await readGgufChat(folder)
     : await readFolder(folder);
@@ -61,9 +84,10 @@ export async function openChatTemplate(folder: string): Promise<ChatRenderer> {
     path,
     endTokens: end === undefined ? [] : [end],
     endIds,
-    render: async (messages) => {
+    render: async (messages, values = {}) => {
       try {
-        return await renderJinja(source, { ...tokens, messages, add_generation_prompt: true });
+        const all = { ...tokens, ...ABSENT, ...values, messages, add_generation_prompt: true };
+        return await renderJinja(source, all, options);
       } catch (error) {
         throw new FileError(`Cannot use the chat template in ${path}: ${errorText(error)}`, {
           cause: error,
@@ -84,11 +108,16 @@ async function readFolder(folder: string): Promise<ChatSource> {
  * Reads and renders the chat template of a model.
  *
  * @param folder The model's folder.
+ * @param values As of `render()`.
  * @throws {FileError} If the model has none, or it does not show the message once, as it is.
  */
-export async function readChatTemplate(folder: string): Promise<ChatTemplate> {
-  const { path, render, endTokens, endIds } = await openChatTemplate(folder);
-  const text = await render([{ role: "user", content: MESSAGE }]);
+export async function readChatTemplate(
+  folder: string,
+  values: TemplateValues = {},
+): Promise<ChatTemplate> {
+  const chat = await openChatTemplate(folder, { now: BENCHMARK_DAY });
+  const { path, render, endTokens, endIds } = chat;
+  const text = await render([{ role: "user", content: MESSAGE }], values);
   const [before, after, ...more] = text.split(MESSAGE);
   if (before === undefined || after === undefined || more.length > 0) {
     throw new FileError(
@@ -106,7 +135,9 @@ async function findSource(
 ): Promise<{ source: string; path: string }> {
   const file = join(folder, TEMPLATE_FILE);
   if (await isFile(file)) {
-    return { source: await readTextFile(file, { maxBytes: MAX_BYTES }), path: file };
+    const source = await readTextFile(file, { maxBytes: MAX_BYTES });
+    refuseLfsPointer(source, file);
+    return { source, path: file };
   }
   const path = join(folder, CONFIG_FILE);
   const { chat_template: value } = config;

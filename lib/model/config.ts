@@ -164,7 +164,8 @@ function stretched(
   try {
     const found = describe(new ConfigReader({ ...values, ...own }, { path }));
     const { factor, original_max_position_embeddings: original } = ropeScaling;
-    const before = typeof original === "number" ? original : shape.maxPositions;
+    const { max_position_embeddings: given = shape.maxPositions } = values;
+    const before = typeof original === "number" ? original : Number(given);
     const positions = typeof factor === "number" ? Math.floor(before * factor) : 0;
     return { ...found, maxPositions: Math.max(found.maxPositions, positions) };
   } catch (error) {
@@ -185,8 +186,21 @@ function describe(config: ConfigReader): ModelShape {
 function familyOf(config: ConfigReader): Family {
   const names = config.value("architectures");
   const [name] = Array.isArray(names) && names.length === 1 ? names : [];
-  const family = FAMILIES.find(({ architecture }) => architecture === name);
+  const type = config.value("model_type");
+  // transformers' automatic classes go by the type alone. A class that is named must be of this type,
+  // with a head for tokens, or the one without any head, under which some are saved.
+  const family = FAMILIES.find(({ architecture, modelType }) =>
+    architecture === name ||
+    modelType === type && (names === undefined || isBaseOf(name, architecture))
+  );
   if (family !== undefined) return family;
   const expected = FAMILIES.map(({ architecture }) => `[${architecture}]`).join(" or ");
   throw config.refusal("architectures", { expected, found: name ?? names });
+}
+
+/** Whether a class is the one without a head, or another spelling: Llama's first one was LLaMA. */
+function isBaseOf(name: unknown, architecture: string): boolean {
+  if (typeof name !== "string") return false;
+  const base = architecture.replace(/ForCausalLM$/, "Model");
+  return [architecture, base].some((known) => known.toLowerCase() === name.toLowerCase());
 }

@@ -8,13 +8,13 @@
  * @module
  */
 import { createHash, type Hash } from "node:crypto";
-import { basename } from "node:path";
+import { basename, dirname } from "node:path";
 import { FileError } from "../errors.ts";
 import { readRange } from "../file_range.ts";
 import { fileError } from "../text_file.ts";
 import { isGgufPath, readGgufHeader } from "./gguf/files.ts";
 import { configPath, tokenizerPath } from "./model_paths.ts";
-import { readTokenizerFile } from "./tokenizer_file.ts";
+import { heardSettings, readTokenizerFile } from "./tokenizer_file.ts";
 import { listWeightFiles } from "./weight_files.ts";
 
 const EDGE_BYTES = 1 << 20;
@@ -36,7 +36,8 @@ interface Span {
  * SHA-256 over `config.json`, `tokenizer.json`, and each weight file's name, size, first and last
  * MiB (the first holds the header) and 1,536 pages of 4 KiB at equal distances between them; files
  * up to 8 MiB count in full. Of a GGUF file the header counts in full, then its data as a file of its
- * own would; a `tokenizer.json` that is taken in place of its tables counts, too.
+ * own would; a `tokenizer.json` that is taken in place of its tables counts, too, and so does what
+ * `tokenizer_config.json` changes in ids or texts.
  *
  * @param folder The model folder, or a GGUF file.
  * @returns 64 hexadecimal digits.
@@ -48,6 +49,7 @@ export async function modelDigest(folder: string): Promise<string> {
   for (const path of new Set([configPath(folder), await tokenizerPath(folder)])) {
     if (!paths.includes(path)) await hashFile(hash, path, wholeSpan);
   }
+  hash.update(await settingsOf(folder));
   for (const path of paths) {
     const begin = isGgufPath(folder) ? (await readGgufHeader(path)).dataBegin : 0;
     await hashFile(hash, path, (size) => sampleSpans(size, begin));
@@ -66,7 +68,14 @@ export async function tokenizerDigest(folder: string): Promise<string> {
   const path = await tokenizerPath(folder);
   if (path === folder) hash.update((await readTokenizerFile(folder)).json);
   else await hashFile(hash, path, wholeSpan);
+  hash.update(await settingsOf(folder));
   return hash.digest("hex");
+}
+
+/** What counts of the `tokenizer_config.json` beside a tokenizer's file; nothing where it changes nothing. */
+async function settingsOf(model: string): Promise<string> {
+  const path = await tokenizerPath(model);
+  return path === model ? "" : await heardSettings(dirname(path)) ?? "";
 }
 
 function wholeSpan(size: number): readonly Span[] {

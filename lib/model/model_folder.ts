@@ -4,12 +4,15 @@
  *
  * @module
  */
+import { basename, resolve } from "node:path";
 import { environmentVariable } from "../environment.ts";
 import { FileError } from "../errors.ts";
 import { isGgufPath } from "./gguf/files.ts";
 
 /** `owner/name` as the hub spells it. */
 const HUB_NAME = /^[\w][\w.-]*\/[\w][\w.-]*$/;
+/** A model in the cache of Hugging Face's programs. */
+const CACHED = /[/\\]models--(.+?)--([^/\\]+)[/\\]snapshots[/\\][^/\\]+$/;
 /** Where `deno task model` puts models. */
 export const MODELS_FOLDER = "hf_models";
 
@@ -36,6 +39,16 @@ export async function findModelFolder(named: string): Promise<string> {
     `Cannot find the model ${named}: there is no such folder, and it is neither in ${MODELS_FOLDER} ` +
       `nor in Hugging Face's cache ('deno task model --name ${named}' fetches it)`,
   );
+}
+
+/**
+ * What a model is called where nobody names it: the hub's name of one in the cache of Hugging Face's
+ * programs, whose folder is called by a commit, or the name of its folder or GGUF file.
+ */
+export function modelNameOf(path: string): string {
+  const full = resolve(path);
+  const [, owner, name] = CACHED.exec(full) ?? [];
+  return owner === undefined ? basename(full) : `${owner}/${name}`;
 }
 
 /** The newest revision of a model in Hugging Face's cache. */

@@ -28,7 +28,13 @@ export async function readModel(
   using files = await openWeightFiles(folder);
   const head = files.entries.get(HEAD);
   const embedding = entryNamed(files, model.embedding.name);
-  if (head === undefined || embedding === undefined || isSame(head, embedding)) return model;
+  if (head === undefined) return model;
+  // Of two names for one tensor a file may have kept this one.
+  if (embedding === undefined) {
+    const shared = { ...model.embedding, name: HEAD };
+    return { ...model, embedding: shared, head: shared };
+  }
+  if (isSame(head, embedding)) return model;
   const warning = `${head.path} has an ${HEAD} other than the embedding, which ` +
     "'tie_word_embeddings' in config.json calls the same: the file's is taken";
   return {

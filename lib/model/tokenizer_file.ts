@@ -50,7 +50,12 @@ export async function readTokenizerFile(model: string): Promise<TokenizerFile> {
   const folder = dirname(path);
   await checkForm(folder, path);
   const values = await readJsonFile(path, { maxBytes: MAX_BYTES });
-  return { ...checkTokenizer(values, path), cleansSpaces: await cleansSpaces(folder) };
+  const config = await readSettings(folder);
+  return {
+    ...checkTokenizer(withFurtherTokens(values, config), path),
+    // transformers takes false where it is missing.
+    cleansSpaces: config.clean_up_tokenization_spaces === true,
+  };
 }
 
 function checkTokenizer(values: unknown, path: string): TokenizerFile {
@@ -190,10 +195,61 @@ function encodeJson(values: unknown, path: string): Uint8Array<ArrayBuffer> {
   }
 }
 
-/** `clean_up_tokenization_spaces`; transformers takes false where it is missing. */
-async function cleansSpaces(folder: string): Promise<boolean> {
+/** `tokenizer_config.json`; nothing if there is none. */
+async function readSettings(folder: string): Promise<Readonly<Record<string, unknown>>> {
   const path = join(folder, CONFIG_FILE);
-  if (!(await exists(path))) return false;
+  if (!(await exists(path))) return {};
   const values = await readJsonFile(path, { maxBytes: MAX_CONFIG_BYTES });
-  return isJsonObject(values) && values.clean_up_tokenization_spaces === true;
+  return isJsonObject(values) ? values : {};
 }
+
+/**
+ * What of `tokenizer_config.json` changes ids or texts, as JSON: for digests.
+ *
+ * @param folder The model's folder.
+ * @returns Undefined if nothing does.
+ * @throws {FileError} If a file is missing or damaged.
+ */
+export async function heardSettings(folder: string): Promise<string | undefined> {
+  const settings = await readSettings(folder);
+  const { clean_up_tokenization_spaces: cleans, added_tokens_decoder: tokens } = settings;
+  const values = tokens === undefined
+    ? undefined
+    : await readJsonFile(await tokenizerPath(folder), { maxBytes: MAX_BYTES });
+  const further = furtherTokens(values, tokens);
+  return cleans === true || further.length > 0 ? JSON.stringify({ cleans, further }) : undefined;
+}
+
+/** The tokenizer with the further tokens of its configuration. */
+function withFurtherTokens(values: unknown, config: Readonly<Record<string, unknown>>): unknown {
+  const further = furtherTokens(values, config.added_tokens_decoder);
+  if (further.length === 0 || !isJsonObject(values)) return values;
+  const { added_tokens: own } = values;
+  return { ...values, added_tokens: [...Array.isArray(own) ? own : [], ...further] };
+}
+
+/**
+ * The tokens of `added_tokens_decoder` that a tokenizer lacks: transformers adds them when it loads, so
+ * that a text may have them as single ids.
+ */
+function furtherTokens(values: unknown, tokens: unknown): readonly object[] {
+  if (!isJsonObject(values) || !isJsonObject(tokens) || !isJsonObject(values.model)) return [];
+  const { added_tokens: own, model: { vocab } } = values;
+  const names = Array.isArray(vocab) ? vocab.map((entry) => entry?.[0]) : Object.keys(vocab ?? {});
+  const known = new Set<unknown>(names);
+  for (const token of Array.isArray(own) ? own : []) known.add(token?.content);
+  const further = Object.entries(tokens).flatMap(([id, token]) => {
+    if (!isJsonObject(token) || typeof token.content !== "string") return [];
+    if (token.content === "" || known.has(token.content)) return [];
+    return [{ ...NO_FLAGS, normalized: token.special !== true, ...token, id: Number(id) }];
+  });
+  return further.sort((a, b) => a.id - b.id);
+}
+
+/** What transformers takes for a token that says nothing else. */
+const NO_FLAGS = {
+  single_word: false,
+  lstrip: false,
+  rstrip: false,
+  special: false,
+} as const;

@@ -98,14 +98,16 @@ export async function openWeightFiles(
     return { path, file };
   });
   if (isGgufPath(folder)) return ggufWeights(parts, stack.move());
+  const elsewhere: WeightEntry[] = [];
   for (const { path, file } of parts) {
     for (const entry of locate(file, path)) {
-      // Hugging Face's loaders read a tensor from the shard that the index names, too.
-      if (pathOfTensor === undefined || pathOfTensor.get(entry.name) === path) {
-        entries.set(entry.name, entry);
-      }
+      const named = pathOfTensor?.get(entry.name) ?? path;
+      if (named === path) entries.set(entry.name, entry);
+      else elsewhere.push(entry);
     }
   }
+  // transformers loads all that the shards have: an index of another sharding does no harm.
+  for (const entry of elsewhere) if (!entries.has(entry.name)) entries.set(entry.name, entry);
   for (const [name, path] of pathOfTensor ?? []) {
     if (entries.has(name) || isBuffer(name)) continue;
     throw new FileError(

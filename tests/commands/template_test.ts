@@ -71,6 +71,54 @@ Deno.test("chooseTemplate() renders the model's own chat template", async () => 
   }
 });
 
+Deno.test("chooseTemplate() gives a chat template none for tools and documents", async () => {
+  const template =
+    "{{ 'tools ' if tools is not none }}{{ 'documents ' if documents is not none }}" +
+    "{{ 'defined ' if tools is defined }}" + INST;
+  const files = { "tokenizer_config.json": JSON.stringify({ ...CONFIG, chat_template: template }) };
+  await inFolder(files, async (folder) => {
+    assertEquals((await choose("chat", folder)).before, "defined <s>[INST] ");
+  });
+});
+
+Deno.test("chooseTemplate() gives the model's own template the values behind a colon", async () => {
+  // In the manner of Qwen 3's.
+  const template = INST + "{% if add_generation_prompt %} A{% if enable_thinking is defined and " +
+    "enable_thinking is false %}<think></think>{% endif %}{{ style }}{{ n }}{% endif %}";
+  await inFolder({ "chat_template.jinja": template }, async (folder) => {
+    const plain = await choose("chat", folder);
+    const quiet = await choose("chat:enable_thinking=false,style=short,n=2", folder);
+    assertEquals(plain.after, " [/INST] A");
+    assertEquals(quiet.after, " [/INST] A<think></think>short2");
+    assertEquals((await choose("chat:enable_thinking=true", folder)).after, plain.after);
+    assertEquals(plain.name === quiet.name, false);
+  });
+  for (const name of ["chat:", "chat:a", "chat:a=1,b", "chat:=1"]) {
+    assertThrows(
+      () => checkTemplateName(name, FLAG),
+      UsageError,
+      `--prompt_config: must have NAME=VALUE, with commas between several, behind 'chat:': current ` +
+        `value is '${name}'`,
+    );
+  }
+});
+
+Deno.test("chooseTemplate() refuses a Git LFS pointer in a chat template's place", async () => {
+  const pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n";
+  await inFolder({ "chat_template.jinja": pointer }, async (folder) => {
+    await assertRejects(() => choose("chat", folder), FileError, "it is a Git LFS pointer");
+  });
+});
+
+Deno.test("chooseTemplate() gives a chat template one day for all runs", async () => {
+  const template = `{{ 'Today Date: ' + strftime_now('%d %b %Y') + ' ' }}${INST}`;
+  const files = { "tokenizer_config.json": JSON.stringify({ ...CONFIG, chat_template: template }) };
+  await inFolder(files, async (folder) => {
+    const { before } = await choose("chat", folder);
+    assertEquals(before, "Today Date: 26 Jul 2024 <s>[INST] ");
+  });
+});
+
 Deno.test("chooseTemplate() takes a file with the task's place", async () => {
   const files = {
     "a.txt": "Q: {task_template}\nA:",

@@ -244,7 +244,8 @@ test("serve ends what a client gives up, and its place is free", async () => {
 
 /** Waits until the metrics say something. */
 async function waitFor(url: string, line: string): Promise<void> {
-  const headers = { Authorization: `Bearer ${KEY}` };
+  // Schemes are the same in small letters.
+  const headers = { Authorization: `bearer ${KEY}` };
   while (true) {
     const text = await (await fetch(`${url}/metrics`, { headers })).text();
     if (text.includes(`${line}\n`)) return;

@@ -210,6 +210,36 @@ const CASES: readonly {
     text: "<s>[INST] Hi [/INST]Ho</s>",
   },
   {
+    name: "a line that goes on behind a backslash, as Mistral Small 3's",
+    template:
+      '{%- set x = "Paris.\\\nYour \\"k\\" \\\r\nis" %}{{ x }}\\\n{{ {"a": {"b": "c\\\nd"}}.a.b }}',
+    values: {},
+    text: 'Paris.Your "k" is\\\ncd',
+  },
+  {
+    name: "escapes that are none, and rare ones",
+    template: String
+      .raw`{# '\q #}\q{{ '\q\.\d\\e' }}{{ "\101\x42\u0043\U0001f600" }}{{ "}}\%" ~ '%}\{' }}`,
+    values: {},
+    text: String.raw`\q\q\.\d\eABC` + "\u{1f600}" + String.raw`}}\%%}\{`,
+  },
+  {
+    name: "loops over what is missing, and over texts",
+    template:
+      "{% for call in m.calls %}a{% else %}none {% endfor %}{% for x in nope if x %}b{% endfor %}" +
+      "{% for letter in m.role if letter != 'b' %}{{ loop.index }}{{ letter }}{% endfor %}" +
+      "{% for key in m %} {{ key }}{% endfor %}",
+    values: { m: { role: "ab\u{1f600}" } },
+    text: "none 1a2\u{1f600} role",
+  },
+  {
+    name: "filters of what is missing",
+    template: "{{ m.calls | length }}{{ nope | trim | upper }}{{ nope | list }}" +
+      "{{ m.calls | map(attribute='x') | join(',') }}{{ nope | join('-') }}{{ m.role | length }}",
+    values: { m: { role: "ab" } },
+    text: "0[]2",
+  },
+  {
     name: "tags of roles, as Phi-3's",
     template: [
       "{% for message in messages %}{% if message['role'] == 'user' %}",

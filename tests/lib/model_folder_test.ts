@@ -1,5 +1,5 @@
 import { FileError } from "../../lib/errors.ts";
-import { fetchedFolder, findModelFolder } from "../../lib/model/model_folder.ts";
+import { fetchedFolder, findModelFolder, modelNameOf } from "../../lib/model/model_folder.ts";
 import { assertEquals, assertRejects } from "../helpers/assert.ts";
 import { inFolder } from "../helpers/folder.ts";
 
@@ -60,4 +60,14 @@ Deno.test("findModelFolder() leaves paths alone", async () => {
     assertEquals(await findModelFolder(path), path);
   }
   assertEquals(fetchedFolder("who/what"), "hf_models/who_what");
+});
+
+Deno.test("modelNameOf() has the hub's name of a cached model, or that of its folder", () => {
+  const names = [
+    [`/x/hub/models--who--what-1.0/snapshots/${COMMIT}`, "who/what-1.0"],
+    ["/x/models/tiny/", "tiny"],
+    ["/x/models/tiny/.", "tiny"],
+    ["models/tiny.gguf", "tiny.gguf"],
+  ] as const;
+  for (const [path, name] of names) assertEquals(modelNameOf(path), name);
 });

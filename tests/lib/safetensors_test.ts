@@ -219,6 +219,26 @@ Deno.test("openWeightFiles() throws if a shard lacks a tensor of the index", asy
   });
 });
 
+Deno.test("openWeightFiles() finds what the index of another sharding places elsewhere", async () => {
+  await withModel({ shards: 2 }, async (folder) => {
+    const places = async () => {
+      using files = await openWeightFiles(folder);
+      return [...files.entries].map(([name, { path, begin }]) => `${name} ${path} ${begin}`).sort();
+    };
+    const expected = await places();
+    await editIndex(folder, (map) => {
+      for (const [name, shard] of Object.entries(map)) {
+        map[name] = String(shard).replace(
+          /0000[12]-of/,
+          (part) => part === "00001-of" ? "00002-of" : "00001-of",
+        );
+      }
+      delete map["model.norm.weight"];
+    });
+    assertEquals(await places(), expected);
+  });
+});
+
 Deno.test("openWeightFiles() needs no buffers that an older index places in a shard", async () => {
   await withModel({ shards: 2 }, async (folder) => {
     await editIndex(folder, (map) => {

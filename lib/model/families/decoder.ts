@@ -8,7 +8,7 @@ import type { ConfigReader } from "../config_reader.ts";
 import type { LayerShape, ModelShape, ProductShape, WeightSpec } from "../model_shape.ts";
 import { tokenIds } from "../token_ids.ts";
 import { type LayerType, readLayerTypes } from "./layer_types.ts";
-import { readRopes } from "./rope_config.ts";
+import { reachOf, readRopes } from "./rope_config.ts";
 
 // Far above every published model, and low enough that the byte size of any tensor (at most
 // 2^24 x 2^16 elements of 4 bytes) is an exact number.
@@ -90,7 +90,8 @@ export interface Multipliers {
  * @throws {FileError} If a key is missing, has the wrong type or is out of its range.
  */
 export function describeDecoder(config: ConfigReader, traits: DecoderTraits): ModelShape {
-  config.expect("hidden_act", "silu");
+  // One function by two names.
+  if (config.value("hidden_act") !== "swish") config.expect("hidden_act", "silu");
   const defaults = { ...DEFAULTS, ...traits.defaults };
   const hiddenSize = config.whole("hidden_size", { min: 1, max: MAX_HIDDEN });
   const heads = readHeads(config, { hiddenSize, defaults });
@@ -122,7 +123,7 @@ export function describeDecoder(config: ConfigReader, traits: DecoderTraits): Mo
     ...sizes,
     layerCount,
     vocabularySize,
-    maxPositions,
+    maxPositions: Math.min(...ropes.map((rope) => reachOf(rope, maxPositions))),
     normEps: eps,
     // A residual stream that is smaller by the factor of what is added to it gets it unscaled; a
     // norm makes no difference between the two but for what is added to its mean square.

@@ -57,6 +57,22 @@ export function readRopes(config: ConfigReader, sizes: RopeSizes): Ropes {
   });
 }
 
+/**
+ * How many positions a rotation leads to: a model that is stretched when it is run, and not by further
+ * training, keeps its own number in `max_position_embeddings`.
+ */
+export function reachOf({ scaling }: RopeShape, maxPositions: number): number {
+  switch (scaling?.kind) {
+    case "linear":
+      return Math.max(maxPositions, Math.floor(maxPositions * scaling.factor));
+    case "dynamic":
+    case "yarn":
+      return Math.max(maxPositions, Math.floor(scaling.originalMaxPositions * scaling.factor));
+    default:
+      return maxPositions;
+  }
+}
+
 /** @param section Undefined where nothing is scaled. */
 function ropesOf(section: ConfigReader | undefined, context: RopeContext): Ropes {
   const { config, sizes } = context;
@@ -112,6 +128,10 @@ function readScaling(
   const isUnnamed = section.value(typeKey) === undefined && section.value("factor") !== undefined;
   const found = isUnnamed ? undefined : section.value(typeKey) ?? "default";
   const kind = typeof found === "string" ? found : "";
+  // Early Phi-3 has another name for LongRoPE, of which it may be known by its factors.
+  if (kind === "yarn" && section.value("short_factor") !== undefined) {
+    return readLongRope(section, context);
+  }
   switch (kind) {
     case "default":
       return undefined;

@@ -4,6 +4,7 @@
  * @module
  */
 import { FileError } from "../../errors.ts";
+import { ggufEndIds } from "./end_tokens.ts";
 import { readGgufHeader } from "./files.ts";
 
 /** A template, and what it is rendered with. */
@@ -44,6 +45,5 @@ export async function readGgufChat(path: string): Promise<ChatSource> {
     }
     tokens[`${name}_token`] = text;
   }
-  const endIds = [idOf("eos"), idOf("eot"), idOf("eom")].filter((id) => id !== undefined);
-  return { source, path, tokens, endIds };
+  return { source, path, tokens, endIds: ggufEndIds(metadata) };
 }

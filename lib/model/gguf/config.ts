@@ -11,6 +11,7 @@ import { FileError } from "../../errors.ts";
 import { readRange } from "../../file_range.ts";
 import { fileError } from "../../text_file.ts";
 import { architectureOf, type GgufArchitecture, ROPE_TENSORS } from "./architectures.ts";
+import { ggufEndIds } from "./end_tokens.ts";
 import { readGgufHeaders } from "./files.ts";
 import { type GgufHeader, type GgufTensor, locateTensors } from "./header.ts";
 import type { GgufMetadata } from "./metadata.ts";
@@ -212,9 +213,8 @@ function multipliersOf(
 
 /** The ids that a text begins and an answer ends with. */
 function endTokens(metadata: GgufMetadata): Record<string, unknown> {
-  const id = (name: string) => metadata.number(`tokenizer.ggml.${name}_token_id`);
-  const ends = [id("eos"), id("eot"), id("eom")].filter((value) => value !== undefined);
-  return { bos_token_id: id("bos") ?? null, eos_token_id: [...new Set(ends)] };
+  const begin = metadata.number("tokenizer.ggml.bos_token_id") ?? null;
+  return { bos_token_id: begin, eos_token_id: ggufEndIds(metadata) };
 }
 
 async function rotationOf(source: Source, headDim: number): Promise<Record<string, unknown>> {
