@@ -23,7 +23,7 @@ const PERMISSIONS = [
 
 function command(args: readonly string[], options: { cwd?: string } = {}): Deno.Command {
   return new Deno.Command(Deno.execPath(), {
-    args: ["run", ...PERMISSIONS, CLI, ...args],
+    args: ["run", "--no-code-cache", ...PERMISSIONS, CLI, ...args],
     stdout: "piped",
     stderr: "piped",
     env: { NO_COLOR: "1" },
@@ -174,7 +174,7 @@ Deno.test("cli.ts runs without HOME, and says which flag names data that it cann
       const variables = { DENO_DIR: denoFolder(), NO_COLOR: "1" };
       const options = { cwd: folder, clearEnv: true, env: variables };
       const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-        args: ["run", ...PERMISSIONS, CLI, ...args],
+        args: ["run", "--no-code-cache", ...PERMISSIONS, CLI, ...args],
         ...options,
       }).output();
       return { code, stderr: new TextDecoder().decode(stderr) };

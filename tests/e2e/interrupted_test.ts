@@ -79,7 +79,7 @@ class Run {
 
   constructor(args: readonly string[]) {
     this.process = new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", "--quiet", CLI, ...args, ...BATCH],
+      args: ["run", "-A", "--quiet", "--no-code-cache", CLI, ...args, ...BATCH],
       stdin: "null",
       stdout: "null",
       stderr: "piped",

@@ -12,7 +12,7 @@ import { mpirunCommand } from "./remote_group.ts";
 /** How long a killed process may take to be gone, on a busy machine. */
 const LEFT_MS = 60_000;
 const CLI = new URL("../../cli.ts", import.meta.url).pathname;
-const RUN = ["run", "-A", "--quiet", CLI];
+const RUN = ["run", "-A", "--quiet", "--no-code-cache", CLI];
 
 /** What a program wrote, and how it ended. */
 export interface Ended {
