@@ -43,9 +43,13 @@ const ROUNDS = 3;
 /** Another set has to be faster by this much: what is nearly the same is to turn out the same. */
 const LEAST_GAIN = 0.05;
 
+/** What was measured first, by the sets that were compared. */
+const measurements = new Map<string, Promise<RowsChoice | undefined>>();
+
 /**
  * What multiplies the rows of a run on CPUs: what STARX_ISA says, else what the record of the run says
- * that is continued, else what is the fastest on this machine.
+ * that is continued, else what is the fastest on this machine. This process measures once, whatever
+ * other threads it is asked about later: its runs are to give the same bits.
  *
  * @param options `device`: a GPU has no such sets. `threads`: of a process; 0 for all cores.
  * @throws {DeviceError} If the library is missing or damaged, STARX_ISA names no set, or the machine
@@ -58,7 +62,7 @@ export async function rowsSetFor(
   const { base, rows } = requestedSets("auto");
   if (base !== "auto") return rows === base ? "own" : nameOf(rows);
   const { recorded } = options;
-  if (recorded === undefined) return nameOf((await measureRowsSet(options))?.set);
+  if (recorded === undefined) return nameOf((await measuredOnce(options))?.set);
   if (recorded === "own") return recorded;
   const { instructionSets } = await describeCpu();
   if (instructionSets.includes(recorded)) return recorded;
@@ -67,6 +71,16 @@ export async function rowsSetFor(
       `multiplied the rows of their decode steps (rows_set in run.json): ` +
       `current value is ${instructionSets.join(", ") || "none"}`,
   );
+}
+
+async function measuredOnce(options: { threads: number }): Promise<RowsChoice | undefined> {
+  const { best, rows } = await describeCpu();
+  const sets = [best, ...rows].join("+");
+  const known = measurements.get(sets) ?? measureRowsSet(options);
+  measurements.set(sets, known);
+  // What failed once may work later.
+  known.catch(() => measurements.delete(sets));
+  return await known;
 }
 
 /**

@@ -34,10 +34,12 @@ export async function randomWeights(
   return await placeWeights(stages, { config, precision: weights, fused, fill });
 }
 
+/** What all pools are made of: kept, as it takes longer than a small model's run. */
+let normalNumbers: Float32Array<ArrayBuffer> | undefined;
+
 /** Random numbers on devices, copied from pools of normal ones there. */
 export class RandomSource implements Disposable {
   readonly #random = uniformNumbers(1);
-  #normal: Float32Array<ArrayBuffer> | undefined;
   readonly #pools = new Map<Device, Map<string, Tensor>>();
 
   /**
@@ -70,8 +72,8 @@ export class RandomSource implements Disposable {
     const pool = Tensor.allocate(device, { dtype, shape, label: "random numbers" });
     pools.set(key, pool);
     const random = uniformNumbers(2);
-    this.#normal ??= Float32Array.from({ length: POOL_ELEMENTS }, () => normalNumber(random));
-    const values = this.#normal.map((value) =>
+    normalNumbers ??= Float32Array.from({ length: POOL_ELEMENTS }, () => normalNumber(random));
+    const values = normalNumbers.map((value) =>
       deviation === 0 ? 1 + 0.1 * value : deviation * value
     );
     await pool.writeFrom(values);

@@ -123,7 +123,7 @@ Deno.test({
 /** Runs the command line as a user does. */
 function cli(args: readonly string[]): Deno.ChildProcess {
   return new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--quiet", "cli.ts", ...args],
+    args: ["run", "-A", "--quiet", "--no-code-cache", "cli.ts", ...args],
     cwd: ROOT.pathname,
     env: { NO_COLOR: "1" },
     stdout: "null",

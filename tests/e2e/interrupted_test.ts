@@ -16,7 +16,8 @@ const CLI = new URL("../../cli.ts", import.meta.url).pathname;
 const HANG_S = 8;
 /** Processes that do not end by themselves are waited for no longer. */
 const PATIENCE_MS = 120_000;
-const SAMPLES = 10;
+/** Two batches and one more. */
+const SAMPLES = 7;
 const BATCH = ["-b", "3", "--threads", "1", "--device", "cpu", "--timeout", String(HANG_S)];
 
 /** A command, and the files that it writes; the first one tells how far it is. */
@@ -78,7 +79,7 @@ class Run {
 
   constructor(args: readonly string[]) {
     this.process = new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", "--quiet", CLI, ...args, ...BATCH],
+      args: ["run", "-A", "--quiet", "--no-code-cache", CLI, ...args, ...BATCH],
       stdin: "null",
       stdout: "null",
       stderr: "piped",

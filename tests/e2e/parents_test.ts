@@ -21,10 +21,10 @@ async function startTask(
   folder: string,
   options: { wrapper?: readonly string[]; flags?: readonly string[] },
 ) {
-  const [program = "", ...before] = [...options.wrapper ?? [], Deno.execPath()];
-  const task = new Deno.Command(program, {
+  const task = new Deno.Command("env", {
     args: [
-      ...before,
+      // The tests themselves may run under nohup, which is inherited.
+      ...["--default-signal=HUP", "_=env", ...options.wrapper ?? [], Deno.execPath()],
       ...["task", "--cwd", ROOT, "ruler", "-n", "tiny", "-p", MODEL, "-pc", "llama3", "-a", "star"],
       ...["-bs", "256", "-np", "2", "-l", "4096", "-t", "niah_single_1", "--device", "cpu"],
       ...["--num_samples_per_task", "400", "--output_dir", folder, ...options.flags ?? []],

@@ -61,8 +61,10 @@ for (const { name, plan, processCount, known } of CASES) {
       timeoutMs: 60_000,
       batchSize: BATCH,
     });
-    // Those that have no reference here are company.
-    const asked = [...entries, ...known.map(({ entry }) => entry)];
+    // Those that have no reference here are company; who is asked twice is also the last one.
+    const ours = known.map(({ entry }) => entry);
+    const others = entries.filter((entry) => !ours.includes(entry));
+    const asked = [...ours, ...others.slice(0, BATCH - 1), ...ours];
     const results = await Promise.all(asked.map((entry, i) =>
       engine.generate({
         sample: `${entry.task} ${i}`,

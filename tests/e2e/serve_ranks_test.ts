@@ -28,7 +28,7 @@ class Served implements AsyncDisposable {
   /** Starts it, and waits until it listens. */
   static async start(args: readonly string[]): Promise<Served> {
     const process = new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", "-q", CLI, "serve", ...STAR, "--port", "0", ...args],
+      args: ["run", "-A", "-q", "--no-code-cache", CLI, "serve", ...STAR, "--port", "0", ...args],
       stdout: "null",
       stderr: "piped",
     }).spawn();

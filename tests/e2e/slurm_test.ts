@@ -13,7 +13,7 @@ import { hasMpirun } from "../helpers/remote_group.ts";
 import { hasSlurm, type JobRank, SlurmCluster } from "../helpers/slurm.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
-const PROGRAM = [Deno.execPath(), "run", "-A", "--quiet", `${ROOT}cli.ts`];
+const PROGRAM = [Deno.execPath(), "run", "-A", "--quiet", "--no-code-cache", `${ROOT}cli.ts`];
 const SRUN = ["--nodes=2", "--ntasks-per-node=2", "--kill-on-bad-exit=1", "--mpi=pmix"];
 /** Far longer than a busy machine keeps a rank from running. */
 const HANG_MS = 8_000;

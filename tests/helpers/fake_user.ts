@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { cpuUsage } from "node:process";
 import { FinishedSamples } from "../../commands/shared/output_records.ts";
 import { readSamples, surveySamples } from "../../commands/shared/samples.ts";
 import {
@@ -34,6 +35,7 @@ export interface UserLine {
   /** Absent before the input is read. */
   readonly outcome?: "done" | "refused" | "crashed";
   readonly message?: string;
+  /** What it computed for. */
   readonly ms?: number;
 }
 
@@ -109,8 +111,11 @@ async function main(): Promise<void> {
   const use = kind === "jsonl" ? useLines : useModel;
   const run = async (line: UserLine): Promise<void> => {
     print(line);
-    const startMs = performance.now();
-    const ms = () => Math.round(performance.now() - startMs);
+    const start = cpuUsage();
+    const ms = () => {
+      const { user, system } = cpuUsage(start);
+      return Math.round((user + system) / 1000);
+    };
     try {
       await use(folder);
       print({ ...line, outcome: "done", ms: ms() });

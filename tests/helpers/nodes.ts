@@ -9,10 +9,10 @@ import { childrenOf, environmentOf, isRunning } from "./processes.ts";
 import { MODEL } from "./prompts.ts";
 import { mpirunCommand } from "./remote_group.ts";
 
-/** How long a killed process may take to be gone. */
-const LEFT_MS = 3_000;
+/** How long a killed process may take to be gone, on a busy machine. */
+const LEFT_MS = 60_000;
 const CLI = new URL("../../cli.ts", import.meta.url).pathname;
-const RUN = ["run", "-A", "--quiet", CLI];
+const RUN = ["run", "-A", "--quiet", "--no-code-cache", CLI];
 
 /** What a program wrote, and how it ended. */
 export interface Ended {

@@ -71,7 +71,7 @@ export async function connectMpi(
   const settings = [flavour, path, String(timeoutMs), String(pieceBytes)];
   const command = mpirunCommand(flavour, {
     size,
-    args: ["run", "-A", "--no-check", "--quiet", entry, ...settings],
+    args: ["run", "-A", "--no-check", "--no-code-cache", "--quiet", entry, ...settings],
   });
   const process = command.spawn();
   const output = process.output();

@@ -12,7 +12,7 @@ const NEEDED = ["slurmctld", "slurmd", "srun", "munged", "nsenter", "unshare", "
 const PMIX = "/usr/lib/x86_64-linux-gnu/pmix2/lib/libpmix.so";
 
 /** How long a cluster's last writes may take. */
-const REMOVE_MS = 5_000;
+const REMOVE_MS = 60_000;
 
 /** A process of a job. */
 export interface JobRank {

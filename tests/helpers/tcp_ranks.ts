@@ -7,6 +7,8 @@
 import { freePort } from "./tcp_group.ts";
 
 const CLI = new URL("../../cli.ts", import.meta.url).pathname;
+// As the tasks have it.
+const RUN = ["run", "--quiet", "--no-check", "--no-code-cache"];
 /** Whoever is left then is ended. */
 const LIMIT_SECONDS = 150;
 const NEEDED = ["ip", "nsenter", "unshare", "timeout"];
@@ -39,7 +41,7 @@ export class TcpRanks implements AsyncDisposable {
     const { size, nodes, address = nodes?.addresses[0] ?? "127.0.0.1" } = places;
     const port = nodes === undefined ? freePort(address) : 29_500;
     const permissions = places.permissions?.(port) ?? ["-A"];
-    const start = [Deno.execPath(), "run", "--quiet", "--no-check", ...permissions, CLI, ...args];
+    const start = [Deno.execPath(), ...RUN, ...permissions, CLI, ...args];
     this.#ranks = Array.from({ length: size }, (_, rank) => {
       const node = rank < size / 2 ? 0 : 1;
       const env = {

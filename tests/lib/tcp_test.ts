@@ -82,7 +82,8 @@ Deno.test("TcpCollective.join() refuses another key, another size and a rank tha
   const four = { ...place, key, rank: 1, size: 4 };
   await assertRejects(() => TcpCollective.join(four), UsageError, "it has another WORLD_SIZE");
   const one = TcpCollective.join({ ...place, key, rank: 1 });
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  // Long enough for it to be there, on a busy machine, too.
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
   const again = { ...place, key, rank: 1 };
   await assertRejects(() => TcpCollective.join(again), WorkerError, "the rank has come already");
   const two = TcpCollective.join({ ...place, key, rank: 2 });
@@ -94,17 +95,17 @@ Deno.test("TcpCollective.join() refuses another key, another size and a rank tha
 Deno.test("TcpCollective.join() names the ranks that do not come, to those that came, too", async () => {
   const port = freePort();
   const key = await testKey();
-  const place = { size: 4, address: "127.0.0.1", port, key, startTimeoutMs: 700, ...TIMEOUT };
+  const place = { size: 4, address: "127.0.0.1", port, key, startTimeoutMs: 2_000, ...TIMEOUT };
   const zero = assertRejects(() => TcpCollective.join({ ...place, rank: 0 }), WorkerError);
   const two = assertRejects(() => TcpCollective.join({ ...place, rank: 2 }), WorkerError);
-  const text = "Cannot start: not all ranks came within 700 ms: ranks 1, 3 did not come";
+  const text = "Cannot start: not all ranks came within 2000 ms: ranks 1, 3 did not come";
   assertEquals((await zero).message, text);
   assertEquals((await two).message, text);
   const late = { ...place, port: freePort(), rank: 1 };
   const error = await assertRejects(() => TcpCollective.join(late), WorkerError);
   assertMatch(
     error.message,
-    /rank 0 was not met at 127\.0\.0\.1:\d+ within 700 ms: Connection ref/,
+    /rank 0 was not met at 127\.0\.0\.1:\d+ within 2000 ms: Connection ref/,
   );
 });
 
