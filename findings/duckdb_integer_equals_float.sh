@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# DuckDB compares INTEGER with FLOAT in 24 bits: different integers equal one number, and a join makes pairs.
+# DuckDB compares INTEGER with FLOAT in 24 bits: different integers equal one number, and a join makes
+# pairs.
 #
 # Versions: npm @duckdb/node-api 1.5.6-r.1.
-# Behaviour: beside a FLOAT an INTEGER or BIGINT is cast to FLOAT, not both to DOUBLE, for =, IN, joins and
-# sums. 16,777,216 and 16,777,217 both equal 16777216::FLOAT. A decimal literal is cast as well: 0.1
-# equals 0.1::FLOAT, but 0.1::DOUBLE does not.
-# A good engineer would guess: both go to DOUBLE, which holds every INTEGER and every FLOAT, as in other
-# databases and numpy; two different integers never equal the same number.
+# Behaviour: beside a FLOAT an INTEGER or BIGINT is cast to FLOAT, not both to DOUBLE, for =, IN,
+# joins and sums. 16,777,216 and 16,777,217 both equal 16777216::FLOAT. A decimal literal is cast as
+# well: 0.1 equals 0.1::FLOAT, but 0.1::DOUBLE does not.
+# A good engineer would guess: both go to DOUBLE, which holds every INTEGER and every FLOAT, as in
+# other databases and numpy; two different integers never equal the same number.
 # Output seen: three ids around 100,000,000 join 3 rows each, 9 in all; with DOUBLE 3.
 # Why it matters: a column of token offsets that had gaps comes as FLOAT from tables and arrays. From
 # 16,777,217 on, joins on it return rows several times, and counts and averages weigh them.

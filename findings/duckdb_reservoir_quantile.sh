@@ -2,11 +2,11 @@
 # DuckDB's reservoir_quantile() looks at the first rows only: the median of 0 to 1,000,000 is 4095.
 #
 # Versions: npm @duckdb/node-api 1.5.6-r.1.
-# Behaviour: the sample of 8,192 values is filled with the first rows, and later ones hardly replace any.
-# In sorted order the median of a million is that of the first 8,192, and the largest is 8191. A shuffled
-# table gives about the right answer.
-# A good engineer would guess: a reservoir sample is uniform over the rows in whatever order they come;
-# that is what a reservoir is for.
+# Behaviour: the sample of 8,192 values is filled with the first rows, and later ones hardly replace
+# any. In sorted order the median of a million is that of the first 8,192, and the largest is 8191. A
+# shuffled table gives about the right answer.
+# A good engineer would guess: a reservoir sample is uniform over the rows in whatever order they
+# come; that is what a reservoir is for.
 # Output seen: median 4095 and maximum 8191 of 0..1,000,000 in order; approx_quantile 500,000.
 # Why it matters: latencies are logged in order of time and lengths of prompts in order of size. The
 # percentile of a run is that of its warm-up, and does not move however long the run is.

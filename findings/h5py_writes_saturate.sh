@@ -7,7 +7,8 @@
 # cut to integers the same way. Only a list of Python numbers goes through numpy first.
 # A good engineer would guess: dataset[...] = array does what array[...] = array does (70,000 becomes
 # 4,464), or refuses.
-# Output seen: ids 65536, 70000 and 151643 are all 65535; 300.0 is 255 in uint8 and 127 in int8, -5 is 0.
+# Output seen: ids 65536, 70000 and 151643 are all 65535; 300.0 is 255 in uint8 and 127 in int8, -5 is
+# 0.
 # Why it matters: token ids are stored as uint16 to save space, which vocabularies above 65,536 do not
 # fit. Many tokens become one valid id, which decodes to a word, and nothing looks like an overflow.
 set -euo pipefail

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# A message without content reads "None", "none" or nothing in three Jinjas, and minijinja sorts a tool's
-# arguments.
+# A message without content reads "None", "none" or nothing in three Jinjas, and minijinja sorts a
+# tool's arguments.
 #
 # Versions: Debian's python3-jinja2 3.1.2, npm @huggingface/jinja 0.5.11, npm minijinja-js 2.11.0.
-# Behaviour: {{ message.content }} of a null prints "None" in Python, nothing in @huggingface/jinja and
-# "none" in minijinja, which join() does alike. A loop over items() or a dict itself goes by the order of
-# the JSON in the first two and by the alphabet in minijinja. @huggingface/jinja says that '1' == 1.
+# Behaviour: {{ message.content }} of a null prints "None" in Python, nothing in @huggingface/jinja
+# and "none" in minijinja, which join() does alike. A loop over items() or a dict itself goes by the
+# order of the JSON in the first two and by the alphabet in minijinja. @huggingface/jinja says that
+# '1' == 1.
 # A good engineer would guess: engines that run the same templates of models print the same prompt; a
 # difference is an error at least.
 # Output seen: None, nothing, none; "unit city days" in two and "city days unit" in the third.

@@ -2,11 +2,12 @@
 # jstat gives a binomial probability of Infinity from about a thousand trials on.
 #
 # Versions: npm jstat 1.9.6.
-# Behaviour: binomial.pdf(k, n, p) multiplies the coefficient with both powers. From 1,030 trials on the
-# coefficient of the middle is above the largest double, and the product is infinite, or NaN where a
-# power is 0; no logarithms are taken, although combinationln() is there. binomial.cdf() is by another
-# formula and stays right to 9 digits.
-# A good engineer would guess: a probability lies between 0 and 1, or at least is small for many trials.
+# Behaviour: binomial.pdf(k, n, p) multiplies the coefficient with both powers. From 1,030 trials on
+# the coefficient of the middle is above the largest double, and the product is infinite, or NaN where
+# a power is 0; no logarithms are taken, although combinationln() is there. binomial.cdf() is by
+# another formula and stays right to 9 digits.
+# A good engineer would guess: a probability lies between 0 and 1, or at least is small for many
+# trials.
 # Output seen: half of 1,000 heads 0.02523, of 1,100 and 2,000 Infinity, of 5,000 NaN; cdf of 2,000
 # 0.5089.
 # Why it matters: whether two runs differ is asked by a sign test over samples, 500 for each of 13

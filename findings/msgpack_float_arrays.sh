@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# A Float32Array through npm's MessagePack libraries comes back as bytes, as itself, or as other numbers.
+# A Float32Array through npm's MessagePack libraries comes back as bytes, as itself, or as other
+# numbers.
 #
-# Versions: npm @msgpack/msgpack 3.1.3, msgpackr 2.1.4, notepack.io 3.0.1, msgpack-lite 0.2.2, bson 7.3.4,
-# cbor-x 1.6.9.
-# Behaviour: notepack.io takes each element for a byte, so that 1.5, -2.5 and 300 become 1, 254 and 44.
-# @msgpack/msgpack and msgpackr write the memory and give back bytes; bson writes an object with keys
-# "0", "1", "2". msgpack-lite and cbor-x keep the type.
+# Versions: npm @msgpack/msgpack 3.1.3, msgpackr 2.1.4, notepack.io 3.0.1, msgpack-lite 0.2.2, bson
+# 7.3.4, cbor-x 1.6.9.
+# Behaviour: notepack.io takes each element for a byte, so that 1.5, -2.5 and 300 become 1, 254 and
+# 44. @msgpack/msgpack and msgpackr write the memory and give back bytes; bson writes an object with
+# keys "0", "1", "2". msgpack-lite and cbor-x keep the type.
 # A good engineer would guess: one format, one result; a type that it lacks is a list of numbers or an
 # error.
 # Output seen: bytes of 12, bytes of 12, 1 254 44, the array, an object, the array.
-# Why it matters: logits, embeddings and parts of an attention travel between processes as such arrays. The
-# length is right in one library and four times too large in two, and only one of them loses numbers.
+# Why it matters: logits, embeddings and parts of an attention travel between processes as such
+# arrays. The length is right in one library and four times too large in two, and only one of them
+# loses numbers.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

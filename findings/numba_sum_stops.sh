@@ -2,15 +2,14 @@
 # Inside numba, sum() and mean() of float32 add one by one: the mean of 33,554,432 ones is 0.5.
 #
 # Versions: Debian's python3-numba 0.56.4, python3-numpy 1.24.2.
-# Behaviour: numpy adds in pairs, numba's own sum() and mean() keep one float32 and stop at 2**24. std() is
-# 0.5. Integers of
-# 32 bits are added in 64.
-# A good engineer would guess: @njit compiles numpy's functions, and results differ in the last digit at
-# most.
-# Output seen: sum 16777216, mean 0.5, std 0.5; numpy 33554432, 1.0, 0.0. The
-# mean of ten million 0.1 is 0.1088.
-# Why it matters: losses over tokens and norms of caches are float32 arrays of this size. A function gets
-# another result by one decorator that was added for speed.
+# Behaviour: numpy adds in pairs, numba's own sum() and mean() keep one float32 and stop at 2**24.
+# std() is 0.5. Integers of 32 bits are added in 64.
+# A good engineer would guess: @njit compiles numpy's functions, and results differ in the last digit
+# at most.
+# Output seen: sum 16777216, mean 0.5, std 0.5; numpy 33554432, 1.0, 0.0. The mean of ten million 0.1
+# is 0.1088.
+# Why it matters: losses over tokens and norms of caches are float32 arrays of this size. A function
+# gets another result by one decorator that was added for speed.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

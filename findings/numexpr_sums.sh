@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# numexpr's sum() of int32 wraps and of float32 stops at 2**24, and -7 % 3 is -1: numpy says none of these.
+# numexpr's sum() of int32 wraps and of float32 stops at 2**24, and -7 % 3 is -1: numpy says none of
+# these.
 #
 # Versions: Debian's python3-numexpr 2.8.4, python3-numpy 1.24.2.
-# Behaviour: a sum has the type of its argument and is added one by one; numpy adds in pairs, and int32 in
-# 64 bits. % of integers is C's, and of doubles Python's. max() leaves a NaN out, wherever it is, and numpy.max() is NaN.
-# A good engineer would guess: evaluate("sum(x)") is numpy's x.sum(), faster: the package speaks numpy's
-# names and says that it evaluates numpy expressions.
-# Output seen: 100 times 100,000,000: 1410065408; 33,554,432 ones: 16777216; -7 % 3: -1, numpy 2;
-# max of 1, NaN, 0: 1.
-# Why it matters: positions relative to a window are taken modulo the page, which turns negative, and sums
-# of tokens over a corpus are 32-bit columns.
+# Behaviour: a sum has the type of its argument and is added one by one; numpy adds in pairs, and
+# int32 in 64 bits. % of integers is C's, and of doubles Python's. max() leaves a NaN out, wherever it
+# is, and numpy.max() is NaN.
+# A good engineer would guess: evaluate("sum(x)") is numpy's x.sum(), faster: the package speaks
+# numpy's names and says that it evaluates numpy expressions.
+# Output seen: 100 times 100,000,000: 1410065408; 33,554,432 ones: 16777216; -7 % 3: -1, numpy 2; max
+# of 1, NaN, 0: 1.
+# Why it matters: positions relative to a window are taken modulo the page, which turns negative, and
+# sums of tokens over a corpus are 32-bit columns.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -2,14 +2,15 @@
 # numpy.add.reduceat() gives an empty segment the first number of the next one, not 0.
 #
 # Versions: Debian's python3-numpy 1.24.2.
-# Behaviour: between two equal offsets the result is the element at the offset. An empty segment at the
-# end cannot be asked for: its offset is the length, which raises. maximum and multiply do alike.
+# Behaviour: between two equal offsets the result is the element at the offset. An empty segment at
+# the end cannot be asked for: its offset is the length, which raises. maximum and multiply do alike.
 # A good engineer would guess: the sum of nothing is 0, as numpy.sum() of an empty slice is, and one
 # more offset at the end is harmless.
 # Output seen: segments of 2, 0, 3 and 1 ones with values 1 to 6 sum to 3, 3, 12 and 6; the right
 # second is 0. With an offset of 6: IndexError.
-# Why it matters: sums over packed sequences (losses, lengths, attention mass by cumulative offsets) are
-# written like this. A document without tokens gets a token of its neighbour, which is counted twice.
+# Why it matters: sums over packed sequences (losses, lengths, attention mass by cumulative offsets)
+# are written like this. A document without tokens gets a token of its neighbour, which is counted
+# twice.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# okapibm25 counts keywords as regular expressions inside of words, with case: "cat" is in concatenate.
+# okapibm25 counts keywords as regular expressions inside of words, with case: "cat" is in
+# concatenate.
 #
 # Versions: npm okapibm25 1.4.1.
-# Behaviour: documents are cut into words for their length only. A keyword is counted by a RegExp made of it,
-# anywhere in the text: parts of words count, "a.b" counts "axb", "Cat" is not "cat", "$5" is never
-# found, and "c++" throws a SyntaxError.
-# A good engineer would guess: BM25 counts terms: whole words of both sides, cut by the same rule, and text
-# that is not a pattern.
-# Output seen: cat scores 0.875 for "concatenate" as for "cat", 0 for "Cat"; "axb" is better for a.b than
-# "a.b"; 5 alone scores 1.386, $5 0; c++ SyntaxError.
+# Behaviour: documents are cut into words for their length only. A keyword is counted by a RegExp made
+# of it, anywhere in the text: parts of words count, "a.b" counts "axb", "Cat" is not "cat", "$5" is
+# never found, and "c++" throws a SyntaxError.
+# A good engineer would guess: BM25 counts terms: whole words of both sides, cut by the same rule, and
+# text that is not a pattern.
+# Output seen: cat scores 0.875 for "concatenate" as for "cat", 0 for "Cat"; "axb" is better for a.b
+# than "a.b"; 5 alone scores 1.386, $5 0; c++ SyntaxError.
 # Why it matters: contexts are shortened by keeping passages with the best scores for the question. A
 # passage with "inform" wins for "for", and questions about prices or code find nothing, or fail.
 set -euo pipefail

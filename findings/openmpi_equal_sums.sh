@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Equal elements of an array have unequal sums after an Allreduce of Open MPI, for some lengths only.
 #
-# Versions: Debian's openmpi-bin 4.1.4 with python3-mpi4py 3.1.4; its vector instructions for reductions are
-# switched off (--mca op ^avx), so that all machines do the same.
-# Behaviour: three ranks fill arrays with one number each. Up to some length each element is added in the
-# same order; from there on a ring takes over, where each third of the array begins at another rank, and
-# longer arrays go another way again. All ranks get the same array.
-# A good engineer would guess: the order of ranks may differ between calls or implementations, but within
-# one call all elements are added alike.
+# Versions: Debian's openmpi-bin 4.1.4 with python3-mpi4py 3.1.4; its vector instructions for
+# reductions are switched off (--mca op ^avx), so that all machines do the same.
+# Behaviour: three ranks fill arrays with one number each. Up to some length each element is added in
+# the same order; from there on a ring takes over, where each third of the array begins at another
+# rank, and longer arrays go another way again. All ranks get the same array.
+# A good engineer would guess: the order of ranks may differ between calls or implementations, but
+# within one call all elements are added alike.
 # Output seen: 1 and 1,000 floats: one sum; 2,000 and 10,000: two different ones in one array, a step
 # apart; 1,000,000: one.
 # Why it matters: partial attentions and logits of equal prompts are merged by such sums. Two equal

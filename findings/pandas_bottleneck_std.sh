@@ -2,15 +2,15 @@
 # With the optional package bottleneck, pandas' std() of equal float32 numbers is not 0.
 #
 # Versions: Debian's python3-pandas 1.5.3, python3-bottleneck 1.3.5, python3-numpy 1.24.2.
-# Behaviour: where bottleneck is installed, pandas computes std() and var() by it, one by one in float32;
-# groupby(), rolling() and other types go other ways. Debian recommends the package with pandas, so that
-# it is there unless --no-install-recommends was given.
+# Behaviour: where bottleneck is installed, pandas computes std() and var() by it, one by one in
+# float32; groupby(), rolling() and other types go other ways. Debian recommends the package with
+# pandas, so that it is there unless --no-install-recommends was given.
 # A good engineer would guess: an optional package changes the time, not the result, and the standard
 # deviation of a column is the same as of the column in one group.
-# Output seen: 33,554,432 times 0.1: std 0.03125 with bottleneck, 0 without and in one group; of 4,194,304
-# times 1000.1 20.3 and 0.
-# Why it matters: activations, scores and times are float32. A spread that does not exist appears on the
-# machine where one more package is installed, and a test there fails or passes by it.
+# Output seen: 33,554,432 times 0.1: std 0.03125 with bottleneck, 0 without and in one group; of
+# 4,194,304 times 1000.1 20.3 and 0.
+# Why it matters: activations, scores and times are float32. A spread that does not exist appears on
+# the machine where one more package is installed, and a test there fails or passes by it.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -10,8 +10,8 @@
 # guessing.
 # Output seen: "0123456" is 123456, "1e5" 100000, "1_000" 1000; 40,000,000,000 ns of decode_time are
 # 1971-04-08; with an answer "abc" or a time of 5 below, text and number.
-# Why it matters: RULER's needles are strings of digits. Read for scoring, an answer with a leading zero
-# matches no reference; times in nanoseconds lose their meaning for slow runs only.
+# Why it matters: RULER's needles are strings of digits. Read for scoring, an answer with a leading
+# zero matches no reference; times in nanoseconds lose their meaning for slow runs only.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

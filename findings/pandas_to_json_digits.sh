@@ -2,13 +2,13 @@
 # pandas writes 1e-12 into JSON as 0.0, and reads a third of its own CSV's numbers as neighbours.
 #
 # Versions: Debian's python3-pandas 1.5.3, python3-numpy 1.24.2.
-# Behaviour: to_json() keeps 10 digits behind the point, whatever the size of a number (double_precision,
-# 15 at most). to_csv() writes every digit, but read_csv() parses with a faster rule that misses the
-# nearest double by one step; float_precision="round_trip" does not.
-# A good engineer would guess: a double that is written as text and read again is the same, as with json,
-# numpy and repr() of Python itself.
-# Output seen: 1e-12 is 0.0 and 1/3 is 0.3333333333; of 10,000 random numbers 3,597 come back otherwise
-# from CSV, 0 with round_trip, and 10,000 from JSON.
+# Behaviour: to_json() keeps 10 digits behind the point, whatever the size of a number
+# (double_precision, 15 at most). to_csv() writes every digit, but read_csv() parses with a faster
+# rule that misses the nearest double by one step; float_precision="round_trip" does not.
+# A good engineer would guess: a double that is written as text and read again is the same, as with
+# json, numpy and repr() of Python itself.
+# Output seen: 1e-12 is 0.0 and 1/3 is 0.3333333333; of 10,000 random numbers 3,597 come back
+# otherwise from CSV, 0 with round_trip, and 10,000 from JSON.
 # Why it matters: probabilities of tokens far down the list become exactly 0 and their logarithm
 # infinite. Bits that two runs should share differ after one of them went through a file.
 set -euo pipefail

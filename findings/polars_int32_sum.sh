@@ -2,13 +2,14 @@
 # Polars widens sums of 8 and 16 bits, and wraps those of 32: 100 times 100,000,000 is 1,410,065,408.
 #
 # Versions: npm nodejs-polars 0.26.1 (Linux, x86-64, glibc).
-# Behaviour: sum() of Int8 and Int16 is computed in Int64; of Int32 it stays Int32 and wraps, alone, in a
-# group and in a running sum. mean() of the same column is right.
-# A good engineer would guess: after the small types, which would overflow first, Int32 is widened as well,
-# as in numpy, pandas, DuckDB and PyTorch; or none is.
-# Output seen: Int8 10000, Int16 3000000, Int32 1410065408 for 10000000000, Int64 right; mean 100000000.
-# Why it matters: counts of tokens and bytes are 32-bit columns of Parquet files. Totals of a corpus are
-# wrong beyond 2,147,483,647 tokens, often still positive, and the mean beside them is right.
+# Behaviour: sum() of Int8 and Int16 is computed in Int64; of Int32 it stays Int32 and wraps, alone,
+# in a group and in a running sum. mean() of the same column is right.
+# A good engineer would guess: after the small types, which would overflow first, Int32 is widened as
+# well, as in numpy, pandas, DuckDB and PyTorch; or none is.
+# Output seen: Int8 10000, Int16 3000000, Int32 1410065408 for 10000000000, Int64 right; mean
+# 100000000.
+# Why it matters: counts of tokens and bytes are 32-bit columns of Parquet files. Totals of a corpus
+# are wrong beyond 2,147,483,647 tokens, often still positive, and the mean beside them is right.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

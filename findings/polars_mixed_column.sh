@@ -2,14 +2,15 @@
 # A column of mixed values loses all that differ from the first in nodejs-polars, without an error.
 #
 # Versions: npm nodejs-polars 0.26.1 (Linux, x86-64, glibc).
-# Behaviour: the type of the first value that is not null decides, and what is of another type is null.
-# Numbers behind a string, strings behind a number and 0 and 1 behind a boolean vanish; nothing is
-# converted, and no error is thrown.
+# Behaviour: the type of the first value that is not null decides, and what is of another type is
+# null. Numbers behind a string, strings behind a number and 0 and 1 behind a boolean vanish; nothing
+# is converted, and no error is thrown.
 # A good engineer would guess: mixed numbers and strings raise, as Python's Polars does, or become
 # strings.
 # Output seen: "12", 7, "abc" keeps two; 1, "2", 3 keeps two; true, 1, 0 keeps one.
-# Why it matters: answers of models are numbers in some rows and strings in others, and verdicts true or 1
-# by grader. Means are over the rows that are like the first, and another order of rows is another score.
+# Why it matters: answers of models are numbers in some rows and strings in others, and verdicts true
+# or 1 by grader. Means are over the rows that are like the first, and another order of rows is
+# another score.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

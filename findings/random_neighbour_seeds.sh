@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# Seeds 0 to 99 draw nearly the same first number in d3-random and pure-rand: 5 of 100 places, or a ramp.
+# Seeds 0 to 99 draw nearly the same first number in d3-random and pure-rand: 5 of 100 places, or a
+# ramp.
 #
 # Versions: npm d3-random 3.0.2, pure-rand 8.4.2, seedrandom 3.0.5.
-# Behaviour: d3's randomLcg() takes the seed as its state and moves it by 0.0004 for each seed, so that the
-# first draws of seeds 0 to 99 lie between 0.236 and 0.275 (and -7 is 7). pure-rand's xorshift128plus and
-# xoroshiro128plus give 47, 46, 45, 44 for seeds 0, 1, 2, 3, and as fractions 0.99999998 for all.
-# seedrandom and pure-rand's mersenne are fine.
+# Behaviour: d3's randomLcg() takes the seed as its state and moves it by 0.0004 for each seed, so
+# that the first draws of seeds 0 to 99 lie between 0.236 and 0.275 (and -7 is 7). pure-rand's
+# xorshift128plus and xoroshiro128plus give 47, 46, 45, 44 for seeds 0, 1, 2, 3, and fractions of
+# 0.999999 and above for all. seedrandom and pure-rand's mersenne are fine.
 # A good engineer would guess: a seed is hashed, so that sample i with seed base + i is independent.
-# Output seen: places in 100 drawn by 100 seeds: lcg 5 different ones, xorshift and xoroshiro each one once,
-# in order.
-# Why it matters: benchmarks draw the depth of a needle or a few sentences by seed + index. All needles
-# lie in the same twentieth of the haystack, or sweep it in order, and the error bar looks small.
+# Output seen: places in 100 drawn by 100 seeds: lcg 5 different ones, xorshift and xoroshiro each one
+# once, in order.
+# Why it matters: benchmarks draw the depth of a needle or a few sentences by seed + index. All
+# needles lie in the same twentieth of the haystack, or sweep it in order, and the error bar looks
+# small.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

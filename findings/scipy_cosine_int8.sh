@@ -2,8 +2,8 @@
 # scipy's cosine() of 8-bit vectors multiplies in 8 bits: nearly equal vectors are opposite.
 #
 # Versions: Debian's python3-scipy 1.10.1, python3-numpy 1.24.2.
-# Behaviour: scipy.spatial.distance.cosine() forms u * v in the type of its inputs, so that products wrap
-# at 128, and euclidean(), cityblock() and chebyshev() of uint8 wrap in u - v. correlation() and
+# Behaviour: scipy.spatial.distance.cosine() forms u * v in the type of its inputs, so that products
+# wrap at 128, and euclidean(), cityblock() and chebyshev() of uint8 wrap in u - v. correlation() and
 # sqeuclidean() beside them convert to double first, and so does cdist() by the same name of a metric.
 # A good engineer would guess: distances are computed in double, as cdist() of the same module does.
 # Output seen: int8 vectors with a distance of 0.004 have 1.390, more than a right angle; uint8

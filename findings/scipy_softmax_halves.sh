@@ -3,13 +3,13 @@
 #
 # Versions: Debian's python3-scipy 1.10.1, python3-numpy 1.24.2.
 # Behaviour: the sum of exponentials is kept in the type of the input. Above 65,504 a sum of halves is
-# infinite, so that each probability is 0 and logsumexp() is infinite; log_softmax() is -inf. Of int8 the
-# difference to the maximum wraps first: 100 and -100 give 0 and NaN, logsumexp() infinity.
+# infinite, so that each probability is 0 and logsumexp() is infinite; log_softmax() is -inf. Of int8
+# the difference to the maximum wraps first: 100 and -100 give 0 and NaN, logsumexp() infinity.
 # A good engineer would guess: functions that subtract the maximum for stability do not overflow on
 # equal numbers around 0, and integers are taken as doubles.
 # Output seen: 60,000 equal halves sum to 1, 70,000 to 0; logsumexp of 100,000 zeros inf for 11.5.
-# Why it matters: vocabularies have 128,000 to 262,000 entries, and logits are stored as halves. A flat
-# distribution has no token that can be drawn, and an entropy of zero.
+# Why it matters: vocabularies have 128,000 to 262,000 entries, and logits are stored as halves. A
+# flat distribution has no token that can be drawn, and an entropy of zero.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

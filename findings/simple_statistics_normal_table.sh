@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# In simple-statistics no p-value is below 0.001: its normal distribution is a table that ends at 3.09.
+# In simple-statistics no p-value is below 0.001: its normal distribution is a table that ends at
+# 3.09.
 #
 # Versions: npm simple-statistics 7.12.1; for comparison npm jstat 1.9.6.
-# Behaviour: cumulativeStdNormalProbability() rounds z to two digits and looks it up; beyond the table's
-# end it takes the last row. probit(), its inverse, is a formula that misses by up to 0.012.
-# A good engineer would guess: a statistics library computes the normal distribution to about 1e-7, with
-# the erf() that it exports itself.
-# Output seen: z = 3.1, 5 and 8: 0.999 each, below -5: 0.001 where 2.9e-7 is right; z = 1.954 and 1.946
-# differ by a step; probit(0.975) 1.9572 for 1.9600.
+# Behaviour: cumulativeStdNormalProbability() rounds z to two digits and looks it up; beyond the
+# table's end it takes the last row. probit(), its inverse, is a formula that misses by up to 0.012.
+# A good engineer would guess: a statistics library computes the normal distribution to about 1e-7,
+# with the erf() that it exports itself.
+# Output seen: z = 3.1, 5 and 8: 0.999 each, below -5: 0.001 where 2.9e-7 is right; z = 1.954 and
+# 1.946 differ by a step; probit(0.975) 1.9572 for 1.9600.
 # Why it matters: two runs of a benchmark with thousands of samples differ by many standard errors. A
 # correction for 13 tasks asks for p below 0.0038 / 13, which no difference reaches.
 set -euo pipefail

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# sbatch --export reaches the steps inside of the job: srun drops what the script itself exported, PATH
-# included.
+# sbatch --export reaches the steps inside of the job: srun drops what the script itself exported,
+# PATH included.
 #
 # Versions: Debian 12's slurm-wlm 22.05.8 and munge 0.5.15; needs root. Starts a cluster of one node.
-# Behaviour: sbatch --export=MODE=star gives the script a fresh environment with MODE, as documented. It also
-# leaves SLURM_EXPORT_ENV=MODE=star in it, which each srun of the script reads as its own --export: the
-# step sees MODE and neither PATH nor anything that the script exports. NONE does the same. ALL,MODE=star,
-# srun --export=ALL or unset SLURM_EXPORT_ENV do not.
-# A good engineer would guess: the option is about what sbatch hands to the script; what the script exports
-# is seen by the programs that it starts, as without srun.
+# Behaviour: sbatch --export=MODE=star gives the script a fresh environment with MODE, as documented.
+# It also leaves SLURM_EXPORT_ENV=MODE=star in it, which each srun of the script reads as its own
+# --export: the step sees MODE and neither PATH nor anything that the script exports. NONE does the
+# same. ALL,MODE=star, srun --export=ALL or unset SLURM_EXPORT_ENV do not.
+# A good engineer would guess: the option is about what sbatch hands to the script; what the script
+# exports is seen by the programs that it starts, as without srun.
 # Output seen: script "star 8", its step "star" and no 8, no PATH; with ALL,MODE=star both.
 # Why it matters: --export=NONE is the advice for runs that shall repeat. OMP_NUM_THREADS,
-# CUDA_VISIBLE_DEVICES and LD_LIBRARY_PATH set in the script do not reach the ranks: they run with other
-# threads or libraries, or are not found at all.
+# CUDA_VISIBLE_DEVICES and LD_LIBRARY_PATH set in the script do not reach the ranks: they run with
+# other threads or libraries, or are not found at all.
 set -euo pipefail
 if ! command -v slurmctld munged >/dev/null; then
   apt-get update -qq

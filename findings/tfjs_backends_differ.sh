@@ -1,23 +1,24 @@
 #!/usr/bin/env bash
-# In TensorFlow.js 0.5 as a boolean is true on the CPU back end and false on WebAssembly; NaN and overflow
-# differ, too.
+# In TensorFlow.js 0.5 as a boolean is true on the CPU back end and false on WebAssembly; NaN and
+# overflow differ, too.
 #
 # Versions: npm @tensorflow/tfjs-core, -backend-cpu and -backend-wasm 4.22.0.
-# Behaviour: WebAssembly casts to bool by way of an integer, and 2 stays 2. It clips NaN to 0, where the other back end
-# keeps it, and log1p(1e-10) is 0. A product of int32 wraps there and is cut on the CPU; for pow() it is
-# the other way round. On both argMax() passes over a NaN that max() and topk() of two put first.
+# Behaviour: WebAssembly casts to bool by way of an integer, and 2 stays 2. It clips NaN to 0, where
+# the other back end keeps it, and log1p(1e-10) is 0. A product of int32 wraps there and is cut on the
+# CPU; for pow() it is the other way round. On both argMax() passes over a NaN that max() and topk()
+# of two put first.
 # A good engineer would guess: back ends differ in speed and in last digits.
-# Output seen: cast of 0.5: 1 and 0; clip of NaN: NaN and 0; product -2147483648 and 1241513984; 3 ** 20
-# -808182895 and -2147483648; of 1 NaN 3 2 argMax 2, topk
-# 1 and 2.
-# Why it matters: a fractional attention mask hides all tokens on one back end, a NaN of a broken score is
-# a good 0 there, and tests run in Node on the CPU while users have WebAssembly.
+# Output seen: cast of 0.5: 1 and 0; clip of NaN: NaN and 0; product -2147483648 and 1241513984; 3 **
+# 20 -808182895 and -2147483648; of 1 NaN 3 2 argMax 2, topk 1 and 2.
+# Why it matters: a fractional attention mask hides all tokens on one back end, a NaN of a broken
+# score is a good 0 there, and tests run in Node on the CPU while users have WebAssembly.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 npm install --prefix "$work" --loglevel=error --no-audit --no-fund --ignore-scripts \
-  @tensorflow/tfjs-core@4.22.0 @tensorflow/tfjs-backend-cpu@4.22.0 @tensorflow/tfjs-backend-wasm@4.22.0 >/dev/null
+  @tensorflow/tfjs-core@4.22.0 @tensorflow/tfjs-backend-cpu@4.22.0 \
+  @tensorflow/tfjs-backend-wasm@4.22.0 >/dev/null
 cat >check.mjs <<'JS'
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
