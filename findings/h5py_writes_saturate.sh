@@ -4,7 +4,7 @@
 # Versions: Debian's python3-h5py 3.7.0 (HDF5 1.10.8), python3-numpy 1.24.2.
 # Behaviour: HDF5 converts between integer types by cutting to the nearest that fits, without an error
 # or a warning, in both directions: by assigning to a dataset and by reading with astype(). Floats are
-# cut to integers the same way. Only a list of Python numbers goes through numpy first.
+# cut to integers the same way.
 # A good engineer would guess: dataset[...] = array does what array[...] = array does (70,000 becomes
 # 4,464), or refuses.
 # Output seen: ids 65536, 70000 and 151643 are all 65535; 300.0 is 255 in uint8 and 127 in int8, -5 is
