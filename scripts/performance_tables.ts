@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import { errorText, EXIT_CODES, FileError } from "../lib/errors.ts";
 import { BenchRecords } from "./performance/records.ts";
 import { type Table, tableText } from "./performance/table.ts";
+import { PRECISION_TABLES } from "./performance/precision_tables.ts";
 import { TABLES } from "./performance/tables.ts";
 import { SCALING_TABLES } from "./scaling/tables.ts";
 
@@ -22,6 +23,7 @@ export interface TableDocument {
 /** All documents with tables that are made of records. */
 export const DOCUMENTS: readonly TableDocument[] = [
   { path: "docs/performance.md", tables: TABLES },
+  { path: "docs/precision.md", tables: PRECISION_TABLES },
   { path: "docs/scaling.md", tables: SCALING_TABLES },
 ];
 

@@ -10,10 +10,13 @@
  * at the speed of memory.
  *
  * A unit of work is one key head of a sequence times one split of its keys; the splits depend on the
- * sequence's number of keys alone and attention_parts.h merges them in order. Within a split, tiles of 256 keys: logits by dot
- * products of R rows with four keys at a time, online softmax, then R rows of sums over the values.
+ * sequence's number of keys alone and attention_parts.h merges them in order. A thread takes neighbouring
+ * units, whose keys follow each other, so that the next ones can be asked for while it computes. Within a
+ * split, tiles of 256 keys: logits by dot products of R rows with four keys at a time, online softmax, then
+ * R rows of sums over the values (attention_decode_sums.h).
  * bf16 is widened without a shuffle: one 32-bit lane holds an even and an odd element, so that
- * queries and sums keep the even elements of a vector pair before the odd ones.
+ * queries and sums keep the even elements of a vector pair before the odd ones. Where pairs of bf16 are
+ * multiplied fast, queries and weights are rounded to bf16 in place of widening keys and values.
  */
 #include "attention_decode.h"
 
@@ -34,16 +37,42 @@ SequencePlan plan_sequence(const sx_attention_decode_params& args, int64_t seque
   return plan;
 }
 
+/* A unit: some rows of a key head of a sequence, and one split of its keys. */
+struct Unit {
+  const SequencePlan* plan;
+  int64_t sequence, kv_head, first_row, split;
+  int64_t first_key() const { return plan->first_key + split * plan->split_keys; }
+};
+
+Unit unit_at(const sx_attention_decode_params& args, const SequencePlan* plans, int64_t number) {
+  Unit unit;
+  unit.sequence = plan_of(plans, args.sequences, number);
+  unit.plan = plans + unit.sequence;
+  const int64_t own = number - unit.plan->first_unit, rows = own / unit.plan->splits;
+  unit.split = own % unit.plan->splits;
+  unit.kv_head = rows / row_groups(args);
+  unit.first_row = rows % row_groups(args) * kFewRows;
+  return unit;
+}
+
+/* Where the keys of a unit begin. */
+template <class Key>
+const Key* keys_of(const sx_attention_decode_params& args, const Unit& unit) {
+  const int64_t row = args.first_row == nullptr ? 0 : args.first_row[unit.sequence];
+  return static_cast<const Key*>(args.keys) + unit.kv_head * args.head_stride +
+         (row + unit.first_key()) * args.token_stride;
+}
+
+/* `next`: the keys that this thread reads behind those of the unit, or null. */
 template <class Key, int D>
-void run_unit(const sx_attention_decode_params& args, const SequencePlan& plan, int64_t sequence,
-              int64_t unit, float* parts) {
-  const int64_t groups = row_groups(args);
-  const AttentionArgs dense = dense_arguments(args, sequence);
-  const int64_t split = unit % plan.splits, rows = unit / plan.splits;
-  const int64_t first = plan.first_key + split * plan.split_keys;
-  Split<Key, D> keys(args, dense, sequence, rows / groups, rows % groups * kFewRows);
-  keys.add_keys(first, min64(first + plan.split_keys, args.key_count[sequence]));
-  keys.finish(parts + plan.parts + split * part_floats(args));
+void run_unit(const sx_attention_decode_params& args, const Unit& unit, const Key* next,
+              float* parts) {
+  const SequencePlan& plan = *unit.plan;
+  const AttentionArgs dense = dense_arguments(args, unit.sequence);
+  const int64_t first = unit.first_key();
+  Split<Key, D> rows(args, dense, unit.sequence, unit.kv_head, unit.first_row);
+  rows.add_keys(first, min64(first + plan.split_keys, args.key_count[unit.sequence]), next);
+  rows.finish(parts + plan.parts + unit.split * part_floats(args));
 }
 
 template <class Key, int D>
@@ -67,10 +96,13 @@ sx_status run(Context& context, const sx_attention_decode_params& args) {
     floats += plans[s].splits * part_floats(args);
     units += plans[s].splits * args.kv_heads * row_groups(args);
   }
-  parallel_for(context, units, 1, [&](int64_t begin, int64_t end, int32_t) {
-    for (int64_t unit = begin; unit < end; unit++) {
-      const int64_t s = plan_of(plans, args.sequences, unit);
-      run_unit<Key, D>(args, plans[s], s, unit - plans[s].first_unit, parts);
+  parallel_for(context, units, Grain(units, 1), [&](int64_t begin, int64_t end, int32_t) {
+    Unit unit = unit_at(args, plans, begin);
+    for (int64_t number = begin; number < end; number++) {
+      const bool is_last = number + 1 == end;
+      const Unit behind = is_last ? unit : unit_at(args, plans, number + 1);
+      run_unit<Key, D>(args, unit, is_last ? nullptr : keys_of<Key>(args, behind), parts);
+      unit = behind;
     }
   });
   merge_rows<D>(context, args, parts, floats, [&](int64_t s, int64_t) { return plans + s; });

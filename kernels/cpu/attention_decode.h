@@ -8,8 +8,7 @@
 #include <immintrin.h>
 #include <math.h>
 
-#include "attention_tile.h"
-#include "kv_codes.h"
+#include "attention_decode_sums.h"
 #include "thread_pool.h"
 
 namespace sx {
@@ -17,15 +16,8 @@ namespace SX_ISA {
 
 /* From more rows on, packing a tile once is cheaper than dot products for every row. */
 constexpr int64_t kFewRows = 8;
-/* Rows whose sums fit the registers beside four keys: 3 x 4 of 16, 6 x 4 of 32. */
-constexpr int kRegisterRows = kLanes == 8 ? 3 : 6;
-/* Keys per tile: with D = 128 in f32 its values are 128 KiB, which L2 holds from logits to sums. */
-constexpr int64_t kTile = 256;
 /* At most 32 splits per key head: enough for the cores, few for the merge. */
 constexpr int64_t kSplits = 32;
-/* Keys and values are asked for so many rows ahead: the processor's own prefetching ends at each
- * page of 4 KiB. */
-constexpr int64_t kAheadRows = 64;
 
 /* How what a sequence, or one of its key heads, reads is split: by how much that is alone. */
 struct SplitPlan {
@@ -95,106 +87,6 @@ sx_status with_keys(const sx_attention_decode_params& args, const Run& run) {
   return with_dim(static_cast<const float*>(nullptr));
 }
 
-/* bf16 in the order of its elements: the means of keys of 8 bits. */
-struct ordered_bf16 {
-  bf16 value;
-};
-SX_INLINE void load_pair(const ordered_bf16* p, Vec& first, Vec& second) {
-  first = load(reinterpret_cast<const bf16*>(p));
-  second = load(reinterpret_cast<const bf16*>(p) + kLanes);
-}
-
-/* Where element d of a row lies in the order of load_pair. */
-template <class Key>
-SX_INLINE int64_t place(const Key*, int64_t d) {
-  return d;
-}
-SX_INLINE int64_t place(const bf16*, int64_t d) {
-  return d / kPair * kPair + d % 2 * kLanes + d % kPair / 2;
-}
-
-/* The sums of four vectors. */
-SX_INLINE __m128 reduce_four(Vec a, Vec b, Vec c, Vec d) {
-#if defined(__AVX512F__)
-  const auto half = [](Vec v) {
-    return _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
-  };
-  const __m256 ab = _mm256_hadd_ps(half(a), half(b)), cd = _mm256_hadd_ps(half(c), half(d));
-#else
-  const __m256 ab = _mm256_hadd_ps(a, b), cd = _mm256_hadd_ps(c, d);
-#endif
-  const __m256 sums = _mm256_hadd_ps(ab, cd);
-  return _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps(sums, 1));
-}
-
-/* Not static, unlike other functions of headers, so that both ops share what is made of them: the
- * namespace is the instruction set's.
- *
- * logits[r][0..count) = q[r] . k of `count` keys, in fours; those past the last key repeat it. */
-template <class Key, int D, int R>
-void multiply_keys(const float* q, const Key* keys, int64_t stride, int64_t count, float* logits) {
-  for (int64_t n = 0; n < count; n += 4) {
-    const Key* key[4];
-    for (int i = 0; i < 4; i++) key[i] = keys + min64(n + i, count - 1) * stride;
-    Vec sums[R][4];
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++) sums[r][0] = sums[r][1] = sums[r][2] = sums[r][3] = zero();
-    for (int64_t d = 0; d < D; d += kPair) {
-#pragma GCC unroll 4
-      for (int i = 0; i < 4; i++) {
-        Vec first, second;
-        prefetch(key[i] + d + kAheadRows * stride);
-        load_pair(key[i] + d, first, second);
-#pragma GCC unroll 8
-        for (int r = 0; r < R; r++) {
-          sums[r][i] = fma(load(q + r * D + d), first, sums[r][i]);
-          sums[r][i] = fma(load(q + r * D + d + kLanes), second, sums[r][i]);
-        }
-      }
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++) {
-      _mm_storeu_ps(logits + r * kTile + n,
-                    reduce_four(sums[r][0], sums[r][1], sums[r][2], sums[r][3]));
-    }
-  }
-}
-
-/* out[r] = out[r] * alpha[r] + sum over `count` keys of weights[r][key] * values[key]. */
-template <class Key, int D, int R>
-void multiply_values(const float* weights, const float* alpha, const Key* values, int64_t stride,
-                     int64_t count, float* out) {
-  for (int64_t d = 0; d < D; d += 2 * kPair) {
-    Vec sums[R][4];
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++) {
-#pragma GCC unroll 4
-      for (int i = 0; i < 4; i++) {
-        sums[r][i] = mul(load(out + r * D + d + i * kLanes), broadcast(alpha[r]));
-      }
-    }
-    for (int64_t n = 0; n < count; n++) {
-#pragma GCC unroll 2
-      for (int i = 0; i < 4; i += 2) {
-        Vec first, second;
-        prefetch(values + (n + kAheadRows) * stride + d + i * kLanes);
-        load_pair(values + n * stride + d + i * kLanes, first, second);
-#pragma GCC unroll 8
-        for (int r = 0; r < R; r++) {
-          const Vec weight = broadcast(weights[r * kTile + n]);
-          sums[r][i] = fma(weight, first, sums[r][i]);
-          sums[r][i + 1] = fma(weight, second, sums[r][i + 1]);
-        }
-      }
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++) {
-#pragma GCC unroll 4
-      for (int i = 0; i < 4; i++) store(out + r * D + d + i * kLanes, sums[r][i]);
-    }
-  }
-}
-
 /* What scales of the codes of load_pair are to be multiplied by. */
 template <class Key>
 constexpr float kScaleFactor = 1;
@@ -243,18 +135,22 @@ class Split {
         scales_(kv_head * args.scale_head_stride +
                 (args.first_row == nullptr ? 0 : args.first_row[sequence])) {
     for (int64_t r = 0; r < rows_; r++) {
-      const float* q = static_cast<const float*>(dense.q) + row_of(r) * D;
-      for (int64_t d = 0; d < D; d++) {
-        q_[r * D + place(keys_, d)] = q[d] * (args.scale * 1.44269504088896341f);
-        out_[r * D + d] = 0;
-      }
+      take_query(static_cast<const float*>(dense.q) + row_of(r) * D, r);
+      for (int64_t d = 0; d < D; d++) out_[r * D + d] = 0;
       state_[r] = {-INFINITY, 0};
     }
   }
 
-  void add_keys(int64_t begin, int64_t end) {
+  /* Where the keys of a sequence's rows from `key` on lie. */
+  const Key* keys_at(int64_t key) const { return keys_ + key * args_.token_stride; }
+
+  /* `next`: the keys that are read after these, null if there are none. */
+  void add_keys(int64_t begin, int64_t end, const Key* next) {
     for (int64_t key = begin; key < end; key += kTile) {
       const int64_t count = min64(kTile, end - key);
+      const bool has_more = key + kTile < end;
+      next_ = Ahead(has_more ? keys_at(key + kTile) : next,
+                    has_more ? min64(kTile, end - key - kTile) : kTile, D);
       for (int64_t r = 0; r < rows_; r += kRows) {
         with_rows<kRows>(min64(kRows, rows_ - r),
                          [&](auto rows) { this->add_tile<rows()>(r, key, count); });
@@ -289,6 +185,17 @@ class Split {
     return (first_ + r) / group_ * args_.q_heads + first_head_ + (first_ + r) % group_;
   }
 
+  /* Takes row r, scaled: as bf16, or in load_pair's order. */
+  void take_query(const float* q, int64_t r) {
+    const float factor = args_.scale * 1.44269504088896341f;
+    if constexpr (kHasPairs<Key>) {
+      bf16* row = reinterpret_cast<bf16*>(q_) + r * D;
+      for (int64_t d = 0; d < D; d++) row[d] = narrow_bf16(q[d] * factor);
+    } else {
+      for (int64_t d = 0; d < D; d++) q_[r * D + place(keys_, d)] = q[d] * factor;
+    }
+  }
+
   template <int R>
   void add_tile(int64_t first, int64_t key, int64_t count) {
     int64_t visible[R], hidden[R];
@@ -300,7 +207,7 @@ class Split {
       if (hidden[r] >= visible[r]) visible[r] = 0;
     }
     const int64_t stride = args_.token_stride;
-    Run<Key> run = {keys_ + key * stride, values_ + key * stride, stride, 0, nullptr, nullptr};
+    Run<Key> run = {keys_at(key), values_ + key * stride, stride, 0, nullptr, nullptr};
     if (args_.key_scales != nullptr) {
       run.key_scales = args_.key_scales + scales_ + key;
       run.value_scales = args_.value_scales + scales_ + key;
@@ -319,7 +226,11 @@ class Split {
       begin = max64(begin, hidden[r]);
     }
     if (most == 0) return;
-    multiply_keys<Row, D, R>(q_ + first * D, run.keys, run.stride, most, weights_);
+    const int64_t width = kHasPairs<Key> ? D / 2 : D;
+    multiply_keys<Row, D, R>(q_ + first * width, run.keys, run.stride, most, run.values, weights_);
+    const auto ask = [&] {
+      if (kAsksAhead<R>) next_.ask(kHasPairs<Row> ? kPairLines : kLines);
+    };
     float alpha[R];
     for (int r = 0; r < R; r++) {
       float* weights = weights_ + r * kTile;
@@ -330,7 +241,7 @@ class Split {
       if (run.bias_log2 != 0) {
         for (int64_t k = 0; k < visible[r]; k++) weights[k] += run.bias_log2;
       }
-      alpha[r] = visible[r] == 0 ? 1 : softmax_row(weights, visible[r], state_[first + r]);
+      alpha[r] = visible[r] == 0 ? 1 : softmax_row(weights, visible[r], state_[first + r], ask);
       if (run.value_scales != nullptr) {
         scale_numbers(weights, run.value_scales, kScaleFactor<Row>, visible[r]);
       }
@@ -344,7 +255,7 @@ class Split {
       alpha[r] = 1;
     }
     multiply_values<Row, D, R>(weights_ + begin, alpha, run.values + begin * run.stride, run.stride,
-                               least - begin, out_ + first * D);
+                               least - begin, next_, out_ + first * D);
     for (int r = 0; r < R; r++) {
       const int64_t rest = max64(least, hidden[r]);
       if (rest < visible[r]) add_values(run, first, r, 1, rest, visible[r]);
@@ -355,8 +266,9 @@ class Split {
   template <class Row>
   void add_values(const Run<Row>& run, int64_t first, int64_t r, float alpha, int64_t begin,
                   int64_t end) {
+    Ahead nothing;
     multiply_values<Row, D, 1>(weights_ + r * kTile + begin, &alpha,
-                               run.values + begin * run.stride, run.stride, end - begin,
+                               run.values + begin * run.stride, run.stride, end - begin, nothing,
                                out_ + (first + r) * D);
   }
 
@@ -365,10 +277,11 @@ class Split {
   int64_t group_, first_, rows_, first_head_;
   const Key* keys_;
   const Key* values_;
+  Ahead next_;                          /* the keys behind those that are read now */
   int64_t scales_;                      /* of the sequence's first key */
-  alignas(64) float q_[kFewRows * D];   /* scaled, in load_pair's order */
-  alignas(64) float out_[kFewRows * D]; /* in load_pair's order */
-  alignas(64) float weights_[kRegisterRows * kTile];
+  alignas(64) float q_[kFewRows * D];   /* of take_query() */
+  alignas(64) float out_[kFewRows * D]; /* in the order of place() */
+  alignas(64) float weights_[kRegisterRows * kTile + kLanes];
   RowState state_[kFewRows];
 };
 

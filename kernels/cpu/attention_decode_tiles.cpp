@@ -92,18 +92,21 @@ void add_means(const Args& args, const HeadPlan& plan, int64_t base, int64_t beg
 template <class Key, int D>
 void add_numbers(const Args& args, const HeadPlan& plan, int64_t sequence, int64_t kv_head,
                  int64_t begin, int64_t end, Split<Key, D>& rows) {
-  const int64_t from_tiles = plan.chosen * SX_TILE;
-  for (int64_t at = begin; at < min64(end, from_tiles);) {
-    const int64_t tile = at / SX_TILE, inner = at % SX_TILE;
-    const int64_t run = neighbours(plan.list, tile, min64(kTile / SX_TILE, plan.chosen - tile));
-    const int64_t count = min64(run * SX_TILE - inner, end - at);
-    const int64_t key = plan.list[tile] * int64_t{SX_TILE} + inner;
-    rows.add_keys(key, key + count);
-    at += count;
-  }
+  const int64_t from_tiles = plan.chosen * SX_TILE, keys_end = min64(end, plan.keys);
   const int64_t behind = (plan.pooled - plan.chosen) * SX_TILE;
-  const int64_t tail = max64(begin, from_tiles), tail_end = min64(end, plan.keys);
-  if (tail < tail_end) rows.add_keys(behind + tail, behind + tail_end);
+  const auto key_of = [&](int64_t at) {
+    return at < from_tiles ? plan.list[at / SX_TILE] * int64_t{SX_TILE} + at % SX_TILE
+                           : behind + at;
+  };
+  for (int64_t at = begin; at < min64(end, from_tiles);) {
+    const int64_t tile = at / SX_TILE, key = key_of(at);
+    const int64_t run = neighbours(plan.list, tile, min64(kTile / SX_TILE, plan.chosen - tile));
+    const int64_t count = min64(run * SX_TILE - at % SX_TILE, end - at);
+    at += count;
+    rows.add_keys(key, key + count, at < keys_end ? rows.keys_at(key_of(at)) : nullptr);
+  }
+  const int64_t tail = max64(begin, from_tiles);
+  if (tail < keys_end) rows.add_keys(key_of(tail), key_of(keys_end - 1) + 1, nullptr);
   const sx_attention_decode_params& decode = args.attention;
   const int64_t first_row = decode.first_row == nullptr ? 0 : decode.first_row[sequence];
   const int64_t base = kv_head * args.mean_head_stride + first_row / SX_TILE * D;

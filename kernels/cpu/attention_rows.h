@@ -75,8 +75,10 @@ struct RowState {
 };
 
 /* Turns the logits s[0..count) into weights 2^(s - max), padded with zeros to whole vectors, and
- * takes them into the state. Returns the factor of what was summed before. */
-static inline float softmax_row(float* s, int64_t count, RowState& state) {
+ * takes them into the state. Returns the factor of what was summed before. `between` runs before each
+ * vector of weights. */
+template <class Between>
+static inline float softmax_row(float* s, int64_t count, RowState& state, const Between& between) {
   const int64_t padded = ceil_div(count, kLanes) * kLanes;
   for (int64_t k = count; k < padded; k++) s[k] = -INFINITY;
   Vec top = load(s), other = top;
@@ -90,6 +92,7 @@ static inline float softmax_row(float* s, int64_t count, RowState& state) {
   const Vec shift = broadcast(row_max);
   Vec sum = zero();
   for (k = 0; k < padded; k += kLanes) {
+    between();
     const Vec weight = exp2(sub(load(s + k), shift));
     store(s + k, weight);
     sum = add(sum, weight);
@@ -98,6 +101,9 @@ static inline float softmax_row(float* s, int64_t count, RowState& state) {
   state.max_log2 = row_max;
   state.sum = state.sum * alpha + reduce_add(sum);
   return alpha;
+}
+static inline float softmax_row(float* s, int64_t count, RowState& state) {
+  return softmax_row(s, count, state, [] {});
 }
 
 /* Up to kTileRows query rows: row r is token r / heads, head r % heads of the call's. */

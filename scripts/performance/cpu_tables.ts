@@ -1,6 +1,6 @@
 /**
- * The tables of `docs/performance.md` that are made of `bench/zen5-peers.jsonl`: a record for each engine
- * and round, of which medians count.
+ * The tables of `docs/performance.md` that set two engines side by side on a CPU: `bench/zen5-peers.jsonl`
+ * and `bench/amx-peers.jsonl` have a record for each engine and round, of which medians count.
  *
  * @module
  */
@@ -8,34 +8,40 @@ import { median } from "../../commands/bench/timings.ts";
 import { type BenchRecords, numberAt, type Where } from "./records.ts";
 import { digits, seconds, type Table, times, whole } from "./table.ts";
 
-const FILE = "zen5-peers";
+/** A file of records. */
+type PeersFile = "zen5-peers" | "amx-peers";
+
 const OWN = { engine: "StarX" } as const;
 const PEER = { engine: "llama.cpp" } as const;
 /** As records and rows call them. */
 const MODELS = [["1b", "1B"], ["135m", "135M"]] as const;
 
-function medianOf(records: BenchRecords, where: Where, path: string): number {
-  return median(records.all(FILE, where).map((record) => numberAt(record, path)));
-}
+/** The median of a figure over the records that have some values. */
+type MedianOf = (where: Where, path: string) => number;
+
+const medians = (records: BenchRecords, file: PeersFile): MedianOf => (where, path) =>
+  median(records.all(file, where).map((record) => numberAt(record, path)));
 
 /** Tokens per second of both engines. */
-export function zen5Decode(records: BenchRecords): Table {
+export function peersDecode(records: BenchRecords, file: PeersFile): Table {
+  const medianOf = medians(records, file);
   const row = (name: string, where: Where): string[] => {
     const own = { ...where, ...OWN };
-    const rates = [own, { ...where, ...PEER }].map((one) =>
-      medianOf(records, one, "tokens_per_s")
-    ) as [number, number];
-    const shares = records.all(FILE, own).map((record) =>
+    const rates = [own, { ...where, ...PEER }].map((one) => medianOf(one, "tokens_per_s")) as [
+      number,
+      number,
+    ];
+    const shares = records.all(file, own).map((record) =>
       numberAt(record, "gb_per_s") / numberAt(record, "read_gb_per_s")
     );
     return [
       name,
       ...rates.map((rate) => digits(rate, 3)),
       times(rates[0] / rates[1]),
-      digits(medianOf(records, own, "gb_per_s"), 3),
-      digits(medianOf(records, own, "read_gb_per_s"), 3),
+      digits(medianOf(own, "gb_per_s"), 3),
+      digits(medianOf(own, "read_gb_per_s"), 3),
       median(shares).toFixed(2),
-      String(records.all(FILE, own).length),
+      String(records.all(file, own).length),
     ];
   };
   const base = { what: "decode", ctx: 512 };
@@ -58,12 +64,11 @@ export function zen5Decode(records: BenchRecords): Table {
   };
 }
 
-/** Prefill with weights of 16 and of 8 bits. */
+/** Prefill of the 1B shape with weights of 16 and of 8 bits. */
 export function zen5Prefill(records: BenchRecords): Table {
+  const medianOf = medians(records, "zen5-peers");
   const row = (n: number): string[] => {
-    const [bf16, int8] = ["bf16", "int8"].map((weights) =>
-      medianOf(records, { ...OWN, what: "prefill", model: "1b", weights, n }, "seconds.0")
-    ) as [number, number];
+    const [bf16, int8] = prefillPair(medianOf, { ...OWN, n });
     return [whole(n), seconds(bf16), seconds(int8), times(bf16 / int8)];
   };
   return {
@@ -72,10 +77,51 @@ export function zen5Prefill(records: BenchRecords): Table {
   };
 }
 
+function prefillPair(medianOf: MedianOf, where: Where): [bf16: number, int8: number] {
+  const base = { ...where, what: "prefill", model: "1b" };
+  const of = (weights: string) => medianOf({ ...base, weights }, "seconds.0");
+  return [of("bf16"), of("int8")];
+}
+
+/** The same of both engines. */
+export function amxPrefill(records: BenchRecords): Table {
+  const file = "amx-peers";
+  const medianOf = medians(records, file);
+  const row = (n: number): string[] => {
+    const own = prefillPair(medianOf, { ...OWN, n });
+    const peer = prefillPair(medianOf, { ...PEER, n });
+    const [bf16, int8] = ["bf16", "int8"].map((weights) =>
+      records.all(file, { ...OWN, what: "prefill", model: "1b", weights, n })
+        .map((record) => numberAt(record, "seconds.0"))
+    ) as [number[], number[]];
+    const ratios = bf16.flatMap((one, i) => int8[i] === undefined ? [] : [one / int8[i]]);
+    return [
+      whole(n),
+      ...own.map(seconds),
+      times(median(ratios)),
+      String(ratios.length),
+      ...peer.map(seconds),
+    ];
+  };
+  return {
+    head: [
+      "1B, prefill",
+      ">bf16, s",
+      ">int8, s",
+      ">faster by",
+      ">rounds",
+      ">llama.cpp, bf16",
+      ">Q8_0",
+    ],
+    rows: [row(512), row(2048)],
+  };
+}
+
 /** Tokens after a long context by what keys and values are rounded to. */
 export function zen5Caches(records: BenchRecords): Table {
+  const medianOf = medians(records, "zen5-peers");
   const row = (cache: string): string[] => {
-    const rate = medianOf(records, { ...OWN, ctx: 8192, cache }, "tokens_per_s");
+    const rate = medianOf({ ...OWN, ctx: 8192, cache }, "tokens_per_s");
     return [cache, digits(rate, 3), (1000 / rate).toFixed(1)];
   };
   return {

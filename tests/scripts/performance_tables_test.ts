@@ -1,6 +1,7 @@
 import { DOCUMENTS, refreshTables, type TableDocument } from "../../scripts/performance_tables.ts";
 import { type BenchRecord, BenchRecords } from "../../scripts/performance/records.ts";
 import { tableText } from "../../scripts/performance/table.ts";
+import { PRECISION_TABLES } from "../../scripts/performance/precision_tables.ts";
 import { TABLES } from "../../scripts/performance/tables.ts";
 import { FileError } from "../../lib/errors.ts";
 import { assert, assertEquals, assertNotEquals, assertThrows } from "../helpers/assert.ts";
@@ -139,4 +140,31 @@ Deno.test("tableText() lays a table out as deno fmt does", () => {
     tableText(table),
     "| name   | figure |\n| ------ | -----: |\n| a      |    1.5 |\n| longer |        |",
   );
+});
+
+Deno.test("the table of int8 weights takes differences of the samples that both settings have", () => {
+  const values = ["dense", "star"].flatMap((mode) =>
+    [4096, 8192].flatMap((length) => [
+      { weights: "bf16", cache: "bf16", mode, length, task: "vt", scores: [100, 60, 0] },
+      { weights: "bf16", cache: "bf16", mode, length, task: "fwe", scores: [50, 50] },
+      { weights: "int8", cache: "bf16", mode, length, task: "vt", scores: [100, 80] },
+      { weights: "int8", cache: "bf16", mode, length, task: "fwe", scores: [50, 50, 50] },
+      { weights: "int8", cache: "int8", mode, length, task: "vt", scores: [100, 60, 0] },
+      { weights: "int8", cache: "int8", mode, length, task: "fwe", scores: [40, 40] },
+    ])
+  );
+  const lines = values.map((value, i): BenchRecord => ({ file: "r", line: i + 1, value }));
+  const table = PRECISION_TABLES["precision-int8"]?.(
+    new BenchRecords(new Map([["amx-ruler", lines]])),
+  );
+  assertEquals(table?.rows[0], [
+    "dense, 4,096",
+    "51.7 ± 14.5",
+    "70.0 ± 5.0",
+    "+5.00 ± 5.00",
+    "4",
+    "46.7 ± 14.5",
+    "-5.00 ± 0.00",
+    "5",
+  ]);
 });
