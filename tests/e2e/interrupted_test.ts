@@ -16,8 +16,8 @@ const CLI = new URL("../../cli.ts", import.meta.url).pathname;
 const HANG_S = 8;
 /** Processes that do not end by themselves are waited for no longer. */
 const PATIENCE_MS = 120_000;
-/** Two batches and one more. */
-const SAMPLES = 7;
+/** More than two replicas have places for, so that there is work left when one has done its own. */
+const SAMPLES = 10;
 const BATCH = ["-b", "3", "--threads", "1", "--device", "cpu", "--timeout", String(HANG_S)];
 
 /** A command, and the files that it writes; the first one tells how far it is. */
