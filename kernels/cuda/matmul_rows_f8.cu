@@ -6,7 +6,7 @@
  * The kernel of matmul_rows.cuh; its shapes are here. Widening takes 2 instructions an element of a
  * lane's weights.
  */
-#include "matmul_rows.cuh"
+#include "matmul_rows_split.cuh"
 #include "ops.cuh"
 
 namespace sx {
@@ -18,7 +18,9 @@ using rows::kDeepBytes;
 using rows::kShallowBytes;
 using rows::launch;
 using rows::launch_kept;
+using rows::launch_split_or;
 using rows::Shape;
+using rows::Split;
 
 /* Shapes by the columns that a block owns, which are rows of x.
  * Hopper's 227 KiB of shared memory. Measured on an H200 at the 8B shape, kernels behind each other, the
@@ -37,7 +39,7 @@ struct Deep<8> : Shape<e4m3, 2, 1, 2, 4, 1, 256> {};
 template <>
 struct Deep<16> : Shape<e4m3, 4, 2, 1, 4, 1, 256> {};
 template <>
-struct Deep<32> : Shape<e4m3, 6, 4, 1, 2, 1, 256> {};
+struct Deep<32> : Shape<e4m3, 4, 4, 1, 2, 1, 256> {};
 template <>
 struct Deep<64> : Shape<e4m3, 4, 8, 1, 2, 1, 256> {};
 /* Those that keep x, where it has room beside the queues. */
@@ -47,6 +49,12 @@ template <>
 struct Kept<8> : Shape<e4m3, 2, 1, 2, 4, 1, 256, true> {};
 template <>
 struct Kept<16> : Shape<e4m3, 2, 2, 1, 5, 1, 256, true> {};
+template <int kColumns>
+struct Apart;
+template <>
+struct Apart<32> : Split<e4m3, 2, 8, 2, 4, 1, 4, true> {};
+template <>
+struct Apart<64> : Split<e4m3, 4, 8, 3, 8, 1, 2, false> {};
 static_assert(Deep<8>::kSharedBytes <= kDeepBytes && Deep<16>::kSharedBytes <= kDeepBytes &&
                   Deep<32>::kSharedBytes <= kDeepBytes && Deep<64>::kSharedBytes <= kDeepBytes,
               "a block fits");
@@ -92,7 +100,8 @@ sx_status run_pass(Context& context, const rows::Product<e4m3>& product, bool de
   }
   if (m <= 8) return launch_kept<Kept<8>, Deep<8>>(context, product);
   if (m <= 16) return launch_kept<Kept<16>, Deep<16>>(context, product);
-  return m <= 32 ? launch<Deep<32>>(context, product) : launch<Deep<64>>(context, product);
+  if (m <= 32) return launch_split_or<Apart<32>, Deep<32>>(context, product);
+  return launch_split_or<Apart<64>, Deep<64>>(context, product);
 }
 
 }  // namespace
