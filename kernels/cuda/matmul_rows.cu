@@ -15,9 +15,9 @@ namespace cuda {
 namespace {
 
 using rows::kDeepBytes;
+using rows::keeps;
 using rows::kShallowBytes;
 using rows::launch;
-using rows::launch_kept;
 using rows::Shape;
 
 /* Hopper's 227 KiB of shared memory. Measured on an H200 at the 8B shape, with all shapes of 1 to 8 row
@@ -38,7 +38,9 @@ struct Deep<16> : Shape<bf16, 2, 2, 1, 5, 1, 256> {};
 template <>
 struct Deep<32> : Shape<bf16, 2, 4, 1, 4, 1, 128> {};
 template <>
-struct Deep<64> : Shape<bf16, 3, 8, 1, 2, 1, 256> {};
+struct Deep<48> : Shape<bf16, 3, 6, 1, 3, 1, 256> {};
+template <>
+struct Deep<64> : Shape<bf16, 3, 8, 1, 3, 1, 256> {};
 /* Of up to 8 rows, where x has room beside the queues. */
 struct Kept : Shape<bf16, 1, 1, 2, 8, 1, 256, true> {};
 /* The 99 KiB of every GPU from Ampere on. */
@@ -51,7 +53,8 @@ struct Shallow<16> : Shape<bf16, 2, 2, 1, 3, 2, 128> {};
 template <>
 struct Shallow<32> : Shape<bf16, 2, 4, 1, 2, 2, 128> {};
 static_assert(Deep<8>::kSharedBytes <= kDeepBytes && Deep<16>::kSharedBytes <= kDeepBytes &&
-                  Deep<32>::kSharedBytes <= kDeepBytes && Deep<64>::kSharedBytes <= kDeepBytes,
+                  Deep<32>::kSharedBytes <= kDeepBytes && Deep<48>::kSharedBytes <= kDeepBytes &&
+                  Deep<64>::kSharedBytes <= kDeepBytes,
               "a block fits");
 static_assert(Shallow<32>::kSharedBytes <= kShallowBytes &&
                   Shallow<8>::kSharedBytes <= kShallowBytes,
@@ -59,8 +62,9 @@ static_assert(Shallow<32>::kSharedBytes <= kShallowBytes &&
 
 sx_status run_pass(Context& context, const rows::Product<bf16>& product, bool deep) {
   if (product.m <= 8) {
-    return deep ? launch_kept<Kept, Deep<8>>(context, product)
-                : launch<Shallow<8>>(context, product);
+    if (!deep) return launch<Shallow<8>>(context, product);
+    return keeps<Kept>(product) ? launch<Kept>(context, product)
+                                : launch<Deep<8>>(context, product);
   }
   if (product.m <= 16) {
     return deep ? launch<Deep<16>>(context, product) : launch<Shallow<16>>(context, product);
@@ -68,7 +72,7 @@ sx_status run_pass(Context& context, const rows::Product<bf16>& product, bool de
   if (product.m <= 32) {
     return deep ? launch<Deep<32>>(context, product) : launch<Shallow<32>>(context, product);
   }
-  return launch<Deep<64>>(context, product);
+  return product.m <= 48 ? launch<Deep<48>>(context, product) : launch<Deep<64>>(context, product);
 }
 
 }  // namespace

@@ -216,13 +216,12 @@ sx_status launch(Context& context, Product<typename S::Weight> product) {
   return launch_ahead(context, op, kernel, static_cast<unsigned>(blocks), kThreads, bytes, product);
 }
 
-/* With the shape that keeps x, if there is room for it, or with the other one. kDeepBytes are at hand. */
+/* Whether there is room for x beside the queues of a shape that keeps it; kDeepBytes are at hand. */
 constexpr int kDeepBytes = 227 << 10;
-template <class Kept, class Other>
-sx_status launch_kept(Context& context, const Product<typename Kept::Weight>& product) {
-  const bool fits = is_aligned_product(product) &&
-                    Kept::kSharedBytes + Kept::x_bytes(product.m, product.k) <= kDeepBytes;
-  return fits ? launch<Kept>(context, product) : launch<Other>(context, product);
+template <class Kept>
+bool keeps(const Product<typename Kept::Weight>& product) {
+  return is_aligned_product(product) &&
+         Kept::kSharedBytes + Kept::x_bytes(product.m, product.k) <= kDeepBytes;
 }
 
 /* Rows in passes over the weights, of at most 64 rows, or 32 with little shared memory.

@@ -163,9 +163,7 @@ class Loader {
     advance();
   }
 
-  __device__ static int64_t first_part() {
-    return static_cast<int64_t>(S::chain()) * S::kPart;
-  }
+  __device__ static int64_t first_part() { return static_cast<int64_t>(S::chain()) * S::kPart; }
 
   __device__ void begin_tile() {
     row_ = tile_ * S::kRows + S::first_row() + threadIdx.x % 32 / 4;

@@ -14,54 +14,18 @@
 
 #include <atomic>
 
+#include "cluster.cuh"
 #include "matmul_rows.cuh"
 
 namespace sx {
 namespace cuda {
 namespace rows {
 
-/* ------------------------------------------------------------------------------ clusters */
-
-__device__ inline uint32_t rank_in_cluster() {
-  uint32_t rank = 0;
-#if __CUDA_ARCH__ >= 900
-  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-#endif
-  return rank;
-}
-/* The two halves of a barrier of all threads of a cluster. */
-__device__ inline void arrive_cluster() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
-#endif
-}
-__device__ inline void wait_cluster() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
-#endif
-}
-/* The place of an address of shared memory in another block of the cluster, and what lies there. */
-__device__ inline uint32_t place_in_block(uint32_t address, uint32_t block) {
-  uint32_t place = 0;
-#if __CUDA_ARCH__ >= 900
-  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(place) : "r"(address), "r"(block));
-#endif
-  return place;
-}
-__device__ inline float load_from_block(uint32_t place) {
-  float value = 0;
-#if __CUDA_ARCH__ >= 900
-  asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(value) : "r"(place) : "memory");
-#endif
-  return value;
-}
-
 /* ------------------------------------------------------------------------------ shapes */
 
 /* How a cluster works; no bit of a result depends on it. blocks: of a cluster; warps: of a block; the rest
  * as in Shape. */
-template <class W, int blocks, int warps, int row_tiles, int column_tiles, int runs, int stages,
-          bool later>
+template <class W, int blocks, int warps, int row_tiles, int column_tiles, int runs, int stages>
 struct Split : Depth<W> {
   using Weight = W;
   using Depth<W>::kPart;
@@ -70,7 +34,6 @@ struct Split : Depth<W> {
   static constexpr bool kScaled = sizeof(W) == 1, kKeepsX = true;
   static constexpr int kBlocks = blocks, kBlockWarps = warps, kBlockThreads = 32 * warps;
   static constexpr int kLine = 256, kStages = stages, kRuns = runs;
-  static constexpr bool kFinishesLater = later;
   static constexpr int kSteps = kPart / (runs * kRun);
   /* Places in the order of sums that a block has, and warps of each. */
   static constexpr int kChains = kWarps / blocks, kGroups = warps / kChains;
@@ -79,9 +42,9 @@ struct Split : Depth<W> {
   static constexpr int kXParts = kVector / 8;
   static constexpr int kRunLoads = 2 * row_tiles, kLoads = runs * kRunLoads;
   static constexpr int kQueueBytes = warps * stages * kLoads * 512;
-  /* The sums of one row tile of each warp, and of as many as are kept until all blocks have them. */
+  /* The sums of one row tile of each warp. */
   static constexpr int kPartFloats = warps * kColumns * 16;
-  static constexpr int kSharedBytes = kQueueBytes + kPartFloats * 4 * (later ? row_tiles : 1);
+  static constexpr int kSharedBytes = kQueueBytes + kPartFloats * 4 * row_tiles;
   /* Elements of a row of x of one turn that a block has, from row to row, and bytes of a turn. */
   static constexpr int kTurnWidth = kChains * kPart;
   static constexpr int kPitch = kTurnWidth + (kXParts == 1 ? 32 : 8);
@@ -89,9 +52,7 @@ struct Split : Depth<W> {
   static_assert(kWarps % blocks == 0 && warps % kChains == 0 && (kGroups & (kGroups - 1)) == 0,
                 "rows are shared out evenly");
 
-  __device__ static int chain() {
-    return rank_in_cluster() * kChains + threadIdx.x / 32 % kChains;
-  }
+  __device__ static int chain() { return rank_in_cluster() * kChains + threadIdx.x / 32 % kChains; }
   __device__ static int first_row() { return threadIdx.x / 32 / kChains * (16 * row_tiles); }
   __device__ static int64_t first_tile() { return blockIdx.x / blocks; }
   __device__ static int64_t tile_step() { return gridDim.x / blocks; }
@@ -139,8 +100,8 @@ class Turns {
 
   /* Of the run at `element` of the warp's part. Rows that x does not have are of no use to any other. */
   __device__ uint4 read(const uint4*, int64_t element, int j, int part) const {
-    return *reinterpret_cast<const uint4*>(own_ + static_cast<int>(element) +
-                                           j * 8 * S::kPitch + part * 8);
+    return *reinterpret_cast<const uint4*>(own_ + static_cast<int>(element) + j * 8 * S::kPitch +
+                                           part * 8);
   }
 
  private:
@@ -155,8 +116,7 @@ class Turns {
 /* As load_scales(): of the rows whose sums a thread finishes. */
 template <class S>
 __device__ inline void load_split_scales(Scales<S>& scales,
-                                         const Product<typename S::Weight>& product,
-                                         int64_t tile) {
+                                         const Product<typename S::Weight>& product, int64_t tile) {
   if constexpr (S::kScaled) {
 #pragma unroll
     for (int t = 0; t < S::kRowTiles; t++) {
@@ -185,8 +145,7 @@ __device__ inline void store_parts(const Sums<S>& sums, float* parts, int t) {
 /* Adds up the cluster's sums of row tile t; each block those of some rows of x. */
 template <class S>
 __device__ inline void add_parts(const Product<typename S::Weight>& product,
-                                 const Scales<S>& scales, const float* parts, int64_t tile,
-                                 int t) {
+                                 const Scales<S>& scales, const float* parts, int64_t tile, int t) {
   constexpr int kOwn = S::kColumns / S::kBlocks;
   uint32_t blocks[S::kBlocks];
 #pragma unroll
@@ -214,10 +173,9 @@ __device__ inline void add_parts(const Product<typename S::Weight>& product,
   }
 }
 
-/* How the sums of a tile are finished. The cluster's barrier is arrived at when parts were read, and waited
- * for before they are written again; then the same with reading and writing exchanged. A shape that
- * finishes later leaves a tile's parts until a turn of the next tile is done, so that no block waits for
- * another; else they are finished at once, a row tile at a time, in less memory. */
+/* How the sums of a tile are finished: a turn of the next tile later, so that hardly a block waits for
+ * another. The cluster's barrier is arrived at when parts were read, and waited for before they are written
+ * again; then the same with reading and writing exchanged. */
 template <class S>
 class Finish {
  public:
@@ -229,28 +187,16 @@ class Finish {
   /* The sums of a tile are whole. */
   __device__ void put(const Sums<S>& sums, int64_t tile) {
     load_split_scales<S>(scales_, product_, tile);
-    if constexpr (S::kFinishesLater) {
-      wait_cluster();
+    wait_cluster();
 #pragma unroll
-      for (int t = 0; t < S::kRowTiles; t++) store_parts<S>(sums, parts_ + t * S::kPartFloats, t);
-      arrive();
-      tile_ = tile;
-    } else {
-#pragma unroll
-      for (int t = 0; t < S::kRowTiles; t++) {
-        wait_cluster();
-        store_parts<S>(sums, parts_, t);
-        arrive();
-        wait_cluster();
-        add_parts<S>(product_, scales_, parts_, tile, t);
-        arrive();
-      }
-    }
+    for (int t = 0; t < S::kRowTiles; t++) store_parts<S>(sums, parts_ + t * S::kPartFloats, t);
+    arrive();
+    tile_ = tile;
   }
 
-  /* Finishes what was put last, if it was left. */
+  /* Finishes what was put last. */
   __device__ void end_last() {
-    if (!S::kFinishesLater || tile_ < 0) return;
+    if (tile_ < 0) return;
     wait_cluster();
 #pragma unroll
     for (int t = 0; t < S::kRowTiles; t++) {
@@ -282,8 +228,8 @@ class Finish {
 
 template <class S>
 __global__ void __launch_bounds__(S::kBlockThreads, 1)
-    matmul_rows_split_kernel(const __grid_constant__ Product<typename S::Weight> product,
-                             int turns, bool stays) {
+    matmul_rows_split_kernel(const __grid_constant__ Product<typename S::Weight> product, int turns,
+                             bool stays) {
 #if __CUDA_ARCH__ >= 900
   extern __shared__ uint4 shared[];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -350,6 +296,7 @@ sx_status count_clusters(Context& context, const char* op, int bytes, int* out) 
     *out = known[context.device];
     return SX_OK;
   }
+  SX_RETURN_IF_BAD(allow_shared(context, op, matmul_rows_split_kernel<S>, bytes));
   cudaLaunchAttribute attribute = {};
   attribute.id = cudaLaunchAttributeClusterDimension;
   attribute.val.clusterDim.x = S::kBlocks;
@@ -375,20 +322,37 @@ sx_status launch_split(Context& context, Product<typename S::Weight> product) {
   const int64_t turns = ceil_div(product.k, S::kTurn);
   const int64_t x_bytes = S::x_bytes(product.k, kDeepBytes);
   const int bytes = S::kSharedBytes + static_cast<int>(x_bytes);
-  SX_RETURN_IF_BAD(allow_shared(context, op, matmul_rows_split_kernel<S>, bytes));
   int clusters = 0;
-  SX_RETURN_IF_BAD(count_clusters<S>(context, op, bytes, &clusters));
+  SX_RETURN_IF_BAD(count_clusters<S>(context, op, kDeepBytes, &clusters));
+  SX_RETURN_IF_BAD(allow_shared(context, op, matmul_rows_split_kernel<S>, bytes));
   const int64_t blocks = min64(product.tiles, clusters) * S::kBlocks;
   return launch_clusters_ahead(context, op, matmul_rows_split_kernel<S>,
                                static_cast<unsigned>(blocks), S::kBlocks, S::kBlockThreads, bytes,
                                product, static_cast<int>(turns), x_bytes == turns * S::kTurnBytes);
 }
 
-/* With the shape that splits a product, if it can, or with the other one. */
-template <class S, class Other>
-sx_status launch_split_or(Context& context, const Product<typename S::Weight>& product) {
-  return splits<S>(context, product) ? launch_split<S>(context, product)
-                                     : launch<Other>(context, product);
+/* Rows of weights, of the whole depth, that the busiest block gets. */
+template <class S>
+sx_status most_rows(Context& context, int64_t n, int64_t* out) {
+  int clusters = 0;
+  SX_RETURN_IF_BAD(count_clusters<S>(context, "multiply rows", kDeepBytes, &clusters));
+  *out = ceil_div(ceil_div(n, S::kRows), clusters) * S::kRows / S::kBlocks;
+  return SX_OK;
+}
+
+/* With a shape that splits a product, if it can be split, or with the other one; with Even where that shares
+ * out the rows more evenly than Usual. */
+template <class Usual, class Even, class Other>
+sx_status launch_split_or(Context& context, const Product<typename Usual::Weight>& product) {
+  if (!splits<Usual>(context, product)) return launch<Other>(context, product);
+  if (std::is_same_v<Usual, Even> || !splits<Even>(context, product)) {
+    return launch_split<Usual>(context, product);
+  }
+  int64_t usual = 0, even = 0;
+  SX_RETURN_IF_BAD(most_rows<Usual>(context, product.n, &usual));
+  SX_RETURN_IF_BAD(most_rows<Even>(context, product.n, &even));
+  return even < usual ? launch_split<Even>(context, product)
+                      : launch_split<Usual>(context, product);
 }
 
 }  // namespace rows

@@ -40,8 +40,8 @@ inline void begin_after_all(Context& context) { context.lets_next_begin = false;
  * clusters of blocks where there are more than one in a cluster. */
 template <class... Params, class... Args>
 sx_status launch_clusters_ahead(Context& context, const char* op, void (*kernel)(Params...),
-                                unsigned grid, unsigned cluster, unsigned threads,
-                                int shared_bytes, Args&&... args) {
+                                unsigned grid, unsigned cluster, unsigned threads, int shared_bytes,
+                                Args&&... args) {
   cudaLaunchAttribute attributes[2] = {};
   cudaLaunchConfig_t config = {};
   config.gridDim = dim3(grid);
