@@ -22,8 +22,10 @@ using rows::Shape;
 
 /* Hopper's 227 KiB of shared memory. Measured on an H200 at the 8B shape, with all shapes of 1 to 8 row
  * tiles, 1 to 4 runs, 2 to 6 stages and 1 or 2 blocks that fit; the product of gate and up takes 63.5,
- * 63.9, 71.4 and 103 us with 8, 16, 32 and 64 rows of x. What matters most is that whole lines come to
- * L2: without it 67.7, 80.6, 88.7 and 110 us.
+ * 63.1, 69.5, 84.6 and 97.7 us with 8, 16, 32, 48 and 64 rows of x. What matters most is that whole lines
+ * come to L2: without it 67.7, 80.6, 88.7 and, with 64 rows, 110 us (of 63.5, 63.9, 71.4 and 103).
+ * Discarded: clusters that share out k, as with weights of e4m3 (matmul_rows_split.cuh): 73.9 and 105 us with
+ * 32 and 64 rows.
  * With x in shared memory, kernels behind each other, the products of queries, keys and values, output,
  * gate and up, down and head take, with one row, 12.7, 8.7, 55.3, 28.7 and 241 us; with x in the queues 13.0,
  * 8.9, 59.9, 29.4 and 265. Discarded: 4 runs a step (12.5, 8.5, 58.1, 29.7 and 256), 2 row tiles (14.4, 9.6,

@@ -9,7 +9,7 @@ import { openCudaDevice } from "../../lib/device/cuda.ts";
 import type { Device } from "../../lib/device/device.ts";
 import { Fp8Matrix } from "../../lib/device/fp8_matrix.ts";
 import { Tensor } from "../../lib/device/tensor.ts";
-import { type MatmulArguments } from "../../lib/ops/matmul.ts";
+import type { MatmulArguments } from "../../lib/ops/matmul.ts";
 import { matmulRows } from "../../lib/ops/matmul_rows.ts";
 import { quantizeRows } from "../../lib/ops/quantize_rows.ts";
 import { assert, assertEquals } from "../helpers/assert.ts";
