@@ -29,7 +29,7 @@ const MATRICES = [
   ["down", 4_096, 14_336],
 ] as const;
 const LAYERS = 32;
-const FEW_ROWS = [1, 2, 4, 8, 16, 32, 64] as const;
+const FEW_ROWS = [1, 2, 4, 8, 16, 17, 24, 32, 48, 64, 96, 128] as const;
 /** Rows of many whose errors are measured. */
 const CHECKED_ROWS = 256;
 
@@ -182,7 +182,7 @@ function fewText({ name, rows, bf16Us, fp8Us, error }: Timing): string {
   const codes = (matrix?.[1] ?? NaN) * (matrix?.[2] ?? NaN);
   const rate = (us: number, bytes: number) =>
     `${us.toFixed(1)} us ${(bytes / us / 1e3).toFixed(0)} GB/s`;
-  return `${name.padEnd(12)} ${String(rows).padStart(2)} rows: bf16 ${rate(bf16Us, 2 * codes)}; ` +
+  return `${name.padEnd(12)} ${String(rows).padStart(3)} rows: bf16 ${rate(bf16Us, 2 * codes)}; ` +
     `fp8 ${rate(fp8Us, codes)} (${(bf16Us / fp8Us).toFixed(2)}x); off by ${percent(error)}`;
 }
 

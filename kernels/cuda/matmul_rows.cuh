@@ -35,23 +35,14 @@ namespace rows {
 template <class S>
 using Sums = float[S::kRowTiles][S::kColumnTiles][4];
 
-/* A lane's weights of one run, as pairs of bf16. */
-__device__ inline void widen_pairs(uint32_t (&out)[4], uint4 raw, bf16) {
+/* Of a lane's weights of one run, those that meet part `part` of its elements of x, as pairs of bf16. */
+__device__ inline void widen_part(uint32_t (&out)[4], uint4 raw, int, bf16) {
   out[0] = raw.x, out[1] = raw.y, out[2] = raw.z, out[3] = raw.w;
 }
-__device__ inline void widen_pairs(uint32_t (&out)[8], uint4 raw, e4m3) {
+__device__ inline void widen_part(uint32_t (&out)[4], uint4 raw, int part, e4m3) {
   const uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
 #pragma unroll
-  for (int i = 0; i < 8; i++) out[i] = widen_pair(words[i / 2], i % 2, e4m3{});
-}
-
-/* sums += 16 weight rows by 8 rows of x, of the elements that a lane has in 16 bytes of x. */
-__device__ inline void multiply_part(float (&sums)[4], const uint32_t* low, const uint32_t* high,
-                                     uint4 x) {
-  const uint32_t first[4] = {low[0], high[0], low[1], high[1]};
-  const uint32_t second[4] = {low[2], high[2], low[3], high[3]};
-  multiply_add(sums, first, x.x, x.y);
-  multiply_add(sums, second, x.z, x.w);
+  for (int i = 0; i < 4; i++) out[i] = widen_pair(words[2 * part + i / 2], i % 2, e4m3{});
 }
 
 /* Where a lane reads x. */
@@ -82,51 +73,37 @@ class XReader {
   const bf16* rows_[S::kColumnTiles];
 };
 
-/* sums += the products of one step, which begins at `column`. Of weights and x, the fewer stay in registers
- * for a run. */
-template <class S>
-__device__ inline void multiply(Sums<S>& sums, const uint4* slot, const XReader<S>& reader,
+/* sums += the products of one step, which begins at `column`. Each product takes up another sum than the
+ * one before it, for which it would have to wait. */
+template <class S, class Reader>
+__device__ inline void multiply(Sums<S>& sums, const uint4* slot, const Reader& reader,
                                 int64_t column) {
-  /* Pairs of weights in 16 bytes; a product takes two of each row. */
-  constexpr int kPairs = S::kVector / 2;
 #pragma unroll
   for (int run = 0; run < S::kRuns; run++, slot += S::kRunLoads * 32, column += S::kRun) {
-    if constexpr (S::kRowTiles > S::kColumnTiles) {
-      uint4 x[S::kColumnTiles][S::kXParts];
+    uint4 raw[2 * S::kRowTiles];
 #pragma unroll
-      for (int j = 0; j < S::kColumnTiles; j++) {
+    for (int i = 0; i < 2 * S::kRowTiles; i++) raw[i] = slot[i * 32];
 #pragma unroll
-        for (int part = 0; part < S::kXParts; part++) {
-          x[j][part] = reader.read(slot, column, j, part);
-        }
-      }
+    for (int part = 0; part < S::kXParts; part++) {
+      uint4 x[S::kColumnTiles];
 #pragma unroll
-      for (int t = 0; t < S::kRowTiles; t++) {
-        uint32_t low[kPairs], high[kPairs];
-        widen_pairs(low, slot[2 * t * 32], typename S::Weight{});
-        widen_pairs(high, slot[(2 * t + 1) * 32], typename S::Weight{});
-#pragma unroll
-        for (int part = 0; part < S::kXParts; part++) {
-#pragma unroll
-          for (int j = 0; j < S::kColumnTiles; j++) {
-            multiply_part(sums[t][j], low + 4 * part, high + 4 * part, x[j][part]);
-          }
-        }
-      }
-    } else {
-      uint32_t weights[2 * S::kRowTiles][kPairs];
+      for (int j = 0; j < S::kColumnTiles; j++) x[j] = reader.read(slot, column, j, part);
+      uint32_t weights[2 * S::kRowTiles][4];
 #pragma unroll
       for (int i = 0; i < 2 * S::kRowTiles; i++) {
-        widen_pairs(weights[i], slot[i * 32], typename S::Weight{});
+        widen_part(weights[i], raw[i], part, typename S::Weight{});
       }
 #pragma unroll
-      for (int j = 0; j < S::kColumnTiles; j++) {
+      for (int half = 0; half < 2; half++) {
 #pragma unroll
-        for (int part = 0; part < S::kXParts; part++) {
-          const uint4 x = reader.read(slot, column, j, part);
+        for (int t = 0; t < S::kRowTiles; t++) {
+          const uint32_t* low = weights[2 * t] + 2 * half;
+          const uint32_t* high = weights[2 * t + 1] + 2 * half;
+          const uint32_t pairs[4] = {low[0], high[0], low[1], high[1]};
 #pragma unroll
-          for (int t = 0; t < S::kRowTiles; t++) {
-            multiply_part(sums[t][j], weights[2 * t] + 4 * part, weights[2 * t + 1] + 4 * part, x);
+          for (int j = 0; j < S::kColumnTiles; j++) {
+            multiply_add(sums[t][j], pairs, half == 0 ? x[j].x : x[j].z,
+                         half == 0 ? x[j].y : x[j].w);
           }
         }
       }
@@ -239,13 +216,12 @@ sx_status launch(Context& context, Product<typename S::Weight> product) {
   return launch_ahead(context, op, kernel, static_cast<unsigned>(blocks), kThreads, bytes, product);
 }
 
-/* With the shape that keeps x, if there is room for it, or with the other one. kDeepBytes are at hand. */
+/* Whether there is room for x beside the queues of a shape that keeps it; kDeepBytes are at hand. */
 constexpr int kDeepBytes = 227 << 10;
-template <class Kept, class Other>
-sx_status launch_kept(Context& context, const Product<typename Kept::Weight>& product) {
-  const bool fits = is_aligned_product(product) &&
-                    Kept::kSharedBytes + Kept::x_bytes(product.m, product.k) <= kDeepBytes;
-  return fits ? launch<Kept>(context, product) : launch<Other>(context, product);
+template <class Kept>
+bool keeps(const Product<typename Kept::Weight>& product) {
+  return is_aligned_product(product) &&
+         Kept::kSharedBytes + Kept::x_bytes(product.m, product.k) <= kDeepBytes;
 }
 
 /* Rows in passes over the weights, of at most 64 rows, or 32 with little shared memory.

@@ -6,7 +6,7 @@
  * The kernel of matmul_rows.cuh; its shapes are here. Widening takes 2 instructions an element of a
  * lane's weights.
  */
-#include "matmul_rows.cuh"
+#include "matmul_rows_split.cuh"
 #include "ops.cuh"
 
 namespace sx {
@@ -15,10 +15,12 @@ namespace cuda {
 namespace {
 
 using rows::kDeepBytes;
+using rows::keeps;
 using rows::kShallowBytes;
 using rows::launch;
-using rows::launch_kept;
+using rows::launch_split_or;
 using rows::Shape;
+using rows::Split;
 
 /* Shapes by the columns that a block owns, which are rows of x.
  * Hopper's 227 KiB of shared memory. Measured on an H200 at the 8B shape, kernels behind each other, the
@@ -47,6 +49,36 @@ template <>
 struct Kept<8> : Shape<e4m3, 2, 1, 2, 4, 1, 256, true> {};
 template <>
 struct Kept<16> : Shape<e4m3, 2, 2, 1, 5, 1, 256, true> {};
+/* Those that split a product, and those that share out some matrices more evenly. Measured as above: with 8
+ * rows down takes 21.4 us, with 16 24.3; with 17, 32, 48 and 64 rows the four take 14.1, 10.9, 49.4 and
+ * 25.5; 16.0, 13.0, 49.1 and 31.3; 20.8, 15.1, 63.6 and 39.2; 23.9, 17.8, 72.7 and 44.7.
+ * Discarded: sums that are finished at once (32 rows: 21.3, 13.9, 62.8, 32.3), or by four warps of their own
+ * (20.4, 15.1, 47.1, 31.7; 64 rows: 24.4, 23.7, 75.4, 64.8); 64 rows in clusters of 4, which have no room
+ * for sums (35.7, 20.6, 86.2, 49.2). */
+template <int kColumns>
+struct Parted;
+template <>
+struct Parted<8> : Split<e4m3, 2, 8, 2, 1, 2, 4> {};
+template <>
+struct Parted<16> : Split<e4m3, 2, 8, 2, 2, 2, 3> {};
+template <>
+struct Parted<24> : Split<e4m3, 2, 8, 2, 3, 1, 5> {};
+template <>
+struct Parted<32> : Split<e4m3, 2, 16, 1, 4, 2, 2> {};
+template <>
+struct Parted<48> : Split<e4m3, 8, 8, 3, 6, 1, 3> {};
+template <>
+struct Parted<64> : Split<e4m3, 8, 8, 3, 8, 1, 2> {};
+template <int kColumns>
+struct Even;
+template <>
+struct Even<24> : Split<e4m3, 2, 8, 3, 3, 1, 3> {};
+template <>
+struct Even<32> : Split<e4m3, 2, 8, 3, 4, 1, 2> {};
+template <>
+struct Even<48> : Split<e4m3, 4, 8, 2, 6, 1, 5> {};
+template <>
+struct Even<64> : Split<e4m3, 8, 8, 2, 8, 1, 5> {};
 static_assert(Deep<8>::kSharedBytes <= kDeepBytes && Deep<16>::kSharedBytes <= kDeepBytes &&
                   Deep<32>::kSharedBytes <= kDeepBytes && Deep<64>::kSharedBytes <= kDeepBytes,
               "a block fits");
@@ -90,9 +122,14 @@ sx_status run_pass(Context& context, const rows::Product<e4m3>& product, bool de
     if (m <= 8) return launch_shallow<8>(context, product);
     return m <= 16 ? launch_shallow<16>(context, product) : launch_shallow<32>(context, product);
   }
-  if (m <= 8) return launch_kept<Kept<8>, Deep<8>>(context, product);
-  if (m <= 16) return launch_kept<Kept<16>, Deep<16>>(context, product);
-  return m <= 32 ? launch<Deep<32>>(context, product) : launch<Deep<64>>(context, product);
+  if (m <= 8 && keeps<Kept<8>>(product)) return launch<Kept<8>>(context, product);
+  if (m <= 8) return launch_split_or<Parted<8>, Parted<8>, Deep<8>>(context, product);
+  if (m <= 16 && keeps<Kept<16>>(product)) return launch<Kept<16>>(context, product);
+  if (m <= 16) return launch_split_or<Parted<16>, Parted<16>, Deep<16>>(context, product);
+  if (m <= 24) return launch_split_or<Parted<24>, Even<24>, Deep<32>>(context, product);
+  if (m <= 32) return launch_split_or<Parted<32>, Even<32>, Deep<32>>(context, product);
+  if (m <= 48) return launch_split_or<Parted<48>, Even<48>, Deep<64>>(context, product);
+  return launch_split_or<Parted<64>, Even<64>, Deep<64>>(context, product);
 }
 
 }  // namespace

@@ -75,6 +75,13 @@ struct Shape : Depth<W> {
     return round_up(k, kPart) + (kXParts == 1 ? 32 : 8);
   }
   static int64_t x_bytes(int64_t m, int64_t k) { return keeps_x ? m * x_pitch(k) * 2 : 0; }
+
+  /* What falls to the calling warp: its place in the order of parts, and the first row of each tile; and to
+   * its block: tiles. */
+  __device__ static int chain() { return threadIdx.x / 32; }
+  __device__ static int first_row() { return 0; }
+  __device__ static int64_t first_tile() { return blockIdx.x; }
+  __device__ static int64_t tile_step() { return gridDim.x; }
 };
 
 /* 16 bytes of a row from column `at` on, zeros behind its end at `k`, from any address. */
@@ -116,7 +123,7 @@ class Loader {
   __device__ Loader(const Product<typename S::Weight>& product, uint4* queue)
       : product_(product),
         queue_(queue),
-        tile_(blockIdx.x),
+        tile_(S::first_tile()),
         at_(first_part()),
         policy_(evict_first()) {
     begin_tile();
@@ -156,12 +163,10 @@ class Loader {
     advance();
   }
 
-  __device__ static int64_t first_part() {
-    return static_cast<int64_t>(threadIdx.x / 32) * S::kPart;
-  }
+  __device__ static int64_t first_part() { return static_cast<int64_t>(S::chain()) * S::kPart; }
 
   __device__ void begin_tile() {
-    row_ = tile_ * S::kRows + threadIdx.x % 32 / 4;
+    row_ = tile_ * S::kRows + S::first_row() + threadIdx.x % 32 / 4;
     weight_ = product_.weight + row_ * product_.k;
   }
 
@@ -171,7 +176,7 @@ class Loader {
     at_ += S::kTurn - S::kPart;
     if (at_ < product_.k) return;
     at_ = first_part();
-    tile_ += gridDim.x;
+    tile_ += S::tile_step();
     begin_tile();
   }
 

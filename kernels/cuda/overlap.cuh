@@ -36,25 +36,41 @@ __device__ inline void let_next_begin() {
 /* Has the next kernel begin when all before it have ended. */
 inline void begin_after_all(Context& context) { context.lets_next_begin = false; }
 
-/* Starts a kernel that keeps to the above, ahead of the end of the one before if that keeps to it, too. */
+/* Starts a kernel that keeps to the above, ahead of the end of the one before if that keeps to it, too; in
+ * clusters of blocks where there are more than one in a cluster. */
 template <class... Params, class... Args>
-sx_status launch_ahead(Context& context, const char* op, void (*kernel)(Params...), unsigned grid,
-                       unsigned threads, int shared_bytes, Args&&... args) {
-  cudaLaunchAttribute attribute = {};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
+sx_status launch_clusters_ahead(Context& context, const char* op, void (*kernel)(Params...),
+                                unsigned grid, unsigned cluster, unsigned threads, int shared_bytes,
+                                Args&&... args) {
+  cudaLaunchAttribute attributes[2] = {};
   cudaLaunchConfig_t config = {};
   config.gridDim = dim3(grid);
   config.blockDim = dim3(threads);
   config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
   config.stream = context.stream;
-  config.attrs = &attribute;
-  config.numAttrs = context.lets_next_begin ? 1 : 0;
+  config.attrs = attributes;
+  if (context.lets_next_begin) {
+    cudaLaunchAttribute& ahead = attributes[config.numAttrs++];
+    ahead.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    ahead.val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (cluster > 1) {
+    cudaLaunchAttribute& clusters = attributes[config.numAttrs++];
+    clusters.id = cudaLaunchAttributeClusterDimension;
+    clusters.val.clusterDim.x = cluster;
+    clusters.val.clusterDim.y = clusters.val.clusterDim.z = 1;
+  }
   const cudaError_t error = cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...);
   SX_RETURN_IF_BAD(error == cudaSuccess ? launched(context, op)
                                         : device_failure(context, op, error));
   context.lets_next_begin = context.capability >= 90;
   return SX_OK;
+}
+template <class... Params, class... Args>
+sx_status launch_ahead(Context& context, const char* op, void (*kernel)(Params...), unsigned grid,
+                       unsigned threads, int shared_bytes, Args&&... args) {
+  return launch_clusters_ahead(context, op, kernel, grid, 1, threads, shared_bytes,
+                               std::forward<Args>(args)...);
 }
 
 }  // namespace cuda

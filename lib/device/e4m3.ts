@@ -23,15 +23,21 @@ export const E4M3_VALUES: readonly number[] = Object.freeze(
   }),
 );
 
+/** A number, and the word of it that has its exponent. */
+const NUMBER = new Float64Array(1);
+const HIGH_WORD = new Uint32Array(NUMBER.buffer, 4);
+/** Of the exponents -6 to 8, one over the step of numbers. */
+const STEPS: readonly number[] = Array.from({ length: 15 }, (_, i) => 2 ** (9 - i));
+
 /** The code of the nearest number, of two the even one; above 448 it is 448's. */
 export function e4m3Code(value: number): number {
   if (Number.isNaN(value)) return NAN_CODE;
   const sign = value < 0 || Object.is(value, -0) ? SIGN : 0;
   const size = Math.min(Math.abs(value), E4M3_MAX);
   // Numbers below 2^-6 have the step of those above it.
-  const exponent = Math.max(-6, Math.floor(Math.log2(size)));
-  const steps = roundToEven(size / 2 ** (exponent - 3));
-  return sign | (exponent + 6) * 8 + steps;
+  NUMBER[0] = size;
+  const place = Math.max(0, ((HIGH_WORD[0] ?? 0) >>> 20) - 1017);
+  return sign | place * 8 + roundToEven(size * (STEPS[place] ?? NaN));
 }
 
 /** Whether any code among some bytes is NaN. */

@@ -27,7 +27,11 @@ export function elementsToFloats(bytes: Bytes, dtype: FloatDType): Float32Array<
   if (dtype === "f32") {
     return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
   }
-  if (dtype === "f8e4m3") return Float32Array.from(bytes, (code) => E4M3_VALUES[code] ?? NaN);
+  if (dtype === "f8e4m3") {
+    const numbers = new Float32Array(bytes.length);
+    for (let i = 0; i < numbers.length; i++) numbers[i] = E4M3_VALUES[bytes[i] ?? 0] ?? NaN;
+    return numbers;
+  }
   const count = bytes.byteLength / 2;
   if (dtype === "f16") {
     return new Float32Array(new Float16Array(bytes.buffer, bytes.byteOffset, count));
@@ -42,7 +46,12 @@ export function elementsToFloats(bytes: Bytes, dtype: FloatDType): Float32Array<
 export function floatsToElements(values: Float32Array, dtype: FloatDType): Uint8Array {
   if (dtype === "f32") return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   if (dtype === "f16") return new Uint8Array(Float16Array.from(values).buffer);
-  if (dtype === "f8e4m3") return Uint8Array.from(values, e4m3Code);
+  if (dtype === "f8e4m3") {
+    // Not from(), which goes through an iterator and takes long.
+    const codes = new Uint8Array(values.length);
+    for (let i = 0; i < codes.length; i++) codes[i] = e4m3Code(values[i] ?? NaN);
+    return codes;
+  }
   const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const halves = new Uint16Array(values.length);
   for (let i = 0; i < words.length; i++) halves[i] = roundToBfloat16(words[i] ?? 0);

@@ -98,7 +98,7 @@ function h200Attention(records: BenchRecords): Table {
   };
 }
 
-/** Counters of attention and of a token's products; the reasons for which warps wait most. */
+/** Counters of attention and of decode steps' products; the reasons for which warps wait most. */
 function h200Ncu(records: BenchRecords): Table {
   const row = (name: string, op: string): string[] => {
     const record = records.one("h200-ncu", { op });
@@ -130,8 +130,13 @@ function h200Ncu(records: BenchRecords): Table {
     rows: [
       row("dense attention, 32,768", "attention dense 32768"),
       row("a tenth of its tiles", "attention block-sparse 32768, a tenth"),
-      row("a token's output product", "decode output 1x4096x4096"),
-      row("its down product", "decode down 1x4096x14336"),
+      ...([[1, "bf16"], [1, "e4m3"], [32, "bf16"]] as const).flatMap(
+        ([rows, weights]) =>
+          [["output", "4096x4096"], ["gate and up", "28672x4096"], ["down", "4096x14336"]].map(
+            ([name, matrix]) =>
+              row(`${name}, ${rows} × ${weights}`, `decode ${rows}x${matrix} ${weights}`),
+          ),
+      ),
     ],
   };
 }

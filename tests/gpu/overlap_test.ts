@@ -52,7 +52,7 @@ async function floats(
   return tensor;
 }
 
-for (const rows of [1, 5, 16, 40]) {
+for (const rows of [1, 5, 16, 20, 40]) {
   gpuTest(
     `${rows} rows through ${LAYERS} layers on a GPU have the same bits, waited for or not`,
     async (device, owned) => {

@@ -42,6 +42,13 @@ const GPU_SIZES: readonly ProductSizes[] = [
   { m: 16, n: 100, k: 8_192, ...BF16 },
   { m: 16, n: 100, k: 8_192, ...F8_WEIGHT },
   { m: 5, n: 50, k: 14_336, ...F8_WEIGHT },
+  // x in shared memory a turn at a time, with room for all of them and with room for two; a ragged end.
+  { m: 20, n: 300, k: 4_096, ...F8_WEIGHT },
+  { m: 32, n: 100, k: 14_336, ...F8_WEIGHT },
+  { m: 50, n: 200, k: 8_208, ...F8_WEIGHT, accumulate: true },
+  { m: 32, n: 300, k: 4_096, ...BF16 },
+  { m: 50, n: 100, k: 8_200, ...BF16, accumulate: true },
+  { m: 24, n: 9_000, k: 128, ...F8_WEIGHT, gap: 16 },
   // More tiles than blocks, so that a queue goes on from one tile to the next.
   { m: 12, n: 20_000, k: 128, ...BF16 },
 ];
