@@ -38,7 +38,6 @@
 
 #include "attention_sm90_parts.cuh"
 #include "attention_sm90_rows.cuh"
-#include "tensor_map.cuh"
 
 namespace sx {
 namespace cuda {
@@ -98,6 +97,19 @@ __device__ inline void mask_tile(float (&logits)[kHopperKeys / 2], int first, in
   }
 }
 
+/* The same of keys before a row's window: of the tile's first ones. */
+__device__ inline void mask_before(float (&logits)[kHopperKeys / 2], int first, int second) {
+  const int column = threadIdx.x % 4 * 2;
+#pragma unroll
+  for (int n = 0; n < kHopperKeys / 8; n++) {
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      if (n * 8 + i < first - column) logits[4 * n + i] = -INFINITY;
+      if (n * 8 + i < second - column) logits[4 * n + 2 + i] = -INFINITY;
+    }
+  }
+}
+
 /* Online softmax: logits become weights relative to a row's reference, the largest logit so far or one
  * that it exceeds by little; factor brings what was summed before to the reference, which decides by
  * the row's own logits alone. */
@@ -151,28 +163,34 @@ __device__ inline void pack_weights(ConsumerState<kDim>& state) {
   }
 }
 
-template <int kDim, bool kSparse, bool kPaired>
+template <int kDim, bool kSparse, bool kPaired, bool kWindowed>
 struct Consumer {
   using Shared = HopperShared<kDim>;
   using KeyWalk = TileWalk<kHopperKeys, kSparse>;
   /* Barriers of the turns; 0 is the block's. */
   static constexpr int kFirstTurn = 1;
 
+  const AttentionParams& params;
   const Shared& shared;
   const KeyWalk& walk;
+  const HopperJob& job;
   const int64_t first_seen;
   const int group; /* which consumer */
+  int64_t whole;   /* the first key that all rows see; without windows all do */
   ConsumerState<kDim> state;
   RingPlace<Shared::kStages> keys, values;
   TileSight sight;                     /* of the tile of keys */
   const uint64_t key_rows, value_rows; /* of the first stage */
 
-  __device__ Consumer(const Shared& shared, const KeyWalk& walk, int64_t first_seen, int group)
-      : shared(shared),
+  __device__ Consumer(const AttentionParams& params, const Shared& shared, const KeyWalk& walk,
+                      const HopperJob& job, int group)
+      : params(params),
+        shared(shared),
         walk(walk),
-        first_seen(first_seen),
+        job(job),
+        first_seen(cuda::first_seen(params, job.q_block)),
         group(group),
-        state(),
+        whole(kWindowed ? params.window.first_key(first_seen + group * 64 + 62) : 0),
         sight(),
         key_rows(describe_operand(shared.keys(0))),
         value_rows(describe_operand(shared.values(0), Shared::kBoxBytes)) {}
@@ -183,11 +201,24 @@ struct Consumer {
   __device__ void take_turn() const { sync_named(kFirstTurn + group, 2 * kWarpgroup); }
   __device__ void pass_turn() const { arrive_named(kFirstTurn + 1 - group, 2 * kWarpgroup); }
 
-  /* Masks the logits where some row does not see all keys. */
-  __device__ void mask() {
-    if (sight.count >= kHopperKeys && sight.seen + group * 64 >= kHopperKeys) return;
-    const int count = max(0, sight.count);
-    mask_tile(state.logits, min(sight.seen + row(), count), min(sight.seen + row() + 8, count));
+  /* Masks the logits of tile n where some row does not see all keys. */
+  __device__ void mask(int n) {
+    if (sight.count < kHopperKeys || sight.seen + group * 64 < kHopperKeys) {
+      const int count = max(0, sight.count);
+      mask_tile(state.logits, min(sight.seen + row(), count), min(sight.seen + row() + 8, count));
+    }
+    if constexpr (kWindowed) {
+      if (sight.hides) mask_front(n);
+    }
+  }
+
+  /* Masks the logits of keys in front of windows. */
+  __device__ void mask_front(int n) {
+    const int64_t base = walk.tile(n).base, place = first_seen - 1 + row();
+    const auto hidden = [&](int64_t place) {
+      return static_cast<int>(min64(params.window.first_key(place) - base, kHopperKeys));
+    };
+    mask_before(state.logits, hidden(place), hidden(place + 8));
   }
 
   /* All lanes of a warp are done with a stage. */
@@ -213,9 +244,9 @@ struct Consumer {
     pin(state.logits);
     free_stage(shared.keys_free(keys.stage));
     const bool more = n + 1 < walk.tiles;
-    mask();
+    mask(n);
     /* Of the next tile: a list's number has arrived when the weights are done. */
-    if (more) sight = TileSight::of(walk, first_seen, n + 1);
+    if (more) sight = TileSight::of(walk, first_seen, whole, n + 1);
     soften_tile(state, factor, scale);
     /* Here rather than where the next tile begins: a loop stands between the weights and what waits
      * for the sums, so that the compiler does not wait before it makes the weights. */
@@ -239,7 +270,7 @@ struct Consumer {
 
   /* The first tile has nothing to overlap with. */
   __device__ void first_tile(float scale) {
-    sight = TileSight::of(walk, first_seen, 0);
+    sight = TileSight::of(walk, first_seen, whole, 0);
     wait_phase(shared.queries_full(), 0);
     take_queries();
     await_keys();
@@ -268,7 +299,16 @@ struct Consumer {
     rescale(state, factor);
   }
 
-  __device__ void run(const AttentionParams& params, const HopperJob& job) {
+  __device__ bool is_unfinite() const {
+    float sums[4] = {0, 0, 0, 0};
+#pragma unroll
+    for (int i = 0; i < kDim / 2; i++) sums[i % 4] = fmaf(state.out[i], 0, sums[i % 4]);
+    return !(sums[0] + sums[1] + (sums[2] + sums[3]) == 0);
+  }
+
+  /* Makes and writes the output. */
+  __device__ void run_round() {
+    state = ConsumerState<kDim>();
     if (group == 1) pass_turn(); /* the other begins */
     if (walk.tiles > 0) {
       first_tile(params.scale_log2);
@@ -280,11 +320,22 @@ struct Consumer {
     }
     if (group == 0) take_turn(); /* so that no turn is left over */
     write_rows<kDim>(params, job, state.out, state.rows, row());
-    arrive_named(kWritten, kWrittenThreads);
+  }
+
+  __device__ void run() {
+#pragma unroll 1
+    for (bool again = false;; again = true) {
+      run_round();
+      const bool is_bad = end_round<kDim, kPaired>(shared, is_unfinite());
+      if (again || !is_bad) return;
+      free_stage(shared.values_free(values.stage));
+      values.advance();
+      keys.advance();
+    }
   }
 };
 
-template <int kDim, bool kSparse, bool kPaired>
+template <int kDim, bool kSparse, bool kPaired, bool kWindowed>
 __global__ void __launch_bounds__(kHopperThreads, 1)
     attention_hopper_kernel(const __grid_constant__ HopperParams params) {
   extern __shared__ __align__(16) unsigned char memory[];
@@ -300,87 +351,13 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
   const int warpgroup = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / kWarpgroup, 0);
   if (warpgroup == 0) {
     lower_registers<kProducerRegisters>();
-    if (threadIdx.x == 0) produce<kDim, kSparse, kPaired>(params, shared, job);
-    if (threadIdx.x >= 32) clean_values<kDim, kSparse>(params, shared, job);
+    supply<kDim, kSparse, kPaired>(params, shared, job);
   } else {
     raise_registers<kConsumerRegisters>();
     const TileWalk<kHopperKeys, kSparse> walk(params.attention, job.head, job.q_block);
-    const int64_t seen = first_seen(params.attention, job.q_block);
-    Consumer<kDim, kSparse, kPaired>(shared, walk, seen, warpgroup - 1).run(params.attention, job);
+    Consumer<kDim, kSparse, kPaired, kWindowed>(params.attention, shared, walk, job, warpgroup - 1)
+        .run();
   }
-  if constexpr (kPaired) { /* the other one may still write to this one's memory */
-    __syncwarp();
-    sync_pair();
-  }
-}
-
-/* A block for each row of tiles of each head. */
-template <int kDim, bool kSparse, bool kPaired>
-sx_status launch_hopper_kernel(Context& context, const HopperParams& params, const char* op) {
-  auto kernel = attention_hopper_kernel<kDim, kSparse, kPaired>;
-  constexpr int kShared = HopperShared<kDim>::kBytes;
-  SX_RETURN_IF_BAD(allow_shared(context, op, kernel, kShared));
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(static_cast<unsigned>(params.attention.q_tiles) * params.attention.q_heads);
-  config.blockDim = dim3(kHopperThreads);
-  config.dynamicSmemBytes = kShared;
-  config.stream = context.stream;
-  cudaLaunchAttribute pairs = {};
-  pairs.id = cudaLaunchAttributeClusterDimension;
-  pairs.val.clusterDim.x = kPaired ? 2 : 1;
-  pairs.val.clusterDim.y = pairs.val.clusterDim.z = 1;
-  config.attrs = &pairs;
-  config.numAttrs = 1;
-  const cudaError_t error = cudaLaunchKernelEx(&config, kernel, params);
-  return error == cudaSuccess ? launched(context, op) : device_failure(context, op, error);
-}
-
-/* The heads whose keys and values fit in most of the L2 cache together: whole groups that divide all
- * heads, at least one. */
-inline int section_of(const AttentionParams& params, int64_t kv_heads, int64_t head_dim) {
-  constexpr int64_t kCacheBytes = 32 << 20; /* of an H100's 50 MB */
-  const int64_t bytes = (params.prefix.tokens + params.own.tokens) * head_dim * 4;
-  int64_t together = max64(1, min64(kv_heads, kCacheBytes / max64(1, bytes)));
-  while (kv_heads % together != 0) together--;
-  return static_cast<int>(together) * params.group;
-}
-
-template <int kDim, bool kSparse>
-sx_status launch_hopper(Context& context, const AttentionParams& attention, int64_t kv_heads,
-                        const char* op) {
-  HopperParams params = {};
-  params.attention = attention;
-  params.section = section_of(attention, kv_heads, kDim);
-  /* Keys that no query sees are not read: they may be the cache's unwritten rows. */
-  const int64_t visible = attention.q_offset + attention.q_tokens;
-  const Segment& own = attention.own;
-  const Segment& prefix = attention.prefix;
-  const int64_t own_tokens = min64(own.tokens, visible - prefix.tokens);
-  const int64_t prefix_tokens = min64(prefix.tokens, visible);
-  const TensorView views[] = {
-      {attention.q, attention.q_tokens, attention.q_heads, attention.q_heads * kDim, kDim},
-      {own.keys, own_tokens, kv_heads, own.token_stride, own.head_stride},
-      {own.values, own_tokens, kv_heads, own.token_stride, own.head_stride},
-      {prefix.keys, prefix_tokens, kv_heads, prefix.token_stride, prefix.head_stride},
-      {prefix.values, prefix_tokens, kv_heads, prefix.token_stride, prefix.head_stride}};
-  CUtensorMap* maps[] = {&params.queries, &params.keys[0], &params.values[0], &params.keys[1],
-                         &params.values[1]};
-  for (int i = 0; i < 5; i++) {
-    /* No key of a segment is seen: a list may name its blocks all the same, and what is fetched for
-     * them is masked. */
-    if (views[i].tokens <= 0) {
-      *maps[i] = params.queries;
-    } else {
-      SX_RETURN_IF_BAD(encode_map(context, op, maps[i], views[i], kDim));
-    }
-  }
-  /* Two heads of a key head walk over the same tiles, unless each has a list of its own. */
-  if constexpr (kDim == 128 && !kSparse) {
-    if (attention.group % 2 == 0) {
-      return launch_hopper_kernel<kDim, kSparse, true>(context, params, op);
-    }
-  }
-  return launch_hopper_kernel<kDim, kSparse, false>(context, params, op);
 }
 
 }  // namespace cuda
