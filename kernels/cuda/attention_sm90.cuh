@@ -167,30 +167,28 @@ template <int kDim, bool kSparse, bool kPaired, bool kWindowed>
 struct Consumer {
   using Shared = HopperShared<kDim>;
   using KeyWalk = TileWalk<kHopperKeys, kSparse>;
+  using Front = WindowFront<kWindowed>;
   /* Barriers of the turns; 0 is the block's. */
   static constexpr int kFirstTurn = 1;
 
-  const AttentionParams& params;
   const Shared& shared;
   const KeyWalk& walk;
-  const HopperJob& job;
   const int64_t first_seen;
-  const int group; /* which consumer */
-  int64_t whole;   /* the first key that all rows see; without windows all do */
+  const int group;   /* which consumer */
+  const Front front; /* of the group's rows */
   ConsumerState<kDim> state;
   RingPlace<Shared::kStages> keys, values;
   TileSight sight;                     /* of the tile of keys */
   const uint64_t key_rows, value_rows; /* of the first stage */
 
-  __device__ Consumer(const AttentionParams& params, const Shared& shared, const KeyWalk& walk,
-                      const HopperJob& job, int group)
-      : params(params),
-        shared(shared),
+  __device__ Consumer(const Shared& shared, const KeyWalk& walk, int64_t first_seen, int group,
+                      const Front& front)
+      : shared(shared),
         walk(walk),
-        job(job),
-        first_seen(cuda::first_seen(params, job.q_block)),
+        first_seen(first_seen),
         group(group),
-        whole(kWindowed ? params.window.first_key(first_seen + group * 64 + 62) : 0),
+        front(front),
+        state(),
         sight(),
         key_rows(describe_operand(shared.keys(0))),
         value_rows(describe_operand(shared.values(0), Shared::kBoxBytes)) {}
@@ -203,22 +201,15 @@ struct Consumer {
 
   /* Masks the logits of tile n where some row does not see all keys. */
   __device__ void mask(int n) {
-    if (sight.count < kHopperKeys || sight.seen + group * 64 < kHopperKeys) {
-      const int count = max(0, sight.count);
-      mask_tile(state.logits, min(sight.seen + row(), count), min(sight.seen + row() + 8, count));
-    }
     if constexpr (kWindowed) {
-      if (sight.hides) mask_front(n);
+      const int64_t base = walk.tile(n).base;
+      if (base < front.whole) {
+        mask_before(state.logits, front.hidden(row(), base), front.hidden(row() + 8, base));
+      }
     }
-  }
-
-  /* Masks the logits of keys in front of windows. */
-  __device__ void mask_front(int n) {
-    const int64_t base = walk.tile(n).base, place = first_seen - 1 + row();
-    const auto hidden = [&](int64_t place) {
-      return static_cast<int>(min64(params.window.first_key(place) - base, kHopperKeys));
-    };
-    mask_before(state.logits, hidden(place), hidden(place + 8));
+    if (sight.count >= kHopperKeys && sight.seen + group * 64 >= kHopperKeys) return;
+    const int count = max(0, sight.count);
+    mask_tile(state.logits, min(sight.seen + row(), count), min(sight.seen + row() + 8, count));
   }
 
   /* All lanes of a warp are done with a stage. */
@@ -246,7 +237,7 @@ struct Consumer {
     const bool more = n + 1 < walk.tiles;
     mask(n);
     /* Of the next tile: a list's number has arrived when the weights are done. */
-    if (more) sight = TileSight::of(walk, first_seen, whole, n + 1);
+    if (more) sight = TileSight::of(walk, first_seen, n + 1);
     soften_tile(state, factor, scale);
     /* Here rather than where the next tile begins: a loop stands between the weights and what waits
      * for the sums, so that the compiler does not wait before it makes the weights. */
@@ -270,7 +261,7 @@ struct Consumer {
 
   /* The first tile has nothing to overlap with. */
   __device__ void first_tile(float scale) {
-    sight = TileSight::of(walk, first_seen, whole, 0);
+    sight = TileSight::of(walk, first_seen, 0);
     wait_phase(shared.queries_full(), 0);
     take_queries();
     await_keys();
@@ -299,16 +290,7 @@ struct Consumer {
     rescale(state, factor);
   }
 
-  __device__ bool is_unfinite() const {
-    float sums[4] = {0, 0, 0, 0};
-#pragma unroll
-    for (int i = 0; i < kDim / 2; i++) sums[i % 4] = fmaf(state.out[i], 0, sums[i % 4]);
-    return !(sums[0] + sums[1] + (sums[2] + sums[3]) == 0);
-  }
-
-  /* Makes and writes the output. */
-  __device__ void run_round() {
-    state = ConsumerState<kDim>();
+  __device__ void run(const AttentionParams& params, const HopperJob& job) {
     if (group == 1) pass_turn(); /* the other begins */
     if (walk.tiles > 0) {
       first_tile(params.scale_log2);
@@ -320,18 +302,7 @@ struct Consumer {
     }
     if (group == 0) take_turn(); /* so that no turn is left over */
     write_rows<kDim>(params, job, state.out, state.rows, row());
-  }
-
-  __device__ void run() {
-#pragma unroll 1
-    for (bool again = false;; again = true) {
-      run_round();
-      const bool is_bad = end_round<kDim, kPaired>(shared, is_unfinite());
-      if (again || !is_bad) return;
-      free_stage(shared.values_free(values.stage));
-      values.advance();
-      keys.advance();
-    }
+    arrive_named(kWritten, kWrittenThreads);
   }
 };
 
@@ -351,12 +322,20 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
   const int warpgroup = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / kWarpgroup, 0);
   if (warpgroup == 0) {
     lower_registers<kProducerRegisters>();
-    supply<kDim, kSparse, kPaired>(params, shared, job);
+    if (threadIdx.x == 0) produce<kDim, kSparse, kPaired, kWindowed>(params, shared, job);
+    if (threadIdx.x >= 32) clean_values<kDim, kSparse, kWindowed>(params, shared, job);
   } else {
     raise_registers<kConsumerRegisters>();
     const TileWalk<kHopperKeys, kSparse> walk(params.attention, job.head, job.q_block);
-    Consumer<kDim, kSparse, kPaired, kWindowed>(params.attention, shared, walk, job, warpgroup - 1)
-        .run();
+    const int64_t seen = first_seen(params.attention, job.q_block);
+    const int group = warpgroup - 1;
+    const WindowFront<kWindowed> front(params.attention, job.q_block, group);
+    Consumer<kDim, kSparse, kPaired, kWindowed>(shared, walk, seen, group, front)
+        .run(params.attention, job);
+  }
+  if constexpr (kPaired) { /* the other one may still write to this one's memory */
+    __syncwarp();
+    sync_pair();
   }
 }
 

@@ -28,29 +28,27 @@ static_assert(kHopperKeys == 128, "multiply_rows makes 128 columns");
 
 /* Named barriers; 0 is the block's, 1 and 2 are those of the consumers' turns. */
 constexpr int kCleaned = 3; /* of the cleaning warps: a tile is clean */
-constexpr int kWritten = 4; /* of the block: the output is written */
+constexpr int kWritten = 4; /* of these and the consumers: the output is written */
 /* The first warpgroup's warps but for the one that fetches. */
 constexpr int kCleaners = kWarpgroup - 32;
+constexpr int kWrittenThreads = kCleaners + kHopperConsumers * kWarpgroup;
 
 /* 64 Ki registers hold 384 threads of 168; the producer gives its up. */
 constexpr int kProducerRegisters = 40;
 constexpr int kConsumerRegisters = 232;
 static_assert(kProducerRegisters + kHopperConsumers * kConsumerRegisters <= 3 * 168, "");
 
-/* What a consumer must know of a tile: how many keys its row 0 sees, how many may be seen, and of
- * windows whether they hide keys from some row of the warpgroup. */
+/* What a consumer must know of a tile: how many keys its row 0 sees, and how many may be seen. */
 struct TileSight {
   int seen, count;
-  bool hides;
 
-  /* Every thread finds it by itself, so that nothing but tiles and barriers lies in shared memory.
-   * first_seen: of row 0 of the block; whole: the first key that all rows of the warpgroup see. */
+  /* Every thread finds it by itself, so that nothing but tiles and barriers lies in shared memory. */
   template <bool kSparse>
   __device__ static TileSight of(const TileWalk<kHopperKeys, kSparse>& walk, int64_t first_seen,
-                                 int64_t whole, int number) {
+                                 int number) {
     const Tile tile = walk.tile(number);
     const int64_t seen = max64(-kHopperKeys, min64(first_seen - tile.base, kHopperKeys));
-    return {static_cast<int>(seen), tile.count, tile.base < whole};
+    return {static_cast<int>(seen), tile.count};
   }
 };
 
@@ -58,6 +56,28 @@ struct TileSight {
 __device__ inline int64_t first_seen(const AttentionParams& params, int q_block) {
   return params.q_offset + static_cast<int64_t>(q_block) * kRowBlock + 1;
 }
+
+/* Where the windows of a consumer's rows begin; nothing without windows. */
+template <bool kWindowed>
+struct WindowFront {
+  __device__ WindowFront(const AttentionParams&, int, int) {}
+};
+template <>
+struct WindowFront<true> {
+  const AttentionParams& params;
+  int64_t place; /* of row 0 of the block */
+  int64_t whole; /* the first key that all rows see */
+
+  __device__ WindowFront(const AttentionParams& params, int q_block, int group)
+      : params(params),
+        place(params.q_offset + static_cast<int64_t>(q_block) * kRowBlock),
+        whole(params.window.first_key(place + group * 64 + 63)) {}
+  /* How many keys of the tile that begins at `base` a row does not see; 0 or less: none. */
+  __device__ int hidden(int row, int64_t base) const {
+    const int64_t keys = params.window.first_key(place + row) - base;
+    return static_cast<int>(max64(0, min64(keys, kHopperKeys)));
+  }
+};
 
 /* Shared memory of a block, by address: tiles, barriers, and whether values were cleaned. */
 template <int kDim>
@@ -86,12 +106,10 @@ struct HopperShared {
   __device__ uint32_t keys_free(int stage) const { return barrier(1 + kStages + stage); }
   __device__ uint32_t values_full(int stage) const { return barrier(1 + 2 * kStages + stage); }
   __device__ uint32_t values_free(int stage) const { return barrier(1 + 3 * kStages + stage); }
-  /* Values that are there and must be cleaned: values_full() is announced by those who do. These
-   * barriers have phases in the second round alone. */
+  /* Values that are there and must be cleaned: values_full() is announced by those who do. */
   __device__ uint32_t values_raw(int stage) const { return barrier(1 + 4 * kStages + stage); }
-  /* Bits: a sum is not finite; a value was zeroed that some rows may see. */
-  static constexpr uint32_t kUnfinite = 1, kCleaned = 2;
-  __device__ uint32_t found() const { return barrier(kBarriers); }
+  /* 1 if a value was zeroed that some rows may see. */
+  __device__ uint32_t cleaned() const { return barrier(kBarriers); }
 
   /* By one thread: a full stage is announced by the producer, a free one by each consuming warp, of a
    * pair of blocks to both. */
@@ -106,7 +124,7 @@ struct HopperShared {
       init_barrier(keys_free(stage), kConsumingWarps);
       init_barrier(values_free(stage), kConsumingWarps);
     }
-    store_word(found(), 0);
+    store_word(cleaned(), 0);
     publish_barriers();
   }
 };
@@ -147,72 +165,74 @@ __device__ inline void load_shared_tile(uint32_t to, const CUtensorMap* map, uin
   copy_box_to_pair(to + box * Shared::kBoxBytes, map, barrier, box * kBoxColumns, row, head);
 }
 
-/* The thread that fetches all that the block needs, in the order in which it is consumed. */
-template <int kDim, bool kSparse, bool kPaired>
-struct Producer {
-  using Shared = HopperShared<kDim>;
-  using KeyWalk = TileWalk<kHopperKeys, kSparse>;
+/* Whether the values of tile n are cleaned: without windows those of the last tiles, from `partial` on. */
+template <bool kWindowed, class KeyWalk>
+__device__ inline bool is_cleaned(const AttentionParams& params, int q_block, const KeyWalk& walk,
+                                  int n, int partial) {
+  if constexpr (kWindowed) {
+    return !sees_all<kHopperKeys>(params, q_block, walk.tile(n));
+  } else {
+    return n >= partial;
+  }
+}
 
-  const HopperParams& params;
-  const Shared& shared;
-  const KeyWalk& walk;
-  const HopperJob& job;
-  RingPlace<Shared::kStages> keys, values;
-
-  __device__ void fetch(uint32_t to, const CUtensorMap& map, uint32_t barrier, int64_t row) const {
-    const int head = job.head / params.attention.group;
+/* By one thread: fetches all that the block needs, in the order in which it is consumed. */
+template <int kDim, bool kSparse, bool kPaired, bool kWindowed>
+__device__ inline void produce(const HopperParams& params, const HopperShared<kDim>& shared,
+                               const HopperJob& job) {
+  const TileWalk<kHopperKeys, kSparse> walk(params.attention, job.head, job.q_block);
+  if (walk.tiles == 0) return;
+  const int64_t first_row = static_cast<int64_t>(job.q_block) * kRowBlock;
+  const int head = job.head / params.attention.group;
+  load_tile<kDim>(shared.queries(), &params.queries, shared.queries_full(),
+                  static_cast<int>(first_row), job.head);
+  const auto fetch = [&](uint32_t to, const CUtensorMap& map, uint32_t barrier, int64_t row) {
     if constexpr (kPaired) {
       load_shared_tile<kDim>(to, &map, barrier, static_cast<int>(row), head);
     } else {
       load_tile<kDim>(to, &map, barrier, static_cast<int>(row), head);
     }
-  }
-
-  __device__ void fetch_queries() const {
-    const int64_t first_row = static_cast<int64_t>(job.q_block) * kRowBlock;
-    load_tile<kDim>(shared.queries(), &params.queries, shared.queries_full(),
-                    static_cast<int>(first_row), job.head);
-  }
-
-  /* kCleans: values of tiles that some row does not see whole go to those who clean them. */
-  template <bool kCleans>
-  __device__ void fetch_tiles() {
-    Tile next = walk.tile(0), before = {};
-    for (int n = 0; n <= walk.tiles; n++) {
-      const Tile tile = next;
-      if (n + 1 < walk.tiles) next = walk.tile(n + 1);
-      if (n < walk.tiles) {
-        wait_phase(shared.keys_free(keys.stage), keys.parity ^ 1);
-        fetch(shared.keys(keys.stage), params.keys[tile.is_prefix], shared.keys_full(keys.stage),
-              tile.first);
-        keys.advance();
-      }
-      if (n > 0) {
-        wait_phase(shared.values_free(values.stage), values.parity ^ 1);
-        uint32_t full = shared.values_full(values.stage);
-        if (kCleans && !sees_all<kHopperKeys>(params.attention, job.q_block, before)) {
-          full = shared.values_raw(values.stage);
-        }
-        fetch(shared.values(values.stage), params.values[before.is_prefix], full, before.first);
-        values.advance();
-      }
-      before = tile;
+  };
+  RingPlace<HopperShared<kDim>::kStages> keys, values;
+  Tile next = walk.tile(0), before = {};
+  int partial = 0; /* found when the first keys are under way */
+  for (int n = 0; n <= walk.tiles; n++) {
+    const Tile tile = next;
+    if (n + 1 < walk.tiles) next = walk.tile(n + 1);
+    if (n < walk.tiles) {
+      wait_phase(shared.keys_free(keys.stage), keys.parity ^ 1);
+      fetch(shared.keys(keys.stage), params.keys[tile.is_prefix], shared.keys_full(keys.stage),
+            tile.first);
+      keys.advance();
     }
+    if (n == 0 && !kWindowed) partial = first_partial(params.attention, job.q_block, walk);
+    if (n > 0) {
+      wait_phase(shared.values_free(values.stage), values.parity ^ 1);
+      const bool raw =
+          is_cleaned<kWindowed>(params.attention, job.q_block, walk, n - 1, partial);
+      const uint32_t full =
+          raw ? shared.values_raw(values.stage) : shared.values_full(values.stage);
+      fetch(shared.values(values.stage), params.values[before.is_prefix], full, before.first);
+      values.advance();
+    }
+    before = tile;
   }
-};
+}
 
 /* By the cleaning warps: zeroes the values that are not finite in the tiles of which some row does not
- * see all keys, and announces these tiles. */
-template <int kDim, class KeyWalk>
+ * see all keys, the last ones and those where windows begin, and announces these tiles; in the end gives
+ * such values to the rows that see them. */
+template <int kDim, bool kSparse, bool kWindowed>
 __device__ inline void clean_values(const HopperParams& params, const HopperShared<kDim>& shared,
-                                    const KeyWalk& walk, const HopperJob& job) {
+                                    const HopperJob& job) {
   using Shared = HopperShared<kDim>;
   const int thread = threadIdx.x - 32;
+  const TileWalk<kHopperKeys, kSparse> walk(params.attention, job.head, job.q_block);
   uint32_t parities = 0; /* of the raw barriers, whose phases are those of such tiles alone */
-  for (int n = 0; n < walk.tiles; n++) {
-    if (sees_all<kHopperKeys>(params.attention, job.q_block, walk.tile(n))) continue;
-    /* The first round has taken as many stages. */
-    const int stage = (walk.tiles + n) % Shared::kStages;
+  const int first = kWindowed ? 0 : first_partial(params.attention, job.q_block, walk);
+  for (int n = first; n < walk.tiles; n++) {
+    if (!is_cleaned<kWindowed>(params.attention, job.q_block, walk, n, first)) continue;
+    const int stage = n % Shared::kStages;
     wait_idly(shared.values_raw(stage), parities >> stage & 1);
     parities ^= 1u << stage;
     const uint32_t values = shared.values(stage);
@@ -221,47 +241,16 @@ __device__ inline void clean_values(const HopperParams& params, const HopperShar
     for (int at = thread * 16; at < Shared::kTileBytes; at += kCleaners * 16) {
       found |= zero_unfinite(values + at);
     }
-    if (found) set_bits(shared.found(), Shared::kCleaned);
-    show_to_products();
+    if (found) {
+      set_bits(shared.cleaned(), 1);
+      show_to_products();
+    }
     sync_named(kCleaned, kCleaners);
     if (thread == 0) arrive(shared.values_full(stage));
   }
-}
-
-/* All threads of a block, and of a pair, come here when the output of a round is written. Returns
- * whether `found` was true for one of them in the first round: then there is a second. */
-template <int kDim, bool kPaired>
-__device__ inline bool end_round(const HopperShared<kDim>& shared, bool found) {
-  constexpr uint32_t kBit = HopperShared<kDim>::kUnfinite;
-  if constexpr (kPaired) {
-    if (found) set_bits_of_pair(shared.found(), kBit);
-    /* The other one may still write to this one's memory. */
-    __syncwarp();
-    sync_pair();
-  } else {
-    if (found) set_bits(shared.found(), kBit);
-    __syncwarp();
-    sync_named(kWritten, kHopperThreads);
-  }
-  return (load_word(shared.found()) & kBit) != 0;
-}
-
-/* The first warpgroup's work: fetches tiles, and once more, cleaned, where a sum was not finite. */
-template <int kDim, bool kSparse, bool kPaired>
-__device__ inline void supply(const HopperParams& params, const HopperShared<kDim>& shared,
-                              const HopperJob& job) {
-  const TileWalk<kHopperKeys, kSparse> walk(params.attention, job.head, job.q_block);
-  Producer<kDim, kSparse, kPaired> producer = {params, shared, walk, job, {}, {}};
-  if (threadIdx.x == 0 && walk.tiles > 0) {
-    producer.fetch_queries();
-    producer.template fetch_tiles<false>();
-  }
-  if (!end_round<kDim, kPaired>(shared, false)) return;
-  if (threadIdx.x == 0) producer.template fetch_tiles<true>();
-  if (threadIdx.x >= 32) clean_values<kDim>(params, shared, walk, job);
-  end_round<kDim, kPaired>(shared, false);
-  if (threadIdx.x >= 32 && (load_word(shared.found()) & HopperShared<kDim>::kCleaned) != 0) {
-    add_unfinite<kDim>(params.attention, walk, job, threadIdx.x - 32, kCleaners);
+  sync_named(kWritten, kWrittenThreads);
+  if (load_word(shared.cleaned()) != 0) {
+    add_unfinite<kDim>(params.attention, walk, job, thread, kCleaners);
   }
 }
 

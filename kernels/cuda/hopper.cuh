@@ -103,19 +103,6 @@ __device__ inline void release_pair(uint32_t barrier) {
   }
 }
 
-/* Sets bits of a word at one place of the shared memory of both blocks of a pair. */
-__device__ inline void set_bits_of_pair(uint32_t address, uint32_t bits) {
-#pragma unroll
-  for (int block = 0; block < 2; block++) {
-    asm volatile(
-        "{\n.reg .b32 place;\n"
-        "mapa.shared::cluster.u32 place, %0, %1;\n"
-        "red.shared::cluster.or.b32 [place], %2;\n}" ::"r"(address),
-        "r"(block), "r"(bits)
-        : "memory");
-  }
-}
-
 /* Pairs of blocks, which are on two multiprocessors at one time (a cluster of two): the number of one
  * in its pair, and a barrier of all their threads. */
 __device__ inline uint32_t rank_in_pair() {

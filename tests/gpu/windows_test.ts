@@ -65,7 +65,7 @@ function assertSame(
     assert(expected !== undefined);
     assertSameBytes(Uint8Array.from(bytes), {
       expected: Uint8Array.from(expected),
-      subject: { name: `${options.name}: ${i === 0 ? "out" : "lse"}`, shape: [bytes.length] },
+      subject: { name: `${options.name}: ${i === 0 ? "out" : "lse"}`, shape: [bytes.length / 4] },
     });
   }
 }
