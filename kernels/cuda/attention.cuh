@@ -167,8 +167,8 @@ inline bool can_be_mapped(const Segment& segment, int heads) {
  * of all chunks of a sequence, as sums differ in the last bit. */
 inline bool fits_hopper(const Context& context, const AttentionParams& params) {
   const int kv_heads = params.q_heads / params.group;
-  return context.hopper && params.aligned && params.out_aligned &&
-         !params.negate && params.q_tokens < (1ll << 30) && can_be_mapped(params.own, kv_heads) &&
+  return context.hopper && params.aligned && params.out_aligned && !params.negate &&
+         params.q_tokens < (1ll << 30) && can_be_mapped(params.own, kv_heads) &&
          can_be_mapped(params.prefix, kv_heads);
 }
 

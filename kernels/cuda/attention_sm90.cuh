@@ -8,9 +8,10 @@
  * products of its queries with the next keys, then those of the weights with the values before; while
  * they run it turns the logits into weights. The two take turns in starting products, the next when
  * the first product of the other is done, so that one's softmax runs under the other's products. Only
- * tiles that the diagonal or the end of a segment crosses are masked; the idle warps of the first
- * warpgroup clean their values (see attention_finite.cuh) before the others learn that they are there,
- * as any branch for it in the loop over tiles costs 5 to 9 %.
+ * tiles that the diagonal, the end of a segment or the begin of a window crosses are masked; the idle
+ * warps of the first warpgroup clean their values (see attention_finite.cuh) before the others learn that
+ * they are there, as any branch for it in the loop over tiles costs 5 to 9 %. Calls with windows have
+ * kernels of their own, so that the others' code stays as it is.
  *
  * Dense attention of heads that share keys runs in pairs of blocks (clusters of two): each fetches half
  * of every tile for both. No bit depends on it.
@@ -26,6 +27,14 @@
  *   with the last of the row before, 14.00, 27.3, 1.61, and 14.20, 27.4, 1.80 with a block for each row
  *   all the same: what the border between rows adds to the code costs more than it hides where rows are
  *   long. 240 registers instead of 232, and 24 for the producer, there: 15.08 instead of 14.26.
+ * Left out later (dense 32,768; a tenth of the tiles of 8,192, 32,768 and 131,072), against 13.2 to 13.6;
+ *   0.169, 1.61 to 1.69 and 23.8: no cleaning at all 13.6; -, 1.69, so that it costs nothing that can be
+ *   measured; rows made once more where a sum is not finite, instead of cleaning, 14.4 with a loop around
+ *   them and 14.0 with a second copy of the code; every fourth exponential by a polynomial 15.2; 0.168,
+ *   1.79; queries asked for before the block's barrier, and those of later blocks brought to L2, 14.4
+ *   instead of 14.4, and 1.72 instead of 1.70; a block for each multiprocessor, which makes rows one after
+ *   the other and fetches the next row's tiles meanwhile: dense in pairs 14.1, block-sparse by a counter
+ *   0.149, 1.74, 25.8.
  *
  * f32 sums of bf16 products, weights rounded to bf16. Shared memory: at head size 128 queries 32 KiB
  * and three stages of 64 KiB, at 64 half of that each and four stages. Device memory is read once for

@@ -165,17 +165,6 @@ __device__ inline void load_shared_tile(uint32_t to, const CUtensorMap* map, uin
   copy_box_to_pair(to + box * Shared::kBoxBytes, map, barrier, box * kBoxColumns, row, head);
 }
 
-/* Whether the values of tile n are cleaned: without windows those of the last tiles, from `partial` on. */
-template <bool kWindowed, class KeyWalk>
-__device__ inline bool is_cleaned(const AttentionParams& params, int q_block, const KeyWalk& walk,
-                                  int n, int partial) {
-  if constexpr (kWindowed) {
-    return !sees_all<kHopperKeys>(params, q_block, walk.tile(n));
-  } else {
-    return n >= partial;
-  }
-}
-
 /* By one thread: fetches all that the block needs, in the order in which it is consumed. */
 template <int kDim, bool kSparse, bool kPaired, bool kWindowed>
 __device__ inline void produce(const HopperParams& params, const HopperShared<kDim>& shared,
@@ -208,10 +197,10 @@ __device__ inline void produce(const HopperParams& params, const HopperShared<kD
     if (n == 0 && !kWindowed) partial = first_partial(params.attention, job.q_block, walk);
     if (n > 0) {
       wait_phase(shared.values_free(values.stage), values.parity ^ 1);
-      const bool raw =
-          is_cleaned<kWindowed>(params.attention, job.q_block, walk, n - 1, partial);
+      bool seen = n <= partial;
+      if constexpr (kWindowed) seen = sees_all<kHopperKeys>(params.attention, job.q_block, before);
       const uint32_t full =
-          raw ? shared.values_raw(values.stage) : shared.values_full(values.stage);
+          seen ? shared.values_full(values.stage) : shared.values_raw(values.stage);
       fetch(shared.values(values.stage), params.values[before.is_prefix], full, before.first);
       values.advance();
     }
@@ -231,7 +220,9 @@ __device__ inline void clean_values(const HopperParams& params, const HopperShar
   uint32_t parities = 0; /* of the raw barriers, whose phases are those of such tiles alone */
   const int first = kWindowed ? 0 : first_partial(params.attention, job.q_block, walk);
   for (int n = first; n < walk.tiles; n++) {
-    if (!is_cleaned<kWindowed>(params.attention, job.q_block, walk, n, first)) continue;
+    if constexpr (kWindowed) {
+      if (sees_all<kHopperKeys>(params.attention, job.q_block, walk.tile(n))) continue;
+    }
     const int stage = n % Shared::kStages;
     wait_idly(shared.values_raw(stage), parities >> stage & 1);
     parities ^= 1u << stage;
