@@ -1,7 +1,7 @@
 /**
  * Times attention on a GPU with each build of its kernels, and checks rows of every result against
  * a float64 reference: `deno run -A scripts/bench_attention.ts [--device=cpu] [--lengths=8192,...]
- * [--json_path=FILE]`, which gets a line of JSON for each case.
+ * [--windows=4096,...] [--json_path=FILE]`, which gets a line of JSON for each case.
  *
  * Floating-point operations are 4 * head size for every pair of a query head's row and a key that it
  * reads: the causal half, or the visible pairs of the selected tiles. Tiles are tile 0, the diagonal
@@ -24,7 +24,10 @@ import { normalNumber, uniformNumbers } from "../lib/random.ts";
 const BUILD_VARIABLE = "STARX_CUDA_KERNELS";
 const BUILDS = ["generic", "hopper"] as const;
 
-/** One case: the newest `queries` of `tokens` tokens, the first `prefix` of them in a segment. */
+/**
+ * One case: the newest `queries` of `tokens` tokens, the first `prefix` of them in a segment; each query
+ * sees the last `window` tokens, its own included, or all (0).
+ */
 interface Shape {
   readonly tokens: number;
   readonly queries: number;
@@ -32,6 +35,7 @@ interface Shape {
   readonly qHeads: number;
   readonly kvHeads: number;
   readonly headDim: number;
+  readonly window?: number;
 }
 
 /** The heads of an 8B Llama. */
@@ -44,6 +48,8 @@ const ODD_SHAPES: readonly Shape[] = [
   { tokens: 1133, queries: 130, prefix: 200, qHeads: 4, kvHeads: 1, headDim: 128 },
   { tokens: 1664, queries: 640, prefix: 512, qHeads: 4, kvHeads: 2, headDim: 128 },
   { tokens: 1000, queries: 232, prefix: 128, qHeads: 2, kvHeads: 2, headDim: 64 },
+  { tokens: 1500, queries: 700, prefix: 0, qHeads: 4, kvHeads: 2, headDim: 128, window: 300 },
+  { tokens: 1000, queries: 1000, prefix: 200, qHeads: 3, kvHeads: 1, headDim: 64, window: 50 },
 ];
 /** Of two heads together. */
 const CHECKED_ROWS = 6;
@@ -107,7 +113,7 @@ async function makeInputs(device: Device, shape: Shape): Promise<Inputs> {
 
 /** What the ops take of a case. */
 function attentionArguments({ shape, q, out, lse, keys, values }: Inputs) {
-  const { tokens, queries, prefix, headDim } = shape;
+  const { tokens, queries, prefix, headDim, window = 0 } = shape;
   return {
     q,
     out,
@@ -116,7 +122,16 @@ function attentionArguments({ shape, q, out, lse, keys, values }: Inputs) {
     prefix: { keys, values, start: 0, tokens: prefix },
     qOffset: tokens - queries,
     scale: 1 / Math.sqrt(headDim),
+    window,
   };
+}
+
+/** Pairs of a row and a key that it sees, all heads. */
+function visiblePairs({ tokens, queries, qHeads, window = 0 }: Shape): number {
+  const reach = window === 0 ? tokens : window;
+  let pairs = 0;
+  for (let place = tokens - queries; place < tokens; place++) pairs += Math.min(reach, place + 1);
+  return qHeads * pairs;
 }
 
 /** Draws tiles: `density` of the causal ones of each row, ascending. */
@@ -168,13 +183,13 @@ async function choose(device: Device, shape: Shape, density: number): Promise<Ch
 /** One row of attention in float64. */
 function exactRow(
   row: { q: Float32Array; keys: Float32Array; values: Float32Array },
-  options: { visible: number; scale: number; tiles: readonly number[] | undefined },
+  options: { visible: number; first: number; scale: number; tiles?: readonly number[] | undefined },
 ): { out: Float64Array; lse: number } {
   const { q, keys, values } = row;
-  const { visible, scale, tiles } = options;
+  const { visible, first, scale, tiles } = options;
   const dim = q.length;
   const ranges = tiles?.map((tile) => [tile * TILE_TOKENS, (tile + 1) * TILE_TOKENS] as const) ??
-    [[0, visible] as const];
+    [[first, visible] as const];
   const logits = new Float64Array(visible).fill(-Infinity);
   for (const [begin, end] of ranges) {
     for (let key = begin; key < Math.min(end, visible); key++) {
@@ -205,7 +220,7 @@ interface RowErrors {
 
 async function errorsOf(inputs: Inputs, choice?: Choice): Promise<RowErrors> {
   const { shape, q, out, lse, keys, values } = inputs;
-  const { tokens, queries, qHeads, kvHeads, headDim } = shape;
+  const { tokens, queries, qHeads, kvHeads, headDim, window = 0 } = shape;
   const random = uniformNumbers(5);
   let [faults, norm, lseError] = [0, 0, 0];
   for (const head of new Set([0, qHeads - 1])) {
@@ -223,6 +238,7 @@ async function errorsOf(inputs: Inputs, choice?: Choice): Promise<RowErrors> {
       const [foundLse = NaN] = part(await lse.rows(t, 1).toFloats(), 1);
       const exact = exactRow({ q: query, keys: k, values: v }, {
         visible: tokens - queries + t + 1,
+        first: window === 0 ? 0 : Math.max(0, tokens - queries + t + 1 - window),
         scale: 1 / Math.sqrt(headDim),
         tiles: choice?.list(head, Math.floor(t / TILE_TOKENS)),
       });
@@ -256,6 +272,7 @@ interface Run {
   readonly build: string;
   readonly device: Device;
   readonly lengths: readonly number[];
+  readonly windows: readonly number[];
   /** A file to which a line of JSON is added for each case. */
   readonly jsonPath: string | undefined;
 }
@@ -266,7 +283,7 @@ async function runCase(
   options: { shape: Shape; density: number | undefined; timed: boolean },
 ): Promise<boolean> {
   const { shape, density, timed } = options;
-  const { tokens, queries, qHeads, headDim } = shape;
+  const { tokens, queries, qHeads, headDim, window = 0 } = shape;
   using inputs = await makeInputs(device, shape);
   using choice = density === undefined ? undefined : await choose(device, shape, density);
   const args = attentionArguments(inputs);
@@ -276,9 +293,12 @@ async function runCase(
   await run();
   const errors = await errorsOf(inputs, choice);
   const isRight = errors.out < LARGEST_ERROR && errors.lse < LARGEST_LSE_ERROR;
-  const pairs = choice?.pairs ??
-    qHeads * queries * (tokens - queries + (queries + 1) / 2);
-  const kind = density === undefined ? "dense" : `sparse ${density * 100} %`;
+  const pairs = choice?.pairs ?? visiblePairs(shape);
+  const kind = window > 0
+    ? `window ${window}`
+    : density === undefined
+    ? "dense"
+    : `sparse ${density * 100} %`;
   let line = `${build} ${kind} ${queries} of ${tokens}, ${qHeads}/${shape.kvHeads} x ${headDim}: ` +
     `error ${errors.out.toExponential(1)}, of lse ${errors.lse.toExponential(1)}` +
     (isRight ? "" : " WRONG");
@@ -293,7 +313,7 @@ async function runCase(
   if (jsonPath !== undefined) {
     const sizes = { query_heads: qHeads, kv_heads: shape.kvHeads, head_dim: headDim };
     const record = {
-      ...{ build, density: density ?? 1, queries, tokens, ...sizes },
+      ...{ build, density: density ?? 1, window, queries, tokens, ...sizes },
       ...{ error: errors.out, lse_error: errors.lse, ...times },
     };
     await Deno.writeTextFile(jsonPath, `${JSON.stringify(record)}\n`, { append: true });
@@ -307,7 +327,7 @@ async function runBuild(run: Run): Promise<boolean> {
   let areRight = true;
   for (const shape of ODD_SHAPES) {
     const isWhole = (shape.tokens - shape.queries) % TILE_TOKENS === 0 &&
-      shape.prefix % TILE_TOKENS === 0;
+      shape.prefix % TILE_TOKENS === 0 && shape.window === undefined;
     for (const density of isWhole ? [undefined, 0.4] : [undefined]) {
       const isRight = await runCase(run, { shape, density, timed: false });
       areRight &&= isRight;
@@ -319,6 +339,14 @@ async function runBuild(run: Run): Promise<boolean> {
       const isRight = await runCase(run, { shape, density, timed: true });
       areRight &&= isRight;
     }
+    for (const window of run.windows.filter((window) => window < tokens)) {
+      const isRight = await runCase(run, {
+        shape: { ...shape, window },
+        density: undefined,
+        timed: true,
+      });
+      areRight &&= isRight;
+    }
   }
   return areRight;
 }
@@ -328,11 +356,13 @@ async function main(): Promise<number> {
     options: {
       device: { type: "string", default: "cuda" },
       lengths: { type: "string", default: "8192,32768,131072" },
+      windows: { type: "string", default: "4096" },
       json_path: { type: "string" },
     },
   });
-  const lengths = values.lengths.split(",").map(Number).filter((tokens) => tokens > 0);
-  const base = { lengths, jsonPath: values.json_path };
+  const numbers = (list: string) => list.split(",").map(Number).filter((number) => number > 0);
+  const [lengths, windows] = [numbers(values.lengths), numbers(values.windows)];
+  const base = { lengths, windows, jsonPath: values.json_path };
   if (values.device === "cpu") {
     using device = await openCpuDevice({ threads: 2 });
     return await runBuild({ ...base, build: "cpu", device }) ? 0 : 1;

@@ -53,7 +53,7 @@ run_section() {
       bench "dense 128k" 60 -a dense -l 131072 --repeats 1
       ;;
     attention)
-      part attention 60 attention.txt "$deno" run -A scripts/bench_attention.ts \
+      part attention 90 attention.txt "$deno" run -A scripts/bench_attention.ts \
         --json_path "$out/attention.jsonl"
       ;;
     kernels)

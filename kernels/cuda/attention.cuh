@@ -163,13 +163,12 @@ inline bool can_be_mapped(const Segment& segment, int heads) {
 }
 
 /* Whether the Hopper build takes a call. Layout alone decides, never values: its copy engine needs
- * addresses and distances of 16 bytes. The others, a negative scale and windows are the generic
- * build's, and that of all chunks of a sequence, as sums differ in the last bit: also of those from
- * which the window hides nothing. */
+ * addresses and distances of 16 bytes. The others and a negative scale are the generic build's, and that
+ * of all chunks of a sequence, as sums differ in the last bit. */
 inline bool fits_hopper(const Context& context, const AttentionParams& params) {
   const int kv_heads = params.q_heads / params.group;
-  return context.hopper && !params.windowed && params.aligned && params.out_aligned &&
-         !params.negate && params.q_tokens < (1ll << 30) && can_be_mapped(params.own, kv_heads) &&
+  return context.hopper && params.aligned && params.out_aligned && !params.negate &&
+         params.q_tokens < (1ll << 30) && can_be_mapped(params.own, kv_heads) &&
          can_be_mapped(params.prefix, kv_heads);
 }
 

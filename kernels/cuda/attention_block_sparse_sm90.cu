@@ -1,7 +1,7 @@
 /*
  * Hopper's build of attention_block_sparse.cu: see attention_sm90.cuh. Needs the target sm_90a.
  */
-#include "attention_sm90.cuh"
+#include "attention_sm90_launch.cuh"
 
 namespace sx {
 namespace cuda {

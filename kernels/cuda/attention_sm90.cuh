@@ -8,9 +8,10 @@
  * products of its queries with the next keys, then those of the weights with the values before; while
  * they run it turns the logits into weights. The two take turns in starting products, the next when
  * the first product of the other is done, so that one's softmax runs under the other's products. Only
- * tiles that the diagonal or the end of a segment crosses are masked; the idle warps of the first
- * warpgroup clean their values (see attention_finite.cuh) before the others learn that they are there,
- * as any branch for it in the loop over tiles costs 5 to 9 %.
+ * tiles that the diagonal, the end of a segment or the begin of a window crosses are masked; the idle
+ * warps of the first warpgroup clean their values (see attention_finite.cuh) before the others learn that
+ * they are there, as any branch for it in the loop over tiles costs 5 to 9 %. Calls with windows have
+ * kernels of their own, so that the others' code stays as it is.
  *
  * Dense attention of heads that share keys runs in pairs of blocks (clusters of two): each fetches half
  * of every tile for both. No bit depends on it.
@@ -26,6 +27,14 @@
  *   with the last of the row before, 14.00, 27.3, 1.61, and 14.20, 27.4, 1.80 with a block for each row
  *   all the same: what the border between rows adds to the code costs more than it hides where rows are
  *   long. 240 registers instead of 232, and 24 for the producer, there: 15.08 instead of 14.26.
+ * Left out later (dense 32,768; a tenth of the tiles of 8,192, 32,768 and 131,072), against 13.2 to 13.6;
+ *   0.169, 1.61 to 1.69 and 23.8: no cleaning at all 13.6; -, 1.69, so that it costs nothing that can be
+ *   measured; rows made once more where a sum is not finite, instead of cleaning, 14.4 with a loop around
+ *   them and 14.0 with a second copy of the code; every fourth exponential by a polynomial 15.2; 0.168,
+ *   1.79; queries asked for before the block's barrier, and those of later blocks brought to L2, 14.4
+ *   instead of 14.4, and 1.72 instead of 1.70; a block for each multiprocessor, which makes rows one after
+ *   the other and fetches the next row's tiles meanwhile: dense in pairs 14.1, block-sparse by a counter
+ *   0.149, 1.74, 25.8.
  *
  * f32 sums of bf16 products, weights rounded to bf16. Shared memory: at head size 128 queries 32 KiB
  * and three stages of 64 KiB, at 64 half of that each and four stages. Device memory is read once for
@@ -38,7 +47,6 @@
 
 #include "attention_sm90_parts.cuh"
 #include "attention_sm90_rows.cuh"
-#include "tensor_map.cuh"
 
 namespace sx {
 namespace cuda {
@@ -98,6 +106,19 @@ __device__ inline void mask_tile(float (&logits)[kHopperKeys / 2], int first, in
   }
 }
 
+/* The same of keys before a row's window: of the tile's first ones. */
+__device__ inline void mask_before(float (&logits)[kHopperKeys / 2], int first, int second) {
+  const int column = threadIdx.x % 4 * 2;
+#pragma unroll
+  for (int n = 0; n < kHopperKeys / 8; n++) {
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      if (n * 8 + i < first - column) logits[4 * n + i] = -INFINITY;
+      if (n * 8 + i < second - column) logits[4 * n + 2 + i] = -INFINITY;
+    }
+  }
+}
+
 /* Online softmax: logits become weights relative to a row's reference, the largest logit so far or one
  * that it exceeds by little; factor brings what was summed before to the reference, which decides by
  * the row's own logits alone. */
@@ -151,27 +172,31 @@ __device__ inline void pack_weights(ConsumerState<kDim>& state) {
   }
 }
 
-template <int kDim, bool kSparse, bool kPaired>
+template <int kDim, bool kSparse, bool kPaired, bool kWindowed>
 struct Consumer {
   using Shared = HopperShared<kDim>;
   using KeyWalk = TileWalk<kHopperKeys, kSparse>;
+  using Front = WindowFront<kWindowed>;
   /* Barriers of the turns; 0 is the block's. */
   static constexpr int kFirstTurn = 1;
 
   const Shared& shared;
   const KeyWalk& walk;
   const int64_t first_seen;
-  const int group; /* which consumer */
+  const int group;   /* which consumer */
+  const Front front; /* of the group's rows */
   ConsumerState<kDim> state;
   RingPlace<Shared::kStages> keys, values;
   TileSight sight;                     /* of the tile of keys */
   const uint64_t key_rows, value_rows; /* of the first stage */
 
-  __device__ Consumer(const Shared& shared, const KeyWalk& walk, int64_t first_seen, int group)
+  __device__ Consumer(const Shared& shared, const KeyWalk& walk, int64_t first_seen, int group,
+                      const Front& front)
       : shared(shared),
         walk(walk),
         first_seen(first_seen),
         group(group),
+        front(front),
         state(),
         sight(),
         key_rows(describe_operand(shared.keys(0))),
@@ -183,8 +208,14 @@ struct Consumer {
   __device__ void take_turn() const { sync_named(kFirstTurn + group, 2 * kWarpgroup); }
   __device__ void pass_turn() const { arrive_named(kFirstTurn + 1 - group, 2 * kWarpgroup); }
 
-  /* Masks the logits where some row does not see all keys. */
-  __device__ void mask() {
+  /* Masks the logits of tile n where some row does not see all keys. */
+  __device__ void mask(int n) {
+    if constexpr (kWindowed) {
+      const int64_t base = walk.tile(n).base;
+      if (base < front.whole) {
+        mask_before(state.logits, front.hidden(row(), base), front.hidden(row() + 8, base));
+      }
+    }
     if (sight.count >= kHopperKeys && sight.seen + group * 64 >= kHopperKeys) return;
     const int count = max(0, sight.count);
     mask_tile(state.logits, min(sight.seen + row(), count), min(sight.seen + row() + 8, count));
@@ -213,7 +244,7 @@ struct Consumer {
     pin(state.logits);
     free_stage(shared.keys_free(keys.stage));
     const bool more = n + 1 < walk.tiles;
-    mask();
+    mask(n);
     /* Of the next tile: a list's number has arrived when the weights are done. */
     if (more) sight = TileSight::of(walk, first_seen, n + 1);
     soften_tile(state, factor, scale);
@@ -284,7 +315,7 @@ struct Consumer {
   }
 };
 
-template <int kDim, bool kSparse, bool kPaired>
+template <int kDim, bool kSparse, bool kPaired, bool kWindowed>
 __global__ void __launch_bounds__(kHopperThreads, 1)
     attention_hopper_kernel(const __grid_constant__ HopperParams params) {
   extern __shared__ __align__(16) unsigned char memory[];
@@ -300,87 +331,21 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
   const int warpgroup = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / kWarpgroup, 0);
   if (warpgroup == 0) {
     lower_registers<kProducerRegisters>();
-    if (threadIdx.x == 0) produce<kDim, kSparse, kPaired>(params, shared, job);
-    if (threadIdx.x >= 32) clean_values<kDim, kSparse>(params, shared, job);
+    if (threadIdx.x == 0) produce<kDim, kSparse, kPaired, kWindowed>(params, shared, job);
+    if (threadIdx.x >= 32) clean_values<kDim, kSparse, kWindowed>(params, shared, job);
   } else {
     raise_registers<kConsumerRegisters>();
     const TileWalk<kHopperKeys, kSparse> walk(params.attention, job.head, job.q_block);
     const int64_t seen = first_seen(params.attention, job.q_block);
-    Consumer<kDim, kSparse, kPaired>(shared, walk, seen, warpgroup - 1).run(params.attention, job);
+    const int group = warpgroup - 1;
+    const WindowFront<kWindowed> front(params.attention, job.q_block, group);
+    Consumer<kDim, kSparse, kPaired, kWindowed>(shared, walk, seen, group, front)
+        .run(params.attention, job);
   }
   if constexpr (kPaired) { /* the other one may still write to this one's memory */
     __syncwarp();
     sync_pair();
   }
-}
-
-/* A block for each row of tiles of each head. */
-template <int kDim, bool kSparse, bool kPaired>
-sx_status launch_hopper_kernel(Context& context, const HopperParams& params, const char* op) {
-  auto kernel = attention_hopper_kernel<kDim, kSparse, kPaired>;
-  constexpr int kShared = HopperShared<kDim>::kBytes;
-  SX_RETURN_IF_BAD(allow_shared(context, op, kernel, kShared));
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(static_cast<unsigned>(params.attention.q_tiles) * params.attention.q_heads);
-  config.blockDim = dim3(kHopperThreads);
-  config.dynamicSmemBytes = kShared;
-  config.stream = context.stream;
-  cudaLaunchAttribute pairs = {};
-  pairs.id = cudaLaunchAttributeClusterDimension;
-  pairs.val.clusterDim.x = kPaired ? 2 : 1;
-  pairs.val.clusterDim.y = pairs.val.clusterDim.z = 1;
-  config.attrs = &pairs;
-  config.numAttrs = 1;
-  const cudaError_t error = cudaLaunchKernelEx(&config, kernel, params);
-  return error == cudaSuccess ? launched(context, op) : device_failure(context, op, error);
-}
-
-/* The heads whose keys and values fit in most of the L2 cache together: whole groups that divide all
- * heads, at least one. */
-inline int section_of(const AttentionParams& params, int64_t kv_heads, int64_t head_dim) {
-  constexpr int64_t kCacheBytes = 32 << 20; /* of an H100's 50 MB */
-  const int64_t bytes = (params.prefix.tokens + params.own.tokens) * head_dim * 4;
-  int64_t together = max64(1, min64(kv_heads, kCacheBytes / max64(1, bytes)));
-  while (kv_heads % together != 0) together--;
-  return static_cast<int>(together) * params.group;
-}
-
-template <int kDim, bool kSparse>
-sx_status launch_hopper(Context& context, const AttentionParams& attention, int64_t kv_heads,
-                        const char* op) {
-  HopperParams params = {};
-  params.attention = attention;
-  params.section = section_of(attention, kv_heads, kDim);
-  /* Keys that no query sees are not read: they may be the cache's unwritten rows. */
-  const int64_t visible = attention.q_offset + attention.q_tokens;
-  const Segment& own = attention.own;
-  const Segment& prefix = attention.prefix;
-  const int64_t own_tokens = min64(own.tokens, visible - prefix.tokens);
-  const int64_t prefix_tokens = min64(prefix.tokens, visible);
-  const TensorView views[] = {
-      {attention.q, attention.q_tokens, attention.q_heads, attention.q_heads * kDim, kDim},
-      {own.keys, own_tokens, kv_heads, own.token_stride, own.head_stride},
-      {own.values, own_tokens, kv_heads, own.token_stride, own.head_stride},
-      {prefix.keys, prefix_tokens, kv_heads, prefix.token_stride, prefix.head_stride},
-      {prefix.values, prefix_tokens, kv_heads, prefix.token_stride, prefix.head_stride}};
-  CUtensorMap* maps[] = {&params.queries, &params.keys[0], &params.values[0], &params.keys[1],
-                         &params.values[1]};
-  for (int i = 0; i < 5; i++) {
-    /* No key of a segment is seen: a list may name its blocks all the same, and what is fetched for
-     * them is masked. */
-    if (views[i].tokens <= 0) {
-      *maps[i] = params.queries;
-    } else {
-      SX_RETURN_IF_BAD(encode_map(context, op, maps[i], views[i], kDim));
-    }
-  }
-  /* Two heads of a key head walk over the same tiles, unless each has a list of its own. */
-  if constexpr (kDim == 128 && !kSparse) {
-    if (attention.group % 2 == 0) {
-      return launch_hopper_kernel<kDim, kSparse, true>(context, params, op);
-    }
-  }
-  return launch_hopper_kernel<kDim, kSparse, false>(context, params, op);
 }
 
 }  // namespace cuda

@@ -57,6 +57,28 @@ __device__ inline int64_t first_seen(const AttentionParams& params, int q_block)
   return params.q_offset + static_cast<int64_t>(q_block) * kRowBlock + 1;
 }
 
+/* Where the windows of a consumer's rows begin; nothing without windows. */
+template <bool kWindowed>
+struct WindowFront {
+  __device__ WindowFront(const AttentionParams&, int, int) {}
+};
+template <>
+struct WindowFront<true> {
+  const AttentionParams& params;
+  int64_t place; /* of row 0 of the block */
+  int64_t whole; /* the first key that all rows see */
+
+  __device__ WindowFront(const AttentionParams& params, int q_block, int group)
+      : params(params),
+        place(params.q_offset + static_cast<int64_t>(q_block) * kRowBlock),
+        whole(params.window.first_key(place + group * 64 + 63)) {}
+  /* How many keys of the tile that begins at `base` a row does not see; 0 or less: none. */
+  __device__ int hidden(int row, int64_t base) const {
+    const int64_t keys = params.window.first_key(place + row) - base;
+    return static_cast<int>(max64(0, min64(keys, kHopperKeys)));
+  }
+};
+
 /* Shared memory of a block, by address: tiles, barriers, and whether values were cleaned. */
 template <int kDim>
 struct HopperShared {
@@ -144,7 +166,7 @@ __device__ inline void load_shared_tile(uint32_t to, const CUtensorMap* map, uin
 }
 
 /* By one thread: fetches all that the block needs, in the order in which it is consumed. */
-template <int kDim, bool kSparse, bool kPaired>
+template <int kDim, bool kSparse, bool kPaired, bool kWindowed>
 __device__ inline void produce(const HopperParams& params, const HopperShared<kDim>& shared,
                                const HopperJob& job) {
   const TileWalk<kHopperKeys, kSparse> walk(params.attention, job.head, job.q_block);
@@ -172,11 +194,13 @@ __device__ inline void produce(const HopperParams& params, const HopperShared<kD
             tile.first);
       keys.advance();
     }
-    if (n == 0) partial = first_partial(params.attention, job.q_block, walk);
+    if (n == 0 && !kWindowed) partial = first_partial(params.attention, job.q_block, walk);
     if (n > 0) {
       wait_phase(shared.values_free(values.stage), values.parity ^ 1);
+      bool seen = n <= partial;
+      if constexpr (kWindowed) seen = sees_all<kHopperKeys>(params.attention, job.q_block, before);
       const uint32_t full =
-          n <= partial ? shared.values_full(values.stage) : shared.values_raw(values.stage);
+          seen ? shared.values_full(values.stage) : shared.values_raw(values.stage);
       fetch(shared.values(values.stage), params.values[before.is_prefix], full, before.first);
       values.advance();
     }
@@ -184,17 +208,21 @@ __device__ inline void produce(const HopperParams& params, const HopperShared<kD
   }
 }
 
-/* By the cleaning warps: zeroes the values that are not finite in the last tiles, of which some row
- * does not see all keys, and announces these tiles; in the end gives such values to the rows that see
- * them. */
-template <int kDim, bool kSparse>
+/* By the cleaning warps: zeroes the values that are not finite in the tiles of which some row does not
+ * see all keys, the last ones and those where windows begin, and announces these tiles; in the end gives
+ * such values to the rows that see them. */
+template <int kDim, bool kSparse, bool kWindowed>
 __device__ inline void clean_values(const HopperParams& params, const HopperShared<kDim>& shared,
                                     const HopperJob& job) {
   using Shared = HopperShared<kDim>;
   const int thread = threadIdx.x - 32;
   const TileWalk<kHopperKeys, kSparse> walk(params.attention, job.head, job.q_block);
   uint32_t parities = 0; /* of the raw barriers, whose phases are those of such tiles alone */
-  for (int n = first_partial(params.attention, job.q_block, walk); n < walk.tiles; n++) {
+  const int first = kWindowed ? 0 : first_partial(params.attention, job.q_block, walk);
+  for (int n = first; n < walk.tiles; n++) {
+    if constexpr (kWindowed) {
+      if (sees_all<kHopperKeys>(params.attention, job.q_block, walk.tile(n))) continue;
+    }
     const int stage = n % Shared::kStages;
     wait_idly(shared.values_raw(stage), parities >> stage & 1);
     parities ^= 1u << stage;

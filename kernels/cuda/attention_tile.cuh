@@ -134,7 +134,9 @@ __device__ inline void soften(float (&logits)[kTileKeys / 8][4], WarpState<kDim>
     max = quad_max(max);
     /* A row that has seen no key yet: any finite maximum gives weights of 0. */
     const float shift = max == -INFINITY ? 0 : max * scale;
-    const float factor = fast_exp2(state.max[half] * scale - shift);
+    /* Exactly 1 where nothing has grown, so that tiles of which a row sees nothing change none of its
+     * bits: the product and the difference would be rounded once, the shift was before. */
+    const float factor = max == state.max[half] ? 1 : fast_exp2(state.max[half] * scale - shift);
     state.max[half] = max;
     float sum = 0;
 #pragma unroll

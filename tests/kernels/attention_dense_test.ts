@@ -108,6 +108,18 @@ const GPU_SIZES: readonly Sizes[] = [
     outDtype: "bf16",
   },
   { tokens: 700, qOffset: 0, keyTokens: 700, qHeads: 2, kvHeads: 1, headDim: 128, window: 300 },
+  {
+    tokens: 700,
+    qOffset: 300,
+    prefixTokens: 300,
+    prefixGap: 90,
+    keyTokens: 700,
+    qHeads: 4,
+    kvHeads: 2,
+    headDim: 128,
+    window: 400,
+    outDtype: "bf16",
+  },
   { tokens: 130, qOffset: 0, prefixTokens: 200, keyTokens: 90, qHeads: 2, kvHeads: 1, headDim: 64 },
 ];
 
