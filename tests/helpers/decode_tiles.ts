@@ -25,6 +25,17 @@ export interface CacheSizes {
   readonly kvHeads: number;
   readonly headDim: 64 | 128;
   readonly kvDtype?: DType;
+  /** Elements of keys and of values in floats, of all key heads, that are no small number. */
+  readonly oddKeys?: readonly OddElement[];
+  readonly oddValues?: readonly OddElement[];
+}
+
+/** One element of a token's key or value, counted from the first of its sequence. */
+export interface OddElement {
+  readonly sequence: number;
+  readonly token: number;
+  readonly dim: number;
+  readonly value: number;
 }
 
 /** A tile of a head of a sequence. */
@@ -101,16 +112,24 @@ export async function makeCache(
     if (sequence < 0 || tile >= (pooled[sequence] ?? 0)) return false;
     return !(isChosen?.({ sequence, head, tile }) ?? false);
   };
-  const make = (label: string, count: number, reads: Reads) =>
+  const make = (label: string, count: number, reads: Reads, odds: readonly OddElement[] = []) =>
     bench.data(label, {
       dtype: meanDtype,
       shape: [kvHeads, count, headDim],
-      make: rowMaker({ kvHeads, count, headDim }, reads),
+      make: (size, random) => {
+        const values = rowMaker({ kvHeads, count, headDim }, reads)(size, random);
+        for (const { sequence, token, dim, value } of odds) {
+          for (let head = 0; head < kvHeads; head++) {
+            values[(head * count + (first[sequence] ?? 0) + token) * headDim + dim] = value;
+          }
+        }
+        return values;
+      },
     });
   const makeKeys = async () => {
     if (!isScaled(wanted)) {
-      const keys = await make("keys", rows, readsKey);
-      return { keys, values: await make("values", rows, readsKey) };
+      const keys = await make("keys", rows, readsKey, sizes.oddKeys);
+      return { keys, values: await make("values", rows, readsKey, sizes.oddValues) };
     }
     const rowsOf = rowMaker({ kvHeads, count: rows, headDim }, readsKey);
     return await makeScaled(bench, "cache", {
