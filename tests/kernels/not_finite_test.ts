@@ -11,7 +11,7 @@ import { mergeStates, partElements } from "../../lib/ops/merge_states.ts";
 import { tileMass } from "../../lib/ops/tile_mass.ts";
 import { tileMeans } from "../../lib/ops/tile_means.ts";
 import { makeSegment, makeSequence, type SequenceSizes } from "../helpers/attention.ts";
-import { BF16, PRODUCT_TOLERANCE } from "../helpers/products.ts";
+import { BF16, F8_WEIGHT, PRODUCT_TOLERANCE, weightOf } from "../helpers/products.ts";
 import { BF16_STEP, F32_SUMS } from "../helpers/tolerances.ts";
 import { type TwinCase, twinTest } from "../helpers/twin.ts";
 
@@ -172,6 +172,7 @@ const productCases = (product: typeof matmul): TwinCase[] =>
     ...[2, 7, 16, 40, 70].flatMap((m) => [
       { m, n: 70, k: 1_032, ...BF16 },
       { m, n: 33, k: 77, ...BF16 },
+      { m, n: 70, k: 1_040, ...F8_WEIGHT },
     ]),
   ] as const).map(({ m, n, k, x, weight }): TwinCase => ({
     name: `${m} x ${n} x ${k}, ${x} by ${weight}`,
@@ -190,7 +191,9 @@ const productCases = (product: typeof matmul): TwinCase[] =>
       await product(bench.device, {
         out: await bench.output("out", "f32", [m, n]),
         x: await rows("x", m, m > 9 ? [1, 9] : [0]),
-        weight: await rows("weight", n, [2, 17]),
+        weight: weight === "f8e4m3"
+          ? await weightOf(bench, [n, k], weight)
+          : await rows("weight", n, [2, 17]),
       });
     },
   }));
