@@ -116,15 +116,7 @@ export async function makeCache(
     bench.data(label, {
       dtype: meanDtype,
       shape: [kvHeads, count, headDim],
-      make: (size, random) => {
-        const values = rowMaker({ kvHeads, count, headDim }, reads)(size, random);
-        for (const { sequence, token, dim, value } of odds) {
-          for (let head = 0; head < kvHeads; head++) {
-            values[(head * count + (first[sequence] ?? 0) + token) * headDim + dim] = value;
-          }
-        }
-        return values;
-      },
+      make: rowMaker({ kvHeads, count, headDim }, reads, placeOdds(odds, first)),
     });
   const makeKeys = async () => {
     if (!isScaled(wanted)) {
@@ -166,16 +158,35 @@ export async function makeCache(
 /** Whether a row of a head is read. */
 type Reads = (head: number, row: number) => boolean;
 
+/** Elements by their rows of the cache. */
+function placeOdds(odds: readonly OddElement[], first: readonly number[]): OddRow[] {
+  return odds.map(({ sequence, token, dim, value }) => ({
+    ...{ row: (first[sequence] ?? 0) + token, dim, value },
+  }));
+}
+
+interface OddRow {
+  readonly row: number;
+  readonly dim: number;
+  readonly value: number;
+}
+
 /** Random rows; those that are not read are NaN. */
 function rowMaker(
   { kvHeads, count, headDim }: { kvHeads: number; count: number; headDim: number },
   reads: Reads,
+  odds: readonly OddRow[] = [],
 ): (size: number, random: Random) => Float32Array<ArrayBuffer> {
   return (size, random) => {
     const values = random.floats(size, 1);
     for (let row = 0; row < kvHeads * count; row++) {
       if (reads(Math.floor(row / count), row % count)) continue;
       values.fill(NaN, row * headDim, (row + 1) * headDim);
+    }
+    for (const { row, dim, value } of odds) {
+      for (let head = 0; head < kvHeads; head++) {
+        values[(head * count + row) * headDim + dim] = value;
+      }
     }
     return values;
   };

@@ -13,6 +13,8 @@ import { scattered, type TakesTile, tileList } from "../helpers/tile_lists.ts";
 import { BF16_STEP, F32_SUMS, GPU_ATTENTION } from "../helpers/tolerances.ts";
 import { Bench, type TwinCase, twinTest } from "../helpers/twin.ts";
 
+type MeanLabel = "mean keys" | "mean values";
+
 interface Sizes {
   readonly tokens: number;
   readonly qOffset: number;
@@ -28,7 +30,7 @@ interface Sizes {
   readonly isEmpty?: (row: number) => boolean;
   /** Tiles of which a mean is something else than a small number in one place. */
   readonly odd?: readonly {
-    readonly label: "mean keys" | "mean values";
+    readonly label: MeanLabel;
     readonly tile: number;
     readonly value: number;
   }[];
@@ -74,6 +76,24 @@ const GPU_SIZES: readonly Sizes[] = [
 
 const tilesOf = ({ tokens, qOffset }: Sizes): number => Math.ceil((qOffset + tokens) / TILE_TOKENS);
 
+/** Means that no row's rest has become NaN, and others what a case says. */
+function spoilMeans(
+  values: Float32Array,
+  options: { sizes: Sizes; label: MeanLabel; isRead: (tile: number, kvHead: number) => boolean },
+): void {
+  const { sizes, label, isRead } = options;
+  const { kvHeads, headDim, odd = [] } = sizes;
+  const rows = tilesOf(sizes) + 1;
+  for (let row = 0; row < kvHeads * rows; row++) {
+    const tile = row % rows - 1;
+    const used = tile >= 0 && isRead(tile, Math.floor(row / rows));
+    if (!used) values.fill(NaN, row * headDim, (row + 1) * headDim);
+    for (const one of odd) {
+      if (tile === one.tile && label === one.label) values[row * headDim + 5] = one.value;
+    }
+  }
+}
+
 /** Runs the op; means that no row's rest has are NaN. */
 async function runRest(bench: Bench, sizes: Sizes, aliases = false): Promise<void> {
   const { tokens, qOffset, qHeads, kvHeads, headDim, outDtype = "f32", isEmpty, takes } = sizes;
@@ -93,21 +113,14 @@ async function runRest(bench: Bench, sizes: Sizes, aliases = false): Promise<voi
     }
     return false;
   };
-  const makeMeans = (label: string) =>
+  const makeMeans = (label: MeanLabel) =>
     bench.data(label, {
       dtype: bench.device.queryDtype,
       shape: [kvHeads, tiles + 1, headDim],
       make: (count, random) => {
         const floats = random.floats(count, 1);
         const values = bench.isForGpu ? roundToBf16(floats) : floats;
-        for (let row = 0; row < kvHeads * (tiles + 1); row++) {
-          const tile = row % (tiles + 1) - 1;
-          const used = tile >= 0 && isRead(tile, Math.floor(row / (tiles + 1)));
-          if (!used) values.fill(NaN, row * headDim, (row + 1) * headDim);
-          for (const odd of sizes.odd ?? []) {
-            if (tile === odd.tile && label === odd.label) values[row * headDim + 5] = odd.value;
-          }
-        }
+        spoilMeans(values, { sizes, label, isRead });
         return values;
       },
     });
