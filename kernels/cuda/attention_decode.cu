@@ -43,7 +43,9 @@ namespace {
 
 using namespace decode;
 
-template <class Element, int kDim, int kTiles, bool kAligned, int kDepth>
+/* kHides: whether some row may not see all keys of a step, so that values that are not finite are looked
+ * for; one query of a sequence sees all that is read for it. */
+template <class Element, int kDim, int kTiles, bool kAligned, int kDepth, bool kHides>
 __global__ void __launch_bounds__(kThreads,
                                   kDepth == kStages ? kResident<Element, kTiles> : kDeepResident)
     decode_kernel(const __grid_constant__ Decode decode) {
@@ -69,17 +71,37 @@ __global__ void __launch_bounds__(kThreads,
       decode.q + static_cast<int64_t>(job.sequence) * decode.tokens * decode.q_heads * kDim,
       job.kv_head, job.first, range);
   int stage = 0;
-  for (; first < end; first += kBlockKeys) {
-    /* The place of the step before is free: its elements were multiplied already. */
-    __syncwarp();
-    fetch_step<kAligned>(queue, stage == 0 ? kDepth - 1 : stage - 1, rows,
-                         first + (kDepth - 1) * kBlockKeys, end);
-    wait_copies<kDepth - 1>();
-    __syncwarp(); /* lanes read each other's copies */
-    take_step(state, queue, stage, decode.scale_log2, first);
-    stage = stage + 1 == kDepth ? 0 : stage + 1;
+  bool cleaned = false;
+  const auto take_until = [&](int64_t until, auto cleans) {
+    for (; first < until; first += kBlockKeys) {
+      /* The place of the step before is free: its elements were multiplied already. */
+      __syncwarp();
+      fetch_step<kAligned>(queue, stage == 0 ? kDepth - 1 : stage - 1, rows,
+                           first + (kDepth - 1) * kBlockKeys, end);
+      wait_copies<kDepth - 1>();
+      __syncwarp(); /* lanes read each other's copies */
+      if constexpr (decltype(cleans)::value) {
+        cleaned |= clean_values<PiecesOf<Element, kDim>>(queue.stage(stage));
+      }
+      take_step(state, queue, stage, decode.scale_log2, first);
+      stage = stage + 1 == kDepth ? 0 : stage + 1;
+    }
+  };
+  if constexpr (kHides) {
+    /* Steps that all rows see whole lie between those in front of windows and the last ones. */
+#pragma unroll 1
+    for (int turn = 0; turn < 2; turn++) {
+      take_until(turn == 0 ? min64(end, range.whole_first) : end, std::true_type{});
+      take_until(min64(end, range.whole_last + int64_t{1}), std::false_type{});
+    }
+  } else {
+    take_until(end, std::false_type{});
   }
-  finish_split(decode, job, rows, state, memory, range, begin, end);
+  const bool found =
+      finish_split<PiecesOf<Element, kDim>, kHides>(decode, job, state, memory, cleaned);
+  if constexpr (kHides) {
+    if (found) add_unfinite<kDim, kTiles>(decode, job, rows.values, range, begin, end);
+  }
 }
 
 template <int kDim, class Out>
@@ -96,7 +118,9 @@ constexpr const char* kOp = "attend to the cache";
 template <class Element, int kDim, int kTiles, bool kAligned, int kDepth>
 sx_status launch_splits(Context& context, const Decode& decode, unsigned grid) {
   constexpr int kBytes = kSharedBytes<Queue<Element, kDim, 0, kDepth>, kDim, kTiles>;
-  auto kernel = decode_kernel<Element, kDim, kTiles, kAligned, kDepth>;
+  const bool hides = decode.causal && decode.tokens > 1;
+  auto kernel = hides ? decode_kernel<Element, kDim, kTiles, kAligned, kDepth, !kScaled<Element>>
+                      : decode_kernel<Element, kDim, kTiles, kAligned, kDepth, false>;
   SX_RETURN_IF_BAD(allow_shared(context, kOp, kernel, kBytes));
   return launch_ahead(context, kOp, kernel, grid, kThreads, kBytes, decode);
 }

@@ -102,8 +102,6 @@ struct WarpState {
   float out[kTiles][kDim / 16][4];
   float max[kTiles][2], sum[kTiles][2]; /* sum: of this lane's keys */
   int begin[kTiles][2], end[kTiles][2]; /* the visible keys */
-  int whole_first, whole_last;          /* as in Range */
-  bool cleaned;                         /* whether clean_hidden() has found something */
 };
 
 template <class P, bool kAligned, int kDim, int kTiles>
@@ -130,8 +128,6 @@ __device__ inline void load_queries(WarpState<kDim, kTiles>& state, const Decode
       state.max[tile][i] = -INFINITY;
     }
   }
-  state.whole_first = range.whole_first;
-  state.whole_last = range.whole_last;
 }
 
 /* The largest value and the sum over the eight lanes that hold the keys of a pair of rows. */

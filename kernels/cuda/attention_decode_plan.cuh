@@ -104,7 +104,6 @@ __device__ inline void take_step(WarpState<kDim, kTiles>& state,
                                  const Queue<Element, kDim, kLeast, kDepth>& queue, int stage,
                                  float scale, int64_t first) {
   using P = PiecesOf<Element, kDim>;
-  if constexpr (!kScaled<Element>) clean_hidden<P>(state, queue.stage(stage), first);
   take_keys<P>(state, queue.stage(stage), Element{}, [&](float(&logits)[kTiles][4]) {
     if constexpr (kScaled<Element>) {
       const float4* quads = reinterpret_cast<const float4*>(queue.stage_scales(stage));
@@ -115,27 +114,24 @@ __device__ inline void take_step(WarpState<kDim, kTiles>& state,
   });
 }
 
-/* The end of a block: what its warps have summed, of keys of which those from `begin` to `end` - 1 may be
- * hidden from some rows, to its split of the working memory. */
-template <class Element, int kDim, int kTiles>
-__device__ inline void finish_split(const Decode& decode, const Job& job, const Rows<Element>& rows,
+/* The end of a block: what its warps have summed to its split of the working memory. kCleans: returns
+ * whether any thread has `cleaned` values. */
+template <class P, bool kCleans, int kDim, int kTiles>
+__device__ inline bool finish_split(const Decode& decode, const Job& job,
                                     const WarpState<kDim, kTiles>& state, uint4* memory,
-                                    const Range& range, int64_t begin, int64_t end) {
+                                    bool cleaned) {
   /* The queues' memory is the merge's from here on. */
   wait_copies<0>();
-  bool cleaned = false;
-  if constexpr (kScaled<Element>) {
-    __syncthreads();
+  if constexpr (kCleans) {
+    cleaned = __syncthreads_or(cleaned) != 0;
   } else {
-    cleaned = __syncthreads_or(state.cleaned) != 0;
+    __syncthreads();
   }
   auto& shared = *reinterpret_cast<SharedState<kDim, kTiles>*>(memory);
-  store_state<PiecesOf<Element, kDim>>(shared, state);
+  store_state<P>(shared, state);
   __syncthreads();
   write_split(decode, shared, job);
-  if constexpr (!kScaled<Element>) {
-    if (cleaned) add_unfinite<kDim, kTiles>(decode, job, rows.values, range, begin, end);
-  }
+  return cleaned;
 }
 
 /* Splits that the merge reads before it knows their weights: those of eight key heads on 132

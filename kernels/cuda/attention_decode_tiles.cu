@@ -141,7 +141,6 @@ __device__ inline void take_chunk(WarpState<kDim, kTiles>& state,
   }
   /* bf16, whatever it is, so that there is one copy of the code. */
   using P = MeanPieces<Element, kDim>;
-  if (!kScaled<Element> && !chunk.is_means) clean_hidden<P>(state, queue.stage(stage), chunk.first);
   take_keys<P>(state, queue.stage(stage), bf16{}, [&](float(&logits)[kTiles][4]) {
     if (chunk.is_means) {
       soften_means(logits, state, scale, chunk.end - chunk.first);
@@ -186,6 +185,7 @@ __global__ void __launch_bounds__(kThreads, kTilesResident)
       decode.q + static_cast<int64_t>(job.sequence) * decode.tokens * decode.q_heads * kDim,
       job.kv_head, job.first, range);
   int stage = 0;
+  bool cleaned = false;
   for (; at < end; at += kBlockKeys) {
     __syncwarp(); /* all are done with the stage that comes next */
     const Chunk next = chunk_at(reading, at + kBlockKeys, end, ahead);
@@ -195,15 +195,24 @@ __global__ void __launch_bounds__(kThreads, kTilesResident)
     __syncwarp(); /* lanes read each other's copies */
     /* Between the keys and the means there may be nothing to read. */
     if (chunk.first < chunk.end) {
+      if (!kScaled<Element> && !chunk.is_means && chunk.first > range.whole_last) {
+        cleaned |= clean_values<PiecesOf<Element, kDim>>(queue.stage(stage));
+      }
       take_chunk<Element>(state, queue, stage, decode.scale_log2, chunk);
     }
     chunk = next;
     stage = 1 - stage;
   }
-  /* All rows see the keys of pooled tiles. */
-  const int64_t behind = reading.pooled * SX_TILE - reading.tiled;
-  finish_split(decode, job, rows, state, memory, range, max64(begin, reading.tiled) + behind,
-               min64(end, reading.keys) + behind);
+  const bool found =
+      finish_split<PiecesOf<Element, kDim>, !kScaled<Element>>(decode, job, state, memory, cleaned);
+  if constexpr (!kScaled<Element>) {
+    if (!found) return;
+    /* All rows see the keys of pooled tiles. */
+    const int64_t behind = reading.pooled * SX_TILE - reading.tiled;
+    add_unfinite<kDim, kTiles>(decode, job, rows.values, range,
+                               max64(begin, reading.tiled) + behind,
+                               min64(end, reading.keys) + behind);
+  }
 }
 
 template <int kDim, class Out>

@@ -9,6 +9,8 @@
  * in the exponent. FLOPs 4*D*HQ per query and tile of the rest; bytes T*HQ*D*(2 + 4 + out) besides the
  * means, which come from L2. Shared memory 64 KiB (32 at head size 64) and the list's 8.5 KiB.
  */
+#include <type_traits>
+
 #include "attention_tile.cuh"
 
 namespace sx {
@@ -146,9 +148,7 @@ __device__ inline void add_means(WarpState<kDim>& state, const RestArgs& args, c
     gather_means<kDim>(slot, keys, list, first, args.aligned);
     gather_means<kDim>(slot + kStageBytes, values, list, first, args.aligned);
   };
-  if (list.count > 0) copy(0, base);
-  commit_copies();
-  for (int first = 0; first < list.count; first += kTileKeys) {
+  const auto take = [&](int first, auto hides) {
     const int n = first / kTileKeys;
     const uint32_t slot = base + n % 2 * 2 * kStageBytes;
     if (first + kTileKeys < list.count) {
@@ -157,15 +157,14 @@ __device__ inline void add_means(WarpState<kDim>& state, const RestArgs& args, c
     commit_copies();
     wait_copies<1>();
     __syncthreads();
-    const bool cleaned = args.window.tokens > 0 &&
-                         entries_before(list, first, args.window.first_key(last_place)) > 0 &&
-                         clean_values<kDim>(slot + kStageBytes);
+    bool cleaned = false;
+    if constexpr (decltype(hides)::value) cleaned = clean_values<kDim>(slot + kStageBytes);
     float logits[kTileKeys / 8][4];
     multiply_keys(logits, state, slot);
     const int count = list.count - first;
     if (count < kTileKeys) mask_logits(logits, count, count);
     int hidden[2] = {0, 0};
-    if (args.window.tokens > 0) {
+    if constexpr (decltype(hides)::value) {
       hidden[0] = entries_before(list, first, args.window.first_key(row_place));
       hidden[1] = entries_before(list, first, args.window.first_key(row_place + 8));
       mask_before(logits, hidden[0], hidden[1]);
@@ -174,7 +173,16 @@ __device__ inline void add_means(WarpState<kDim>& state, const RestArgs& args, c
     multiply_values(state, logits, slot + kStageBytes);
     if (cleaned) add_unfinite(state, values, list, first, hidden);
     __syncthreads();
+  };
+  if (list.count > 0) copy(0, base);
+  commit_copies();
+  int first = 0;
+  /* Tiles in front of the window of some row come first. */
+  const int64_t seen = args.window.first_key(last_place);
+  for (; seen > 0 && entries_before(list, first, seen) > 0; first += kTileKeys) {
+    take(first, std::true_type{});
   }
+  for (; first < list.count; first += kTileKeys) take(first, std::false_type{});
 }
 
 __device__ inline float2 load_pair(const float* in, bool aligned) {

@@ -14,15 +14,16 @@ namespace sx {
 namespace cuda {
 namespace decode {
 
-/* A warp's step of 16 bf16 keys and values from key `first` on, which lie in these chunks. */
-template <class P, int kDim, int kTiles>
-__device__ inline void clean_hidden(WarpState<kDim, kTiles>& state, uint4* chunks, int64_t first) {
-  const int key = static_cast<int>(first);
-  if (key >= state.whole_first && key <= state.whole_last) return;
+/* Zeroes the values of a warp's step of 16 bf16 keys and values, which lie in these chunks, that are not
+ * finite; returns whether this lane has found any. */
+template <class P>
+__device__ inline bool clean_values(uint4* chunks) {
   const uint32_t values = shared_address(chunks + P::kKeyChunks + threadIdx.x % 32);
-#pragma unroll 1
-  for (int i = 0; i < P::kKeyChunks / 32; i++) state.cleaned |= zero_unfinite(values + i * 32 * 16);
+  bool found = false;
+#pragma unroll 4
+  for (int i = 0; i < P::kKeyChunks / 32; i++) found |= zero_unfinite(values + i * 32 * 16);
   __syncwarp(); /* lanes read what others have cleaned */
+  return found;
 }
 
 /* Adds the values of the keys from `begin` to `end` - 1 that are not finite to a block's rows of the working
