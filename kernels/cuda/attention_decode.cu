@@ -118,9 +118,9 @@ constexpr const char* kOp = "attend to the cache";
 template <class Element, int kDim, int kTiles, bool kAligned, int kDepth>
 sx_status launch_splits(Context& context, const Decode& decode, unsigned grid) {
   constexpr int kBytes = kSharedBytes<Queue<Element, kDim, 0, kDepth>, kDim, kTiles>;
-  const bool hides = decode.causal && decode.tokens > 1;
-  auto kernel = hides ? decode_kernel<Element, kDim, kTiles, kAligned, kDepth, !kScaled<Element>>
-                      : decode_kernel<Element, kDim, kTiles, kAligned, kDepth, false>;
+  auto kernel = hides_keys(decode)
+                    ? decode_kernel<Element, kDim, kTiles, kAligned, kDepth, !kScaled<Element>>
+                    : decode_kernel<Element, kDim, kTiles, kAligned, kDepth, false>;
   SX_RETURN_IF_BAD(allow_shared(context, kOp, kernel, kBytes));
   return launch_ahead(context, kOp, kernel, grid, kThreads, kBytes, decode);
 }

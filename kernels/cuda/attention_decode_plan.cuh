@@ -262,6 +262,9 @@ inline unsigned merge_blocks(const Decode& decode) {
   return static_cast<unsigned>(decode.sequences) * decode.tokens * decode.q_heads;
 }
 
+/* Whether some queries of a sequence do not see all keys that are read for it. */
+inline bool hides_keys(const Decode& decode) { return decode.causal && decode.tokens > 1; }
+
 /* What a kernel is compiled for: the cache's storage format, the head size, a block's rows / 8. */
 template <class Storage, int dim, int tiles>
 struct Shape {

@@ -150,7 +150,8 @@ __device__ inline void take_chunk(WarpState<kDim, kTiles>& state,
   });
 }
 
-template <class Element, int kDim, int kTiles, bool kAligned>
+/* kHides: as in attention_decode.cu. */
+template <class Element, int kDim, int kTiles, bool kAligned, bool kHides>
 __global__ void __launch_bounds__(kThreads, kTilesResident)
     tiles_kernel(const __grid_constant__ Tiles tiles) {
   extern __shared__ uint4 memory[];
@@ -195,7 +196,7 @@ __global__ void __launch_bounds__(kThreads, kTilesResident)
     __syncwarp(); /* lanes read each other's copies */
     /* Between the keys and the means there may be nothing to read. */
     if (chunk.first < chunk.end) {
-      if (!kScaled<Element> && !chunk.is_means && chunk.first > range.whole_last) {
+      if (kHides && !chunk.is_means && chunk.first > range.whole_last) {
         cleaned |= clean_values<PiecesOf<Element, kDim>>(queue.stage(stage));
       }
       take_chunk<Element>(state, queue, stage, decode.scale_log2, chunk);
@@ -204,8 +205,8 @@ __global__ void __launch_bounds__(kThreads, kTilesResident)
     stage = 1 - stage;
   }
   const bool found =
-      finish_split<PiecesOf<Element, kDim>, !kScaled<Element>>(decode, job, state, memory, cleaned);
-  if constexpr (!kScaled<Element>) {
+      finish_split<PiecesOf<Element, kDim>, kHides>(decode, job, state, memory, cleaned);
+  if constexpr (kHides) {
     if (!found) return;
     /* All rows see the keys of pooled tiles. */
     const int64_t behind = reading.pooled * SX_TILE - reading.tiled;
@@ -231,8 +232,12 @@ sx_status launch(Context& context, const Tiles& tiles, bool aligned, Shape<Eleme
   const Decode& decode = tiles.decode;
   const unsigned grid = split_blocks(decode);
   constexpr int kBytes = kSharedBytes<TilesQueue<Element, kDim>, kDim, kTiles>;
-  auto kernel = aligned ? tiles_kernel<Element, kDim, kTiles, true>
-                        : tiles_kernel<Element, kDim, kTiles, false>;
+  constexpr bool kMayHide = !kScaled<Element>;
+  const bool hides = hides_keys(decode);
+  auto kernel = aligned && hides ? tiles_kernel<Element, kDim, kTiles, true, kMayHide>
+                : aligned        ? tiles_kernel<Element, kDim, kTiles, true, false>
+                : hides          ? tiles_kernel<Element, kDim, kTiles, false, kMayHide>
+                                 : tiles_kernel<Element, kDim, kTiles, false, false>;
   if (grid > 0) {
     SX_RETURN_IF_BAD(allow_shared(context, kOp, kernel, kBytes));
     kernel<<<grid, kThreads, kBytes, context.stream>>>(tiles);
