@@ -184,11 +184,12 @@ sx_status sx_merge_states(sx_context* context, const sx_merge_states_params* par
 
 /* Antidiagonal mass of every tile (XAttention, arXiv 2503.16428, section 2.1).
  * Groups of S tokens: Kr[j] = concat over s of k[j*S + s], Qr[i] = concat of q[i*S + S-1-s], rows
- * past the end being zero; logits[i][j] = Qr[i] . Kr[j] * scale / S over j <= i (i counted in the
- * sequence) from the first tile on that row i's tile sees in the window; with pad = -N mod 128, the
- * last floor(pad / S) groups of keys are left out, and query groups that hold only padding count as
- * zero; p = softmax over j; mass = sum of p over the tile. q_tiles = ceil(T / 128), key_tiles =
- * ceil(N / 128); tiles after the diagonal are 0. q_offset and P are multiples of 128, N = q_offset + T. */
+ * past the end being zero (which may make NaN of what is not finite); logits[i][j] = Qr[i] . Kr[j] *
+ * scale / S over j <= i (i counted in the sequence) from the first tile on that row i's tile sees in the
+ * window; with pad = -N mod 128, the last floor(pad / S) groups of keys are left out, and query groups
+ * that hold only padding count as zero; p = softmax over j; mass = sum of p over the tile. q_tiles =
+ * ceil(T / 128), key_tiles = ceil(N / 128); tiles after the diagonal are 0. q_offset and P are multiples
+ * of 128, N = q_offset + T. */
 typedef struct sx_antidiagonal_score_params {
   float* mass;   /* [q_heads, q_tiles, key_tiles] */
   const void* q; /* [q_tokens, q_heads, head_dim] F32 (CPU), BF16 (CUDA) */

@@ -109,13 +109,16 @@ __global__ void __launch_bounds__(kMassThreads) mass_kernel(const __grid_constan
       static_cast<int64_t>(score.first_kv * score.group + head) * score.q_tiles +
       (first_group >> score.cell_log2);
   float* mass = score.mass + row_block * score.key_tiles;
-  /* Blocks that the last row sees; behind a border their units begin with a tile. */
+  /* Blocks that the rows see: those before a window have no sums, which NaN in a row must not reach.
+   * Behind a border their units begin with a tile. */
+  const int64_t hidden =
+      score.window.first_tile((score.first_group + first_group) >> score.cell_log2);
   const int covered = ((score.first_group + first_group + rows - 1) >> score.cell_log2) + 1;
   const int border = score.border >> score.cell_log2, per_cell = score.cell_log2 - score.unit_log2;
   const int gap = ((score.border_tiles() << score.tile_log2) - score.border) >> score.unit_log2;
   for (int64_t block = threadIdx.x; block < score.key_tiles; block += kMassThreads) {
     float sum = 0;
-    if (block < covered) {
+    if (block >= hidden && block < covered) {
       const float* from = sums + (block << per_cell) + (block < border ? 0 : gap);
 #pragma unroll 8
       for (int row = 0; row < rows; row++) {

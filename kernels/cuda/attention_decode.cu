@@ -43,19 +43,16 @@ namespace {
 
 using namespace decode;
 
-template <class Element, int kDim, int kTiles, bool kAligned, int kDepth>
+/* kHides: whether some row may not see all keys of a step, so that values that are not finite are looked
+ * for; one query of a sequence sees all that is read for it. */
+template <class Element, int kDim, int kTiles, bool kAligned, int kDepth, bool kHides>
 __global__ void __launch_bounds__(kThreads,
                                   kDepth == kStages ? kResident<Element, kTiles> : kDeepResident)
     decode_kernel(const __grid_constant__ Decode decode) {
   extern __shared__ uint4 memory[];
   let_next_begin();
   const int warp = threadIdx.x / 32;
-  /* Splits are outermost, so that the row tiles of a split meet in the cache. */
-  const int heads = decode.q_heads / decode.group;
-  const unsigned tile = blockIdx.x / decode.row_tiles, pair = tile / heads;
-  const Job job = {static_cast<int>(pair / decode.sequences),
-                   static_cast<int>(pair % decode.sequences), static_cast<int>(tile % heads),
-                   static_cast<int>(blockIdx.x % decode.row_tiles) * kTiles * 8};
+  const Job job(decode, kTiles * 8);
   const Range range = range_of(decode, job.sequence);
   wait_for_previous();
   if (job.split >= range.splits) return;
@@ -74,23 +71,37 @@ __global__ void __launch_bounds__(kThreads,
       decode.q + static_cast<int64_t>(job.sequence) * decode.tokens * decode.q_heads * kDim,
       job.kv_head, job.first, range);
   int stage = 0;
-  for (; first < end; first += kBlockKeys) {
-    /* The place of the step before is free: its elements were multiplied already. */
-    __syncwarp();
-    fetch_step<kAligned>(queue, stage == 0 ? kDepth - 1 : stage - 1, rows,
-                         first + (kDepth - 1) * kBlockKeys, end);
-    wait_copies<kDepth - 1>();
-    __syncwarp(); /* lanes read each other's copies */
-    take_step(state, queue, stage, decode.scale_log2, first);
-    stage = stage + 1 == kDepth ? 0 : stage + 1;
+  bool cleaned = false;
+  const auto take_until = [&](int64_t until, auto cleans) {
+    for (; first < until; first += kBlockKeys) {
+      /* The place of the step before is free: its elements were multiplied already. */
+      __syncwarp();
+      fetch_step<kAligned>(queue, stage == 0 ? kDepth - 1 : stage - 1, rows,
+                           first + (kDepth - 1) * kBlockKeys, end);
+      wait_copies<kDepth - 1>();
+      __syncwarp(); /* lanes read each other's copies */
+      if constexpr (decltype(cleans)::value) {
+        cleaned |= clean_values<PiecesOf<Element, kDim>>(queue.stage(stage));
+      }
+      take_step(state, queue, stage, decode.scale_log2, first);
+      stage = stage + 1 == kDepth ? 0 : stage + 1;
+    }
+  };
+  if constexpr (kHides) {
+    /* Steps that all rows see whole lie between those in front of windows and the last ones. */
+#pragma unroll 1
+    for (int turn = 0; turn < 2; turn++) {
+      take_until(turn == 0 ? min64(end, range.whole_first) : end, std::true_type{});
+      take_until(min64(end, range.whole_last + int64_t{1}), std::false_type{});
+    }
+  } else {
+    take_until(end, std::false_type{});
   }
-  /* The queues' memory is the merge's from here on. */
-  wait_copies<0>();
-  __syncthreads();
-  auto& shared = *reinterpret_cast<SharedState<kDim, kTiles>*>(memory);
-  store_state<PiecesOf<Element, kDim>>(shared, state);
-  __syncthreads();
-  write_split(decode, shared, job);
+  const bool found =
+      finish_split<PiecesOf<Element, kDim>, kHides>(decode, job, state, memory, cleaned);
+  if constexpr (kHides) {
+    if (found) add_unfinite<kDim, kTiles>(decode, job, rows.values, range, begin, end);
+  }
 }
 
 template <int kDim, class Out>
@@ -107,17 +118,17 @@ constexpr const char* kOp = "attend to the cache";
 template <class Element, int kDim, int kTiles, bool kAligned, int kDepth>
 sx_status launch_splits(Context& context, const Decode& decode, unsigned grid) {
   constexpr int kBytes = kSharedBytes<Queue<Element, kDim, 0, kDepth>, kDim, kTiles>;
-  auto kernel = decode_kernel<Element, kDim, kTiles, kAligned, kDepth>;
+  auto kernel = hides_keys(decode)
+                    ? decode_kernel<Element, kDim, kTiles, kAligned, kDepth, !kScaled<Element>>
+                    : decode_kernel<Element, kDim, kTiles, kAligned, kDepth, false>;
   SX_RETURN_IF_BAD(allow_shared(context, kOp, kernel, kBytes));
   return launch_ahead(context, kOp, kernel, grid, kThreads, kBytes, decode);
 }
 
 template <class Element, int kDim, int kTiles>
-sx_status launch(Context& context, const Decode& decode, bool aligned) {
-  const int kv_heads = decode.q_heads / decode.group;
-  const unsigned grid =
-      static_cast<unsigned>(decode.splits) * decode.sequences * kv_heads * decode.row_tiles;
-  const unsigned rows = static_cast<unsigned>(decode.sequences) * decode.tokens * decode.q_heads;
+sx_status launch(Context& context, const Decode& decode, bool aligned,
+                 Shape<Element, kDim, kTiles>) {
+  const unsigned grid = split_blocks(decode);
   const bool deep = context.capability == 90 && aligned &&
                     grid <= static_cast<unsigned>(context.multiprocessors) * kDeepResident;
   auto launch_it = !aligned ? launch_splits<Element, kDim, kTiles, false, kStages>
@@ -128,37 +139,16 @@ sx_status launch(Context& context, const Decode& decode, bool aligned) {
   if (grid > 0) SX_RETURN_IF_BAD(launch_it(context, decode, grid));
   auto merge = decode.out_dtype == SX_BF16 ? merge_splits_kernel<kDim, bf16>
                                            : merge_splits_kernel<kDim, float>;
-  return launch_ahead(context, kOp, merge, rows, kDim, 0, decode);
-}
-
-template <class Element>
-sx_status launch_any(Context& context, const Decode& decode, int64_t head_dim, int64_t row_tile,
-                     bool aligned) {
-  if (head_dim == 128) {
-    return row_tile == 8 ? launch<Element, 128, 1>(context, decode, aligned)
-                         : launch<Element, 128, 2>(context, decode, aligned);
-  }
-  return row_tile == 8 ? launch<Element, 64, 1>(context, decode, aligned)
-                       : launch<Element, 64, 2>(context, decode, aligned);
+  return launch_ahead(context, kOp, merge, merge_blocks(decode), kDim, 0, decode);
 }
 
 }  // namespace
 
 sx_status attention_decode(Context& context, const sx_attention_decode_params& args) {
-  if (args.q_tokens == 0 || args.sequences == 0) return SX_OK;
-  const SplitPlan plan = plan_splits(context, args);
-  const int64_t rows = plan.sequences * args.q_tokens * args.q_heads;
-  float* partial = static_cast<float*>(
-      scratch(context, kOp, max64(1, plan.splits) * rows * (args.head_dim + 2) * 4));
-  if (partial == nullptr) return SX_OUT_OF_MEMORY;
   const bool aligned = has_aligned_rows(args);
-  for (int64_t first = 0; first < args.sequences; first += plan.sequences) {
-    const Decode decode = part_of(args, plan, first, partial);
-    SX_RETURN_IF_BAD(with_element(args.kv_dtype, [&](auto element) {
-      return launch_any<decltype(element)>(context, decode, args.head_dim, plan.row_tile, aligned);
-    }));
-  }
-  return SX_OK;
+  return for_parts(context, kOp, args, [&](const Decode& decode, int64_t, auto shape) {
+    return launch(context, decode, aligned, shape);
+  });
 }
 
 }  // namespace cuda

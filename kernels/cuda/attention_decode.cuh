@@ -6,6 +6,8 @@
 #ifndef SX_CUDA_ATTENTION_DECODE_CUH
 #define SX_CUDA_ATTENTION_DECODE_CUH
 
+#include <limits.h>
+
 #include "decode_pieces.cuh"
 #include "ops.cuh"
 
@@ -50,10 +52,11 @@ struct Decode {
   float scale_log2;
 };
 
-/* The keys of one sequence and how they are split: those from `low` on, which some query sees. */
+/* The keys of one sequence and how they are split: those from `low` on, which some query sees. Steps that
+ * begin from whole_first to whole_last have no key that a query does not see. */
 struct Range {
   int64_t first_row, count, low, share;
-  int splits;
+  int splits, whole_first, whole_last;
   bool valid;
 };
 
@@ -68,6 +71,9 @@ __device__ inline Range range_of(const Decode& decode, int sequence) {
   const int64_t seen = range.valid ? range.count - range.low : 0;
   range.share = max64(kLeastShare, round_up(ceil_div(seen, decode.split_limit), kBlockKeys));
   range.splits = static_cast<int>(ceil_div(seen, range.share));
+  range.whole_first =
+      decode.window > 0 ? static_cast<int>(max64(0, range.count - decode.window)) : 0;
+  range.whole_last = first_end < range.count ? static_cast<int>(first_end) - kKeys : INT_MAX;
   return range;
 }
 
@@ -75,6 +81,16 @@ __device__ inline Range range_of(const Decode& decode, int sequence) {
 __device__ inline int query_row(const Decode& decode, int kv_head, int row) {
   const int t = row / decode.group;
   return t < decode.tokens ? t * decode.q_heads + kv_head * decode.group + row % decode.group : -1;
+}
+
+/* The keys that a row sees, counted over the queries of one key head. */
+struct Visible {
+  int64_t begin, end;
+};
+__device__ inline Visible visible_of(const Decode& decode, int64_t count, int row) {
+  const int64_t causal = max64(count - decode.tokens + row / decode.group + 1, 0);
+  const int64_t end = decode.causal ? causal : count;
+  return {decode.window > 0 ? max64(end - decode.window, 0) : 0, end};
 }
 
 /* What one warp knows of kTiles * 8 rows, whose elements lie in the order of the Pieces: of output tile n
@@ -105,12 +121,10 @@ __device__ inline void load_queries(WarpState<kDim, kTiles>& state, const Decode
 #pragma unroll
     for (int i = 0; i < 2; i++) {
       const int number = first + tile * 8 + lane % 4 * 2 + i;
-      const int64_t causal = max64(range.count - decode.tokens + number / decode.group + 1, 0);
-      const int64_t end = decode.causal ? causal : range.count;
+      const Visible visible = visible_of(decode, range.count, number);
       const bool has_row = query_row(decode, kv_head, number) >= 0;
-      state.end[tile][i] = has_row ? static_cast<int>(end) : 0;
-      state.begin[tile][i] =
-          decode.window > 0 ? static_cast<int>(max64(end - decode.window, 0)) : 0;
+      state.end[tile][i] = has_row ? static_cast<int>(visible.end) : 0;
+      state.begin[tile][i] = static_cast<int>(visible.begin);
       state.max[tile][i] = -INFINITY;
     }
   }
@@ -233,17 +247,32 @@ __device__ inline float weight_of(float2 state, float max) {
 /* What a block computes: a split of a sequence's keys for some rows of one key head. */
 struct Job {
   int split, sequence, kv_head, first; /* first: row of the first tile */
+
+  /* Splits are outermost, so that the row tiles of a split meet in the cache. */
+  __device__ Job(const Decode& decode, int rows) {
+    const unsigned heads = decode.q_heads / decode.group;
+    const unsigned tile = blockIdx.x / decode.row_tiles, pair = tile / heads;
+    split = static_cast<int>(pair / decode.sequences);
+    sequence = static_cast<int>(pair % decode.sequences);
+    kv_head = static_cast<int>(tile % heads);
+    first = static_cast<int>(blockIdx.x % decode.row_tiles) * rows;
+  }
 };
+
+/* A row's place in the working memory of the splits; below 0 if there is no such row. */
+__device__ inline int64_t split_row(const Decode& decode, const Job& job, int row) {
+  const int at = query_row(decode, job.kv_head, row);
+  const int64_t rows = static_cast<int64_t>(decode.tokens) * decode.q_heads;
+  return at < 0 ? at : (int64_t{job.split} * decode.sequences + job.sequence) * rows + at;
+}
 
 /* The sum over the warps, to the split's rows of the working memory. */
 template <int kDim, int kTiles>
 __device__ inline void write_split(const Decode& decode, const SharedState<kDim, kTiles>& shared,
                                    const Job& job) {
-  const int64_t rows = static_cast<int64_t>(decode.tokens) * decode.q_heads;
-  const int64_t first = (static_cast<int64_t>(job.split) * decode.sequences + job.sequence) * rows;
   for (int i = threadIdx.x; i < kTiles * 8 * kDim; i += kThreads) {
     const int row = i / kDim, d = i % kDim;
-    const int to = query_row(decode, job.kv_head, job.first + row);
+    const int64_t to = split_row(decode, job, job.first + row);
     if (to < 0) continue;
     float max = -INFINITY;
 #pragma unroll
@@ -255,8 +284,8 @@ __device__ inline void write_split(const Decode& decode, const SharedState<kDim,
       sum += weight * shared.states[warp][row].y;
       out += weight * shared.out[warp][row][d];
     }
-    decode.partial[(first + to) * kDim + d] = out;
-    if (d == 0) decode.states[first + to] = make_float2(max, sum);
+    decode.partial[to * kDim + d] = out;
+    if (d == 0) decode.states[to] = make_float2(max, sum);
   }
 }
 

@@ -1,13 +1,13 @@
 /*
- * How decode attention splits its keys over a device, and the merge of the splits: of attention_decode.cu
- * and attention_decode_tiles.cu.
+ * What attention_decode.cu and attention_decode_tiles.cu share beside a warp's work: the queue of a warp's
+ * keys, how keys are split over a device, the merge of the splits, and the call's way to its kernel.
  */
 #ifndef SX_CUDA_ATTENTION_DECODE_PLAN_CUH
 #define SX_CUDA_ATTENTION_DECODE_PLAN_CUH
 
 #include <type_traits>
 
-#include "attention_decode.cuh"
+#include "decode_finite.cuh"
 
 namespace sx {
 namespace cuda {
@@ -114,6 +114,26 @@ __device__ inline void take_step(WarpState<kDim, kTiles>& state,
   });
 }
 
+/* The end of a block: what its warps have summed to its split of the working memory. kCleans: returns
+ * whether any thread has `cleaned` values. */
+template <class P, bool kCleans, int kDim, int kTiles>
+__device__ inline bool finish_split(const Decode& decode, const Job& job,
+                                    const WarpState<kDim, kTiles>& state, uint4* memory,
+                                    bool cleaned) {
+  /* The queues' memory is the merge's from here on. */
+  wait_copies<0>();
+  if constexpr (kCleans) {
+    cleaned = __syncthreads_or(cleaned) != 0;
+  } else {
+    __syncthreads();
+  }
+  auto& shared = *reinterpret_cast<SharedState<kDim, kTiles>*>(memory);
+  store_state<P>(shared, state);
+  __syncthreads();
+  write_split(decode, shared, job);
+  return cleaned;
+}
+
 /* Splits that the merge reads before it knows their weights: those of eight key heads on 132
  * multiprocessors. */
 constexpr int kMergeAhead = 33;
@@ -188,14 +208,6 @@ inline SplitPlan plan_splits(const Context& context, const sx_attention_decode_p
   return plan;
 }
 
-/* Calls with an element of the cache's storage format. */
-template <class Call>
-sx_status with_element(sx_dtype dtype, Call call) {
-  if (dtype == SX_I8) return call(int8{});
-  if (dtype == SX_F8E4M3) return call(e4m3{});
-  return call(bf16{});
-}
-
 /* Whether copies of 16 bytes can read all rows: queries and, if it has any, the cache. */
 inline bool has_aligned_rows(const sx_attention_decode_params& args) {
   const int64_t bytes = dtype_bytes(args.kv_dtype);
@@ -239,6 +251,54 @@ inline Decode part_of(const sx_attention_decode_params& args, const SplitPlan& p
   decode.causal = args.causal == 1;
   decode.scale_log2 = args.scale * 1.44269504088896341f;
   return decode;
+}
+
+/* Blocks of the splits and of the merge. */
+inline unsigned split_blocks(const Decode& decode) {
+  const int kv_heads = decode.q_heads / decode.group;
+  return static_cast<unsigned>(decode.splits) * decode.sequences * kv_heads * decode.row_tiles;
+}
+inline unsigned merge_blocks(const Decode& decode) {
+  return static_cast<unsigned>(decode.sequences) * decode.tokens * decode.q_heads;
+}
+
+/* Whether some queries of a sequence do not see all keys that are read for it. */
+inline bool hides_keys(const Decode& decode) { return decode.causal && decode.tokens > 1; }
+
+/* What a kernel is compiled for: the cache's storage format, the head size, a block's rows / 8. */
+template <class Storage, int dim, int tiles>
+struct Shape {
+  using Element = Storage;
+  static constexpr int kDim = dim, kTiles = tiles;
+};
+
+template <class Element, class Call>
+sx_status with_shape(int64_t head_dim, int64_t row_tile, Call call) {
+  if (head_dim == 128) {
+    return row_tile == 8 ? call(Shape<Element, 128, 1>{}) : call(Shape<Element, 128, 2>{});
+  }
+  return row_tile == 8 ? call(Shape<Element, 64, 1>{}) : call(Shape<Element, 64, 2>{});
+}
+
+/* Calls with each part of the sequences that one launch takes, their first one, and the shape. */
+template <class Call>
+sx_status for_parts(Context& context, const char* op, const sx_attention_decode_params& args,
+                    Call call) {
+  if (args.q_tokens == 0 || args.sequences == 0) return SX_OK;
+  const SplitPlan plan = plan_splits(context, args);
+  const int64_t rows = plan.sequences * args.q_tokens * args.q_heads;
+  float* partial = static_cast<float*>(
+      scratch(context, op, max64(1, plan.splits) * rows * (args.head_dim + 2) * 4));
+  if (partial == nullptr) return SX_OUT_OF_MEMORY;
+  for (int64_t first = 0; first < args.sequences; first += plan.sequences) {
+    const Decode decode = part_of(args, plan, first, partial);
+    const auto launch = [&](auto shape) { return call(decode, first, shape); };
+    SX_RETURN_IF_BAD(args.kv_dtype == SX_I8 ? with_shape<int8>(args.head_dim, plan.row_tile, launch)
+                     : args.kv_dtype == SX_F8E4M3
+                         ? with_shape<e4m3>(args.head_dim, plan.row_tile, launch)
+                         : with_shape<bf16>(args.head_dim, plan.row_tile, launch));
+  }
+  return SX_OK;
 }
 
 }  // namespace decode

@@ -150,17 +150,14 @@ __device__ inline void take_chunk(WarpState<kDim, kTiles>& state,
   });
 }
 
-template <class Element, int kDim, int kTiles, bool kAligned>
+/* kHides: as in attention_decode.cu. */
+template <class Element, int kDim, int kTiles, bool kAligned, bool kHides>
 __global__ void __launch_bounds__(kThreads, kTilesResident)
     tiles_kernel(const __grid_constant__ Tiles tiles) {
   extern __shared__ uint4 memory[];
   const Decode& decode = tiles.decode;
   const int warp = threadIdx.x / 32;
-  const int heads = decode.q_heads / decode.group;
-  const unsigned tile = blockIdx.x / decode.row_tiles, pair = tile / heads;
-  const Job job = {static_cast<int>(pair / decode.sequences),
-                   static_cast<int>(pair % decode.sequences), static_cast<int>(tile % heads),
-                   static_cast<int>(blockIdx.x % decode.row_tiles) * kTiles * 8};
+  const Job job(decode, kTiles * 8);
   const Reading reading = reading_of(tiles, job.sequence, job.kv_head);
   const Range& range = reading.range;
   if (job.split >= range.splits) return;
@@ -189,6 +186,7 @@ __global__ void __launch_bounds__(kThreads, kTilesResident)
       decode.q + static_cast<int64_t>(job.sequence) * decode.tokens * decode.q_heads * kDim,
       job.kv_head, job.first, range);
   int stage = 0;
+  bool cleaned = false;
   for (; at < end; at += kBlockKeys) {
     __syncwarp(); /* all are done with the stage that comes next */
     const Chunk next = chunk_at(reading, at + kBlockKeys, end, ahead);
@@ -198,18 +196,24 @@ __global__ void __launch_bounds__(kThreads, kTilesResident)
     __syncwarp(); /* lanes read each other's copies */
     /* Between the keys and the means there may be nothing to read. */
     if (chunk.first < chunk.end) {
+      if (kHides && !chunk.is_means && chunk.first > range.whole_last) {
+        cleaned |= clean_values<PiecesOf<Element, kDim>>(queue.stage(stage));
+      }
       take_chunk<Element>(state, queue, stage, decode.scale_log2, chunk);
     }
     chunk = next;
     stage = 1 - stage;
   }
-  /* The queues' memory is the merge's from here on. */
-  wait_copies<0>();
-  __syncthreads();
-  auto& shared = *reinterpret_cast<SharedState<kDim, kTiles>*>(memory);
-  store_state<PiecesOf<Element, kDim>>(shared, state);
-  __syncthreads();
-  write_split(decode, shared, job);
+  const bool found =
+      finish_split<PiecesOf<Element, kDim>, kHides>(decode, job, state, memory, cleaned);
+  if constexpr (kHides) {
+    if (!found) return;
+    /* All rows see the keys of pooled tiles. */
+    const int64_t behind = reading.pooled * SX_TILE - reading.tiled;
+    add_unfinite<kDim, kTiles>(decode, job, rows.values, range,
+                               max64(begin, reading.tiled) + behind,
+                               min64(end, reading.keys) + behind);
+  }
 }
 
 template <int kDim, class Out>
@@ -224,15 +228,16 @@ __global__ void __launch_bounds__(kDim) merge_tiles_kernel(const __grid_constant
 constexpr const char* kOp = "attend to tiles of the cache";
 
 template <class Element, int kDim, int kTiles>
-sx_status launch(Context& context, const Tiles& tiles, bool aligned) {
+sx_status launch(Context& context, const Tiles& tiles, bool aligned, Shape<Element, kDim, kTiles>) {
   const Decode& decode = tiles.decode;
-  const int kv_heads = decode.q_heads / decode.group;
-  const unsigned grid =
-      static_cast<unsigned>(decode.splits) * decode.sequences * kv_heads * decode.row_tiles;
-  const unsigned rows = static_cast<unsigned>(decode.sequences) * decode.tokens * decode.q_heads;
+  const unsigned grid = split_blocks(decode);
   constexpr int kBytes = kSharedBytes<TilesQueue<Element, kDim>, kDim, kTiles>;
-  auto kernel = aligned ? tiles_kernel<Element, kDim, kTiles, true>
-                        : tiles_kernel<Element, kDim, kTiles, false>;
+  constexpr bool kMayHide = !kScaled<Element>;
+  const bool hides = hides_keys(decode);
+  auto kernel = aligned && hides ? tiles_kernel<Element, kDim, kTiles, true, kMayHide>
+                : aligned        ? tiles_kernel<Element, kDim, kTiles, true, false>
+                : hides          ? tiles_kernel<Element, kDim, kTiles, false, kMayHide>
+                                 : tiles_kernel<Element, kDim, kTiles, false, false>;
   if (grid > 0) {
     SX_RETURN_IF_BAD(allow_shared(context, kOp, kernel, kBytes));
     kernel<<<grid, kThreads, kBytes, context.stream>>>(tiles);
@@ -240,31 +245,14 @@ sx_status launch(Context& context, const Tiles& tiles, bool aligned) {
   }
   auto merge = decode.out_dtype == SX_BF16 ? merge_tiles_kernel<kDim, bf16>
                                            : merge_tiles_kernel<kDim, float>;
-  merge<<<rows, kDim, 0, context.stream>>>(tiles);
+  merge<<<merge_blocks(decode), kDim, 0, context.stream>>>(tiles);
   return launched(context, kOp);
-}
-
-template <class Element>
-sx_status launch_any(Context& context, const Tiles& tiles, int64_t head_dim, int64_t row_tile,
-                     bool aligned) {
-  if (head_dim == 128) {
-    return row_tile == 8 ? launch<Element, 128, 1>(context, tiles, aligned)
-                         : launch<Element, 128, 2>(context, tiles, aligned);
-  }
-  return row_tile == 8 ? launch<Element, 64, 1>(context, tiles, aligned)
-                       : launch<Element, 64, 2>(context, tiles, aligned);
 }
 
 }  // namespace
 
 sx_status attention_decode_tiles(Context& context, const sx_attention_decode_tiles_params& args) {
   const sx_attention_decode_params& all = args.attention;
-  if (all.q_tokens == 0 || all.sequences == 0) return SX_OK;
-  const SplitPlan plan = plan_splits(context, all);
-  const int64_t rows = plan.sequences * all.q_tokens * all.q_heads;
-  float* partial = static_cast<float*>(
-      scratch(context, kOp, max64(1, plan.splits) * rows * (all.head_dim + 2) * 4));
-  if (partial == nullptr) return SX_OUT_OF_MEMORY;
   const bool aligned = has_aligned_rows(all) && is_aligned(args.mean_keys) &&
                        is_aligned(args.mean_values) && args.mean_head_stride % 8 == 0;
   Tiles tiles = {};
@@ -273,16 +261,13 @@ sx_status attention_decode_tiles(Context& context, const sx_attention_decode_til
   tiles.index_stride = args.index_stride;
   tiles.mean_capacity = args.mean_capacity;
   tiles.mean_head_stride = args.mean_head_stride;
-  for (int64_t first = 0; first < all.sequences; first += plan.sequences) {
-    tiles.decode = part_of(all, plan, first, partial);
+  return for_parts(context, kOp, all, [&](const Decode& decode, int64_t first, auto shape) {
+    tiles.decode = decode;
     tiles.pooled_tiles = args.pooled_tiles + first;
     tiles.counts = args.counts + first * all.kv_heads;
     tiles.indices = args.indices + first * all.kv_heads * args.index_stride;
-    SX_RETURN_IF_BAD(with_element(all.kv_dtype, [&](auto element) {
-      return launch_any<decltype(element)>(context, tiles, all.head_dim, plan.row_tile, aligned);
-    }));
-  }
-  return SX_OK;
+    return launch(context, tiles, aligned, shape);
+  });
 }
 
 }  // namespace cuda

@@ -11,7 +11,7 @@
 #define SX_CUDA_ATTENTION_FINITE_CUH
 
 #include "attention.cuh"
-#include "mma.cuh"
+#include "finite.cuh"
 
 namespace sx {
 namespace cuda {
@@ -33,25 +33,6 @@ __device__ inline int first_partial(const AttentionParams& params, int q_block,
   int n = walk.tiles;
   while (n > 0 && !sees_all<KeyWalk::kWidth>(params, q_block, walk.tile(n - 1))) n--;
   return n;
-}
-
-/* The upper bits of the halves of a word that are NaN or infinity. */
-__device__ inline uint32_t unfinite_halves(uint32_t word) {
-  return ((word & 0x7f807f80u) + 0x00800080u) & 0x80008000u;
-}
-
-/* Zeroes those of 16 bytes of shared memory; returns whether there are any. */
-__device__ inline bool zero_unfinite(uint32_t address) {
-  uint32_t words[4], found = 0;
-  load_words(words, address);
-#pragma unroll
-  for (int i = 0; i < 4; i++) {
-    const uint32_t halves = unfinite_halves(words[i]);
-    found |= halves;
-    words[i] &= ~((halves >> 15) * 0xffffu);
-  }
-  if (found != 0) store_words(address, words);
-  return found != 0;
 }
 
 /* Adds the values that zero_unfinite() may have taken from the products of a block's rows to its

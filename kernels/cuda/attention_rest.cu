@@ -9,6 +9,8 @@
  * in the exponent. FLOPs 4*D*HQ per query and tile of the rest; bytes T*HQ*D*(2 + 4 + out) besides the
  * means, which come from L2. Shared memory 64 KiB (32 at head size 64) and the list's 8.5 KiB.
  */
+#include <type_traits>
+
 #include "attention_tile.cuh"
 
 namespace sx {
@@ -114,10 +116,31 @@ __device__ inline int entries_before(const RestList& list, int first, int64_t ke
   return count;
 }
 
-/* Adds the means of all entries of the list to a warp's rows. */
+/* Adds the mean values of the list's entries first.. that are not finite to those of a warp's rows in
+ * whose window they lie: clean_values() has taken them from the product. */
+template <int kDim>
+__device__ inline void add_unfinite(WarpState<kDim>& state, const bf16* values,
+                                    const RestList& list, int first, const int (&hidden)[2]) {
+  for (int entry = 0; entry < kTileKeys && first + entry < list.count; entry++) {
+    const bf16* mean =
+        values + (list.base + list.tiles[first + entry]) * kDim + threadIdx.x % 4 * 2;
+#pragma unroll
+    for (int n = 0; n < kDim / 8; n++) {
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        const float value = widen(mean[n * 8 + i % 2]);
+        if (entry >= hidden[i / 2] && !isfinite(value)) state.out[n][i] += value;
+      }
+    }
+  }
+}
+
+/* Adds the means of all entries of the list to a warp's rows; `last_place` is that of the block's last
+ * row. */
 template <int kDim>
 __device__ inline void add_means(WarpState<kDim>& state, const RestArgs& args, const RestList& list,
-                                 uint32_t base, int64_t head_at, int64_t row_place) {
+                                 uint32_t base, int64_t head_at, int64_t row_place,
+                                 int64_t last_place) {
   constexpr int kStageBytes = kTileKeys * kDim * 2;
   const bf16* keys = args.mean_keys + head_at;
   const bf16* values = args.mean_values + head_at;
@@ -125,9 +148,7 @@ __device__ inline void add_means(WarpState<kDim>& state, const RestArgs& args, c
     gather_means<kDim>(slot, keys, list, first, args.aligned);
     gather_means<kDim>(slot + kStageBytes, values, list, first, args.aligned);
   };
-  if (list.count > 0) copy(0, base);
-  commit_copies();
-  for (int first = 0; first < list.count; first += kTileKeys) {
+  const auto take = [&](int first, auto hides) {
     const int n = first / kTileKeys;
     const uint32_t slot = base + n % 2 * 2 * kStageBytes;
     if (first + kTileKeys < list.count) {
@@ -136,18 +157,32 @@ __device__ inline void add_means(WarpState<kDim>& state, const RestArgs& args, c
     commit_copies();
     wait_copies<1>();
     __syncthreads();
+    bool cleaned = false;
+    if constexpr (decltype(hides)::value) cleaned = clean_values<kDim>(slot + kStageBytes);
     float logits[kTileKeys / 8][4];
     multiply_keys(logits, state, slot);
     const int count = list.count - first;
     if (count < kTileKeys) mask_logits(logits, count, count);
-    if (args.window.tokens > 0) {
-      mask_before(logits, entries_before(list, first, args.window.first_key(row_place)),
-                  entries_before(list, first, args.window.first_key(row_place + 8)));
+    int hidden[2] = {0, 0};
+    if constexpr (decltype(hides)::value) {
+      hidden[0] = entries_before(list, first, args.window.first_key(row_place));
+      hidden[1] = entries_before(list, first, args.window.first_key(row_place + 8));
+      mask_before(logits, hidden[0], hidden[1]);
     }
     soften(logits, state, args.scale_log2);
     multiply_values(state, logits, slot + kStageBytes);
+    if (cleaned) add_unfinite(state, values, list, first, hidden);
     __syncthreads();
+  };
+  if (list.count > 0) copy(0, base);
+  commit_copies();
+  int first = 0;
+  /* Tiles in front of the window of some row come first. */
+  const int64_t seen = args.window.first_key(last_place);
+  for (; seen > 0 && entries_before(list, first, seen) > 0; first += kTileKeys) {
+    take(first, std::true_type{});
   }
+  for (; first < list.count; first += kTileKeys) take(first, std::false_type{});
 }
 
 __device__ inline float2 load_pair(const float* in, bool aligned) {
@@ -234,7 +269,8 @@ __global__ void __launch_bounds__(kTileThreads, 1)
       ceil_div(args.window.first_key(args.q_offset + first_token), static_cast<int64_t>(SX_TILE));
   for (int64_t tile = first; tile < own; tile += kListTiles) {
     list_rest(list, chosen, args.counts[list_at], tile, own);
-    add_means(state, args, list, base, head_at, row_place + threadIdx.x % 32 / 4);
+    add_means(state, args, list, base, head_at, row_place + threadIdx.x % 32 / 4,
+              args.q_offset + first_token + SX_TILE - 1);
   }
   write_merged(args, state, first_token, head);
 }

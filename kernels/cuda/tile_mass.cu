@@ -54,10 +54,10 @@ __device__ inline void copy_rows(uint32_t to, const bf16* from, int64_t stride, 
   }
 }
 
-/* This thread's share of a tile's mass; keys are counted from the tile's first one on. */
+/* This thread's share of a tile's mass, of so many queries; keys are counted from the tile's first one on. */
 __device__ inline float sum_weights(const MassArgs& args, const float (&logits)[4][8][4],
-                                    const float* lse, int64_t row_place, int64_t key_place,
-                                    int warp_row, int warp_column) {
+                                    const float* lse, int tokens, int64_t row_place,
+                                    int64_t key_place, int warp_row, int warp_column) {
   const int lane = threadIdx.x % 32;
   float sum = 0;
 #pragma unroll
@@ -67,7 +67,7 @@ __device__ inline float sum_weights(const MassArgs& args, const float (&logits)[
       const int row = warp_row + m * 16 + half * 8 + lane / 4;
       const int64_t place = row_place + row;
       const int64_t begin = args.window.first_key(place) - key_place;
-      const int64_t end = place + 1 - key_place;
+      const int64_t end = row < tokens ? place + 1 - key_place : 0;
 #pragma unroll
       for (int n = 0; n < 8; n++) {
 #pragma unroll
@@ -108,9 +108,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     }
     __syncthreads(); /* all are done with the row tile before */
     const int64_t token = first_token + threadIdx.x;
-    /* Rows behind the last query weigh nothing. */
-    lse[threadIdx.x] =
-        token < args.q_tokens ? args.lse_log2[token * args.q_heads + head] : INFINITY;
+    lse[threadIdx.x] = token < args.q_tokens ? args.lse_log2[token * args.q_heads + head] : 0;
     for (int tile = first; tile <= own; tile++) {
       const int64_t key = static_cast<int64_t>(tile) * SX_TILE;
       const bool is_prefix = key < args.prefix_tokens;
@@ -130,7 +128,7 @@ __global__ void __launch_bounds__(kThreads, 2)
         antidiagonal::multiply_slice(logits, base, warp_row, warp_column);
       }
       const float sum =
-          warp_sum(sum_weights(args, logits, lse, row_place, key, warp_row, warp_column));
+          warp_sum(sum_weights(args, logits, lse, tokens, row_place, key, warp_row, warp_column));
       if (threadIdx.x % 32 == 0) parts[warp] = sum;
       __syncthreads();
       if (threadIdx.x == 0) mass[tile] = parts[0] + parts[1] + (parts[2] + parts[3]);

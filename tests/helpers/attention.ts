@@ -6,7 +6,7 @@
 import type { DType } from "../../lib/device/device.ts";
 import { isScaled, type KvSegment } from "../../lib/device/kv_segment.ts";
 import type { Tensor } from "../../lib/device/tensor.ts";
-import type { Random } from "./random.ts";
+import { type Random, roundToBf16 } from "./random.ts";
 import { makeScaled } from "./scaled_keys.ts";
 import type { Bench } from "./twin.ts";
 
@@ -23,9 +23,13 @@ export interface SequenceSizes {
   readonly unread?: (token: number, head: number) => boolean;
   /** Elements of values, of all key heads, that are something else than a small number. */
   readonly oddValues?: readonly OddValue[];
+  /** The same of keys. */
+  readonly oddKeys?: readonly OddValue[];
+  /** The same of queries, of all heads; their tokens are counted from the call's first one. */
+  readonly oddQueries?: readonly OddValue[];
 }
 
-/** One element of a token's value. */
+/** One element of a token's value, key or query. */
 export interface OddValue {
   /** Counted from the first of the sequence. */
   readonly token: number;
@@ -46,16 +50,35 @@ const SPARE_ROWS = { front: 3, behind: 5 } as const;
 
 /** A random sequence. */
 export async function makeSequence(bench: Bench, sizes: SequenceSizes): Promise<Sequence> {
-  const { tokens, keyTokens, prefixTokens = 0, qHeads, headDim } = sizes;
+  const { keyTokens, prefixTokens = 0, headDim } = sizes;
   const prefix = prefixTokens === 0
     ? undefined
     : await makeSegment(bench, "prefix", { ...sizes, keyTokens: prefixTokens, offset: 0 });
   return {
-    q: await bench.queries("q", [tokens, qHeads, headDim]),
+    q: await makeQueries(bench, sizes),
     keys: await makeSegment(bench, "keys", { ...sizes, keyTokens, offset: prefixTokens }),
     prefix,
     scale: headDim ** -0.5,
   };
+}
+
+async function makeQueries(bench: Bench, sizes: SequenceSizes): Promise<Tensor> {
+  const { tokens, qHeads, headDim, oddQueries } = sizes;
+  const shape = [tokens, qHeads, headDim];
+  if (oddQueries === undefined) return await bench.queries("q", shape);
+  return await bench.data("q", {
+    dtype: bench.device.queryDtype,
+    shape,
+    make: (count, random) => {
+      const values = random.floats(count, 1);
+      for (const { token, dim, value } of oddQueries) {
+        for (let head = 0; head < qHeads; head++) {
+          values[(token * qHeads + head) * headDim + dim] = value;
+        }
+      }
+      return bench.isForGpu ? roundToBf16(values) : values;
+    },
+  });
 }
 
 /** A segment inside a cache; `offset` is the sequence's number of its first token. */
@@ -64,7 +87,8 @@ export async function makeSegment(
   label: string,
   sizes: SequenceSizes & { readonly offset: number },
 ): Promise<KvSegment> {
-  const { keyTokens, kvHeads, headDim, unread = () => false, offset, oddValues = [] } = sizes;
+  const { keyTokens, kvHeads, headDim, unread = () => false, offset } = sizes;
+  const { oddValues = [], oddKeys = [] } = sizes;
   const capacity = keyTokens + SPARE_ROWS.front + SPARE_ROWS.behind;
   const makeOf = (odds: typeof oddValues) => (count: number, random: Random) => {
     const values = random.floats(count, 1);
@@ -90,5 +114,5 @@ export async function makeSegment(
   const shape = [kvHeads, capacity, headDim];
   const cache = (name: string, odds: typeof oddValues): Promise<Tensor> =>
     bench.data(`${label}.${name}`, { dtype, shape, make: makeOf(odds) });
-  return { keys: await cache("keys", []), values: await cache("values", oddValues), ...place };
+  return { keys: await cache("keys", oddKeys), values: await cache("values", oddValues), ...place };
 }

@@ -25,6 +25,17 @@ export interface CacheSizes {
   readonly kvHeads: number;
   readonly headDim: 64 | 128;
   readonly kvDtype?: DType;
+  /** Elements of keys and of values in floats, of all key heads, that are no small number. */
+  readonly oddKeys?: readonly OddElement[];
+  readonly oddValues?: readonly OddElement[];
+}
+
+/** One element of a token's key or value, counted from the first of its sequence. */
+export interface OddElement {
+  readonly sequence: number;
+  readonly token: number;
+  readonly dim: number;
+  readonly value: number;
 }
 
 /** A tile of a head of a sequence. */
@@ -101,16 +112,16 @@ export async function makeCache(
     if (sequence < 0 || tile >= (pooled[sequence] ?? 0)) return false;
     return !(isChosen?.({ sequence, head, tile }) ?? false);
   };
-  const make = (label: string, count: number, reads: Reads) =>
+  const make = (label: string, count: number, reads: Reads, odds: readonly OddElement[] = []) =>
     bench.data(label, {
       dtype: meanDtype,
       shape: [kvHeads, count, headDim],
-      make: rowMaker({ kvHeads, count, headDim }, reads),
+      make: rowMaker({ kvHeads, count, headDim }, reads, placeOdds(odds, first)),
     });
   const makeKeys = async () => {
     if (!isScaled(wanted)) {
-      const keys = await make("keys", rows, readsKey);
-      return { keys, values: await make("values", rows, readsKey) };
+      const keys = await make("keys", rows, readsKey, sizes.oddKeys);
+      return { keys, values: await make("values", rows, readsKey, sizes.oddValues) };
     }
     const rowsOf = rowMaker({ kvHeads, count: rows, headDim }, readsKey);
     return await makeScaled(bench, "cache", {
@@ -147,16 +158,35 @@ export async function makeCache(
 /** Whether a row of a head is read. */
 type Reads = (head: number, row: number) => boolean;
 
+/** Elements by their rows of the cache. */
+function placeOdds(odds: readonly OddElement[], first: readonly number[]): OddRow[] {
+  return odds.map(({ sequence, token, dim, value }) => ({
+    ...{ row: (first[sequence] ?? 0) + token, dim, value },
+  }));
+}
+
+interface OddRow {
+  readonly row: number;
+  readonly dim: number;
+  readonly value: number;
+}
+
 /** Random rows; those that are not read are NaN. */
 function rowMaker(
   { kvHeads, count, headDim }: { kvHeads: number; count: number; headDim: number },
   reads: Reads,
+  odds: readonly OddRow[] = [],
 ): (size: number, random: Random) => Float32Array<ArrayBuffer> {
   return (size, random) => {
     const values = random.floats(size, 1);
     for (let row = 0; row < kvHeads * count; row++) {
       if (reads(Math.floor(row / count), row % count)) continue;
       values.fill(NaN, row * headDim, (row + 1) * headDim);
+    }
+    for (const { row, dim, value } of odds) {
+      for (let head = 0; head < kvHeads; head++) {
+        values[(head * count + row) * headDim + dim] = value;
+      }
     }
     return values;
   };

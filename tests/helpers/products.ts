@@ -179,6 +179,8 @@ export const INT8_SIZES: readonly Int8Sizes[] = [
   { m: 17, n: 33, k: 65, x: "bf16", accumulate: true, data: "zero rows" },
   { m: 33, n: 50, k: 1_160, x: "bf16", data: "an outlier" },
   { m: 40, n: 300, k: 192, data: "not finite" },
+  { m: 6, n: 70, k: 192, data: "not finite" },
+  { m: 3, n: 40, k: 1_001, x: "bf16", data: "not finite" },
   { m: 70, n: 35, k: 320, x: "bf16", gap: 2 },
   { m: 129, n: 259, k: 131, gap: 7, data: "extreme scales" },
   { m: 600, n: 97, k: 640, x: "bf16", accumulate: true },

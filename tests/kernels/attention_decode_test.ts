@@ -38,35 +38,16 @@ const SIZES: readonly Sizes[] = [
   { tokens: 16, count: 129, capacity: 200, causal: true, qHeads: 4, kvHeads: 4, headDim: 64 },
   { tokens: 16, count: 128, capacity: 128, causal: false, qHeads: 8, kvHeads: 1, headDim: 64 },
   {
-    tokens: 1,
-    count: 5_001,
-    capacity: 6_000,
-    causal: true,
-    qHeads: 8,
-    kvHeads: 2,
-    headDim: 64,
-    kvDtype: "bf16",
+    ...{ tokens: 1, count: 5_001, capacity: 6_000, causal: true, qHeads: 8, kvHeads: 2 },
+    ...{ headDim: 64, kvDtype: "bf16" },
   },
   {
-    tokens: 7,
-    count: 1_500,
-    capacity: 1_500,
-    causal: true,
-    qHeads: 8,
-    kvHeads: 1,
-    headDim: 128,
-    kvDtype: "bf16",
-    outDtype: "bf16",
+    ...{ tokens: 7, count: 1_500, capacity: 1_500, causal: true, qHeads: 8, kvHeads: 1 },
+    ...{ headDim: 128, kvDtype: "bf16", outDtype: "bf16" },
   },
   {
-    tokens: 2,
-    count: 66_000,
-    capacity: 66_001,
-    causal: false,
-    qHeads: 1,
-    kvHeads: 1,
-    headDim: 64,
-    kvDtype: "bf16",
+    ...{ tokens: 2, count: 66_000, capacity: 66_001, causal: false, qHeads: 1, kvHeads: 1 },
+    ...{ headDim: 64, kvDtype: "bf16" },
   },
 ];
 
@@ -147,6 +128,7 @@ interface BatchSizes extends Omit<Sizes, "count" | "capacity"> {
   readonly window?: number;
   /** Their tokens are rows of the cache, of which the first 128 are nobody's. */
   readonly oddValues?: readonly OddValue[];
+  readonly oddKeys?: readonly OddValue[];
 }
 
 const BATCHES: readonly BatchSizes[] = [
@@ -181,7 +163,7 @@ const BATCHES: readonly BatchSizes[] = [
 ];
 
 /**
- * Values that are not finite, which only queries may get that see their key: in front of windows and
+ * Keys and values that are not finite, which only queries may get that see them: in front of windows and
  * behind queries, of few rows and of more than are read at once.
  */
 const NOT_FINITE_BATCHES: readonly BatchSizes[] = (["f32", "bf16"] as const).flatMap((kvDtype) => [
@@ -209,6 +191,38 @@ const NOT_FINITE_BATCHES: readonly BatchSizes[] = (["f32", "bf16"] as const).fla
     oddValues: [{ token: 128 + 297, dim: 3, value: NaN }, {
       ...{ token: 128 + 299, dim: 4, value: Infinity },
     }],
+  },
+  // 64 rows of a key head, over some splits.
+  {
+    ...{ tokens: 16, counts: [777], causal: true, qHeads: 8, kvHeads: 2, headDim: 128, kvDtype },
+    oddValues: [{ token: 128 + 761, dim: 5, value: NaN }, {
+      ...{ token: 128 + 768, dim: 6, value: Infinity },
+    }, { token: 128 + 776, dim: 7, value: NaN }],
+  },
+  // What all queries see: of one query each, and of two.
+  {
+    ...{ tokens: 1, counts: [20, 300], causal: true, qHeads: 4, kvHeads: 1, headDim: 64, kvDtype },
+    oddValues: [{ token: 128 + 19, dim: 5, value: NaN }, {
+      ...{ token: 256 + 7, dim: 6, value: -Infinity },
+    }],
+  },
+  {
+    ...{ tokens: 2, counts: [300], causal: false, qHeads: 2, kvHeads: 1, headDim: 64, kvDtype },
+    oddValues: [{ token: 128 + 299, dim: 5, value: Infinity }],
+  },
+  {
+    ...{ tokens: 7, counts: [310, 20], causal: true, qHeads: 6, kvHeads: 2, headDim: 64, kvDtype },
+    window: 14,
+    oddKeys: [
+      { token: 128 + 292, dim: 3, value: NaN },
+      { token: 128 + 308, dim: 4, value: Infinity },
+      { token: 512 + 1, dim: 5, value: -Infinity },
+      { token: 512 + 18, dim: 6, value: NaN },
+    ],
+  },
+  {
+    ...{ tokens: 5, counts: [300], causal: true, qHeads: 4, kvHeads: 1, headDim: 128, kvDtype },
+    oddKeys: [{ token: 128 + 298, dim: 3, value: NaN }],
   },
 ]);
 
@@ -274,10 +288,11 @@ twinTest("attentionDecode()", {
   gpu: { tolerance: GPU_ATTENTION, cases: decodeCases(GPU_SIZES) },
 });
 
-// Not on a GPU: docs/gpu.md says what it does with them.
 twinTest("attentionDecode() gives a value that is not finite to those who see it", {
   tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
-  cases: batchCases(NOT_FINITE_BATCHES).map((one) => ({ ...one, cpuOnly: true })),
+  gpu: { tolerance: GPU_ATTENTION },
+  // Of a GPU all keys are bf16.
+  cases: batchCases(NOT_FINITE_BATCHES).map((one) => ({ ...one, cpuOnly: one.bf16 === true })),
 });
 
 /** Lengths at the edges of pages and splits, and one that dwarfs the others. */

@@ -123,6 +123,43 @@ twinTest("attentionDecodeTiles()", {
   gpu: { tolerance: GPU_ATTENTION, cases: casesOf(GPU_SIZES) },
 });
 
+/** Behind the pooled tiles some queries do not see the last keys; those of a chosen tile all see. */
+const NOT_FINITE_SIZES: readonly Sizes[] = ([64, 128] as const).flatMap((headDim): Sizes[] => [
+  {
+    ...{ tokens: 5, pooled: [4, 3], tails: [300, 5], causal: true, qHeads: 6, kvHeads: 1, headDim },
+    oddValues: [
+      { sequence: 0, token: 4 * 128 + 297, dim: 3, value: NaN },
+      { sequence: 0, token: 4 * 128 + 299, dim: 4, value: Infinity },
+      { sequence: 1, token: 3 * 128 + 1, dim: 5, value: -Infinity },
+      { sequence: 1, token: 3 * 128 + 4, dim: 6, value: NaN },
+    ],
+  },
+  {
+    ...{ tokens: 16, pooled: [5], tails: [33], causal: true, qHeads: 8, kvHeads: 2, headDim },
+    isChosen: ({ tile }) => tile === 2,
+    oddKeys: [{ sequence: 0, token: 5 * 128 + 24, dim: 3, value: NaN }],
+    oddValues: [
+      { sequence: 0, token: 2 * 128 + 100, dim: 7, value: Infinity },
+      { sequence: 0, token: 5 * 128 + 20, dim: 8, value: NaN },
+    ],
+  },
+  {
+    ...{ tokens: 1, pooled: [2], tails: [3], causal: true, qHeads: 2, kvHeads: 1, headDim },
+    oddValues: [{ sequence: 0, token: 2 * 128 + 2, dim: 3, value: NaN }],
+  },
+]);
+
+twinTest("attentionDecodeTiles() gives a value that is not finite to those who see it", {
+  tolerance: { f32: F32_SUMS, bf16: BF16_STEP },
+  gpu: { tolerance: GPU_ATTENTION },
+  cases: [
+    ...casesOf(NOT_FINITE_SIZES),
+    // Of a GPU all keys are bf16.
+    ...casesOf(NOT_FINITE_SIZES.map((sizes) => ({ ...sizes, kvDtype: "bf16" })))
+      .map((one) => ({ ...one, cpuOnly: true })),
+  ],
+});
+
 const POOLED = [0, 1, 2, 3, 30, 5, 17, 4, 9];
 const COMPANIES: readonly Company[] = ([
   { ...HEADS, tokens: 1, kvDtype: "bf16" },

@@ -198,6 +198,10 @@ const NOT_FINITE_SIZES: readonly Sizes[] = ([64, 128] as const).flatMap((headDim
       { token: 900, dim: 3, value: NaN },
     ],
   },
+  {
+    ...{ tokens: 200, qOffset: 0, keyTokens: 200, qHeads: 2, kvHeads: 1, headDim },
+    oddKeys: [{ token: 110, dim: 5, value: Infinity }, { token: 150, dim: 6, value: NaN }],
+  },
 ]);
 
 /**
@@ -235,6 +239,10 @@ const NOT_FINITE_WINDOWS: readonly Sizes[] = ([64, 128] as const).flatMap((headD
       { token: 128, dim: 11, value: -Infinity },
       { token: 199, dim: 12, value: NaN },
     ],
+  },
+  {
+    ...{ tokens: 250, qOffset: 0, keyTokens: 250, qHeads: 2, kvHeads: 1, headDim, window: 40 },
+    oddKeys: [{ token: 101, dim: 5, value: -Infinity }, { token: 200, dim: 6, value: NaN }],
   },
 ]);
 

@@ -28,6 +28,8 @@ interface Sizes {
 const ties = (random: Random): number => Math.max(random.below(6) - 2, 0);
 /** Few large tiles among many small ones. */
 const steep = (random: Random): number => 2 ** random.below(12);
+/** The same with NaN in most of the longer rows, of which what is always chosen is left. */
+const holey = (random: Random): number => random.below(20) === 0 ? NaN : steep(random);
 
 const SIZES: readonly Sizes[] = [
   { heads: 1, qTiles: 1, firstTile: 0, threshold: 0.95, mass: steep },
@@ -47,7 +49,10 @@ const SIZES: readonly Sizes[] = [
   { heads: 4, qTiles: 17, firstTile: 0, threshold: [1, 0, 1e-6, 0.6], spare: 5, mass: ties },
   { heads: 3, qTiles: 24, firstTile: 3, threshold: [0.5, 0, 1], mass: steep, window: 700 },
   { heads: 3, qTiles: 300, firstTile: 8, threshold: [0.8, 1, 0], mass: steep },
+  { heads: 3, qTiles: 40, firstTile: 2, threshold: 0.8, mass: holey },
+  { heads: 2, qTiles: 20, firstTile: 0, threshold: 1, mass: holey, window: 900 },
   { heads: 1, qTiles: 1, firstTile: 0, threshold: 0.5, mass: steep, byShare: true },
+  { heads: 3, qTiles: 40, firstTile: 0, threshold: 0.1, mass: holey, window: 1_500, byShare: true },
   { heads: 3, qTiles: 17, firstTile: 0, threshold: 0.125, mass: ties, byShare: true },
   { heads: 4, qTiles: 33, firstTile: 7, threshold: 0.02, spare: 3, mass: steep, byShare: true },
   { heads: 2, qTiles: 20, firstTile: 3, threshold: 0, mass: ties, byShare: true },
