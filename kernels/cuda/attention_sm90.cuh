@@ -34,7 +34,8 @@
  *   1.79; queries asked for before the block's barrier, and those of later blocks brought to L2, 14.4
  *   instead of 14.4, and 1.72 instead of 1.70; a block for each multiprocessor, which makes rows one after
  *   the other and fetches the next row's tiles meanwhile: dense in pairs 14.1, block-sparse by a counter
- *   0.149, 1.74, 25.8.
+ *   0.149, 1.74, 25.8, as stages that go on from row to row are in no uniform register: each tile's
+ *   products then wait for 32 moves of their descriptors.
  *
  * f32 sums of bf16 products, weights rounded to bf16. Shared memory: at head size 128 queries 32 KiB
  * and three stages of 64 KiB, at 64 half of that each and four stages. Device memory is read once for
