@@ -25,6 +25,8 @@ import { partElements } from "../ops/merge_states.ts";
 import { PLANNED_LANES, sendingPays } from "../star/anchor_stream.ts";
 import { type BlockLayout, type ContextBlock, layOutBlocks, tokensIn } from "../star/blocks.ts";
 import { keptTokens } from "../star/kept_tokens.ts";
+import { chunkCount } from "../star/sequence_chunk.ts";
+import { queryChunk } from "../star/step.ts";
 
 /** What is to run. */
 export interface MemoryQuestion {
@@ -37,6 +39,8 @@ export interface MemoryQuestion {
   readonly contextTokens: number;
   /** Tokens of query and answer. */
   readonly room: number;
+  /** Those of the query. @default {room} */
+  readonly queryTokens?: number | undefined;
   /** GPUs over which the layers of each rank are spread. @default {1} */
   readonly gpuCount?: number;
   /** Sequences of this length at once. @default {1} */
@@ -101,8 +105,12 @@ export function chunkTokensFor(
 }
 
 /** What each of a rank's GPUs needs, of the rank that needs most there. */
-export function memoryNeeds(device: DeviceTraits, question: MemoryQuestion): MemoryNeed[] {
-  const { config, precision, plan, contextTokens, ranks, gpuCount = 1 } = question;
+export function memoryNeeds(device: DeviceTraits, asked: MemoryQuestion): MemoryNeed[] {
+  const { config, precision, plan, contextTokens, ranks, gpuCount = 1 } = asked;
+  const { room, queryTokens = room, chunkTokens: maxTokens } = asked;
+  // A query that is scored as a whole makes all chunks as long.
+  const chunkTokens = Math.max(maxTokens, queryChunk({ plan, queryTokens, maxTokens }));
+  const question = { ...asked, chunkTokens };
   const layout = layOutBlocks(plan, { contextTokens, ranks });
   return splitLayers(config.layerCount, { count: gpuCount }).map((range) => {
     const needs = layout.blocksByRank.map((blocks, rank) =>
@@ -151,9 +159,8 @@ function rankNeed(
   // Between GPUs of their own the anchor may be sent: a packed layer, and chunks side by side.
   if (!device.hasHostMemory && sendingPays(layout)) {
     working += layerBytes(layout.anchorTokens);
-    if (cut.kind === "blocks" && chunkTokens < cut.blockTokens) {
-      working += (PLANNED_LANES - 1) * activations;
-    }
+    const anchorChunks = chunkCount(layout.anchorTokens, { maxTokens: chunkTokens });
+    working += (Math.min(PLANNED_LANES, anchorChunks) - 1) * activations;
   }
   if (layout.blocksByRank.length > 1) working += (question.ranks + 1) * part;
   if (question.ranks > 1) {
@@ -315,13 +322,7 @@ export function checkMemory(
 /** The first GPU that has too little. */
 function findShortage<T extends DeviceTraits>(
   devices: readonly T[],
-  options: {
-    question: MemoryQuestion;
-    freeBytes: readonly number[] | undefined;
-    loaded: boolean;
-    reusableTokens?: PoolTokens;
-    readerBytes?: number | undefined;
-  },
+  options: Omit<MemoryCheck, "question"> & { question: MemoryQuestion },
 ): { device: T; need: MemoryNeed; there: number; free: number } | undefined {
   const { question, freeBytes, loaded, reusableTokens = [], readerBytes = 0 } = options;
   const [first] = devices;

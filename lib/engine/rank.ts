@@ -206,7 +206,7 @@ export class RankModel implements Disposable {
       hooks?: RunHooks;
     },
   ): Promise<EncodedContext> {
-    const { collective, room, spareRoom = 0, records, others = 0 } = options;
+    const { collective, room, queryTokens, spareRoom = 0, records, others = 0 } = options;
     const { plan = this.#parts.plan } = options;
     const { isAskedOnce, onProgress, hooks = NO_HOOKS } = options;
     const { rank, size: ranks } = collective;
@@ -217,7 +217,7 @@ export class RankModel implements Disposable {
       const { maxTokens: chunkTokens } = this.#transformer;
       const withCurves = records?.curves !== undefined;
       const sizes = { plan, contextTokens, ranks, rank, chunkTokens, isAskedOnce, withCurves };
-      const withSpare = { ...sizes, room: room + spareRoom };
+      const withSpare = { ...sizes, room: room + spareRoom, queryTokens };
       this.#memory.check(withSpare);
       await this.#memory.makePages(1 + others, withSpare);
       this.#memory.prepareReader(withSpare);
@@ -254,13 +254,14 @@ export class RankModel implements Disposable {
       hooks?: RunHooks;
     },
   ): Promise<EncodedContext> {
-    const { collective: { rank, size: ranks }, room, hooks = NO_HOOKS } = options;
+    const { collective: { rank, size: ranks }, room, queryTokens, hooks = NO_HOOKS } = options;
     const { plan = this.#parts.plan } = options;
     const { layout, contextTokens } = source.sequence;
     const lengths = lengthsOf(contextTokens, options);
     const sequence = await hooks.agree(async () => {
       const { maxTokens: chunkTokens } = this.#transformer;
-      const sizes = { plan, contextTokens, room, ranks, rank, chunkTokens, isAskedOnce: true };
+      const asked = { room, queryTokens, isAskedOnce: true };
+      const sizes = { plan, contextTokens, ranks, rank, chunkTokens, ...asked };
       this.#memory.check(sizes);
       this.#memory.prepareReader(sizes);
       // What comes behind the context sees the anchor by its means alone.
@@ -333,11 +334,18 @@ export class RankModel implements Disposable {
     const queryTokens = request.queryIds.length;
     const needed = queryChunk({ plan, queryTokens, maxTokens: this.#transformer.maxTokens });
     if (needed <= this.#transformer.maxTokens) return;
-    const larger = await prepareTransformer({ ...this.#parts, chunkTokens: needed });
+    const prepare = (chunkTokens: number) => prepareTransformer({ ...this.#parts, chunkTokens });
+    const { maxTokens } = this.#transformer;
     this.#stepper?.[Symbol.dispose]();
     this.#stepper = undefined;
+    // Both at once would take more than the plan of memory has.
     this.#transformer[Symbol.dispose]();
-    this.#transformer = larger;
+    try {
+      this.#transformer = await prepare(needed);
+    } catch (error) {
+      this.#transformer = await prepare(maxTokens);
+      throw error;
+    }
   }
 
   /** The steps of a group of ranks, kept from sample to sample. */

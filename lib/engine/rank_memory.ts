@@ -21,6 +21,8 @@ export interface SequenceSizes {
   readonly plan: CheckedPlan;
   readonly contextTokens: number;
   readonly room: number;
+  /** As in `MemoryQuestion`. @default {room} */
+  readonly queryTokens?: number | undefined;
   readonly ranks: number;
   readonly rank: number;
   /** The longest chunk. */

@@ -13,6 +13,9 @@ import { assert } from "./assert.ts";
 const SOURCES = new URL("fake_gpu/", import.meta.url).pathname;
 const KERNELS = new URL("../../kernels/", import.meta.url).pathname;
 
+/** What lies in the place of NCCL where none is faked: found first, and refused by the loader. */
+const NO_NCCL = "not a library";
+
 /** The folder of the built libraries, or undefined without a compiler; removed with the process. */
 export async function buildFakeGpu(): Promise<string | undefined> {
   const folder = await Deno.makeTempDir({ prefix: "fake-gpu-" });
@@ -36,6 +39,8 @@ export async function buildFakeGpu(): Promise<string | undefined> {
     await compile([...library, `${SOURCES}cublas.c`, ...links], `${folder}/libcublas.so.13`);
     await compile([...library, `${SOURCES}cublaslt.c`, ...links], `${folder}/libcublasLt.so.13`);
     await compile([...library, "-I", SOURCES, source, ...links], `${folder}/${file}`);
+    // The one library that is not faked here: a machine's own would work on the fake's memory.
+    await Deno.writeTextFile(`${folder}/libnccl.so.2`, NO_NCCL);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
@@ -61,7 +66,8 @@ export async function addFakeNccl(folder: string): Promise<string> {
   await Deno.mkdir(own, { recursive: true });
   const links = ["-L", folder, "-l:libcudart.so.13", `-Wl,-rpath,${folder}`];
   await compile([`${SOURCES}nccl.c`, ...links], `${own}/libnccl.so.2`);
-  return `${folder}:${own}`;
+  // In front of what stands for a missing one.
+  return `${own}:${folder}`;
 }
 
 /**

@@ -78,7 +78,7 @@ export async function runKept(run: KeptRun, options: { keepsAll: boolean }): Pro
         : new ShmCollective(group.path, place);
       using device = await run.open(rank);
       const meter = new KeyMeter(device, { canRecord: run.sendsAnchor !== true });
-      const connected = run.sendsAnchor === true ? connect(collective) : collective;
+      const connected = run.sendsAnchor === true ? sendingCollective(collective) : collective;
       const result = await runRank(meter.device, { run, collective: connected });
       bytes[rank] = meter.peakBytes;
       return result;
@@ -91,7 +91,7 @@ export async function runKept(run: KeptRun, options: { keepsAll: boolean }): Pro
 }
 
 /** The same ranks; each exchange of device memory is waited for, and yet called an op. */
-function connect(collective: Collective): Collective {
+export function sendingCollective(collective: Collective): Collective {
   const exchange = (device: Device): DeviceExchange => {
     const own = exchangeOn(collective, device);
     return {

@@ -1,0 +1,81 @@
+/**
+ * Counts what a device has allocated at most from a moment on: its own `peakBytes` has the making of
+ * random weights, too, which takes more than a short run does.
+ *
+ * @module
+ */
+import type { Device, DeviceMemory } from "../../lib/device/device.ts";
+
+/** A device, and what is allocated through it. */
+export class MemoryMeter {
+  readonly device: Device;
+  #liveBytes = 0;
+  #peakBytes = 0;
+
+  /** @param options `canRecord`: exchanges that are waited for cannot be recorded. @default {true} */
+  constructor(device: Device, options: { canRecord?: boolean } = {}) {
+    const { canRecord = true } = options;
+    const allocate = (byteLength: number, label: string): DeviceMemory => {
+      const memory = device.allocate(byteLength, label);
+      this.#liveBytes += byteLength;
+      this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes);
+      return new MeteredMemory(memory, () => this.#liveBytes -= byteLength);
+    };
+    this.device = new Proxy(device, {
+      get(target, name) {
+        if (name === "allocate") return allocate;
+        if (name === "recorder" && !canRecord) return undefined;
+        const value: unknown = Reflect.get(target, name, target);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+  }
+
+  /** The most bytes that were there at once since the count began. */
+  get peakBytes(): number {
+    return this.#peakBytes;
+  }
+
+  /** Begins to count, with what is there. */
+  restart(): void {
+    this.#peakBytes = this.#liveBytes;
+  }
+}
+
+class MeteredMemory implements DeviceMemory {
+  readonly #memory: DeviceMemory;
+  readonly #onFreed: () => void;
+  #disposed = false;
+
+  constructor(memory: DeviceMemory, onFreed: () => void) {
+    this.#memory = memory;
+    this.#onFreed = onFreed;
+  }
+
+  get label(): string {
+    return this.#memory.label;
+  }
+
+  get byteLength(): number {
+    return this.#memory.byteLength;
+  }
+
+  get writable(): boolean {
+    return this.#memory.writable;
+  }
+
+  get address(): bigint {
+    return this.#memory.address;
+  }
+
+  get bytes(): DeviceMemory["bytes"] {
+    return this.#memory.bytes;
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#memory[Symbol.dispose]();
+    this.#onFreed();
+  }
+}
