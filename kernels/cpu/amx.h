@@ -24,6 +24,19 @@ constexpr int64_t kTileBytes = 1024;
  * is used twice, so that reads take half of the products' time. */
 constexpr int64_t kTwoSides = 2 * kTileSide;
 
+/* Reads a tile. GCC's own intrinsic does not say that it reads memory, nor does that of the shapes say how
+ * much: GCC 12 may then leave out what was stored there, or store it later. */
+#define SX_TILE_LOAD(tile, base, stride)                                                    \
+  __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile                                       \
+                   :                                                                        \
+                   : "r"(static_cast<const void*>(base)), "r"(static_cast<int64_t>(stride)) \
+                   : "memory")
+
+/* Takes the shapes of all tiles. */
+SX_INLINE void load_tile_shapes(const uint8_t (&config)[64]) {
+  __asm__ volatile("ldtilecfg %0" : : "m"(config));
+}
+
 /* Tiles of full size for the thread that holds it. The state is dropped at the end, since the
  * system would save 8 KiB at each switch of threads. */
 class TileScope {
@@ -34,7 +47,7 @@ class TileScope {
       config[16 + 2 * tile] = 64; /* bytes of a row, as 16 bits */
       config[48 + tile] = kTileSide;
     }
-    _tile_loadconfig(config);
+    load_tile_shapes(config);
   }
   ~TileScope() { _tile_release(); }
   TileScope(const TileScope&) = delete;
@@ -45,12 +58,12 @@ class TileScope {
  * column j. Both operands advance by two tiles a step. */
 SX_INLINE void multiply_two_by_two(const char* left, const char* right, int64_t steps) {
   for (int64_t s = 0; s < steps; s++, left += 2 * kTileBytes, right += 2 * kTileBytes) {
-    _tile_loadd(6, right, 64);
-    _tile_loadd(4, left, 64);
+    SX_TILE_LOAD(6, right, 64);
+    SX_TILE_LOAD(4, left, 64);
     _tile_dpbf16ps(0, 4, 6);
-    _tile_loadd(7, right + kTileBytes, 64);
+    SX_TILE_LOAD(7, right + kTileBytes, 64);
     _tile_dpbf16ps(1, 4, 7);
-    _tile_loadd(5, left + kTileBytes, 64);
+    SX_TILE_LOAD(5, left + kTileBytes, 64);
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
   }
@@ -65,10 +78,10 @@ SX_INLINE void zero_sums() {
 
 /* Reads and writes the four sums as 32 x 32 f32; stride in floats. */
 SX_INLINE void load_sums(const float* p, int64_t stride) {
-  _tile_loadd(0, p, stride * 4);
-  _tile_loadd(1, p + kTileSide, stride * 4);
-  _tile_loadd(2, p + kTileSide * stride, stride * 4);
-  _tile_loadd(3, p + kTileSide * stride + kTileSide, stride * 4);
+  SX_TILE_LOAD(0, p, stride * 4);
+  SX_TILE_LOAD(1, p + kTileSide, stride * 4);
+  SX_TILE_LOAD(2, p + kTileSide * stride, stride * 4);
+  SX_TILE_LOAD(3, p + kTileSide * stride + kTileSide, stride * 4);
 }
 SX_INLINE void store_sums(float* p, int64_t stride) {
   _tile_stored(0, p, stride * 4);

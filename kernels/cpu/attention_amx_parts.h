@@ -26,10 +26,10 @@ class AttentionTileScope {
       config[16 + 2 * tile] = 64; /* bytes of a row, as 16 bits */
       config[48 + tile] = tile < 6 ? kTileSide : 1;
     }
-    _tile_loadconfig(config);
+    load_tile_shapes(config);
     alignas(64) uint16_t ones[kTileDepth];
     for (uint16_t& one : ones) one = 0x3f80;
-    _tile_loadd(7, ones, 64);
+    SX_TILE_LOAD(7, ones, 64);
     _mm_setcsr(control_ | 0x8040); /* flush to zero, denormals are zero */
   }
   ~AttentionTileScope() {

@@ -88,12 +88,12 @@ int64_t pack_int8_left(Context& context, const sx_matmul_params& args, const Int
 SX_INLINE void multiply_int8_steps(const char* left, const char* first, const char* second,
                                    int64_t steps) {
   for (int64_t s = 0; s < steps; s++) {
-    _tile_loadd(6, first + s * kTileBytes, 64);
-    _tile_loadd(4, left, 64);
+    SX_TILE_LOAD(6, first + s * kTileBytes, 64);
+    SX_TILE_LOAD(4, left, 64);
     _tile_dpbsud(0, 4, 6);
-    _tile_loadd(7, second + s * kTileBytes, 64);
+    SX_TILE_LOAD(7, second + s * kTileBytes, 64);
     _tile_dpbsud(1, 4, 7);
-    _tile_loadd(5, left + kTileBytes, 64);
+    SX_TILE_LOAD(5, left + kTileBytes, 64);
     _tile_dpbsud(2, 5, 6);
     _tile_dpbsud(3, 5, 7);
     left += 2 * kTileBytes;

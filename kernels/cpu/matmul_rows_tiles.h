@@ -60,16 +60,16 @@ class WeightTiles {
     const int64_t width = min64(kTileDepth, depth_ - step * kTileDepth);
     const char* from = first_ + step * kTileDepth * 2;
     if (width == kTileDepth && columns_ >= kTwoSides) {
-      _tile_loadd(4, from, row_bytes_);
-      _tile_loadd(5, from + kTileSide * row_bytes_, row_bytes_);
+      SX_TILE_LOAD(4, from, row_bytes_);
+      SX_TILE_LOAD(5, from + kTileSide * row_bytes_, row_bytes_);
       return;
     }
     __builtin_memset(edge_, 0, sizeof edge_);
     for (int64_t r = 0; r < min64(kTwoSides, columns_); r++) {
       __builtin_memcpy(edge_ + r * 64, from + r * row_bytes_, static_cast<size_t>(width * 2));
     }
-    _tile_loadd(4, edge_, 64);
-    _tile_loadd(5, edge_ + kTileBytes, 64);
+    SX_TILE_LOAD(4, edge_, 64);
+    SX_TILE_LOAD(5, edge_ + kTileBytes, 64);
   }
 
   /* Asks for what follows in the rows, and near their ends for the next panel's rows, if they are this
@@ -99,12 +99,12 @@ static inline void multiply_panel_by_tiles(const sx_matmul_params& args, const c
   zero_sums();
   for (int64_t step = 0; step < steps; step++, right += kTileBytes) {
     if (row == 0) weights.prefetch_ahead(step, has_next);
-    _tile_loadd(6, right, 64);
+    SX_TILE_LOAD(6, right, 64);
     weights.load(step);
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(2, 5, 6);
     if (rows <= kTileSide) continue;
-    _tile_loadd(7, right + steps * kTileBytes, 64);
+    SX_TILE_LOAD(7, right + steps * kTileBytes, 64);
     _tile_dpbf16ps(1, 4, 7);
     _tile_dpbf16ps(3, 5, 7);
   }

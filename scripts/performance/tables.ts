@@ -130,7 +130,7 @@ function h200Ncu(records: BenchRecords): Table {
     rows: [
       row("dense attention, 32,768", "attention dense 32768"),
       row("a tenth of its tiles", "attention block-sparse 32768, a tenth"),
-      ...([[1, "bf16"], [1, "e4m3"], [32, "bf16"]] as const).flatMap(
+      ...([[1, "bf16"], [1, "e4m3"], [32, "bf16"], [32, "e4m3"]] as const).flatMap(
         ([rows, weights]) =>
           [["output", "4096x4096"], ["gate and up", "28672x4096"], ["down", "4096x14336"]].map(
             ([name, matrix]) =>
