@@ -229,8 +229,7 @@ class Unit {
                                                         s / step * kRowsAtOnce * kDepth
                                                   : 0;
         const char* queries = reinterpret_cast<const char*>(queries_ + place);
-        const bool loads = begin == 0 || !plan_.keeps_queries;
-        for (int64_t i = 0; loads && visible > 0 && i < rows; i++) {
+        for (int64_t i = 0; !holds_queries_ && visible > 0 && i < rows; i++) {
           load_query_tiles(r + i, s, count, queries_ + place, i);
         }
         for (int64_t k = 0; k < visible; k += kTwoSides) {
@@ -247,6 +246,8 @@ class Unit {
         }
       }
     }
+    /* The first chunk that is computed, which need not be the first of all, is seen by every row. */
+    holds_queries_ = plan_.keeps_queries;
   }
 
   /* Packs element s, the i-th of this step, of the key groups begin..end - 1 into right tiles
@@ -355,6 +356,7 @@ class Unit {
   float* cells_;     /* [rows][key_tiles], relative to chunk_max_ */
   float* chunk_max_; /* [rows][chunks] */
   RowState* state_;  /* [rows] */
+  bool holds_queries_ = false; /* whether queries_ are those of all rows, as tiles */
 };
 
 }  // namespace

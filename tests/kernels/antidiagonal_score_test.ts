@@ -73,6 +73,30 @@ const SIZES: readonly Sizes[] = [
     stride: 8,
     window: 330,
   },
+  // Windows that hide the first 128 groups of keys from all rows.
+  {
+    tokens: 130,
+    qOffset: 2_432,
+    keyTokens: 2_562,
+    qHeads: 2,
+    kvHeads: 1,
+    headDim: 64,
+    kvDtype: "bf16",
+    stride: 8,
+    window: 300,
+  },
+  {
+    tokens: 300,
+    qOffset: 1_280,
+    prefixTokens: 256,
+    keyTokens: 1_324,
+    qHeads: 4,
+    kvHeads: 2,
+    headDim: 128,
+    kvDtype: "bf16",
+    stride: 4,
+    window: 200,
+  },
 ];
 
 /** Several tiles of 128 groups each way, whole and not, a prefix that ends inside of one. */
