@@ -15,8 +15,7 @@
  * split, tiles of 256 keys: logits by dot products of R rows with four keys at a time, online softmax, then
  * R rows of sums over the values (attention_decode_sums.h).
  * bf16 is widened without a shuffle: one 32-bit lane holds an even and an odd element, so that
- * queries and sums keep the even elements of a vector pair before the odd ones. Where pairs of bf16 are
- * multiplied fast, queries and weights are rounded to bf16 in place of widening keys and values.
+ * queries and sums keep the even elements of a vector pair before the odd ones.
  */
 #include "attention_decode.h"
 

@@ -185,15 +185,10 @@ class Split {
     return (first_ + r) / group_ * args_.q_heads + first_head_ + (first_ + r) % group_;
   }
 
-  /* Takes row r, scaled: as bf16, or in load_pair's order. */
+  /* Takes row r, scaled, in load_pair's order. */
   void take_query(const float* q, int64_t r) {
     const float factor = args_.scale * 1.44269504088896341f;
-    if constexpr (kHasPairs<Key>) {
-      bf16* row = reinterpret_cast<bf16*>(q_) + r * D;
-      for (int64_t d = 0; d < D; d++) row[d] = narrow_bf16(q[d] * factor);
-    } else {
-      for (int64_t d = 0; d < D; d++) q_[r * D + place(keys_, d)] = q[d] * factor;
-    }
+    for (int64_t d = 0; d < D; d++) q_[r * D + place(keys_, d)] = q[d] * factor;
   }
 
   template <int R>
@@ -226,10 +221,9 @@ class Split {
       begin = max64(begin, hidden[r]);
     }
     if (most == 0) return;
-    const int64_t width = kHasPairs<Key> ? D / 2 : D;
-    multiply_keys<Row, D, R>(q_ + first * width, run.keys, run.stride, most, run.values, weights_);
+    multiply_keys<Row, D, R>(q_ + first * D, run.keys, run.stride, most, run.values, weights_);
     const auto ask = [&] {
-      if (kAsksAhead<R>) next_.ask(kHasPairs<Row> ? kPairLines : kLines);
+      if (kAsksAhead<R>) next_.ask(kWeightLines);
     };
     float alpha[R];
     for (int r = 0; r < R; r++) {

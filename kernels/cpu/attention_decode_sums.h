@@ -1,7 +1,10 @@
 /*
  * The two products of attention_decode.h: some rows of queries by keys, and their weights by values, as
- * they lie in the cache. Rows of bf16 are widened without a shuffle, or multiplied as pairs where the
- * processor does that fast; what is read next is asked for meanwhile.
+ * they lie in the cache. Rows of bf16 are widened without a shuffle; what is read next is asked for
+ * meanwhile. Multiplied as pairs of bf16 (attention_pairs.h) they took 750 us in place of 870 on one core of
+ * an EPYC (Zen 4; 8,192 keys of head size 64, four rows), but weights that are rounded to bf16 make results
+ * depend on how ranks share the keys: logits of a small model differed by 0.01 between one rank and eight,
+ * where without they are equal.
  */
 #ifndef SX_CPU_ATTENTION_DECODE_SUMS_H
 #define SX_CPU_ATTENTION_DECODE_SUMS_H
@@ -10,7 +13,6 @@
 
 #include <type_traits>
 
-#include "attention_pairs.h"
 #include "attention_tile.h"
 #include "kv_codes.h"
 
@@ -31,25 +33,12 @@ SX_INLINE void load_pair(const ordered_bf16* p, Vec& first, Vec& second) {
   second = load(reinterpret_cast<const bf16*>(p) + kLanes);
 }
 
-/* Whether rows of this kind are multiplied as pairs of bf16 (attention_pairs.h): queries and weights are
- * rounded to bf16, and nothing is widened. */
-#ifdef SX_HAS_PAIRS
-template <class Key>
-constexpr bool kHasPairs = std::is_same<Key, bf16>::value;
-#else
-template <class Key>
-constexpr bool kHasPairs = false;
-#endif
-
-/* Where element d of a row lies in the order of load_pair, and of sums over pairs of values. */
+/* Where element d of a row lies in the order of load_pair. */
 template <class Key>
 SX_INLINE int64_t place(const Key*, int64_t d) {
   return d;
 }
 SX_INLINE int64_t place(const bf16*, int64_t d) {
-  if constexpr (kHasPairs<bf16>) {
-    return d / kPair * kPair + d % 8 / 4 * kLanes + d % kPair / 8 * 4 + d % 4;
-  }
   return d / kPair * kPair + d % 2 * kLanes + d % kPair / 2;
 }
 
@@ -67,11 +56,10 @@ SX_INLINE __m128 reduce_four(Vec a, Vec b, Vec c, Vec d) {
   return _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps(sums, 1));
 }
 
-/* Lines that are asked for with each vector of softmax weights, where pairs leave the sums less time to
- * fetch and elsewhere, and with each step of the sums. One core of an EPYC (Zen 4), 8,192 keys of head size
- * 64, four rows, us: 760 with these in pairs (1 and 2: 840, 2 and 2: 860, 6 and 1: 920, 4 and 4: 910), 870 in
- * f32 (0 and 2: the same, 4 and 2: 1,010, 4 and 1: 1,040, 4 and 4: 1,180). */
-constexpr int64_t kPairLines = 4, kLines = 1, kSumLines = 2;
+/* Lines that are asked for with each vector of softmax weights, and with each step of the sums. One core of
+ * an EPYC (Zen 4), 8,192 keys of head size 64, four rows: 870 us with these (0 and 2: the same, 4 and 2:
+ * 1,010, 4 and 1: 1,040, 4 and 4: 1,180). */
+constexpr int64_t kWeightLines = 1, kSumLines = 2;
 
 /* One or two rows are computed so fast with AVX-512 that the processor's own prefetching does better: on
  * the same core one row takes 640 us in place of 790. */
@@ -105,16 +93,6 @@ SX_INLINE void add_products(const float* q, const Key* const (&key)[4], int64_t 
                             Vec (&sums)[R][4]) {
 #pragma GCC unroll 4
   for (int i = 0; i < 4; i++) {
-#ifdef SX_HAS_PAIRS
-    if constexpr (kHasPairs<Key>) {
-      const __m512 pairs = _mm512_loadu_ps(key[i] + d);
-#pragma GCC unroll 8
-      for (int r = 0; r < R; r++) {
-        sums[r][i] = multiply_pairs(sums[r][i], load(q + r * (D / 2) + d / 2), pairs);
-      }
-      continue;
-    }
-#endif
     Vec first, second;
     load_pair(key[i] + d, first, second);
 #pragma GCC unroll 8
@@ -173,54 +151,10 @@ SX_INLINE void add_values_at(const float* weights, const Key* values, int64_t st
   }
 }
 
-#ifdef SX_HAS_PAIRS
-/* The weights of R rows in bf16, a zero behind an odd number of them. */
-template <int R>
-SX_INLINE void narrow_weights(const float* weights, int64_t count, bf16* out) {
-  for (int r = 0; r < R; r++) {
-    for (int64_t k = 0; k < count; k += kLanes) {
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + r * kTile + k),
-                          (__m256i)_mm512_cvtneps_pbh(load(weights + r * kTile + k)));
-    }
-    if (count % 2 != 0) out[r * kTile + count] = bf16{0};
-  }
-}
-
-/* The same of two keys at once, whose values are interleaved; behind an odd number of them there are
- * zeros. weights: of narrow_weights. */
-template <int R>
-SX_INLINE void add_value_pairs_at(const bf16* weights, const bf16* values, int64_t stride,
-                                  int64_t count, Ahead& ahead, Vec (&sums)[R][4]) {
-  for (int64_t n = 0; n < count; n += 2) {
-    if (kAsksAhead<R>) ahead.ask(kSumLines);
-#pragma GCC unroll 2
-    for (int i = 0; i < 4; i += 2) {
-      const bf16* row = values + n * stride + i * kLanes;
-      const __m512i even = _mm512_loadu_si512(row);
-      const __m512i odd = n + 1 < count ? _mm512_loadu_si512(row + stride) : _mm512_setzero_si512();
-      const Vec low = _mm512_castsi512_ps(_mm512_unpacklo_epi16(even, odd));
-      const Vec high = _mm512_castsi512_ps(_mm512_unpackhi_epi16(even, odd));
-#pragma GCC unroll 8
-      for (int r = 0; r < R; r++) {
-        int32_t pair;
-        __builtin_memcpy(&pair, weights + r * kTile + n, sizeof pair);
-        const Vec weight = _mm512_castsi512_ps(_mm512_set1_epi32(pair));
-        sums[r][i] = multiply_pairs(sums[r][i], weight, low);
-        sums[r][i + 1] = multiply_pairs(sums[r][i + 1], weight, high);
-      }
-    }
-  }
-}
-#endif
-
 /* out[r] = out[r] * alpha[r] + sum over `count` keys of weights[r][key] * values[key]. */
 template <class Key, int D, int R>
 void multiply_values(const float* weights, const float* alpha, const Key* values, int64_t stride,
                      int64_t count, Ahead& ahead, float* out) {
-#ifdef SX_HAS_PAIRS
-  alignas(64) bf16 narrow[kHasPairs<Key> ? R * kTile + kLanes : 1];
-  if constexpr (kHasPairs<Key>) narrow_weights<R>(weights, count, narrow);
-#endif
   for (int64_t d = 0; d < D; d += 2 * kPair) {
     Vec sums[R][4];
 #pragma GCC unroll 8
@@ -230,15 +164,7 @@ void multiply_values(const float* weights, const float* alpha, const Key* values
         sums[r][i] = mul(load(out + r * D + d + i * kLanes), broadcast(alpha[r]));
       }
     }
-#ifdef SX_HAS_PAIRS
-    if constexpr (kHasPairs<Key>) {
-      add_value_pairs_at<R>(narrow, values + d, stride, count, ahead, sums);
-    } else {
-      add_values_at<Key, R>(weights, values + d, stride, count, ahead, sums);
-    }
-#else
     add_values_at<Key, R>(weights, values + d, stride, count, ahead, sums);
-#endif
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
 #pragma GCC unroll 4

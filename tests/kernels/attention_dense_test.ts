@@ -33,9 +33,7 @@ const SIZES: readonly Sizes[] = [
     keyTokens: 265,
     qHeads: 8,
     kvHeads: 2,
-    headDim: 128,
-    kvDtype: "bf16",
-    outDtype: "bf16",
+    ...{ headDim: 128, kvDtype: "bf16", outDtype: "bf16" },
   },
   // Queries that see all keys, some keys, and a segment longer than any query sees.
   { tokens: 33, qOffset: 1_000, keyTokens: 77, qHeads: 4, kvHeads: 4, headDim: 64 },
