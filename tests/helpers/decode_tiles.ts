@@ -8,6 +8,7 @@ import type { DType } from "../../lib/device/device.ts";
 import { isScaled, type KvSegment } from "../../lib/device/kv_segment.ts";
 import type { Tensor } from "../../lib/device/tensor.ts";
 import type { CodedMeans } from "../../lib/ops/key_codes.ts";
+import type { OddValue } from "./attention.ts";
 import { pickRows } from "./company.ts";
 import { Random } from "./random.ts";
 import { makeScaled } from "./scaled_keys.ts";
@@ -30,12 +31,9 @@ export interface CacheSizes {
   readonly oddValues?: readonly OddElement[];
 }
 
-/** One element of a token's key or value, counted from the first of its sequence. */
-export interface OddElement {
+/** One element of a token's key or value. */
+export interface OddElement extends OddValue {
   readonly sequence: number;
-  readonly token: number;
-  readonly dim: number;
-  readonly value: number;
 }
 
 /** A tile of a head of a sequence. */

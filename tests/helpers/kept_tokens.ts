@@ -20,6 +20,7 @@ import type { Answer } from "../../lib/star/decoder.ts";
 import type { EncodedContext } from "../../lib/star/encode.ts";
 import type { Sequence } from "../../lib/star/sequence.ts";
 import { assert, assertEquals } from "./assert.ts";
+import { MemoryMeter } from "./memory_meter.ts";
 
 const small = modelShape("small");
 const [layer] = small?.layers ?? [];
@@ -77,7 +78,7 @@ export async function runKept(run: KeptRun, options: { keepsAll: boolean }): Pro
         ? new SelfCollective()
         : new ShmCollective(group.path, place);
       using device = await run.open(rank);
-      const meter = new KeyMeter(device, { canRecord: run.sendsAnchor !== true });
+      const meter = meterKeys(device, { canRecord: run.sendsAnchor !== true });
       const connected = run.sendsAnchor === true ? sendingCollective(collective) : collective;
       const result = await runRank(meter.device, { run, collective: connected });
       bytes[rank] = meter.peakBytes;
@@ -112,37 +113,14 @@ export function sendingCollective(collective: Collective): Collective {
 }
 
 /** Counts the memory of keys and values; where it is the host's, what lies before must not be read. */
-class KeyMeter {
-  readonly device: Device;
-  peakBytes = 0;
-  #bytes = 0;
-
-  /** @param options `canRecord`: exchanges that are waited for cannot be recorded. */
-  constructor(device: Device, options: { canRecord: boolean }) {
-    const allocate = (byteLength: number, label: string): DeviceMemory => {
-      if (!/^(?:keys|values) of layer /.test(label)) return device.allocate(byteLength, label);
-      const memory = device.hasHostMemory
-        ? new GuardedMemory(byteLength, label)
-        : device.allocate(byteLength, label);
-      this.#bytes += byteLength;
-      this.peakBytes = Math.max(this.peakBytes, this.#bytes);
-      return new Proxy(memory, {
-        get: (target, name) => {
-          if (name === Symbol.dispose) this.#bytes -= byteLength;
-          const value: unknown = Reflect.get(target, name, target);
-          return typeof value === "function" ? value.bind(target) : value;
-        },
-      });
-    };
-    this.device = new Proxy(device, {
-      get(target, name) {
-        if (name === "allocate") return allocate;
-        if (name === "recorder" && !options.canRecord) return undefined;
-        const value: unknown = Reflect.get(target, name, target);
-        return typeof value === "function" ? value.bind(target) : value;
-      },
-    });
-  }
+function meterKeys(device: Device, options: { canRecord: boolean }): MemoryMeter {
+  return new MemoryMeter(device, {
+    ...options,
+    isCounted: (label) => /^(?:keys|values) of layer /.test(label),
+    allocateCounted: device.hasHostMemory
+      ? (byteLength, label) => new GuardedMemory(byteLength, label)
+      : undefined,
+  });
 }
 
 const libc = Deno.dlopen("libc.so.6", {

@@ -6,17 +6,27 @@
  */
 import type { Device, DeviceMemory } from "../../lib/device/device.ts";
 
+/** How a {@linkcode MemoryMeter} counts. */
+export interface MeterOptions {
+  /** Exchanges that are waited for cannot be recorded. @default {true} */
+  readonly canRecord?: boolean;
+  /** Whether memory of this label counts. By default all does. */
+  readonly isCounted?: (label: string) => boolean;
+  /** Allocates what counts, in place of the device. */
+  readonly allocateCounted?: ((byteLength: number, label: string) => DeviceMemory) | undefined;
+}
+
 /** A device, and what is allocated through it. */
 export class MemoryMeter {
   readonly device: Device;
   #liveBytes = 0;
   #peakBytes = 0;
 
-  /** @param options `canRecord`: exchanges that are waited for cannot be recorded. @default {true} */
-  constructor(device: Device, options: { canRecord?: boolean } = {}) {
-    const { canRecord = true } = options;
+  constructor(device: Device, options: MeterOptions = {}) {
+    const { canRecord = true, isCounted = () => true, allocateCounted } = options;
     const allocate = (byteLength: number, label: string): DeviceMemory => {
-      const memory = device.allocate(byteLength, label);
+      if (!isCounted(label)) return device.allocate(byteLength, label);
+      const memory = allocateCounted?.(byteLength, label) ?? device.allocate(byteLength, label);
       this.#liveBytes += byteLength;
       this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes);
       return new MeteredMemory(memory, () => this.#liveBytes -= byteLength);
