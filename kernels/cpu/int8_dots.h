@@ -13,6 +13,7 @@
 #define SX_CPU_INT8_DOTS_H
 
 #include "int8_rows.h"
+#include "streamed.h"
 
 namespace sx {
 namespace SX_ISA {
@@ -108,16 +109,25 @@ struct Pairs {
   }
 };
 
-/* Writes up to 16 columns of a row: f32(sum - offset) * (scale * scales[j]), or adds that. */
+/* What becomes of numbers that are written: they replace those of out, past the caches (see streamed.h)
+ * or not, or are added. */
+enum class Write { kStore, kStream, kAdd };
+
+/* Writes up to 16 columns of a row: f32(sum - offset) * (scale * scales[j]). */
 static inline void write_row(float* out, const int32_t* sums, int32_t offset, float scale,
-                             const float* scales, int64_t columns, bool add_to_out) {
+                             const float* scales, int64_t columns, Write how) {
+  const bool add_to_out = how == Write::kAdd;
   float whole[kPanelRows] = {};
   float* to = columns == kPanelRows ? out : whole;
   if (add_to_out && to != out) __builtin_memcpy(whole, out, static_cast<size_t>(columns) * 4);
   for (int64_t j = 0; j < kPanelRows; j += kLanes) {
     const Vec value = ints_to_floats(sub_ints(load_ints(sums + j), broadcast_int(offset)));
     const Vec both = mul(broadcast(scale), load(scales + j));
-    store(to + j, add_to_out ? fma(value, both, load(to + j)) : mul(value, both));
+    if (how == Write::kStream && to == out) {
+      stream(to + j, mul(value, both));
+    } else {
+      store(to + j, add_to_out ? fma(value, both, load(to + j)) : mul(value, both));
+    }
   }
   if (to != out) __builtin_memcpy(out, whole, static_cast<size_t>(columns) * 4);
 }

@@ -58,7 +58,11 @@ int64_t round_rows(Context& context, const sx_matmul_params& args, const DigitRo
 class Product {
  public:
   Product(const sx_matmul_params& args, const RoundedRows& rows)
-      : args_(args), rows_(rows), panel_bytes_(panel_bytes(args.k)), quads_(rows.stride / kQuad) {}
+      : args_(args),
+        rows_(rows),
+        panel_bytes_(panel_bytes(args.k)),
+        quads_(rows.stride / kQuad),
+        is_streamed_(is_streamed(args)) {}
 
   /* All rows, R at once, by P panels from `panel` on. */
   template <int P, int R = Dots::kRows>
@@ -88,6 +92,7 @@ class Product {
       for (; panel + kStreams <= end; panel += kStreams) multiply<kStreams, kStreamedRows>(panel);
     }
     for (; panel < end; panel++) multiply<1>(panel);
+    if (is_streamed_) end_stream();
   }
 
  private:
@@ -105,14 +110,17 @@ class Product {
       Dots::finish(sums);
       const DigitRows& digits = rows_.digits;
       float* out = sums_of(args_) + digits.targets[row + i] * args_.out_stride + first;
-      write_row(out, sums, digits.offsets[row + i], digits.scales[row + i], scales, columns,
-                args_.accumulate == 1 || row + i >= args_.m);
+      const Write how = args_.accumulate == 1 || row + i >= args_.m ? Write::kAdd
+                        : is_streamed_                              ? Write::kStream
+                                                                    : Write::kStore;
+      write_row(out, sums, digits.offsets[row + i], digits.scales[row + i], scales, columns, how);
     }
   }
 
   const sx_matmul_params& args_;
   const RoundedRows& rows_;
   int64_t panel_bytes_, quads_;
+  bool is_streamed_;
 };
 
 void multiply(Context& context, const sx_matmul_params& args, const RoundedRows& rows) {

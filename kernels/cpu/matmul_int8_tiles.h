@@ -5,7 +5,8 @@
  * Panels are right tiles as they lie: 16 quads of depth by 16 columns are 1 KiB in a row. x is rounded
  * and packed into left tiles once per call. A task takes some pairs of panels; for every slab of depth
  * a pair's weights stay in L1 while all rows pass, 32 at a time, and the sums wait in L2 for the next
- * slab. The rows' loop asks for the weights of the next one.
+ * slab. The rows' loop asks for the weights of the next one. Large results go past the caches (streamed.h).
+ * Discarded: writing the rows of a block among the products of the next one (as long, or longer).
  */
 #ifndef SX_CPU_MATMUL_INT8_TILES_H
 #define SX_CPU_MATMUL_INT8_TILES_H
@@ -104,7 +105,11 @@ SX_INLINE void multiply_int8_steps(const char* left, const char* first, const ch
 class Int8TileTask {
  public:
   Int8TileTask(const sx_matmul_params& args, const Int8Left& left, char* memory)
-      : args_(args), left_(left), sums_(memory), panel_bytes_(panel_bytes(args.k)) {}
+      : args_(args),
+        left_(left),
+        sums_(memory),
+        panel_bytes_(panel_bytes(args.k)),
+        is_streamed_(is_streamed(args)) {}
 
   void run(int64_t begin, int64_t end) {
     const int64_t slabs = ceil_div(left_.steps, kInt8SlabSteps);
@@ -120,6 +125,7 @@ class Int8TileTask {
         }
       }
     }
+    if (is_streamed_) end_stream();
   }
 
  private:
@@ -135,7 +141,7 @@ class Int8TileTask {
   /* The last pair may have one panel only: it stands for both, and its second sums are not written. */
   bool has_second(int64_t pair) const { return (2 * pair + 1) * kPanelRows < args_.n; }
 
-  /* Adds the products of a slab; the last slab's sums go to out while they are in L1. */
+  /* Adds the products of a slab; the last slab's sums lie in L1 until they are written to out. */
   void multiply(int64_t row, int64_t rows, int64_t slab, int64_t pair, char* sums,
                 const char* next) const {
     const bool is_last = (slab + 1) * kInt8SlabSteps >= left_.steps;
@@ -144,6 +150,7 @@ class Int8TileTask {
     const char* first = weight_at(2 * pair, slab);
     const char* second = has_second(pair) ? weight_at(2 * pair + 1, slab) : first;
     const int64_t blocks = ceil_div(rows, kTwoSides);
+    alignas(64) float whole[kTwoSides * kTwoSides];
     for (int64_t i = 0; i < blocks; i++, sums += kInt8BlockBytes) {
       float* block = reinterpret_cast<float*>(sums);
       if (slab > 0) {
@@ -154,12 +161,13 @@ class Int8TileTask {
       if (next != nullptr) prefetch_part(next, i, blocks);
       const int64_t first_row = row + i * kTwoSides;
       const int64_t last_row = min64(row + rows, first_row + kTwoSides);
-      for (int64_t r = first_row; is_last && r < last_row; r++) {
+      for (int64_t r = first_row; is_last && !is_streamed_ && r < last_row; r++) {
         const float* out = out_at(r, pair);
         prefetch(out);
         prefetch(out + kPanelRows);
       }
       multiply_int8_steps(left_.at(slab, first_row / kTwoSides), first, second, steps);
+      if (is_last) block = whole;
       store_sums(block, kTwoSides);
       for (int64_t r = first_row; is_last && r < last_row; r++) {
         write(r, pair, reinterpret_cast<const int32_t*>(block) + (r - first_row) * kTwoSides,
@@ -198,13 +206,15 @@ class Int8TileTask {
 
   void write(int64_t row, int64_t pair, const int32_t* sums, const PairScales& scales) const {
     const DigitRows& digits = left_.digits;
-    const bool is_added = args_.accumulate == 1 || row >= args_.m;
+    const Write how = args_.accumulate == 1 || row >= args_.m ? Write::kAdd
+                      : is_streamed_                          ? Write::kStream
+                                                              : Write::kStore;
     for (int64_t side = 0; side < 2; side++) {
       const int64_t columns = min64(kPanelRows, args_.n - (2 * pair + side) * kPanelRows);
       if (columns <= 0) return;
       write_row(out_at(row, pair) + side * kPanelRows, sums + side * kPanelRows,
                 digits.offsets[row], digits.scales[row], scales.values + side * kPanelRows, columns,
-                is_added);
+                how);
     }
   }
 
@@ -212,6 +222,7 @@ class Int8TileTask {
   const Int8Left& left_;
   char* sums_; /* [kInt8TaskPairs][kInt8TaskRows / 32][32][32] */
   int64_t panel_bytes_;
+  bool is_streamed_;
 };
 
 static inline sx_status multiply_int8_by_tiles(Context& context, const sx_matmul_params& args) {

@@ -13,6 +13,7 @@
 
 #include "amx.h"
 #include "ops.h"
+#include "streamed.h"
 #include "thread_pool.h"
 
 #ifdef SX_HAS_TILES
@@ -87,9 +88,9 @@ static inline void prefetch_slab(const WeightSlab& slab, int64_t index, int64_t 
   }
 }
 
-/* Writes or adds the upper left rows x columns of a 32 x 32 block. */
+/* Writes the upper left rows x columns of a 32 x 32 block, past the caches or not, or adds them. */
 static inline void copy_block(float* out, int64_t out_stride, const float* block, int64_t rows,
-                              int64_t columns, bool add_to_out) {
+                              int64_t columns, bool add_to_out, bool is_streamed) {
   const auto lanes = [](int64_t count) {
     return static_cast<__mmask16>((1u << max64(0, min64(count, kLanes))) - 1);
   };
@@ -100,8 +101,13 @@ static inline void copy_block(float* out, int64_t out_stride, const float* block
       a = add(a, _mm512_maskz_loadu_ps(low, out));
       b = add(b, _mm512_maskz_loadu_ps(high, out + kLanes));
     }
-    _mm512_mask_storeu_ps(out, low, a);
-    _mm512_mask_storeu_ps(out + kLanes, high, b);
+    if (is_streamed && columns == kTwoSides) {
+      stream(out, a);
+      stream(out + kLanes, b);
+    } else {
+      _mm512_mask_storeu_ps(out, low, a);
+      _mm512_mask_storeu_ps(out + kLanes, high, b);
+    }
   }
 }
 
@@ -119,7 +125,8 @@ class TileTask {
         x_(x),
         packed_(memory),
         sums_(reinterpret_cast<float*>(memory + kSlabBytes)),
-        slabs_(ceil_div(args.k, kTilesDepth)) {}
+        slabs_(ceil_div(args.k, kTilesDepth)),
+        is_streamed_(is_streamed(args)) {}
 
   void run(int64_t begin, int64_t end) {
     const int64_t panels = end - begin, count = panels * slabs_;
@@ -132,6 +139,7 @@ class TileTask {
                  index + 1 < count ? slab_at(index + 1, panels) : WeightSlab{nullptr, 0, 0, 0});
       }
     }
+    if (is_streamed_) end_stream();
   }
 
  private:
@@ -165,7 +173,7 @@ class TileTask {
       const int64_t first_row = row + i * kTwoSides;
       copy_block(sums_of(args_) + first_row * args_.out_stride + (first_panel_ + panel) * kTwoSides,
                  args_.out_stride, sums, min64(kTwoSides, args_.m - first_row), weights.columns,
-                 args_.accumulate);
+                 args_.accumulate, is_streamed_);
     }
   }
 
@@ -174,6 +182,7 @@ class TileTask {
   char* packed_;  /* right tiles [steps of a slab][2] */
   float* sums_;   /* [kTaskPanels][kTaskRows / 32][32][32] */
   int64_t slabs_;
+  bool is_streamed_;
   int64_t first_panel_ = 0;
 };
 

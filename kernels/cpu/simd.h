@@ -31,6 +31,7 @@ SX_INLINE Vec load(const f16* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
 SX_INLINE void store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
+SX_INLINE void stream(float* p, Vec v) { _mm512_stream_ps(p, v); }
 SX_INLINE void store_f16(f16* p, Vec v) {
   const __m256i bits = _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), bits);
@@ -61,6 +62,7 @@ SX_INLINE Vec load(const f16* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 SX_INLINE void store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
+SX_INLINE void stream(float* p, Vec v) { _mm256_stream_ps(p, v); }
 SX_INLINE void store_f16(f16* p, Vec v) {
   const __m128i bits = _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bits);

@@ -64,28 +64,14 @@ export function peersDecode(records: BenchRecords, file: PeersFile): Table {
   };
 }
 
-/** Prefill of the 1B shape with weights of 16 and of 8 bits. */
-export function zen5Prefill(records: BenchRecords): Table {
-  const medianOf = medians(records, "zen5-peers");
-  const row = (n: number): string[] => {
-    const [bf16, int8] = prefillPair(medianOf, { ...OWN, n });
-    return [whole(n), seconds(bf16), seconds(int8), times(bf16 / int8)];
-  };
-  return {
-    head: ["1B, prefill", ">bf16, s", ">int8, s", ">faster by"],
-    rows: [row(512), row(2048)],
-  };
-}
-
 function prefillPair(medianOf: MedianOf, where: Where): [bf16: number, int8: number] {
   const base = { ...where, what: "prefill", model: "1b" };
   const of = (weights: string) => medianOf({ ...base, weights }, "seconds.0");
   return [of("bf16"), of("int8")];
 }
 
-/** The same of both engines. */
-export function amxPrefill(records: BenchRecords): Table {
-  const file = "amx-peers";
+/** Prefill of the 1B shape with weights of 16 and of 8 bits. */
+export function peersPrefill(records: BenchRecords, file: PeersFile): Table {
   const medianOf = medians(records, file);
   const row = (n: number): string[] => {
     const own = prefillPair(medianOf, { ...OWN, n });

@@ -5,7 +5,7 @@
  */
 import { median } from "../../commands/bench/timings.ts";
 import { h200Prefill, h200Results } from "./build_tables.ts";
-import { amxPrefill, peersDecode, zen5Caches, zen5Prefill } from "./cpu_tables.ts";
+import { peersDecode, peersPrefill, zen5Caches } from "./cpu_tables.ts";
 import { type BenchRecord, type BenchRecords, numberAt, numbersAt } from "./records.ts";
 import { digits, milliseconds, seconds, type Table, times, whole } from "./table.ts";
 
@@ -23,10 +23,10 @@ export const TABLES: Readonly<Record<string, (records: BenchRecords) => Table>> 
   "h100x2-prefill": h100x2Prefill,
   "h100x2-decode": h100x2Decode,
   "zen5-decode": (records) => peersDecode(records, "zen5-peers"),
-  "zen5-prefill": zen5Prefill,
+  "zen5-prefill": (records) => peersPrefill(records, "zen5-peers"),
   "zen5-caches": zen5Caches,
   "amx-decode": (records) => peersDecode(records, "amx-peers"),
-  "amx-prefill": amxPrefill,
+  "amx-prefill": (records) => peersPrefill(records, "amx-peers"),
 };
 
 /** The median of a bench's prefills, in seconds. */

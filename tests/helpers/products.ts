@@ -185,6 +185,10 @@ export const INT8_SIZES: readonly Int8Sizes[] = [
   { m: 129, n: 259, k: 131, gap: 7, data: "extreme scales" },
   { m: 600, n: 97, k: 640, x: "bf16", accumulate: true },
   { m: 20, n: 20, k: 8_200, x: "bf16", data: "an outlier" },
+  // Results that go past a CPU's caches: in whole lines, with second digits, and in parts of lines.
+  { m: 300, n: 3_536, k: 100, x: "bf16", gap: 16 },
+  { m: 300, n: 3_536, k: 72, data: "an outlier" },
+  { m: 300, n: 3_541, k: 72, x: "bf16" },
 ];
 
 /** Numbers that are hard to round: by rows of `width`. */

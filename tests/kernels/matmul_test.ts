@@ -23,6 +23,10 @@ const MANY_ROWS: readonly ProductSizes[] = [
   { m: 20, n: 3000, k: 40, weight: "bf16" },
   { m: 66_000, n: 3, k: 9 },
   { m: 66_000, n: 17, k: 8, ...BF16 },
+  // Results that go past a CPU's caches: in whole lines, and in parts of them.
+  { m: 300, n: 3_536, k: 72, ...BF16, gap: 16 },
+  { m: 300, n: 3_536, k: 72, ...BF16, accumulate: true },
+  { m: 300, n: 3_541, k: 72, ...BF16 },
 ];
 
 /** Decoding's shapes, their edges, and the first number of rows that goes to cuBLAS. */
