@@ -53,6 +53,20 @@ export async function* readLines(
   if (rest !== "") yield rest;
 }
 
+/**
+ * What a folder holds.
+ *
+ * @throws {FileError} If it is none, is missing, or cannot be read.
+ */
+export async function listFolder(folder: string): Promise<Deno.DirEntry[]> {
+  try {
+    return await Array.fromAsync(Deno.readDir(folder));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotADirectory)) throw readError(folder, error);
+    throw new FileError(`Cannot read ${folder}: it is not a folder`, { cause: error });
+  }
+}
+
 /** What the operating system or the decoder says about `path`, as a {@linkcode FileError}. */
 export function readError(path: string, error: unknown): FileError {
   if (error instanceof FileError) return error;

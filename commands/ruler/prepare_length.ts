@@ -6,6 +6,7 @@
 import { resolve } from "node:path";
 import { type CheckedPlan, usedRanks } from "../../lib/attention/plan.ts";
 import { UsageError } from "../../lib/errors.ts";
+import { listFolder } from "../../ruler/files.ts";
 import { makeFolder } from "../shared/folder.ts";
 import type { ModelSession } from "../shared/model_session.ts";
 import type { RunProgress } from "../shared/progress.ts";
@@ -223,7 +224,7 @@ export async function finishedRowsSet(
 
 /** A task that has a finished sample. */
 async function finishedTask(folder: string): Promise<string | undefined> {
-  for await (const { name } of Deno.readDir(folder)) {
+  for (const { name } of await listFolder(folder)) {
     const isRecords = name.endsWith(".jsonl") && name !== "events.jsonl" &&
       !name.startsWith("samples_");
     if (isRecords && await hasContent(`${folder}/${name}`)) return name.slice(0, -".jsonl".length);
