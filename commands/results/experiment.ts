@@ -1,5 +1,5 @@
 /**
- * An experiment as it lies on disk: a folder of RULER results, read as a whole.
+ * An experiment as it lies on disk: a folder of a benchmark's results, read as a whole.
  *
  * @module
  */
