@@ -6,7 +6,7 @@
  * @module
  */
 import { errorText, FileError } from "../lib/errors.ts";
-import { listFolder, readLines, replaceFile } from "./files.ts";
+import { listFolder, readLines, removeFile, replaceFile } from "./files.ts";
 import { cleanPrediction } from "./metrics.ts";
 import { dumpJsonText, JsonNumber, type JsonValue, parseJsonText } from "./python/json_text.ts";
 
@@ -139,13 +139,7 @@ export async function joinChunks(
 ): Promise<void> {
   const paths = options.names.map((name) => `${folder}/${name}`);
   await replaceFile(`${folder}/${task}.jsonl`, dumpRecords(paths));
-  for (const path of paths) {
-    try {
-      await Deno.remove(path);
-    } catch (error) {
-      throw new FileError(`Cannot remove ${path}: ${errorText(error)}`, { cause: error });
-    }
-  }
+  for (const path of paths) await removeFile(path);
 }
 
 async function* dumpRecords(paths: readonly string[]): AsyncGenerator<string> {

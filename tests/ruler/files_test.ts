@@ -2,7 +2,7 @@ import { taskFiles } from "../../babilong/mod.ts";
 import { readExperiment } from "../../commands/results/experiment.ts";
 import { readSummaries } from "../../commands/results/summaries.ts";
 import { FileError } from "../../lib/errors.ts";
-import { listFolder } from "../../ruler/files.ts";
+import { listFolder, removeFile, renameFile } from "../../ruler/files.ts";
 import { gatherExperiment } from "../../ruler/gather.ts";
 import { listPredictions } from "../../ruler/predictions.ts";
 import { assertEquals, assertRejects } from "../helpers/assert.ts";
@@ -46,4 +46,21 @@ Deno.test("commands and benchmarks list folders by listFolder() alone", async ()
   for (const name of ["babilong/", "commands/", "ruler/"]) await look(new URL(name, ROOT));
   // That file lists for others, and removes its own temporary files where it can.
   assertEquals(found, ["files.ts"]);
+});
+
+Deno.test("removeFile() and renameFile() say what they cannot do", async () => {
+  await inFolder({ "a.txt": "a", "b/c.txt": "c" }, async (folder) => {
+    await removeFile(`${folder}/x`);
+    await assertRejects(() => removeFile(`${folder}/b`), FileError, `Cannot remove ${folder}/b: `);
+    await renameFile(`${folder}/a.txt`, `${folder}/b/c.txt`);
+    assertEquals(await Deno.readTextFile(`${folder}/b/c.txt`), "a");
+    await assertRejects(
+      () => renameFile(`${folder}/b/c.txt`, `${folder}/x/c.txt`),
+      FileError,
+      `Cannot write ${folder}/x/c.txt: `,
+    );
+    await removeFile(`${folder}/b/c.txt`);
+    await removeFile(`${folder}/b`, { recursive: true });
+    assertEquals(await listFolder(folder), []);
+  });
 });
