@@ -82,6 +82,25 @@ Deno.test("the documents' links lead to files and headings", async () => {
   }
 });
 
+Deno.test("the documents' paths of files of the repository are there", async () => {
+  const path =
+    /`((?:babilong|bench|commands|docs|kernels|lib|models|ruler|scripts|tests)\/[\w./-]+)`/g;
+  const missing: string[] = [];
+  let count = 0;
+  for (const name of documents()) {
+    const text = await Deno.readTextFile(new URL(name, ROOT));
+    for (const [, named = ""] of text.matchAll(path)) {
+      // A changelog tells what was, and NAME stands for any.
+      if (name === "CHANGELOG.md" || /NAME/.test(named)) continue;
+      count++;
+      const isThere = await Deno.stat(new URL(named, ROOT)).then(() => true, () => false);
+      if (!isThere) missing.push(`${name}: ${named}`);
+    }
+  }
+  assert(count > 100, `${count}`);
+  assertEquals(missing, []);
+});
+
 Deno.test("the README's table has every family", () => {
   const [, table = ""] = /\| Class of `config.json`[^\n]*\n([\s\S]*?)\n\n/.exec(readme) ?? [];
   const named = [...table.matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name);
