@@ -4,6 +4,8 @@
  * @module
  */
 import { readParquet } from "../lib/deps/parquet.ts";
+import { FileError } from "../lib/errors.ts";
+import { listFolder } from "../ruler/files.ts";
 import type { BabilongRow } from "./model.ts";
 
 const COLUMNS = ["input", "question", "target"] as const;
@@ -18,20 +20,18 @@ export function taskFolder(split: string, task: string): string {
  *
  * @param folder The data folder.
  * @returns Their paths; none if the data is not there.
+ * @throws {FileError} If their folder cannot be read.
  */
 export async function taskFiles(
   folder: string,
   place: { split: string; task: string },
 ): Promise<string[]> {
   const path = `${folder}/${taskFolder(place.split, place.task)}`;
-  const names: string[] = [];
-  try {
-    for await (const { name } of Deno.readDir(path)) {
-      if (name.endsWith(".parquet")) names.push(name);
-    }
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
+  const entries = await listFolder(path).catch((error) => {
+    if (error instanceof FileError && error.cause instanceof Deno.errors.NotFound) return [];
+    throw error;
+  });
+  const names = entries.map(({ name }) => name).filter((name) => name.endsWith(".parquet"));
   return names.sort().map((name) => `${path}/${name}`);
 }
 

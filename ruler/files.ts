@@ -53,6 +53,50 @@ export async function* readLines(
   if (rest !== "") yield rest;
 }
 
+/**
+ * What a folder holds.
+ *
+ * @throws {FileError} If it is none, is missing, or cannot be read.
+ */
+export async function listFolder(folder: string): Promise<Deno.DirEntry[]> {
+  try {
+    return await Array.fromAsync(Deno.readDir(folder));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotADirectory)) throw readError(folder, error);
+    throw new FileError(`Cannot read ${folder}: it is not a folder`, { cause: error });
+  }
+}
+
+/**
+ * Gives a file another name; one that has it is replaced. The folder's entry is on disk, too, when
+ * this returns.
+ *
+ * @throws {FileError} If it cannot be renamed.
+ */
+export async function renameFile(from: string, path: string): Promise<void> {
+  await writing(path, async () => {
+    await Deno.rename(from, path);
+    await syncFolder(dirname(path));
+  });
+}
+
+/**
+ * Removes a file, or with `recursive` a folder and all that it holds; what is not there is no fault.
+ *
+ * @throws {FileError} If it cannot be removed.
+ */
+export async function removeFile(
+  path: string,
+  options: { recursive?: boolean } = {},
+): Promise<void> {
+  try {
+    await Deno.remove(path, options);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return;
+    throw new FileError(`Cannot remove ${path}: ${errorText(error)}`, { cause: error });
+  }
+}
+
 /** What the operating system or the decoder says about `path`, as a {@linkcode FileError}. */
 export function readError(path: string, error: unknown): FileError {
   if (error instanceof FileError) return error;

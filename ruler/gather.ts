@@ -7,7 +7,7 @@
  * @module
  */
 import { FileError } from "../lib/errors.ts";
-import { readError, readLines } from "./files.ts";
+import { listFolder, readLines } from "./files.ts";
 import { center, codePointCount, strip } from "./python/text.ts";
 
 interface Summary {
@@ -47,16 +47,8 @@ export async function gatherExperiment(folder: string): Promise<string> {
 }
 
 async function listLengths(folder: string): Promise<string[]> {
-  try {
-    if (!(await Deno.stat(folder)).isDirectory) {
-      throw new FileError(`Cannot gather results of ${folder}: it is not a folder`);
-    }
-    const names: string[] = [];
-    for await (const { name } of Deno.readDir(folder)) if (/^\d+$/.test(name)) names.push(name);
-    return names.sort((a, b) => Number(a) - Number(b));
-  } catch (error) {
-    throw readError(folder, error);
-  }
+  const names = (await listFolder(folder)).map(({ name }) => name);
+  return names.filter((name) => /^\d+$/.test(name)).sort((a, b) => Number(a) - Number(b));
 }
 
 async function exists(path: string): Promise<boolean> {

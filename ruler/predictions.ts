@@ -6,7 +6,7 @@
  * @module
  */
 import { errorText, FileError } from "../lib/errors.ts";
-import { readError, readLines, replaceFile } from "./files.ts";
+import { listFolder, readLines, removeFile, replaceFile } from "./files.ts";
 import { cleanPrediction } from "./metrics.ts";
 import { dumpJsonText, JsonNumber, type JsonValue, parseJsonText } from "./python/json_text.ts";
 
@@ -39,14 +39,8 @@ export interface PredictedSample {
  * @throws {FileError} If it is not a folder.
  */
 export async function listPredictions(folder: string): Promise<PredictionFiles> {
-  const names: string[] = [];
-  try {
-    for await (const { name } of Deno.readDir(folder)) {
-      if (name.endsWith(".jsonl") && name !== ".jsonl") names.push(name);
-    }
-  } catch (error) {
-    throw readError(folder, error);
-  }
+  const names = (await listFolder(folder)).map(({ name }) => name)
+    .filter((name) => name.endsWith(".jsonl") && name !== ".jsonl");
   const tasks = new Set<string>();
   const chunks = new Map<string, string[]>();
   for (const name of names.sort()) {
@@ -145,13 +139,7 @@ export async function joinChunks(
 ): Promise<void> {
   const paths = options.names.map((name) => `${folder}/${name}`);
   await replaceFile(`${folder}/${task}.jsonl`, dumpRecords(paths));
-  for (const path of paths) {
-    try {
-      await Deno.remove(path);
-    } catch (error) {
-      throw new FileError(`Cannot remove ${path}: ${errorText(error)}`, { cause: error });
-    }
-  }
+  for (const path of paths) await removeFile(path);
 }
 
 async function* dumpRecords(paths: readonly string[]): AsyncGenerator<string> {

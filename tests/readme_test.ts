@@ -82,6 +82,25 @@ Deno.test("the documents' links lead to files and headings", async () => {
   }
 });
 
+Deno.test("the documents' paths of files of the repository are there", async () => {
+  const path =
+    /`((?:babilong|bench|commands|docs|kernels|lib|models|ruler|scripts|tests)\/[\w./-]+)`/g;
+  const missing: string[] = [];
+  let count = 0;
+  for (const name of documents()) {
+    const text = await Deno.readTextFile(new URL(name, ROOT));
+    for (const [, named = ""] of text.matchAll(path)) {
+      // A changelog tells what was, and NAME stands for any.
+      if (name === "CHANGELOG.md" || /NAME/.test(named)) continue;
+      count++;
+      const isThere = await Deno.stat(new URL(named, ROOT)).then(() => true, () => false);
+      if (!isThere) missing.push(`${name}: ${named}`);
+    }
+  }
+  assert(count > 100, `${count}`);
+  assertEquals(missing, []);
+});
+
 Deno.test("the README's table has every family", () => {
   const [, table = ""] = /\| Class of `config.json`[^\n]*\n([\s\S]*?)\n\n/.exec(readme) ?? [];
   const named = [...table.matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name);
@@ -98,6 +117,9 @@ Deno.test("the README's commands and flags are those of the command line", async
       assertStringIncludes(help, `\n  ${command} `);
     }
   }
+  const commands = [...help.matchAll(/^  ([a-z]{5,}) +[a-z]/gm)].map(([, command]) => command);
+  assert(commands.length > 10, help);
+  for (const command of commands) assert(listed.includes(`\n| \`${command}\` `), `has ${command}`);
   for (const [, task = ""] of readme.matchAll(/deno(?:@2)? task ([\w:]+)/g)) {
     assert(task in tasks, `deno.json has a task '${task}'`);
   }

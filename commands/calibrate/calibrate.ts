@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { removeFile } from "../../ruler/files.ts";
 import { announcedDevice } from "../shared/device.ts";
 import { loadWeightOptions } from "../shared/weights.ts";
 import { dirname, resolve } from "node:path";
@@ -20,7 +21,7 @@ import {
   thresholdRecord,
   type TileRule,
 } from "../../lib/attention/thresholds.ts";
-import { errorText, FileError, invariant, RequestError, UsageError } from "../../lib/errors.ts";
+import { FileError, invariant, RequestError, UsageError } from "../../lib/errors.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import { forcedSet } from "../../lib/engine/rows_set.ts";
 import type { InstructionSet } from "../../lib/ffi/status.ts";
@@ -142,15 +143,6 @@ function processesOf(
   }
   if (sharesContext(plan)) return { processCount, replicas };
   return { processCount: 1, replicas: replicas * processCount };
-}
-
-async function removeFile(path: string): Promise<void> {
-  try {
-    await Deno.remove(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return;
-    throw new FileError(`Cannot remove ${path}: ${errorText(error)}`, { cause: error });
-  }
 }
 
 /** The step of the threshold that is compared with. @throws {UsageError} If it is none. */

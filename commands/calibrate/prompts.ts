@@ -4,7 +4,8 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { FileError } from "../../lib/errors.ts";
+import { errorText, FileError } from "../../lib/errors.ts";
+import { removeFile } from "../../ruler/files.ts";
 import type { TextTokenizer } from "../../lib/model/tokenizer.ts";
 import { RULER_TASKS } from "../../ruler/tasks.ts";
 import { makeData } from "../ruler/make_data.ts";
@@ -91,7 +92,7 @@ async function rulerPrompts(
     tokenizer,
     flag: TEMPLATE_FLAG,
   });
-  const temporary = await Deno.makeTempDir({ prefix: "starx-calibrate-" });
+  const temporary = await temporaryFolder();
   try {
     const prompts: CalibrationPrompt[] = [];
     for (const maxTokens of lengths) {
@@ -115,6 +116,17 @@ async function rulerPrompts(
     }
     return prompts;
   } finally {
-    await Deno.remove(temporary, { recursive: true });
+    // What is left there, the system removes some day; the prompts are worth more.
+    await removeFile(temporary, { recursive: true }).catch(() => {});
+  }
+}
+
+async function temporaryFolder(): Promise<string> {
+  try {
+    return await Deno.makeTempDir({ prefix: "starx-calibrate-" });
+  } catch (error) {
+    throw new FileError(`Cannot make a folder in TMPDIR, or else /tmp: ${errorText(error)}`, {
+      cause: error,
+    });
   }
 }

@@ -12,6 +12,7 @@ import { recoverJsonLines } from "../../lib/jsonl.ts";
 import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
 import type { Model } from "../../lib/engine/load_model.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
+import { removeFile } from "../../ruler/files.ts";
 import { FinishedSamples } from "../shared/output_records.ts";
 import { RunLock } from "../shared/run_lock.ts";
 import {
@@ -111,7 +112,7 @@ export async function continueOutput(
   const path = `${dirname(outputPath)}/${RUN_FILE}`;
   const before = (await readOutputs(path))[basename(outputPath)];
   if (options.overwrite === true && before !== undefined) {
-    await Deno.remove(outputPath).catch(ignoreMissing);
+    await removeFile(outputPath);
   }
   await recoverJsonLines(outputPath);
   if (await hasContent(outputPath)) {
@@ -130,10 +131,6 @@ export async function continueOutput(
     checkSameRun(earlier, now, { folder: outputPath, remedy: REMEDY });
   }
   return await FinishedSamples.read(outputPath, { survey: run.survey, inputPath });
-}
-
-function ignoreMissing(error: unknown): void {
-  if (!(error instanceof Deno.errors.NotFound)) throw error;
 }
 
 /** How long another run may hold `run.json`; it does so for some milliseconds. */

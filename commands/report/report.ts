@@ -14,6 +14,7 @@ import { readSweep } from "../sweep/results.ts";
 import { VERSION } from "../shared/version.ts";
 import { calibrationPart, readCalibration } from "./calibration_part.ts";
 import { densityChart, depthChart, headChart, meanChart, taskCharts, timeChart } from "./charts.ts";
+import { leadOf, sourceOf, titleOf } from "./heading.ts";
 import { figure, type Html, markup, NOTHING, raw } from "./markup.ts";
 import { readMaskSets } from "./masks.ts";
 import { depthRows, headRows, MEAN, missesOf, scoreRows, timeRows } from "./model.ts";
@@ -213,7 +214,8 @@ function layOut(
     title: experiments.length > 0
       ? titleOf(experiments)
       : more.map(({ title }) => title).join(", "),
-    lead: leadOf(experiments, more),
+    lead: leadOf(experiments, more.flatMap(({ sessions = [] }) => sessions)),
+    source: sourceOf(experiments),
     nav,
   }, [...own.content, ...more.map(({ id, title, content }) => section(id, title, content))]);
 }
@@ -269,30 +271,11 @@ function experimentSections(
   return { links: shown.map(([id, text]) => [id, text] as const), content };
 }
 
-function titleOf(experiments: readonly Experiment[]): string {
-  const names = experiments.map(({ name }) => name);
-  return names.length <= 3
-    ? `RULER: ${names.join(", ")}`
-    : `RULER: ${names[0]} and ${names.length - 1} more`;
-}
-
-function leadOf(experiments: readonly Experiment[], parts: readonly ReportPart[]): string {
-  const own = experiments.flatMap(({ lengths }) =>
-    lengths.flatMap(({ record }) => record?.sessions ?? [])
-  );
-  const sessions = [...own, ...parts.flatMap(({ sessions = [] }) => sessions)]
-    .sort((a, b) => a.date.localeCompare(b.date));
-  const last = sessions.at(-1);
-  const commit = last?.commit === undefined ? "" : `, commit ${last.commit.slice(0, 10)}`;
-  const where = last === undefined ? "" : `, ${last.date.slice(0, 10)} on ${last.device}`;
-  return `StarX ${VERSION}${commit}${where}`;
-}
-
 function page(
-  head: { title: string; lead: string; nav: readonly Html[] },
+  head: { title: string; lead: string; source: string; nav: readonly Html[] },
   content: readonly Html[],
 ): string {
-  const { title, lead, nav } = head;
+  const { title, lead, source, nav } = head;
   return markup`
     <!doctype html>
     <html lang="en">
@@ -313,7 +296,7 @@ function page(
           <div class="bar"><nav aria-label="Sections">${nav}</nav>
     <button id="theme" class="needs-script" type="button">Theme</button></div>
           <main>${content}</main>
-          <footer>Scores are RULER's (arXiv 2404.06654), 0 to 100. Tiles are 128 x 128. Made by StarX ${VERSION}.</footer>
+          <footer>Scores are ${source}, 0 to 100. Tiles are 128 x 128. Made by StarX ${VERSION}.</footer>
         </div>
         <div id="tip" hidden></div>
         <script>${raw(SCRIPT)}</script>

@@ -1,5 +1,5 @@
 /**
- * An experiment as it lies on disk: a folder of RULER results, read as a whole.
+ * An experiment as it lies on disk: a folder of a benchmark's results, read as a whole.
  *
  * @module
  */
@@ -7,6 +7,7 @@ import { basename } from "node:path";
 import { FileError } from "../../lib/errors.ts";
 import { readJsonLines } from "../../lib/jsonl.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
+import { listFolder } from "../../ruler/files.ts";
 import { readRecords } from "../../ruler/predictions.ts";
 import { JsonNumber, type JsonValue } from "../../ruler/python/json_text.ts";
 import { type MeanScore, meanScore } from "../../ruler/scores.ts";
@@ -90,19 +91,8 @@ export async function readExperiment(folder: string): Promise<Experiment> {
 }
 
 async function listLengths(folder: string): Promise<number[]> {
-  const lengths: number[] = [];
-  try {
-    for await (const { name } of Deno.readDir(folder)) {
-      if (/^\d+$/.test(name)) lengths.push(Number(name));
-    }
-  } catch (error) {
-    const isMissing = error instanceof Deno.errors.NotFound;
-    throw new FileError(
-      `Cannot read results of ${folder}: it ${isMissing ? "does not exist" : "is not a folder"}`,
-      { cause: error },
-    );
-  }
-  return lengths.sort((a, b) => a - b);
+  const names = (await listFolder(folder)).map(({ name }) => name);
+  return names.filter((name) => /^\d+$/.test(name)).map(Number).sort((a, b) => a - b);
 }
 
 async function readLength(folder: string, maxTokens: number): Promise<LengthResults> {

@@ -4,7 +4,7 @@
  * @module
  */
 import { FileError } from "../../lib/errors.ts";
-import { readLines } from "../../ruler/files.ts";
+import { listFolder, readLines } from "../../ruler/files.ts";
 import { strip } from "../../ruler/python/text.ts";
 import type { MeanScore } from "../../ruler/scores.ts";
 
@@ -23,7 +23,7 @@ export interface TaskSummary {
  */
 export async function readSummaries(folder: string): Promise<TaskSummary[]> {
   const found = new Map<string, TaskSummary>();
-  for await (const { name } of Deno.readDir(folder)) {
+  for (const { name } of await listFolder(folder)) {
     if (!/^summary(-.*)?\.csv$/.test(name)) continue;
     for (const result of await readSummary(`${folder}/${name}`)) {
       found.set(result.task, result);

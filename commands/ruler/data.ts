@@ -4,7 +4,7 @@
  * @module
  */
 import { FileError, invariant } from "../../lib/errors.ts";
-import { syncFolder } from "../../lib/sync_folder.ts";
+import { removeFile, renameFile } from "../../ruler/files.ts";
 import { makeFolder } from "../shared/folder.ts";
 import type { CountTokens, Generators } from "../../ruler/model.ts";
 import type { ModelTemplate } from "../../ruler/templates.ts";
@@ -125,12 +125,11 @@ export async function findTaskData(maker: DataMaker, options: TaskDataOptions): 
   if (!isThere) return data;
   if (!data.isLonger) {
     // The caller refuses: other options made these samples.
-    await Deno.remove(target);
+    await removeFile(target);
     // There are no more than it had: a data set that is not made has an end.
     return data.record.sha256 === before.sha256 ? { ...data, path } : data;
   }
-  await Deno.rename(target, path);
-  await syncFolder(`${folder}/data/${task}`);
+  await renameFile(target, path);
   return { ...data, path };
 }
 

@@ -12,7 +12,7 @@ import {
   USUAL_TASKS,
 } from "../../babilong/mod.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
-import { replaceFile } from "../../ruler/files.ts";
+import { listFolder, replaceFile } from "../../ruler/files.ts";
 import { gatherExperiment } from "../../ruler/gather.ts";
 import { readExperiment } from "../results/experiment.ts";
 import { type Format, formatExperiments } from "../results/formats.ts";
@@ -82,7 +82,7 @@ async function gatherBabilongFolder(
 
 /** A task's file of BABILong in an experiment, if it has one. */
 async function babilongFile(folder: string): Promise<string | undefined> {
-  for await (const { name: length } of Deno.readDir(folder)) {
+  for (const { name: length } of await listFolder(folder)) {
     if (!/^(\d+|\d+[kM])$/.test(length)) continue;
     for (const task of BABILONG_TASKS) {
       const path = `${folder}/${length}/${task}.jsonl`;

@@ -6,6 +6,7 @@
 import { resolve } from "node:path";
 import { type CheckedPlan, usedRanks } from "../../lib/attention/plan.ts";
 import { UsageError } from "../../lib/errors.ts";
+import { listFolder, removeFile } from "../../ruler/files.ts";
 import { makeFolder } from "../shared/folder.ts";
 import type { ModelSession } from "../shared/model_session.ts";
 import type { RunProgress } from "../shared/progress.ts";
@@ -144,7 +145,7 @@ export async function prepareLength(maxTokens: number, run: RulerRun): Promise<P
 /** Removes what an earlier run left in a length's folder; anything else is none of ours. */
 async function removeResults(folder: string): Promise<void> {
   if (await readRunFile(`${folder}/${RUN_FILE}`) === undefined) return;
-  await Deno.remove(folder, { recursive: true });
+  await removeFile(folder, { recursive: true });
 }
 
 /** What `run.json` would say of results of a run that have no data yet. */
@@ -223,7 +224,7 @@ export async function finishedRowsSet(
 
 /** A task that has a finished sample. */
 async function finishedTask(folder: string): Promise<string | undefined> {
-  for await (const { name } of Deno.readDir(folder)) {
+  for (const { name } of await listFolder(folder)) {
     const isRecords = name.endsWith(".jsonl") && name !== "events.jsonl" &&
       !name.startsWith("samples_");
     if (isRecords && await hasContent(`${folder}/${name}`)) return name.slice(0, -".jsonl".length);

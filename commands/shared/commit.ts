@@ -10,7 +10,8 @@ import { fileURLToPath } from "node:url";
  * The commit of the repository that this program runs from, as git keeps it on disk.
  *
  * @param root The repository's folder. @default {URL} That of this program.
- * @returns 40 hexadecimal digits; undefined from a URL, or where there is no repository.
+ * @returns 40 hexadecimal digits; undefined from a URL, or where there is no repository that
+ * can be read.
  */
 export async function currentCommit(
   root: URL = new URL("../../", import.meta.url),
@@ -21,11 +22,9 @@ export async function currentCommit(
     const head = (await Deno.readTextFile(`${folder}/HEAD`)).trim();
     const [, name] = /^ref: (.+)$/.exec(head) ?? [];
     return name === undefined ? asCommit(head) : await commitOf(folder, name);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
-      return undefined;
-    }
-    throw error;
+  } catch {
+    // No repository, or one that this user may not read: results do without the note.
+    return undefined;
   }
 }
 

@@ -6,6 +6,9 @@
 import type { Cleanup } from "./model_session.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+/** Comes with a write beyond the limit of a file's size, and by itself ends the process. */
+const FILE_SIZE_SIGNAL = "SIGXFSZ";
+const nothing = (): void => {};
 /** Worker processes are gone after 7 s even if they hang; the operating system takes the rest. */
 const LIMIT_MS = 8_000;
 
@@ -34,9 +37,13 @@ export class Interrupts implements Cleanup, Disposable {
   /** Whether a signal came; what fails from then on fails because of it. */
   isInterrupted = false;
 
-  /** Starts to listen to SIGINT and SIGTERM. */
+  /**
+   * Starts to listen to SIGINT and SIGTERM. Where files may not grow (`ulimit -f`), the write fails
+   * and can be told, as the signal that comes with it ends nothing any more.
+   */
   listen(): void {
     for (const signal of SIGNALS) Deno.addSignalListener(signal, this.#onSignal);
+    Deno.addSignalListener(FILE_SIZE_SIGNAL, nothing);
   }
 
   onInterrupt(end: () => Promise<void>): Disposable {
@@ -46,6 +53,7 @@ export class Interrupts implements Cleanup, Disposable {
 
   [Symbol.dispose](): void {
     for (const signal of SIGNALS) Deno.removeSignalListener(signal, this.#onSignal);
+    Deno.removeSignalListener(FILE_SIZE_SIGNAL, nothing);
   }
 
   async #endAll(): Promise<void> {

@@ -30,6 +30,8 @@ import type { Suite } from "./suite.ts";
 /** The benchmark of the `babilong` command. */
 export const BABILONG: Suite = {
   name: "babilong",
+  title: "BABILong",
+  paper: "arXiv 2406.10149",
   tasks: BABILONG_TASKS,
   openMaker: (options) =>
     Promise.resolve({

@@ -21,6 +21,8 @@ export function scoreByMetric(
 /** The benchmark of the `ruler` command. */
 export const RULER: Suite = {
   name: "ruler",
+  title: "RULER",
+  paper: "arXiv 2404.06654",
   tasks: Object.keys(TASK_METRICS),
   openMaker: async (options) => await (await import("../ruler/maker.ts")).openDataMaker(options),
   scoreSample: (task, sample) => {

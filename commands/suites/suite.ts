@@ -20,6 +20,9 @@ export interface ScoredSample {
 /** A benchmark. */
 export interface Suite {
   readonly name: string;
+  /** What reports call it, and the paper that it comes from. */
+  readonly title: string;
+  readonly paper?: string;
   /** In the order of its tables. No two suites share a name. */
   readonly tasks: readonly string[];
   /** Its data, prompts and settings. */

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { errorText, FileError } from "../../lib/errors.ts";
+import { FileError } from "../../lib/errors.ts";
+import { listFolder } from "../../ruler/files.ts";
 import { meanOverTasks, type MeanScore, meanScore } from "../../ruler/scores.ts";
 import { meanOf } from "../results/experiment.ts";
 import type { OptionValue, RunRecord } from "../shared/run_record.ts";
@@ -84,13 +85,9 @@ async function lengthsIn(folder: string): Promise<number[]> {
 
 /** Folders but that of the data, by name. */
 async function foldersIn(path: string): Promise<string[]> {
-  try {
-    const entries = await Array.fromAsync(Deno.readDir(path));
-    return entries.filter(({ isDirectory, name }) => isDirectory && name !== "data")
-      .map(({ name }) => name).sort(byNumbers);
-  } catch (error) {
-    throw new FileError(`Cannot read ${path}: ${errorText(error)}`, { cause: error });
-  }
+  const entries = await listFolder(path);
+  return entries.filter(({ isDirectory, name }) => isDirectory && name !== "data")
+    .map(({ name }) => name).sort(byNumbers);
 }
 
 /** `t0.5` before `t0.35` would be wrong, and so would `s16` before `s8`. */
@@ -104,7 +101,7 @@ async function readUnits(
   options: { limit: number },
 ): Promise<Map<string, Unit>> {
   const units = new Map<string, Unit>();
-  const entries = await Array.fromAsync(Deno.readDir(folder));
+  const entries = await listFolder(folder);
   const names = entries.map(({ name }) => name).filter((name) => name.endsWith(".jsonl")).sort();
   for (const name of names) {
     const unit = await readUnit(`${folder}/${name}`);

@@ -13,7 +13,7 @@ import { cacheFolder } from "../cache_folder.ts";
 import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { readBody } from "../bounded_body.ts";
-import { environmentVariable } from "../environment.ts";
+import { environmentVariable, mayReadVariable } from "../environment.ts";
 import { DeviceError, errorText } from "../errors.ts";
 import { type ForeignLibrary, openLibrary, openResidentLibrary } from "./library.ts";
 import {
@@ -162,9 +162,10 @@ async function cachedFile(
 ): Promise<{ path: string; bytes: Uint8Array<ArrayBuffer> }> {
   const cache = cacheFolder();
   if (cache === undefined) {
+    const missing = mayReadVariable("HOME") ? "not set" : "not readable without --allow-env";
     throw new DeviceError(
       "Cannot keep the library as the environment must name a folder: XDG_CACHE_HOME and HOME " +
-        "are not set",
+        `are ${missing}`,
     );
   }
   const folder = `${cache}/kernels/${entry.sha256}`;

@@ -14,11 +14,11 @@ import { dirname, join } from "node:path";
 import type { Device } from "../device/device.ts";
 import { Int8Matrix, type Int8MatrixOptions, int8Parts } from "../device/int8_matrix.ts";
 import { Tensor } from "../device/tensor.ts";
-import { FileError } from "../errors.ts";
+import { errorText, FileError } from "../errors.ts";
 import { MappedGuard } from "../ffi/mapped_guard.ts";
 import { mapFile, type MappedFile } from "../ffi/memory.ts";
 import { syncFolder } from "../sync_folder.ts";
-import { fileError, isJsonObject } from "../text_file.ts";
+import { isJsonObject } from "../text_file.ts";
 import { isGgufPath } from "./gguf/files.ts";
 import { parseSafetensors, type SafetensorsDtype, type TensorEntry } from "./safetensors.ts";
 
@@ -150,7 +150,7 @@ export async function keepWeights(
     await syncFolder(dirname(path));
   } catch (error) {
     await Deno.remove(temporary).catch(() => {});
-    throw fileError(path, error);
+    throw new FileError(`Cannot write ${path}: ${errorText(error)}`, { cause: error });
   } finally {
     // Not while another run makes its own there.
     await Deno.remove(making).catch(() => {});

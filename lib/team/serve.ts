@@ -38,6 +38,8 @@ export async function serveRank<T extends RankTypes>(
 ): Promise<never> {
   // The terminal interrupts the whole process group; when to end is up to the parent.
   Deno.addSignalListener("SIGINT", () => {});
+  // A file that may not grow (ulimit -f) is an error of its write, and no end without a word.
+  Deno.addSignalListener("SIGXFSZ", () => {});
   const server = new RankServer(program);
   try {
     for await (const message of readMessages(Deno.stdin.readable)) server.receive(message);

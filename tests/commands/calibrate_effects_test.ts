@@ -15,11 +15,12 @@ import { MassCurves } from "../../lib/attention/mass_curves.ts";
 import { isTable } from "../../lib/attention/thresholds.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
-import { assert, assertEquals, assertRejects } from "../helpers/assert.ts";
+import { assert, assertEquals, assertMatch, assertRejects } from "../helpers/assert.ts";
 import { fakeScreen, NO_INTERRUPTS } from "../helpers/fake_model.ts";
 import { inFolder } from "../helpers/folder.ts";
 import { MODEL } from "../helpers/prompts.ts";
 import { Random } from "../helpers/random.ts";
+import { runScript } from "../helpers/script.ts";
 
 /** Curves of three layers with the same rows of tiles, so that they differ in their worth alone. */
 function equalCurves(): MassCurves {
@@ -172,4 +173,22 @@ Deno.test("score() takes a plan of its own", async () => {
     UsageError,
     "'threshold' must be above 0 and at most 1",
   );
+});
+
+Deno.test("calibrate says that it cannot make its temporary folder", async () => {
+  await inFolder({}, async (folder) => {
+    const { code, stderr } = await runScript(
+      "cli.ts",
+      [
+        ...["calibrate", "-p", MODEL, "-l", "512", "-t", "vt", "--num_samples", "1"],
+        ...["--output_path", `${folder}/shares.json`, "--device", "cpu"],
+      ],
+      { env: { TMPDIR: `${folder}/missing` }, permissions: ["--allow-sys", "--allow-ffi"] },
+    );
+    assertEquals(code, 3, stderr);
+    assertMatch(
+      stderr,
+      /^error: Cannot make a folder in TMPDIR, or else \/tmp: No such file.*\n$/m,
+    );
+  });
 });

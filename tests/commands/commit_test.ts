@@ -27,6 +27,7 @@ const CASES: readonly (readonly [string, Record<string, string>, string | undefi
     A,
   ],
   ["no repository", { "x": "" }, undefined],
+  ["a repository that cannot be read", { ".git/HEAD/x": "" }, undefined],
 ];
 
 for (const [name, files, commit] of CASES) {

@@ -94,6 +94,44 @@ console.log(JSON.stringify({ ids, ranks: result.ranks.length }));
   });
 });
 
+Deno.test("mod.ts from a web site does with the permissions that the README names", async () => {
+  const readme = await Deno.readTextFile(new URL("README.md", ROOT));
+  const [, named = "", further = "", first = ""] =
+    /needs\s+`(--[^`]+)`[\s\S]*?From a URL it needs\s+`(--[^`]+)`[\s\S]*?first time\s+`(--[^`]+)`/
+      .exec(readme) ?? [];
+  assert(first !== "", "the README names permissions");
+  await inFolder({}, async (folder) => {
+    const server = serveRepository([]);
+    const host = `127.0.0.1:${server.addr.port}`;
+    await Deno.writeTextFile(
+      `${folder}/main.ts`,
+      `import { loadModel } from "http://${host}/mod.ts";
+await using model = await loadModel(${JSON.stringify(MODEL)}, { device: "cpu", threads: 1 });
+const { ids } = await model.generate({ context: "a b c", query: " d" }, { tokensToGenerate: 2 });
+console.log(ids.length);
+`,
+    );
+    // The folder of the cache is the one below HOME here.
+    const variables = { XDG_CACHE_HOME: "" };
+    const run = (permissions: string) => {
+      const flags = permissions.replaceAll("HOST", host).replaceAll("$HOME", folder).split(" ");
+      return runDeno(["run", "--no-prompt", ...flags, "main.ts"], folder, variables);
+    };
+    try {
+      const without = await run(`${named} --allow-import=HOST ${first}`);
+      assertMatch(without.stderr, /XDG_CACHE_HOME and HOME are not readable without --allow-env$/m);
+      const { code, stdout, stderr } = await run(`${named} ${further} ${first}`);
+      assertEquals(code, 0, stderr);
+      assertEquals(stdout, "2\n");
+    } finally {
+      await server.shutdown();
+    }
+    const again = await run(`${named} ${further}`);
+    assertEquals(again.code, 0, again.stderr);
+    assertEquals(again.stdout, "2\n");
+  });
+});
+
 Deno.test("cli.ts runs from a web site", async () => {
   await using server = serveRepository([]);
   await inFolder({}, async (folder) => {

@@ -8,6 +8,7 @@ import type { Device } from "../../../lib/device/device.ts";
 import { Tensor } from "../../../lib/device/tensor.ts";
 import {
   chosen,
+  confirmedChoice,
   forcedSet,
   measureRowsSet,
   rowsSetFor,
@@ -32,6 +33,26 @@ Deno.test("chosen() takes another set only if it is faster by a clear margin", (
   assertEquals(chosen([own, other(1.3, 2.4)]).set, "own");
   assertEquals(chosen([other(1.3, 1.3), own]).set, "own");
   assertThrows(() => chosen([]), RangeError, "there must be one");
+});
+
+Deno.test("confirmedChoice() asks again before it takes another set", async () => {
+  const timings = (own: readonly [number, number], other: readonly [number, number]) => [
+    { set: "avx512_bf16", ms: own },
+    { set: "avx512", ms: other },
+  ];
+  const choose = async (...answers: readonly ReturnType<typeof timings>[]) => {
+    let asked = 0;
+    const choice = await confirmedChoice(() => Promise.resolve(answers[asked++] ?? []));
+    return { ...choice, asked };
+  };
+  const clear = timings([2, 2], [3, 4]);
+  const busy = timings([9, 9], [3, 4]);
+  assertEquals(await choose(clear), { set: "own", timings: clear, asked: 1 });
+  // Either time may have been the quiet one, also of one set and of the other.
+  assertEquals(await choose(busy, clear), { set: "own", timings: clear, asked: 2 });
+  const mixed = await choose(timings([2, 9], [3, 4]), timings([9, 2], [9, 9]));
+  assertEquals(mixed, { set: "own", timings: clear, asked: 2 });
+  assertEquals((await choose(timings([3, 4], [2, 2]), timings([5, 5], [9, 9]))).set, "avx512");
 });
 
 Deno.test("timeSets() times one row and eight rows of each set", async () => {
