@@ -59,7 +59,7 @@ off = (grouped().reshape(1, 8, 4, 128) - folded()).abs().max().item()
 times = milliseconds(grouped), milliseconds(folded)
 print(f"enable_gqa {times[0]:.2f} ms, folded {times[1]:.2f} ms, largest output {grouped().abs().max().item():.4f}, "
       f"difference {off:.0e}")
-ok = off < 1e-3 and times[1] > 4 * times[0]
+ok = off < 0.02 and times[1] > 4 * times[0]
 print("as described" if ok else "CHANGED")
 sys.exit(0 if ok else 1)
 PY
