@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # In Equinox a rotary embedding has the base (theta) of the first one of its size in the process.
 #
-# Versions: Equinox @equinox@, JAX 0.11.2.
+# Versions: Equinox 0.13.8, JAX 0.11.2.
 # Behaviour: angles are kept in a dictionary of the module by size of a head and type, without
 # theta. A second embedding of another theta is given the first one's angles, until a longer
 # sequence makes new ones.
 # A good engineer would guess: an embedding has the theta that it was made with, whatever was made
 # before.
 # Output seen: theta 10000 first, then 500000: the second returns what the first returned, to the
-# last bit, off by 2.2; of another size 500000 is right when it comes first, and 10000 is wrong
+# last bit, off by 2.6; of another size 500000 is right when it comes first, and 10000 is wrong
 # then.
 # Why it matters: a target and its draft, or a model before and after its base was raised for longer
 # contexts, share the size of a head. The second one fails with length, and alone in a process it is
@@ -16,7 +16,7 @@
 #
 # Uses the python3 at hand if it has these versions; installs them in a temporary folder else.
 set -euo pipefail
-WANTED="@equinox@ 0.11.2 2.5.2"
+WANTED="0.13.8 0.11.2 2.5.2"
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python=python3
@@ -25,7 +25,7 @@ from importlib.metadata import version
 print(*(version(name).split("+")[0] for name in ("equinox", "jax", "numpy")))' 2>/dev/null || true)
 if [[ "$have" != "$WANTED" ]]; then
   python3 -m venv "$folder/venv"
-  "$folder/venv/bin/pip" install --quiet equinox==@equinox@ jax==0.11.2 numpy==2.5.2
+  "$folder/venv/bin/pip" install --quiet equinox==0.13.8 jax==0.11.2 numpy==2.5.2
   python=$folder/venv/bin/python
 fi
 export XLA_PYTHON_CLIENT_PREALLOCATE=false

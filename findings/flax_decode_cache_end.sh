@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Past the end of flax's decode cache each new key takes the last place, without an error.
 #
-# Versions: flax @flax@, JAX 0.11.2, NVIDIA H200.
+# Versions: flax 0.12.10, JAX 0.11.2, NVIDIA H200.
 # Behaviour: attention with decode=True stores a step by dynamic_update_slice(), which moves a slice
 # that does not fit back until it fits. The index goes on counting. The same function puts four
 # numbers for places 8 to 11 of 10 into places 6 to 9, over two earlier ones; at[].set() drops what
@@ -16,7 +16,7 @@
 # Needs a GPU. Uses the python3 at hand if it has these versions; installs them in a temporary
 # folder else.
 set -euo pipefail
-WANTED="@flax@ 0.11.2"
+WANTED="0.12.10 0.11.2"
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python=python3
@@ -25,7 +25,7 @@ from importlib.metadata import version
 print(*(version(name).split("+")[0] for name in ("flax", "jax")))' 2>/dev/null || true)
 if [[ "$have" != "$WANTED" ]]; then
   python3 -m venv "$folder/venv"
-  "$folder/venv/bin/pip" install --quiet flax==@flax@ "jax[cuda13]==0.11.2"
+  "$folder/venv/bin/pip" install --quiet flax==0.12.10 "jax[cuda13]==0.11.2"
   python=$folder/venv/bin/python
 fi
 export XLA_PYTHON_CLIENT_PREALLOCATE=false

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # numpy's mean of 4,096 bf16 ones is 0.0625, and 1 as long as the array is JAX's.
 #
-# Versions: ml_dtypes @ml_dtypes@, numpy 2.5.2, JAX 0.11.2.
+# Versions: ml_dtypes 0.6.0, numpy 2.5.2, JAX 0.11.2.
 # Behaviour: bf16, fp8 and int4 come to numpy by ml_dtypes. numpy's mean() adds its own float16 in
 # f32 and has no such rule for these: sums are rounded to 8 bits of mantissa at each step and stop
 # at 256, sums of int4 wrap at 16. numpy.mean() of a JAX array is JAX's own mean.
@@ -16,7 +16,7 @@
 #
 # Uses the python3 at hand if it has these versions; installs them in a temporary folder else.
 set -euo pipefail
-WANTED="@ml_dtypes@ 2.5.2 0.11.2"
+WANTED="0.6.0 2.5.2 0.11.2"
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python=python3
@@ -25,7 +25,7 @@ from importlib.metadata import version
 print(*(version(name).split("+")[0] for name in ("ml_dtypes", "numpy", "jax")))' 2>/dev/null || true)
 if [[ "$have" != "$WANTED" ]]; then
   python3 -m venv "$folder/venv"
-  "$folder/venv/bin/pip" install --quiet ml_dtypes==@ml_dtypes@ numpy==2.5.2 jax==0.11.2
+  "$folder/venv/bin/pip" install --quiet ml_dtypes==0.6.0 numpy==2.5.2 jax==0.11.2
   python=$folder/venv/bin/python
 fi
 export XLA_PYTHON_CLIENT_PREALLOCATE=false

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # optax's loss of label -1 is that of the last class, and of label -100 NaN.
 #
-# Versions: optax @optax@, JAX 0.11.2.
+# Versions: optax 0.2.8, JAX 0.11.2.
 # Behaviour: labels are indices as in numpy: -1 counts from the end, and what lies outside is filled
 # with NaN. The loss over one-hot labels is 0 for both.
 # A good engineer would guess: a label outside of the classes raises, or is ignored: -100 is
@@ -13,7 +13,7 @@
 #
 # Uses the python3 at hand if it has these versions; installs them in a temporary folder else.
 set -euo pipefail
-WANTED="@optax@ 0.11.2"
+WANTED="0.2.8 0.11.2"
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python=python3
@@ -22,7 +22,7 @@ from importlib.metadata import version
 print(*(version(name).split("+")[0] for name in ("optax", "jax")))' 2>/dev/null || true)
 if [[ "$have" != "$WANTED" ]]; then
   python3 -m venv "$folder/venv"
-  "$folder/venv/bin/pip" install --quiet optax==@optax@ jax==0.11.2
+  "$folder/venv/bin/pip" install --quiet optax==0.2.8 jax==0.11.2
   python=$folder/venv/bin/python
 fi
 export XLA_PYTHON_CLIENT_PREALLOCATE=false

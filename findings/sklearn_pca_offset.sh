@@ -2,7 +2,7 @@
 # scikit-learn's PCA of f32 rows with an offset of 100 gives a whitened column a spread of
 # 5,400,000.
 #
-# Versions: scikit-learn @scikit-learn@, numpy 2.5.2.
+# Versions: scikit-learn 1.9.1, numpy 2.5.2.
 # Behaviour: with many more rows than columns svd_solver="auto" takes the eigenvalues of x.T @ x / n
 # minus the product of the means, in the type of the data. Small variances drown in the square of
 # the offset and are cut to 0; svd_solver="full" subtracts the mean first.
@@ -16,7 +16,7 @@
 #
 # Uses the python3 at hand if it has these versions; installs them in a temporary folder else.
 set -euo pipefail
-WANTED="@scikit-learn@ 2.5.2"
+WANTED="1.9.1 2.5.2"
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python=python3
@@ -25,7 +25,7 @@ from importlib.metadata import version
 print(*(version(name).split("+")[0] for name in ("scikit-learn", "numpy")))' 2>/dev/null || true)
 if [[ "$have" != "$WANTED" ]]; then
   python3 -m venv "$folder/venv"
-  "$folder/venv/bin/pip" install --quiet scikit-learn==@scikit-learn@ numpy==2.5.2
+  "$folder/venv/bin/pip" install --quiet scikit-learn==1.9.1 numpy==2.5.2
   python=$folder/venv/bin/python
 fi
 cat >"$folder/check.py" <<'PY'

@@ -8,9 +8,9 @@
 # another way and are right.
 # A good engineer would guess: equal probabilities are drawn equally often, in any type that holds
 # them; bf16 rounds them all alike.
-# Output seen: different tokens of 2,000 draws: GPU f32 1,981, f16 1,390, bf16 530, of which about
-# 128 in the upper half of the vocabulary; CPU bf16 1,979; 2,000 rows with one draw each on a GPU
-# 1,981.
+# Output seen: different tokens of 2,000 draws: GPU f32 1,976, f16 1,422, bf16 525, of which
+# 128 in the upper half of the vocabulary; CPU bf16 1,986; 2,000 rows with one draw each on a GPU
+# 1,966.
 # Why it matters: several samples of one prompt (pass@k, speculative trees, best of n) are drawn
 # like this from a softmax in bf16. They collide, the rest of the vocabulary cannot come up, and a
 # test on a CPU or with one draw sees nothing.

@@ -7,8 +7,8 @@
 # in top_k=50. top_p=1 and min_p=0 do not turn it off, top_k=0 does.
 # A good engineer would guess: do_sample=True at temperature 1 draws from the model's distribution,
 # and a configuration that says None has no limit.
-# Output seen: 256 draws from a model of 1,000 nearly equal tokens: 49 different ones by default, 50
-# with top_p=1, 220 with top_k=0; generation_config.top_k is None.
+# Output seen: 256 draws from a model of 1,000 nearly equal tokens: 50 different ones by default, 49
+# with top_p=1, 228 with top_k=0; generation_config.top_k is None.
 # Why it matters: a peer that samples from the whole vocabulary is compared at "the same" settings,
 # and pass@k, perplexity of samples and diversity differ by a limit that no one wrote.
 #
