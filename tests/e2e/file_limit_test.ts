@@ -47,9 +47,11 @@ Deno.test({
         ...["--tokenizer_path", MODEL, "--model_template_type", "base"],
         ...["--max_seq_length", "1024", "--num_samples", "20"],
       ];
+      // Once without the limit, so that Deno's own caches have nothing to write with it.
+      await limited(2 ** 30, { folder, args: [...args, "--save_dir", "before"] });
       const end = await limited(20_000, { folder, args });
       assertEquals([end.code, end.signal], [3, null], end.stderr);
-      assertMatch(end.stderr, /^error: Cannot write data\/vt\/validation\.jsonl: File too large/);
+      assertMatch(end.stderr, /^error: Cannot write data\/vt\/validation\.jsonl: File too large/m);
       const { code, stderr } = await limited(2 ** 30, { folder, args });
       assertEquals(code, 0, stderr);
       const text = await Deno.readTextFile(`${folder}/data/vt/validation.jsonl`);
@@ -75,10 +77,8 @@ Deno.test({
       ];
       const end = await limited(3_000_000, { folder, args });
       assertEquals([end.code, end.signal], [3, null], end.stderr);
-      assertEquals(
-        end.stderr,
-        "error: Cannot write model/weights.int8.starx: File too large (os error 27)\n",
-      );
+      const line = "error: Cannot write model/weights.int8.starx: File too large (os error 27)";
+      assert(end.stderr.split("\n").includes(line), end.stderr);
       // Nothing of it is left, and the same command does it where there is room.
       const left = [...Deno.readDirSync(`${folder}/model`)].map(({ name }) => name);
       assert(!left.some((name) => name.includes("starx")), left.join());
