@@ -117,7 +117,7 @@ Deno.test("the README's commands and flags are those of the command line", async
       assertStringIncludes(help, `\n  ${command} `);
     }
   }
-  const commands = [...help.matchAll(/^  ([a-z]{5,}) +[a-z]/gm)].map(([, command]) => command);
+  const commands = [...help.matchAll(/^ {2}([a-z]{5,}) +[a-z]/gm)].map(([, command]) => command);
   assert(commands.length > 10, help);
   for (const command of commands) assert(listed.includes(`\n| \`${command}\` `), `has ${command}`);
   for (const [, task = ""] of readme.matchAll(/deno(?:@2)? task ([\w:]+)/g)) {
