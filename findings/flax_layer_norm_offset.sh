@@ -8,8 +8,8 @@
 # A good engineer would guess: a layer norm removes an offset; f32 holds 10,000 with a spread of 1
 # to three digits.
 # Output seen: rows of 4,096 normal numbers plus an offset, standard deviation after the norm:
-# offset 1,000 flax 0.99, 3,000 0.93 (in some runs 0.997 and 0.996), 10,000 703; standardize 0.997, 0.996 and 222; PyTorch and
-# use_fast_variance=False 1.00 for all.
+# offset 1,000 flax 0.99 or 0.997, by run, 3,000 0.93 or 0.996, 10,000 703; standardize 0.997, 0.996
+# and 222; PyTorch and use_fast_variance=False 1.00 for all.
 # Why it matters: hidden states of large models have offsets and single channels of thousands.
 # Converted to flax a model that is right elsewhere drifts, and with a larger offset its layer
 # explodes.

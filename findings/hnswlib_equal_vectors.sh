@@ -8,8 +8,7 @@
 # A good engineer would guess: recall depends on M and ef, and grows with ef step by step; repeats cost
 # memory.
 # Output seen: of 1,000 random vectors in 16 dimensions all find themselves without repeats and with 3,000
-# other ones added first; with 3,000 equal ones first less than three in four at ef 10, and the same number
-# at ef 100.
+# other ones added first; with 3,000 equal ones first 523 at ef 10, 523 at ef 100 and 993 at ef 200.
 # Why it matters: chunks of long documents repeat: licences, page headers, empty chunks, which all have one
 # embedding. Unlike passages are not found, and as ten times the ef does not help at all it reads as a weak
 # embedding.
