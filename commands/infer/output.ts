@@ -102,7 +102,7 @@ export async function checkOutputPath(path: string): Promise<void> {
  * Checks that the output may be continued. Only finished samples bind a run.
  *
  * @throws {UsageError} If it was made with other options.
- * @throws {FileError} If it holds records of other samples.
+ * @throws {FileError} If it holds records of other samples, or cannot be read or removed.
  */
 export async function continueOutput(
   options: InferOptions,

@@ -22,7 +22,7 @@ export function titleOf(experiments: readonly Experiment[]): string {
     : `${suites}: ${names[0]} and ${names.length - 1} more`;
 }
 
-/** Whose the scores are. */
+/** Whose the scores are, in the possessive; RULER's where there is no experiment. */
 export function sourceOf(experiments: readonly Experiment[]): string {
   const suites = experiments.length === 0 ? [RULER] : suitesOf(experiments);
   return suites.map(({ title, paper }) =>
@@ -30,10 +30,7 @@ export function sourceOf(experiments: readonly Experiment[]): string {
   ).join(" and ");
 }
 
-/**
- * The suites of some experiments. A task that none has is one's own, which `ruler` runs beside
- * RULER's.
- */
+/** The suites of some experiments. A task of no suite is one's own, which `ruler` runs with RULER's. */
 function suitesOf(experiments: readonly Experiment[]): Suite[] {
   const tasks = experiments.flatMap(({ lengths }) => lengths.flatMap((length) => length.tasks));
   return [...new Set(tasks.map(({ task }) => suiteOf(task) ?? RULER))];
@@ -42,7 +39,7 @@ function suitesOf(experiments: readonly Experiment[]): Suite[] {
 /**
  * With what, when and where everything on the page was computed.
  *
- * @param more Sessions of what is no experiment.
+ * @param more Sessions of sweeps, thresholds and whatever else is no experiment.
  */
 export function leadOf(
   experiments: readonly Experiment[],

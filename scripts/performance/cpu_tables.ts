@@ -64,13 +64,17 @@ export function peersDecode(records: BenchRecords, file: PeersFile): Table {
   };
 }
 
+/** The medians of an engine's prefills, in seconds. */
 function prefillPair(medianOf: MedianOf, where: Where): [bf16: number, int8: number] {
   const base = { ...where, what: "prefill", model: "1b" };
   const of = (weights: string) => medianOf({ ...base, weights }, "seconds.0");
   return [of("bf16"), of("int8")];
 }
 
-/** Prefill of the 1B shape with weights of 16 and of 8 bits. */
+/**
+ * Prefill of the 1B shape by both engines, with weights of 16 and of 8 bits: medians in seconds, and how
+ * much faster 8 bits are, as the median of the rounds' own ratios.
+ */
 export function peersPrefill(records: BenchRecords, file: PeersFile): Table {
   const medianOf = medians(records, file);
   const row = (n: number): string[] => {

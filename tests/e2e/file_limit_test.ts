@@ -1,6 +1,6 @@
 /**
  * A limit of a file's size (`ulimit -f`): the signal that comes with a write beyond it does not end
- * the program, which says what could not be written, and goes on without the limit.
+ * the program, which says what it cannot write; the same command does it without the limit.
  *
  * @module
  */
@@ -48,7 +48,8 @@ Deno.test({
         ...["--max_seq_length", "1024", "--num_samples", "20"],
       ];
       // Once without the limit, so that Deno's own caches have nothing to write with it.
-      await limited(2 ** 30, { folder, args: [...args, "--save_dir", "before"] });
+      const before = await limited(2 ** 30, { folder, args: [...args, "--save_dir", "before"] });
+      assertEquals(before.code, 0, before.stderr);
       const end = await limited(20_000, { folder, args });
       assertEquals([end.code, end.signal], [3, null], end.stderr);
       assertMatch(end.stderr, /^error: Cannot write data\/vt\/validation\.jsonl: File too large/m);

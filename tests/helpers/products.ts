@@ -25,8 +25,10 @@ export interface ProductSizes {
   readonly accumulate?: boolean;
   /** The result's dtype. @default {"f32"} */
   readonly out?: "f32" | "bf16";
-  /** Columns that x and out have besides those that are used. */
+  /** Columns that x and out have before those that are used. */
   readonly gap?: number;
+  /** Columns that out has behind those that are used. */
+  readonly behind?: number;
 }
 
 /** What a GPU computes with. */
@@ -96,13 +98,16 @@ export function productCases(
   product: (device: Device, args: MatmulArguments) => Promise<void>,
 ): TwinCase[] {
   return all.map((
-    { m, n, k, x = "f32", weight = "f32", accumulate = false, gap = 0, out: to },
+    { m, n, k, x = "f32", weight = "f32", accumulate = false, gap = 0, behind = 0, out: to },
   ) => ({
     name: `${m} x ${n} x ${k}, ${x} by ${weight}${accumulate ? ", added" : ""}, gap ${gap}` +
+      (behind > 0 ? `, ${behind} behind` : "") +
       (to === "bf16" ? ", rounded" : ""),
     cpuOnly: weight === "f8e4m3" && x !== "bf16",
     run: async (bench): Promise<void> => {
-      const initial = await bench.floats("initial", [m, n + gap], { dtype: to ?? "f32" });
+      const initial = await bench.floats("initial", [m, gap + n + behind], {
+        dtype: to ?? "f32",
+      });
       const out = await bench.outputFrom("out", initial);
       const isRounded = x === "f8e4m3";
       const wide = isRounded
@@ -152,7 +157,7 @@ export type Int8Data = "usual" | "extreme scales" | "zero rows" | "an outlier" |
 
 /** A product with weights in 8 bits. */
 export interface Int8Sizes
-  extends Pick<ProductSizes, "m" | "n" | "k" | "x" | "accumulate" | "gap"> {
+  extends Pick<ProductSizes, "m" | "n" | "k" | "x" | "accumulate" | "gap" | "behind"> {
   /** @default {"usual"} */
   readonly data?: Int8Data;
   /** The weights' dtype before they are rounded. @default {"bf16"} */
@@ -185,9 +190,11 @@ export const INT8_SIZES: readonly Int8Sizes[] = [
   { m: 129, n: 259, k: 131, gap: 7, data: "extreme scales" },
   { m: 600, n: 97, k: 640, x: "bf16", accumulate: true },
   { m: 20, n: 20, k: 8_200, x: "bf16", data: "an outlier" },
-  // Results that go past a CPU's caches: in whole lines, with second digits, and in parts of lines.
+  // Results that go past a CPU's caches: in whole lines, with second digits, and with a part of a line
+  // at the end of each row. Rows that begin inside of lines do not go past them.
   { m: 300, n: 3_536, k: 100, x: "bf16", gap: 16 },
   { m: 300, n: 3_536, k: 72, data: "an outlier" },
+  { m: 300, n: 3_541, k: 72, x: "bf16", behind: 11 },
   { m: 300, n: 3_541, k: 72, x: "bf16" },
 ];
 
@@ -216,10 +223,11 @@ export function int8Cases(
   product: (device: Device, args: MatmulArguments) => Promise<void>,
 ): TwinCase[] {
   return INT8_SIZES.map((sizes) => {
-    const { m, n, k, x = "f32", accumulate = false, gap = 0, data = "usual", from = "bf16" } =
-      sizes;
+    const { m, n, k, x = "f32", accumulate = false, gap = 0, behind = 0 } = sizes;
+    const { data = "usual", from = "bf16" } = sizes;
     return {
-      name: `${m} x ${n} x ${k}, ${x} by 8 bits of ${from}${accumulate ? ", added" : ""}, ${data}`,
+      name: `${m} x ${n} x ${k}, ${x} by 8 bits of ${from}${accumulate ? ", added" : ""}, ${data}` +
+        (behind > 0 ? `, ${behind} behind` : ""),
       exact: true,
       cpuOnly: true,
       run: async (bench): Promise<void> => {
@@ -228,7 +236,8 @@ export function int8Cases(
           shape: [m, k + gap],
           make: (count, random) => int8Numbers(random, { count, width: k + gap, data }),
         });
-        const out = await bench.outputFrom("out", await bench.floats("initial", [m, n + gap]));
+        const initial = await bench.floats("initial", [m, gap + n + behind]);
+        const out = await bench.outputFrom("out", initial);
         await product(bench.device, {
           out: out.columns(gap, n),
           x: wide.columns(gap, k),

@@ -23,8 +23,10 @@ const MANY_ROWS: readonly ProductSizes[] = [
   { m: 20, n: 3000, k: 40, weight: "bf16" },
   { m: 66_000, n: 3, k: 9 },
   { m: 66_000, n: 17, k: 8, ...BF16 },
-  // Results that go past a CPU's caches: in whole lines, and in parts of them.
+  // Results that go past a CPU's caches: in whole lines, and with a part of a line at the end of each
+  // row. What is added, or rows that begin inside of lines, do not go past them.
   { m: 300, n: 3_536, k: 72, ...BF16, gap: 16 },
+  { m: 300, n: 3_541, k: 72, ...BF16, behind: 11 },
   { m: 300, n: 3_536, k: 72, ...BF16, accumulate: true },
   { m: 300, n: 3_541, k: 72, ...BF16 },
 ];

@@ -48,7 +48,7 @@ Deno.test("confirmedChoice() asks again before it takes another set", async () =
   const clear = timings([2, 2], [3, 4]);
   const busy = timings([9, 9], [3, 4]);
   assertEquals(await choose(clear), { set: "own", timings: clear, asked: 1 });
-  // Either time may have been the quiet one, also of one set and of the other.
+  // The quiet moment of one set may be in the first measurement, that of the other in the second.
   assertEquals(await choose(busy, clear), { set: "own", timings: clear, asked: 2 });
   const mixed = await choose(timings([2, 9], [3, 4]), timings([9, 2], [9, 9]));
   assertEquals(mixed, { set: "own", timings: clear, asked: 2 });
