@@ -1,6 +1,7 @@
 /**
  * The tables of `docs/performance.md` that set two engines side by side on a CPU: `bench/zen5-peers.jsonl`
- * and `bench/amx-peers.jsonl` have a record for each engine and round, of which medians count.
+ * and `bench/amx-peers.jsonl` have a record for each engine and round, `bench/amx-alone.jsonl` for each
+ * library and round, of which medians count.
  *
  * @module
  */
@@ -104,6 +105,53 @@ export function peersPrefill(records: BenchRecords, file: PeersFile): Table {
       ">Q8_0",
     ],
     rows: [row(512), row(2048)],
+  };
+}
+
+/** Prefill of the 1B shape by two libraries in turn, and what int8 gains in each. */
+export function amxLibraries(records: BenchRecords): Table {
+  const file = "amx-alone";
+  const row = (n: number, library: string, name: string): string[] => {
+    const of = (weights: string) =>
+      records.all(file, { what: "prefill", library, weights, n })
+        .map((record) => numberAt(record, "seconds.0"));
+    const [bf16, int8] = [of("bf16"), of("int8")];
+    return [
+      `${whole(n)}, ${name}`,
+      seconds(median(bf16)),
+      seconds(median(int8)),
+      times(median(bf16) / median(int8)),
+      `${bf16.length}, ${int8.length}`,
+    ];
+  };
+  return {
+    head: ["1B, prefill", ">bf16, s", ">int8, s", ">faster by", ">rounds"],
+    rows: [512, 2048].flatMap((n) => [
+      row(n, "f2c52f1", "`f2c52f1`"),
+      row(n, "b2d0e3c", "`b2d0e3c`"),
+    ]),
+  };
+}
+
+/** Tokens of the 1B shape on cores that nothing else uses. */
+export function amxAlone(records: BenchRecords): Table {
+  const row = (weights: string): string[] => {
+    const all = records.all("amx-alone", { what: "decode", weights });
+    const of = (path: string) => all.map((record) => numberAt(record, path));
+    const [rates, loop] = [of("gb_per_s"), of("read_gb_per_s")];
+    const shares = rates.map((rate, index) => rate / (loop[index] ?? NaN));
+    return [
+      `1B, ${weights}`,
+      digits(median(of("tokens_per_s")), 3),
+      digits(median(rates), 3),
+      digits(median(loop), 3),
+      median(shares).toFixed(2),
+      String(all.length),
+    ];
+  };
+  return {
+    head: ["tokens/s", ">StarX", ">GB/s", ">loop, GB/s", ">of the loop", ">rounds"],
+    rows: [row("bf16"), row("int8")],
   };
 }
 

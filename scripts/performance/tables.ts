@@ -5,7 +5,7 @@
  */
 import { median } from "../../commands/bench/timings.ts";
 import { h200Prefill, h200Results } from "./build_tables.ts";
-import { peersDecode, peersPrefill, zen5Caches } from "./cpu_tables.ts";
+import { amxAlone, amxLibraries, peersDecode, peersPrefill, zen5Caches } from "./cpu_tables.ts";
 import { type BenchRecord, type BenchRecords, numberAt, numbersAt } from "./records.ts";
 import { digits, milliseconds, seconds, type Table, times, whole } from "./table.ts";
 
@@ -26,6 +26,8 @@ export const TABLES: Readonly<Record<string, (records: BenchRecords) => Table>> 
   "zen5-prefill": (records) => peersPrefill(records, "zen5-peers"),
   "zen5-caches": zen5Caches,
   "amx-decode": (records) => peersDecode(records, "amx-peers"),
+  "amx-alone": amxAlone,
+  "amx-libraries": amxLibraries,
   "amx-prefill": (records) => peersPrefill(records, "amx-peers"),
 };
 
