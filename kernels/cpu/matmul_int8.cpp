@@ -30,8 +30,8 @@ constexpr int64_t kFewInt8Rows = 8;
 /* One or two rows read so many panels at once, each a stream of its own: a core then has more loads
  * under way, 17 to 20 instead of 11 to 13 GB/s with AVX2 on a Zen 3 that others used, too, and with
  * AVX-512 four of them, asked for into L1: 8 % less time than two into L2 on two cores of a Zen 5. */
-constexpr int kStreams = kLanes == 16 ? 4 : 2;
-constexpr int kStreamedRows = 2;
+constexpr int kPanelsAtOnce = kLanes == 16 ? 4 : 2;
+constexpr int kRowsAtOnce = 2;
 
 /* A thread takes up to so many bytes of weights at a time, as in matmul_rows.cpp. */
 constexpr int64_t kInt8ChunkBytes = 1 << 22;
@@ -88,8 +88,9 @@ class Product {
     if (rows_.rows > kFewInt8Rows) {
       for (; panel + Dots::kPanels <= end; panel += Dots::kPanels) multiply<Dots::kPanels>(panel);
     }
-    if (rows_.rows <= kStreamedRows) {
-      for (; panel + kStreams <= end; panel += kStreams) multiply<kStreams, kStreamedRows>(panel);
+    if (rows_.rows <= kRowsAtOnce) {
+      for (; panel + kPanelsAtOnce <= end; panel += kPanelsAtOnce)
+        multiply<kPanelsAtOnce, kRowsAtOnce>(panel);
     }
     for (; panel < end; panel++) multiply<1>(panel);
     if (is_streamed_) end_stream();

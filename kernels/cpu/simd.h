@@ -31,6 +31,7 @@ SX_INLINE Vec load(const f16* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
 SX_INLINE void store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
+/* Past the caches (see streamed.h); p must be aligned to the vector. */
 SX_INLINE void stream(float* p, Vec v) { _mm512_stream_ps(p, v); }
 SX_INLINE void store_f16(f16* p, Vec v) {
   const __m256i bits = _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

@@ -1,9 +1,9 @@
 /*
- * Results that are written past the caches. A line that is written whole need not be read first, and
- * what a large product makes is out of the caches before it is used. On two cores of a Xeon with AMX a
- * product of 512 x 16384 x 2048 takes 8.2 instead of 14 to 22 ms in int8, whose rows, 64 KiB apart, fall
- * into few sets of a cache, and 18.6 instead of 22 in bf16; one of 512 x 2048 x 2048 1.3 instead of 1.55
- * in int8.
+ * Results that are written past the caches: a line that is written whole need not be read first. It
+ * matters most where rows lie a power of two apart: those of a block of 32 rows then fall into few sets
+ * of a cache. docs/performance.md has prefills with and without it; products of 512 x 16384 x 2048 took
+ * 8.2 instead of 14 to 22 ms in int8 and 18.6 instead of 22 in bf16 on two cores of a Xeon with AMX.
+ * By vectors alone (Zen 5, int8) a prefill takes what it took.
  */
 #ifndef SX_CPU_STREAMED_H
 #define SX_CPU_STREAMED_H
@@ -16,7 +16,8 @@ namespace SX_ISA {
 /* A result of so many bytes does not stay in an L2. */
 constexpr int64_t kStreamedBytes = 4 << 20;
 
-/* Whether all lines of a product's result are written once, whole. */
+/* Whether a product's result is written past the caches, where its lines are written whole: rows begin
+ * at lines. What is added to, or is part of a line at a row's end, is not. */
 SX_INLINE bool is_streamed(const sx_matmul_params& args) {
   constexpr int64_t kLine = 64;
   return args.accumulate == 0 && args.m * args.n * 4 >= kStreamedBytes &&
