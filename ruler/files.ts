@@ -135,11 +135,8 @@ export async function replaceFile(
         at += await writing(path, () => file.write(bytes.subarray(at)));
       }
     }
-    await writing(path, async () => {
-      await file.syncData();
-      await Deno.rename(unfinished, path);
-    });
-    await syncFolder(dirname(path));
+    await writing(path, () => file.syncData());
+    await renameFile(unfinished, path);
   } catch (error) {
     await Deno.remove(unfinished).catch(() => undefined);
     throw error;

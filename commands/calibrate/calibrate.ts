@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { removeFile } from "../../ruler/files.ts";
 import { announcedDevice } from "../shared/device.ts";
 import { loadWeightOptions } from "../shared/weights.ts";
 import { dirname, resolve } from "node:path";
@@ -28,7 +27,7 @@ import type { InstructionSet } from "../../lib/ffi/status.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import { modelDigest } from "../../lib/model/digest.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
-import { replaceFile } from "../../ruler/files.ts";
+import { removeFile, replaceFile } from "../../ruler/files.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import { makeFolder } from "../shared/folder.ts";
 import { checkOutputFile } from "../shared/output_file.ts";

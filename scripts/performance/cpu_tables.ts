@@ -6,11 +6,11 @@
  * @module
  */
 import { median } from "../../commands/bench/timings.ts";
-import { type BenchRecords, numberAt, type Where } from "./records.ts";
+import { type BenchRecord, type BenchRecords, numberAt, type Where } from "./records.ts";
 import { digits, seconds, type Table, times, whole } from "./table.ts";
 
 /** A file of records. */
-type PeersFile = "zen5-peers" | "amx-peers";
+type PeersFile = "zen5-peers" | "amx-peers" | "amx-alone";
 
 const OWN = { engine: "StarX" } as const;
 const PEER = { engine: "llama.cpp" } as const;
@@ -23,6 +23,20 @@ type MedianOf = (where: Where, path: string) => number;
 const medians = (records: BenchRecords, file: PeersFile): MedianOf => (where, path) =>
   median(records.all(file, where).map((record) => numberAt(record, path)));
 
+const LOOP_HEAD = [">GB/s", ">loop, GB/s", ">of the loop", ">rounds"];
+
+/** What tokens read a second, what the loop behind them read, and the median of the rounds' shares. */
+function loopColumns(rounds: readonly BenchRecord[]): string[] {
+  const of = (path: string) => rounds.map((record) => numberAt(record, path));
+  const [rates, loops] = [of("gb_per_s"), of("read_gb_per_s")];
+  return [
+    digits(median(rates), 3),
+    digits(median(loops), 3),
+    median(rates.map((rate, round) => rate / (loops[round] ?? NaN))).toFixed(2),
+    String(rounds.length),
+  ];
+}
+
 /** Tokens per second of both engines. */
 export function peersDecode(records: BenchRecords, file: PeersFile): Table {
   const medianOf = medians(records, file);
@@ -32,17 +46,11 @@ export function peersDecode(records: BenchRecords, file: PeersFile): Table {
       number,
       number,
     ];
-    const shares = records.all(file, own).map((record) =>
-      numberAt(record, "gb_per_s") / numberAt(record, "read_gb_per_s")
-    );
     return [
       name,
       ...rates.map((rate) => digits(rate, 3)),
       times(rates[0] / rates[1]),
-      digits(medianOf(own, "gb_per_s"), 3),
-      digits(medianOf(own, "read_gb_per_s"), 3),
-      median(shares).toFixed(2),
-      String(records.all(file, own).length),
+      ...loopColumns(records.all(file, own)),
     ];
   };
   const base = { what: "decode", ctx: 512 };
@@ -52,10 +60,7 @@ export function peersDecode(records: BenchRecords, file: PeersFile): Table {
       ">StarX",
       ">llama.cpp",
       ">faster by",
-      ">GB/s",
-      ">loop, GB/s",
-      ">of the loop",
-      ">rounds",
+      ...LOOP_HEAD,
     ],
     rows: MODELS.flatMap(([model, name]) => [
       row(`${name}, bf16`, { ...base, model, weights: "bf16", batch: 1 }),
@@ -111,24 +116,25 @@ export function peersPrefill(records: BenchRecords, file: PeersFile): Table {
 /** Prefill of the 1B shape by two libraries in turn, and what int8 gains in each. */
 export function amxLibraries(records: BenchRecords): Table {
   const file = "amx-alone";
-  const row = (n: number, library: string, name: string): string[] => {
-    const of = (weights: string) =>
-      records.all(file, { what: "prefill", library, weights, n })
-        .map((record) => numberAt(record, "seconds.0"));
-    const [bf16, int8] = [of("bf16"), of("int8")];
+  const medianOf = medians(records, file);
+  const row = (n: number, library: string): string[] => {
+    const [bf16, int8] = prefillPair(medianOf, { library, n });
+    const rounds = ["bf16", "int8"].map((weights) =>
+      records.all(file, { what: "prefill", library, weights, n }).length
+    );
     return [
-      `${whole(n)}, ${name}`,
-      seconds(median(bf16)),
-      seconds(median(int8)),
-      times(median(bf16) / median(int8)),
-      `${bf16.length}, ${int8.length}`,
+      `${whole(n)}, \`${library}\``,
+      seconds(bf16),
+      seconds(int8),
+      times(bf16 / int8),
+      rounds.join(", "),
     ];
   };
   return {
     head: ["1B, prefill", ">bf16, s", ">int8, s", ">faster by", ">rounds"],
     rows: [512, 2048].flatMap((n) => [
-      row(n, "f2c52f1", "`f2c52f1`"),
-      row(n, "b2d0e3c", "`b2d0e3c`"),
+      row(n, "f2c52f1"),
+      row(n, "b2d0e3c"),
     ]),
   };
 }
@@ -137,20 +143,11 @@ export function amxLibraries(records: BenchRecords): Table {
 export function amxAlone(records: BenchRecords): Table {
   const row = (weights: string): string[] => {
     const all = records.all("amx-alone", { what: "decode", weights });
-    const of = (path: string) => all.map((record) => numberAt(record, path));
-    const [rates, loop] = [of("gb_per_s"), of("read_gb_per_s")];
-    const shares = rates.map((rate, index) => rate / (loop[index] ?? NaN));
-    return [
-      `1B, ${weights}`,
-      digits(median(of("tokens_per_s")), 3),
-      digits(median(rates), 3),
-      digits(median(loop), 3),
-      median(shares).toFixed(2),
-      String(all.length),
-    ];
+    const tokens = all.map((record) => numberAt(record, "tokens_per_s"));
+    return [`1B, ${weights}`, digits(median(tokens), 3), ...loopColumns(all)];
   };
   return {
-    head: ["tokens/s", ">StarX", ">GB/s", ">loop, GB/s", ">of the loop", ">rounds"],
+    head: ["tokens/s", ">StarX", ...LOOP_HEAD],
     rows: [row("bf16"), row("int8")],
   };
 }
