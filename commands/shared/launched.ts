@@ -31,19 +31,26 @@ export interface LaunchedOptions {
   readonly context: CommandContext;
   /** Ends the process. */
   readonly exit: (code: number) => never;
+  /** Tells the user of an error; gives the exit code. */
+  readonly tell: (error: unknown) => Promise<number>;
 }
 
 /** How long a rank may make no progress until the command line's own time-out is known. */
 const JOIN_TIMEOUT_MS = 60_000;
-/** A rank that has nothing to say ends after the one that has: the launcher ends all with the first. */
-const QUIET_MS = 1_000;
+/**
+ * Before they have met, a rank that has nothing to say cannot know when the one that has did so; a
+ * launcher ends all with the first.
+ */
+const QUIET_MS = 5_000;
 
 /**
  * Runs a command on all ranks.
  *
  * @param run The command, for rank 0, whose context loads models on all.
  * @returns The exit code of this process.
- * @throws What the command throws, on rank 0.
+ * @throws {UsageError} If the ranks cannot be joined as they were started.
+ * @throws {DeviceError} If what they exchange over cannot be used.
+ * @throws {WorkerError} If not all ranks come.
  */
 export async function runLaunched(
   options: LaunchedOptions,
@@ -61,16 +68,14 @@ export async function runLaunched(
     const times = { timeoutMs, startTimeoutMs };
     group = await RankGroup.join(launch, { identity, ...times, jobSecret, log, exit });
   } catch (error) {
-    if (error instanceof AbortedError) {
-      await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
-      return EXIT_CODES.workerLost;
-    }
     // All ranks find the same fault in their launch; one of them says so.
     const isCommon = error instanceof UsageError && !(error instanceof RankUsageError);
-    if (launch.rank > 0 && isCommon) return EXIT_CODES.usage;
-    throw error;
+    if (launch.rank === 0 || !isCommon) throw error;
+    await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
+    return EXIT_CODES.usage;
   }
   try {
+    await group.meet();
     if (group.rank > 0) {
       await followLeader(group, findProgram);
     } else {
@@ -88,15 +93,25 @@ export async function runLaunched(
     const mayTell = await group.abandon(error);
     if (error instanceof AbortedError) return EXIT_CODES.workerLost;
     if (!mayTell) return endingOf(error).code;
-    if (group.rank === 0 && !(error instanceof WorkerError)) throw error;
-    const { code, text } = endingOf(error);
-    log(
-      error instanceof WorkerError
-        ? group.lossText(error)
-        : `${group.describe(group.rank)}: ${text}`,
-    );
+    const code = await tellFor(group, error, options);
+    await group.told();
     return code;
   }
+}
+
+/** Tells the user of an error of one rank. @returns The exit code. */
+async function tellFor(
+  group: RankGroup,
+  error: unknown,
+  options: LaunchedOptions,
+): Promise<number> {
+  if (group.rank === 0 && !(error instanceof WorkerError)) return await options.tell(error);
+  const { code, text } = endingOf(error);
+  const { screen } = options.context;
+  screen.log(
+    error instanceof WorkerError ? group.lossText(error) : `${group.describe(group.rank)}: ${text}`,
+  );
+  return code;
 }
 
 /** What rank 0 may ask the others to load. */

@@ -44,6 +44,17 @@ export async function runProgram(
     Deno.exit(EXIT_CODES.interrupted);
   });
   interrupts.listen();
+  const tell = async (error: unknown): Promise<number> => {
+    // What failed did so because of the signal, whose listener ends the process.
+    if (interrupts.isInterrupted) return await new Promise<number>(() => {});
+    const { code, text } = endingOf(error);
+    try {
+      screen.log(text);
+    } catch {
+      // Standard error itself cannot be written: the code is all that can be told.
+    }
+    return code;
+  };
   try {
     const [name, ...rest] = args;
     if (name === undefined || name === "--help" || name === "-h" || name === "help") {
@@ -56,18 +67,10 @@ export async function runProgram(
     }
     checkDenoVersion(Deno.version.deno);
     const isDetached = given.includes(DETACH);
-    const run = { args, interrupts, isDetached, ...options };
+    const run = { args, interrupts, isDetached, tell, ...options };
     return await runCommand(findCommand(commands, name), rest, run);
   } catch (error) {
-    // What failed did so because of the signal, whose listener ends the process.
-    if (interrupts.isInterrupted) return await new Promise<number>(() => {});
-    const { code, text } = endingOf(error);
-    try {
-      screen.log(text);
-    } catch {
-      // Standard error itself cannot be written: the code is all that can be told.
-    }
-    return code;
+    return await tell(error);
   }
 }
 
@@ -86,9 +89,10 @@ async function runCommand(
     args: readonly string[];
     interrupts: Interrupts;
     isDetached: boolean;
+    tell: (error: unknown) => Promise<number>;
   },
 ): Promise<number> {
-  const { screen, interrupts, args } = options;
+  const { screen, interrupts, args, tell } = options;
   const context = { screen, cleanup: interrupts, args };
   checkOpenFiles();
   const isShared = command.ranks !== "alone";
@@ -103,7 +107,7 @@ async function runCommand(
   const { runLaunched } = await import("./launched.ts");
   const exit = (code: number) => Deno.exit(code);
   return await runLaunched(
-    { launch, args, flags: command.help.flags, context, exit },
+    { launch, args, flags: command.help.flags, context, exit, tell },
     (context) => command.run(rest, context),
   );
 }

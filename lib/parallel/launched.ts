@@ -5,6 +5,7 @@
  */
 import { UsageError } from "../errors.ts";
 import type { Collective } from "./collective.ts";
+import type { Ending } from "./ending.ts";
 import type { RankStatus } from "./state.ts";
 
 /** One process's end; the ranks may be on several machines. */
@@ -24,12 +25,8 @@ export interface LaunchedCollective extends Collective {
   /** What a rank announced last, as far as this one has heard; 0 before. */
   announced(rank: number): number;
 
-  /**
-   * Lets what was said last travel, and hears the others.
-   *
-   * @returns The lowest rank that gave up, if one did.
-   */
-  settle(durationMs: number): Promise<number | undefined>;
+  /** How the ranks end a run that cannot go on, after `abort()` here or by another rank. */
+  readonly ending: Ending;
 
   /**
    * Takes leave together with all others, then closes.

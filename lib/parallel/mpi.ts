@@ -22,6 +22,7 @@ import {
   closedError,
   type CollectiveOptions,
 } from "./collective.ts";
+import type { Ending } from "./ending.ts";
 import type { LaunchedCollective } from "./launched.ts";
 import { MpiControl } from "./mpi_control.ts";
 import {
@@ -221,18 +222,9 @@ export class MpiCollective implements LaunchedCollective {
     return this.#control.announced(rank);
   }
 
-  /**
-   * Lets what was said last travel, and hears the others.
-   *
-   * @returns The lowest rank that gave up, if one did.
-   */
-  async settle(durationMs: number): Promise<number | undefined> {
-    const endMs = performance.now() + durationMs;
-    while (!this.#closed && performance.now() < endMs) {
-      this.#control.receive();
-      await this.#sleep(SLEEP_MS);
-    }
-    return this.#control.peers.lowestAborter;
+  /** See `LaunchedCollective.ending`. */
+  get ending(): Ending {
+    return this.#control.ending;
   }
 
   close(): void {
@@ -371,7 +363,8 @@ export class MpiCollective implements LaunchedCollective {
   }
 
   /** The group is out of step from here on: the others need not find out by themselves. */
-  #give(error: WorkerError): WorkerError {
+  #give(found: WorkerError): WorkerError {
+    const error = this.#control.explain(found);
     if (!(error instanceof AbortedError)) this.abort(error.message);
     return error;
   }

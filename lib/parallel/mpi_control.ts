@@ -7,11 +7,12 @@
  *
  * @module
  */
-import type { WorkerError } from "../errors.ts";
+import { WorkerError } from "../errors.ts";
 import type { Bytes } from "../ffi/memory.ts";
 import type { Mpi } from "../ffi/mpi.ts";
 import type { Arena } from "./arena.ts";
 import { AbortedError } from "./collective.ts";
+import { Absence, Ending } from "./ending.ts";
 import { Peers, readReport, REPORT_BYTES, writeReport } from "./peers.ts";
 import type { Abort, RankStatus } from "./state.ts";
 
@@ -22,6 +23,8 @@ const MAX_INTERVAL_MS = 1_000;
 const MAX_SILENCE_MS = 7_000;
 /** How long the last reports may take. */
 const DRAIN_MS = 200;
+/** How long the word that the user has been told may take to be sent. */
+const FLUSH_MS = 2_000;
 
 /** A message with its request in front of it. */
 interface Slot {
@@ -47,21 +50,27 @@ export interface ControlOptions {
 /** One rank's end of the talk. */
 export class MpiControl {
   readonly peers: Peers;
+  /** How the ranks end a run that cannot go on. */
+  readonly ending: Ending;
   readonly #size: number;
   readonly #mpi: Mpi;
   readonly #options: ControlOptions;
   readonly #rank: number;
   readonly #incoming: Slot;
-  /** By rank: what is sent on a timer, and what is sent once. */
+  /** By rank: what is sent on a timer, and what is sent once: that the run ends, and that it is told. */
   readonly #reports: readonly Slot[];
   readonly #farewells: readonly Slot[];
+  readonly #lastWords: readonly Slot[];
+  readonly #absence = new Absence({ limitMs: MAX_SILENCE_MS, nowMs: performance.now() });
   #timer: ReturnType<typeof setInterval> | undefined;
+  #timeoutMs: number;
   #lost = false;
+  #hasTakenLeave = false;
   #stopped = false;
 
   /** The bytes that it needs. */
   static byteLength(size: number): number {
-    return (1 + 2 * size) * SLOT_BYTES;
+    return slotCount(size) * SLOT_BYTES;
   }
 
   constructor(mpi: Mpi, options: ControlOptions) {
@@ -72,11 +81,14 @@ export class MpiControl {
     this.#size = size;
     this.#options = options;
     this.peers = new Peers({ rank, size, silenceMs: MAX_SILENCE_MS, ...pace(timeoutMs) });
-    const slots = Array.from({ length: 1 + 2 * size }, (_, i) => makeSlot(memory, i));
+    const slots = Array.from({ length: slotCount(size) }, (_, i) => makeSlot(memory, i));
     const [incoming = makeSlot(memory, 0)] = slots;
     this.#incoming = incoming;
     this.#reports = slots.slice(1, 1 + size);
-    this.#farewells = slots.slice(1 + size);
+    this.#farewells = slots.slice(1 + size, 1 + 2 * size);
+    this.#lastWords = slots.slice(1 + 2 * size);
+    this.ending = this.#makeEnding();
+    this.#timeoutMs = timeoutMs;
     this.#listen();
     this.timeoutMs = timeoutMs;
   }
@@ -84,6 +96,7 @@ export class MpiControl {
   /** How often reports are due depends on how long a rank is waited for. */
   set timeoutMs(value: number) {
     if (this.#stopped) return;
+    this.#timeoutMs = value;
     clearInterval(this.#timer);
     const { intervalMs, maxStepMs } = pace(value);
     this.peers.maxStepMs = maxStepMs;
@@ -93,13 +106,15 @@ export class MpiControl {
     Deno.unrefTimer(this.#timer);
   }
 
-  /** Takes the reports that have come. */
+  /** Takes the reports that have come; who gives up learns at once that this rank knows of it. */
   receive(): void {
+    this.#absence.turn(performance.now());
     while (this.#incoming.pending && this.#mpi.test(this.#incoming.request)) {
       this.#incoming.pending = false;
       this.peers.hear(readReport(this.#incoming.bytes));
       this.#listen();
     }
+    if (this.peers.abort !== undefined) this.#takeLeave();
   }
 
   /** Tells everybody where this rank is, at once. */
@@ -124,7 +139,17 @@ export class MpiControl {
     if (this.#stopped || this.peers.abort !== undefined) return;
     this.peers.noteAbort(abort);
     this.#lost = true;
-    this.#send(this.#farewells);
+    this.#takeLeave();
+  }
+
+  /**
+   * What an error of the MPI library means. A rank that was stopped is given up, and the others end:
+   * that it finds them gone is no news.
+   */
+  explain(error: WorkerError): WorkerError {
+    if (error.rank >= 0 || !this.#absence.isFresh(performance.now())) return error;
+    const text = `The other ranks went on while this one was stopped: ${error.message}`;
+    return new AbortedError(text, { rank: error.rank, phase: error.phase });
   }
 
   /** Says nothing more. */
@@ -161,9 +186,10 @@ export class MpiControl {
       this.#send(this.#reports);
     } catch (error) {
       // What MPI reports as an error here is the loss of a rank; the next wait names it.
-      this.#giveUp(error as WorkerError);
+      this.#giveUp(this.explain(error as WorkerError));
       return;
     }
+    if (this.#lost) return;
     const { abort } = this.peers;
     if (abort !== undefined) {
       const { rank, reason } = abort;
@@ -173,23 +199,58 @@ export class MpiControl {
     }
     const silent = this.peers.findSilent(performance.now());
     if (silent === undefined) return;
-    const report = this.#lost ? undefined : silent;
     this.abort({ rank: this.#rank, reason: silent.message });
-    if (report !== undefined) this.#options.onLost(report);
+    this.#options.onLost(silent);
   }
 
+  /** Reports go on: others may wait for this rank as long as it is heard of. */
   #giveUp(error: WorkerError): void {
-    clearInterval(this.#timer);
     if (this.#lost) return;
     this.#lost = true;
     this.#options.onLost(error);
   }
 
-  /** Sends this rank's report in the slots that are free. */
-  #send(slots: readonly Slot[]): void {
+  /** Says once that this rank knows that the run ends. */
+  #takeLeave(): void {
+    if (this.#stopped || this.#hasTakenLeave) return;
+    this.#hasTakenLeave = true;
+    this.#sendOnce(this.#farewells);
+  }
+
+  /** Says something to all that can be reached, whoever cannot. */
+  #sendOnce(slots: readonly Slot[]): void {
+    for (const rank of slots.keys()) quietly(() => this.#send(slots, [rank]));
+  }
+
+  #makeEnding(): Ending {
+    const patience = () => Math.min(MAX_SILENCE_MS, this.#timeoutMs);
+    return new Ending({
+      ...{ rank: this.#rank, peers: this.peers, isCutOff: false },
+      get patienceMs() {
+        return patience();
+      },
+      hear: () => quietly(() => this.#stopped || this.receive()),
+      say: () => this.#stopped || this.#sendOnce(this.#lastWords),
+      flush: () => this.#flush(),
+    });
+  }
+
+  /** Lets what is sent once leave this process. */
+  async #flush(): Promise<void> {
+    const endMs = performance.now() + FLUSH_MS;
+    const once = [...this.#farewells, ...this.#lastWords];
+    const isBusy = () => quietly(() => once.filter((slot) => this.#isPending(slot)).length > 0);
+    while (!this.#stopped && performance.now() < endMs && isBusy() === true) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  }
+
+  /** Sends this rank's report, to all or to some, in the slots that are free. */
+  #send(slots: readonly Slot[], to: Iterable<number> = slots.keys()): void {
     const report = this.peers.report(this.#options.status, this.#options.epoch());
-    for (const [rank, slot] of slots.entries()) {
-      if (rank === this.#rank || this.#isPending(slot)) continue;
+    for (const rank of to) {
+      const slot = slots[rank];
+      if (slot === undefined || rank === this.#rank || this.#isPending(slot)) continue;
       const byteLength = writeReport(report, slot.bytes);
       this.#mpi.send(slot.request, { from: slot.address, byteLength, rank, tag: TAG });
       slot.pending = true;
@@ -200,6 +261,21 @@ export class MpiControl {
     if (slot.pending && this.#mpi.test(slot.request)) slot.pending = false;
     return slot.pending;
   }
+}
+
+/** What it gives; undefined where a connection is broken, which is silence. */
+function quietly<T>(run: () => T): T | undefined {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof WorkerError) return undefined;
+    throw error;
+  }
+}
+
+/** One message that comes; to each rank reports, that the run ends, and that the user knows why. */
+function slotCount(size: number): number {
+  return 1 + 3 * size;
 }
 
 function pace(timeoutMs: number): { intervalMs: number; maxStepMs: number } {

@@ -31,11 +31,13 @@ export interface PeerReport extends RankPosition {
   readonly epoch: number;
   /** A number that it has something to say about, for example a request that is cancelled; or 0. */
   readonly note: number;
-  /** Why it ends the run. */
+  /** Why the run ends, as far as it knows; it takes part in no exchange any more. */
   readonly abort?: Abort | undefined;
+  /** Whether it knows that the user has been told why. */
+  readonly isTold?: boolean | undefined;
 }
 
-const WORDS = 8;
+const WORDS = 9;
 const HEAD_BYTES = WORDS * 4;
 const TEXT_BYTES = 512;
 
@@ -56,7 +58,8 @@ export function writeReport(report: PeerReport, out: Uint8Array): number {
   const text = out.subarray(HEAD_BYTES, REPORT_BYTES);
   const { written } = new TextEncoder().encodeInto(abort?.reason ?? "", text);
   const abortRank = abort === undefined ? -1 : abort.rank;
-  const words = [rank, epoch, progress, PHASES.indexOf(phase), sample, abortRank, written, note];
+  const place = [rank, epoch, progress, PHASES.indexOf(phase), sample];
+  const words = [...place, abortRank, written, note, report.isTold === true ? 1 : 0];
   new Int32Array(out.buffer, out.byteOffset, WORDS).set(words);
   return HEAD_BYTES + written;
 }
@@ -65,12 +68,12 @@ export function writeReport(report: PeerReport, out: Uint8Array): number {
 export function readReport(bytes: Uint8Array): PeerReport {
   const words = new Int32Array(bytes.slice(0, HEAD_BYTES).buffer);
   const [rank = 0, epoch = 0, progress = 0, phase = 0, sample = -1, abortRank = -1] = words;
-  const [length = 0, note = 0] = words.subarray(WORDS - 2);
+  const [length = 0, note = 0, told = 0] = words.subarray(WORDS - 3);
   const position = { rank, epoch, progress, phase: PHASES[phase] ?? "start", sample, note };
   if (abortRank < 0) return position;
   const end = HEAD_BYTES + Math.min(Math.max(length, 0), TEXT_BYTES);
   const reason = new TextDecoder().decode(bytes.slice(HEAD_BYTES, end));
-  return { ...position, abort: { rank: abortRank, reason } };
+  return { ...position, abort: { rank: abortRank, reason }, isTold: told !== 0 };
 }
 
 /** How patient a group is. */
@@ -88,18 +91,23 @@ export class Peers {
   readonly #heard: number[];
   readonly #silenceMs: number;
   readonly #silence: StallClock;
+  /** As `#silence`, of ranks in any phase. */
+  readonly #quiet: StallClock;
   /** The longest time that passes between two looks of a process that runs. */
   maxStepMs: number;
   /** This rank's own note. */
   note = 0;
   #abort: Abort | undefined;
   #lowestAborter: number | undefined;
+  #isTold = false;
+  readonly #gone = new Set<number>();
 
   constructor(options: Patience & { rank: number; size: number }) {
     this.#rank = options.rank;
     this.#silenceMs = options.silenceMs;
     this.maxStepMs = options.maxStepMs;
     this.#silence = new StallClock(options);
+    this.#quiet = new StallClock(options);
     this.#heard = Array.from({ length: options.size }, () => 0);
     this.#reports = Array.from({ length: options.size }, (_, rank) => ({
       rank,
@@ -127,19 +135,51 @@ export class Peers {
     this.#lowestAborter = Math.min(this.#lowestAborter ?? abort.rank, abort.rank);
   }
 
+  /** Whether one of the ranks has told the user why the run ends. */
+  get isTold(): boolean {
+    return this.#isTold;
+  }
+
+  /** Notes that the user has been told. */
+  noteTold(): void {
+    this.#isTold = true;
+  }
+
+  /** Notes that nothing can come from a rank any more. */
+  noteGone(rank: number): void {
+    this.#gone.add(rank);
+  }
+
+  /** Whether nothing comes from a rank any more, or has come for `patienceMs`; ask regularly. */
+  isGone(rank: number, options: { nowMs: number; patienceMs: number }): boolean {
+    const { nowMs, patienceMs } = options;
+    const progress = this.#heard[rank] ?? 0;
+    const quietMs = this.#quiet.look(rank, { progress, excused: false, nowMs });
+    return this.#gone.has(rank) || quietMs >= patienceMs;
+  }
+
+  /** The others that have not said yet that they know of the end, but for those that are gone. */
+  awaited(nowMs: number, patienceMs: number): number[] {
+    return this.#reports.filter(({ rank, abort }) =>
+      rank !== this.#rank && abort === undefined && !this.isGone(rank, { nowMs, patienceMs })
+    ).map(({ rank }) => rank);
+  }
+
   /** Takes a report. */
   hear(report: PeerReport): void {
     if (this.#reports[report.rank] === undefined) return;
     this.#reports[report.rank] = report;
     this.#heard[report.rank] = (this.#heard[report.rank] ?? 0) + 1;
     if (report.abort !== undefined) this.noteAbort(report.abort);
+    if (report.isTold === true) this.noteTold();
   }
 
   /** What this rank has to say. */
   report(status: RankStatus, epoch: number): PeerReport {
     const { position, progress } = status;
     const { note } = this;
-    return { rank: this.#rank, epoch, progress, ...position, note, abort: this.#abort };
+    const { abort, isTold } = this;
+    return { rank: this.#rank, epoch, progress, ...position, note, abort, isTold };
   }
 
   /** A rank's note, as it was heard last. */
@@ -165,7 +205,10 @@ export class Peers {
   findSilent(nowMs: number, options: { of?: readonly number[] } = {}): WorkerError | undefined {
     const silenceMs = this.#silenceMs;
     for (const { rank, phase } of this.#reports) {
-      if (rank === this.#rank || options.of?.includes(rank) === false) continue;
+      if (rank === this.#rank) continue;
+      // Whoever waits for ranks at the end of the run is to know who was silent before.
+      this.isGone(rank, { nowMs, patienceMs: silenceMs });
+      if (options.of?.includes(rank) === false) continue;
       const progress = this.#heard[rank] ?? 0;
       const excused = UNSTEADY.includes(phase);
       if (this.#silence.look(rank, { progress, excused, nowMs }) < silenceMs) continue;

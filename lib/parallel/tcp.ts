@@ -26,6 +26,7 @@ import {
   disagreementText,
   isSameCall,
 } from "./calls.ts";
+import type { Ending } from "./ending.ts";
 import type { LaunchedCollective } from "./launched.ts";
 import { RankStatus } from "./state.ts";
 import { TcpControl } from "./tcp_control.ts";
@@ -196,10 +197,9 @@ export class TcpCollective implements LaunchedCollective {
     return this.#control.peers.noteOf(rank);
   }
 
-  /** See `LaunchedCollective.settle()`. */
-  async settle(durationMs: number): Promise<number | undefined> {
-    await new Promise((resolve) => setTimeout(resolve, durationMs));
-    return this.#control.peers.lowestAborter;
+  /** See `LaunchedCollective.ending`. */
+  get ending(): Ending {
+    return this.#control.ending;
   }
 
   close(): void {

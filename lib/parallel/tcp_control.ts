@@ -9,8 +9,9 @@
  */
 import { errorText, type WorkerError } from "../errors.ts";
 import { AbortedError } from "./collective.ts";
+import { Ending } from "./ending.ts";
 import { Peers, readReport, REPORT_BYTES, writeReport } from "./peers.ts";
-import { type Abort, lostRankError, type RankStatus, type StallClock } from "./state.ts";
+import { type Abort, lostRankError, type RankStatus, StallClock } from "./state.ts";
 import { FRAME, type Frame, type Link } from "./tcp_link.ts";
 
 const MAX_INTERVAL_MS = 1_000;
@@ -18,6 +19,8 @@ const MAX_INTERVAL_MS = 1_000;
 const MAX_SILENCE_MS = 7_000;
 /** Whoever reports on a timer is heard of within so many of its intervals. */
 const QUIET_INTERVALS = 4;
+/** How long the word that the user has been told may take to be sent. */
+const FLUSH_MS = 2_000;
 
 /** What it works with. */
 export interface TcpControlOptions {
@@ -40,6 +43,8 @@ export interface TcpControlOptions {
 /** One rank's end of the talk. */
 export class TcpControl {
   readonly peers: Peers;
+  /** How the ranks end a run that cannot go on. */
+  readonly ending: Ending;
   readonly #links: ReadonlyMap<number, Link>;
   readonly #options: TcpControlOptions;
   readonly #reading: Promise<unknown>;
@@ -51,9 +56,11 @@ export class TcpControl {
   #isLeaving = false;
   #isClosed = false;
   #isHubLost = false;
-  /** When rank 0 was heard last, and how long it may be quiet. */
-  #heardMs = performance.now();
+  /** For how long rank 0 was quiet, by the frames that have come, and how long it may be. */
+  readonly #quiet: StallClock;
+  #frames = 0;
   #quietMs = Infinity;
+  #timeoutMs: number;
 
   /** @param links By rank; closed with this. */
   constructor(links: ReadonlyMap<number, Link>, options: TcpControlOptions) {
@@ -61,6 +68,9 @@ export class TcpControl {
     this.#links = links;
     this.#options = options;
     this.peers = new Peers({ rank, size, silenceMs: MAX_SILENCE_MS, ...pace(timeoutMs) });
+    this.ending = this.#makeEnding();
+    this.#quiet = new StallClock(pace(timeoutMs));
+    this.#timeoutMs = timeoutMs;
     this.timeoutMs = timeoutMs;
     this.#reading = Promise.all(Array.from(links, ([from, link]) => this.#read(from, link)));
   }
@@ -68,6 +78,7 @@ export class TcpControl {
   /** How often reports are due depends on how long a rank is waited for. */
   set timeoutMs(value: number) {
     if (this.#isClosed) return;
+    this.#timeoutMs = value;
     clearInterval(this.#timer);
     const { intervalMs, maxStepMs } = pace(value);
     this.peers.maxStepMs = maxStepMs;
@@ -86,7 +97,8 @@ export class TcpControl {
   /** Whether nobody can be told anything, as rank 0 is lost or is not heard of. */
   get isCutOff(): boolean {
     if (this.#options.rank === 0) return false;
-    return this.#isHubLost || performance.now() - this.#heardMs > this.#quietMs;
+    const look = { progress: this.#frames, excused: false, nowMs: performance.now() };
+    return this.#quiet.look(0, look) > this.#quietMs || this.#isHubLost;
   }
 
   /**
@@ -179,7 +191,7 @@ export class TcpControl {
       try {
         const frame = await link.read(Math.max(maxBytes, REPORT_BYTES));
         if (this.#isClosed) return;
-        this.#heardMs = performance.now();
+        this.#frames++;
         if (frame === undefined) return this.#noteEnd(from);
         isTaken = this.#hear(from, frame);
       } catch (error) {
@@ -194,8 +206,7 @@ export class TcpControl {
   #hear(from: number, frame: Frame): boolean {
     if (frame.kind === FRAME.report) return this.#hearReport(from, frame.body);
     if (frame.kind !== FRAME.farewell) return this.#options.take(from, frame);
-    this.#left.add(from);
-    this.#checkLeft();
+    this.#noteLeft(from);
     return true;
   }
 
@@ -212,15 +223,20 @@ export class TcpControl {
     return true;
   }
 
+  /** Whoever has gone cannot be waited for. */
+  #noteLeft(from: number): void {
+    this.#left.add(from);
+    this.peers.noteGone(from);
+    this.#checkLeft();
+  }
+
   #checkLeft(): void {
     if (this.#isLeaving && this.#left.size === this.#links.size) this.#allLeft.resolve(true);
   }
 
   #noteEnd(from: number): void {
-    if (this.#left.has(from) || this.#isLeaving) {
-      this.#left.add(from);
-      return this.#checkLeft();
-    }
+    if (this.#left.has(from) || this.#isLeaving) return this.#noteLeft(from);
+    this.peers.noteGone(from);
     const position = this.peers.position(from);
     const error = lostRankError(from, { position, cause: "its connection has ended" });
     this.#lose(error, { isHubLost: from === 0 });
@@ -228,6 +244,8 @@ export class TcpControl {
 
   #tick(): void {
     this.report();
+    // To be looked at regularly: a step counts only so much.
+    void this.isCutOff;
     if (this.#end !== undefined) return;
     // Of the others only rank 0 knows whether they are silent.
     const of = [...this.#links.keys()];
@@ -248,8 +266,34 @@ export class TcpControl {
   /** Another rank has ended the run. */
   #follow(abort: Abort): void {
     const error = this.#abortedError(abort);
+    // Who gives up waits until all know of it.
+    this.report();
     this.#stop(error);
     this.#options.onLost(error);
+  }
+
+  #makeEnding(): Ending {
+    const patience = () => Math.min(MAX_SILENCE_MS, this.#timeoutMs);
+    const isCutOff = () => this.isCutOff || this.#isClosed;
+    return new Ending({
+      ...{ rank: this.#options.rank, peers: this.peers },
+      get patienceMs() {
+        return patience();
+      },
+      get isCutOff() {
+        return isCutOff();
+      },
+      // What comes is taken as it comes.
+      hear: () => {},
+      say: () => this.report(),
+      flush: async () => {
+        const sent = Promise.all(Array.from(this.#links.values(), (link) => link.sent()));
+        const late = Promise.withResolvers<void>();
+        const timer = setTimeout(late.resolve, FLUSH_MS);
+        await Promise.race([sent, late.promise]);
+        clearTimeout(timer);
+      },
+    });
   }
 
   #lostHub(cause: string): WorkerError {

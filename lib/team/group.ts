@@ -38,11 +38,6 @@ interface Member {
   readonly identity: Readonly<Record<string, string>>;
 }
 
-/** How long the word that the run ends may take to reach the others. */
-const FAREWELL_MS = 120;
-/** The launcher ends all processes with the first one; who has something to say goes first. */
-const QUIET_MS = 500;
-
 /** This process's end of the group. */
 export class RankGroup {
   readonly rank: number;
@@ -68,9 +63,9 @@ export class RankGroup {
   }
 
   /**
-   * Joins the others.
+   * Joins the others; they are known after `meet()`.
    *
-   * @throws As `joinLaunched()`; {UsageError} if the ranks are not the same run.
+   * @throws As `joinLaunched()`.
    */
   static async join(launch: Launch, options: GroupOptions): Promise<RankGroup> {
     const holder: { group?: RankGroup } = {};
@@ -82,8 +77,6 @@ export class RankGroup {
     });
     const group = new RankGroup(collective, { ...options, launch });
     holder.group = group;
-    await group.#meet();
-    group.status.enter("idle");
     return group;
   }
 
@@ -114,7 +107,8 @@ export class RankGroup {
   }
 
   /**
-   * Tells the others that the run ends because of an error here; the launcher ends all.
+   * Tells the others that the run ends because of an error here, and agrees with them on who tells the
+   * user. That one calls `told()` then; for the others this returns after it.
    *
    * @returns Whether this rank is the one to tell the user.
    */
@@ -123,13 +117,19 @@ export class RankGroup {
     if (this.#isFailing) return await new Promise<boolean>(() => {});
     if (this.#ended) return false;
     this.#ended = true;
+    const { ending } = this.collective;
     if (!(error instanceof AbortedError)) {
       this.collective.abort(errorText(error));
-      const first = await this.collective.settle(FAREWELL_MS);
-      if (first === this.rank && this.#mayTell(error)) return true;
+      if (await ending.agree() && this.#mayTell(error)) return true;
     }
-    await this.collective.settle(QUIET_MS);
+    // A launcher ends all processes with the first one.
+    await ending.untilTold();
     return false;
+  }
+
+  /** Lets the others end, when the user has been told. */
+  async told(): Promise<void> {
+    await this.collective.ending.told();
   }
 
   /**
@@ -148,7 +148,10 @@ export class RankGroup {
     if (this.#ended) return;
     const abandoned = this.abandon(error);
     this.#isFailing = true;
-    if (await abandoned) this.#options.log(this.lossText(error));
+    if (await abandoned) {
+      this.#options.log(this.lossText(error));
+      await this.told();
+    }
     this.#options.exit(EXIT_CODES.workerLost);
   }
 
@@ -157,8 +160,13 @@ export class RankGroup {
     return `${this.describe(error.rank >= 0 ? error.rank : this.rank)}: ${error.message}`;
   }
 
-  /** One small all-gather: is this the same run everywhere? */
-  async #meet(): Promise<void> {
+  /**
+   * Finds out, by one small all-gather, whether this is the same run everywhere.
+   *
+   * @throws {UsageError} If the ranks are not the same run, on all of them.
+   * @throws {WorkerError} If a rank is lost.
+   */
+  async meet(): Promise<void> {
     const { identity } = this.#options;
     const local = this.#launch.localRank;
     const own: Member = { protocol: PROTOCOL_VERSION, node: nodeName(), local, identity };
@@ -175,6 +183,7 @@ export class RankGroup {
         );
       }
     }
+    this.status.enter("idle");
   }
 }
 

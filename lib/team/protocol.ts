@@ -20,7 +20,7 @@ import {
 } from "../errors.ts";
 
 /** Goes up with every change that an older rank or parent would misread. */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 
 /** A rank's place in its group. */
 export interface HelloToRank {

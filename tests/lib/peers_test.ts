@@ -29,7 +29,10 @@ Deno.test("readReport() gives what writeReport() wrote, a long reason cut", () =
   const long = writeReport({ ...report, abort }, out);
   assertEquals(long, REPORT_BYTES);
   assertEquals([...out.subarray(REPORT_BYTES)], Array(8).fill(7));
-  assertEquals(readReport(out).abort, { rank: 1, reason: "é".repeat(256) });
+  const expected = { ...report, abort: { rank: 1, reason: "é".repeat(256) } };
+  assertEquals(readReport(out), { ...expected, isTold: false });
+  writeReport({ ...report, abort, isTold: true }, out);
+  assertEquals(readReport(out), { ...expected, isTold: true });
 });
 
 Deno.test("Peers.report() tells this rank's place", () => {
@@ -39,7 +42,7 @@ Deno.test("Peers.report() tells this rank's place", () => {
   peers.note = 3;
   assertEquals(peers.report(status, 8), {
     ...{ rank: 0, epoch: 8, progress: 1, phase: "phase 1", sample: 5, note: 3 },
-    abort: undefined,
+    ...{ abort: undefined, isTold: false },
   });
   peers.noteAbort({ rank: 2, reason: "first" });
   peers.noteAbort({ rank: 1, reason: "second" });
@@ -94,4 +97,31 @@ Deno.test("Peers.findSilent() does not count the time in which this process was 
   assertEquals(peers.findSilent(0), undefined);
   assertEquals(peers.findSilent(60_000), undefined);
   assertEquals(peers.findSilent(120_000), undefined);
+});
+
+Deno.test("Peers.awaited() names ranks that do not know of the end, and are neither gone nor silent", () => {
+  const peers = new Peers({ rank: 1, size: 5, silenceMs: 250, maxStepMs: STEP_MS });
+  const hear = (rank: number, abort?: { rank: number; reason: string }) =>
+    peers.hear({ rank, epoch: 0, progress: 0, phase: "idle", sample: -1, note: 0, abort });
+  const awaited = (nowMs: number) => peers.awaited(nowMs, 250);
+  assertEquals(awaited(0), [0, 2, 3, 4]);
+  hear(3, { rank: 1, reason: "it is lost" });
+  assertEquals(awaited(100), [0, 2, 4]);
+  peers.noteGone(4);
+  hear(2);
+  assertEquals(awaited(200), [0, 2]);
+  hear(2);
+  assertEquals([awaited(300), awaited(400)], [[2], [2]]);
+  // A long stop of this process counts as one step.
+  assertEquals([awaited(60_000), awaited(120_000)], [[2], []]);
+});
+
+Deno.test("Peers.isTold is passed on by whoever hears it", () => {
+  const peers = makePeers();
+  assertEquals(peers.report(new RankStatus(), 0).isTold, false);
+  const abort = { rank: 2, reason: "it is lost" };
+  const place = { epoch: 0, progress: 0, phase: "idle", sample: -1, note: 0 } as const;
+  peers.hear({ rank: 2, ...place, abort, isTold: true });
+  assertEquals(peers.isTold, true);
+  assertEquals(peers.report(new RankStatus(), 0).isTold, true);
 });

@@ -137,7 +137,14 @@ Deno.test("TcpCollective tells all ranks who has gone without taking leave", asy
   assertEquals(second?.message, `Rank 0 ended the run: ${text}`);
   assertEquals(lost, [`WorkerError: ${text}`, `AbortedError: Rank 0 ended the run: ${text}`]);
   assertEquals([zero.isCutOff, one.isCutOff], [false, false]);
-  assertEquals([await zero.settle(1), await one.settle(1)], [0, 0]);
+  // Rank 0 waits for nobody that is gone, and rank 1 until the user knows.
+  assertEquals(await zero.ending.agree(), true);
+  let isOver = false;
+  const over = one.ending.untilTold().then(() => isOver = true);
+  await zero.barrier().catch(() => {});
+  assertEquals(isOver, false);
+  await zero.ending.told();
+  await over;
 });
 
 Deno.test("TcpCollective of ranks that lose rank 0 knows that nobody hears them", async () => {
