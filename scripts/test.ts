@@ -84,8 +84,9 @@ async function runGroup(
   }).output();
   const decoder = new TextDecoder();
   const text = decoder.decode(stdout);
-  await write(text + decoder.decode(stderr));
-  return outcomeOf(text, { success, files });
+  const errors = decoder.decode(stderr);
+  await write(text + errors);
+  return outcomeOf(text, { success, files, errors });
 }
 
 /** The test files below a folder, by their paths from the root. */

@@ -11,12 +11,22 @@ export interface Outcome {
   readonly ignored: number;
   /** What failed, as Deno lists it. */
   readonly failures: readonly string[];
+  /** Why, one text each: the name and what was said about it, some lines of it. */
+  readonly reasons: readonly string[];
 }
 
 /** Files of these folders take long: they begin first, each in a process of its own. */
 const LONG = ["tests/e2e/", "tests/gpu/", "tests/lib/", "tests/commands/", "tests/kernels/"];
 /** What is to last, so that no process waits long for another. */
 const GROUP_FILES = 8;
+/** Of what a test says when it fails; three of them and the counts are in the last 60 lines of a log. */
+const REASON_LINES = 14;
+const LINE_CHARACTERS = 400;
+/** Whoever has more failures than that reads the whole log. */
+const MOST_REASONS = 12;
+/** Places of the test; those of the runtime and of the assertion itself tell nothing. */
+const STACK_LINES = 2;
+const NO_PLACE = /\(ext:|\/helpers\/assert\.ts:/;
 const COUNTS = /^(?:ok|FAILED) \| (\d+) passed\b.*? \| (\d+) failed\b(?:.*? \| (\d+) ignored\b)?/gm;
 const FAILURES = /^ FAILURES \n\n([\s\S]*?)\n\n/gm;
 // deno-lint-ignore no-control-regex
@@ -37,19 +47,64 @@ export function groupsOf(files: readonly string[]): string[][] {
   return groups;
 }
 
-/** Reads what `deno test` printed; a process that ended without counting is a failure of its files. */
+/**
+ * Reads what `deno test` printed; a process that ended without counting is a failure of its files.
+ *
+ * @param text Standard output.
+ * @param options `errors`: standard error. Default: nothing.
+ */
 export function outcomeOf(
   text: string,
-  options: { success: boolean; files: readonly string[] },
+  options: { success: boolean; files: readonly string[]; errors?: string },
 ): Outcome {
-  const { success, files } = options;
+  const { success, files, errors = "" } = options;
   const plain = text.replaceAll(COLOURS, "");
   const [, passed, failed = "0", ignored = "0"] = [...plain.matchAll(COUNTS)].at(-1) ?? [];
   const failures = [...plain.matchAll(FAILURES)].flatMap(([, lines = ""]) => lines.split("\n"));
   const counts = { passed: Number(passed ?? 0), failed: Number(failed), ignored: Number(ignored) };
-  if (passed !== undefined && success === (counts.failed === 0)) return { ...counts, failures };
+  const reasons = reasonsOf(plain, failures);
+  if (passed !== undefined && success === (counts.failed === 0)) {
+    return { ...counts, failures, reasons };
+  }
   const lost = `${files.join(" ")} (the process ended otherwise than it counted)`;
-  return { ...counts, failed: counts.failed + 1, failures: [...failures, lost] };
+  const lines = `${plain}\n${errors.replaceAll(COLOURS, "")}`.split("\n")
+    .filter((line) => line.trim() !== "");
+  const last = [lost, ...lines.slice(-REASON_LINES).map(shortened)].join("\n");
+  return {
+    ...counts,
+    failed: counts.failed + 1,
+    failures: [...failures, lost],
+    reasons: [...reasons, last],
+  };
+}
+
+/** What is said about each test that failed: Deno shows its name, and then its error. */
+function reasonsOf(plain: string, failures: readonly string[]): string[] {
+  const starts = failures.map((name) => plain.lastIndexOf(`\n${name}\nerror: `))
+    .filter((start) => start >= 0).toSorted((a, b) => a - b);
+  const end = plain.lastIndexOf("\n FAILURES \n");
+  return starts.map((start, index) => {
+    const [name = "", ...lines] = plain.slice(start + 1, starts[index + 1] ?? end).trimEnd()
+      .split("\n");
+    return [name, ...fewOf(lines)].join("\n");
+  });
+}
+
+/** The lines of an error that tell the most: its first ones, and where it was thrown. */
+function fewOf(lines: readonly string[]): string[] {
+  const isStack = (line: string) => line.startsWith("    at ");
+  const places = lines.filter((line) => isStack(line) && !NO_PLACE.test(line));
+  const stack = places.slice(0, STACK_LINES);
+  const said = lines.filter((line) => !isStack(line) && line.trim() !== "");
+  const most = REASON_LINES - stack.length;
+  const isLong = said.length > most;
+  const first = isLong ? said.slice(0, most - 1) : said;
+  const left = isLong ? [`... (${said.length - first.length} more lines above)`] : [];
+  return [...first, ...left, ...stack].map(shortened);
+}
+
+function shortened(line: string): string {
+  return line.length > LINE_CHARACTERS ? `${line.slice(0, LINE_CHARACTERS)}...` : line;
 }
 
 /** The sums. */
@@ -61,16 +116,21 @@ export function totalOf(outcomes: readonly Outcome[]): Outcome {
     failed: sum(({ failed }) => failed),
     ignored: sum(({ ignored }) => ignored),
     failures: outcomes.flatMap(({ failures }) => failures),
+    reasons: outcomes.flatMap(({ reasons }) => reasons),
   };
 }
 
-/** What failed, and the counts in Deno's form. */
+/** Why tests failed, which ones, and the counts in Deno's form. */
 export function summary(total: Outcome, options: { seconds: number }): string {
-  const { passed, failed, ignored, failures } = total;
+  const { passed, failed, ignored, failures, reasons } = total;
+  const shown = reasons.slice(0, MOST_REASONS);
+  if (reasons.length > shown.length) shown.push(`... (${reasons.length - shown.length} more)`);
+  const why = shown.length === 0 ? "" : `\n ERRORS \n\n${shown.join("\n\n")}\n`;
   const listed = failures.length === 0 ? "" : `\n FAILURES \n\n${failures.join("\n")}\n`;
   const seconds = Math.round(options.seconds);
   const duration = seconds < 60 ? `${seconds}s` : `${Math.floor(seconds / 60)}m${seconds % 60}s`;
   const skipped = ignored === 0 ? "" : ` | ${ignored} ignored`;
   const verdict = failed === 0 ? "ok" : "FAILED";
-  return `${listed}\n${verdict} | ${passed} passed | ${failed} failed${skipped} (${duration})\n`;
+  const counts = `${verdict} | ${passed} passed | ${failed} failed${skipped} (${duration})`;
+  return `${why}${listed}\n${counts}\n`;
 }
