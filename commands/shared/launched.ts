@@ -70,9 +70,10 @@ export async function runLaunched(
   } catch (error) {
     // All ranks find the same fault in their launch; one of them says so.
     const isCommon = error instanceof UsageError && !(error instanceof RankUsageError);
-    if (launch.rank === 0 || !isCommon) throw error;
+    const isToldByOther = error instanceof AbortedError || (launch.rank > 0 && isCommon);
+    if (!isToldByOther) throw error;
     await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
-    return EXIT_CODES.usage;
+    return endingOf(error).code;
   }
   try {
     await group.meet();

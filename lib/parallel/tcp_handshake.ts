@@ -55,7 +55,8 @@ export async function importJobKey(secret: Uint8Array<ArrayBuffer>): Promise<Job
 export interface Doorkeeper {
   readonly key: JobKey;
   readonly size: number;
-  hasCome(rank: number): boolean;
+  /** Takes a rank in; false if it has come already. */
+  admit(rank: number): boolean;
 }
 
 /**
@@ -67,7 +68,7 @@ export async function receiveRank(
   link: Link,
   options: Doorkeeper,
 ): Promise<number | undefined> {
-  const { key, size, hasCome } = options;
+  const { key, size, admit } = options;
   const challenge = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
   link.send(FRAME.challenge, MAGIC, challenge);
   const frame = await link.read(MAX_BYTES);
@@ -89,11 +90,12 @@ export async function receiveRank(
     await refuse("it has another WORLD_SIZE");
     return undefined;
   }
-  if (rank < 1 || rank >= size || hasCome(rank)) {
+  const own = await sign(key, words("rank 0", said));
+  if (rank < 1 || rank >= size || !admit(rank)) {
     await refuse("the rank has come already");
     return undefined;
   }
-  link.send(FRAME.proof, await sign(key, words("rank 0", said)));
+  link.send(FRAME.proof, own);
   return rank;
 }
 

@@ -56,13 +56,17 @@ async function receiveAll(options: MeetOptions): Promise<Map<number, Link>> {
   const receive = async (link: Link) => {
     strangers.add(link);
     const limit = setTimeout(() => link.close(), HANDSHAKE_MS);
-    const hasCome = (rank: number) => links.has(rank);
-    const rank = await receiveRank(link, { key, size, hasCome }).catch(() => undefined);
+    // At once: two connections of one rank may be on their way.
+    const admit = (rank: number) => {
+      if (links.has(rank)) return false;
+      links.set(rank, link);
+      strangers.delete(link);
+      return true;
+    };
+    const rank = await receiveRank(link, { key, size, admit }).catch(() => undefined);
     clearTimeout(limit);
     strangers.delete(link);
-    // Two connections of one rank may have been on their way at once.
-    if (rank === undefined || links.has(rank)) return link.close();
-    links.set(rank, link);
+    if (rank === undefined) return link.close();
     if (links.size === size - 1) resolve();
   };
   const accepting = acceptAll(listener, (connection) => {

@@ -15,11 +15,14 @@ import {
   runRanks,
   writeInput,
 } from "../helpers/nodes.ts";
+import { waitUntilComputing } from "../helpers/processes.ts";
 import { MODEL } from "../helpers/prompts.ts";
 import { hasMpirun } from "../helpers/remote_group.ts";
 
 /** Far longer than a busy machine keeps a rank from running. */
 const HANG_MS = 8_000;
+/** Ranks that have had a core for so long since the model was loaded are in the midst of a sample. */
+const BEGUN_MS = 200;
 const LOGIT_TOLERANCE = 1e-4;
 
 const installed: Record<MpiFlavour, boolean> = {
@@ -85,7 +88,7 @@ for (const { phase, signal, rank } of LOSSES) {
         await ranks.seen();
         const pids = ranks.pids();
         assertEquals(pids.length, 3);
-        await new Promise((resolve) => setTimeout(resolve, 300));
+        await waitUntilComputing(pids, { coreMs: BEGUN_MS });
         Deno.kill(pids[rank] ?? 0, signal);
         const { code, stderr, left } = await ranks.ended(pids);
         assertEquals(left, []);
@@ -195,7 +198,7 @@ const ABSENT = [
   },
   {
     name: "never comes",
-    how: "exec sleep 60",
+    how: "exec sleep 300",
     timeout: "5",
     text: /came within 5000 ms: rank 1 \(node \S+\) did not come/,
   },

@@ -7,7 +7,12 @@
 import { assert, assertEquals, assertMatch } from "../helpers/assert.ts";
 import { inFolder } from "../helpers/folder.ts";
 import { inferArgs, readOutput, runAlone, writeInput } from "../helpers/nodes.ts";
-import { descendants, isRunning, waitUntilEnded } from "../helpers/processes.ts";
+import {
+  descendants,
+  isRunning,
+  waitUntilComputing,
+  waitUntilEnded,
+} from "../helpers/processes.ts";
 import { MODEL } from "../helpers/prompts.ts";
 import { hasMpirun } from "../helpers/remote_group.ts";
 import { hasSlurm, type JobRank, SlurmCluster } from "../helpers/slurm.ts";
@@ -18,7 +23,9 @@ const SRUN = ["--nodes=2", "--ntasks-per-node=2", "--kill-on-bad-exit=1", "--mpi
 /** Far longer than a busy machine keeps a rank from running. */
 const HANG_MS = 8_000;
 /** Processes that do not end by themselves are waited for no longer. */
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 200_000;
+/** Ranks that have had a core for so long since the model was loaded are in the midst of a sample. */
+const BEGUN_MS = 300;
 
 const ignore = !(await hasSlurm() && await hasMpirun("openmpi"));
 
@@ -44,11 +51,11 @@ async function startLong(
   await writeInput(files.input, { samples });
   const extra = ["--timeout", String(timeoutMs / 1000), "--batch_size", "1"];
   const args = inferArgs(files, { mode: "star", tokens, extra });
-  const job = cluster.spawn("srun", [...SRUN, ...PROGRAM, ...args], { limitSeconds: 100 });
+  const job = cluster.spawn("srun", [...SRUN, ...PROGRAM, ...args], { limitSeconds: 400 });
   await job.seen("Model:");
-  await new Promise((resolve) => setTimeout(resolve, 700));
   const ranks = cluster.ranks();
   assertEquals(ranks.map(({ rank }) => rank), [0, 1, 2, 3]);
+  await waitUntilComputing(pidsOf(ranks), { coreMs: BEGUN_MS });
   return { job, ranks, files };
 }
 
@@ -153,7 +160,7 @@ Deno.test({
       const job = cluster.spawn(
         "salloc",
         ["--nodes=2", "--ntasks-per-node=2", ...PROGRAM, ...many, ...nodes],
-        { limitSeconds: 200 },
+        { limitSeconds: 400 },
       );
       await job.seen("Model:");
       const ranks = cluster.ranks();

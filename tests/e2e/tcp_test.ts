@@ -7,6 +7,7 @@
 import { assertEquals, assertMatch } from "../helpers/assert.ts";
 import { inFolder } from "../helpers/folder.ts";
 import { inferArgs, runAlone, writeInput } from "../helpers/nodes.ts";
+import { waitUntilComputing } from "../helpers/processes.ts";
 import {
   hasNamespaces,
   type RankEnd,
@@ -17,6 +18,8 @@ import {
 
 /** Far longer than a busy machine keeps a rank from running. */
 const HANG_MS = 8_000;
+/** Ranks that have had a core for so long since the model was loaded are in the midst of a sample. */
+const BEGUN_MS = 300;
 const canHaveNodes = await hasNamespaces();
 
 interface Files {
@@ -40,8 +43,7 @@ async function startLong(files: Files, places: RankPlaces): Promise<TcpRanks> {
   const extra = ["--timeout", String(HANG_MS / 1000)];
   const ranks = new TcpRanks(inferArgs(files, { mode: "star", tokens: 3000, extra }), places);
   await ranks.seen("Model:");
-  // The ranks begin the sample together, soon after that.
-  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  await waitUntilComputing(ranks.pids(), { coreMs: BEGUN_MS });
   return ranks;
 }
 
@@ -109,6 +111,10 @@ for (const rank of [0, 2]) {
         lines[0] ?? "",
         new RegExp(`Lost rank ${rank} in phase \\d.*: (it made no|nothing)`),
       );
+      // It finds the others gone, and has nothing to say about that.
+      ranks.signal(rank, "SIGCONT");
+      const woken = await ranks.ended(rank);
+      assertEquals([woken.code, lossLines([woken])], [5, []], woken.stderr);
     }));
 }
 

@@ -11,6 +11,11 @@ const NEEDED = ["slurmctld", "slurmd", "srun", "munged", "nsenter", "unshare", "
 /** Slurm loads PMIx by this name. */
 const PMIX = "/usr/lib/x86_64-linux-gnu/pmix2/lib/libpmix.so";
 
+/** Another cluster has the number. */
+const TAKEN = 75;
+/** Numbers that a cluster may have, each a network of its own. */
+const NUMBERS = 250;
+
 /** How long a cluster's last writes may take. */
 const REMOVE_MS = 60_000;
 
@@ -37,19 +42,19 @@ export async function hasSlurm(): Promise<boolean> {
 /** A running cluster. */
 export class SlurmCluster implements AsyncDisposable {
   readonly #folder: string;
-  readonly #id: string;
+  /** Names of devices, network and ports of this cluster alone. */
+  #id = "";
   readonly env: Readonly<Record<string, string>>;
 
   private constructor(folder: string) {
     this.#folder = folder;
-    // Names of devices and ports of this cluster alone.
-    this.#id = String(Math.floor(Math.random() * 1000));
     this.env = { SLURM_CONF: `${folder}/slurm.conf` };
   }
 
   static async start(): Promise<SlurmCluster> {
     const cluster = new SlurmCluster(await Deno.makeTempDir());
     try {
+      await cluster.#claim();
       await cluster.#control("start");
       return cluster;
     } catch (error) {
@@ -75,7 +80,7 @@ export class SlurmCluster implements AsyncDisposable {
   async run(
     name: string,
     args: readonly string[],
-    options: { limitSeconds: number } = { limitSeconds: 60 },
+    options: { limitSeconds: number } = { limitSeconds: 400 },
   ): Promise<Ended> {
     return await this.spawn(name, args, options).ended();
   }
@@ -109,11 +114,25 @@ export class SlurmCluster implements AsyncDisposable {
     return texts.map((text) => text.split("\n").slice(-20).join("\n")).join("\n");
   }
 
+  /** Takes a number that no other cluster of this machine has. */
+  async #claim(): Promise<void> {
+    for (;;) {
+      const id = String(Math.floor(Math.random() * NUMBERS));
+      const { code, stderr } = await this.#run("claim", id);
+      if (code === TAKEN) continue;
+      this.#id = id;
+      if (code === 0) return;
+      throw new Error(`Cannot claim a network: ${new TextDecoder().decode(stderr)}`);
+    }
+  }
+
+  async #run(action: "claim" | "start" | "stop", id: string): Promise<Deno.CommandOutput> {
+    const args = [SCRIPT, action, this.#folder, id];
+    return await new Deno.Command("sh", { args, stdout: "null" }).output();
+  }
+
   async #control(action: "start" | "stop"): Promise<void> {
-    const { success, stderr } = await new Deno.Command("sh", {
-      args: [SCRIPT, action, this.#folder, this.#id],
-      stdout: "null",
-    }).output();
+    const { success, stderr } = await this.#run(action, this.#id);
     if (success) return;
     throw new Error(`Cannot ${action} Slurm: ${new TextDecoder().decode(stderr)}`);
   }

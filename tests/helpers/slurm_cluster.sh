@@ -1,19 +1,25 @@
 #!/bin/sh
 # A Slurm cluster of two nodes on this machine, without systemd or cgroups: two slurmd in network
-# and UTS namespaces of their own, joined by a bridge. As root: slurm_cluster.sh start|stop FOLDER ID
+# and UTS namespaces of their own, joined by a bridge. As root: slurm_cluster.sh claim|start|stop
+# FOLDER ID, where an ID that was claimed (below 250) is no other cluster's; 75 says that it is one's.
 #
 # Needs slurm-wlm, munge, and libpmix-dev for the name under which Slurm looks for PMIx.
 set -eu
 action=$1
 dir=$2
 id=$3
-net=10.213.$((id % 250 + 1))
+net=10.213.$((id + 1))
 bridge=sx${id}b
+
+claim() {
+  # Of two that try at once only one makes the device.
+  ip link add "$bridge" type bridge 2>/dev/null && return
+  ip link show "$bridge" >/dev/null && exit 75
+}
 
 start() {
   mkdir -p "$dir/state" "$dir/pmix" "$dir/spool-n1" "$dir/spool-n2"
   chmod 755 "$dir"
-  ip link add "$bridge" type bridge
   ip addr add "$net.1/24" dev "$bridge"
   ip link set "$bridge" up
   for i in 1 2; do
@@ -50,6 +56,7 @@ SelectTypeParameters=CR_Core
 SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=60
+MessageTimeout=60
 NodeName=n1 NodeAddr=$net.11 CPUs=4 State=UNKNOWN
 NodeName=n2 NodeAddr=$net.12 CPUs=4 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES State=UP MaxTime=10
@@ -62,8 +69,9 @@ END
     nsenter --net="/run/netns/sx${id}n$i" unshare --uts --mount sh -c \
       "hostname n$i && mount -t tmpfs tmpfs '$dir/pmix' && exec slurmd -N n$i -f '$SLURM_CONF'"
   done
-  for _ in $(seq 50); do
-    [ "$(timeout 5 sinfo -h -t idle -o %D)" = 2 ] && return
+  # As long as a busy machine may need.
+  for _ in $(seq 600); do
+    [ "$(timeout 60 sinfo -h -t idle -o %D)" = 2 ] && return
     sleep 0.1
   done
   echo "the nodes did not come up" >&2
@@ -73,13 +81,13 @@ END
 stop() {
   export SLURM_CONF="$dir/slurm.conf"
   for i in 1 2; do ip link set "sx${id}v$i" up || true; done
-  timeout 10 scancel --full --signal=KILL --user=root || true
+  timeout 60 scancel --full --signal=KILL --user=root || true
   sleep 1
   for name in slurmd-n1 slurmd-n2 slurmctld munged; do
     [ -f "$dir/$name.pid" ] && kill "$(cat "$dir/$name.pid")" || true
   done
   for name in slurmd-n1 slurmd-n2 slurmctld munged; do
-    for _ in $(seq 50); do
+    for _ in $(seq 600); do
       # A daemon removes the file when it ends.
       [ -f "$dir/$name.pid" ] && kill -0 "$(cat "$dir/$name.pid")" 2>/dev/null || break
       sleep 0.1

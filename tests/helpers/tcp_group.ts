@@ -12,10 +12,23 @@ export async function testKey(text = "a key of the tests alone"): Promise<JobKey
   return await importJobKey(new TextEncoder().encode(text));
 }
 
-/** A port that nobody listened at a moment ago. */
+/** Ports that no system gives to connections by itself, those of each process apart. */
+const FIRST_PORT = 12_000;
+const PORTS = 100;
+const PROCESSES = 85;
+let taken = 0;
+
+/** A port that nobody listens at, and that no other process of tests takes. */
 export function freePort(hostname = "127.0.0.1"): number {
-  using listener = Deno.listen({ hostname, port: 0 });
-  return listener.addr.port;
+  for (;;) {
+    const port = FIRST_PORT + (Deno.pid % PROCESSES) * PORTS + taken++ % PORTS;
+    try {
+      using listener = Deno.listen({ hostname, port });
+      return listener.addr.port;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
+  }
 }
 
 /** A group of TCP that can be looked into. */

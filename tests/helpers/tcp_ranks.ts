@@ -10,7 +10,7 @@ const CLI = new URL("../../cli.ts", import.meta.url).pathname;
 // As the tasks have it.
 const RUN = ["run", "--quiet", "--no-check", "--no-code-cache"];
 /** Whoever is left then is ended. */
-const LIMIT_SECONDS = 150;
+const LIMIT_SECONDS = 400;
 const NEEDED = ["ip", "nsenter", "unshare", "timeout"];
 
 /** How a rank ended. */
@@ -58,6 +58,11 @@ export class TcpRanks implements AsyncDisposable {
     await this.#ranks[rank]?.seen(marker);
   }
 
+  /** The process numbers of the ranks, by rank. */
+  pids(): number[] {
+    return this.#ranks.map(({ pid }) => pid);
+  }
+
   /** Sends one rank a signal. */
   signal(rank: number, signal: Deno.Signal): void {
     this.#ranks[rank]?.signal(signal);
@@ -93,6 +98,10 @@ class StartedRank {
     const pipes = { stdin: "null", stdout: "piped", stderr: "piped" } as const;
     this.#process = new Deno.Command(program, { args, env, ...pipes }).spawn();
     this.#end = this.#follow();
+  }
+
+  get pid(): number {
+    return this.#process.pid;
   }
 
   async seen(marker: string): Promise<void> {
