@@ -125,9 +125,14 @@ export class Absence {
     this.#lastMs = nowMs;
   }
 
+  /** How long ago this process went on after it had been stopped, in ms; Infinity if it never was. */
+  sinceMs(nowMs: number): number {
+    this.turn(nowMs);
+    return nowMs - this.#wokeMs;
+  }
+
   /** Whether what this process finds now may have happened while it was stopped. */
   isFresh(nowMs: number): boolean {
-    this.turn(nowMs);
-    return nowMs - this.#wokeMs < this.#limitMs;
+    return this.sinceMs(nowMs) < this.#limitMs;
   }
 }

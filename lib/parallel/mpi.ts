@@ -307,7 +307,10 @@ export class MpiCollective implements LaunchedCollective {
     if (this.#spin(request, SPIN_MS)) return;
     const clock = this.#control.peers.clock();
     // Over TCP an exchange takes several steps, and MPI takes them only while it is asked.
-    while (!this.#spin(request, BURST_MS)) {
+    for (;;) {
+      while (this.#control.hasJustWoken) await this.#sleep(SLEEP_MS);
+      if (this.#spin(request, BURST_MS)) return;
+      if (this.#control.hasJustWoken) continue;
       this.#control.receive();
       this.#throwIfAborted();
       const nowMs = performance.now();

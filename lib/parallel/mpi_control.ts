@@ -23,6 +23,11 @@ const MAX_INTERVAL_MS = 1_000;
 const MAX_SILENCE_MS = 7_000;
 /** How long the last reports may take. */
 const DRAIN_MS = 200;
+/**
+ * After a stop the launcher's signal is to come first: the others may be gone, and then a call of the
+ * library may never return.
+ */
+const WAKE_MS = 500;
 /** How long the word that the user has been told may take to be sent. */
 const FLUSH_MS = 2_000;
 
@@ -152,6 +157,11 @@ export class MpiControl {
     return new AbortedError(text, { rank: error.rank, phase: error.phase });
   }
 
+  /** Whether this process was stopped until a moment ago: the library is not to be called now. */
+  get hasJustWoken(): boolean {
+    return this.#absence.sinceMs(performance.now()) < WAKE_MS;
+  }
+
   /** Says nothing more. */
   stop(): void {
     this.#stopped = true;
@@ -181,6 +191,7 @@ export class MpiControl {
   }
 
   #tick(): void {
+    if (this.hasJustWoken) return;
     try {
       this.receive();
       this.#send(this.#reports);

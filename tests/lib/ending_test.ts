@@ -264,7 +264,9 @@ Deno.test("Absence.isFresh() holds for a while after a stop that others do not w
   const absence = new Absence({ limitMs: 7_000, nowMs: 0 });
   assertEquals(absence.isFresh(6_999), false);
   assertEquals(absence.isFresh(13_000), false);
+  assertEquals(absence.sinceMs(13_000), Infinity);
   assertEquals(absence.isFresh(20_000), true);
+  assertEquals(absence.sinceMs(20_400), 400);
   for (let nowMs = 20_500; nowMs < 27_000; nowMs += 500) assertEquals(absence.isFresh(nowMs), true);
   assertEquals(absence.isFresh(27_000), false);
 });
