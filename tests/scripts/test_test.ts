@@ -92,7 +92,7 @@ Deno.test("outcomeOf() reads what deno test says of tests that fail, of steps an
     const long = reasons[2] ?? [];
     assertEquals(long.slice(2, 4), ["line 1", "line 2"]);
     assertMatch(long.at(-2) ?? "", /^\.\.\. \(\d+ more lines above\)$/);
-    assertMatch(long.at(-1) ?? "", /^    at .*c_test\.ts:2:\d+/);
+    assertMatch(long.at(-1) ?? "", /^ {4}at .*c_test\.ts:2:\d+/);
     const end = summary(outcome, { seconds: 1 }).split("\n");
     assert(end.length <= 60, "what failed is at the end of a log");
     const shown = summary(totalOf([outcome, outcome]), { seconds: 61.7 });
