@@ -189,7 +189,7 @@ Deno.test({
   fn: () =>
     inFolder({}, async (folder) => {
       await using cluster = await SlurmCluster.start();
-      const [samples, tokens] = [8, 300];
+      const [samples, tokens] = [8, 150];
       const { job, ranks, files } = await startLong(cluster, folder, {
         timeoutMs: 60_000,
         samples,
