@@ -109,19 +109,19 @@ export class Ending {
 
 /** Notices that this process was stopped for so long that the others may have ended without it. */
 export class Absence {
-  readonly #limitMs: number;
+  /** How long the others wait for a rank at the least, and how long it is new here again. */
+  limitMs: number;
   #lastMs: number;
   #wokeMs = -Infinity;
 
-  /** @param options.limitMs How long the others wait for a rank, and how long it is new here again. */
   constructor(options: { limitMs: number; nowMs: number }) {
-    this.#limitMs = options.limitMs;
+    this.limitMs = options.limitMs;
     this.#lastMs = options.nowMs;
   }
 
   /** This process runs; to be called far more often than once in the limit. */
   turn(nowMs: number): void {
-    if (nowMs - this.#lastMs >= this.#limitMs) this.#wokeMs = nowMs;
+    if (nowMs - this.#lastMs >= this.limitMs) this.#wokeMs = nowMs;
     this.#lastMs = nowMs;
   }
 
@@ -133,6 +133,6 @@ export class Absence {
 
   /** Whether what this process finds now may have happened while it was stopped. */
   isFresh(nowMs: number): boolean {
-    return this.sinceMs(nowMs) < this.#limitMs;
+    return this.sinceMs(nowMs) < this.limitMs;
   }
 }

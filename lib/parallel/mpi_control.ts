@@ -23,11 +23,13 @@ const MAX_INTERVAL_MS = 1_000;
 const MAX_SILENCE_MS = 7_000;
 /** How long the last reports may take. */
 const DRAIN_MS = 200;
+/** Others have not heard of a rank since its last report, some time before it was stopped. */
+const GIVEN_UP = 3 / 4;
 /**
  * After a stop the launcher's signal is to come first: the others may be gone, and then a call of the
- * library may never return.
+ * library may never return (Open MPI 4.1 tells over and over of a connection that is broken).
  */
-const WAKE_MS = 500;
+const WAKE_MS = 2_000;
 /** How long the word that the user has been told may take to be sent. */
 const FLUSH_MS = 2_000;
 
@@ -102,6 +104,7 @@ export class MpiControl {
   set timeoutMs(value: number) {
     if (this.#stopped) return;
     this.#timeoutMs = value;
+    this.#absence.limitMs = GIVEN_UP * Math.min(MAX_SILENCE_MS, value);
     clearInterval(this.#timer);
     const { intervalMs, maxStepMs } = pace(value);
     this.peers.maxStepMs = maxStepMs;

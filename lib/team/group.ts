@@ -49,6 +49,8 @@ export class RankGroup {
   #members: readonly Member[] = [];
   #ended = false;
   #isFailing = false;
+  /** Whether all ranks find the same fault, which is rank 0's to tell. */
+  #isFaultOfAll = false;
 
   private constructor(
     collective: LaunchedCollective,
@@ -118,7 +120,8 @@ export class RankGroup {
     if (this.#ended) return false;
     this.#ended = true;
     const { ending } = this.collective;
-    if (!(error instanceof AbortedError)) {
+    const isOthersToTell = this.#isFaultOfAll && this.rank > 0;
+    if (!(error instanceof AbortedError) && !isOthersToTell) {
       this.collective.abort(errorText(error));
       if (await ending.agree() && this.#mayTell(error)) return true;
     }
@@ -177,6 +180,7 @@ export class RankGroup {
       for (const [name, value] of Object.entries(fields(member))) {
         if (expected[name] === value) continue;
         await this.collective.barrier();
+        this.#isFaultOfAll = true;
         throw new UsageError(
           `Cannot run together as all ranks must have the same ${name}: ${this.describe(0)} has ` +
             `'${expected[name]}', ${this.describe(rank)} '${value}'`,

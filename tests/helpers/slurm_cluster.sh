@@ -55,7 +55,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SlurmdParameters=config_overrides
 ReturnToService=2
-KillWait=60
+KillWait=20
 MessageTimeout=60
 NodeName=n1 NodeAddr=$net.11 CPUs=4 State=UNKNOWN
 NodeName=n2 NodeAddr=$net.12 CPUs=4 State=UNKNOWN
