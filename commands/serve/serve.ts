@@ -4,10 +4,10 @@
  * @module
  */
 import { checkPlan, type PlanOptions } from "../../lib/attention/plan.ts";
-import { FileError, UsageError } from "../../lib/errors.ts";
+import { UsageError } from "../../lib/errors.ts";
 import { loadModel, type Model } from "../../lib/engine/load_model.ts";
 import type { LoadOptions } from "../../lib/engine/model_options.ts";
-import { type ChatRenderer, openChatTemplate } from "../../lib/model/chat_template.ts";
+import { type ChatRenderer, findChatTemplate } from "../../lib/model/chat_template.ts";
 import { modelNameOf } from "../../lib/model/model_folder.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import type { CommandContext } from "../infer/infer.ts";
@@ -60,6 +60,8 @@ export async function runServe(options: ServeOptions, context: CommandContext): 
   }
   const asked = context.launchedRanks ?? options.processCount;
   const processCount = usableProcesses(plan, asked, { screen });
+  // What is damaged is told before anything is loaded.
+  await findChatTemplate(folder);
   using tokenizer = await openTokenizerThread(folder);
   await using session = new ModelSession({
     folder,
@@ -91,7 +93,8 @@ export async function serviceOf(
   const { cut, selection } = checkPlan(options.plan);
   const isDense = cut.kind === "whole" && selection === undefined;
   const { eosTokenIds: endIds } = model.config;
-  const chatTemplate = await chatTemplateOf(folder);
+  // Base models have none: that is said when one is asked for.
+  const chatTemplate = await findChatTemplate(folder);
   return openService({
     setup: { model, isDense, queryTokens, maxTokens },
     modelName,
@@ -101,16 +104,6 @@ export async function serviceOf(
     admission: new Admission({ places: model.batchSize, queue }),
     metrics: new Metrics(),
   });
-}
-
-async function chatTemplateOf(folder: string): Promise<ChatRenderer | undefined> {
-  try {
-    return await openChatTemplate(folder);
-  } catch (error) {
-    // Base models have none: that is said when one is asked for.
-    if (error instanceof FileError) return undefined;
-    throw error;
-  }
 }
 
 async function chatEnds(template: ChatRenderer | undefined, model: Model): Promise<number[]> {
