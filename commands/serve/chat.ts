@@ -128,8 +128,8 @@ async function answerOf(
 }
 
 async function logprobsOf(job: Job, { scores }: Answered): Promise<object | null> {
-  const { tokenizer } = job.service.setup.model;
-  return scores === undefined ? null : await chatLogprobs(scores, tokenizer);
+  const { setup: { model: { tokenizer } }, bytesOf } = job.service;
+  return scores === undefined ? null : await chatLogprobs(scores, { tokenizer, bytesOf });
 }
 
 function topField(body: Body): number | undefined {

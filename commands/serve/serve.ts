@@ -9,6 +9,8 @@ import { loadModel, type Model } from "../../lib/engine/load_model.ts";
 import type { LoadOptions } from "../../lib/engine/model_options.ts";
 import { type ChatRenderer, findChatTemplate } from "../../lib/model/chat_template.ts";
 import { modelNameOf } from "../../lib/model/model_folder.ts";
+import { TokenBytes } from "../../lib/model/token_bytes.ts";
+import { readTokenizerFile } from "../../lib/model/tokenizer_file.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import { ModelSession, usableProcesses } from "../shared/model_session.ts";
@@ -17,6 +19,7 @@ import { Admission } from "./admission.ts";
 import { Metrics } from "./metrics.ts";
 import { type ServerOptions, startServer } from "./server.ts";
 import { openService, type Service } from "./service.ts";
+import type { BytesOf } from "./token_texts.ts";
 
 /** Limits of what is asked. */
 export interface ServiceOptions {
@@ -101,9 +104,19 @@ export async function serviceOf(
     endIds,
     chatTemplate,
     chatEndIds: [...new Set([...endIds, ...await chatEnds(chatTemplate, model)])],
+    bytesOf: bytesIn(folder),
     admission: new Admission({ places: model.batchSize, queue }),
     metrics: new Metrics(),
   });
+}
+
+/** Reads the vocabulary when the first token is asked about. */
+function bytesIn(folder: string): BytesOf {
+  let bytes: Promise<TokenBytes> | undefined;
+  return async (id) => {
+    bytes ??= readTokenizerFile(folder).then((file) => new TokenBytes(file));
+    return (await bytes).bytesOf(id);
+  };
 }
 
 async function chatEnds(template: ChatRenderer | undefined, model: Model): Promise<number[]> {

@@ -80,7 +80,7 @@ export async function openChatTemplate(
   if (found !== undefined) return found;
   const rule = isGgufPath(folder)
     ? `it has no '${TEMPLATE_KEY}'`
-    : `it must have ${TEMPLATE_FILE}, or 'chat_template' in ${CONFIG_FILE} (of several the one that is named default): found none`;
+    : `it must have ${TEMPLATE_FILE}, or a text 'chat_template' in ${CONFIG_FILE}, of several one that is named default: found none`;
   throw new FileError(`Cannot use a chat template of ${folder} as ${rule}`);
 }
 
