@@ -92,20 +92,39 @@ export function checkSwitch(place: OptionPlace, options: { value: boolean }): bo
   throw optionError(place, { rule: "true or false", value });
 }
 
+/** Functions that are called back, by their names; those that are absent are none. */
+export function checkFunctions(action: string, functions: Readonly<Record<string, unknown>>): void {
+  for (const [name, value] of Object.entries(functions)) {
+    if (value === undefined || typeof value === "function") continue;
+    throw optionError({ action, name }, { rule: "a function", value });
+  }
+}
+
+/** What ends a call; absent where nothing does. @throws {UsageError} If it is no such signal. */
+export function checkSignal(place: OptionPlace, value: AbortSignal | undefined): void {
+  if (value === undefined || value instanceof AbortSignal) return;
+  throw optionError(place, { rule: "an AbortSignal", value });
+}
+
 /** Ids of tokens. @throws {UsageError} If it is no array of them. */
 export function checkIds(place: OptionPlace, value: readonly number[]): readonly number[] {
   if (Array.isArray(value) && value.every((id) => Number.isInteger(id) && id >= 0)) return value;
   throw optionError(place, { rule: "an array of whole numbers from 0 on", value });
 }
 
-/** Refuses what would be ignored in silence. @throws {UsageError} If there is an unknown name. */
+/**
+ * Refuses what would be ignored in silence.
+ *
+ * @param task `name`: what the object is called. @default {"options"}
+ * @throws {UsageError} If it is no object, or there is an unknown name.
+ */
 export function checkNames(
   options: object,
-  task: { action: string; known: readonly string[] },
+  task: { action: string; known: readonly string[]; name?: string },
 ): void {
-  const { action, known } = task;
+  const { action, known, name = "options" } = task;
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw optionError({ action, name: "options" }, { rule: "an object", value: options });
+    throw optionError({ action, name }, { rule: "an object", value: options });
   }
   const unknown = Object.keys(options).find((name) => !known.includes(name));
   if (unknown === undefined) return;

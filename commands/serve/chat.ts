@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { FileError } from "../../lib/errors.ts";
+import type { ChatMessage, ChatRenderer, TemplateValues } from "../../lib/model/chat_template.ts";
 import { type Answered, answerLength, answerPrompt } from "./answer.ts";
 import { usageOf } from "./completions.ts";
 import { ApiError, fieldError, jsonResponse } from "./errors.ts";
@@ -12,10 +14,10 @@ import {
   CHAT_FIELDS,
   type CommonFields,
   commonFields,
-  messagesField,
   templateField,
 } from "./fields.ts";
 import { switchField, wholeField } from "./fields.ts";
+import { messagesField } from "./messages.ts";
 import type { Service, ServiceCall } from "./service.ts";
 import { TextStream } from "./text_stream.ts";
 import { chatLogprobs } from "./token_texts.ts";
@@ -47,7 +49,7 @@ export async function chat(service: Service, body: Body, call: ServiceCall): Pro
     throw new ApiError(400, `The model ${modelName} has no chat template: use /v1/completions`);
   }
   using entry = service.enter(1);
-  const ids = await service.promptIds(await chatTemplate.render(messages, values));
+  const ids = await service.promptIds(await rendered(chatTemplate, { messages, values }));
   const limit = wholeField(body, "max_completion_tokens", { min: 1, max: 2 ** 31 - 1 });
   const maxTokens = answerLength(setup, {
     promptTokens: ids.length,
@@ -73,6 +75,18 @@ export async function chat(service: Service, body: Body, call: ServiceCall): Pro
   };
   const usage = usageOf([{ answered, prompt: { ids } }]);
   return jsonResponse({ ...head, choices: [choice], usage });
+}
+
+/** The prompt of a conversation. @throws {ApiError} If the template refuses it. */
+async function rendered(
+  template: ChatRenderer,
+  { messages, values }: { messages: readonly ChatMessage[]; values: TemplateValues },
+): Promise<string> {
+  try {
+    return await template.render(messages, values);
+  } catch (error) {
+    throw error instanceof FileError ? new ApiError(400, error.message, { cause: error }) : error;
+  }
 }
 
 /** The pieces of the answer as they come; with log-probabilities it comes in one. */
@@ -114,8 +128,8 @@ async function answerOf(
 }
 
 async function logprobsOf(job: Job, { scores }: Answered): Promise<object | null> {
-  const { tokenizer } = job.service.setup.model;
-  return scores === undefined ? null : await chatLogprobs(scores, tokenizer);
+  const { setup: { model: { tokenizer } }, bytesOf } = job.service;
+  return scores === undefined ? null : await chatLogprobs(scores, { tokenizer, bytesOf });
 }
 
 function topField(body: Body): number | undefined {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DeviceError, errorText, FileError, RequestError, UsageError } from "../../lib/errors.ts";
+import { DeviceError, errorText, RequestError, UsageError } from "../../lib/errors.ts";
 
 /** A request that is refused. */
 export class ApiError extends Error {
@@ -11,16 +11,23 @@ export class ApiError extends Error {
   readonly status: number;
   readonly param: string | null;
   readonly code: string | null;
+  readonly headers: Readonly<Record<string, string>>;
 
   constructor(
     status: number,
     message: string,
-    options: { param?: string; code?: string; cause?: unknown } = {},
+    options: {
+      param?: string;
+      code?: string;
+      cause?: unknown;
+      headers?: Readonly<Record<string, string>>;
+    } = {},
   ) {
     super(message, options.cause === undefined ? {} : { cause: options.cause });
     this.status = status;
     this.param = options.param ?? null;
     this.code = options.code ?? null;
+    this.headers = options.headers ?? {};
   }
 }
 
@@ -45,16 +52,18 @@ export function apiErrorOf(error: unknown): ApiError {
   if (error instanceof RequestError || error instanceof UsageError) {
     return new ApiError(400, text, { cause: error });
   }
-  // What a template or a tokenizer refuses is at fault itself.
-  if (error instanceof FileError) return new ApiError(400, text, { cause: error });
   // There may be memory again when others are done.
   if (error instanceof DeviceError) return new ApiError(503, text, { cause: error });
   return new ApiError(500, text, { cause: error });
 }
 
 /** A JSON answer. */
-export function jsonResponse(body: unknown, status = 200): Response {
-  const headers = new Headers({ "Content-Type": "application/json" });
+export function jsonResponse(
+  body: unknown,
+  status = 200,
+  further: Readonly<Record<string, string>> = {},
+): Response {
+  const headers = new Headers({ "Content-Type": "application/json", ...further });
   if (status === 429 || status === 503) headers.set("Retry-After", "1");
   if (status === 401) headers.set("WWW-Authenticate", "Bearer");
   return new Response(`${JSON.stringify(body)}\n`, { status, headers });
@@ -62,7 +71,7 @@ export function jsonResponse(body: unknown, status = 200): Response {
 
 /** The answer to a request that failed. */
 export function errorResponse(error: unknown): Response {
-  const { status, message, param, code } = apiErrorOf(error);
+  const { status, message, param, code, headers } = apiErrorOf(error);
   const type = TYPES[status] ?? (status < 500 ? "invalid_request_error" : "server_error");
-  return jsonResponse({ error: { message, type, param, code } }, status);
+  return jsonResponse({ error: { message, type, param, code } }, status, headers);
 }

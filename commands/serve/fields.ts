@@ -4,7 +4,7 @@
  * @module
  */
 import { isJsonObject } from "../../lib/text_file.ts";
-import type { ChatMessage, TemplateValues } from "../../lib/model/chat_template.ts";
+import type { TemplateValues } from "../../lib/model/chat_template.ts";
 import { ApiError, fieldError } from "./errors.ts";
 
 /** A body: a JSON object; `null` counts as absent. */
@@ -139,22 +139,6 @@ export function promptField(body: Body): readonly (string | Int32Array)[] {
   });
 }
 
-/** The messages of a chat, with contents of text only. */
-export function messagesField(body: Body): readonly ChatMessage[] {
-  const { messages } = body;
-  const rule = "an array of messages with a role and a text as content";
-  if (!Array.isArray(messages) || messages.length === 0) {
-    throw fieldError("messages", { rule, value: messages });
-  }
-  return messages.map((message: unknown) => {
-    if (!isJsonObject(message)) throw fieldError("messages", { rule, value: message });
-    const { role, content } = message;
-    const text = typeof content === "string" ? content : partsText(content);
-    if (typeof role === "string" && text !== undefined) return { role, content: text };
-    throw fieldError("messages", { rule, value: message });
-  });
-}
-
 /** Values that the chat template asks for: vLLM's field. */
 export function templateField(body: Body): TemplateValues {
   const { chat_template_kwargs: values = {} } = body;
@@ -162,15 +146,8 @@ export function templateField(body: Body): TemplateValues {
   throw fieldError("chat_template_kwargs", { rule: "an object", value: values });
 }
 
-function partsText(content: unknown): string | undefined {
-  if (!Array.isArray(content)) return undefined;
-  const texts = content.map((part: unknown) =>
-    isJsonObject(part) && part.type === "text" ? part.text : undefined
-  );
-  return isTexts(texts) ? texts.join("") : undefined;
-}
-
-function isTexts(value: unknown): value is readonly string[] {
+/** Whether a value is an array of texts. */
+export function isTexts(value: unknown): value is readonly string[] {
   return Array.isArray(value) && value.every((text) => typeof text === "string");
 }
 

@@ -4,11 +4,13 @@
  * @module
  */
 import { checkPlan, type PlanOptions } from "../../lib/attention/plan.ts";
-import { FileError, UsageError } from "../../lib/errors.ts";
+import { UsageError } from "../../lib/errors.ts";
 import { loadModel, type Model } from "../../lib/engine/load_model.ts";
 import type { LoadOptions } from "../../lib/engine/model_options.ts";
-import { type ChatRenderer, openChatTemplate } from "../../lib/model/chat_template.ts";
+import { type ChatRenderer, findChatTemplate } from "../../lib/model/chat_template.ts";
 import { modelNameOf } from "../../lib/model/model_folder.ts";
+import { TokenBytes } from "../../lib/model/token_bytes.ts";
+import { readTokenizerFile } from "../../lib/model/tokenizer_file.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import { ModelSession, usableProcesses } from "../shared/model_session.ts";
@@ -17,6 +19,7 @@ import { Admission } from "./admission.ts";
 import { Metrics } from "./metrics.ts";
 import { type ServerOptions, startServer } from "./server.ts";
 import { openService, type Service } from "./service.ts";
+import type { BytesOf } from "./token_texts.ts";
 
 /** Limits of what is asked. */
 export interface ServiceOptions {
@@ -60,6 +63,8 @@ export async function runServe(options: ServeOptions, context: CommandContext): 
   }
   const asked = context.launchedRanks ?? options.processCount;
   const processCount = usableProcesses(plan, asked, { screen });
+  // What is damaged is told before anything is loaded.
+  await findChatTemplate(folder);
   using tokenizer = await openTokenizerThread(folder);
   await using session = new ModelSession({
     folder,
@@ -91,26 +96,27 @@ export async function serviceOf(
   const { cut, selection } = checkPlan(options.plan);
   const isDense = cut.kind === "whole" && selection === undefined;
   const { eosTokenIds: endIds } = model.config;
-  const chatTemplate = await chatTemplateOf(folder);
+  // Base models have none: that is said when one is asked for.
+  const chatTemplate = await findChatTemplate(folder);
   return openService({
     setup: { model, isDense, queryTokens, maxTokens },
     modelName,
     endIds,
     chatTemplate,
     chatEndIds: [...new Set([...endIds, ...await chatEnds(chatTemplate, model)])],
+    bytesOf: bytesIn(folder),
     admission: new Admission({ places: model.batchSize, queue }),
     metrics: new Metrics(),
   });
 }
 
-async function chatTemplateOf(folder: string): Promise<ChatRenderer | undefined> {
-  try {
-    return await openChatTemplate(folder);
-  } catch (error) {
-    // Base models have none: that is said when one is asked for.
-    if (error instanceof FileError) return undefined;
-    throw error;
-  }
+/** Reads the vocabulary when the first token is asked about. */
+function bytesIn(folder: string): BytesOf {
+  let bytes: Promise<TokenBytes> | undefined;
+  return async (id) => {
+    bytes ??= readTokenizerFile(folder).then((file) => new TokenBytes(file));
+    return (await bytes).bytesOf(id);
+  };
 }
 
 async function chatEnds(template: ChatRenderer | undefined, model: Model): Promise<number[]> {

@@ -103,10 +103,7 @@ async function route(
   if (post === undefined && !isModel && !PATHS.includes(pathname)) {
     throw new ApiError(404, `There is no ${pathname}: there is ${PATHS.join(", ")}`);
   }
-  const method = post === undefined ? "GET" : "POST";
-  if (request.method !== method) {
-    throw new ApiError(405, `${pathname} takes ${method}: current value is ${request.method}`);
-  }
+  checkMethod(request, { pathname, methods: post === undefined ? ["GET", "HEAD"] : ["POST"] });
   if (post !== undefined) {
     const body = await readFields(request, options);
     const call = openCall([request.signal, ending]);
@@ -125,9 +122,28 @@ async function route(
   }
   const model = modelCard(service);
   if (!isModel) return jsonResponse({ object: "list", data: [model] });
-  const name = decodeURIComponent(pathname.slice("/v1/models/".length));
+  const name = decoded(pathname.slice("/v1/models/".length));
   if (name === model.id) return jsonResponse(model);
   throw new ApiError(404, `The model '${name}' does not exist`, { code: "model_not_found" });
+}
+
+/** @throws {ApiError} If a path does not take a request's method. */
+function checkMethod(
+  { method }: Request,
+  { pathname, methods }: { pathname: string; methods: readonly string[] },
+): void {
+  if (methods.includes(method)) return;
+  const text = `${pathname} takes ${methods.join(" and ")}: current value is ${method}`;
+  throw new ApiError(405, text, { headers: { Allow: methods.join(", ") } });
+}
+
+/** A part of a path; as it is where its escapes are none. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 function modelCard({ modelName, setup }: Service) {

@@ -8,6 +8,7 @@ import type { Admission } from "./admission.ts";
 import type { AnswerSetup } from "./answer.ts";
 import { ApiError } from "./errors.ts";
 import type { Metrics } from "./metrics.ts";
+import type { BytesOf } from "./token_texts.ts";
 
 /** What a service is made of. */
 export interface ServiceParts {
@@ -19,6 +20,8 @@ export interface ServiceParts {
   readonly chatTemplate: ChatRenderer | undefined;
   /** Ids that end an answer of a chat. */
   readonly chatEndIds: readonly number[];
+  /** The bytes of a token that is no whole characters. */
+  readonly bytesOf: BytesOf;
   readonly admission: Admission;
   readonly metrics: Metrics;
 }

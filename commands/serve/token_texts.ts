@@ -15,6 +15,12 @@ export interface CompletionLogprobs {
   readonly text_offset: readonly number[];
 }
 
+/** The bytes of a token; undefined where they are not known. */
+export type BytesOf = (id: number) => Promise<readonly number[] | undefined>;
+
+/** Stands for bytes that are no whole character. */
+const INCOMPLETE = "\ufffd";
+
 /** The scores of a completion; the token itself is among the most likely ones, wherever it stands. */
 export async function completionLogprobs(
   scores: readonly Scored[],
@@ -25,7 +31,8 @@ export async function completionLogprobs(
   const top = await Promise.all(scores.map(async (score, i) => {
     if (score.logprob === null) return null;
     const texts = await topTexts(score.top, { before: scores[i - 1], tokenizer });
-    const all = [...texts, [tokens[i] ?? "", score.logprob] as const];
+    const all = texts.map(([text, logprob]) => [text, logprob] as const);
+    all.push([tokens[i] ?? "", score.logprob]);
     // Of tokens with one text the most likely one counts.
     return Object.fromEntries(all.toSorted((a, b) => a[1] - b[1]));
   }));
@@ -43,25 +50,31 @@ export async function completionLogprobs(
   };
 }
 
-/** `logprobs` of a choice of a chat. */
+/**
+ * `logprobs` of a choice of a chat.
+ *
+ * @param options `bytesOf`: the bytes of a token that is no whole characters.
+ */
 export async function chatLogprobs(
   scores: readonly Scored[],
-  tokenizer: TextTokenizer,
+  options: { tokenizer: TextTokenizer; bytesOf: BytesOf },
 ): Promise<{ content: readonly unknown[] }> {
+  const { tokenizer, bytesOf } = options;
   const texts = await tokenTexts(scores, tokenizer);
   const encoder = new TextEncoder();
-  const entry = (token: string, logprob: number | null) => ({
-    token,
-    logprob,
-    bytes: [...encoder.encode(token)],
-  });
+  const entry = async (id: number, token: string, logprob: number | null) => {
+    // A part of a character behind another one may add nothing to a text.
+    const isPart = token === "" || token.includes(INCOMPLETE);
+    const exact = isPart ? await bytesOf(id) : undefined;
+    return { token, logprob, bytes: exact ?? [...encoder.encode(token)] };
+  };
   const content = scores.map(async (score, i) => {
     const top = score.logprob === null
       ? []
       : await topTexts(score.top, { before: scores[i - 1], tokenizer });
     return {
-      ...entry(texts[i] ?? "", score.logprob),
-      top_logprobs: top.map(([text, logprob]) => entry(text, logprob)),
+      ...await entry(score.id, texts[i] ?? "", score.logprob),
+      top_logprobs: await Promise.all(top.map(([text, logprob, id]) => entry(id, text, logprob))),
     };
   });
   return { content: await Promise.all(content) };
@@ -77,10 +90,10 @@ async function tokenTexts(scores: readonly Scored[], tokenizer: TextTokenizer): 
 async function topTexts(
   top: readonly (readonly [number, number])[],
   options: { before: Scored | undefined; tokenizer: TextTokenizer },
-): Promise<(readonly [string, number])[]> {
+): Promise<(readonly [string, number, number])[]> {
   const place = { before: options.before?.id, tokenizer: options.tokenizer };
   return await Promise.all(
-    top.map(async ([id, logprob]) => [await textBehind(id, place), logprob] as const),
+    top.map(async ([id, logprob]) => [await textBehind(id, place), logprob, id] as const),
   );
 }
 

@@ -9,6 +9,8 @@
  *    missing for `none`;
  *  - the remainder of a negative number is negative;
  *  - what is set in a loop lives on in its next iteration;
+ *  - `continue` and `break` take back what their iteration has written (`jinja_loops.ts`);
+ *  - `join()` does not know `attribute`;
  *  - `in` compares as `==` does, and knows neither none nor lists in lists;
  *  - true, false, none, lists and objects are written as JSON, or not at all;
  *  - loops over, and filters of, what is missing end with errors, and so do loops over texts;
@@ -16,9 +18,18 @@
  *
  * @module
  */
-
-/** A node of a parsed template; the package asks for nothing but the type and the type's own keys. */
-type Node = Readonly<Record<string, unknown>> & { readonly type: string };
+import { withEarlyEnds } from "./jinja_loops.ts";
+import {
+  assignment,
+  call,
+  identifier,
+  isDefined,
+  isNode,
+  list,
+  type Node,
+  not,
+  text,
+} from "./jinja_nodes.ts";
 
 /** Functions under names that no template can have. */
 const EQUALS = "starx equals";
@@ -71,10 +82,11 @@ class Rewriter {
     const number = this.#loops++;
     const outer = (name: string) => `starx outer ${number} ${name}`;
     const node = withItems(this.#children(item));
-    const body = Array.isArray(node.body) ? node.body : [];
+    const { before, body } = withEarlyEnds(Array.isArray(node.body) ? node.body : [], number);
     const reset = names.map((name) => assignment(name, identifier(outer(name))));
     return [
       ...names.map((name) => assignment(outer(name), identifier(name))),
+      ...before,
       { ...node, body: [...reset, ...body] },
     ];
   }
@@ -201,12 +213,27 @@ function filter(node: Node): Node {
   if (callee.value === "trim" && args.length > 0) {
     return call(STRIP, [text("strip"), operand, ...args]);
   }
+  if (callee.value === "join") return joined(node, { filter, args });
   const opposite = OPPOSITES[String(callee.value)];
   const [attribute, test] = args;
   if (opposite === undefined || !isNode(test) || test.value !== "undefined") return node;
   const turned = { ...filter, callee: identifier(opposite), args: [attribute, text("defined")] };
   return { ...node, filter: turned };
 }
+
+/** A `join()` of attributes: of a list that `map()` makes of them. */
+function joined(node: Node, { filter, args }: { filter: Node; args: readonly unknown[] }): Node {
+  const isAttribute = (arg: unknown) =>
+    isNode(arg) && isNode(arg.key) && arg.key.value === ATTRIBUTE;
+  const attributes = args.filter(isAttribute);
+  if (attributes.length === 0) return node;
+  const map = { ...filter, callee: identifier("map"), args: attributes };
+  const others = args.filter((arg) => !isAttribute(arg));
+  const operand = { ...node, filter: map };
+  return { ...node, operand, filter: { ...filter, args: others } };
+}
+
+const ATTRIBUTE = "attribute";
 
 /** The filter that keeps what another one leaves out. */
 const OPPOSITES: Readonly<Record<string, string>> = {
@@ -237,44 +264,6 @@ function identifiersIn(target: unknown): string[] {
 /** Whether a name is a loop's own variable, which every iteration has anew. */
 function namesOf(loop: Node, name: string): boolean {
   return name === "loop" || identifiersIn(loop.loopvar).includes(name);
-}
-
-function isNode(value: unknown): value is Node {
-  return typeof value === "object" && value !== null && "type" in value &&
-    typeof value.type === "string";
-}
-
-function isDefined(operand: unknown): Node {
-  return { type: "TestExpression", operand, negate: false, test: identifier("defined") };
-}
-
-function not(argument: Node): Node {
-  return {
-    type: "UnaryExpression",
-    operator: { type: "UnaryOperator", value: "not" },
-    argument,
-  };
-}
-
-/** A list of one, which keeps the kind of its item: a function sees whole numbers and others alike. */
-function list(item: unknown): Node {
-  return { type: "ArrayLiteral", value: [item] };
-}
-
-function identifier(value: string): Node {
-  return { type: "Identifier", value };
-}
-
-function text(value: unknown): Node {
-  return { type: "StringLiteral", value };
-}
-
-function assignment(name: string, value: Node): Node {
-  return { type: "Set", assignee: identifier(name), value, body: [] };
-}
-
-function call(name: string, args: readonly unknown[]): Node {
-  return { type: "CallExpression", callee: identifier(name), args };
 }
 
 /** As Python: texts and numbers differ, true is 1, lists and objects are equal by what they hold. */

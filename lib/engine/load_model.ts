@@ -22,8 +22,15 @@ import { checkHostMemory } from "./host_plan.ts";
 import type { GenerateOptions, LoadOptions, Prompt } from "./model_options.ts";
 import { checkGenerateOptions, checkLoadOptions, precisionFor } from "./options.ts";
 import { cutAtStopWord, idsToStopWord, promptIds, stopCheck, stopIds } from "./prompt_ids.ts";
-import { joinScores, type ScoreOptions, scoreRequest, type Scores } from "./score.ts";
-import type { Engine, GenerateResult } from "../star/request.ts";
+import {
+  checkScoreOptions,
+  joinScores,
+  type ScoreOptions,
+  scoreRequest,
+  type Scores,
+} from "./score.ts";
+import type { Engine, GenerateCall, GenerateRequest, GenerateResult } from "../star/request.ts";
+import { closingReason } from "../team/team.ts";
 import type { RankGroup } from "../team/group.ts";
 
 /** A prompt as it is about to run. */
@@ -258,7 +265,7 @@ class TextModel implements Model {
   }
 
   async generate(prompt: Prompt, options: GenerateOptions = {}): Promise<Generation> {
-    return await this.#call(options, () => this.#generate(prompt, options));
+    return await this.#call(() => this.#generate(prompt, options));
   }
 
   async score(
@@ -266,14 +273,10 @@ class TextModel implements Model {
     continuation: string | Int32Array,
     options: ScoreOptions = {},
   ): Promise<Scores> {
-    return await this.#call(options, () => this.#score({ context, continuation }, options));
+    return await this.#call(() => this.#score({ context, continuation }, options));
   }
 
-  async #call<T>(
-    options: { signal?: AbortSignal | undefined },
-    run: () => Promise<T>,
-  ): Promise<T> {
-    options.signal?.throwIfAborted();
+  async #call<T>(run: () => Promise<T>): Promise<T> {
     if (this.#closing !== undefined) {
       throw new TypeError("Cannot generate as the model is disposed");
     }
@@ -291,6 +294,7 @@ class TextModel implements Model {
     options: ScoreOptions,
   ): Promise<Scores> {
     const { tokenizer, config: { vocabularySize } } = this;
+    checkScoreOptions(options);
     const ownPlan = options.plan && await this.#checkPlan(options.plan);
     const plan = ownPlan ?? this.#plan;
     const parts = { tokenizer, plan, vocabularySize };
@@ -301,7 +305,7 @@ class TextModel implements Model {
     this.#checkMemory({ plan, contextTokens, room: request.queryIds.length + 1 });
     const { signal, onProgress } = options;
     const asked = { ...request, plan: ownPlan };
-    const { ids, scores = [] } = await this.#engine.generate(asked, { signal, onProgress });
+    const { ids, scores = [] } = await this.#ask(asked, { signal, onProgress });
     return joinScores({ continuationIds, scores, nextId: ids[0] ?? 0 });
   }
 
@@ -312,6 +316,7 @@ class TextModel implements Model {
       options,
     );
     const { onProgress, onIds, withMasks, withCurves, keepContext, signal } = options;
+    signal?.throwIfAborted();
     const ownPlan = options.plan && await this.#checkPlan(options.plan);
     const plan = ownPlan ?? this.#plan;
     if (withCurves === true) checkMeasures(plan);
@@ -327,10 +332,10 @@ class TextModel implements Model {
     });
     const room = queryIds.length + tokensToGenerate;
     this.#checkMemory({ plan, contextTokens: contextIds.length, room, withCurves });
-    const result = await this.#engine.generate({
+    const ends = [...new Set([...await stopIds(stopWords, tokenizer), ...endIds])];
+    const result = await this.#ask({
       ...{ sample, contextIds, queryIds, tokensToGenerate, topLogits, withMasks, keepContext },
-      ...{ withCurves, plan: ownPlan },
-      stopIds: [...new Set([...await stopIds(stopWords, tokenizer), ...endIds])],
+      ...{ withCurves, plan: ownPlan, stopIds: ends },
     }, { onProgress, onIds, signal, isDone: stopCheck(stopWords, tokenizer) });
     const ids = await idsToStopWord(result.ids, { stopWords, tokenizer });
     const end = ids.findIndex((id) => endIds.includes(id));
@@ -344,6 +349,12 @@ class TextModel implements Model {
       seconds: (performance.now() - startMs) / 1000,
       result,
     };
+  }
+
+  /** @throws {DOMException} An `AbortError` if the model was disposed of before it came to this. */
+  async #ask(request: GenerateRequest, call: GenerateCall): Promise<GenerateResult> {
+    if (this.#closing !== undefined) throw closingReason();
+    return await this.#engine.generate(request, call);
   }
 
   async #checkPlan(options: PlanOptions): Promise<CheckedPlan> {

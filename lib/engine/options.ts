@@ -22,9 +22,11 @@ import {
 import type { ModelShape } from "../model/model_shape.ts";
 import {
   checkChoice,
+  checkFunctions,
   checkIds,
   checkNames,
   checkNumber,
+  checkSignal,
   checkSwitch,
   checkText,
   checkTexts,
@@ -168,6 +170,7 @@ export function checkLoadOptions(folder: string, options: LoadOptions): CheckedL
   const action = "load the model";
   checkText({ action, name: "folder" }, folder);
   checkNames(options, { action, known: LOAD_NAMES });
+  checkFunctions(action, { onWarning: options.onWarning });
   const { expectedTokens, batchSize = LOAD_DEFAULTS.batchSize } = options;
   return {
     ...checkRanks(options, { action }),
@@ -319,8 +322,11 @@ export interface CheckedGenerate {
  */
 export function checkGenerateOptions(prompt: Prompt, options: GenerateOptions): CheckedGenerate {
   const action = "generate";
-  checkNames(prompt, { action, known: PROMPT_NAMES });
+  checkNames(prompt, { action, known: PROMPT_NAMES, name: "prompt" });
   checkNames(options, { action, known: GENERATE_NAMES });
+  const { onProgress, onIds, signal } = options;
+  checkFunctions(action, { onProgress, onIds });
+  checkSignal({ action, name: "signal" }, signal);
   checkPart({ action, name: "context" }, prompt.context);
   checkPart({ action, name: "query" }, prompt.query);
   const { tokensToGenerate, stopWords, topLogits, endIds } = {

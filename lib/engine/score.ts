@@ -6,7 +6,7 @@
 import type { Plan, PlanOptions } from "../attention/plan.ts";
 import { invariant, RequestError } from "../errors.ts";
 import type { TextTokenizer } from "../model/tokenizer.ts";
-import { checkNames, checkText, checkWhole } from "../options.ts";
+import { checkFunctions, checkNames, checkSignal, checkText, checkWhole } from "../options.ts";
 import type { GenerateRequest, Progress } from "../star/request.ts";
 import type { TokenScore } from "../star/token_scores.ts";
 import { checkPart } from "./options.ts";
@@ -49,6 +49,21 @@ const NAMES = ["top", "sample", "plan", "onProgress", "signal"] as const satisfi
 const MAX_TOP = 1024;
 
 /**
+ * Checks what may be asked before anything is done.
+ *
+ * @throws {UsageError} If an option is unknown, or of another kind.
+ * @throws The signal's reason.
+ */
+export function checkScoreOptions(options: ScoreOptions): void {
+  const action = "score";
+  checkNames(options, { action, known: NAMES });
+  const { onProgress, signal } = options;
+  checkFunctions(action, { onProgress });
+  checkSignal({ action, name: "signal" }, signal);
+  signal?.throwIfAborted();
+}
+
+/**
  * The request that scores a continuation. Its first token is scored by the last one of the context,
  * which is therefore part of the query.
  *
@@ -61,7 +76,6 @@ export async function scoreRequest(
   parts: { tokenizer: TextTokenizer; plan: Plan; vocabularySize: number },
 ): Promise<{ request: GenerateRequest; continuationIds: Int32Array }> {
   const action = "score";
-  checkNames(options, { action, known: NAMES });
   const context = checkPart({ action, name: "context" }, texts.context);
   const query = checkPart({ action, name: "continuation" }, texts.continuation);
   const sample = checkText({ action, name: "sample" }, options.sample ?? "prompt");

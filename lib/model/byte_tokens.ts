@@ -13,6 +13,12 @@ const BYTE_TOKEN = /^<0x([0-9a-f]{2})>$/i;
 /** U+FFFD in UTF-8. */
 const REPLACEMENT = [0xef, 0xbf, 0xbd];
 
+/** The byte that a token's name spells; undefined for another name. */
+export function byteOfToken(name: string): number | undefined {
+  const [, digits] = BYTE_TOKEN.exec(name) ?? [];
+  return digits === undefined ? undefined : parseInt(digits, 16);
+}
+
 /** The tokens of bytes of one vocabulary. */
 export class ByteTokens {
   readonly #bytes: ReadonlyMap<number, number>;
@@ -29,9 +35,8 @@ export class ByteTokens {
     const bytes = new Map<number, number>();
     const ids = new Map<number, number>();
     for (const [token, id] of file.ids) {
-      const [, digits] = BYTE_TOKEN.exec(token) ?? [];
-      if (digits === undefined) continue;
-      const byte = parseInt(digits, 16);
+      const byte = byteOfToken(token);
+      if (byte === undefined) continue;
       bytes.set(id, byte);
       ids.set(byte, id);
     }

@@ -14,7 +14,7 @@ import {
   readTextFile,
   refuseLfsPointer,
 } from "../text_file.ts";
-import { type ChatSource, readGgufChat } from "./gguf/chat.ts";
+import { type ChatSource, readGgufChat, TEMPLATE_KEY } from "./gguf/chat.ts";
 import { isGgufPath } from "./gguf/files.ts";
 import { generationEndIds } from "./token_ids.ts";
 
@@ -43,14 +43,16 @@ export interface ChatTemplate {
   readonly endIds: readonly number[];
 }
 
-/** A message of a conversation. */
-export interface ChatMessage {
+/** A message of a conversation, and whatever else the template may ask it for. */
+export interface ChatMessage extends TemplateValues {
   readonly role: string;
   readonly content: string;
 }
 
 /** Values of a template by their names, as in JSON. */
-export type TemplateValues = Readonly<Record<string, unknown>>;
+export interface TemplateValues {
+  readonly [name: string]: unknown;
+}
 
 /** A model's chat template, to be rendered for conversations. */
 export interface ChatRenderer extends Pick<ChatTemplate, "endTokens" | "endIds"> {
@@ -68,17 +70,35 @@ export interface ChatRenderer extends Pick<ChatTemplate, "endTokens" | "endIds">
 /**
  * Reads the chat template of a model.
  *
- * @param folder The model's folder, or a GGUF file.
- * @param options `now`: the day that the template may name; by default the present one.
- * @throws {FileError} If the model has none.
+ * @throws {FileError} As {@linkcode findChatTemplate}, and if the model has none.
  */
 export async function openChatTemplate(
   folder: string,
   options: { now?: Date } = {},
 ): Promise<ChatRenderer> {
-  const { source, path, tokens, endIds } = isGgufPath(folder)
-    ? await readGgufChat(folder)
-    : await readFolder(folder);
+  const found = await findChatTemplate(folder, options);
+  if (found !== undefined) return found;
+  const rule = isGgufPath(folder)
+    ? `it has no '${TEMPLATE_KEY}'`
+    : `it must have ${TEMPLATE_FILE}, or a text 'chat_template' in ${CONFIG_FILE}, of several one that is named default: found none`;
+  throw new FileError(`Cannot use a chat template of ${folder} as ${rule}`);
+}
+
+/**
+ * Reads the chat template of a model, if it has one.
+ *
+ * @param folder The model's folder, or a GGUF file.
+ * @param options `now`: the day that the template may name; by default the present one.
+ * @returns `undefined` if the model has none.
+ * @throws {FileError} If its files are damaged, or a template is no text.
+ */
+export async function findChatTemplate(
+  folder: string,
+  options: { now?: Date } = {},
+): Promise<ChatRenderer | undefined> {
+  const chat = isGgufPath(folder) ? await readGgufChat(folder) : await readFolder(folder);
+  if (chat === undefined) return undefined;
+  const { source, path, tokens, endIds } = chat;
   const { eos_token: end } = tokens;
   return {
     path,
@@ -97,9 +117,10 @@ export async function openChatTemplate(
   };
 }
 
-async function readFolder(folder: string): Promise<ChatSource> {
+async function readFolder(folder: string): Promise<ChatSource | undefined> {
   const config = await readObject(join(folder, CONFIG_FILE));
   const found = await findSource(folder, config);
+  if (found === undefined) return undefined;
   const endIds = await generationEndIds(folder, { vocabularySize: Infinity, warnings: [] });
   return { ...found, tokens: specialTokens(config), endIds };
 }
@@ -132,7 +153,7 @@ export async function readChatTemplate(
 async function findSource(
   folder: string,
   config: Record<string, unknown>,
-): Promise<{ source: string; path: string }> {
+): Promise<{ source: string; path: string } | undefined> {
   const file = join(folder, TEMPLATE_FILE);
   if (await isFile(file)) {
     const source = await readTextFile(file, { maxBytes: MAX_BYTES });
@@ -141,18 +162,17 @@ async function findSource(
   }
   const path = join(folder, CONFIG_FILE);
   const { chat_template: value } = config;
+  if (value === undefined || value === null) return undefined;
   if (typeof value === "string") return { source: value, path };
-  // Several, by their names.
   if (Array.isArray(value)) {
-    for (const entry of value) {
-      if (isJsonObject(entry) && entry.name === "default" && typeof entry.template === "string") {
-        return { source: entry.template, path };
-      }
-    }
+    // Several, by their names.
+    const entry = value.find((entry) => isJsonObject(entry) && entry.name === "default");
+    if (entry === undefined) return undefined;
+    if (typeof entry.template === "string") return { source: entry.template, path };
   }
   throw new FileError(
-    `Cannot use a chat template of ${folder} as it must have ${TEMPLATE_FILE}, or a text ` +
-      `'chat_template' in ${CONFIG_FILE}: found ${describeValue(value)}`,
+    `Cannot use a chat template of ${folder} as 'chat_template' in ${CONFIG_FILE} must be a text, ` +
+      `or texts by their names: found ${describeValue(value)}`,
   );
 }
 

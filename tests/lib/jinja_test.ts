@@ -233,6 +233,36 @@ const CASES: readonly {
     text: "none 1a2\u{1f600} role",
   },
   {
+    name: "loops that go on early",
+    template:
+      "{% for m in messages %}{{ m.role }}{% if loop.index == 2 %}!{% continue %}?{% endif %}" +
+      "{% for c in m.content %}{% if c == 'x' %}{% continue %}{% elif c == 'z' %}{{ c }}" +
+      "{% continue %}{% endif %}{{ c }}{{ loop.index }}{% endfor %};{% endfor %}",
+    values: {
+      messages: [
+        { role: "system", content: "axb" },
+        { role: "user", content: "a" },
+        { role: "tool", content: "zx" },
+      ],
+    },
+    text: "systema1b3;user!toolz;",
+  },
+  {
+    name: "loops that end early",
+    template: "{% for n in list %}{% for m in list if m > 0 %}{{ m }}{% if m == n %}{% break %}" +
+      "{% endif %},{% endfor %}|{% if n == 3 %}end{% break %}{% endif %}" +
+      "{% endfor %} {% for n in list %}{{ n }}{% break %}{% endfor %}",
+    values: { list: [2, 1, 3, 4] },
+    text: "2|2,1|2,1,3|end 2",
+  },
+  {
+    name: "joined attributes",
+    template: "{{ m | join(', ', attribute='role') }} {{ m | join(attribute='role') }} " +
+      "{{ m | map(attribute='role') | join('-') }}",
+    values: { m: [{ role: "a" }, { role: "b" }] },
+    text: "a, b ab a-b",
+  },
+  {
     name: "filters of what is missing",
     template: "{{ m.calls | length }}{{ nope | trim | upper }}{{ nope | list }}" +
       "{{ m.calls | map(attribute='x') | join(',') }}{{ nope | join('-') }}{{ m.role | length }}",

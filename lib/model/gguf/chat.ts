@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { FileError } from "../../errors.ts";
 import { ggufEndIds } from "./end_tokens.ts";
 import { readGgufHeader } from "./files.ts";
 
@@ -18,21 +17,21 @@ export interface ChatSource {
   readonly endIds: readonly number[];
 }
 
-const TEMPLATE_KEY = "tokenizer.chat_template";
+/** Where the template stands. */
+export const TEMPLATE_KEY = "tokenizer.chat_template";
 /** Names in templates, and what the file calls their ids. */
 const TOKEN_KEYS = { bos: "bos", eos: "eos", unk: "unknown", pad: "padding" } as const;
 
 /**
  * Reads the template of a file.
  *
- * @throws {FileError} If the file has none, or names a token that is not in its table.
+ * @returns `undefined` if the file has none.
+ * @throws {FileError} If it names a token that is not in its table.
  */
-export async function readGgufChat(path: string): Promise<ChatSource> {
+export async function readGgufChat(path: string): Promise<ChatSource | undefined> {
   const { metadata } = await readGgufHeader(path);
   const source = metadata.text(TEMPLATE_KEY);
-  if (source === undefined) {
-    throw new FileError(`Cannot use a chat template of ${path} as it has no '${TEMPLATE_KEY}'`);
-  }
+  if (source === undefined) return undefined;
   const idOf = (name: string) => metadata.number(`tokenizer.ggml.${name}_token_id`);
   const texts = metadata.array("tokenizer.ggml.tokens")?.strings() ?? [];
   const tokens: Record<string, string> = {};

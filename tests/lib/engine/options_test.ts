@@ -17,6 +17,7 @@ import { MODEL } from "../../helpers/prompts.ts";
 
 /** What a caller without types hands in. */
 const foreign = <T>(options: unknown) => options as T;
+const PROMPT = { context: "a", query: "b" };
 
 Deno.test("checkLoadOptions() has a default for every option", () => {
   const { plan: { cut, selection }, ...rest } = checkLoadOptions("model", { threads: undefined });
@@ -118,6 +119,46 @@ Deno.test("checkGenerateOptions() has defaults and refuses what is none of its o
     const check = () => checkGenerateOptions(foreign(given), foreign(options));
     assertThrows(check, UsageError, message);
   }
+});
+
+/** What callers without types hand in for prompts and what is called back, and what names it. */
+const FOREIGN: readonly (readonly [prompt: unknown, options: unknown, line: string])[] = [
+  [null, {}, "'prompt' must be an object: current value is null"],
+  [["a"], {}, "'prompt' must be an object"],
+  [PROMPT, null, "'options' must be an object: current value is null"],
+  [PROMPT, { signal: 5 }, "'signal' must be an AbortSignal: current value is 5"],
+  [PROMPT, { signal: null }, "'signal' must be an AbortSignal: current value is null"],
+  [PROMPT, { onIds: "log" }, "'onIds' must be a function: current value is log"],
+  [PROMPT, { onProgress: {} }, "'onProgress' must be a function"],
+];
+
+Deno.test("generate() and score() refuse by name what callers without types hand in", async () => {
+  await using model = await loadModel(MODEL, { device: "cpu", threads: 1 });
+  for (const [prompt, options, line] of FOREIGN) {
+    await assertRejects(() => model.generate(foreign(prompt), foreign(options)), UsageError, line);
+    const isOfScore = prompt === PROMPT && !line.includes("onIds");
+    if (!isOfScore) continue;
+    await assertRejects(() => model.score("a", "b", foreign(options)), UsageError, line);
+  }
+  assertThrows(
+    () => checkLoadOptions("model", foreign({ onWarning: true })),
+    UsageError,
+    "'onWarning' must be a function: current value is true",
+  );
+});
+
+Deno.test("what has not come to the ranks when a model is disposed of ends with an AbortError", async () => {
+  const model = await loadModel(MODEL, { device: "cpu", threads: 1 });
+  // Both are being tokenized.
+  const calls = [model.generate(PROMPT, { tokensToGenerate: 2 }), model.score("a", "b")];
+  await Promise.all([
+    model[Symbol.asyncDispose](),
+    ...calls.map(async (call) => {
+      const error = await assertRejects(() => call, DOMException);
+      assertEquals(error.name, "AbortError");
+    }),
+  ]);
+  await assertRejects(() => model.generate(PROMPT), TypeError, "the model is disposed");
 });
 
 Deno.test("loadModel() computes with parts of its own precision", async () => {

@@ -1,0 +1,154 @@
+/**
+ * What the server answers to requests of all kinds, with a model that needs no computing.
+ *
+ * @module
+ */
+import { messagesField } from "../../commands/serve/messages.ts";
+import { serviceOf } from "../../commands/serve/serve.ts";
+import { startServer } from "../../commands/serve/server.ts";
+import { FileError, RequestError } from "../../lib/errors.ts";
+import { findChatTemplate } from "../../lib/model/chat_template.ts";
+import { assertEquals, assertMatch, assertRejects } from "../helpers/assert.ts";
+import { fakeModels } from "../helpers/fake_model.ts";
+import { inFolder } from "../helpers/folder.ts";
+import { MODEL } from "../helpers/prompts.ts";
+
+const TEMPLATE =
+  "{% for m in messages %}{% if m.role == 'bad' %}{{ raise_exception('no such role') }}" +
+  "{% endif %}[{{ m.role }}{% if m.name %} {{ m.name }}{% endif %}] {{ m.content }}" +
+  "{% for call in m.tool_calls %}<{{ call.function.name }} {{ call.function.arguments | tojson }}>" +
+  "{% endfor %}{% endfor %}";
+
+interface Served {
+  readonly url: string;
+  /** The prompts that the model was asked. */
+  readonly prompts: () => string[];
+  readonly post: (path: string, body: unknown) => Promise<{ status: number; text: string }>;
+}
+
+/** Runs with a server whose model gives these answers. */
+async function withServer(
+  answer: (prompt: string) => string,
+  run: (served: Served) => Promise<void>,
+): Promise<void> {
+  await inFolder({ "chat_template.jinja": TEMPLATE }, async (folder) => {
+    const models = fakeModels(({ context, query }) => answer(context + query));
+    await using model = await models.load(MODEL);
+    const service = await serviceOf(model, {
+      ...{ plan: { mode: "dense" }, folder, modelName: "tiny" },
+      ...{ queue: 4, maxTokens: 100, queryTokens: 64 },
+    });
+    const server = startServer(service, { hostname: "127.0.0.1", port: 0, maxBodyBytes: 1000 });
+    const url = `http://127.0.0.1:${server.port}`;
+    const post = async (path: string, body: unknown) => {
+      const headers = { "Content-Type": "application/json" };
+      const request = { method: "POST", headers, body: JSON.stringify(body) };
+      const response = await fetch(`${url}${path}`, request);
+      return { status: response.status, text: await response.text() };
+    };
+    const prompts = () => models.asked.map(({ prompt }) => prompt.context + prompt.query);
+    try {
+      await run({ url, prompts, post });
+    } finally {
+      await server.close();
+    }
+  });
+}
+
+Deno.test("the server gives a path that is none its own status", async () => {
+  await withServer(() => "", async ({ url }) => {
+    const found: unknown[] = [];
+    for (const path of ["/v1/models/%E0%A4%A", "/v1/models/%", "/v1/models/other"]) {
+      const response = await fetch(`${url}${path}`);
+      found.push([response.status, (await response.json()).error.code]);
+    }
+    assertEquals(found, Array(3).fill([404, "model_not_found"]));
+    const own = await fetch(`${url}/v1/models/t%69ny`);
+    assertEquals([own.status, (await own.json()).id], [200, "tiny"]);
+  });
+});
+
+Deno.test("the server answers HEAD, and says which methods a path takes", async () => {
+  await withServer(() => "", async ({ url }) => {
+    const head = await fetch(`${url}/health`, { method: "HEAD" });
+    assertEquals([head.status, await head.text()], [200, ""]);
+    for (
+      const [method, path, allowed] of [
+        ["DELETE", "/v1/models", "GET, HEAD"],
+        ["GET", "/v1/completions", "POST"],
+        ["HEAD", "/v1/completions", "POST"],
+      ] as const
+    ) {
+      const response = await fetch(`${url}${path}`, { method });
+      await response.body?.cancel();
+      assertEquals([response.status, response.headers.get("Allow")], [405, allowed]);
+    }
+  });
+});
+
+Deno.test("the server tells what is a client's fault from what is the model's", async () => {
+  const fail = (prompt: string): string => {
+    if (prompt.includes("nan")) throw new FileError("Cannot choose token 0 as logits are NaN");
+    throw new RequestError("Cannot generate");
+  };
+  await withServer(fail, async ({ post }) => {
+    const ask = async (prompt: string) =>
+      (await post("/v1/completions", { prompt, max_tokens: 2 })).status;
+    assertEquals([await ask("nan"), await ask("long")], [500, 400]);
+    const { status, text } = await post("/v1/chat/completions", {
+      messages: [{ role: "bad", content: "x" }],
+    });
+    assertEquals(status, 400, text);
+    assertMatch(text, /no such role/);
+  });
+});
+
+Deno.test("the chat template gets all fields of messages", async () => {
+  await withServer(() => "4", async ({ post, prompts }) => {
+    const call = (args: string) => ({
+      type: "function",
+      function: { name: "add", arguments: args },
+    });
+    const { status, text } = await post("/v1/chat/completions", {
+      messages: [
+        { role: "user", name: "Ann", content: [{ type: "text", text: "2+2?" }] },
+        { role: "assistant", content: null, tool_calls: [call('{"a": 2}'), call("{a"), call("2")] },
+        { role: "tool", tool_call_id: "1", content: "4" },
+      ],
+    });
+    assertEquals(status, 200, text);
+    const calls = '<add {"a": 2}><add "{a"><add "2">';
+    assertEquals(prompts(), [`[user Ann] 2+2?[assistant] ${calls}[tool] 4`]);
+    for (const content of [null, 4, [{ type: "image_url" }]]) {
+      const refused = await post("/v1/chat/completions", { messages: [{ role: "user", content }] });
+      assertEquals(refused.status, 400, refused.text);
+    }
+  });
+});
+
+Deno.test("messagesField() leaves calls alone that are of no known form", () => {
+  const message = { role: "assistant", content: "x", tool_calls: [1, {}, { function: "f" }] };
+  assertEquals(messagesField({ messages: [message] }), [message]);
+});
+
+Deno.test("findChatTemplate() tells a template that is damaged from none", async () => {
+  const pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n";
+  await inFolder({ "chat_template.jinja": pointer }, async (folder) => {
+    await assertRejects(() => findChatTemplate(folder), FileError, "Git LFS pointer");
+  });
+  const inConfig = (value: unknown) => ({
+    "tokenizer_config.json": JSON.stringify({ chat_template: value }),
+  });
+  await inFolder(inConfig(7), async (folder) => {
+    await assertRejects(() => findChatTemplate(folder), FileError, "found 7");
+  });
+  const named = (name: string) => inConfig([{ name, template: "x" }]);
+  for (const files of [{}, inConfig(null), named("tool_use")]) {
+    await inFolder(files, async (folder) => {
+      assertEquals(await findChatTemplate(folder), undefined);
+    });
+  }
+  await inFolder(named("default"), async (folder) => {
+    assertEquals(await (await findChatTemplate(folder))?.render([]), "x");
+  });
+});
