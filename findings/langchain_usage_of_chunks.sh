@@ -7,8 +7,8 @@
 # beside it, under another name, is the last one.
 # A good engineer would guess: usage is that of the request; what is repeated in each chunk is taken once,
 # as id and model are.
-# Output seen: prompt 5000 for 1000 and answer 10 for 4 in response_metadata; 1000 and 4 in usage_metadata;
-# OpenAI's own protocol, with one usage at the end, gives 1000 and 4 in both.
+# Output seen: prompt 5000 for 1000 and answer 14 for 4 in response_metadata (the last chunk counts twice);
+# 1000 and 4 in usage_metadata. One usage at the end, as OpenAI sends it, gives 1000 and 4 in both.
 # Why it matters: vLLM's continuous_usage_stats and other servers report this way, to show progress. The
 # length of a prompt is multiplied by the number of answer tokens, and so are costs and token budgets.
 set -euo pipefail
@@ -57,5 +57,11 @@ JS
 node check.mjs >seen
 cat seen
 cat >expected <<'TEXT'
+running: The needle is 7
+  response_metadata.usage 5000 14
+  usage_metadata 1000 4
+once: The needle is 7
+  response_metadata.usage 1000 4
+  usage_metadata 1000 4
 TEXT
 cmp -s seen expected || { echo "Changed: usage of streamed chunks in LangChain" >&2; exit 1; }
