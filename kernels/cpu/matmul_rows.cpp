@@ -18,6 +18,7 @@
 #include <type_traits>
 
 #include "matmul_rows_dots.h"
+#include "matmul_rows_slabs.h"
 #include "matmul_rows_tiles.h"
 #include "narrowed.h"
 #include "ops.h"
@@ -39,12 +40,14 @@ constexpr int64_t kAheadBytes = 8192;
  * what lies behind one may belong to another thread and is not asked for, and nothing is there yet where
  * the next one begins. Discarded: 512 KiB, asking beyond the end. */
 constexpr int64_t kChunkBytes = 1 << 22;
-/* Of several rows: what a slab of a group takes, and the columns of a block in tiles, whose sums take 12 KiB.
- * 8 rows of the 1B shape's products by pairs
- * of bf16 on two cores of a Zen 5: 52 ms, 61 with all the depth at once and weights asked for into L2. */
-constexpr int64_t kSlabBytes = 1 << 14;
+/* Of several rows: the columns of a block in tiles, whose sums take 12 KiB, and the bytes of a block that
+ * several groups of rows meet. */
 constexpr int64_t kBlockTiles = 8;
 constexpr int64_t kBlockBytes = 1 << 17;
+/* Columns of two rows alone where sums are added by halves: all of their sums fit the registers, and the
+ * weights come from memory as fast as they do for one row. */
+constexpr int kColumnsOfTwoRows = 2;
+constexpr int64_t kTwoRowsDepth = 2048;
 
 /* Packs rows of x by groups of kRows: of each group [steps][rows][kStep], then what is left of k. */
 template <class Dots>
@@ -109,109 +112,6 @@ void multiply_row(const sx_matmul_params& args, const typename Dots::X* x, int64
   }
 }
 
-/* How the depth is cut into slabs for several rows. */
-template <class Dots>
-struct Slabs {
-  static constexpr int64_t kDepth =
-      kSlabBytes / (Dots::kRows * static_cast<int64_t>(sizeof(typename Dots::X)));
-
-  explicit Slabs(int64_t k)
-      : count(max64(1, ceil_div(k, kDepth))), depth(round_up(ceil_div(k, count), Dots::kStep)) {}
-
-  int64_t count, depth;
-};
-
-/* Where a group of rows meets some columns at one slab of depth. */
-template <class Dots>
-struct Tile {
-  const typename Dots::X* x;           /* packed, from the slab on */
-  const typename Dots::Weight* weight; /* of the first column, from the slab on */
-  const char* next;                    /* weights that are read some tiles later; null: none */
-  typename Dots::Sum* sums;            /* [rows][columns], of the slabs before */
-  int64_t steps;
-  bool is_first, is_last; /* slab */
-};
-
-/* R rows from row i on by C columns from j on. kCut: see cuts_lines(). Discarded, 5 % slower as compiled: the
- * loop over a slab as a function of its own. */
-template <class Dots, int R, int C, bool kCut>
-void multiply_tile(const sx_matmul_params& args, const Tile<Dots>& tile, int64_t i, int64_t j) {
-  using Weight = typename Dots::Weight;
-  constexpr int64_t kStep = Dots::kStep, kStepBytes = kStep * int64_t{sizeof(Weight)};
-  const int64_t row_bytes = args.k * static_cast<int64_t>(sizeof(Weight));
-  typename Dots::Sum sums[R][C];
-#pragma GCC unroll 8
-  for (int r = 0; r < R; r++) {
-#pragma GCC unroll 4
-    for (int c = 0; c < C; c++) {
-      if (tile.is_first) {
-        Dots::clear(sums[r][c]);
-      } else {
-        sums[r][c] = tile.sums[r * C + c];
-      }
-    }
-  }
-  const typename Dots::X* x = tile.x;
-  const Weight* weight = tile.weight;
-  const auto add_slab = [&](auto asks) {
-    std::conditional_t<kCut, Lines<C>, NoLines> lines(weight, row_bytes);
-    for (int64_t step = 0; step < tile.steps; step++, x += R * kStep) {
-      typename Dots::Pair weights[C];
-#pragma GCC unroll 4
-      for (int c = 0; c < C; c++) {
-        if constexpr (decltype(asks)::value) {
-          const char* next = tile.next + c * row_bytes + step * kStepBytes;
-          for (int64_t byte = 0; byte < kStepBytes; byte += kLine) prefetch(next + byte);
-        }
-        if constexpr (kCut) {
-          weights[c] = Dots::of_line(lines.next(c, step * kStepBytes));
-        } else {
-          weights[c] = Dots::load_weight(weight + c * args.k + step * kStep);
-        }
-      }
-#pragma GCC unroll 8
-      for (int r = 0; r < R; r++) {
-        const typename Dots::Pair row = Dots::load_x(x + r * kStep);
-#pragma GCC unroll 4
-        for (int c = 0; c < C; c++) Dots::multiply(sums[r][c], row, weights[c]);
-      }
-    }
-  };
-  if (tile.next != nullptr) {
-    add_slab(std::true_type());
-  } else {
-    add_slab(std::false_type());
-  }
-  if (!tile.is_last) {
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++) {
-#pragma GCC unroll 4
-      for (int c = 0; c < C; c++) tile.sums[r * C + c] = sums[r][c];
-    }
-    return;
-  }
-  const int64_t l = tile.steps * kStep, left = args.k % kStep;
-#pragma GCC unroll 8
-  for (int r = 0; r < R; r++) {
-#pragma GCC unroll 4
-    for (int c = 0; c < C; c++) {
-      const float sum = Dots::finish(sums[r][c], x + r * left, weight + c * args.k + l, left);
-      float* out = sums_of(args) + (i + r) * args.out_stride + j + c;
-      *out = args.accumulate == 1 ? *out + sum : sum;
-    }
-  }
-}
-
-/* The same for `rows` rows, at most R. */
-template <class Dots, int R, int C, bool kCut>
-void multiply_rows(const sx_matmul_params& args, const Tile<Dots>& tile, int64_t i, int64_t j,
-                   int64_t rows) {
-  if constexpr (R > 1) {
-    if (rows < R) return multiply_rows<Dots, R - 1, C, kCut>(args, tile, i, j, rows);
-  }
-  multiply_tile<Dots, R, C, kCut>(args, tile, i, j);
-}
-
 /* All rows of x by columns from j on, C at a time as long as they end before `end`; returns where it
  * stopped. */
 template <class Dots, int C, bool kCut>
@@ -219,7 +119,7 @@ int64_t multiply_columns(const sx_matmul_params& args, const typename Dots::X* p
                          int64_t end) {
   using Weight = typename Dots::Weight;
   constexpr int R = Dots::kRows;
-  const Slabs<Dots> slabs(args.k);
+  const Slabs<Dots> slabs(args.k, C == kColumnsOfTwoRows ? kTwoRowsDepth : Slabs<Dots>::kDepth);
   const auto weight_at = [&](int64_t column, int64_t slab) {
     return static_cast<const Weight*>(args.weight) + column * args.k + slab * slabs.depth;
   };
@@ -282,6 +182,9 @@ void multiply(Context& context, const sx_matmul_params& args, const typename Dot
       row_by(std::integral_constant<int, kColumnsOfOneRow>(), j, end);
       row_by(std::integral_constant<int, 1>(), j, end);
     } else {
+      if constexpr (Dots::kByHalves) {
+        if (args.m == 2) j = multiply_columns<Dots, kColumnsOfTwoRows, kCut>(args, packed, j, end);
+      }
       j = multiply_columns<Dots, Dots::kColumns, kCut>(args, packed, j, end);
       multiply_columns<Dots, 1, kCut>(args, packed, j, end);
     }

@@ -65,9 +65,12 @@ struct WideDots {
   using X = float; /* as packed */
   using Weight = W;
   /* Rows and columns whose sums fit the registers beside what they are made of. */
-  static constexpr int kRows = kLanes == 8 ? 2 : 4;
-  static constexpr int kColumns = kLanes == 8 ? 2 : 3;
+  static constexpr int kRows = 4;
+  static constexpr int kColumns = 3;
   static constexpr int64_t kStep = 2 * kLanes;
+  /* With 16 registers the sums of so many rows and columns fit by one vector each alone: the even vectors
+   * of a slab come first, then the odd ones. */
+  static constexpr bool kByHalves = kLanes == 8;
 
   struct Sum {
     Vec even, odd;
@@ -76,6 +79,9 @@ struct WideDots {
     Vec first, second;
   };
   static SX_INLINE_METHOD void clear(Sum& sum) { sum.even = sum.odd = zero(); }
+  static SX_INLINE_METHOD Vec& half_of(Sum& sum, int half) {
+    return half == 0 ? sum.even : sum.odd;
+  }
   static SX_INLINE_METHOD Pair load_x(const X* x) { return {load(x), load(x + kLanes)}; }
   static SX_INLINE_METHOD Pair load_weight(const W* weight) {
     return {load(weight), load(weight + kLanes)};
@@ -114,6 +120,7 @@ struct PairDots {
   static constexpr int kRows = 8;
   static constexpr int kColumns = 3;
   static constexpr int64_t kStep = 2 * kLanes;
+  static constexpr bool kByHalves = false;
 
   using Sum = Vec;
   using Pair = __m512bh;

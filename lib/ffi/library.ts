@@ -18,8 +18,9 @@ const LOADER_SYMBOLS = {
 const NOW_AND_FOR_EVER = 0x1002;
 
 /**
- * As `openLibrary()`, for a library whose code stays in memory when it is closed: NVIDIA's keep state
- * and threads of the driver that nobody can end before the process does.
+ * As `openLibrary()`, for a library whose code stays in memory when it is closed. NVIDIA's keep state and
+ * threads of the driver that nobody can end before the process does; a CPU's kernels have threads that
+ * wait in their code, where a program ends without disposing of its device: Deno unloads libraries first.
  *
  * @throws {DeviceError} As `openLibrary()`.
  */

@@ -15,7 +15,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { readBody } from "../bounded_body.ts";
 import { environmentVariable, mayReadVariable } from "../environment.ts";
 import { DeviceError, errorText } from "../errors.ts";
-import { type ForeignLibrary, openLibrary, openResidentLibrary } from "./library.ts";
+import { type ForeignLibrary, openResidentLibrary } from "./library.ts";
 import {
   chooseLibrary,
   type LibraryEntry,
@@ -66,10 +66,7 @@ const STALE_MS = 3_600_000;
  */
 export async function openKernelLibrary(options: KernelLibraryOptions): Promise<KernelLibrary> {
   let path = "";
-  const open = (named: string) =>
-    options.backend === "cuda"
-      ? openResidentLibrary(named, KERNEL_SYMBOLS)
-      : openLibrary(named, KERNEL_SYMBOLS);
+  const open = (named: string) => openResidentLibrary(named, KERNEL_SYMBOLS);
   const library = await openBackendLibrary(options, {
     symbols: KERNEL_SYMBOLS,
     open,
