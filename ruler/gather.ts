@@ -7,7 +7,8 @@
  * @module
  */
 import { FileError } from "../lib/errors.ts";
-import { listFolder, readLines } from "./files.ts";
+import { listFolder } from "../lib/files.ts";
+import { readLines } from "../lib/text_file.ts";
 import { center, codePointCount, strip } from "./python/text.ts";
 
 interface Summary {

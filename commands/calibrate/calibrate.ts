@@ -24,10 +24,10 @@ import { FileError, invariant, RequestError, UsageError } from "../../lib/errors
 import { loadModel } from "../../lib/engine/load_model.ts";
 import { forcedSet } from "../../lib/engine/rows_set.ts";
 import type { InstructionSet } from "../../lib/ffi/status.ts";
+import { removeFile, replaceFile } from "../../lib/files.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import { modelDigest } from "../../lib/model/digest.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
-import { removeFile, replaceFile } from "../../ruler/files.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import { makeFolder } from "../shared/folder.ts";
 import { checkOutputFile } from "../shared/output_file.ts";

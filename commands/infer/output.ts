@@ -11,8 +11,8 @@ import type { InstructionSet, RowsSetName } from "../../lib/ffi/status.ts";
 import { recoverJsonLines } from "../../lib/jsonl.ts";
 import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
 import type { Model } from "../../lib/engine/load_model.ts";
+import { removeFile } from "../../lib/files.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
-import { removeFile } from "../../ruler/files.ts";
 import { FinishedSamples } from "../shared/output_records.ts";
 import { RunLock } from "../shared/run_lock.ts";
 import {

@@ -6,7 +6,7 @@
 import { dirname } from "node:path";
 import { type ChartSpec, drawCharts } from "../../lib/deps/vega.ts";
 import { errorText, FileError } from "../../lib/errors.ts";
-import { replaceFile } from "../../ruler/files.ts";
+import { replaceFile } from "../../lib/files.ts";
 import { type Experiment, readExperiment } from "../results/experiment.ts";
 import { makeFolder } from "../shared/folder.ts";
 import { SWEEP_FILE } from "../sweep/folder.ts";

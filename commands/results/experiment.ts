@@ -5,9 +5,9 @@
  */
 import { basename } from "node:path";
 import { FileError } from "../../lib/errors.ts";
+import { listFolder } from "../../lib/files.ts";
 import { readJsonLines } from "../../lib/jsonl.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
-import { listFolder } from "../../ruler/files.ts";
 import { readRecords } from "../../ruler/predictions.ts";
 import { JsonNumber, type JsonValue } from "../../ruler/python/json_text.ts";
 import { type MeanScore, meanScore } from "../../ruler/scores.ts";

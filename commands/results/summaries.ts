@@ -4,7 +4,8 @@
  * @module
  */
 import { FileError } from "../../lib/errors.ts";
-import { listFolder, readLines } from "../../ruler/files.ts";
+import { listFolder } from "../../lib/files.ts";
+import { readLines } from "../../lib/text_file.ts";
 import { strip } from "../../ruler/python/text.ts";
 import type { MeanScore } from "../../ruler/scores.ts";
 

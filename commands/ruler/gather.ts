@@ -12,7 +12,7 @@ import {
   USUAL_TASKS,
 } from "../../babilong/mod.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
-import { listFolder, replaceFile } from "../../ruler/files.ts";
+import { listFolder, replaceFile } from "../../lib/files.ts";
 import { gatherExperiment } from "../../ruler/gather.ts";
 import { readExperiment } from "../results/experiment.ts";
 import { type Format, formatExperiments } from "../results/formats.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 import { errorText } from "../../lib/errors.ts";
+import { replaceFile } from "../../lib/files.ts";
 import { formatCsv } from "../../ruler/csv.ts";
-import { replaceFile } from "../../ruler/files.ts";
 import { formatMean, type MeanScore } from "../../ruler/scores.ts";
 import { RunLock } from "../shared/run_lock.ts";
 import type { Screen } from "../shared/screen.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import { FileError } from "../../lib/errors.ts";
-import { listFolder } from "../../ruler/files.ts";
+import { listFolder } from "../../lib/files.ts";
 import { meanOverTasks, type MeanScore, meanScore } from "../../ruler/scores.ts";
 import { meanOf } from "../results/experiment.ts";
 import type { OptionValue, RunRecord } from "../shared/run_record.ts";

@@ -11,7 +11,7 @@ import { createHash, type Hash } from "node:crypto";
 import { basename, dirname } from "node:path";
 import { FileError } from "../errors.ts";
 import { readRange } from "../file_range.ts";
-import { fileError } from "../text_file.ts";
+import { readError } from "../files.ts";
 import { isGgufPath, readGgufHeader } from "./gguf/files.ts";
 import { configPath, tokenizerPath } from "./model_paths.ts";
 import { heardSettings, readTokenizerFile } from "./tokenizer_file.ts";
@@ -113,6 +113,6 @@ async function hashFile(
       hash.update(bytes);
     }
   } catch (error) {
-    throw fileError(path, error);
+    throw readError(path, error);
   }
 }
