@@ -215,7 +215,7 @@ function layOut(
       ? titleOf(experiments)
       : more.map(({ title }) => title).join(", "),
     lead: leadOf(experiments, more.flatMap(({ sessions = [] }) => sessions)),
-    source: sourceOf(experiments),
+    source: sourceOf(experiments, more.flatMap(({ tasks = [] }) => tasks)),
     nav,
   }, [...own.content, ...more.map(({ id, title, content }) => section(id, title, content))]);
 }
