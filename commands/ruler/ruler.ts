@@ -12,7 +12,7 @@ import { announcedDevice } from "../shared/device.ts";
 import { describeDtype, loadWeightOptions } from "../shared/weights.ts";
 import { errorText, FileError, UsageError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
-import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
+import { modelDigests } from "../../lib/model/digest.ts";
 import { WeightGuard } from "../../lib/model/weight_guard.ts";
 import { kernelDigest } from "../../lib/ffi/locate.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
@@ -115,11 +115,7 @@ export async function runRuler(
     prompt: template,
     templateName: options.template,
     endIds: options.stopAtEos === true ? config.eosTokenIds : [],
-    digests: {
-      model: await modelDigest(modelPath),
-      tokenizer: await tokenizerDigest(modelPath),
-      kernels: await kernelDigest(device),
-    },
+    digests: { ...await modelDigests(modelPath), kernels: await kernelDigest(device) },
     progress: new RunProgress(screen, { totalCount: expected }),
     checkModel: options.copyWeights === true ? async () => {} : () => guard.check(),
   };
