@@ -68,7 +68,7 @@ export async function runRuler(
   const { launchedRanks } = context;
   const processCount = checkProcesses(options, { plan, screen, launchedRanks });
   const config = await readConfig(modelPath, options);
-  const device = await announcedDevice(config, options, (line) => screen.log(line));
+  const { device, announce } = await announcedDevice(config, options, (line) => screen.log(line));
   await checkPlanTable(plan, { folder: modelPath, config });
   await checkSourceDir(sourceDir);
   const lengths = usableLengths({ ...options, plan }, {
@@ -104,6 +104,7 @@ export async function runRuler(
     },
     screen,
     cleanup,
+    announce,
     loadModel: context.loadModel ?? loadModel,
   });
   const expected = lengths.length * options.tasks.length * options.sampleCount;

@@ -63,7 +63,7 @@ export async function runSweep(
   checkTemplateName(options.template, TEMPLATE_FLAG);
   await checkSourceDir(options.sourceDir);
   const config = await readConfig(modelPath, options);
-  const device = await announcedDevice(config, options, (line) => screen.log(line));
+  const { device, announce } = await announcedDevice(config, options, (line) => screen.log(line));
   checkLengths(options.lengths, config);
   const settings = allSettings(options.grids);
   const tables = await Tables.open(settings, { ...options, folder: modelPath, config });
@@ -91,6 +91,7 @@ export async function runSweep(
       load: loadOptions(options, { group, device, rowsSet, tokenizer }),
       screen,
       cleanup,
+      announce,
       loadModel: context.loadModel ?? loadModel,
     });
     await worker.run(group.planned, {
