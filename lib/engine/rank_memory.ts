@@ -13,7 +13,8 @@ import { PAGE_TOKENS, pagesFor } from "../model/kv_pages.ts";
 import { kvFormat } from "../model/precision.ts";
 import { layOutBlocks } from "../star/blocks.ts";
 import { keptTokens } from "../star/kept_tokens.ts";
-import { checkMemory, segmentTokens } from "./memory_plan.ts";
+import { checkMemory } from "./memory_check.ts";
+import { segmentTokens } from "./memory_plan.ts";
 import type { RankParts } from "./rank_types.ts";
 
 /** How much of a context is to be kept, and by which of how many ranks. */
