@@ -31,6 +31,11 @@ export interface MemoryCheck {
   readonly loaded: boolean;
   /** Tokens of keys and values that find free pages, in each pool of layers. @default None. */
   readonly reusableTokens?: PoolTokens;
+  /**
+   * Tokens of each pool that lie twice, of one layer at a time, while the pools grow beside other
+   * sequences. @default None.
+   */
+  readonly movedTokens?: PoolTokens;
   /** What keys of 8 bits are expanded into, as far as it is there already. @default {0} */
   readonly readerBytes?: number | undefined;
   /** GPUs that the layers could be spread over; by default those that they are. */
@@ -77,32 +82,45 @@ function findShortage<T extends DeviceTraits>(
   devices: readonly T[],
   options: Omit<MemoryCheck, "question"> & { question: MemoryQuestion },
 ): { device: T; need: MemoryNeed; there: number; free: number } | undefined {
-  const { question, freeBytes, loaded, reusableTokens = [], readerBytes = 0 } = options;
+  const { question, freeBytes, loaded, readerBytes = 0 } = options;
+  const { reusableTokens = [], movedTokens = [] } = options;
   const [first] = devices;
   if (first === undefined || freeBytes === undefined) return undefined;
   const { config, precision, chunkTokens: tokens } = question;
   const needs = memoryNeeds(first, { ...question, gpuCount: devices.length });
   for (const [gpu, device] of devices.entries()) {
-    const [need, free = 0] = [needs[gpu], freeBytes[gpu]];
-    if (need === undefined) return undefined;
+    const [planned, free = 0] = [needs[gpu], freeBytes[gpu]];
+    if (planned === undefined) return undefined;
+    const place = { gpu, gpuCount: devices.length };
+    const moved = Math.max(0, ...layerBytes(question, { tokens: movedTokens, ...place }));
+    const need = { ...planned, working: planned.working + moved };
     const there = !loaded ? 0 : need.weights + readerBytes +
       transformerBytes(device, { config, precision, tokens }) +
-      reusableBytes(question, { tokens: reusableTokens, gpu, gpuCount: devices.length });
+      total(layerBytes(question, { tokens: reusableTokens, ...place }));
     if (totalBytes(need) - there > free) return { device, need, there, free };
   }
   return undefined;
 }
 
-/** What free pages of the layers on one GPU take. */
-function reusableBytes(
+/** What pages for tokens of each pool take in each layer on one GPU. */
+function layerBytes(
   { config, plan, precision }: MemoryQuestion,
   options: { tokens: PoolTokens; gpu: number; gpuCount: number },
-): number {
+): number[] {
   const { tokens, gpu, gpuCount } = options;
   const range = splitLayers(config.layerCount, { count: gpuCount })[gpu];
-  if (range === undefined) return 0;
+  if (range === undefined) return [];
+  const { firstLayer, endLayer } = range;
   const hasMeans = plan.decodeKeep !== undefined;
-  return poolBytes(config, { range, dtype: kvFormat(precision).dtype, tokens, hasMeans });
+  const { dtype } = kvFormat(precision);
+  return Array.from({ length: endLayer - firstLayer }, (_, i) => {
+    const range = { firstLayer: firstLayer + i, endLayer: firstLayer + i + 1 };
+    return poolBytes(config, { range, dtype, tokens, hasMeans });
+  });
+}
+
+function total(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0);
 }
 
 /** Whether a question fits on some GPUs before anything is loaded, with the chunks they allow. */
