@@ -1,6 +1,6 @@
 /**
- * Lists folders, replaces, renames and removes files, puts names on disk, and words what the operating
- * system says.
+ * Looks at files and folders, replaces, renames and removes files, puts names on disk, and words what
+ * the operating system says.
  *
  * @module
  */
@@ -19,6 +19,16 @@ export async function listFolder(folder: string): Promise<Deno.DirEntry[]> {
     if (!(error instanceof Deno.errors.NotADirectory)) throw readError(folder, error);
     throw new FileError(`Cannot read ${folder}: it is not a folder`, { cause: error });
   }
+}
+
+/** Whether a path leads to a file, a link to one included; false where it cannot be looked at. */
+export async function isFile(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(({ isFile }) => isFile, () => false);
+}
+
+/** Whether a path leads to a folder, a link to one included; false where it cannot be looked at. */
+export async function isFolder(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(({ isDirectory }) => isDirectory, () => false);
 }
 
 /**

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { listFolder } from "../lib/files.ts";
+import { isFolder, listFolder } from "../lib/files.ts";
 
 /** A folder of one length. */
 export interface LengthFolder {
@@ -23,9 +23,7 @@ export async function listLengths(folder: string): Promise<LengthFolder[]> {
   const lengths: LengthFolder[] = [];
   for (const { name } of await listFolder(folder)) {
     if (!/^\d+$/.test(name)) continue;
-    const isFolder = await Deno.stat(`${folder}/${name}`)
-      .then(({ isDirectory }) => isDirectory, () => false);
-    if (isFolder) lengths.push({ name, maxTokens: Number(name) });
+    if (await isFolder(`${folder}/${name}`)) lengths.push({ name, maxTokens: Number(name) });
   }
   return lengths.sort((a, b) => a.maxTokens - b.maxTokens);
 }

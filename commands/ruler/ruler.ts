@@ -19,6 +19,7 @@ import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { forcedSet, rowsSetFor } from "../../lib/engine/rows_set.ts";
 import { checkPlanTable } from "../../lib/engine/threshold_check.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
+import { isFolder } from "../../lib/files.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import { readExperiment } from "../results/experiment.ts";
 import { formatExperiments } from "../results/formats.ts";
@@ -244,7 +245,7 @@ async function findPregenDir(named: string | undefined): Promise<string | undefi
   if (named === undefined) return undefined;
   const places = named.includes("/") ? [named] : [named, `dataset/${named}`];
   for (const place of places) {
-    if (await Deno.stat(place).then(({ isDirectory }) => isDirectory, () => false)) return place;
+    if (await isFolder(place)) return place;
   }
   throw new UsageError(`--pregen_data_dir: must be a folder: current value is '${named}'`);
 }

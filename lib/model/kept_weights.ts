@@ -17,7 +17,7 @@ import { Tensor } from "../device/tensor.ts";
 import { FileError } from "../errors.ts";
 import { MappedGuard } from "../ffi/mapped_guard.ts";
 import { mapFile, type MappedFile } from "../ffi/memory.ts";
-import { renameFile, writeError } from "../files.ts";
+import { isFile, renameFile, writeError } from "../files.ts";
 import { isJsonObject } from "../text_file.ts";
 import { isGgufPath } from "./gguf/files.ts";
 import { parseSafetensors, type SafetensorsDtype, type TensorEntry } from "./safetensors.ts";
@@ -72,7 +72,7 @@ export class KeptWeights implements Disposable {
    */
   static async open(folder: string, digest: string): Promise<KeptWeights | undefined> {
     const path = keptPath(folder);
-    if (await Deno.stat(path).then(({ isFile }) => !isFile, () => true)) return undefined;
+    if (!(await isFile(path))) return undefined;
     using stack = new DisposableStack();
     try {
       const file = stack.use(mapFile(path));
