@@ -60,7 +60,7 @@ function tasksOf({ lengths }: Experiment): string[] {
 }
 
 /** The object that `results_<date>.json` holds. */
-export function harnessResults(
+function harnessResults(
   experiment: Experiment,
   times: HarnessTimes,
 ): Record<string, unknown> {

@@ -65,7 +65,7 @@ export async function listGgufFiles(path: string): Promise<readonly string[]> {
 }
 
 /** As {@linkcode listGgufFiles}, of a file whose metadata is known. */
-export function splitFiles(path: string, metadata: GgufMetadata): readonly string[] {
+function splitFiles(path: string, metadata: GgufMetadata): readonly string[] {
   const count = metadata.number("split.count") ?? 1;
   if (count <= 1) return [path];
   if (!Number.isInteger(count) || count > MAX_FILES) {
