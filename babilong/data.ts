@@ -5,7 +5,7 @@
  */
 import { readParquet } from "../lib/deps/parquet.ts";
 import { FileError } from "../lib/errors.ts";
-import { listFolder } from "../ruler/files.ts";
+import { listFolder } from "../lib/files.ts";
 import type { BabilongRow } from "./model.ts";
 
 const COLUMNS = ["input", "question", "target"] as const;

@@ -5,6 +5,7 @@
  * @module
  */
 import { FileError } from "../lib/errors.ts";
+import { isFolder } from "../lib/files.ts";
 import { readRecords } from "../ruler/predictions.ts";
 import type { JsonValue } from "../ruler/python/json_text.ts";
 import { isRight, questionOf } from "./metric.ts";
@@ -113,7 +114,7 @@ async function splitFolder(folder: string, split: string): Promise<string | unde
   const tokens = [...SPLITS].find(([, name]) => name === split)?.[0];
   for (const name of [split, String(tokens)]) {
     const path = `${folder}/${name}`;
-    if (await Deno.stat(path).then(({ isDirectory }) => isDirectory, () => false)) return path;
+    if (await isFolder(path)) return path;
   }
   return undefined;
 }

@@ -41,6 +41,7 @@ import {
   TEMPLATE_HELP,
 } from "./shared/run_flags.ts";
 import { UsageError } from "../lib/errors.ts";
+import { isFolder } from "../lib/files.ts";
 import { SWEEP } from "./sweep/command.ts";
 import { SERVE } from "./serve/command.ts";
 import { findModelFolder } from "../lib/model/model_folder.ts";
@@ -222,7 +223,7 @@ async function demoModel(): Promise<string> {
   if (url.protocol === "file:") return fileURLToPath(url);
   // Weights are mapped into memory, which takes a file.
   const local = "models/starx-tiny";
-  if (await Deno.stat(local).then(({ isDirectory }) => isDirectory, () => false)) return local;
+  if (await isFolder(local)) return local;
   throw new UsageError(
     `--model_path is required when this program runs from ${url.protocol}// as a model has to ` +
       "lie on this machine",

@@ -6,8 +6,8 @@
 import { dirname } from "node:path";
 import { errorText, FileError } from "./errors.ts";
 import { readRange } from "./file_range.ts";
-import { syncFolder } from "./sync_folder.ts";
-import { fileError, isJsonObject } from "./text_file.ts";
+import { readError, syncFolder, writeError } from "./files.ts";
+import { isJsonObject } from "./text_file.ts";
 
 const NEWLINE = 0x0a;
 /** What a blank line and its end are made of; see {@linkcode withoutBlanks}. */
@@ -140,7 +140,7 @@ async function* readChunks(path: string): AsyncGenerator<Uint8Array> {
     const file = await Deno.open(path, { read: true });
     yield* file.readable;
   } catch (error) {
-    throw fileError(path, error);
+    throw readError(path, error);
   }
 }
 
@@ -313,9 +313,4 @@ function isWholeRecord(bytes: Uint8Array): boolean {
   } catch {
     return false;
   }
-}
-
-function writeError(path: string, error: unknown): FileError {
-  if (error instanceof FileError) return error;
-  return new FileError(`Cannot write ${path}: ${errorText(error)}`, { cause: error });
 }

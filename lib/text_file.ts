@@ -1,9 +1,10 @@
 /**
- * Reads whole text and JSON files, and words what is wrong with them.
+ * Reads text files, whole or line by line, and JSON files, and words what is wrong with them.
  *
  * @module
  */
 import { errorText, FileError } from "./errors.ts";
+import { readError } from "./files.ts";
 
 /** Options of {@linkcode readTextFile} and {@linkcode readJsonFile}. */
 export interface ReadTextOptions {
@@ -31,13 +32,63 @@ export async function readTextFile(path: string, options: ReadTextOptions): Prom
     }
     bytes = await Deno.readFile(path);
   } catch (error) {
-    throw fileError(path, error);
+    throw readError(path, error);
   }
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (error) {
-    throw new FileError(`Cannot read ${path}: it is not UTF-8 text`, { cause: error });
+    throw notUtf8(path, error);
   }
+}
+
+function notUtf8(path: string, cause: unknown): FileError {
+  return new FileError(`Cannot read ${path}: it is not UTF-8 text`, { cause });
+}
+
+/** A context of ten million tokens has some 45 million characters; more is no sample of a model. */
+const MAX_LINE_LENGTH = 2 ** 26;
+
+/**
+ * The lines of a UTF-8 file, without their newlines.
+ *
+ * @param path The file.
+ * @param options How large it may be.
+ * @throws {FileError} If it is missing, cannot be read, is not UTF-8, or too large.
+ */
+export async function* readLines(
+  path: string,
+  options: { maxBytes?: number } = {},
+): AsyncGenerator<string> {
+  const { maxBytes = Infinity } = options;
+  let rest = "";
+  let bytes = 0;
+  try {
+    // To open a pipe would wait for whoever writes to it.
+    if (!(await Deno.stat(path)).isFile) {
+      throw new FileError(`Cannot read ${path}: it is not a file`);
+    }
+    using file = await Deno.open(path);
+    const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+    const chunk = new Uint8Array(1 << 18);
+    for (let read = await file.read(chunk); read !== null; read = await file.read(chunk)) {
+      const lines = decoder.decode(chunk.subarray(0, read), { stream: true }).split("\n");
+      lines[0] = rest + (lines[0] ?? "");
+      rest = lines.pop() ?? "";
+      bytes += read;
+      if (rest.length > MAX_LINE_LENGTH || bytes > maxBytes) {
+        const limit = bytes > maxBytes
+          ? `the file may have at most ${maxBytes} bytes`
+          : `a line may have at most ${MAX_LINE_LENGTH} characters`;
+        throw new FileError(`Cannot read ${path} as ${limit}: it has more`);
+      }
+      yield* lines;
+    }
+    rest += decoder.decode();
+  } catch (error) {
+    if (error instanceof TypeError) throw notUtf8(path, error);
+    throw readError(path, error);
+  }
+  if (rest !== "") yield rest;
 }
 
 /** How the file begins that git leaves in place of a large one. */
@@ -90,13 +141,6 @@ function withNamedNumbers(text: string): { readonly value: unknown } | undefined
   } catch {
     return undefined;
   }
-}
-
-/** The error of the operating system about `path` as a {@linkcode FileError}; passes those on. */
-export function fileError(path: string, error: unknown): FileError {
-  if (error instanceof FileError) return error;
-  const reason = error instanceof Deno.errors.NotFound ? "it does not exist" : errorText(error);
-  return new FileError(`Cannot read ${path}: ${reason}`, { cause: error });
 }
 
 /** Whether a parsed JSON value is an object. */

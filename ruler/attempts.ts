@@ -67,6 +67,42 @@ export async function searchSize(
 }
 
 /**
+ * The original's search of cwe, qa and vt for a size: step by step until a prompt is too long, every try
+ * drawing.
+ *
+ * @param countPrompt Draws a prompt of a size, and counts its tokens with those of the answers.
+ * @param options `mostItems`: where its source ends; by default it has no end.
+ * @throws {UsageError} If longer prompts have no more tokens.
+ */
+export async function growSize(
+  countPrompt: (size: number) => Promise<number>,
+  options: {
+    task: string;
+    maxTokens: number;
+    tokensToGenerate: number;
+    step: number;
+    mostItems?: number;
+    onSourceEnd?: (() => void) | undefined;
+  },
+): Promise<number> {
+  const { task, maxTokens, tokensToGenerate, step, mostItems = Infinity, onSourceEnd } = options;
+  const growth = new GrowthWatch(task);
+  let size = step;
+  let tokens = 0;
+  while (tokens + tokensToGenerate < maxTokens) {
+    tokens = await countPrompt(size);
+    growth.check(tokens);
+    if (tokens + tokensToGenerate > maxTokens) return size - step;
+    size += step;
+    if (size > mostItems) {
+      onSourceEnd?.();
+      return mostItems;
+    }
+  }
+  return size;
+}
+
+/**
  * Draws samples until one fits, as the original's loop does: after a failure the size shrinks by a
  * step if it is above one step.
  *

@@ -5,7 +5,7 @@
  * @module
  */
 import { invariant } from "../lib/errors.ts";
-import { drawUntilFits, GrowthWatch, searchSize } from "./attempts.ts";
+import { drawUntilFits, growSize, searchSize } from "./attempts.ts";
 import type { CommonWordsSettings, GeneratorOptions, RulerSample } from "./model.ts";
 import { FreshShuffle, PythonRandom } from "./python/random.ts";
 import { formatFields, sortedSet } from "./python/strings.ts";
@@ -74,22 +74,12 @@ export class CommonWords {
 
   /** The original's search for the number of different words; every try draws. */
   async findSize(): Promise<number> {
-    const { task, maxTokens, tokensToGenerate, countTokens } = this.#options;
-    let size = STEP;
-    const growth = new GrowthWatch(task);
-    let tokens = 0;
-    while (tokens + tokensToGenerate < maxTokens) {
+    const countPrompt = async (size: number): Promise<number> => {
       const { context, query, answers } = this.draw(size);
-      tokens = await countTokens(`${context}${query} ${numbered(answers)}`);
-      growth.check(tokens);
-      if (tokens + tokensToGenerate > maxTokens) return size - STEP;
-      size += STEP;
-      if (size > this.#words.length) {
-        this.#options.onSourceEnd?.();
-        return this.#words.length;
-      }
-    }
-    return size;
+      return await this.#options.countTokens(`${context}${query} ${numbered(answers)}`);
+    };
+    const limits = { step: STEP, mostItems: this.#words.length };
+    return await growSize(countPrompt, { ...this.#options, ...limits });
   }
 
   /** A prompt with `words` different words in its list. */

@@ -8,8 +8,8 @@
  * @module
  */
 import { FileError, invariant } from "../lib/errors.ts";
+import { replaceFile } from "../lib/files.ts";
 import { formatCsv, formatFrame, USUAL_COLUMNS } from "./csv.ts";
-import { replaceFile } from "./files.ts";
 import { type Prediction, sampleScore, scorePredictions, type TaskMetric } from "./metrics.ts";
 import { idCells, joinChunks, listPredictions, readRecords, readSamples } from "./predictions.ts";
 import { floatRepr } from "./python/float.ts";

@@ -7,12 +7,16 @@
  * @module
  */
 import { FileError } from "../lib/errors.ts";
-import { listFolder, readLines } from "./files.ts";
+import { readLines } from "../lib/text_file.ts";
+import { listLengths } from "./lengths.ts";
 import { center, codePointCount, strip } from "./python/text.ts";
 
-interface Summary {
+/** The rows of a `summary.csv`, a cell per task. */
+export interface Summary {
   readonly tasks: readonly string[];
+  /** A mean, or `n/a`. */
   readonly scores: readonly string[];
+  /** Predictions without text and samples: `0/500`. */
   readonly nulls: readonly string[];
 }
 
@@ -30,7 +34,7 @@ export async function gatherExperiment(folder: string): Promise<string> {
   const missing: string[] = [];
   const csv: string[] = [];
   let text = "";
-  for (const length of await listLengths(folder)) {
+  for (const { name: length } of await listLengths(folder)) {
     const path = `${folder}/${length}/summary.csv`;
     if (!(await exists(path))) {
       missing.push(length);
@@ -46,11 +50,6 @@ export async function gatherExperiment(folder: string): Promise<string> {
   return `${text}\nFull CSV:\n${csv.map((line) => `${line}\n`).join("")}`;
 }
 
-async function listLengths(folder: string): Promise<string[]> {
-  const names = (await listFolder(folder)).map(({ name }) => name);
-  return names.filter((name) => /^\d+$/.test(name)).sort((a, b) => Number(a) - Number(b));
-}
-
 async function exists(path: string): Promise<boolean> {
   try {
     await Deno.stat(path);
@@ -63,7 +62,8 @@ async function exists(path: string): Promise<boolean> {
 /** Thirteen tasks have some 300 bytes. */
 const MAX_SUMMARY_BYTES = 2 ** 24;
 
-async function readSummary(path: string): Promise<Summary> {
+/** Reads a `summary.csv`. @throws {FileError} If it cannot be read, or is damaged. */
+export async function readSummary(path: string): Promise<Summary> {
   const rows: string[][] = [];
   for await (const line of readLines(path, { maxBytes: MAX_SUMMARY_BYTES })) {
     rows.push(strip(line).split(",").slice(1));

@@ -6,7 +6,8 @@
  * @module
  */
 import { errorText, FileError } from "../lib/errors.ts";
-import { listFolder, readLines, removeFile, replaceFile } from "./files.ts";
+import { listFolder, removeFile, replaceFile } from "../lib/files.ts";
+import { readLines } from "../lib/text_file.ts";
 import { cleanPrediction } from "./metrics.ts";
 import { dumpJsonText, JsonNumber, type JsonValue, parseJsonText } from "./python/json_text.ts";
 

@@ -5,7 +5,7 @@
  * @module
  */
 import { invariant, UsageError } from "../lib/errors.ts";
-import { drawUntilFits, GrowthWatch, searchSize } from "./attempts.ts";
+import { drawUntilFits, growSize, searchSize } from "./attempts.ts";
 import type { GeneratorOptions, QaSettings, Question, RulerSample } from "./model.ts";
 import { FreshShuffle, PythonRandom } from "./python/random.ts";
 import { formatFields, repeated } from "./python/strings.ts";
@@ -69,22 +69,12 @@ export class Qa {
 
   /** The original's search for the number of documents, with the first question; every try draws. */
   async findSize(): Promise<number> {
-    const { task, maxTokens, tokensToGenerate, countTokens } = this.#options;
-    let size = STEP;
-    const growth = new GrowthWatch(task);
-    let tokens = 0;
-    while (tokens + tokensToGenerate < maxTokens) {
+    const countPrompt = async (size: number): Promise<number> => {
       const { context, query, answers } = this.draw(0, size);
-      tokens = await countTokens(`${context}${query} ${listRepr(answers)}`);
-      growth.check(tokens);
-      if (tokens + tokensToGenerate > maxTokens) return size - STEP;
-      size += STEP;
-      if (size > this.#documents.length) {
-        this.#options.onSourceEnd?.();
-        return this.#documents.length;
-      }
-    }
-    return size;
+      return await this.#options.countTokens(`${context}${query} ${listRepr(answers)}`);
+    };
+    const limits = { step: STEP, mostItems: this.#documents.length };
+    return await growSize(countPrompt, { ...this.#options, ...limits });
   }
 
   /** @throws {RangeError} If a question has more documents than are wanted. */

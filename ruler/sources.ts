@@ -5,6 +5,7 @@
  * @module
  */
 import { errorText, FileError } from "../lib/errors.ts";
+import { isFile } from "../lib/files.ts";
 import { describeValue, isJsonObject, readJsonFile, readTextFile } from "../lib/text_file.ts";
 import type {
   Generators,
@@ -280,8 +281,4 @@ function readHotpotqa(json: Hotpotqa): QuestionSet {
     related: [],
   }));
   return { questions, documents };
-}
-
-async function isFile(path: string): Promise<boolean> {
-  return await Deno.stat(path).then((info) => info.isFile, () => false);
 }

@@ -5,7 +5,7 @@
  * @module
  */
 import { UsageError } from "../lib/errors.ts";
-import { drawUntilFits, GrowthWatch, searchSize } from "./attempts.ts";
+import { drawUntilFits, growSize, searchSize } from "./attempts.ts";
 import { Variables } from "./chains.ts";
 import type { GeneratorOptions, RulerSample, VariableTrackingSettings } from "./model.ts";
 import { formatFields, removeNewlines, splitWords } from "./python/strings.ts";
@@ -92,12 +92,9 @@ class Tracker {
 
   /** The original's search for the number of noise lines; every try draws. */
   async findSize(round: Round): Promise<number> {
-    const { tokensToGenerate, countTokens, task } = this.#options;
-    const { step, exampleTokens, maxTokens } = round;
-    let size = step;
-    const growth = new GrowthWatch(task);
-    let tokens = 0;
-    while (tokens + tokensToGenerate + exampleTokens < maxTokens) {
+    const { countTokens, task } = this.#options;
+    const { step, exampleTokens } = round;
+    const countPrompt = async (size: number): Promise<number> => {
       const draft = this.#draft(round, size);
       if (draft === undefined) {
         throw new UsageError(
@@ -106,12 +103,10 @@ class Tracker {
         );
       }
       const { context, query, answers } = draft;
-      tokens = await countTokens(`${context}${query} ${listRepr(answers)}`);
-      growth.check(tokens);
-      if (tokens + tokensToGenerate + exampleTokens > maxTokens) return size - step;
-      size += step;
-    }
-    return size;
+      return await countTokens(`${context}${query} ${listRepr(answers)}`);
+    };
+    const maxTokens = round.maxTokens - exampleTokens;
+    return await growSize(countPrompt, { ...this.#options, maxTokens, step });
   }
 
   /** A sample that fits. The original means to shrink after a failure, but does not: kept. */

@@ -13,6 +13,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { median } from "../commands/bench/timings.ts";
 import { errorText, EXIT_CODES, FileError, UsageError } from "../lib/errors.ts";
+import { isFile } from "../lib/files.ts";
 import { writeGguf } from "./gguf.ts";
 import type { TensorType } from "./gguf_file.ts";
 
@@ -204,7 +205,7 @@ async function comparePeer(options: PeerOptions): Promise<void> {
 async function findProgram(folder: string, name: string): Promise<string> {
   const candidates = ["", "/bin", "/build/bin"].map((place) => `${folder}${place}/${name}`);
   for (const candidate of candidates) {
-    if (await Deno.stat(candidate).then(({ isFile }) => isFile, () => false)) return candidate;
+    if (await isFile(candidate)) return candidate;
   }
   throw new FileError(`Cannot find ${name}: none of ${candidates.join(", ")} is a file`);
 }

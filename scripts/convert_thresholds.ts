@@ -10,9 +10,9 @@
 import { parseArgs } from "node:util";
 import { readTable } from "../lib/attention/thresholds.ts";
 import { errorText, EXIT_CODES, FileError, UsageError } from "../lib/errors.ts";
+import { replaceFile } from "../lib/files.ts";
 import { modelDigest } from "../lib/model/digest.ts";
 import { describeValue, readTextFile } from "../lib/text_file.ts";
-import { replaceFile } from "../ruler/files.ts";
 
 /** Where a checkout has its tables. */
 const TABLES = "xattn/threshold/llama_threshold.py";

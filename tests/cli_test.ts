@@ -21,19 +21,25 @@ const PERMISSIONS = [
   `--allow-run=${Deno.execPath()}`,
 ];
 
-function command(args: readonly string[], options: { cwd?: string } = {}): Deno.Command {
+/** How a child process is started. */
+interface Surroundings {
+  readonly cwd?: string;
+  readonly env?: Record<string, string>;
+}
+
+function command(args: readonly string[], options: Surroundings = {}): Deno.Command {
   return new Deno.Command(Deno.execPath(), {
     args: ["run", "--no-code-cache", ...PERMISSIONS, CLI, ...args],
     stdout: "piped",
     stderr: "piped",
-    env: { NO_COLOR: "1" },
     ...options,
+    env: { NO_COLOR: "1", ...options.env },
   });
 }
 
 async function starx(
   args: readonly string[],
-  options: { cwd?: string } = {},
+  options: Surroundings = {},
 ): Promise<{ code: number; stdout: string; stderr: string }> {
   const { code, stdout, stderr } = await command(args, options).output();
   const decoder = new TextDecoder();
@@ -144,7 +150,8 @@ Deno.test({
   fn: () =>
     inFolder({ "in.jsonl": SAMPLE }, async (folder) => {
       const paths = ["--input_path", "in.jsonl", "--output_path", "out.jsonl"];
-      const args = [...INFER, "--tokens_to_generate", "1", ...paths, "-a", "star", "-np", "9"];
+      const ranks = ["-a", "star", "-np", "9", "--device", "cpu"];
+      const args = [...INFER, "--tokens_to_generate", "1", ...paths, ...ranks];
       const run = async (limit: number) => {
         const { code, stderr } = await new Deno.Command("bash", {
           args: [
@@ -199,6 +206,38 @@ Deno.test("cli.ts names the file and line of input that is not JSON", async () =
     });
     assertEquals(code, 3);
     assertMatch(stderr, /^error: Cannot read in\.jsonl: line 2 is not JSON \(.*\)\n$/);
+  });
+});
+
+Deno.test("cli.ts says of a driver without a GPU when computing begins, and not before", async () => {
+  const files = { "in.jsonl": SAMPLE, "bad.jsonl": "{" };
+  // A runtime that cannot be loaded is found first, also on a machine that has a GPU.
+  const driver = { "cuda/libcuda.so.1": "no library", "cuda/libcudart.so.13": "no library" };
+  await inFolder({ ...files, ...driver }, async (cwd) => {
+    const surroundings = { cwd, env: { STARX_CUDA: `${cwd}/cuda` } };
+    const infer = (...flags: string[]) =>
+      starx([...INFER, "--tokens_to_generate", "2", ...flags], surroundings);
+    const mistakes: readonly (readonly [Awaited<ReturnType<typeof starx>>, RegExp])[] = [
+      [
+        await infer("--input_path", "bad.jsonl", "--output_path", "out.jsonl"),
+        /bad.jsonl: line 1 is/,
+      ],
+      [await starx([...RULER, "-bs", "1k", "-t", "niah"], surroundings), /--tasks: must be one/],
+      [await starx([...SWEEP, "-a", "star"], surroundings), /'--block_size' is missing/],
+    ];
+    for (const [{ stdout, stderr }, message] of mistakes) {
+      assertEquals([stdout, stderr.trim().split("\n").length], ["", 1], stderr);
+      assertMatch(stderr, message);
+    }
+    const { code, stdout, stderr } = await infer(
+      "--input_path",
+      "in.jsonl",
+      "--output_path",
+      "out.jsonl",
+    );
+    assertEquals([code, stdout], [0, ""], stderr);
+    assertMatch(stderr, /^Device: the CPU, as the GPU is not usable: .*\nModel: /);
+    assertEquals(stderr.match(/^Device: /gm)?.length, 1, stderr);
   });
 });
 

@@ -62,11 +62,12 @@ export async function runBench(
   const config = model.kind === "folder" ? await readConfig(model.folder) : model.config;
   const folder = model.kind === "folder" ? { folder: model.folder } : {};
   for (const plan of plans) await checkPlanTable(plan, { ...folder, config });
-  const device = await announcedDevice(config, options, (line) => output.note(line));
+  const { device, announce } = await announcedDevice(config, options, (line) => output.note(line));
   const count = Math.max(...options.lengths, ...decodeContexts.map((n) => n + batchSize - 1));
   const text = await benchText(options, { count, ...config });
   const { threads } = options;
   const rowsSet = await rowsSetFor({ device, threads });
+  announce();
   output.note(`${device}: loading`);
   const textIds = text && encodeInt32(text.ids);
   const place = placeOf(processCount, { ...options, group });

@@ -8,6 +8,7 @@ import { type AttentionMode, PLAN_DEFAULTS } from "../../lib/attention/plan.ts";
 import { DEVICE_WISHES } from "../../lib/device/open.ts";
 import { BATCH_RANGE } from "../../lib/engine/batch_size.ts";
 import { UsageError } from "../../lib/errors.ts";
+import { isFolder } from "../../lib/files.ts";
 import { COMPUTE_DTYPES } from "../../lib/model/precision.ts";
 import { modelShape, SHAPE_NAMES } from "../../lib/model/shapes.ts";
 import { readConfig, readConfigFile } from "../../lib/model/config.ts";
@@ -256,6 +257,5 @@ async function shapeNamed(name: string): Promise<ModelShape> {
         `or an ending): current value is '${name}'`,
     );
   }
-  const isFolder = await Deno.stat(name).then(({ isDirectory }) => isDirectory, () => false);
-  return isFolder ? await readConfig(name) : await readConfigFile(name);
+  return await isFolder(name) ? await readConfig(name) : await readConfigFile(name);
 }

@@ -9,7 +9,7 @@ import type { AttentionMode } from "../../lib/attention/plan.ts";
 import type { RestRule } from "../../lib/attention/rest.ts";
 import type { Threshold } from "../../lib/attention/thresholds.ts";
 import type { DeviceWish } from "../../lib/device/open.ts";
-import { errorText, FileError } from "../../lib/errors.ts";
+import { writing } from "../../lib/files.ts";
 import type { ModelShape } from "../../lib/model/model_shape.ts";
 import { precisionFor } from "../../lib/engine/options.ts";
 import { type ComputeDType, type Precision, PRECISIONS } from "../../lib/model/precision.ts";
@@ -87,11 +87,7 @@ export interface BenchOutput {
 /** Appends to a file, if there is one to append to. @throws {FileError} If it cannot be written. */
 export async function appendLine(path: string | undefined, line: string): Promise<void> {
   if (path === undefined) return;
-  try {
-    await Deno.writeTextFile(path, `${line}\n`, { append: true });
-  } catch (error) {
-    throw new FileError(`Cannot write ${path}: ${errorText(error)}`, { cause: error });
-  }
+  await writing(path, () => Deno.writeTextFile(path, `${line}\n`, { append: true }));
 }
 
 /** What a model's numbers are rounded to. */

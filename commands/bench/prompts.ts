@@ -11,6 +11,7 @@ import { FileError, RequestError, UsageError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import { computedShare } from "../shared/computed_share.ts";
+import { type AnnouncedDevice, announcedDevice } from "../shared/device.ts";
 import { ModelSession, usableProcesses } from "../shared/model_session.ts";
 import { type InputSample, readSamples, surveySamples } from "../shared/samples.ts";
 import type { BenchOptions, BenchOutput } from "./options.ts";
@@ -50,12 +51,13 @@ export async function runPromptBench(
   const { model, input, modes } = options;
   if (model.kind !== "folder") throw new UsageError("--model_path is required with --input_path");
   const plans = modes.map((mode) => ({ mode, plan: checkPlan({ ...options, mode }) }));
-  await readConfig(model.folder);
+  const config = await readConfig(model.folder);
   const survey = await surveySamples(input.path);
   const count = input.limit > 0 ? Math.min(input.limit, survey.sampleCount) : survey.sampleCount;
   if (count === 0) {
     throw new FileError(`Cannot use ${input.path} as it must hold samples: found none`);
   }
+  const chosen = await announcedDevice(config, options, (line) => context.screen.log(line));
   const { format = "table" } = options;
   const print = (text: string) => output.print(text);
   const printer = format === "table" ? new TextPrinter(print) : new RowPrinter(format, print);
@@ -64,7 +66,7 @@ export async function runPromptBench(
     for (const { mode, plan } of plans) {
       const asked = context.launchedRanks ?? options.processCount;
       const processCount = usableProcesses(plan, asked, context);
-      await using session = openSession(options, { folder: model.folder, mode, context });
+      await using session = openSession(options, { folder: model.folder, mode, chosen, context });
       const loaded = await session.open({ processCount });
       const common = {
         ...{
@@ -91,10 +93,15 @@ export async function runPromptBench(
 
 function openSession(
   options: PromptBenchOptions,
-  run: { folder: string; mode: BenchOptions["modes"][number]; context: CommandContext },
+  run: {
+    folder: string;
+    mode: BenchOptions["modes"][number];
+    chosen: AnnouncedDevice;
+    context: CommandContext;
+  },
 ): ModelSession {
-  const { folder, mode, context } = run;
-  const { blockTokens, anchorTokens, stride, threshold, rest, decodeKeep, device } = options;
+  const { folder, mode, chosen: { device, announce }, context } = run;
+  const { blockTokens, anchorTokens, stride, threshold, rest, decodeKeep } = options;
   const { dtype: precision, threads, gpusPerRank, startTimeoutMs } = options;
   return new ModelSession({
     folder,
@@ -104,6 +111,7 @@ function openSession(
       ...loadWeightOptions(options),
     },
     ...context,
+    announce,
     loadModel: context.loadModel ?? loadModel,
   });
 }

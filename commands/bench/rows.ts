@@ -88,7 +88,7 @@ function jsonOf(row: BenchRow): string {
 }
 
 /** What all rows of a mode have in common. */
-export function modeRow(report: ModeReport): BenchRow {
+function modeRow(report: ModeReport): BenchRow {
   const { options, plan: { cut } } = report;
   const blocks = cut.kind === "blocks"
     ? { block_size: cut.blockTokens, anchor_block_size: cut.anchorTokens }

@@ -24,10 +24,10 @@ import { FileError, invariant, RequestError, UsageError } from "../../lib/errors
 import { loadModel } from "../../lib/engine/load_model.ts";
 import { forcedSet } from "../../lib/engine/rows_set.ts";
 import type { InstructionSet } from "../../lib/ffi/status.ts";
+import { removeFile, replaceFile } from "../../lib/files.ts";
 import { readConfig } from "../../lib/model/config.ts";
 import { modelDigest } from "../../lib/model/digest.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
-import { removeFile, replaceFile } from "../../ruler/files.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import { makeFolder } from "../shared/folder.ts";
 import { checkOutputFile } from "../shared/output_file.ts";
@@ -70,7 +70,7 @@ export async function runCalibrate(
   const before = checkBefore(plan, rule);
   checkPrompts(options);
   const config = await readConfig(folder, options);
-  const device = await announcedDevice(config, options, (line) => screen.log(line));
+  const { device, announce } = await announcedDevice(config, options, (line) => screen.log(line));
   const { processCount, replicas } = processesOf(options, { plan, context });
   await checkOutputFile(outputPath, {
     kind: "a table of calibrate",
@@ -88,7 +88,7 @@ export async function runCalibrate(
   if (options.overwrite === true) await removeFile(path);
   using file = await CurveFile.open(path, made);
   const processes = { device, processCount, replicas };
-  await measure(prompts, { options, ...processes, file, tokenizer, context });
+  await measure(prompts, { options, ...processes, announce, file, tokenizer, context });
   const all = prompts.map(({ sha256 }) => file.get(sha256)).filter((one) => one !== undefined);
   const { curves: pooled, worth } = poolMeasured(all);
   const steps = chooseSteps(all.map(({ curves }) => curves), options.goal, worth);
@@ -198,12 +198,13 @@ async function measure(
     device: "cpu" | "cuda";
     processCount: number;
     replicas: number;
+    announce: () => void;
     file: CurveFile;
     tokenizer: Awaited<ReturnType<typeof openTokenizerThread>>;
     context: CommandContext;
   },
 ): Promise<void> {
-  const { options, device, processCount, file, tokenizer, context } = run;
+  const { options, device, processCount, announce, file, tokenizer, context } = run;
   const { screen, cleanup } = context;
   const left = prompts.filter(({ sha256 }) => file.get(sha256) === undefined);
   if (left.length < prompts.length) {
@@ -225,6 +226,7 @@ async function measure(
     },
     screen,
     cleanup,
+    announce,
     loadModel: context.loadModel ?? loadModel,
   });
   const model = await session.open({ processCount });

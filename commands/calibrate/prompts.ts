@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { errorText, FileError } from "../../lib/errors.ts";
-import { removeFile } from "../../ruler/files.ts";
+import { removeFile } from "../../lib/files.ts";
 import type { TextTokenizer } from "../../lib/model/tokenizer.ts";
 import { RULER_TASKS } from "../../ruler/tasks.ts";
 import { makeData } from "../ruler/make_data.ts";

@@ -17,6 +17,7 @@ import { type HostMemory, hostMemory } from "../../lib/device/host_memory.ts";
 import { describeLaunch, launchEnvironment, recognizeLaunch } from "../../lib/team/launch.ts";
 import { gpusOf } from "../../lib/engine/rank_device.ts";
 import { measureRowsSet } from "../../lib/engine/rows_set.ts";
+import { isFile } from "../../lib/files.ts";
 import { type Finding, INDENT } from "./finding.ts";
 import { lookAtModel, type RunWish } from "./model.ts";
 import type { Screen } from "../shared/screen.ts";
@@ -216,8 +217,7 @@ async function lookAtData(sourceDir: string | undefined): Promise<Finding> {
   const folder = dataFolder(sourceDir);
   const missing: string[] = [];
   for (const [file, tasks] of SOURCES) {
-    const found = await Deno.stat(`${folder}/${file}`).then(({ isFile }) => isFile, () => false);
-    if (!found) missing.push(`${file} (${tasks})`);
+    if (!(await isFile(`${folder}/${file}`))) missing.push(`${file} (${tasks})`);
   }
   if (missing.length === 0) return { name, text: `all source data in ${folder}` };
   const text = `${folder} lacks\n${missing.map((line) => `${" ".repeat(16)}${line}`).join("\n")}`;

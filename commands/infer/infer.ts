@@ -72,7 +72,7 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
   const asked = context.launchedRanks ?? options.processCount;
   const processCount = usableProcesses(plan, asked, { screen });
   const config = await readConfig(options.modelPath, options);
-  const device = await announcedDevice(config, options, (line) => screen.log(line));
+  const { device, announce } = await announcedDevice(config, options, (line) => screen.log(line));
   await checkPlanTable(plan, { folder: options.modelPath, config });
   const endIds = options.ignoreEos === true ? [] : config.eosTokenIds;
   const guard = await WeightGuard.open(options.modelPath);
@@ -108,6 +108,7 @@ export async function runInfer(options: InferOptions, context: CommandContext): 
     },
     screen,
     cleanup,
+    announce,
     loadModel: context.loadModel ?? loadModel,
   });
   const checkModel = () => copyWeights === true ? Promise.resolve() : guard.check();

@@ -9,10 +9,10 @@ import { UsageError } from "../../lib/errors.ts";
 import { kernelDigest } from "../../lib/ffi/locate.ts";
 import type { InstructionSet, RowsSetName } from "../../lib/ffi/status.ts";
 import { recoverJsonLines } from "../../lib/jsonl.ts";
-import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
+import { modelDigests } from "../../lib/model/digest.ts";
 import type { Model } from "../../lib/engine/load_model.ts";
+import { removeFile } from "../../lib/files.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
-import { removeFile } from "../../ruler/files.ts";
 import { FinishedSamples } from "../shared/output_records.ts";
 import { RunLock } from "../shared/run_lock.ts";
 import {
@@ -51,13 +51,10 @@ export async function describeRun(
 ): Promise<RunRecord> {
   const { plan, device, rowsSet, forcedSet, processCount, survey, endIds } = facts;
   const { modelPath } = options;
+  const digests = await modelDigests(modelPath);
   return {
     version: VERSION,
-    model: {
-      path: resolve(modelPath),
-      sha256: await modelDigest(modelPath),
-      tokenizer: await tokenizerDigest(modelPath),
-    },
+    model: { path: resolve(modelPath), sha256: digests.model, tokenizer: digests.tokenizer },
     kernels: await kernelDigest(device),
     sessions: [],
     options: {

@@ -15,13 +15,15 @@ import type { SelectModule } from "../../lib/attention/select_module.ts";
 import { loadModel, type Model } from "../../lib/engine/load_model.ts";
 import { FileError, RequestError, UsageError } from "../../lib/errors.ts";
 import type { CheckedLoad } from "../../lib/engine/options.ts";
+import { replaceFile } from "../../lib/files.ts";
 import { readConfig } from "../../lib/model/config.ts";
+import type { ModelShape } from "../../lib/model/model_shape.ts";
 import type { ComputeDType } from "../../lib/model/precision.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { readTextFile } from "../../lib/text_file.ts";
-import { replaceFile } from "../../ruler/files.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import type { Format } from "../results/formats.ts";
+import { type AnnouncedDevice, announcedDevice } from "../shared/device.ts";
 import { checkOutputFile } from "../shared/output_file.ts";
 import { checkSelects } from "../shared/run_options.ts";
 import { ModelSession, usableProcesses } from "../shared/model_session.ts";
@@ -85,7 +87,9 @@ export async function runPerplexity(
   const { modes, format, outputPath } = options;
   const plans = modes.map((mode) => checkPlan({ ...options.plan, mode }));
   checkSelects(plans, options);
-  await checkLengths(options);
+  const config = await readConfig(options.modelPath, options);
+  checkLengths(options, config);
+  const chosen = await announcedDevice(config, options, (line) => screen.log(line));
   if (outputPath !== undefined) {
     await checkOutputFile(outputPath, {
       kind: "a table of perplexity",
@@ -115,7 +119,7 @@ export async function runPerplexity(
       const asked = context.launchedRanks ?? options.processCount;
       const processCount = usableProcesses(plan, asked, { screen });
       const mode = modeOf(plan);
-      await using session = openSession(options, { plan, context });
+      await using session = openSession(options, { plan, chosen, context });
       const model = await session.open({ processCount });
       for (const length of options.lengths) {
         const result = await scoreLength(model, { ...text, spans, length, options, mode });
@@ -135,8 +139,10 @@ export async function runPerplexity(
 }
 
 /** @throws {UsageError} If a length leaves no context, or exceeds the model's positions. */
-async function checkLengths({ modelPath, lengths, spanTokens, ...options }: PerplexityOptions) {
-  const { maxPositions } = await readConfig(modelPath, options);
+function checkLengths(
+  { lengths, spanTokens }: PerplexityOptions,
+  { maxPositions }: Pick<ModelShape, "maxPositions">,
+): void {
   const refuse = (rule: string, lengths: readonly number[]): never => {
     throw new UsageError(`--seq_lengths: must be ${rule}: current value is ${lengths.join(" ")}`);
   };
@@ -162,11 +168,11 @@ async function readTokens(
 
 function openSession(
   options: PerplexityOptions,
-  run: { plan: CheckedPlan; context: CommandContext },
+  run: { plan: CheckedPlan; chosen: AnnouncedDevice; context: CommandContext },
 ): ModelSession {
-  const { plan: { selection }, context } = run;
+  const { plan: { selection }, chosen: { device, announce }, context } = run;
   const mode = modeOf(run.plan);
-  const { modelPath: folder, plan, device, dtype: precision, threads, lengths } = options;
+  const { modelPath: folder, plan, dtype: precision, threads, lengths } = options;
   const { gpusPerRank, timeoutMs, startTimeoutMs, copyWeights, ropeScaling } = options;
   return new ModelSession({
     folder,
@@ -177,6 +183,7 @@ function openSession(
       selectModule: selection === undefined ? undefined : options.selectModule,
     },
     ...context,
+    announce,
     loadModel: context.loadModel ?? loadModel,
   });
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { isFile } from "../../lib/files.ts";
 import { defineCommand } from "../shared/command.ts";
 import { textFlag, textsFlag } from "../shared/flags.ts";
 
@@ -42,8 +43,7 @@ export const REPORT = defineCommand({
     });
     const folders: string[] = [];
     for (const exp of flags.exp) {
-      const isFile = await Deno.stat(exp).then(({ isFile }) => isFile, () => false);
-      folders.push(isFile ? exp : await experimentNamed(exp, flags.output_dir));
+      folders.push(await isFile(exp) ? exp : await experimentNamed(exp, flags.output_dir));
     }
     await writeReport({ folders, outputPath: flags.output_path });
     screen.print(`${flags.output_path}\n`);

@@ -15,25 +15,33 @@ const MOST_NAMED = 3;
 
 /** The page's title. */
 export function titleOf(experiments: readonly Experiment[]): string {
-  const suites = suitesOf(experiments).map(({ title }) => title).join(" and ");
+  const suites = suitesOf(tasksOf(experiments)).map(({ title }) => title).join(" and ");
   const names = experiments.map(({ name }) => name);
   return names.length <= MOST_NAMED
     ? `${suites}: ${names.join(", ")}`
     : `${suites}: ${names[0]} and ${names.length - 1} more`;
 }
 
-/** Whose the scores are, in the possessive; RULER's where there is no experiment. */
-export function sourceOf(experiments: readonly Experiment[]): string {
-  const suites = experiments.length === 0 ? [RULER] : suitesOf(experiments);
-  return suites.map(({ title, paper }) =>
+/**
+ * Whose the scores are, in the possessive; RULER's where there are none.
+ *
+ * @param more Tasks of sweeps and whatever else is no experiment.
+ */
+export function sourceOf(experiments: readonly Experiment[], more: readonly string[]): string {
+  const suites = suitesOf([...tasksOf(experiments), ...more]);
+  return (suites.length === 0 ? [RULER] : suites).map(({ title, paper }) =>
     paper === undefined ? `${title}'s` : `${title}'s (${paper})`
   ).join(" and ");
 }
 
-/** The suites of some experiments. A task of no suite is one's own, which `ruler` runs with RULER's. */
-function suitesOf(experiments: readonly Experiment[]): Suite[] {
+function tasksOf(experiments: readonly Experiment[]): string[] {
   const tasks = experiments.flatMap(({ lengths }) => lengths.flatMap((length) => length.tasks));
-  return [...new Set(tasks.map(({ task }) => suiteOf(task) ?? RULER))];
+  return tasks.map(({ task }) => task);
+}
+
+/** The suites of some tasks. A task of no suite is one's own, which `ruler` runs with RULER's. */
+function suitesOf(tasks: readonly string[]): Suite[] {
+  return [...new Set(tasks.map((task) => suiteOf(task) ?? RULER))];
 }
 
 /**

@@ -11,7 +11,7 @@ export interface Html {
 }
 
 /** A text with what HTML would read as markup written out. */
-export function escapeHtml(text: string): string {
+function escapeHtml(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;")
     .replaceAll('"', "&quot;")
     // deno-lint-ignore no-control-regex

@@ -21,6 +21,8 @@ export interface ReportPart {
   readonly link: string;
   readonly title: string;
   readonly charts: readonly Chart[];
+  /** Whose scores it shows. */
+  readonly tasks?: readonly string[];
   /** When, where and with which commit it was computed, as far as that is known. */
   readonly sessions?: readonly RunSession[];
   /** Gets the charts as they are drawn, in their order. */

@@ -6,7 +6,7 @@
 import { dirname } from "node:path";
 import { type ChartSpec, drawCharts } from "../../lib/deps/vega.ts";
 import { errorText, FileError } from "../../lib/errors.ts";
-import { replaceFile } from "../../ruler/files.ts";
+import { isFile, replaceFile } from "../../lib/files.ts";
 import { type Experiment, readExperiment } from "../results/experiment.ts";
 import { makeFolder } from "../shared/folder.ts";
 import { SWEEP_FILE } from "../sweep/folder.ts";
@@ -72,10 +72,6 @@ export async function writeReport(options: ReportOptions): Promise<void> {
 
 async function isSweep(folder: string): Promise<boolean> {
   return await isFile(`${folder}/${SWEEP_FILE}`);
-}
-
-async function isFile(path: string): Promise<boolean> {
-  return await Deno.stat(path).then(({ isFile }) => isFile, () => false);
 }
 
 /** Two folders of one name, for example in different places, are told apart by what is above them. */
@@ -215,7 +211,7 @@ function layOut(
       ? titleOf(experiments)
       : more.map(({ title }) => title).join(", "),
     lead: leadOf(experiments, more.flatMap(({ sessions = [] }) => sessions)),
-    source: sourceOf(experiments),
+    source: sourceOf(experiments, more.flatMap(({ tasks = [] }) => tasks)),
     nav,
   }, [...own.content, ...more.map(({ id, title, content }) => section(id, title, content))]);
 }

@@ -30,6 +30,7 @@ export function sweepPart(sweep: Sweep, index: number): ReportPart {
     link: `Sweep ${name}`,
     title: `Sweep ${name}`,
     charts,
+    tasks: tasksOf(rows),
     sessions: sweep.record.sessions ?? [],
     body: (figures) => markup`${figures}${tables(rows)}${runDetails(sweep)}`,
   };
@@ -57,7 +58,7 @@ function tables(rows: readonly SweepRow[]): readonly Html[] {
   const lengths = [...new Set(rows.map(({ length }) => length))];
   return lengths.map((length) => {
     const own = rows.filter((row) => row.length === length);
-    const tasks = [...new Set(own.flatMap((row) => row.tasks.map(({ task }) => task)))];
+    const tasks = tasksOf(own);
     const title = `${length.toLocaleString("en")} tokens`;
     const head = markup`<tr><th scope="col">setting</th>${
       ["samples", "tiles", "mean", "less all tiles", "s a sample", ...tasks].map((text) =>
@@ -67,6 +68,11 @@ function tables(rows: readonly SweepRow[]): readonly Html[] {
     const body = own.map((row) => settingRow(row, tasks));
     return markup`<h3>${title}</h3>${table(`Scores at ${title}`, { head, body })}`;
   });
+}
+
+/** All tasks that some settings ran. */
+function tasksOf(rows: readonly SweepRow[]): string[] {
+  return [...new Set(rows.flatMap((row) => row.tasks.map(({ task }) => task)))];
 }
 
 function settingRow(row: SweepRow, tasks: readonly string[]): Html {

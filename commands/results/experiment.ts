@@ -7,7 +7,7 @@ import { basename } from "node:path";
 import { FileError } from "../../lib/errors.ts";
 import { readJsonLines } from "../../lib/jsonl.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
-import { listFolder } from "../../ruler/files.ts";
+import { listLengths } from "../../ruler/lengths.ts";
 import { readRecords } from "../../ruler/predictions.ts";
 import { JsonNumber, type JsonValue } from "../../ruler/python/json_text.ts";
 import { type MeanScore, meanScore } from "../../ruler/scores.ts";
@@ -78,8 +78,8 @@ const TAIL_CHARS = 600;
  */
 export async function readExperiment(folder: string): Promise<Experiment> {
   const lengths: LengthResults[] = [];
-  for (const maxTokens of await listLengths(folder)) {
-    const result = await readLength(`${folder}/${maxTokens}`, maxTokens);
+  for (const { name, maxTokens } of await listLengths(folder)) {
+    const result = await readLength(`${folder}/${name}`, maxTokens);
     if (result.tasks.length > 0) lengths.push(result);
   }
   if (lengths.length === 0) {
@@ -88,11 +88,6 @@ export async function readExperiment(folder: string): Promise<Experiment> {
     );
   }
   return { name: basename(folder), folder, lengths };
-}
-
-async function listLengths(folder: string): Promise<number[]> {
-  const names = (await listFolder(folder)).map(({ name }) => name);
-  return names.filter((name) => /^\d+$/.test(name)).map(Number).sort((a, b) => a - b);
 }
 
 async function readLength(folder: string, maxTokens: number): Promise<LengthResults> {

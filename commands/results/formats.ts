@@ -31,7 +31,7 @@ export interface TidyRow {
 }
 
 /** All tasks of some experiments, one after the other. */
-export function tidyRows(experiments: readonly Experiment[]): TidyRow[] {
+function tidyRows(experiments: readonly Experiment[]): TidyRow[] {
   return experiments.flatMap(({ name, lengths }) =>
     lengths.flatMap((length) =>
       length.tasks.map((result): TidyRow => ({

@@ -6,8 +6,8 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { replaceFile } from "../../lib/files.ts";
 import { JsonLinesWriter } from "../../lib/jsonl.ts";
-import { replaceFile } from "../../ruler/files.ts";
 import type { MeanScore } from "../../ruler/scores.ts";
 import { VERSION } from "../shared/version.ts";
 import { ALL_TASKS, suiteOf } from "../suites/all.ts";
@@ -60,7 +60,7 @@ function tasksOf({ lengths }: Experiment): string[] {
 }
 
 /** The object that `results_<date>.json` holds. */
-export function harnessResults(
+function harnessResults(
   experiment: Experiment,
   times: HarnessTimes,
 ): Record<string, unknown> {

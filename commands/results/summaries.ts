@@ -3,9 +3,8 @@
  *
  * @module
  */
-import { FileError } from "../../lib/errors.ts";
-import { listFolder, readLines } from "../../ruler/files.ts";
-import { strip } from "../../ruler/python/text.ts";
+import { listFolder } from "../../lib/files.ts";
+import { readSummary } from "../../ruler/gather.ts";
 import type { MeanScore } from "../../ruler/scores.ts";
 
 /** What a summary says of a task. */
@@ -25,23 +24,15 @@ export async function readSummaries(folder: string): Promise<TaskSummary[]> {
   const found = new Map<string, TaskSummary>();
   for (const { name } of await listFolder(folder)) {
     if (!/^summary(-.*)?\.csv$/.test(name)) continue;
-    for (const result of await readSummary(`${folder}/${name}`)) {
+    for (const result of await taskSummaries(`${folder}/${name}`)) {
       found.set(result.task, result);
     }
   }
   return [...found.values()];
 }
 
-async function readSummary(path: string): Promise<TaskSummary[]> {
-  const rows: string[][] = [];
-  for await (const line of readLines(path)) rows.push(strip(line).split(",").slice(1));
-  const [, tasks = [], scores = [], nulls = []] = rows;
-  if (tasks.length === 0 || scores.length !== tasks.length || nulls.length !== tasks.length) {
-    throw new FileError(
-      `Cannot read ${path} as its rows must be equally long: found ${tasks.length} tasks, ` +
-        `${scores.length} scores, ${nulls.length} null counts`,
-    );
-  }
+async function taskSummaries(path: string): Promise<TaskSummary[]> {
+  const { tasks, scores, nulls } = await readSummary(path);
   return tasks.map((task, column) => {
     const mean = Number(scores[column]);
     const count = Number(nulls[column]?.split("/")[1]);

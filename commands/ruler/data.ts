@@ -4,7 +4,7 @@
  * @module
  */
 import { FileError, invariant } from "../../lib/errors.ts";
-import { removeFile, renameFile } from "../../ruler/files.ts";
+import { removeFile, renameFile } from "../../lib/files.ts";
 import { makeFolder } from "../shared/folder.ts";
 import type { CountTokens, Generators } from "../../ruler/model.ts";
 import type { ModelTemplate } from "../../ruler/templates.ts";

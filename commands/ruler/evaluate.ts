@@ -29,7 +29,7 @@ export interface EvaluateOptions {
 }
 
 /** The one benchmark that RULER has. */
-export const BENCHMARK = "synthetic";
+const BENCHMARK = "synthetic";
 
 /**
  * Scores a folder, writes its summary and prints what the original prints.

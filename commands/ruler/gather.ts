@@ -12,7 +12,7 @@ import {
   USUAL_TASKS,
 } from "../../babilong/mod.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
-import { listFolder, replaceFile } from "../../ruler/files.ts";
+import { isFile, isFolder, listFolder, replaceFile } from "../../lib/files.ts";
 import { gatherExperiment } from "../../ruler/gather.ts";
 import { readExperiment } from "../results/experiment.ts";
 import { type Format, formatExperiments } from "../results/formats.ts";
@@ -86,7 +86,7 @@ async function babilongFile(folder: string): Promise<string | undefined> {
     if (!/^(\d+|\d+[kM])$/.test(length)) continue;
     for (const task of BABILONG_TASKS) {
       const path = `${folder}/${length}/${task}.jsonl`;
-      if (await Deno.stat(path).then(({ isFile }) => isFile, () => false)) return path;
+      if (await isFile(path)) return path;
     }
   }
   return undefined;
@@ -104,12 +104,4 @@ export async function experimentNamed(exp: string, outputDir: string): Promise<s
   const folder = exp.includes("/") || await isFolder(exp) && !(await isFolder(below)) ? exp : below;
   if (await isFolder(folder)) return folder.replace(/(?<=.)\/+$/, "");
   throw new FileError(`Cannot gather results as the experiment must be a folder: ${folder}`);
-}
-
-async function isFolder(path: string): Promise<boolean> {
-  try {
-    return (await Deno.stat(path)).isDirectory;
-  } catch {
-    return false;
-  }
 }

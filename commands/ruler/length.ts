@@ -5,7 +5,7 @@
  */
 import { JsonLinesWriter, recoverJsonLines } from "../../lib/jsonl.ts";
 import type { Generation, Model } from "../../lib/engine/load_model.ts";
-import { replaceFile } from "../../ruler/files.ts";
+import { replaceFile } from "../../lib/files.ts";
 import { meanOf } from "../results/experiment.ts";
 import type { EventLog } from "../results/harness.ts";
 import { computedShare } from "../shared/computed_share.ts";

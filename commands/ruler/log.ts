@@ -4,9 +4,9 @@
  * @module
  */
 import { FileError } from "../../lib/errors.ts";
+import { replaceFile } from "../../lib/files.ts";
 import { readJsonLines, recoverJsonLines } from "../../lib/jsonl.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
-import { replaceFile } from "../../ruler/files.ts";
 import { hasContent } from "../shared/samples.ts";
 
 /** Sums over samples. */

@@ -6,7 +6,7 @@
 import { setImmediate } from "node:timers/promises";
 import { dataFolder } from "../../lib/data_folder.ts";
 import { builtinWords } from "../../lib/deps/words.ts";
-import { replaceFile } from "../../ruler/files.ts";
+import { replaceFile } from "../../lib/files.ts";
 import type { Generators, TaskSettings } from "../../ruler/model.ts";
 import { formatSample2026, prepareSamples2026 } from "../../ruler/generators_2026/prepare.ts";
 import { moduleSamples, type ModuleTask } from "../../ruler/own_task.ts";

@@ -5,6 +5,7 @@
  * @module
  */
 import { UsageError } from "../../lib/errors.ts";
+import { isFolder } from "../../lib/files.ts";
 import type { TextTokenizer } from "../../lib/model/tokenizer.ts";
 import type { Screen } from "../shared/screen.ts";
 import { RULER } from "../suites/ruler.ts";
@@ -52,7 +53,7 @@ export async function openTemplate(
 /** @throws {UsageError} If a folder of source data is named that is none. */
 export async function checkSourceDir(sourceDir: string | undefined): Promise<void> {
   if (sourceDir === undefined) return;
-  if (await Deno.stat(sourceDir).then(({ isDirectory }) => isDirectory, () => false)) return;
+  if (await isFolder(sourceDir)) return;
   throw new UsageError(`--source_dir: must be a folder: current value is '${sourceDir}'`);
 }
 

@@ -6,11 +6,11 @@
 import { resolve } from "node:path";
 import { type CheckedPlan, usedRanks } from "../../lib/attention/plan.ts";
 import { UsageError } from "../../lib/errors.ts";
-import { listFolder, removeFile } from "../../ruler/files.ts";
 import { makeFolder } from "../shared/folder.ts";
 import type { ModelSession } from "../shared/model_session.ts";
 import type { RunProgress } from "../shared/progress.ts";
 import type { InstructionSet, RowsSetName } from "../../lib/ffi/status.ts";
+import { listFolder, removeFile } from "../../lib/files.ts";
 import {
   endRecord,
   planOptions,

@@ -12,13 +12,14 @@ import { announcedDevice } from "../shared/device.ts";
 import { describeDtype, loadWeightOptions } from "../shared/weights.ts";
 import { errorText, FileError, UsageError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
-import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
+import { modelDigests } from "../../lib/model/digest.ts";
 import { WeightGuard } from "../../lib/model/weight_guard.ts";
 import { kernelDigest } from "../../lib/ffi/locate.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { forcedSet, rowsSetFor } from "../../lib/engine/rows_set.ts";
 import { checkPlanTable } from "../../lib/engine/threshold_check.ts";
 import { loadModel } from "../../lib/engine/load_model.ts";
+import { isFolder } from "../../lib/files.ts";
 import type { CommandContext } from "../infer/infer.ts";
 import { readExperiment } from "../results/experiment.ts";
 import { formatExperiments } from "../results/formats.ts";
@@ -68,7 +69,7 @@ export async function runRuler(
   const { launchedRanks } = context;
   const processCount = checkProcesses(options, { plan, screen, launchedRanks });
   const config = await readConfig(modelPath, options);
-  const device = await announcedDevice(config, options, (line) => screen.log(line));
+  const { device, announce } = await announcedDevice(config, options, (line) => screen.log(line));
   await checkPlanTable(plan, { folder: modelPath, config });
   await checkSourceDir(sourceDir);
   const lengths = usableLengths({ ...options, plan }, {
@@ -104,6 +105,7 @@ export async function runRuler(
     },
     screen,
     cleanup,
+    announce,
     loadModel: context.loadModel ?? loadModel,
   });
   const expected = lengths.length * options.tasks.length * options.sampleCount;
@@ -115,11 +117,7 @@ export async function runRuler(
     prompt: template,
     templateName: options.template,
     endIds: options.stopAtEos === true ? config.eosTokenIds : [],
-    digests: {
-      model: await modelDigest(modelPath),
-      tokenizer: await tokenizerDigest(modelPath),
-      kernels: await kernelDigest(device),
-    },
+    digests: { ...await modelDigests(modelPath), kernels: await kernelDigest(device) },
     progress: new RunProgress(screen, { totalCount: expected }),
     checkModel: options.copyWeights === true ? async () => {} : () => guard.check(),
   };
@@ -247,7 +245,7 @@ async function findPregenDir(named: string | undefined): Promise<string | undefi
   if (named === undefined) return undefined;
   const places = named.includes("/") ? [named] : [named, `dataset/${named}`];
   for (const place of places) {
-    if (await Deno.stat(place).then(({ isDirectory }) => isDirectory, () => false)) return place;
+    if (await isFolder(place)) return place;
   }
   throw new UsageError(`--pregen_data_dir: must be a folder: current value is '${named}'`);
 }

@@ -6,7 +6,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { resolve } from "node:path";
-import { replaceFile } from "../../ruler/files.ts";
+import { replaceFile } from "../../lib/files.ts";
 import { makeFolder } from "../shared/folder.ts";
 import type { RulerRun } from "./prepare_length.ts";
 

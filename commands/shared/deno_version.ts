@@ -6,7 +6,7 @@
 import { DeviceError } from "../../lib/errors.ts";
 
 /** Since then files have locks that can be tried. */
-export const LEAST_DENO = [2, 7] as const;
+const LEAST_DENO = [2, 7] as const;
 
 /**
  * Refuses a Deno that is too old.

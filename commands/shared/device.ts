@@ -35,8 +35,15 @@ export async function chooseRunDevice(
   return await chooseDevice(options.device, { ...precision, dtype: widest(precision) });
 }
 
+/** A device, and what there is to say of its choice. */
+export interface AnnouncedDevice {
+  readonly device: DeviceKind;
+  /** Tells the user, at most once: when computing begins, so that no mistake of theirs is told after it. */
+  readonly announce: () => void;
+}
+
 /**
- * As {@linkcode chooseRunDevice}, and tells the user what there is to know of the choice.
+ * As {@linkcode chooseRunDevice}, with a word to the user.
  *
  * @param log Takes the line.
  * @throws {UsageError} As there.
@@ -45,8 +52,12 @@ export async function announcedDevice(
   config: Pick<ModelShape, "storedWeights">,
   options: Parameters<typeof chooseRunDevice>[1],
   log: (line: string) => void,
-): Promise<DeviceKind> {
+): Promise<AnnouncedDevice> {
   const { kind, note } = await chooseRunDevice(config, options);
-  if (note !== undefined) log(note);
-  return kind;
+  let untold = note;
+  const announce = (): void => {
+    if (untold !== undefined) log(untold);
+    untold = undefined;
+  };
+  return { device: kind, announce };
 }

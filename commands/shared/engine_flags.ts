@@ -299,7 +299,7 @@ export function startTimeoutOf(args: readonly string[], table: FlagTable): numbe
  *
  * @throws {UsageError} If it is neither.
  */
-export function batchSizeOf(text: string): number | "auto" {
+function batchSizeOf(text: string): number | "auto" {
   if (text === "auto") return text;
   const { min, max } = LOAD_RANGES.batchSize;
   const value = /^[0-9]+$/.test(text) ? Number(text) : NaN;

@@ -5,7 +5,7 @@
  */
 import { dirname, resolve } from "node:path";
 import { errorText, FileError } from "../../lib/errors.ts";
-import { syncFolder } from "../../lib/sync_folder.ts";
+import { syncFolder } from "../../lib/files.ts";
 
 /**
  * Makes a folder with those above it. Their names are on disk when this returns, as those of the

@@ -26,6 +26,8 @@ export interface SessionOptions {
   readonly screen: Screen;
   readonly cleanup: Cleanup;
   readonly loadModel: LoadModel;
+  /** Called before the model is loaded. */
+  readonly announce?: () => void;
 }
 
 /** A model that is loaded or being loaded. */
@@ -55,8 +57,9 @@ export class ModelSession implements AsyncDisposable {
    */
   prepare(options: { processCount: number }): void {
     if (this.#loading !== undefined) return;
-    const { folder, load, screen } = this.#options;
+    const { folder, load, screen, announce } = this.#options;
     const { processCount } = options;
+    announce?.();
     const startMs = performance.now();
     const model = this.#options.loadModel(folder, {
       ...load,

@@ -8,8 +8,9 @@
  *
  * @module
  */
-import { errorText, FileError, UsageError } from "../../lib/errors.ts";
+import { UsageError } from "../../lib/errors.ts";
 import { readRange } from "../../lib/file_range.ts";
+import { writing } from "../../lib/files.ts";
 import { hostName } from "../../lib/host_name.ts";
 import { isJsonObject } from "../../lib/text_file.ts";
 
@@ -110,11 +111,7 @@ export class RunLock implements AsyncDisposable {
 }
 
 async function openFile(path: string): Promise<Deno.FsFile> {
-  try {
-    return await Deno.open(path, { read: true, write: true, create: true });
-  } catch (error) {
-    throw new FileError(`Cannot write ${path}: ${errorText(error)}`, { cause: error });
-  }
+  return await writing(path, () => Deno.open(path, { read: true, write: true, create: true }));
 }
 
 function isOpen(file: Deno.FsFile): boolean {
@@ -154,14 +151,12 @@ async function writeHolder(file: Deno.FsFile, path: string): Promise<void> {
     pid: Deno.pid,
     started: new Date().toISOString(),
   };
-  try {
+  await writing(path, async () => {
     await file.truncate(0);
     await file.seek(0, Deno.SeekMode.Start);
     await file.write(new TextEncoder().encode(`${JSON.stringify(holder)}\n`));
     await file.sync();
-  } catch (error) {
-    throw new FileError(`Cannot write ${path}: ${errorText(error)}`, { cause: error });
-  }
+  });
 }
 
 /** The holder may be just about to write its name. */

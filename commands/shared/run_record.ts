@@ -6,8 +6,8 @@
  */
 import { type Metric, METRICS } from "../../ruler/metrics.ts";
 import { FileError, UsageError } from "../../lib/errors.ts";
+import { replaceFile } from "../../lib/files.ts";
 import { isJsonObject, readJsonFile } from "../../lib/text_file.ts";
-import { replaceFile } from "../../ruler/files.ts";
 import { UNGIVEN_WEIGHTS } from "./weights.ts";
 
 /** A value of an option in `run.json`. */

@@ -9,7 +9,7 @@
 import { createHash } from "node:crypto";
 import { errorText, FileError } from "../../lib/errors.ts";
 import { withoutBlanks } from "../../lib/jsonl.ts";
-import { readLines } from "../../ruler/files.ts";
+import { readLines } from "../../lib/text_file.ts";
 import { cutQuestion } from "../../ruler/generators_2026/templates.ts";
 import {
   dumpJsonText,

@@ -8,7 +8,8 @@ import { PLAN_DEFAULTS } from "../../lib/attention/plan.ts";
 import { REST_RULES } from "../../lib/attention/rest.ts";
 import { readTable, type Threshold, type ThresholdTable } from "../../lib/attention/thresholds.ts";
 import { errorText, FileError, UsageError } from "../../lib/errors.ts";
-import { describeValue, fileError } from "../../lib/text_file.ts";
+import { readError } from "../../lib/files.ts";
+import { describeValue } from "../../lib/text_file.ts";
 import { choiceFlag, DECIMAL, textFlag } from "./flags.ts";
 
 /** A larger file is none of thresholds. */
@@ -79,7 +80,7 @@ export function readTableFile(path: string): ThresholdTable {
         `--threshold: must be a number or the file of a table: current value is '${path}'`,
       );
     }
-    throw fileError(path, error);
+    throw readError(path, error);
   }
   let value: unknown;
   try {

@@ -19,9 +19,9 @@ import {
 } from "../../babilong/mod.ts";
 import { dataFolder } from "../../lib/data_folder.ts";
 import { invariant } from "../../lib/errors.ts";
+import { replaceFile } from "../../lib/files.ts";
 import { formatCsv } from "../../ruler/csv.ts";
 import type { TaskScore } from "../../ruler/evaluate.ts";
-import { replaceFile } from "../../ruler/files.ts";
 import { floatRepr } from "../../ruler/python/float.ts";
 import type { DataOutcome, DataRequest, OpenDataMaker } from "../ruler/data.ts";
 import { hasContent } from "../shared/samples.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 import { errorText } from "../../lib/errors.ts";
+import { replaceFile } from "../../lib/files.ts";
 import { formatCsv } from "../../ruler/csv.ts";
-import { replaceFile } from "../../ruler/files.ts";
 import { formatMean, type MeanScore } from "../../ruler/scores.ts";
 import { RunLock } from "../shared/run_lock.ts";
 import type { Screen } from "../shared/screen.ts";
@@ -89,7 +89,7 @@ const meanCells = (mean: MeanScore | undefined): string[] => [
 ];
 
 /** A row for each setting and length. */
-export function sweepCsv(rows: readonly SweepRow[]): string {
+function sweepCsv(rows: readonly SweepRow[]): string {
   const header = [
     ...["setting", ...OPTION_NAMES, "length", "tasks", "samples", "score", "stderr", "density"],
     ...["seconds", "exact", "delta", "delta_stderr"],
@@ -103,7 +103,7 @@ export function sweepCsv(rows: readonly SweepRow[]): string {
 }
 
 /** A row for each setting, length and task. */
-export function tasksCsv(rows: readonly SweepRow[]): string {
+function tasksCsv(rows: readonly SweepRow[]): string {
   const header = [
     ...["setting", "length", "task", "samples", "score", "stderr", "density", "seconds"],
   ];

@@ -6,8 +6,9 @@
  */
 import { dirname } from "node:path";
 import { FileError, UsageError } from "../../lib/errors.ts";
+import { readError } from "../../lib/files.ts";
 import { JsonLinesWriter, parseJsonLine, recoverJsonLines } from "../../lib/jsonl.ts";
-import { fileError, isJsonObject } from "../../lib/text_file.ts";
+import { isJsonObject } from "../../lib/text_file.ts";
 import { makeFolder } from "../shared/folder.ts";
 import { type OptionValue, shownOption } from "../shared/run_record.ts";
 import type { SampleSurvey } from "../shared/samples.ts";
@@ -57,7 +58,7 @@ export async function readUnit(path: string): Promise<Unit | undefined> {
     text = await Deno.readTextFile(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;
-    throw fileError(path, error);
+    throw readError(path, error);
   }
   const [first, ...lines] = text.slice(0, text.lastIndexOf("\n") + 1).split("\n").slice(0, -1);
   if (first === undefined) return undefined;

@@ -4,7 +4,8 @@
  * @module
  */
 import { FileError } from "../../lib/errors.ts";
-import { listFolder } from "../../ruler/files.ts";
+import { listFolder } from "../../lib/files.ts";
+import { listLengths } from "../../ruler/lengths.ts";
 import { meanOverTasks, type MeanScore, meanScore } from "../../ruler/scores.ts";
 import { meanOf } from "../results/experiment.ts";
 import type { OptionValue, RunRecord } from "../shared/run_record.ts";
@@ -65,10 +66,10 @@ export async function readSweep(folder: string): Promise<Sweep> {
   }
   const limit = record.unchecked.num_samples_per_task;
   const rows: SweepRow[] = [];
-  for (const length of await lengthsIn(folder)) {
+  for (const { name: tokens, maxTokens: length } of await listLengths(folder)) {
     const settings = new Map<string, Map<string, Unit>>();
-    for (const name of await foldersIn(`${folder}/${length}`)) {
-      const units = await readUnits(`${folder}/${length}/${name}`, {
+    for (const name of await settingsIn(`${folder}/${tokens}`)) {
+      const units = await readUnits(`${folder}/${tokens}/${name}`, {
         limit: typeof limit === "number" ? limit : Infinity,
       });
       if (units.size > 0) settings.set(name, units);
@@ -78,21 +79,11 @@ export async function readSweep(folder: string): Promise<Sweep> {
   return { folder, record, rows };
 }
 
-async function lengthsIn(folder: string): Promise<number[]> {
-  const names = (await foldersIn(folder)).filter((name) => /^\d+$/.test(name));
-  return names.map(Number).sort((a, b) => a - b);
-}
-
-/** Folders but that of the data, by name. */
-async function foldersIn(path: string): Promise<string[]> {
+/** The folders of settings at a length, by name: `s8` before `s16`. */
+async function settingsIn(path: string): Promise<string[]> {
   const entries = await listFolder(path);
   return entries.filter(({ isDirectory, name }) => isDirectory && name !== "data")
-    .map(({ name }) => name).sort(byNumbers);
-}
-
-/** `t0.5` before `t0.35` would be wrong, and so would `s16` before `s8`. */
-function byNumbers(a: string, b: string): number {
-  return a.localeCompare(b, "en", { numeric: true });
+    .map(({ name }) => name).sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
 }
 
 /** The units of a setting by their tasks, with the samples that count. */

@@ -19,7 +19,7 @@ import { forcedSet, rowsSetFor } from "../../lib/engine/rows_set.ts";
 import { kernelDigest } from "../../lib/ffi/locate.ts";
 import type { InstructionSet, RowsSetName } from "../../lib/ffi/status.ts";
 import { readConfig } from "../../lib/model/config.ts";
-import { modelDigest, tokenizerDigest } from "../../lib/model/digest.ts";
+import { modelDigests } from "../../lib/model/digest.ts";
 import type { TextTokenizer } from "../../lib/model/tokenizer.ts";
 import { openTokenizerThread } from "../../lib/model/tokenizer_thread.ts";
 import { WeightGuard } from "../../lib/model/weight_guard.ts";
@@ -63,7 +63,7 @@ export async function runSweep(
   checkTemplateName(options.template, TEMPLATE_FLAG);
   await checkSourceDir(options.sourceDir);
   const config = await readConfig(modelPath, options);
-  const device = await announcedDevice(config, options, (line) => screen.log(line));
+  const { device, announce } = await announcedDevice(config, options, (line) => screen.log(line));
   checkLengths(options.lengths, config);
   const settings = allSettings(options.grids);
   const tables = await Tables.open(settings, { ...options, folder: modelPath, config });
@@ -91,6 +91,7 @@ export async function runSweep(
       load: loadOptions(options, { group, device, rowsSet, tokenizer }),
       screen,
       cleanup,
+      announce,
       loadModel: context.loadModel ?? loadModel,
     });
     await worker.run(group.planned, {
@@ -187,13 +188,10 @@ async function freshRecord(
   const { modelPath, dtype, weights, head, cache } = options;
   const { generators, ropeScaling, sampleCount } = options;
   const { device, template, endIds } = run;
+  const digests = await modelDigests(modelPath);
   return {
     version: VERSION,
-    model: {
-      path: resolve(modelPath),
-      sha256: await modelDigest(modelPath),
-      tokenizer: await tokenizerDigest(modelPath),
-    },
+    model: { path: resolve(modelPath), sha256: digests.model, tokenizer: digests.tokenizer },
     kernels: await kernelDigest(device),
     options: {
       device,

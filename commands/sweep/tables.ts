@@ -35,7 +35,7 @@ interface PooledCurves {
 }
 
 /** A path with a setting's mode, stride and length in it. */
-export function pathFor(path: string, place: { setting: Setting; length: number }): string {
+function pathFor(path: string, place: { setting: Setting; length: number }): string {
   const { setting: { attn_type, stride }, length } = place;
   return path.replaceAll("{mode}", attn_type).replaceAll("{length}", String(length))
     .replaceAll("{stride}", String(stride ?? PLAN_DEFAULTS.stride));

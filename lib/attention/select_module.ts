@@ -10,8 +10,8 @@ import { createHash } from "node:crypto";
 import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { errorText, FileError, UsageError } from "../errors.ts";
+import { readError } from "../files.ts";
 import { optionError, type OptionPlace } from "../options.ts";
-import { fileError } from "../text_file.ts";
 
 /**
  * Reads what a layer's heads have for the rows of a call, from the device and only if asked: copies,
@@ -127,7 +127,7 @@ function digestOf(url: URL): string {
   try {
     return createHash("sha256").update(Deno.readFileSync(url)).digest("hex");
   } catch (error) {
-    throw fileError(fileURLToPath(url), error);
+    throw readError(fileURLToPath(url), error);
   }
 }
 

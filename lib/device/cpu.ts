@@ -16,6 +16,7 @@ import {
 import { ISA_ROWS } from "../ffi/symbols.ts";
 import { type CpuDescription, describeLibrary } from "./cpu_description.ts";
 import {
+  checkUpload,
   type Device,
   DEVICE_TRAITS,
   type DeviceMemory,
@@ -232,12 +233,7 @@ class CpuDevice implements Device {
   }
 
   async upload(target: Region, data: Uint8Array): Promise<void> {
-    if (data.byteLength !== target.byteLength) {
-      throw new RangeError(
-        `Cannot upload '${target.label}' as it must get ${target.byteLength} bytes: ` +
-          `current value is ${data.byteLength}`,
-      );
-    }
+    checkUpload(target, data);
     await this.#queue.idle();
     target.hostBytes().set(data);
   }

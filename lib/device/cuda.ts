@@ -16,6 +16,7 @@ import { CudaLink } from "./cuda_link.ts";
 import { CudaQueue } from "./cuda_queue.ts";
 import { CudaTransfer } from "./cuda_transfer.ts";
 import {
+  checkUpload,
   type Device,
   DEVICE_TRAITS,
   type DeviceLink,
@@ -213,12 +214,7 @@ class CudaDevice implements Device {
   }
 
   async upload(target: Region, data: Uint8Array): Promise<void> {
-    if (data.byteLength !== target.byteLength) {
-      throw new RangeError(
-        `Cannot upload '${target.label}' as it must get ${target.byteLength} bytes: ` +
-          `current value is ${data.byteLength}`,
-      );
-    }
+    checkUpload(target, data);
     await this.#parts.transfer.upload(target.address, data);
   }
 

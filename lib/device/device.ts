@@ -230,6 +230,15 @@ export const DEVICE_TRAITS: Readonly<Record<DeviceTraits["kind"], DeviceTraits>>
   },
 };
 
+/** @throws {RangeError} If a copy to a device's memory has not as many bytes as there are. */
+export function checkUpload(target: Region, data: Uint8Array): void {
+  if (data.byteLength === target.byteLength) return;
+  throw new RangeError(
+    `Cannot upload '${target.label}' as it must get ${target.byteLength} bytes: ` +
+      `current value is ${data.byteLength}`,
+  );
+}
+
 /** A device that is opened. Disposal frees its memory after the op under way. */
 export interface Device extends DeviceTraits, Disposable {
   /** One line for people, for example `cpu avx2, 2 threads`. */

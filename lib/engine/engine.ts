@@ -123,7 +123,7 @@ class TeamEngine implements Engine {
 }
 
 /** One line for people: device, processes, and what they exchange over. */
-export function describeTeam(team: Team<StarTypes>): string {
+function describeTeam(team: Team<StarTypes>): string {
   const [ready] = team.ready;
   const device = ready?.deviceDescription ?? "";
   return team.size === 1 ? device : `${device}, ${team.size} processes, ${ready?.exchange}`;

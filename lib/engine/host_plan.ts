@@ -9,7 +9,8 @@ import { DEVICE_TRAITS } from "../device/device.ts";
 import { hostMemory } from "../device/host_memory.ts";
 import type { ModelShape } from "../model/model_shape.ts";
 import type { Precision } from "../model/precision.ts";
-import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
+import { checkMemory, fitsOn } from "./memory_check.ts";
+import { chunkTokensFor } from "./memory_plan.ts";
 
 /** A run on the CPU. */
 export interface HostQuestion {

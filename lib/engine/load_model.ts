@@ -159,9 +159,9 @@ async function loadModelOn(
     ...precision,
     dtype: widest(precision),
   });
-  if (note !== undefined) onWarning?.(note);
   await checkPlanTable(plan, { folder, config });
   const ownTokenizer = given === undefined ? await loadTokenizer(folder) : undefined;
+  if (note !== undefined) onWarning?.(note);
   try {
     const isOwnHost = device === "cpu" && group === undefined;
     const convertedBytes = isOwnHost

@@ -3,17 +3,16 @@
  *
  * @module
  */
-import { type CheckedPlan, checkPlan, modeOf } from "../attention/plan.ts";
+import type { CheckedPlan } from "../attention/plan.ts";
 import { TILE_TOKENS } from "../ffi/symbols.ts";
 import { expandedBytes, type SegmentTokens } from "../attention/key_reader.ts";
 import { QUERY_TOKENS, ringChunks } from "../attention/ring_pieces.ts";
 import { selectedRingShapes } from "../attention/ring_selected.ts";
 import { keptMeansTensor, restTensors } from "../attention/rest.ts";
 import { selectionTensors } from "../attention/xattention.ts";
-import type { Device, DeviceTraits } from "../device/device.ts";
+import type { DeviceTraits } from "../device/device.ts";
 import { type LayerRange, splitLayers } from "../device/stages.ts";
 import { workspaceBytes } from "../device/workspace.ts";
-import { DeviceError } from "../errors.ts";
 import { transformerBytes } from "../model/forward.ts";
 import { cacheBytes } from "../model/layer_cache.ts";
 import { poolBytes, type PoolTokens } from "../model/kv_pools.ts";
@@ -74,7 +73,6 @@ const SHORTEST_CHUNK = 512;
 export const RESERVE_BYTES = 256 * 2 ** 20;
 /** The largest share of what the weights leave that a chunk's activations may take. */
 const WORKING_SHARE = 1 / 4;
-const GIB = 2 ** 30;
 
 /**
  * The longest chunk of a device: as its kind likes it, but on a GPU no more than memory allows.
@@ -116,7 +114,7 @@ export function memoryNeeds(device: DeviceTraits, asked: MemoryQuestion): Memory
     const needs = layout.blocksByRank.map((blocks, rank) =>
       rankNeed(device, { question, layout, blocks, rank, range })
     );
-    const largest = needs.reduce((a, b) => sum(b) > sum(a) ? b : a);
+    const largest = needs.reduce((a, b) => totalBytes(b) > totalBytes(a) ? b : a);
     const weights = question.mapsWeights === true
       ? question.convertedBytes ?? 0
       : weightBytes(config, { precision, range });
@@ -124,7 +122,8 @@ export function memoryNeeds(device: DeviceTraits, asked: MemoryQuestion): Memory
   });
 }
 
-function sum({ weights, cache, working }: MemoryNeed): number {
+/** All of a need. */
+export function totalBytes({ weights, cache, working }: MemoryNeed): number {
   return weights + cache + working;
 }
 
@@ -267,130 +266,4 @@ function dropsKeys(
 
 function elements(shape: readonly number[]): number {
   return shape.reduce((product, extent) => product * extent, 1);
-}
-
-/** What is asked of some GPUs, and what they have. */
-export interface MemoryCheck {
-  readonly question: Omit<MemoryQuestion, "gpuCount">;
-  /** What the rank may use of each GPU; undefined where memory is the host's. */
-  readonly freeBytes: readonly number[] | undefined;
-  /** Whether weights and activations are there already. */
-  readonly loaded: boolean;
-  /** Tokens of keys and values that find free pages, in each pool of layers. @default None. */
-  readonly reusableTokens?: PoolTokens;
-  /** What keys of 8 bits are expanded into, as far as it is there already. @default {0} */
-  readonly readerBytes?: number | undefined;
-  /** GPUs that the layers could be spread over; by default those that they are. */
-  readonly dealtGpus?: number | undefined;
-}
-
-/**
- * Refuses what will not fit.
- *
- * @param devices Those of the rank, in the order of the layers; named in the message.
- * @throws {DeviceError} If it does not fit: with what is needed and free, and what would fit.
- */
-export function checkMemory(
-  devices: readonly (DeviceTraits & Pick<Device, "description">)[],
-  check: MemoryCheck,
-): void {
-  const { freeBytes, loaded, dealtGpus = devices.length } = check;
-  if (freeBytes === undefined) return;
-  const question = { ...check.question, gpuCount: devices.length };
-  const fullest = (other: MemoryQuestion) => findShortage(devices, { ...check, question: other });
-  const shortage = fullest(question);
-  if (shortage === undefined) return;
-  const { device, need, there, free } = shortage;
-  const gib = (bytes: number) => `${(bytes / GIB).toFixed(2)} GiB`;
-  const { contextTokens, room } = question;
-  const what = contextTokens === 0 ? "load the model" : `run ${contextTokens + room} tokens`;
-  const whose = devices.length === 1 ? "its memory" : `the memory of ${device.description}`;
-  const more = dealtGpus > devices.length
-    ? `; 'gpusPerRank' spreads the layers over up to ${dealtGpus} GPUs`
-    : "";
-  throw new DeviceError(
-    `Cannot ${what} on ${devices.map(({ description }) => description).join(" and ")} as ` +
-      `${gib(sum(need) - there)} of ${whose} must be free (weights ${
-        gib(need.weights)
-      }, keys and ` +
-      `values ${gib(need.cache)}, working memory ${gib(need.working)}` +
-      `${loaded ? `, of which ${gib(there)} are in use` : ""}): current value is ` +
-      `${gib(free)}; ${whatFits(question, (other) => fullest(other) === undefined)}${more}`,
-  );
-}
-
-/** The first GPU that has too little. */
-function findShortage<T extends DeviceTraits>(
-  devices: readonly T[],
-  options: Omit<MemoryCheck, "question"> & { question: MemoryQuestion },
-): { device: T; need: MemoryNeed; there: number; free: number } | undefined {
-  const { question, freeBytes, loaded, reusableTokens = [], readerBytes = 0 } = options;
-  const [first] = devices;
-  if (first === undefined || freeBytes === undefined) return undefined;
-  const { config, precision, chunkTokens: tokens } = question;
-  const needs = memoryNeeds(first, { ...question, gpuCount: devices.length });
-  for (const [gpu, device] of devices.entries()) {
-    const [need, free = 0] = [needs[gpu], freeBytes[gpu]];
-    if (need === undefined) return undefined;
-    const there = !loaded ? 0 : need.weights + readerBytes +
-      transformerBytes(device, { config, precision, tokens }) +
-      reusableBytes(question, { tokens: reusableTokens, gpu, gpuCount: devices.length });
-    if (sum(need) - there > free) return { device, need, there, free };
-  }
-  return undefined;
-}
-
-/** What free pages of the layers on one GPU take. */
-function reusableBytes(
-  { config, plan, precision }: MemoryQuestion,
-  options: { tokens: PoolTokens; gpu: number; gpuCount: number },
-): number {
-  const { tokens, gpu, gpuCount } = options;
-  const range = splitLayers(config.layerCount, { count: gpuCount })[gpu];
-  if (range === undefined) return 0;
-  const hasMeans = plan.decodeKeep !== undefined;
-  return poolBytes(config, { range, dtype: kvFormat(precision).dtype, tokens, hasMeans });
-}
-
-/** Whether a question fits on some GPUs before anything is loaded, with the chunks they allow. */
-export function fitsOn(
-  devices: readonly DeviceTraits[],
-  options: { question: Omit<MemoryQuestion, "chunkTokens">; freeBytes: readonly number[] },
-): boolean {
-  const { freeBytes } = options;
-  const [first] = devices;
-  if (first === undefined) return false;
-  const chunkTokens = chunkTokensFor(first, { ...options.question, freeBytes });
-  const question = { ...options.question, chunkTokens };
-  return findShortage(devices, { question, freeBytes, loaded: false }) === undefined;
-}
-
-/** The longest context, and the largest block, that would fit. */
-function whatFits(question: MemoryQuestion, fits: (other: MemoryQuestion) => boolean): string {
-  const { plan, contextTokens, room } = question;
-  const length = largest(contextTokens, (tokens) => fits({ ...question, contextTokens: tokens }));
-  const advice = length > 0
-    ? `up to ${length + room} tokens fit`
-    : "no context fits beside weights and working memory";
-  if (plan.cut.kind !== "blocks") return advice;
-  const { blockTokens, anchorTokens } = plan.cut;
-  const block = largest(blockTokens, (tokens) => {
-    const smaller = { blockTokens: tokens, anchorTokens: Math.min(tokens, anchorTokens) };
-    const { decodeKeep } = plan;
-    const options = { mode: modeOf(plan), ...plan.cut, ...plan.selection, decodeKeep, ...smaller };
-    return fits({ ...question, plan: checkPlan(options) });
-  });
-  return block > 0 ? `${advice}, or this length with 'blockTokens' ${block}` : advice;
-}
-
-/** The largest multiple of 128 below a limit that passes; 0 if none does. */
-function largest(limit: number, passes: (tokens: number) => boolean): number {
-  let low = 0;
-  let high = Math.ceil(limit / TILE_TOKENS);
-  while (high - low > 1) {
-    const middle = Math.floor((low + high) / 2);
-    if (passes(middle * TILE_TOKENS)) low = middle;
-    else high = middle;
-  }
-  return low * TILE_TOKENS;
 }

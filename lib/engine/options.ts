@@ -53,7 +53,7 @@ export const LOAD_DEFAULTS = {
 } as const satisfies LoadOptions;
 
 /** The one home of the defaults of generation. */
-export const GENERATE_DEFAULTS = {
+const GENERATE_DEFAULTS = {
   tokensToGenerate: 128,
   stopWords: [],
   topLogits: 0,

@@ -28,7 +28,8 @@ import {
   reserveSequence,
 } from "../star/encode.ts";
 import { NO_HOOKS, type RunHooks } from "./hooks.ts";
-import { checkMemory, chunkTokensFor, fitsOn } from "./memory_plan.ts";
+import { checkMemory, fitsOn } from "./memory_check.ts";
+import { chunkTokensFor } from "./memory_plan.ts";
 import { drawRandomTiles } from "../star/sequence_chunk.ts";
 import { leastOf, openRankDevices } from "./rank_device.ts";
 import { emptyPools, RankMemory } from "./rank_memory.ts";

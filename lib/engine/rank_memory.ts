@@ -13,7 +13,8 @@ import { PAGE_TOKENS, pagesFor } from "../model/kv_pages.ts";
 import { kvFormat } from "../model/precision.ts";
 import { layOutBlocks } from "../star/blocks.ts";
 import { keptTokens } from "../star/kept_tokens.ts";
-import { checkMemory, segmentTokens } from "./memory_plan.ts";
+import { checkMemory } from "./memory_check.ts";
+import { segmentTokens } from "./memory_plan.ts";
 import type { RankParts } from "./rank_types.ts";
 
 /** How much of a context is to be kept, and by which of how many ranks. */
@@ -84,15 +85,14 @@ export class RankMemory implements Disposable {
     const { config, precision, dealtGpus } = this.#parts;
     const { batchSize = 1 } = sizes;
     const freeBytes = this.#devices.flatMap((device) => device.freeBytes ?? []);
-    const growth = this.#growthFor(sizes);
+    const { tokens: growth, moved: movedTokens } = this.#pools.growthFor(this.#runsOf(sizes));
     if (freeBytes.length === 0) return this.#checkHost(growth);
-    const pages = this.#pagesFor(sizes);
-    const reusableTokens = batchSize > 1
-      ? this.#pools.freeTokens
-      : pages.map((count, pool) => count * PAGE_TOKENS - (growth[pool] ?? 0));
+    const reusableTokens = this.#tokensOf(sizes).map((tokens, pool) =>
+      batchSize * tokens - (growth[pool] ?? 0)
+    );
     const question = { ...sizes, config, precision, batchSize };
     const readerBytes = this.reader?.bytes;
-    const there = { loaded: true, reusableTokens, readerBytes };
+    const there = { loaded: true, reusableTokens, movedTokens, readerBytes };
     checkMemory(this.#devices, { question, freeBytes, ...there, dealtGpus });
   }
 
@@ -104,22 +104,23 @@ export class RankMemory implements Disposable {
     return keptTokens({ ...sizes, config, device, layout: layOutBlocks(sizes.plan, sizes) });
   }
 
-  /** Pages of a sequence and of its anchor, if it has one here. */
-  #pagesFor(sizes: SequenceSizes): PoolTokens {
+  /** Tokens that the pages of a sequence and of its anchor, if it has one here, are for. */
+  #tokensOf(sizes: SequenceSizes): PoolTokens {
     const { own, anchor } = this.#keptOf(sizes);
     return own.map((tokens, pool) => {
       const before = anchor[pool] ?? 0;
-      return pagesFor(tokens) + (before === 0 ? 0 : pagesFor(before));
+      return PAGE_TOKENS * (pagesFor(tokens) + (before === 0 ? 0 : pagesFor(before)));
     });
   }
 
-  /** Tokens that the pools would grow by for a sequence and its anchor, if it has one here. */
-  #growthFor(sizes: SequenceSizes): PoolTokens {
+  /** The runs of pages that sequences of a size begin with: one of all where `makePages()` makes it. */
+  #runsOf(sizes: SequenceSizes & { batchSize?: number }): readonly PoolTokens[] {
+    const { batchSize = 1 } = sizes;
+    if (batchSize > 1 || this.#isEmpty) {
+      return [this.#tokensOf(sizes).map((tokens) => batchSize * tokens)];
+    }
     const { own, anchor } = this.#keptOf(sizes);
-    const before = this.#pools.growthFor(anchor);
-    return this.#pools.growthFor(own).map((tokens, pool) =>
-      tokens + ((anchor[pool] ?? 0) === 0 ? 0 : before[pool] ?? 0)
-    );
+    return anchor.every((tokens) => tokens === 0) ? [own] : [own, anchor];
   }
 
   #bytesOf(tokens: PoolTokens): number {
@@ -151,8 +152,9 @@ export class RankMemory implements Disposable {
    * each would move what is there again and again. As many as there is memory for.
    */
   async makePages(count: number, sizes: SequenceSizes): Promise<void> {
-    if (this.#growthFor(sizes).every((tokens) => tokens === 0)) return;
-    const tokens = this.#pagesFor(sizes).map((pages) => pages * PAGE_TOKENS);
+    const growth = this.#pools.growthFor(this.#runsOf(sizes));
+    if (growth.tokens.every((tokens) => tokens === 0)) return;
+    const tokens = this.#tokensOf(sizes);
     let batchSize = count;
     const { hostBytes = Infinity } = this.#parts;
     if (this.#devices[0]?.hasHostMemory) {

@@ -46,7 +46,7 @@ const NCCL_IN_PROGRESS = 7;
 const NCCL_UINT8 = 1;
 
 /** The name that the dynamic loader knows the library by. */
-export const NCCL_LIBRARY = "libnccl.so.2";
+const NCCL_LIBRARY = "libnccl.so.2";
 
 /** The opened library. */
 export class Nccl implements Disposable {

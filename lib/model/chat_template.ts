@@ -7,6 +7,7 @@
 import { join } from "node:path";
 import { renderJinja } from "../deps/jinja.ts";
 import { errorText, FileError } from "../errors.ts";
+import { isFile } from "../files.ts";
 import {
   describeValue,
   isJsonObject,
@@ -192,8 +193,4 @@ async function readObject(path: string): Promise<Record<string, unknown>> {
   if (!(await isFile(path))) return {};
   const value = await readJsonFile(path, { maxBytes: MAX_BYTES });
   return isJsonObject(value) ? value : {};
-}
-
-async function isFile(path: string): Promise<boolean> {
-  return await Deno.stat(path).then((info) => info.isFile, () => false);
 }

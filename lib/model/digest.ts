@@ -11,7 +11,7 @@ import { createHash, type Hash } from "node:crypto";
 import { basename, dirname } from "node:path";
 import { FileError } from "../errors.ts";
 import { readRange } from "../file_range.ts";
-import { fileError } from "../text_file.ts";
+import { readError } from "../files.ts";
 import { isGgufPath, readGgufHeader } from "./gguf/files.ts";
 import { configPath, tokenizerPath } from "./model_paths.ts";
 import { heardSettings, readTokenizerFile } from "./tokenizer_file.ts";
@@ -44,17 +44,7 @@ interface Span {
  * @throws {FileError} If one of the files is missing or not readable.
  */
 export async function modelDigest(folder: string): Promise<string> {
-  const { paths } = await listWeightFiles(folder);
-  const hash = createHash("sha256");
-  for (const path of new Set([configPath(folder), await tokenizerPath(folder)])) {
-    if (!paths.includes(path)) await hashFile(hash, path, wholeSpan);
-  }
-  hash.update(await settingsOf(folder));
-  for (const path of paths) {
-    const begin = isGgufPath(folder) ? (await readGgufHeader(path)).dataBegin : 0;
-    await hashFile(hash, path, (size) => sampleSpans(size, begin));
-  }
-  return hash.digest("hex");
+  return await digestOfModel(folder, await settingsOf(folder));
 }
 
 /**
@@ -64,11 +54,46 @@ export async function modelDigest(folder: string): Promise<string> {
  * @throws {FileError} If it is missing or not readable.
  */
 export async function tokenizerDigest(folder: string): Promise<string> {
+  return await digestOfTokenizer(folder, await settingsOf(folder));
+}
+
+/** What a record of a run says of its model. */
+export interface ModelDigests {
+  /** As {@linkcode modelDigest}. */
+  readonly model: string;
+  /** As {@linkcode tokenizerDigest}. */
+  readonly tokenizer: string;
+}
+
+/** Both digests of a model, whose tokenizer is parsed at most once. @throws {FileError} As they do. */
+export async function modelDigests(folder: string): Promise<ModelDigests> {
+  const settings = await settingsOf(folder);
+  return {
+    model: await digestOfModel(folder, settings),
+    tokenizer: await digestOfTokenizer(folder, settings),
+  };
+}
+
+async function digestOfModel(folder: string, settings: string): Promise<string> {
+  const { paths } = await listWeightFiles(folder);
+  const hash = createHash("sha256");
+  for (const path of new Set([configPath(folder), await tokenizerPath(folder)])) {
+    if (!paths.includes(path)) await hashFile(hash, path, wholeSpan);
+  }
+  hash.update(settings);
+  for (const path of paths) {
+    const begin = isGgufPath(folder) ? (await readGgufHeader(path)).dataBegin : 0;
+    await hashFile(hash, path, (size) => sampleSpans(size, begin));
+  }
+  return hash.digest("hex");
+}
+
+async function digestOfTokenizer(folder: string, settings: string): Promise<string> {
   const hash = createHash("sha256");
   const path = await tokenizerPath(folder);
   if (path === folder) hash.update((await readTokenizerFile(folder)).json);
   else await hashFile(hash, path, wholeSpan);
-  hash.update(await settingsOf(folder));
+  hash.update(settings);
   return hash.digest("hex");
 }
 
@@ -113,6 +138,6 @@ async function hashFile(
       hash.update(bytes);
     }
   } catch (error) {
-    throw fileError(path, error);
+    throw readError(path, error);
   }
 }

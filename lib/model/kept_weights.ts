@@ -10,14 +10,14 @@
  *
  * @module
  */
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import type { Device } from "../device/device.ts";
 import { Int8Matrix, type Int8MatrixOptions, int8Parts } from "../device/int8_matrix.ts";
 import { Tensor } from "../device/tensor.ts";
-import { errorText, FileError } from "../errors.ts";
+import { FileError } from "../errors.ts";
 import { MappedGuard } from "../ffi/mapped_guard.ts";
 import { mapFile, type MappedFile } from "../ffi/memory.ts";
-import { syncFolder } from "../sync_folder.ts";
+import { isFile, renameFile, writeError } from "../files.ts";
 import { isJsonObject } from "../text_file.ts";
 import { isGgufPath } from "./gguf/files.ts";
 import { parseSafetensors, type SafetensorsDtype, type TensorEntry } from "./safetensors.ts";
@@ -72,7 +72,7 @@ export class KeptWeights implements Disposable {
    */
   static async open(folder: string, digest: string): Promise<KeptWeights | undefined> {
     const path = keptPath(folder);
-    if (await Deno.stat(path).then(({ isFile }) => !isFile, () => true)) return undefined;
+    if (!(await isFile(path))) return undefined;
     using stack = new DisposableStack();
     try {
       const file = stack.use(mapFile(path));
@@ -146,11 +146,10 @@ export async function keepWeights(
       for (const tensor of tensors) await writeAll(file, tensor.hostBytes());
       await file.sync();
     }
-    await Deno.rename(temporary, path);
-    await syncFolder(dirname(path));
+    await renameFile(temporary, path);
   } catch (error) {
     await Deno.remove(temporary).catch(() => {});
-    throw new FileError(`Cannot write ${path}: ${errorText(error)}`, { cause: error });
+    throw writeError(path, error);
   } finally {
     // Not while another run makes its own there.
     await Deno.remove(making).catch(() => {});

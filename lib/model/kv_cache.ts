@@ -30,6 +30,17 @@ import {
 } from "./layer_cache.ts";
 import { PAGE_TOKENS, PageAllocator, type PageRun, pagesFor } from "./kv_pages.ts";
 
+/** What an arena, or each of several pools, goes through for further sequences. */
+export interface Growth<T> {
+  /** Tokens that it grows by. */
+  readonly tokens: T;
+  /**
+   * Tokens that are there when it grows while some sequence has pages: theirs lie twice meanwhile, of
+   * one layer at a time.
+   */
+  readonly moved: T;
+}
+
 /** The pages of some layers; each layer's lie on the layer's device. */
 export class KvArena implements Disposable {
   readonly #options: KvArenaOptions;
@@ -90,9 +101,17 @@ export class KvArena implements Disposable {
     return layer;
   }
 
-  /** How many tokens the arena would grow by to take a sequence of `tokens` more. */
-  growthFor(tokens: number): number {
-    return this.#pages.missing(pagesFor(tokens)) * PAGE_TOKENS;
+  /** What it would take to reserve runs of some numbers of tokens, one after the other. */
+  growthFor(runs: readonly number[]): Growth<number> {
+    const pages = this.#pages.copy();
+    let moved = 0;
+    for (const count of runs.map(pagesFor)) {
+      const missing = pages.missing(count);
+      if (missing > 0 && pages.freeCount < pages.pageCount) moved = pages.pageCount * PAGE_TOKENS;
+      if (missing > 0) pages.grow(missing);
+      pages.take(count);
+    }
+    return { tokens: pages.pageCount * PAGE_TOKENS - this.capacity, moved };
   }
 
   /**

@@ -50,6 +50,13 @@ export class PageAllocator {
     return count - (isAtEnd ? last.count : 0);
   }
 
+  /** One with the same pages, which changes nothing here. */
+  copy(): PageAllocator {
+    const other = new PageAllocator(this.#pageCount);
+    other.#free = [...this.#free];
+    return other;
+  }
+
   /** Takes the first run that is long enough; undefined if there is none. */
   take(count: number): PageRun | undefined {
     invariant(count >= 1, "a run has a page");

@@ -13,7 +13,7 @@ import { type KeyReader, readKeys } from "../attention/key_reader.ts";
 import type { KvSegment } from "../device/kv_segment.ts";
 import type { LayerRange, Stage } from "../device/stages.ts";
 import { invariant } from "../errors.ts";
-import { KvArena, type KvRun } from "./kv_cache.ts";
+import { type Growth, KvArena, type KvRun } from "./kv_cache.ts";
 import { cacheBytes, type KvArenaOptions, type LayerCache } from "./layer_cache.ts";
 import { PAGE_TOKENS } from "./kv_pages.ts";
 import { type CodedMeans, keyCodes } from "../ops/key_codes.ts";
@@ -108,9 +108,12 @@ export class KvPools implements Disposable {
     return arena;
   }
 
-  /** How many tokens the pools would grow by to take a sequence of `tokens` more. */
-  growthFor(tokens: PoolTokens): PoolTokens {
-    return this.#arenas.map((arena, pool) => arena.growthFor(tokens[pool] ?? 0));
+  /** What it would take to reserve runs of pages, one after the other: tokens in each pool. */
+  growthFor(runs: readonly PoolTokens[]): Growth<PoolTokens> {
+    const all = this.#arenas.map((arena, pool) =>
+      arena.growthFor(runs.map((tokens) => tokens[pool] ?? 0))
+    );
+    return { tokens: all.map(({ tokens }) => tokens), moved: all.map(({ moved }) => moved) };
   }
 
   /**

@@ -7,6 +7,7 @@
 import { basename, resolve } from "node:path";
 import { environmentVariable } from "../environment.ts";
 import { FileError } from "../errors.ts";
+import { isFolder } from "../files.ts";
 import { isGgufPath } from "./gguf/files.ts";
 
 /** `owner/name` as the hub spells it. */
@@ -74,8 +75,4 @@ function hubCache(): string | undefined {
 /** Whoever may not read the environment has no cache; an empty variable names none. */
 function variable(name: string): string | undefined {
   return environmentVariable(name) || undefined;
-}
-
-async function isFolder(path: string): Promise<boolean> {
-  return await Deno.stat(path).then(({ isDirectory }) => isDirectory, () => false);
 }

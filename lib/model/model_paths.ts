@@ -4,12 +4,13 @@
  * @module
  */
 import { dirname, join } from "node:path";
+import { isFile } from "../files.ts";
 import { isGgufPath, readGgufHeader } from "./gguf/files.ts";
 
 /** The name of the configuration inside a model folder. */
 export const CONFIG_FILE = "config.json";
 /** The name of the tokenizer inside a model folder, or beside a GGUF file. */
-export const TOKENIZER_FILE = "tokenizer.json";
+const TOKENIZER_FILE = "tokenizer.json";
 
 /** The file with a model's configuration: the GGUF file itself, or `config.json`. */
 export function configPath(model: string): string {
@@ -31,8 +32,4 @@ export async function hasTokenizer(model: string): Promise<boolean> {
   const path = await tokenizerPath(model);
   if (path !== model) return await isFile(path);
   return (await readGgufHeader(model)).metadata.has("tokenizer.ggml.tokens");
-}
-
-async function isFile(path: string): Promise<boolean> {
-  return await Deno.stat(path).then((info) => info.isFile, () => false);
 }

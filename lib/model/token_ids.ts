@@ -5,6 +5,7 @@
  */
 import { join } from "node:path";
 import { FileError } from "../errors.ts";
+import { isFile } from "../files.ts";
 import { describeValue, isJsonObject, readJsonFile } from "../text_file.ts";
 import { ConfigReader } from "./config_reader.ts";
 
@@ -49,7 +50,7 @@ export async function generationEndIds(
   options: { vocabularySize: number; warnings: string[] },
 ): Promise<number[]> {
   const path = join(folder, GENERATION_FILE);
-  if (!await Deno.stat(path).then((info) => info.isFile, () => false)) return [];
+  if (!(await isFile(path))) return [];
   const values = await readJsonFile(path, { maxBytes: MAX_BYTES });
   if (isJsonObject(values)) {
     return tokenIds(new ConfigReader(values, { path }), { key: END_KEY, ...options });

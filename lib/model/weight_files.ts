@@ -12,12 +12,13 @@ import { join } from "node:path";
 import { FileError } from "../errors.ts";
 import { MappedGuard } from "../ffi/mapped_guard.ts";
 import { copyFile, mapFile, type MappedFile } from "../ffi/memory.ts";
-import { describeValue, fileError, isJsonObject, readJsonFile } from "../text_file.ts";
+import { listFolder, readError } from "../files.ts";
 import { isGgufPath, listGgufFiles } from "./gguf/files.ts";
 import { ggufEntries, type GgufPart } from "./gguf/weights.ts";
 import type { EightBits } from "./precision.ts";
 import { parseSafetensors } from "./safetensors.ts";
 import type { WeightEntry } from "./weight_entry.ts";
+import { describeValue, isJsonObject, readJsonFile } from "../text_file.ts";
 
 const SINGLE_FILE = "model.safetensors";
 const INDEX_FILE = "model.safetensors.index.json";
@@ -151,13 +152,8 @@ function ggufWeights(parts: readonly GgufPart[], owned: DisposableStack): Weight
 
 /** A file of weights in another format, if there is one. */
 async function otherWeights(folder: string): Promise<string | undefined> {
-  const names: string[] = [];
-  try {
-    for await (const { name } of Deno.readDir(folder)) names.push(name);
-  } catch (error) {
-    throw fileError(folder, error);
-  }
-  return names.sort().find((name) => /\.(bin|pth|pt|gguf|msgpack|h5)$/.test(name));
+  const names = (await listFolder(folder)).map(({ name }) => name).sort();
+  return names.find((name) => /\.(bin|pth|pt|gguf|msgpack|h5)$/.test(name));
 }
 
 function locate(file: MappedFile, path: string): WeightEntry[] {
@@ -176,7 +172,7 @@ async function exists(path: string): Promise<boolean> {
     return true;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return false;
-    throw fileError(path, error);
+    throw readError(path, error);
   }
 }
 

@@ -5,7 +5,7 @@
  * @module
  */
 import { FileError } from "../errors.ts";
-import { fileError } from "../text_file.ts";
+import { readError } from "../files.ts";
 import { configPath, tokenizerPath } from "./model_paths.ts";
 import { listWeightFiles } from "./weight_files.ts";
 
@@ -66,6 +66,6 @@ async function stateOf(path: string): Promise<FileState> {
       },
     };
   } catch (error) {
-    throw fileError(path, error);
+    throw readError(path, error);
   }
 }

@@ -13,7 +13,7 @@ import { RankUsageError } from "./launched.ts";
 import { FRAME, type Link } from "./tcp_link.ts";
 
 /** The shortest key that is not guessed. */
-export const MIN_KEY_BYTES = 16;
+const MIN_KEY_BYTES = 16;
 
 const MAGIC = new TextEncoder().encode("starx-tcp-1\n");
 const NONCE_BYTES = 32;

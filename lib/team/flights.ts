@@ -10,7 +10,7 @@ import type { Outcome } from "./protocol.ts";
 import type { RunOptions } from "./team.ts";
 
 /** More requests than this may not wait. */
-export const MAX_REQUESTS = 65_536;
+const MAX_REQUESTS = 65_536;
 
 /** What the ranks owe an answer to. */
 interface Flight<T extends RankTypes> {

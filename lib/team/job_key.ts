@@ -7,7 +7,7 @@ import { environmentVariable } from "../environment.ts";
 import { errorText, FileError } from "../errors.ts";
 
 /** Holds the secret itself. */
-export const JOB_KEY_VARIABLE = "STARX_JOB_KEY";
+const JOB_KEY_VARIABLE = "STARX_JOB_KEY";
 
 /** No secret is longer; whatever is, is another file. */
 const MAX_BYTES = 1 << 16;

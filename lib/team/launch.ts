@@ -34,7 +34,7 @@ export interface Launch {
 }
 
 /** All variables that are looked at: what `--allow-env` has to name. */
-export const LAUNCH_VARIABLES = [
+const LAUNCH_VARIABLES = [
   ...["RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"],
   "TORCHELASTIC_USE_AGENT_STORE",
   ...["OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"],

@@ -7,7 +7,7 @@ import { errorText, RequestError } from "../errors.ts";
 import { type Message, parseMessage } from "./protocol.ts";
 
 /** The longest text: ten million tokens in base64 need 54 MB. */
-export const MAX_FRAME_BYTES = 256 * 2 ** 20;
+const MAX_FRAME_BYTES = 256 * 2 ** 20;
 
 const LENGTH_BYTES = 4;
 

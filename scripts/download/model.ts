@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { errorText, FileError } from "../../lib/errors.ts";
+import { FileError } from "../../lib/errors.ts";
+import { removeFile } from "../../lib/files.ts";
 import { isIntact } from "./check.ts";
 import { fetchFile } from "./fetch_file.ts";
 import { accessHint, type HubFile, hubHeaders, type HubOptions, listModel } from "./hub.ts";
@@ -49,7 +50,7 @@ export async function downloadModel(folder: string, options: DownloadModelOption
       progress.note(`${label}: already there`);
       continue;
     }
-    await remove(`${folder}/${CONFIG}`);
+    await removeFile(`${folder}/${CONFIG}`);
     await fetchFile(path, [file.address], {
       check: file.check,
       label,
@@ -75,13 +76,4 @@ function wantedFiles(files: readonly HubFile[], model: string): readonly HubFile
   }
   const rank = ({ name }: HubFile): number => Number(name === CONFIG);
   return wanted.toSorted((a, b) => rank(a) - rank(b));
-}
-
-async function remove(path: string): Promise<void> {
-  try {
-    await Deno.remove(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return;
-    throw new FileError(`Cannot write ${path}: ${errorText(error)}`, { cause: error });
-  }
 }

@@ -5,7 +5,8 @@
  * @module
  */
 import type { Hash } from "node:crypto";
-import { errorText, FileError } from "../../lib/errors.ts";
+import { FileError } from "../../lib/errors.ts";
+import { writing } from "../../lib/files.ts";
 import { compareContent, feed, type FileCheck, startHash } from "./check.ts";
 
 /** The unfinished form of one file: `<path>.part`. */
@@ -130,14 +131,4 @@ async function openOwn(finished: string): Promise<Deno.FsFile> {
   if (ino === before.ino && dev === before.dev) return file;
   file.close();
   throw new FileError(`Cannot write ${finished}: ${path} was replaced a moment ago`);
-}
-
-/** Turns what the operating system says into a {@linkcode FileError} that names the file. */
-async function writing<T>(path: string, run: () => Promise<T>): Promise<T> {
-  try {
-    return await run();
-  } catch (error) {
-    if (error instanceof FileError) throw error;
-    throw new FileError(`Cannot write ${path}: ${errorText(error)}`, { cause: error });
-  }
 }

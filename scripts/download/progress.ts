@@ -30,7 +30,7 @@ const CLEAR_LINE = "\r\x1b[K";
  *
  * @param options Where it goes.
  */
-export function streamProgress(options: StreamProgressOptions): Progress {
+function streamProgress(options: StreamProgressOptions): Progress {
   const { isTerminal, write, nowMs } = options;
   let drawnMs = -Infinity;
   let isLineOpen = false;

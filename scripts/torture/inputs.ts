@@ -23,7 +23,7 @@ export interface Answer {
 }
 
 /** Runs the program in this process. */
-export async function runHere(args: readonly string[]): Promise<Answer> {
+async function runHere(args: readonly string[]): Promise<Answer> {
   const lines: string[] = [];
   const screen = {
     isTerminal: false,

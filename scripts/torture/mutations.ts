@@ -35,7 +35,7 @@ export const NUMBERS: readonly string[] = [
   ..."9007199254740991 9007199254740993 9223372036854775807 18446744073709551615".split(" "),
 ];
 /** Values of other types. */
-export const VALUES: readonly string[] = [
+const VALUES: readonly string[] = [
   "null",
   "true",
   "false",

@@ -9,7 +9,7 @@ import { runInfer } from "../../commands/infer/infer.ts";
 import { chooseRunDevice } from "../../commands/shared/device.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { readConfig } from "../../lib/model/config.ts";
-import { assertEquals, assertRejects } from "../helpers/assert.ts";
+import { assertEquals, assertMatch, assertRejects } from "../helpers/assert.ts";
 import { compressModel } from "../helpers/compressed_tensors.ts";
 import { buildFakeGpu, withFakeGpu } from "../helpers/fake_gpu.ts";
 import { type FakeModels, fakeModels, fakeScreen, NO_INTERRUPTS } from "../helpers/fake_model.ts";
@@ -53,6 +53,22 @@ Deno.test({ name: "chooseRunDevice() knows what the model's files have", ignore 
     await assertRejects(onGpu, UsageError, REFUSAL);
   });
 });
+
+Deno.test(
+  { name: "chooseRunDevice() says why a driver without a GPU is of no use", ignore },
+  async () => {
+    await inFolder({ "libcuda.so.1": "no library" }, (driver) => {
+      const run = async () => {
+        const plain = await readConfig(MODEL);
+        const chosen = await chooseRunDevice(plain, { device: "auto", dtype: "bf16" });
+        const note = "Device: the CPU, as the GPU is not usable: Cannot use the GPU as " +
+          "cudaGetDeviceCount returned cudaErrorNoDevice: no CUDA-capable device is detected";
+        assertEquals(chosen, { kind: "cpu", note });
+      };
+      return withFakeGpu(folder, run, { STARX_CUDA: `${folder}:${driver}`, FAKE_GPUS: "0" });
+    });
+  },
+);
 
 /** Keeps which devices models were loaded on. */
 function watched(models: FakeModels): FakeModels & { readonly devices: (string | undefined)[] } {
@@ -114,6 +130,10 @@ Deno.test(
         const models = watched(right());
         const logged = await run("auto", models);
         assertEquals(logged.filter((text) => text.startsWith("Device: ")), [NOTE], name);
+        // Behind all that is checked before a model is loaded; calibrate's is not here.
+        const next = logged[logged.indexOf(NOTE) + 1];
+        if (name === "calibrate") assertEquals(next, undefined, name);
+        else assertMatch(next ?? "", /^Model: /, name);
         assertEquals([...new Set(models.devices)], ["cpu"], name);
         await assertRejects(() => run("cuda", fakeModels(() => "")), UsageError, REFUSAL);
       }

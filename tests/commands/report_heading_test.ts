@@ -1,4 +1,5 @@
 import { leadOf, sourceOf, titleOf } from "../../commands/report/heading.ts";
+import { NOTHING } from "../../commands/report/markup.ts";
 import { reportPage } from "../../commands/report/report.ts";
 import type { Experiment } from "../../commands/results/experiment.ts";
 import type { RunSession } from "../../commands/shared/run_record.ts";
@@ -46,10 +47,22 @@ Deno.test("a report says whose scores it has", async () => {
   assertEquals(titleOf([own, vt]), "RULER: capitals, vt");
   assertEquals(titleOf([vt, qa]), "RULER and BABILong: vt, qa1");
   assertEquals(titleOf([vt, qa, own, vt]), "RULER and BABILong: vt and 3 more");
-  assertEquals(sourceOf([qa]), "BABILong's (arXiv 2406.10149)");
-  assertEquals(sourceOf([]), "RULER's (arXiv 2404.06654)");
+  assertEquals(sourceOf([qa], []), "BABILong's (arXiv 2406.10149)");
+  assertEquals(sourceOf([], []), "RULER's (arXiv 2404.06654)");
+  const both = "BABILong's (arXiv 2406.10149) and RULER's (arXiv 2404.06654)";
+  assertEquals(sourceOf([qa], ["vt", "qa2", "capitals"]), both);
+  assertEquals(sourceOf([qa, vt], []), both);
   const draw = (specs: readonly unknown[]) => Promise.resolve(specs.map(() => "<svg></svg>"));
   const page = await reportPage([qa], { draw });
   assertStringIncludes(page, "<h1>BABILong: qa1</h1>");
   assertStringIncludes(page, "Scores are BABILong's (arXiv 2406.10149), 0 to 100.");
+  const part = {
+    id: "sweep-0",
+    link: "a sweep",
+    title: "A sweep",
+    charts: [],
+    body: () => NOTHING,
+  };
+  const more = await reportPage([qa], { draw, parts: [{ ...part, tasks: ["vt"] }] });
+  assertStringIncludes(more, `Scores are ${both}, 0 to 100.`);
 });

@@ -41,6 +41,11 @@ export class MemoryMeter {
     });
   }
 
+  /** The bytes that are there. */
+  get liveBytes(): number {
+    return this.#liveBytes;
+  }
+
   /** The most bytes that were there at once since the count began. */
   get peakBytes(): number {
     return this.#peakBytes;

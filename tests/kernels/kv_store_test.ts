@@ -8,38 +8,10 @@ import { KernelError } from "../../lib/errors.ts";
 import { kvStore } from "../../lib/ops/kv_store.ts";
 import { assertEquals, assertRejects } from "../helpers/assert.ts";
 import { HAS_GPU, machineSets, withCpu, withGpuBuilds } from "../helpers/device.ts";
-import type { Random } from "../helpers/random.ts";
+import { extremeRows } from "../helpers/extreme_rows.ts";
 import { refusalTest } from "../helpers/refusal.ts";
 import { EXACT } from "../helpers/tolerances.ts";
 import { type Bench, type TwinCase, twinTest } from "../helpers/twin.ts";
-
-/** What is done to the rows of a case, in turn: sizes near both ends of f32, zeros, an outlier, faults. */
-const ROWS: readonly ((row: Float32Array) => void)[] = [
-  () => {},
-  (row) => row.fill(0),
-  (row) => row.fill(-0),
-  (row) => row.set([3e4]),
-  (row) => scaleBy(row, 2 ** 99),
-  (row) => scaleBy(row, 2 ** -98),
-  (row) => scaleBy(row, 2 ** -104),
-  (row) => scaleBy(row, 2 ** -140),
-  (row) => row.set([NaN], row.length - 1),
-  (row) => row.set([-Infinity]),
-];
-
-function scaleBy(row: Float32Array, factor: number): void {
-  row.forEach((value, i) => row[i] = value * factor);
-}
-
-function makeRows(dim: number): (count: number, random: Random) => Float32Array<ArrayBuffer> {
-  return (count, random) => {
-    const values = random.floats(count, 1);
-    for (let r = 0; r < count / dim; r++) {
-      ROWS[r % ROWS.length]?.(values.subarray(r * dim, (r + 1) * dim));
-    }
-    return values;
-  };
-}
 
 interface Sizes {
   readonly tokens: number;
@@ -61,7 +33,7 @@ async function store(bench: Bench, sizes: Sizes & { dtype: "i8" | "f8e4m3" }): P
   const capacity = tokens + 7;
   const shape = [kvHeads, tokens, headDim];
   const floats = (label: string) =>
-    bench.data(label, { dtype: inDtype, shape, make: makeRows(headDim) });
+    bench.data(label, { dtype: inDtype, shape, make: extremeRows(headDim) });
   await kvStore(bench.device, {
     cache: {
       keys: await bench.output("keys", dtype, [kvHeads, capacity, headDim]),

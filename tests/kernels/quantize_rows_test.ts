@@ -8,39 +8,10 @@ import { Tensor } from "../../lib/device/tensor.ts";
 import { quantizeRows } from "../../lib/ops/quantize_rows.ts";
 import { assertEquals } from "../helpers/assert.ts";
 import { HAS_GPU, machineSets, withCpu, withGpuBuilds } from "../helpers/device.ts";
-import type { Random } from "../helpers/random.ts";
+import { extremeRows } from "../helpers/extreme_rows.ts";
 import { refusalTest } from "../helpers/refusal.ts";
 import { EXACT } from "../helpers/tolerances.ts";
 import { type TwinCase, twinTest } from "../helpers/twin.ts";
-
-/** What is done to the rows of a case, in turn: sizes near both ends of f32, zeros, an outlier, faults. */
-const ROWS: readonly ((row: Float32Array) => void)[] = [
-  () => {},
-  (row) => row.fill(0),
-  (row) => row.fill(-0),
-  (row) => row.set([3e4]),
-  (row) => scaleBy(row, 2 ** 99),
-  (row) => scaleBy(row, 2 ** -98),
-  (row) => scaleBy(row, 2 ** -104),
-  (row) => scaleBy(row, 2 ** -140),
-  (row) => row.set([NaN], row.length - 1),
-  (row) => row.set([-Infinity]),
-  (row) => scaleBy(row, 2 ** -9),
-];
-
-function scaleBy(row: Float32Array, factor: number): void {
-  row.forEach((value, i) => row[i] = value * factor);
-}
-
-function makeRows(dim: number): (count: number, random: Random) => Float32Array<ArrayBuffer> {
-  return (count, random) => {
-    const values = random.floats(count, 1);
-    for (let r = 0; r < count / dim; r++) {
-      ROWS[r % ROWS.length]?.(values.subarray(r * dim, (r + 1) * dim));
-    }
-    return values;
-  };
-}
 
 const SHAPES = [[1, 1], [0, 16], [3, 7], [12, 16], [23, 100], [11, 4_096], [5, 14_336], [
   2,
@@ -57,7 +28,7 @@ twinTest("quantizeRows()", {
           const wide = await bench.data("in", {
             dtype,
             shape: [rows, dim + gap],
-            make: makeRows(dim + gap),
+            make: extremeRows(dim + gap),
           });
           await quantizeRows(bench.device, {
             out: new Fp8Matrix({

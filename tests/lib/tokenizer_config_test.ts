@@ -4,7 +4,7 @@
  * @module
  */
 import { FileError } from "../../lib/errors.ts";
-import { tokenizerDigest } from "../../lib/model/digest.ts";
+import { modelDigest, modelDigests, tokenizerDigest } from "../../lib/model/digest.ts";
 import { loadTokenizer } from "../../lib/model/tokenizer.ts";
 import { assertEquals, assertRejects } from "../helpers/assert.ts";
 import { inFolder } from "../helpers/folder.ts";
@@ -34,10 +34,12 @@ function filesOf(decoder: unknown): Record<string, string> {
   };
 }
 
+/** Two further tokens. */
+const FURTHER = { "8": { content: "<x>", special: true }, "7": { content: "ab" } } as const;
+
 Deno.test("loadTokenizer() has the tokens that tokenizer_config.json adds", async () => {
   const files = filesOf({
-    "8": { content: "<x>", special: true },
-    "7": { content: "ab" },
+    ...FURTHER,
     // These are known: what the vocabulary's own file says stands.
     "6": { content: "<s>", special: false },
     "0": { content: "a" },
@@ -82,4 +84,31 @@ Deno.test("tokenizerDigest() changes with what tokenizer_config.json changes, an
   ]);
   assertEquals(same, [plain, plain]);
   assertEquals(new Set([plain, ...others]).size, 4);
+});
+
+Deno.test("modelDigests() parses a tokenizer once, and gives what results already have", async () => {
+  const rest = { "config.json": "{}", "model.safetensors": "weights" };
+  const files: Record<string, string> = { ...filesOf(FURTHER), ...rest };
+  const digests = {
+    model: "b708afceeae7c1c3413c2399a13f90380c17888de2c6bc7c32bdb108f9fb68b7",
+    tokenizer: "71d6cccc262374981b2856ea98b889c397fa9286caa8ceafa5d2cd891da538b6",
+  };
+  const { parse } = JSON;
+  let parsed = 0;
+  JSON.parse = (text, reviver) => {
+    if (text === files["tokenizer.json"]) parsed++;
+    return parse(text, reviver);
+  };
+  try {
+    await inFolder(files, async (folder) => {
+      assertEquals(await modelDigests(folder), digests);
+      assertEquals(parsed, 1);
+      assertEquals([await modelDigest(folder), await tokenizerDigest(folder)], [
+        digests.model,
+        digests.tokenizer,
+      ]);
+    });
+  } finally {
+    JSON.parse = parse;
+  }
 });

@@ -4,7 +4,6 @@
  * @module
  */
 import { FileError, UsageError } from "../../lib/errors.ts";
-import { readLines } from "../../ruler/files.ts";
 import {
   loadSources,
   MODEL_TEMPLATES,
@@ -14,7 +13,7 @@ import {
   RULER_TASKS_2026,
   type TaskSources,
 } from "../../ruler/mod.ts";
-import { assert, assertEquals, assertRejects } from "../helpers/assert.ts";
+import { assert, assertRejects } from "../helpers/assert.ts";
 import { inFolder } from "../helpers/folder.ts";
 
 const WORDS = Array.from({ length: 300 }, (_, i) => `word${i}`);
@@ -93,13 +92,5 @@ Deno.test("loadSources() names questions whose fields are no texts", async () =>
       FileError,
       "a paragraph must be a text: current value is 3",
     );
-  });
-});
-
-Deno.test("readLines() stops at a file that is larger than it may be", async () => {
-  await inFolder({ "a.csv": "x\n".repeat(1000) }, async (folder) => {
-    const read = (maxBytes: number) => Array.fromAsync(readLines(`${folder}/a.csv`, { maxBytes }));
-    await assertRejects(() => read(1999), FileError, "may have at most 1999 bytes: it has more");
-    assertEquals((await read(2000)).length, 1000);
   });
 });

@@ -18,7 +18,7 @@ const MAX_LAYERS = 1024;
 const MAX_HEADS = 1024;
 const MAX_VOCABULARY = 1 << 24;
 /** More positions than any model has. */
-export const MAX_POSITIONS = 1 << 27;
+const MAX_POSITIONS = 1 << 27;
 
 /** What attention kernels take; smaller heads are padded. */
 const KERNEL_HEAD_DIMS = [64, 128] as const;

@@ -9,7 +9,7 @@
  */
 import { FileError } from "../../errors.ts";
 import { readRange } from "../../file_range.ts";
-import { fileError } from "../../text_file.ts";
+import { readError } from "../../files.ts";
 import { architectureOf, type GgufArchitecture, ROPE_TENSORS } from "./architectures.ts";
 import { ggufEndIds } from "./end_tokens.ts";
 import { readGgufHeaders } from "./files.ts";
@@ -290,7 +290,7 @@ async function readFactors(source: Source, name: string): Promise<readonly numbe
     const factors = Array.from({ length: count }, (_, i) => view.getFloat32(4 * i, true));
     if (factors.every((factor) => factor > 0 && factor < Infinity)) return factors;
   } catch (error) {
-    throw fileError(path, error);
+    throw readError(path, error);
   }
   throw new FileError(`Cannot use ${path} as tensor "${name}" must hold numbers above 0`);
 }

@@ -9,7 +9,7 @@
 import { basename, dirname, join } from "node:path";
 import { FileError } from "../../errors.ts";
 import { readRange } from "../../file_range.ts";
-import { fileError } from "../../text_file.ts";
+import { readError } from "../../files.ts";
 import { type GgufHeader, parseGguf } from "./header.ts";
 import type { GgufMetadata } from "./metadata.ts";
 
@@ -49,7 +49,7 @@ export async function readGgufHeader(path: string): Promise<GgufHeader> {
       }
     }
   } catch (error) {
-    throw fileError(path, error);
+    throw readError(path, error);
   }
 }
 
@@ -65,7 +65,7 @@ export async function listGgufFiles(path: string): Promise<readonly string[]> {
 }
 
 /** As {@linkcode listGgufFiles}, of a file whose metadata is known. */
-export function splitFiles(path: string, metadata: GgufMetadata): readonly string[] {
+function splitFiles(path: string, metadata: GgufMetadata): readonly string[] {
   const count = metadata.number("split.count") ?? 1;
   if (count <= 1) return [path];
   if (!Number.isInteger(count) || count > MAX_FILES) {

@@ -4,10 +4,9 @@ import { type AttentionMode, type CheckedPlan, checkPlan } from "../../../lib/at
 import type { ModelShape } from "../../../lib/model/model_shape.ts";
 import { transformerBytes } from "../../../lib/model/forward.ts";
 import { modelShape } from "../../../lib/model/shapes.ts";
+import { checkMemory, fitsOn } from "../../../lib/engine/memory_check.ts";
 import {
-  checkMemory,
   chunkTokensFor,
-  fitsOn,
   type MemoryNeed,
   memoryNeeds,
   type MemoryQuestion,

@@ -1,57 +1,11 @@
 /**
- * Reads text files line by line, so that files larger than a string can hold pass through, and
- * replaces files as a whole.
+ * Looks at files and folders, replaces, renames and removes files, puts names on disk, and words what
+ * the operating system says.
  *
  * @module
  */
 import { dirname } from "node:path";
-import { errorText, FileError } from "../lib/errors.ts";
-import { syncFolder } from "../lib/sync_folder.ts";
-
-/** A context of ten million tokens has some 45 million characters; more is no sample of a model. */
-const MAX_LINE_LENGTH = 2 ** 26;
-
-/**
- * The lines of a UTF-8 file, without their newlines.
- *
- * @param path The file.
- * @param options How large it may be.
- * @throws {FileError} If it is missing, cannot be read, is not UTF-8, or too large.
- */
-export async function* readLines(
-  path: string,
-  options: { maxBytes?: number } = {},
-): AsyncGenerator<string> {
-  const { maxBytes = Infinity } = options;
-  let rest = "";
-  let bytes = 0;
-  try {
-    // To open a pipe would wait for whoever writes to it.
-    if (!(await Deno.stat(path)).isFile) {
-      throw new FileError(`Cannot read ${path}: it is not a file`);
-    }
-    using file = await Deno.open(path);
-    const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-    const chunk = new Uint8Array(1 << 18);
-    for (let read = await file.read(chunk); read !== null; read = await file.read(chunk)) {
-      const lines = decoder.decode(chunk.subarray(0, read), { stream: true }).split("\n");
-      lines[0] = rest + (lines[0] ?? "");
-      rest = lines.pop() ?? "";
-      bytes += read;
-      if (rest.length > MAX_LINE_LENGTH || bytes > maxBytes) {
-        const limit = bytes > maxBytes
-          ? `the file may have at most ${maxBytes} bytes`
-          : `a line may have at most ${MAX_LINE_LENGTH} characters`;
-        throw new FileError(`Cannot read ${path} as ${limit}: it has more`);
-      }
-      yield* lines;
-    }
-    rest += decoder.decode();
-  } catch (error) {
-    throw readError(path, error);
-  }
-  if (rest !== "") yield rest;
-}
+import { errorText, FileError } from "./errors.ts";
 
 /**
  * What a folder holds.
@@ -65,6 +19,16 @@ export async function listFolder(folder: string): Promise<Deno.DirEntry[]> {
     if (!(error instanceof Deno.errors.NotADirectory)) throw readError(folder, error);
     throw new FileError(`Cannot read ${folder}: it is not a folder`, { cause: error });
   }
+}
+
+/** Whether a path leads to a file, a link to one included; false where it cannot be looked at. */
+export async function isFile(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(({ isFile }) => isFile, () => false);
+}
+
+/** Whether a path leads to a folder, a link to one included; false where it cannot be looked at. */
+export async function isFolder(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(({ isDirectory }) => isDirectory, () => false);
 }
 
 /**
@@ -97,15 +61,19 @@ export async function removeFile(
   }
 }
 
-/** What the operating system or the decoder says about `path`, as a {@linkcode FileError}. */
-export function readError(path: string, error: unknown): FileError {
-  if (error instanceof FileError) return error;
-  const reason = error instanceof Deno.errors.NotFound
-    ? "it does not exist"
-    : error instanceof TypeError
-    ? "it is not UTF-8 text"
-    : errorText(error);
-  return new FileError(`Cannot read ${path}: ${reason}`, { cause: error });
+/**
+ * Waits until names that were made, changed or removed in a folder are on disk: a file that is
+ * written and synced can otherwise lose its name when the machine stops.
+ *
+ * @param path The folder. Where a file system cannot do that, nothing happens.
+ */
+export async function syncFolder(path: string): Promise<void> {
+  try {
+    using folder = await Deno.open(path, { read: true });
+    await folder.sync();
+  } catch {
+    // Some file systems, and systems other than Linux, know no such thing for folders.
+  }
 }
 
 /** A temporary file that nobody has written to for so long was left behind by a killed process. */
@@ -161,11 +129,28 @@ async function removeStale(path: string): Promise<void> {
   }
 }
 
-/** Turns what the operating system says about `path` into a {@linkcode FileError}. */
-async function writing<T>(path: string, run: () => Promise<T>): Promise<T> {
+/**
+ * Runs what writes `path`.
+ *
+ * @throws {FileError} As {@linkcode writeError}, whatever `run` throws.
+ */
+export async function writing<T>(path: string, run: () => Promise<T>): Promise<T> {
   try {
     return await run();
   } catch (error) {
-    throw new FileError(`Cannot write ${path}: ${errorText(error)}`, { cause: error });
+    throw writeError(path, error);
   }
+}
+
+/** The error of the operating system about reading `path`; a {@linkcode FileError} is passed on. */
+export function readError(path: string, error: unknown): FileError {
+  if (error instanceof FileError) return error;
+  const reason = error instanceof Deno.errors.NotFound ? "it does not exist" : errorText(error);
+  return new FileError(`Cannot read ${path}: ${reason}`, { cause: error });
+}
+
+/** The error of the operating system about writing `path`; a {@linkcode FileError} is passed on. */
+export function writeError(path: string, error: unknown): FileError {
+  if (error instanceof FileError) return error;
+  return new FileError(`Cannot write ${path}: ${errorText(error)}`, { cause: error });
 }
