@@ -107,5 +107,6 @@ export const BLOCK_FLAGS = {
 export const CONTINUE_NOTE =
   "Running the same command again continues: finished samples are kept. run.json beside the " +
   "results holds what they were made with; a run with another model, data or option that changes " +
-  "results is refused. --threads, the time-outs and, with --merge lse, --nproc_per_node change no " +
-  "result on the CPU; a GPU rounds otherwise than a CPU, so --device counts as it was chosen.";
+  "results is refused. --threads and the time-outs change no result on the CPU, --nproc_per_node " +
+  "with --merge lse only what is rounded: a token may differ where two are as good as equal. A GPU " +
+  "rounds otherwise than a CPU, so --device counts as it was chosen.";
