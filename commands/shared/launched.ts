@@ -31,6 +31,8 @@ export interface LaunchedOptions {
   readonly context: CommandContext;
   /** Ends the process. */
   readonly exit: (code: number) => never;
+  /** Whether a signal came: ranks that are missed from then on ended by theirs. */
+  readonly isInterrupted: () => boolean;
   /** Tells the user of an error; gives the exit code. */
   readonly tell: (error: unknown) => Promise<number>;
 }
@@ -57,8 +59,7 @@ export async function runLaunched(
   run: (context: CommandContext) => Promise<number | void>,
 ): Promise<number> {
   const { launch, args, flags, context, exit } = options;
-  const { screen } = context;
-  const log = (line: string) => screen.log(line);
+  const log = (line: string) => logUnlessInterrupted(options, line);
   const identity = { "version": VERSION, "command line": args.join(" ") };
   let group: RankGroup;
   try {
@@ -108,11 +109,14 @@ async function tellFor(
 ): Promise<number> {
   if (group.rank === 0 && !(error instanceof WorkerError)) return await options.tell(error);
   const { code, text } = endingOf(error);
-  const { screen } = options.context;
-  screen.log(
-    error instanceof WorkerError ? group.lossText(error) : `${group.describe(group.rank)}: ${text}`,
-  );
+  const isLoss = error instanceof WorkerError;
+  const line = isLoss ? group.lossText(error) : `${group.describe(group.rank)}: ${text}`;
+  logUnlessInterrupted(options, line);
   return code;
+}
+
+function logUnlessInterrupted(options: LaunchedOptions, line: string): void {
+  if (!options.isInterrupted()) options.context.screen.log(line);
 }
 
 /** What rank 0 may ask the others to load. */

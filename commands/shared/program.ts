@@ -106,8 +106,9 @@ async function runCommand(
   interrupts.isRank = true;
   const { runLaunched } = await import("./launched.ts");
   const exit = (code: number) => Deno.exit(code);
+  const isInterrupted = () => interrupts.isInterrupted;
   return await runLaunched(
-    { launch, args, flags: command.help.flags, context, exit, tell },
+    { launch, args, flags: command.help.flags, context, exit, isInterrupted, tell },
     (context) => command.run(rest, context),
   );
 }

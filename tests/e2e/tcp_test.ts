@@ -118,6 +118,15 @@ for (const rank of [0, 2]) {
     }));
 }
 
+Deno.test("a rank that is told to end says nothing of a rank that it misses meanwhile", () =>
+  withFiles({ samples: 1 }, async (files) => {
+    await using ranks = await startLong(files, { size: 2 });
+    ranks.signal(1, "SIGSTOP");
+    ranks.signal(0, "SIGTERM");
+    const { code, stderr } = await ranks.ended(0);
+    assertEquals([code, lossLines([{ code, stderr }])], [5, []], stderr);
+  }));
+
 Deno.test({
   name: "infer over TCP on two nodes gives the bytes of one process, met by address",
   ignore: !canHaveNodes,
