@@ -77,7 +77,7 @@ export async function runServe(options: ServeOptions, context: CommandContext): 
   const modelName = options.modelName ?? modelNameOf(folder);
   const service = await serviceOf(model, { ...options, modelName, folder });
   if (service.chatTemplate === undefined) screen.log("No chat template: /v1/completions only");
-  const server = startServer(service, options);
+  const server = await startServer(service, options);
   using _guard = cleanup.onInterrupt(() => server.close());
   const { places, capacity } = service.admission;
   screen.log(

@@ -10,6 +10,7 @@ import { chat } from "./chat.ts";
 import { completions } from "./completions.ts";
 import { ApiError, apiErrorOf, errorResponse, jsonResponse } from "./errors.ts";
 import type { Body } from "./fields.ts";
+import { listen } from "./listen.ts";
 import { openCall, type Service } from "./service.ts";
 
 /** How to listen. */
@@ -36,9 +37,11 @@ const POSTS = {
 } as const;
 const PATHS = [...Object.keys(POSTS), "/v1/models", "/health", "/metrics"];
 
-/** Starts to listen. */
-export function startServer(service: Service, options: ServerOptions): RunningServer {
-  const { hostname, port } = options;
+/** Starts to listen. @throws {UsageError} If nothing can listen there. */
+export async function startServer(
+  service: Service,
+  options: ServerOptions,
+): Promise<RunningServer> {
   const failure = Promise.withResolvers<never>();
   // Streams fail behind their answer's beginning, and a process may be lost while nobody asks.
   service.setup.model.lost?.then(failure.reject);
@@ -54,7 +57,10 @@ export function startServer(service: Service, options: ServerOptions): RunningSe
       response = await route(request, { service, pathname, ending: ending.signal, ...options });
     } catch (error) {
       if (error instanceof WorkerError) failure.reject(error);
-      response = errorResponse(error);
+      // Nobody reads it; the number is nginx's.
+      response = request.signal.aborted
+        ? new Response(null, { status: 499 })
+        : errorResponse(error);
     }
     // Any other path would be a label of its own.
     const path = PATHS.includes(pathname) ? pathname : "other";
@@ -62,13 +68,13 @@ export function startServer(service: Service, options: ServerOptions): RunningSe
     service.metrics.addRequest({ path, status: response.status, seconds });
     return response;
   };
-  const server = Deno.serve({ hostname, port, onListen: () => {}, onError: errorResponse }, handle);
+  const listener = await listen(options, handle);
   return {
-    port: server.addr.port,
+    port: listener.port,
     failed: failure.promise,
     close: async () => {
       ending.abort();
-      await server.shutdown();
+      await listener.close();
     },
   };
 }

@@ -3,10 +3,11 @@
  *
  * @module
  */
+import { listen } from "../../commands/serve/listen.ts";
 import { messagesField } from "../../commands/serve/messages.ts";
 import { serviceOf } from "../../commands/serve/serve.ts";
 import { startServer } from "../../commands/serve/server.ts";
-import { FileError, RequestError } from "../../lib/errors.ts";
+import { FileError, RequestError, UsageError } from "../../lib/errors.ts";
 import { findChatTemplate } from "../../lib/model/chat_template.ts";
 import { assertEquals, assertMatch, assertRejects } from "../helpers/assert.ts";
 import { fakeModels } from "../helpers/fake_model.ts";
@@ -38,7 +39,11 @@ async function withServer(
       ...{ plan: { mode: "dense" }, folder, modelName: "tiny" },
       ...{ queue: 4, maxTokens: 100, queryTokens: 64 },
     });
-    const server = startServer(service, { hostname: "127.0.0.1", port: 0, maxBodyBytes: 1000 });
+    const server = await startServer(service, {
+      hostname: "127.0.0.1",
+      port: 0,
+      maxBodyBytes: 1000,
+    });
     const url = `http://127.0.0.1:${server.port}`;
     const post = async (path: string, body: unknown) => {
       const headers = { "Content-Type": "application/json" };
@@ -152,3 +157,31 @@ Deno.test("findChatTemplate() tells a template that is damaged from none", async
     assertEquals(await (await findChatTemplate(folder))?.render([]), "x");
   });
 });
+
+Deno.test("listen() says in one line where it cannot listen, and answers what a browser could not send", async () => {
+  const handle = (request: Request) => Promise.resolve(new Response(new URL(request.url).pathname));
+  const listener = await listen({ hostname: "127.0.0.1", port: 0 }, handle);
+  try {
+    const taken = { hostname: "127.0.0.1", port: listener.port };
+    const error = await assertRejects(() => listen(taken, handle), UsageError);
+    assertMatch(error.message, new RegExp(`^Cannot listen at 127.0.0.1, port ${taken.port}: `));
+    const found: string[] = [];
+    for (const line of ["GET /a?b=1", "GET http://other/abs", "GET //x", "OPTIONS *", "TRACE /"]) {
+      found.push(
+        await answerTo(listener.port, `${line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`),
+      );
+    }
+    assertEquals(found, ["200 /a", "200 /abs", "200 //x", "400", "400"]);
+  } finally {
+    await listener.close();
+  }
+});
+
+/** The status of an answer, and its text where that is 200. */
+async function answerTo(port: number, request: string): Promise<string> {
+  using connection = await Deno.connect({ hostname: "127.0.0.1", port });
+  await connection.write(new TextEncoder().encode(request));
+  const text = await new Response(connection.readable).text();
+  const status = text.slice("HTTP/1.1 ".length).slice(0, 3);
+  return status === "200" ? `200 ${text.split("\r\n\r\n")[1]}` : status;
+}

@@ -32,7 +32,7 @@ async function serve(plan: PlanOptions): Promise<Served> {
   const limits = { queue: 64, maxTokens: 4000, queryTokens: 64 };
   const service = await serviceOf(model, { plan, folder: MODEL, modelName: "tiny", ...limits });
   const place = { hostname: "127.0.0.1", port: 0, maxBodyBytes: 2 ** 20 };
-  const server = startServer(service, place);
+  const server = await startServer(service, place);
   return {
     model,
     post: async (fields) => {

@@ -7,7 +7,7 @@ import type { PlanOptions } from "../../lib/attention/plan.ts";
 import { loadModel, type Model } from "../../lib/engine/load_model.ts";
 import { type RunningServer, startServer } from "../../commands/serve/server.ts";
 import { serviceOf } from "../../commands/serve/serve.ts";
-import { assert, assertAlmostEquals, assertEquals, assertRejects } from "../helpers/assert.ts";
+import { assert, assertAlmostEquals, assertEquals, assertMatch, assertRejects } from "../helpers/assert.ts";
 import { goldenEntries } from "../helpers/golden.ts";
 import { importOpenAi, type OpenAiClient } from "../helpers/openai.ts";
 import { MODEL } from "../helpers/prompts.ts";
@@ -57,7 +57,7 @@ async function serve(
   const model = await loadModel(folder, load);
   const limits = { queue, maxTokens: 4000, queryTokens: 64 };
   const service = await serviceOf(model, { plan, folder, modelName: "tiny", ...limits });
-  const server: RunningServer = startServer(service, {
+  const server: RunningServer = await startServer(service, {
     hostname: "127.0.0.1",
     port: 0,
     apiKey: KEY,
@@ -229,7 +229,7 @@ test("serve ends what a client gives up, and its place is free", async () => {
       abort = events.controller;
       reading = events[Symbol.asyncIterator]().next();
     } else {
-      reading = client.completions.create(long, abort);
+      reading = client.completions.create(long, { signal: abort.signal });
     }
     await Promise.race([reading, waitFor(url, "starx_prompts_running 1")]);
     // There is one place and no queue.
@@ -240,15 +240,22 @@ test("serve ends what a client gives up, and its place is free", async () => {
     await waitFor(url, "starx_prompts_running 0");
     assertEquals((await client.completions.create({ ...long, max_tokens: 3 })).choices.length, 1);
   }
+  const text = await metrics(url);
+  assertMatch(text, /^starx_requests_total\{path="\/v1\/completions",status="499"\} 1$/m);
+  // An answer that had been computed to its end would count with 4,000.
+  assertMatch(text, /^starx_generated_tokens_total 6$/m);
 });
+
+async function metrics(url: string): Promise<string> {
+  // Schemes are the same in small letters.
+  return await (await fetch(`${url}/metrics`, { headers: { Authorization: `bearer ${KEY}` } }))
+    .text();
+}
 
 /** Waits until the metrics say something. */
 async function waitFor(url: string, line: string): Promise<void> {
-  // Schemes are the same in small letters.
-  const headers = { Authorization: `bearer ${KEY}` };
   while (true) {
-    const text = await (await fetch(`${url}/metrics`, { headers })).text();
-    if (text.includes(`${line}\n`)) return;
+    if ((await metrics(url)).includes(`${line}\n`)) return;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
