@@ -7,7 +7,13 @@ import type { PlanOptions } from "../../lib/attention/plan.ts";
 import { loadModel, type Model } from "../../lib/engine/load_model.ts";
 import { type RunningServer, startServer } from "../../commands/serve/server.ts";
 import { serviceOf } from "../../commands/serve/serve.ts";
-import { assert, assertAlmostEquals, assertEquals, assertMatch, assertRejects } from "../helpers/assert.ts";
+import {
+  assert,
+  assertAlmostEquals,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+} from "../helpers/assert.ts";
 import { goldenEntries } from "../helpers/golden.ts";
 import { importOpenAi, type OpenAiClient } from "../helpers/openai.ts";
 import { MODEL } from "../helpers/prompts.ts";

@@ -123,8 +123,8 @@ Deno.test("a rank that is told to end says nothing of a rank that it misses mean
     await using ranks = await startLong(files, { size: 2 });
     ranks.signal(1, "SIGSTOP");
     ranks.signal(0, "SIGTERM");
-    const { code, stderr } = await ranks.ended(0);
-    assertEquals([code, lossLines([{ code, stderr }])], [5, []], stderr);
+    const end = await ranks.ended(0);
+    assertEquals([end.code, lossLines([end])], [5, []], end.stderr);
   }));
 
 Deno.test({
