@@ -11,6 +11,8 @@ const FILE_SIZE_SIGNAL = "SIGXFSZ";
 const nothing = (): void => {};
 /** Worker processes are gone after 7 s even if they hang; the operating system takes the rest. */
 const LIMIT_MS = 8_000;
+/** A launcher ends the other ranks, too: what waits for them would wait until it misses them. */
+const RANK_LIMIT_MS = 2_000;
 
 /** Ends what is registered when the process is interrupted. */
 export class Interrupts implements Cleanup, Disposable {
@@ -59,7 +61,7 @@ export class Interrupts implements Cleanup, Disposable {
   async #endAll(): Promise<void> {
     const ends = Array.from(this.#ends, (end) => end());
     const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, LIMIT_MS);
+    const timer = setTimeout(resolve, this.isRank ? RANK_LIMIT_MS : LIMIT_MS);
     await Promise.race([Promise.allSettled(ends), promise]);
     clearTimeout(timer);
   }
