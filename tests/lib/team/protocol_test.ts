@@ -93,10 +93,16 @@ Deno.test("parseMessage() throws if the version, the kind or a field is wrong", 
   const cases: [unknown, string][] = [
     [
       { kind: "joined", version: 1 },
-      "Cannot talk to this process as its protocol version must be 2: current value is 1",
+      `Cannot talk to this process as its protocol version must be ${PROTOCOL_VERSION}: current value is 1`,
     ],
-    [{ kind: "joined" }, "its protocol version must be 2: current value is undefined"],
-    [{ kind: "hello", version: 0 }, "its protocol version must be 2: current value is 0"],
+    [
+      { kind: "joined" },
+      `its protocol version must be ${PROTOCOL_VERSION}: current value is undefined`,
+    ],
+    [
+      { kind: "hello", version: 0 },
+      `its protocol version must be ${PROTOCOL_VERSION}: current value is 0`,
+    ],
     [{ kind: "toString" }, "Cannot read a message as 'kind' is unknown: "],
     [[], "Cannot read a message as 'kind' is unknown: []"],
     [null, "Cannot read a message as 'kind' is unknown: null"],
@@ -105,7 +111,7 @@ Deno.test("parseMessage() throws if the version, the kind or a field is wrong", 
     [{ kind: "error", error: null }, "Cannot read a message as 'error' must be of type object: "],
     [{ kind: "error", error: {} }, "Cannot read a message as 'error' has no name: "],
     [
-      { kind: "hello", version: 2, parentPid: 1, rank: 0, size: 1 },
+      { kind: "hello", version: PROTOCOL_VERSION, parentPid: 1, rank: 0, size: 1 },
       "Cannot read a message as 'memory' must be of type string: ",
     ],
   ];
