@@ -81,7 +81,7 @@ async function answer(
   incoming.on("error", () => outgoing.destroy());
   let response: Response;
   try {
-    response = await handle(requestOf(incoming, gone.signal));
+    response = await handle(requestOf(incoming, gone));
   } catch (error) {
     response = errorResponse(error);
   }
@@ -91,7 +91,8 @@ async function answer(
 }
 
 /** @throws {ApiError} If it is none that a program could have sent by `fetch()`. */
-function requestOf(incoming: IncomingMessage, signal: AbortSignal): Request {
+function requestOf(incoming: IncomingMessage, gone: AbortController): Request {
+  const { signal } = gone;
   const { method = "GET", url = "/" } = incoming;
   try {
     const headers = new Headers();
@@ -100,20 +101,27 @@ function requestOf(incoming: IncomingMessage, signal: AbortSignal): Request {
     }
     const place = url.startsWith("/") ? `http://localhost${url}` : url;
     const hasBody = method !== "GET" && method !== "HEAD";
-    return new Request(place, { method, headers, signal, body: hasBody ? bodyOf(incoming) : null });
+    const body = hasBody ? bodyOf(incoming, gone) : null;
+    return new Request(place, { method, headers, signal, body });
   } catch (error) {
     throw new ApiError(400, `The request cannot be read: ${errorText(error)}`, { cause: error });
   }
 }
 
 /** The parts as they come; who reads too slowly holds the client up. */
-function bodyOf(incoming: IncomingMessage): ReadableStream<Uint8Array> {
+function bodyOf(incoming: IncomingMessage, gone: AbortController): ReadableStream<Uint8Array> {
   const parts = incoming[Symbol.asyncIterator]();
   return new ReadableStream<Uint8Array>({
     pull: async (controller) => {
-      const { done, value } = await parts.next();
-      if (done === true) controller.close();
-      else controller.enqueue(new Uint8Array(value));
+      try {
+        const { done, value } = await parts.next();
+        if (done === true) controller.close();
+        else controller.enqueue(new Uint8Array(value));
+      } catch (error) {
+        // The client went amid its request.
+        gone.abort();
+        throw error;
+      }
     },
   }, { highWaterMark: 0 });
 }

@@ -177,6 +177,24 @@ Deno.test("listen() says in one line where it cannot listen, and answers what a 
   }
 });
 
+Deno.test("listen() tells of a client that goes amid its request", async () => {
+  const told = Promise.withResolvers<[string, boolean]>();
+  const listener = await listen({ hostname: "127.0.0.1", port: 0 }, async (request) => {
+    const text = await request.text().catch(() => "broken off");
+    told.resolve([text, request.signal.aborted]);
+    return new Response();
+  });
+  try {
+    const connection = await Deno.connect({ hostname: "127.0.0.1", port: listener.port });
+    const head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3000\r\n\r\n";
+    await connection.write(new TextEncoder().encode(`${head}${"x".repeat(1500)}`));
+    connection.close();
+    assertEquals(await told.promise, ["broken off", true]);
+  } finally {
+    await listener.close();
+  }
+});
+
 /** The status of an answer, and its text where that is 200. */
 async function answerTo(port: number, request: string): Promise<string> {
   using connection = await Deno.connect({ hostname: "127.0.0.1", port });
