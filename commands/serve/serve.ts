@@ -63,8 +63,8 @@ export async function runServe(options: ServeOptions, context: CommandContext): 
   }
   const asked = context.launchedRanks ?? options.processCount;
   const processCount = usableProcesses(plan, asked, { screen });
-  // What is damaged is told before anything is loaded.
-  await findChatTemplate(folder);
+  // What is damaged is told before anything is loaded; that there is none, when one is asked for.
+  const chatTemplate = await findChatTemplate(folder);
   using tokenizer = await openTokenizerThread(folder);
   await using session = new ModelSession({
     folder,
@@ -75,8 +75,8 @@ export async function runServe(options: ServeOptions, context: CommandContext): 
   });
   const model = await session.open({ processCount });
   const modelName = options.modelName ?? modelNameOf(folder);
-  const service = await serviceOf(model, { ...options, modelName, folder });
-  if (service.chatTemplate === undefined) screen.log("No chat template: /v1/completions only");
+  const service = await serviceOf(model, { ...options, modelName, folder, chatTemplate });
+  if (chatTemplate === undefined) screen.log("No chat template: /v1/completions only");
   const server = await startServer(service, options);
   using _guard = cleanup.onInterrupt(() => server.close());
   const { places, capacity } = service.admission;
@@ -87,17 +87,15 @@ export async function runServe(options: ServeOptions, context: CommandContext): 
   await server.failed;
 }
 
-/** A model's service. @throws {FileError} If its chat template cannot be read. */
+/** A model's service. @param options `chatTemplate`: that of its folder. */
 export async function serviceOf(
   model: Model,
-  options: ServiceOptions & { folder: string },
+  options: ServiceOptions & { folder: string; chatTemplate: ChatRenderer | undefined },
 ): Promise<Service> {
-  const { folder, modelName, queue, maxTokens, queryTokens } = options;
+  const { folder, chatTemplate, modelName, queue, maxTokens, queryTokens } = options;
   const { cut, selection } = checkPlan(options.plan);
   const isDense = cut.kind === "whole" && selection === undefined;
   const { eosTokenIds: endIds } = model.config;
-  // Base models have none: that is said when one is asked for.
-  const chatTemplate = await findChatTemplate(folder);
   return openService({
     setup: { model, isDense, queryTokens, maxTokens },
     modelName,

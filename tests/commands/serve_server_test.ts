@@ -37,6 +37,7 @@ async function withServer(
     await using model = await models.load(MODEL);
     const service = await serviceOf(model, {
       ...{ plan: { mode: "dense" }, folder, modelName: "tiny" },
+      chatTemplate: await findChatTemplate(folder),
       ...{ queue: 4, maxTokens: 100, queryTokens: 64 },
     });
     const server = await startServer(service, {

@@ -30,7 +30,8 @@ interface Served extends AsyncDisposable {
 async function serve(plan: PlanOptions): Promise<Served> {
   const model = await loadModel(MODEL, { ...plan, batchSize: 4, device: "cpu", threads: 1 });
   const limits = { queue: 64, maxTokens: 4000, queryTokens: 64 };
-  const service = await serviceOf(model, { plan, folder: MODEL, modelName: "tiny", ...limits });
+  const named = { folder: MODEL, chatTemplate: undefined, modelName: "tiny" };
+  const service = await serviceOf(model, { plan, ...named, ...limits });
   const place = { hostname: "127.0.0.1", port: 0, maxBodyBytes: 2 ** 20 };
   const server = await startServer(service, place);
   return {

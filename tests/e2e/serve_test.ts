@@ -4,6 +4,7 @@
  * @module
  */
 import type { PlanOptions } from "../../lib/attention/plan.ts";
+import { findChatTemplate } from "../../lib/model/chat_template.ts";
 import { loadModel, type Model } from "../../lib/engine/load_model.ts";
 import { type RunningServer, startServer } from "../../commands/serve/server.ts";
 import { serviceOf } from "../../commands/serve/serve.ts";
@@ -62,7 +63,9 @@ async function serve(
   const load = { ...plan, batchSize, processCount, device: "cpu", threads: 1 } as const;
   const model = await loadModel(folder, load);
   const limits = { queue, maxTokens: 4000, queryTokens: 64 };
-  const service = await serviceOf(model, { plan, folder, modelName: "tiny", ...limits });
+  const chatTemplate = await findChatTemplate(folder);
+  const named = { folder, chatTemplate, modelName: "tiny" };
+  const service = await serviceOf(model, { plan, ...named, ...limits });
   const server: RunningServer = await startServer(service, {
     hostname: "127.0.0.1",
     port: 0,
